@@ -1,0 +1,1 @@
+//! Who may connect and from which page.

@@ -1,0 +1,1 @@
+//! One TOML file, flags and environment: the whole configuration.

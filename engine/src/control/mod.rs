@@ -1,0 +1,1 @@
+//! The control thread: publish API, metrics, health.

@@ -1,0 +1,1 @@
+//! What may go wrong at start, by blame.

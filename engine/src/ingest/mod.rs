@@ -1,0 +1,1 @@
+//! Publishers on the Unix socket.

@@ -1,0 +1,23 @@
+//! Fanfare's engine: one sequencer decides the order, shards keep cursors and send.
+//!
+//! `docs/ARCHITECTURE.md` follows one message through it. Imports run one way: `sequencer`, `shard`,
+//! `ingest` and `control` meet only in [`server`], which starts them and joins them.
+
+pub mod auth;
+pub mod channel;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod control;
+pub mod driver;
+pub mod error;
+pub mod ingest;
+pub mod limits;
+pub mod message;
+pub mod metrics;
+pub mod ring;
+pub mod rule;
+pub mod sequencer;
+pub mod server;
+pub mod shard;
+pub mod transport;

@@ -1,0 +1,99 @@
+//! What the engine may use: the numbers that configuration sets and every part obeys.
+
+use fanfare_protocol::limits::{HttpLimits, WsLimits};
+
+/// Limits and times of one node. Times are milliseconds.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections on all shards together.
+    pub connections: usize,
+    /// Connections of one peer address; 0 for no limit.
+    pub connections_per_address: usize,
+    /// Connections of one peer address whose head is unfinished; 0 for no limit.
+    pub heads_per_address: usize,
+    /// Whether the two above count loopback peers.
+    pub count_loopback: bool,
+    /// Channel records.
+    pub channels: usize,
+    /// Channels that one connection follows.
+    pub channels_per_connection: usize,
+    /// Bytes of one published message.
+    pub message_bytes: usize,
+    /// Messages of one publish batch.
+    pub batch_messages: usize,
+    /// Bytes of all history together, as [`crate::message::Message::cost`] counts them.
+    pub history_bytes: usize,
+    /// Entries of the broadcast ring; a power of two.
+    pub ring_entries: usize,
+    /// Bytes that the broadcast ring may hold.
+    pub ring_bytes: usize,
+    /// Commands of the sequencer's inbox.
+    pub inbox_commands: usize,
+    /// Request heads.
+    pub http: HttpLimits,
+    /// Client frames.
+    pub ws: WsLimits,
+    /// Pings a client may send in a second before it is closed 4529.
+    pub control_frames_per_s: u32,
+    /// From accept to the end of the head.
+    pub head_ms: u64,
+    /// From the first byte of a client's message to its last.
+    pub client_message_ms: u64,
+    /// From one WebSocket ping of ours to the next.
+    pub ping_ms: u64,
+    /// From our ping to the client's pong.
+    pub pong_ms: u64,
+    /// From one SSE comment to the next on a silent stream.
+    pub heartbeat_ms: u64,
+    /// What an SSE stream tells as `retry:`.
+    pub retry_ms: u64,
+    /// A keep-alive connection that asks for nothing.
+    pub idle_ms: u64,
+    /// A client for which bytes wait and which takes none.
+    pub stall_ms: u64,
+    /// From a close frame of ours to the end of the socket.
+    pub close_ms: u64,
+    /// A shard's interest in a channel after its last subscriber.
+    pub interest_ms: u64,
+    /// A channel record that nobody uses and that keeps nothing.
+    pub channel_idle_ms: u64,
+    /// From the signal to the end.
+    pub shutdown_ms: u64,
+    /// Publishers on the Unix socket.
+    pub publishers: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            connections_per_address: 64,
+            heads_per_address: 100,
+            count_loopback: false,
+            channels: 1_000_000,
+            channels_per_connection: 1_000,
+            message_bytes: 1 << 20,
+            batch_messages: 1_000,
+            history_bytes: 256_000_000,
+            ring_entries: 8_192,
+            ring_bytes: 64 << 20,
+            inbox_commands: 4_096,
+            http: HttpLimits::DEFAULT,
+            ws: WsLimits::DEFAULT,
+            control_frames_per_s: 32,
+            head_ms: 5_000,
+            client_message_ms: 30_000,
+            ping_ms: 25_000,
+            pong_ms: 10_000,
+            heartbeat_ms: 15_000,
+            retry_ms: 1_000,
+            idle_ms: 60_000,
+            stall_ms: 60_000,
+            close_ms: 2_000,
+            interest_ms: 30_000,
+            channel_idle_ms: 600_000,
+            shutdown_ms: 5_000,
+            publishers: 64,
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The `fanfare` command.
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    fanfare::cli::main()
+}

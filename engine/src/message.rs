@@ -1,0 +1,61 @@
+//! One message, as the sequencer made it: immutable and shared from then on.
+
+use std::sync::Arc;
+
+use fanfare_protocol::id::{Epoch, Id};
+use fanfare_protocol::message::{Kind, MessageView};
+
+use crate::channel::{ChannelId, ChannelName};
+use crate::clock::Millis;
+
+/// A message with its place in the order. Shared by history, the broadcast ring and every shard.
+#[derive(Debug)]
+pub struct Message {
+    /// The channel record that it was published to.
+    pub channel: ChannelId,
+    /// That channel's full name.
+    pub name: Arc<ChannelName>,
+    /// Node-wide, strictly increasing, from 1.
+    pub position: u64,
+    /// Dense within the channel record, from 1.
+    pub offset: u64,
+    /// First offset that the channel's history still keeps after this message was appended;
+    /// `offset + 1` where it keeps none. A shard's log never drops what this still promises.
+    pub floor: u64,
+    /// When the sequencer took it.
+    pub at: Millis,
+    /// What the payload is.
+    pub kind: Kind,
+    /// The publisher's name for the kind of event.
+    pub event: Option<Box<str>>,
+    /// The publisher's bytes.
+    pub data: Box<[u8]>,
+}
+
+impl Message {
+    /// Bytes that keeping this message costs, as the budgets count it: payload, event name and a
+    /// fixed share for the structures that hold it.
+    pub fn cost(&self) -> usize {
+        cost(self.data.len(), self.event.as_deref())
+    }
+
+    /// The message as codecs see it.
+    pub fn view(&self, epoch: Epoch) -> MessageView<'_> {
+        MessageView {
+            channel: &self.name.name,
+            id: Id { epoch, position: self.position },
+            offset: self.offset,
+            event: self.event.as_deref(),
+            kind: self.kind,
+            data: &self.data,
+        }
+    }
+}
+
+/// What budgets count for a message beyond its bytes: the `Arc`, its fields and a slot in a queue.
+const OVERHEAD_BYTES: usize = 160;
+
+/// [`Message::cost`] before there is a message.
+pub fn cost(data_bytes: usize, event: Option<&str>) -> usize {
+    OVERHEAD_BYTES + data_bytes + event.map_or(0, str::len)
+}

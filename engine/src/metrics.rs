@@ -1,0 +1,129 @@
+//! What the node counts: plain atomics that one thread writes and the metrics page reads.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// A number that only its owner changes and that anyone reads. Relaxed: a page of metrics is no
+/// snapshot.
+#[derive(Debug, Default)]
+pub struct Number(AtomicU64);
+
+impl Number {
+    /// Adds `more`.
+    pub fn add(&self, more: u64) {
+        self.0.fetch_add(more, Relaxed);
+    }
+
+    /// Takes `less` away; a gauge never goes below zero.
+    pub fn sub(&self, less: u64) {
+        self.0.fetch_sub(less, Relaxed);
+    }
+
+    /// Sets it.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Relaxed);
+    }
+
+    /// Reads it.
+    pub fn read(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// What one shard counts.
+#[derive(Debug, Default)]
+pub struct ShardMetrics {
+    /// Gauge: sockets that are open, in whatever state.
+    pub connections: Number,
+    /// Gauge: WebSocket connections.
+    pub websockets: Number,
+    /// Gauge: SSE streams.
+    pub event_streams: Number,
+    /// Gauge: polls that wait.
+    pub polls: Number,
+    /// Gauge: subscriptions of all connections.
+    pub subscriptions: Number,
+    /// Gauge: channels that the shard keeps a log of.
+    pub channels: Number,
+    /// Gauge: bytes of rendered frames in the logs.
+    pub log_bytes: Number,
+    /// Sockets accepted.
+    pub accepted: Number,
+    /// Sockets turned away because the shard or the peer's address had no room.
+    pub turned_away: Number,
+    /// Requests answered with a 4xx or 5xx.
+    pub requests_refused: Number,
+    /// WebSockets that we closed for a fault of the client's.
+    pub protocol_faults: Number,
+    /// Data frames of clients that were checked, counted and dropped.
+    pub client_messages: Number,
+    /// Sends that were asked of the kernel.
+    pub sends: Number,
+    /// Messages handed to the kernel, once for each client.
+    pub deliveries: Number,
+    /// Bytes handed to the kernel.
+    pub sent_bytes: Number,
+    /// Gap notices given.
+    pub gaps: Number,
+    /// Connections closed as slow.
+    pub slow_closed: Number,
+    /// Connections ended because no pong came.
+    pub pong_missed: Number,
+    /// Gauge: ring entries that wait for this shard.
+    pub ring_lag: Number,
+    /// Commands that found the inbox full and were offered again.
+    pub inbox_full: Number,
+}
+
+/// What the sequencer counts.
+#[derive(Debug, Default)]
+pub struct SequencerMetrics {
+    /// Messages that were given a place.
+    pub published: Number,
+    /// Their payload bytes.
+    pub published_bytes: Number,
+    /// Publishes that were refused.
+    pub refused: Number,
+    /// Gauge: channel records.
+    pub channels: Number,
+    /// Gauge: subscriptions.
+    pub subscriptions: Number,
+    /// Gauge: messages in all histories.
+    pub history_messages: Number,
+    /// Gauge: their bytes, with the packed positions of trimmed ones.
+    pub history_bytes: Number,
+    /// Channel records that were forgotten.
+    pub channels_forgotten: Number,
+    /// Gauge: the last position.
+    pub position: Number,
+    /// Times that the ring was full and the sequencer waited.
+    pub ring_full: Number,
+}
+
+/// What the Unix socket's thread counts.
+#[derive(Debug, Default)]
+pub struct IngestMetrics {
+    /// Gauge: publishers that are connected.
+    pub publishers: Number,
+    /// Publishers turned away (credentials, room).
+    pub turned_away: Number,
+    /// Frames that were refused.
+    pub refused: Number,
+}
+
+/// Every number of one node.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// One for each shard.
+    pub shards: Vec<ShardMetrics>,
+    /// The sequencer's.
+    pub sequencer: SequencerMetrics,
+    /// The Unix socket's.
+    pub ingest: IngestMetrics,
+}
+
+impl Metrics {
+    /// All zeros.
+    pub fn new(shards: usize) -> Self {
+        Self { shards: (0..shards).map(|_| ShardMetrics::default()).collect(), ..Self::default() }
+    }
+}

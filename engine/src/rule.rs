@@ -1,0 +1,173 @@
+//! Channel rules: what history a channel keeps, chosen by a pattern of its name.
+//!
+//! `:` parts a name into segments; in a pattern `*` stands for one segment and `**`, as the last
+//! one, for any rest. The first rule that matches wins; the last of the table matches everything.
+
+use std::sync::Arc;
+
+/// How much history a channel keeps; the first bound that is reached trims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct History {
+    /// Most messages.
+    pub count: u64,
+    /// Most bytes, as [`crate::message::Message::cost`] counts them.
+    pub bytes: usize,
+    /// Oldest age in milliseconds.
+    pub age_ms: u64,
+}
+
+impl History {
+    /// 1,000 messages, 1 MB, 10 minutes.
+    pub const DEFAULT: Self = Self { count: 1_000, bytes: 1_000_000, age_ms: 600_000 };
+}
+
+/// What a connected laggard can still get, whatever the history keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Most messages.
+    pub count: u64,
+    /// Most bytes, as [`crate::message::Message::cost`] counts them.
+    pub bytes: usize,
+}
+
+impl Window {
+    /// 1,024 messages, 1 MB.
+    pub const DEFAULT: Self = Self { count: 1_024, bytes: 1_000_000 };
+}
+
+/// One rule of the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// What it matches.
+    pub pattern: Pattern,
+    /// What its channels keep for those who return.
+    pub history: History,
+    /// What its channels keep for those who lag.
+    pub window: Window,
+}
+
+/// A pattern of channel names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern(Box<str>);
+
+impl Pattern {
+    /// Reads a pattern; the error says what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("a pattern is not empty: \"**\" matches every channel".into());
+        }
+        let mut segments = text.split(':').peekable();
+        while let Some(segment) = segments.next() {
+            match segment {
+                "**" if segments.peek().is_some() => {
+                    return Err("\"**\" stands for any rest, so it is the last segment".into());
+                }
+                "*" | "**" => {}
+                other if other.contains('*') => {
+                    return Err(format!(
+                        "\"{other}\" mixes \"*\" with other characters: \"*\" is a whole segment"
+                    ));
+                }
+                _ => {}
+            }
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// Whether a channel of this name is meant.
+    pub fn matches(&self, name: &str) -> bool {
+        let mut segments = name.split(':');
+        for part in self.0.split(':') {
+            match (part, segments.next()) {
+                ("**", _) => return true,
+                (_, None) => return false,
+                ("*", Some(_)) => {}
+                (part, Some(segment)) if part == segment => {}
+                _ => return false,
+            }
+        }
+        segments.next().is_none()
+    }
+}
+
+/// The rules in their order, closed by one that matches everything.
+#[derive(Clone, Debug)]
+pub struct Rules(Vec<Arc<Rule>>);
+
+impl Rules {
+    /// `rules` in order, then one with `history` and `window` for everything else.
+    pub fn new(rules: Vec<Rule>, history: History, window: Window) -> Self {
+        let rest = Rule { pattern: Pattern("**".into()), history, window };
+        Self(rules.into_iter().chain([rest]).map(Arc::new).collect())
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The first rule that matches `name`, and its number in the table.
+    pub fn of(&self, name: &str) -> (usize, &Arc<Rule>) {
+        let mut rules = self.0.iter().enumerate();
+        rules.find(|(_, rule)| rule.pattern.matches(name)).expect("the last rule matches all")
+    }
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self::new(Vec::new(), History::DEFAULT, Window::DEFAULT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_by_segment() {
+        let cases = [
+            ("room:*", "room:1", true),
+            ("room:*", "room:1:x", false),
+            ("room:*", "room", false),
+            ("room:**", "room:1:x", true),
+            ("room:**", "room", true),
+            ("**", "anything:at:all", true),
+            ("*", "one", true),
+            ("*", "one:two", false),
+            ("room", "room", true),
+            ("room", "rooms", false),
+            ("*:log", "a:log", true),
+        ];
+        for (pattern, name, expected) in cases {
+            assert_eq!(
+                Pattern::parse(pattern).unwrap().matches(name),
+                expected,
+                "{pattern} {name}"
+            );
+        }
+    }
+
+    #[test]
+    fn bad_patterns_are_refused() {
+        for text in ["", "**:a", "a*", "room:**:x", "r**"] {
+            assert!(Pattern::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_first_match_wins() {
+        let rule = |pattern: &str, count| Rule {
+            pattern: Pattern::parse(pattern).unwrap(),
+            history: History { count, ..History::DEFAULT },
+            window: Window::DEFAULT,
+        };
+        let rules = Rules::new(
+            vec![rule("room:vip", 1), rule("room:*", 2)],
+            History::DEFAULT,
+            Window::DEFAULT,
+        );
+        assert_eq!(rules.of("room:vip").1.history.count, 1);
+        assert_eq!(rules.of("room:x").1.history.count, 2);
+        assert_eq!(rules.of("else").1.history, History::DEFAULT);
+    }
+}

@@ -1,0 +1,230 @@
+//! What the sequencer is asked, and what it answers: through the broadcast ring to shards, through
+//! callbacks to everyone else.
+
+use std::sync::Arc;
+
+use fanfare_protocol::id::Id;
+use fanfare_protocol::message::{GapReason, Kind};
+
+use crate::channel::{ChannelId, ChannelName};
+use crate::driver::Token;
+use crate::message::Message;
+use crate::rule::Rule;
+
+/// One command of the inbox. The sequencer takes them one at a time; that is the order.
+pub enum Command {
+    /// Publish one message.
+    Publish(Publication, PublishAnswer),
+    /// Publish many, each to its own channel, one after the other with nothing between. The answer
+    /// has one result for each, in order.
+    PublishBatch(Vec<Publication>, BatchAnswer),
+    /// A connection of a shard follows channels from a place; the reply comes in the ring.
+    Subscribe(Box<Subscribe>),
+    /// A connection of a shard follows these no more; each names one subscription that was answered.
+    Unsubscribe {
+        /// Which shard.
+        shard: u8,
+        /// The channels, as the subscribe reply named them.
+        channels: Box<[ChannelId]>,
+    },
+    /// Read what a channel keeps.
+    History(Box<HistoryQuery>),
+    /// Read a channel's numbers.
+    Stats(ChannelName, Box<dyn FnOnce(ChannelStats) + Send>),
+    /// Take no more: refuse what comes after this, write the end entry, and stop.
+    Shutdown,
+}
+
+/// A message that has no place yet.
+#[derive(Debug, Clone)]
+pub struct Publication {
+    /// Where to.
+    pub channel: ChannelName,
+    /// What `data` is, decided where it entered.
+    pub kind: Kind,
+    /// Validated by [`fanfare_protocol::names::is_event_name`].
+    pub event: Option<Box<str>>,
+    /// The publisher's key for this message; carried, not yet used to find duplicates.
+    pub idempotency_key: Option<Box<[u8]>>,
+    /// The payload, within the configured size.
+    pub data: Box<[u8]>,
+}
+
+/// Who hears how a publish ended.
+pub enum PublishAnswer {
+    /// Nobody.
+    Nobody,
+    /// This callback, called on the sequencer's thread: it must not wait.
+    Callback(Box<dyn FnOnce(Result<Published, Refusal>) + Send>),
+    /// A connection of a shard, by [`Entry::Published`].
+    Connection {
+        /// Which shard.
+        shard: u8,
+        /// Which of its connections.
+        token: Token,
+    },
+}
+
+/// Hears how each message of a batch ended, on the sequencer's thread: it must not wait.
+pub type BatchAnswer = Box<dyn FnOnce(Vec<Result<Published, Refusal>>) + Send>;
+
+/// A message has its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Published {
+    /// Epoch and position.
+    pub id: Id,
+    /// Dense number within the channel.
+    pub offset: u64,
+    /// Connections that follow the channel at that position.
+    pub subscribers: u64,
+}
+
+/// Why the sequencer did not do what it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The node keeps as many channels as it may and none of them is idle.
+    ChannelLimit,
+    /// The node is shutting down.
+    ShuttingDown,
+}
+
+/// A connection asks to follow channels. One command, one reply.
+#[derive(Debug)]
+pub struct Subscribe {
+    /// Which shard asks.
+    pub shard: u8,
+    /// For which of its connections.
+    pub token: Token,
+    /// What to follow; no name twice.
+    pub channels: Box<[ChannelName]>,
+    /// From where.
+    pub since: Since,
+}
+
+/// Where a subscription begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// With what is published next.
+    Now,
+    /// After this place.
+    After(Id),
+    /// The client had a place, but it cannot be read: a gap, then as [`Since::Now`].
+    Unreadable,
+}
+
+/// The reply to [`Subscribe`]. What stands before it in the ring is not the client's, all that
+/// stands after it is.
+#[derive(Debug)]
+pub struct Subscribed {
+    /// Who asked.
+    pub token: Token,
+    /// Where delivery begins: the largest position such that all messages to deliver lie after it.
+    pub begin: u64,
+    /// One for each channel that was asked for, in the same order.
+    pub channels: Box<[SubscribedChannel]>,
+}
+
+/// One channel of a subscribe reply.
+#[derive(Debug)]
+pub struct SubscribedChannel {
+    /// The record's number.
+    pub channel: ChannelId,
+    /// Its name.
+    pub name: Arc<ChannelName>,
+    /// Its rule.
+    pub rule: Arc<Rule>,
+    /// First offset to deliver.
+    pub next: u64,
+    /// Last offset that was assigned; `next` is at most `head + 1`.
+    pub head: u64,
+    /// First offset that history keeps, `head + 1` where it keeps none.
+    pub floor: u64,
+    /// What the client missed and will not get.
+    pub gap: Option<Gap>,
+    /// Messages from `floor` up to where this shard's log begins (or up to `head`, where the shard
+    /// has no log of the channel): the shard puts them before what it has. Empty when the log
+    /// reaches back to `next` already.
+    pub import: Box<[Arc<Message>]>,
+}
+
+/// What a client missed and will not get, in one channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// First and last missed offset, inclusive; `None` where it cannot be known exactly.
+    pub bounds: Option<(u64, u64)>,
+    /// Why.
+    pub reason: GapReason,
+}
+
+/// A read of a channel's history.
+pub struct HistoryQuery {
+    /// Which channel.
+    pub channel: ChannelName,
+    /// Messages after this place; all that is kept where it is `None`.
+    pub since: Option<Id>,
+    /// Most messages, oldest first.
+    pub limit: usize,
+    /// Hears the page, on the sequencer's thread: it must not wait.
+    pub answer: Box<dyn FnOnce(HistoryPage) + Send>,
+}
+
+/// A page of a channel's history.
+#[derive(Debug)]
+pub struct HistoryPage {
+    /// The messages, oldest first.
+    pub messages: Vec<Arc<Message>>,
+    /// What lies after `since` and is no longer kept.
+    pub gap: Option<Gap>,
+    /// Where this page ends: continue with it as `since`.
+    pub id: Id,
+    /// Whether more is kept after this page.
+    pub more: bool,
+}
+
+/// A channel's numbers. A channel that nobody used has zeros.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ChannelStats {
+    /// Connections that follow it.
+    pub subscribers: u64,
+    /// Last offset that was assigned.
+    pub offset: u64,
+    /// Messages that its history keeps.
+    pub history_messages: u64,
+    /// Their bytes, as [`Message::cost`] counts them.
+    pub history_bytes: u64,
+}
+
+/// One entry of the broadcast ring: what happened, in the order in which it happened.
+#[derive(Debug)]
+pub enum Entry {
+    /// A message, for every shard that follows its channel.
+    Message(Arc<Message>),
+    /// The reply to one connection's subscribe.
+    Subscribed(Box<Subscribed>),
+    /// A subscribe of this connection was refused; none of its channels is followed.
+    SubscribeRefused(Token, Refusal),
+    /// How a publish of this connection ended.
+    Published(Token, Result<Published, Refusal>),
+    /// History dropped messages without a new one (age, budget): the new floors.
+    Floors(Arc<[(ChannelId, u64)]>),
+    /// The shard's interest in these channels ended: it drops their logs. A subscribe that the
+    /// sequencer takes afterwards starts with a fresh log.
+    Released(Arc<[ChannelId]>),
+    /// The order ends here: say farewell.
+    End,
+}
+
+impl Entry {
+    /// Bytes that this entry holds, as the ring's budget counts them.
+    pub fn cost(&self) -> usize {
+        const FIXED: usize = 64;
+        match self {
+            Self::Message(message) => FIXED + message.cost(),
+            // Imports are shared with history and counted there.
+            Self::Subscribed(reply) => FIXED + reply.channels.len() * 128,
+            Self::Floors(floors) => FIXED + floors.len() * 16,
+            Self::Released(channels) => FIXED + channels.len() * 8,
+            Self::SubscribeRefused(..) | Self::Published(..) | Self::End => FIXED,
+        }
+    }
+}

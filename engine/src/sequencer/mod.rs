@@ -1,0 +1,3 @@
+//! The sequencer: the one owner of channels and the one writer of the order.
+
+pub mod command;

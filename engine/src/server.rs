@@ -1,0 +1,1 @@
+//! Starts the threads of a node and joins them.

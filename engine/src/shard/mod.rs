@@ -1,0 +1,1 @@
+//! A shard: one thread, its sockets, timers and logs.

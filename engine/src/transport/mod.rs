@@ -1,0 +1,1 @@
+//! Transports: protocol events to and from sessions.

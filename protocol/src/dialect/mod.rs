@@ -1,0 +1,1 @@
+//! Dialects: what clients speak.

@@ -1,0 +1,1 @@
+//! The publish protocol of the Unix socket.

@@ -1,0 +1,59 @@
+//! Every limit of the wire, with the relations between them checked when this is compiled.
+//!
+//! These are the defaults; a caller passes a [`HttpLimits`] or [`WsLimits`] of its own.
+
+/// Longest channel name in bytes of UTF-8.
+pub const CHANNEL_NAME_BYTES_MAX: usize = 255;
+/// Longest event name in bytes of UTF-8.
+pub const EVENT_NAME_BYTES_MAX: usize = 255;
+/// Longest idempotency key in bytes.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+/// Longest `Last-Event-ID` that is looked at; a longer one is a gap and then live.
+pub const LAST_EVENT_ID_BYTES_MAX: usize = 128;
+/// Most messages in one poll answer.
+pub const POLL_MESSAGES_MAX: usize = 1_000;
+/// Most bytes of messages in one poll answer; one larger message is still given, alone.
+pub const POLL_BYTES_MAX: usize = 1 << 20;
+/// Longest `wait` of a poll, in seconds; more is clamped.
+pub const POLL_WAIT_S_MAX: u64 = 30;
+/// Longest payload of a WebSocket control frame (RFC 6455, section 5.5).
+pub const CONTROL_PAYLOAD_BYTES_MAX: usize = 125;
+
+/// Limits of a request head.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpLimits {
+    /// Longest head in bytes, from the first byte to the empty line, inclusive.
+    pub head_bytes: usize,
+    /// Most header fields.
+    pub fields: usize,
+    /// Longest request target in bytes.
+    pub target_bytes: usize,
+}
+
+/// Most fields that [`HttpLimits::fields`] may ask for: the parser's table is on the stack.
+pub const FIELDS_MAX: usize = 128;
+
+impl HttpLimits {
+    /// The defaults.
+    pub const DEFAULT: Self = Self { head_bytes: 16 << 10, fields: 64, target_bytes: 4 << 10 };
+}
+
+/// Limits of what a WebSocket client may send.
+#[derive(Clone, Copy, Debug)]
+pub struct WsLimits {
+    /// Longest message in bytes, summed over its fragments.
+    pub message_bytes: usize,
+    /// Most fragments of one message, empty ones too.
+    pub fragments: u32,
+}
+
+impl WsLimits {
+    /// The defaults.
+    pub const DEFAULT: Self = Self { message_bytes: 64 << 10, fragments: 256 };
+}
+
+const _: () = assert!(HttpLimits::DEFAULT.target_bytes < HttpLimits::DEFAULT.head_bytes);
+const _: () = assert!(HttpLimits::DEFAULT.fields <= FIELDS_MAX);
+const _: () = assert!(crate::id::ID_TEXT_BYTES_MAX <= LAST_EVENT_ID_BYTES_MAX);
+// A channel list of percent-encoded names must have room in a target.
+const _: () = assert!(CHANNEL_NAME_BYTES_MAX * 3 < HttpLimits::DEFAULT.target_bytes);

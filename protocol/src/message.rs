@@ -1,0 +1,83 @@
+//! What a publisher said and what a client may be told about it, as the codecs see it.
+
+use crate::id::Id;
+
+/// What the bytes of a payload are. Decided once, where the message enters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Kind {
+    /// Valid JSON (RFC 8259): may stand inside another JSON document as it is.
+    Json = 0,
+    /// Valid UTF-8 that is not JSON.
+    Text = 1,
+    /// Any bytes.
+    Binary = 2,
+}
+
+impl Kind {
+    /// The kind with this number on the wire, if there is one.
+    pub fn from_number(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::Json),
+            1 => Some(Self::Text),
+            2 => Some(Self::Binary),
+            _ => None,
+        }
+    }
+}
+
+/// One message as a codec renders it. Holds nothing of the connection that it goes to.
+#[derive(Clone, Copy, Debug)]
+pub struct MessageView<'a> {
+    /// The channel's name, without its tenant.
+    pub channel: &'a str,
+    /// Epoch and position.
+    pub id: Id,
+    /// Dense number within the channel, from 1.
+    pub offset: u64,
+    /// The publisher's name for the kind of event.
+    pub event: Option<&'a str>,
+    /// What `data` is.
+    pub kind: Kind,
+    /// The publisher's bytes.
+    pub data: &'a [u8],
+}
+
+/// Messages of one channel that a client will not get, as it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GapView<'a> {
+    /// The channel's name, without its tenant.
+    pub channel: &'a str,
+    /// First and last missed offset, inclusive; `None` where it cannot be known exactly.
+    pub bounds: Option<(u64, u64)>,
+    /// Why they are gone.
+    pub reason: GapReason,
+}
+
+/// Why messages of a gap cannot be given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GapReason {
+    /// History dropped them for its count, its bytes, or the node's budget.
+    Trimmed,
+    /// History dropped them for their age.
+    Expired,
+    /// The client was too slow and fell out of the live window.
+    Slow,
+    /// The client's position belongs to another life of the node.
+    Epoch,
+    /// What was missed cannot be told: no readable position, one in the future, or a forgotten channel.
+    Unknown,
+}
+
+impl GapReason {
+    /// The word that clients see.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trimmed => "trimmed",
+            Self::Expired => "expired",
+            Self::Slow => "slow",
+            Self::Epoch => "epoch",
+            Self::Unknown => "unknown",
+        }
+    }
+}
