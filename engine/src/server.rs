@@ -1,1 +1,52 @@
 //! Starts the threads of a node and joins them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::auth::origin::Origins;
+use crate::limits::Limits;
+use crate::rule::Rules;
+
+/// Which driver the shards use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum DriverChoice {
+    /// `uring` where it works, else `epoll`, said loudly.
+    #[default]
+    Auto,
+    /// `uring` or no start (exit 69).
+    Uring,
+    /// `epoll`.
+    Epoll,
+}
+
+/// Everything a node is started with. Made by [`crate::config`], by tests, and by embedders.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Clients: WebSocket, SSE, long-poll. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Backends: the HTTP API. `None` for none.
+    pub api: Option<SocketAddr>,
+    /// Backends: the Unix socket. `None` for none.
+    pub socket: Option<PathBuf>,
+    /// Peers of the Unix socket beside root and our own user, by uid.
+    pub socket_users: Vec<u32>,
+    /// File mode of the Unix socket.
+    pub socket_mode: u32,
+    /// Which driver.
+    pub driver: DriverChoice,
+    /// How many shards; `None` for as many as cores and connections need.
+    pub shards: Option<usize>,
+    /// What the node may use.
+    pub limits: Limits,
+    /// Whether `limits.connections` was asked for, so that less is no start instead of a lower
+    /// default.
+    pub connections_asked: bool,
+    /// Channel rules.
+    pub rules: Rules,
+    /// Pages that may connect.
+    pub origins: Origins,
+    /// The API's bearer key, when one is required.
+    pub api_key: Option<String>,
+    /// Development mode: the playground may publish.
+    pub dev: bool,
+}

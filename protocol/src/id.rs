@@ -163,7 +163,7 @@ mod tests {
             let id = id(epoch, position);
             let mut text = Vec::new();
             id.write(&mut text);
-            prop_assert_eq!(&text, id.to_string().as_bytes());
+            prop_assert_eq!(text.as_slice(), id.to_string().into_bytes());
             prop_assert_eq!(Id::parse(&text), Some(id));
         }
 

@@ -1,1 +1,3 @@
 //! Who may connect and from which page.
+
+pub mod origin;
