@@ -1,0 +1,68 @@
+//! What the fuzz target `request_head` runs and `cargo test` replays: every cut of the input gives
+//! the same head, and what a request promises is true of its bytes.
+
+use super::head::{Fed, HeadReader};
+use super::violation::Violation;
+use crate::limits::HttpLimits;
+
+/// Small, so that inputs reach every limit.
+const LIMITS: HttpLimits = HttpLimits { head_bytes: 512, fields: 8, target_bytes: 128 };
+
+/// The first eight bytes choose the cuts, the rest is the input.
+///
+/// # Panics
+/// When a promise of the reader is broken.
+pub fn head(bytes: &[u8]) {
+    let (cuts, input) = bytes.split_at(bytes.len().min(8));
+    let cuts = cuts.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
+    same_under_cuts(input, cuts);
+}
+
+/// Reads `input` whole, byte by byte, and cut as the bits of `cuts` say.
+pub(super) fn same_under_cuts(input: &[u8], cuts: u64) {
+    let whole = outcome([input]);
+    assert_eq!(whole, outcome(input.chunks(1)), "byte by byte");
+    let mut rest = input;
+    let pieces: Vec<&[u8]> = (0..8)
+        .map(|index| {
+            let length = ((cuts >> (8 * index)) as u8 as usize).min(rest.len());
+            let (piece, tail) = rest.split_at(length);
+            rest = tail;
+            piece
+        })
+        .collect();
+    assert_eq!(whole, outcome(pieces.into_iter().chain([rest])), "cut by {cuts:x}");
+}
+
+/// Bytes of the head, when it is whole, and the request or why there is none.
+type Outcome = Result<Option<(usize, Result<String, Violation>)>, Violation>;
+
+fn outcome<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
+    let mut reader = HeadReader::new();
+    let mut length = 0;
+    for piece in pieces {
+        match reader.feed(piece, &LIMITS)? {
+            Fed::Partial => length += piece.len(),
+            Fed::Complete { taken } => {
+                length += taken;
+                return Ok(Some((length, described(&reader))));
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn described(reader: &HeadReader) -> Result<String, Violation> {
+    let request = reader.request(&LIMITS)?;
+    assert!(request.fields.len() <= LIMITS.fields);
+    assert!(request.minor_version == 0 || request.host.is_some());
+    assert!(request.path.starts_with('/') || request.path == "*");
+    assert!(!request.path.chars().any(|char| char.is_control() || char == '\\'));
+    assert!(!request.path.split('/').any(|segment| segment == ".."));
+    for (_, value) in request.fields.iter() {
+        assert!(value.iter().all(|byte| *byte == b'\t' || (*byte >= 0x20 && *byte != 0x7f)));
+    }
+    let channels = request.query().channels(4);
+    let upgrade = crate::ws::handshake::decide(&request);
+    Ok(format!("{request:?} {:?} {channels:?} {upgrade:?}", request.origin()))
+}

@@ -1,0 +1,317 @@
+//! One request, checked: everything that a route may rely on without another look.
+
+use std::borrow::Cow;
+
+use super::fields::Fields;
+use super::query::Query;
+use super::response::Ending;
+use super::violation::Violation;
+use super::{framing, host, target};
+use crate::limits::{FIELDS_MAX, HttpLimits};
+
+/// A method that a path may take or refuse. Others never become a [`Request`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // the names are those of RFC 9110 and RFC 5789
+pub enum Method {
+    Get,
+    Head,
+    Post,
+    Put,
+    Patch,
+    Delete,
+    Options,
+}
+
+impl Method {
+    /// Case-sensitive, as methods are (RFC 9110, section 9.1).
+    fn parse(word: &str) -> Result<Self, Violation> {
+        Ok(match word {
+            "GET" => Self::Get,
+            "HEAD" => Self::Head,
+            "POST" => Self::Post,
+            "PUT" => Self::Put,
+            "PATCH" => Self::Patch,
+            "DELETE" => Self::Delete,
+            "OPTIONS" => Self::Options,
+            "CONNECT" | "TRACE" => return Err(Violation::MethodNever),
+            _ => return Err(Violation::UnknownMethod),
+        })
+    }
+}
+
+/// What follows the head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// Nothing.
+    None,
+    /// This many bytes; a promise of the peer, never a size to allocate.
+    Length(u64),
+    /// Chunks (RFC 9112, section 7.1).
+    Chunked,
+}
+
+impl Body {
+    /// Whether no byte follows.
+    pub fn is_empty(self) -> bool {
+        matches!(self, Self::None | Self::Length(0))
+    }
+}
+
+/// A request head. Borrows from the [`super::HeadReader`] that collected it.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// The method.
+    pub method: Method,
+    /// The path, decoded once: no dot segment, no backslash, no control character. `*` for
+    /// `OPTIONS *`.
+    pub path: Cow<'a, str>,
+    /// What follows the first `?`, as sent. It may hold a token: not for logs.
+    pub raw_query: Option<&'a str>,
+    /// 0 or 1, of HTTP/1.
+    pub minor_version: u8,
+    /// Host and port that the client means, valid in syntax; always there in HTTP/1.1.
+    pub host: Option<&'a str>,
+    /// All header fields.
+    pub fields: Fields<'a>,
+    /// What follows the head.
+    pub body: Body,
+    /// Whether the client would send another request on this connection (RFC 9112, section 9.3).
+    pub keep_alive: bool,
+    /// Whether the client waits for `100 Continue` before it sends its body.
+    pub expects_continue: bool,
+}
+
+impl<'a> Request<'a> {
+    /// Takes a whole head apart, whose bytes [`super::HeadReader`] has passed.
+    pub(super) fn parse(head: &'a [u8], limits: &HttpLimits) -> Result<Self, Violation> {
+        let mut lines = [httparse::EMPTY_HEADER; FIELDS_MAX];
+        let mut parsed = httparse::Request::new(&mut lines[..limits.fields.min(FIELDS_MAX)]);
+        match parsed.parse(head) {
+            Ok(httparse::Status::Complete(end)) if end == head.len() => {}
+            Err(httparse::Error::TooManyHeaders) => return Err(Violation::TooManyFields),
+            Err(httparse::Error::Version) => return Err(Violation::HttpVersion),
+            Err(httparse::Error::HeaderName | httparse::Error::HeaderValue) => {
+                return Err(Violation::FieldLine);
+            }
+            _ => return Err(Violation::RequestLine),
+        }
+        let (Some(word), Some(raw_target), Some(minor_version)) =
+            (parsed.method, parsed.path, parsed.version)
+        else {
+            return Err(Violation::RequestLine);
+        };
+        let lines = parsed.headers.iter();
+        let fields =
+            Fields::from_lines(lines.map(|line| (line.name, super::fields::trim(line.value))));
+        Self::check(Method::parse(word)?, raw_target, minor_version, fields)
+    }
+
+    fn check(
+        method: Method,
+        raw_target: &'a str,
+        minor_version: u8,
+        fields: Fields<'a>,
+    ) -> Result<Self, Violation> {
+        let target = target::parse(raw_target, method)?;
+        Ok(Self {
+            method,
+            path: target::decode_path(target.path)?,
+            raw_query: target.query,
+            minor_version,
+            host: host_of(&fields, target.authority, minor_version)?,
+            body: framing::body(&fields, minor_version)?,
+            keep_alive: keep_alive(&fields, minor_version),
+            expects_continue: expects_continue(&fields, minor_version)?,
+            fields,
+        })
+    }
+
+    /// The query, to be read by key.
+    pub fn query(&self) -> Query<'a> {
+        Query::new(self.raw_query.unwrap_or_default())
+    }
+
+    /// The page that asks, when a browser says it: `null` or scheme, host and port, not compared
+    /// with anything yet.
+    ///
+    /// # Errors
+    /// [`Violation::TwoOrigins`] for more than one, in two fields or in one; [`Violation::Origin`]
+    /// for one that is empty or not ASCII.
+    pub fn origin(&self) -> Result<Option<&'a str>, Violation> {
+        let Some(value) = self.fields.one("origin").map_err(|_| Violation::TwoOrigins)? else {
+            return Ok(None);
+        };
+        if value.iter().any(|byte| matches!(byte, b' ' | b'\t' | b',')) {
+            return Err(Violation::TwoOrigins);
+        }
+        match std::str::from_utf8(value) {
+            Ok(text) if text.is_ascii() && !text.is_empty() => Ok(Some(text)),
+            _ => Err(Violation::Origin),
+        }
+    }
+
+    /// Passes a request that sends nothing after its head.
+    ///
+    /// # Errors
+    /// [`Violation::UnexpectedBody`]: on a GET it would be read as another request by someone.
+    pub fn without_body(&self) -> Result<(), Violation> {
+        if self.body.is_empty() { Ok(()) } else { Err(Violation::UnexpectedBody) }
+    }
+
+    /// What an answer may say when the body, if there is one, has not been read: only after a
+    /// request without a body is the place known where the next one begins.
+    pub fn ending(&self) -> Ending {
+        if self.keep_alive && self.body.is_empty() { Ending::KeepAlive } else { Ending::Close }
+    }
+
+    /// Whether `Accept` lets `kind/subtype` pass (RFC 9110, section 12.5.1): no such field, or a
+    /// range in it that covers the type with a weight that is not zero.
+    pub fn accepts(&self, media_type: &str) -> bool {
+        let mut ranges = self.fields.all("accept").flat_map(super::fields::elements).peekable();
+        ranges.peek().is_none() || ranges.any(|range| covers(range, media_type))
+    }
+}
+
+/// Host must stand once in HTTP/1.1 and may in HTTP/1.0 (RFC 9112, section 3.2); an absolute target
+/// must agree with it, because one of the two was believed by whoever passed the request on.
+fn host_of<'a>(
+    fields: &Fields<'a>,
+    authority: Option<&'a str>,
+    minor_version: u8,
+) -> Result<Option<&'a str>, Violation> {
+    let Some(value) = fields.one("host").map_err(|_| Violation::Host)? else {
+        return if minor_version == 0 { Ok(authority) } else { Err(Violation::Host) };
+    };
+    let value = std::str::from_utf8(value).map_err(|_| Violation::Host)?;
+    let agrees = authority.is_none_or(|authority| authority.eq_ignore_ascii_case(value));
+    if host::is_authority(value) && agrees { Ok(Some(value)) } else { Err(Violation::Host) }
+}
+
+fn keep_alive(fields: &Fields<'_>, minor_version: u8) -> bool {
+    !fields.has_token("connection", "close")
+        && (minor_version >= 1 || fields.has_token("connection", "keep-alive"))
+}
+
+/// RFC 9110, section 10.1.1: an expectation of an HTTP/1.0 client is ignored when it is this one.
+fn expects_continue(fields: &Fields<'_>, minor_version: u8) -> Result<bool, Violation> {
+    match fields.one("expect") {
+        Ok(None) => Ok(false),
+        Ok(Some(value)) if value.eq_ignore_ascii_case(b"100-continue") => Ok(minor_version >= 1),
+        _ => Err(Violation::Expectation),
+    }
+}
+
+fn covers(range: &[u8], media_type: &str) -> bool {
+    let mut parts = range.split(|byte| *byte == b';').map(super::fields::trim);
+    let range = parts.next().unwrap_or_default();
+    let kind = media_type.split_once('/').map_or(media_type, |(kind, _)| kind);
+    let matches = range == b"*/*"
+        || range.eq_ignore_ascii_case(media_type.as_bytes())
+        || range.strip_suffix(b"/*").is_some_and(|r| r.eq_ignore_ascii_case(kind.as_bytes()));
+    matches && !parts.any(is_weight_zero)
+}
+
+/// `q=0`, `q=0.`, `q=0.0` to `q=0.000`.
+fn is_weight_zero(parameter: &[u8]) -> bool {
+    match parameter {
+        [b'q' | b'Q', b'=', b'0'] => true,
+        [b'q' | b'Q', b'=', b'0', b'.', digits @ ..] => digits.iter().all(|d| *d == b'0'),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::HeadReader;
+
+    const LIMITS: HttpLimits = HttpLimits::DEFAULT;
+
+    fn read(head: &str) -> HeadReader {
+        let mut reader = HeadReader::new();
+        reader.feed(head.as_bytes(), &LIMITS).unwrap();
+        reader
+    }
+
+    #[test]
+    fn a_request_in_its_parts() {
+        let reader = read(
+            "GET /s%73e?channels=a,b&since=x HTTP/1.1\r\nHost: a.example:7070\r\n\
+             Last-Event-ID: \t 0-1 \r\nOrigin: https://b.example\r\nEmpty:\r\n\r\n",
+        );
+        let request = reader.request(&LIMITS).unwrap();
+        assert_eq!((request.method, &*request.path), (Method::Get, "/sse"));
+        assert_eq!(request.raw_query, Some("channels=a,b&since=x"));
+        assert_eq!(request.query().channels(10).unwrap(), ["a", "b"]);
+        assert_eq!(request.host, Some("a.example:7070"));
+        assert_eq!(request.fields.get("last-event-id"), Some(&b"0-1"[..]));
+        assert_eq!(request.fields.get("empty"), Some(&b""[..]));
+        assert_eq!(request.origin(), Ok(Some("https://b.example")));
+        assert_eq!((request.body, request.keep_alive), (Body::None, true));
+        assert_eq!(request.without_body(), Ok(()));
+        assert!(!request.expects_continue);
+    }
+
+    #[test]
+    fn persistence() {
+        let cases = [
+            ("1.1", "", true),
+            ("1.1", "Connection: close\r\n", false),
+            ("1.1", "Connection: Upgrade, CLOSE\r\n", false),
+            ("1.0", "", false),
+            ("1.0", "Connection: Keep-Alive\r\n", true),
+            ("1.0", "Connection: keep-alive, close\r\n", false),
+        ];
+        for (version, line, expected) in cases {
+            let reader = read(&format!("GET / HTTP/{version}\r\nHost: a\r\n{line}\r\n"));
+            assert_eq!(reader.request(&LIMITS).unwrap().keep_alive, expected, "{version} {line}");
+        }
+        let reader = read("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n");
+        let request = reader.request(&LIMITS).unwrap();
+        assert!(request.keep_alive && request.ending() == Ending::Close, "a body lies between");
+    }
+
+    #[test]
+    fn accept() {
+        let cases = [
+            ("", true),
+            ("Accept: text/event-stream\r\n", true),
+            ("Accept: application/json, TEXT/*;q=0.5\r\n", true),
+            ("Accept: a/b\r\nAccept: */*\r\n", true),
+            ("Accept: application/json\r\n", false),
+            ("Accept: text/event-stream; q=0.000\r\n", false),
+            ("Accept: text/event-stream;q=0.001\r\n", true),
+            ("Accept: text/html\r\n", false),
+        ];
+        for (line, expected) in cases {
+            let reader = read(&format!("GET / HTTP/1.1\r\nHost: a\r\n{line}\r\n"));
+            let request = reader.request(&LIMITS).unwrap();
+            assert_eq!(request.accepts("text/event-stream"), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn origins() {
+        let cases = [
+            ("", Ok(None)),
+            ("Origin: null\r\n", Ok(Some("null"))),
+            ("Origin: http://a\r\nORIGIN: http://a\r\n", Err(Violation::TwoOrigins)),
+            ("Origin: http://a http://b\r\n", Err(Violation::TwoOrigins)),
+            ("Origin: http://a,http://b\r\n", Err(Violation::TwoOrigins)),
+            ("Origin:\r\n", Err(Violation::Origin)),
+            ("Origin: http://ä\r\n", Err(Violation::Origin)),
+        ];
+        for (line, expected) in cases {
+            let reader = read(&format!("GET / HTTP/1.1\r\nHost: a\r\n{line}\r\n"));
+            assert_eq!(reader.request(&LIMITS).unwrap().origin(), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn an_absolute_target_names_the_host_of_http_1_0() {
+        let reader = read("GET http://a:1/x?y HTTP/1.0\r\n\r\n");
+        let request = reader.request(&LIMITS).unwrap();
+        assert_eq!((request.host, &*request.path), (Some("a:1"), "/x"));
+        assert_eq!(request.raw_query, Some("y"));
+    }
+}

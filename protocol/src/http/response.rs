@@ -1,0 +1,287 @@
+//! Writes answers into a buffer of the caller's, whole: a head, and what is small after it.
+//!
+//! There is no `Date`: nothing here reads a clock, and a caller that wants one adds the field.
+
+use super::status::Status;
+use super::violation::Violation;
+use crate::id::write_decimal;
+
+/// A field to be written: name and value, both ours or checked, without CR and LF.
+pub type Field<'a> = (&'a str, &'a str);
+
+/// What is asked of every cache, ours or not.
+pub const NO_STORE: Field<'static> = ("Cache-Control", "no-store");
+
+/// Whether another request may follow on the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It may. Said aloud, because an HTTP/1.0 client assumes the contrary.
+    KeepAlive,
+    /// It may not: the socket is closed after the answer.
+    Close,
+}
+
+impl Ending {
+    fn field(self) -> Field<'static> {
+        ("Connection", if self == Self::Close { "close" } else { "keep-alive" })
+    }
+}
+
+/// What a body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // named after their types
+pub enum ContentType {
+    Json,
+    Html,
+    Text,
+    JavaScript,
+    Css,
+    Svg,
+}
+
+impl ContentType {
+    /// The media type, with the charset where one belongs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Html => "text/html; charset=utf-8",
+            Self::Text => "text/plain; charset=utf-8",
+            Self::JavaScript => "text/javascript; charset=utf-8",
+            Self::Css => "text/css; charset=utf-8",
+            Self::Svg => "image/svg+xml",
+        }
+    }
+}
+
+/// An answer whose length is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    /// The status.
+    pub status: Status,
+    /// What the body is.
+    pub content_type: ContentType,
+    /// Whether another request may follow.
+    pub ending: Ending,
+    /// Fields beyond those that an answer always has.
+    pub fields: &'a [Field<'a>],
+    /// Whether the request was a HEAD: the same head, no body (RFC 9110, section 9.3.2).
+    pub head_only: bool,
+}
+
+impl Answer<'_> {
+    /// Appends the head of an answer with `body_bytes` of body; the caller appends these, unless
+    /// [`Self::head_only`].
+    pub fn write_head(&self, out: &mut Vec<u8>, body_bytes: usize) {
+        begin(out, self.status);
+        field(out, ("Content-Type", self.content_type.as_str()));
+        out.extend_from_slice(b"Content-Length: ");
+        write_decimal(body_bytes as u64, out);
+        out.extend_from_slice(b"\r\n");
+        field(out, ("X-Content-Type-Options", "nosniff"));
+        self.fields.iter().for_each(|extra| field(out, *extra));
+        field(out, self.ending.field());
+        end(out);
+    }
+
+    /// Appends the whole answer.
+    pub fn write(&self, out: &mut Vec<u8>, body: &[u8]) {
+        self.write_head(out, body.len());
+        if !self.head_only {
+            out.extend_from_slice(body);
+        }
+    }
+}
+
+/// Appends the answer to a request that is refused: the fields that its status demands, `fields`,
+/// and a small fixed body `{"error":code,"message":sentence}`. `ending` is raised to
+/// [`Ending::Close`] where the violation leaves no choice; what was written is returned.
+pub fn refusal(
+    out: &mut Vec<u8>,
+    violation: Violation,
+    ending: Ending,
+    fields: &[Field<'_>],
+    head_only: bool,
+) -> Ending {
+    let ending = if violation.must_close() { Ending::Close } else { ending };
+    let fields: Vec<Field<'_>> =
+        violation.fields().iter().chain([&NO_STORE]).chain(fields).copied().collect();
+    let body =
+        format!("{{\"error\":\"{}\",\"message\":\"{}\"}}", violation.code(), violation.message());
+    let status = violation.status();
+    let content_type = ContentType::Json;
+    let answer = Answer { status, content_type, ending, fields: &fields, head_only };
+    answer.write(out, body.as_bytes());
+    ending
+}
+
+/// Appends the head of an event stream. The end of the connection ends the stream, for HTTP/1.0
+/// and 1.1 alike (RFC 9112, section 6.3, rule 8): no chunks, so that the bytes on the wire are
+/// the bytes of the log. `X-Accel-Buffering` asks nginx to pass messages on as they come.
+pub fn event_stream(out: &mut Vec<u8>, fields: &[Field<'_>]) {
+    begin(out, Status::Ok);
+    field(out, ("Content-Type", "text/event-stream"));
+    field(out, NO_STORE);
+    field(out, ("X-Accel-Buffering", "no"));
+    fields.iter().for_each(|extra| field(out, *extra));
+    field(out, Ending::Close.field());
+    end(out);
+}
+
+/// Appends `100 Continue`: the client may send its body now.
+pub fn go_on(out: &mut Vec<u8>) {
+    begin(out, Status::Continue);
+    end(out);
+}
+
+/// The fields that let the page of an allowed `origin` read an answer. `Vary` keeps a cache from
+/// giving the answer to another page.
+pub fn cors(origin: &str) -> [Field<'_>; 2] {
+    [("Access-Control-Allow-Origin", origin), ("Vary", "Origin")]
+}
+
+/// Appends the answer to OPTIONS: 204, and where an allowed `origin` asks, what a page may do
+/// (Fetch, "CORS-preflight fetch"). An origin that is not allowed is refused before.
+pub fn options(out: &mut Vec<u8>, origin: Option<&str>, ending: Ending) {
+    begin(out, Status::NoContent);
+    field(out, ("Allow", "GET, HEAD, OPTIONS"));
+    if let Some(origin) = origin {
+        cors(origin).into_iter().for_each(|extra| field(out, extra));
+        field(out, ("Access-Control-Allow-Methods", "GET, HEAD"));
+        field(out, ("Access-Control-Allow-Headers", "Last-Event-ID, Cache-Control"));
+        field(out, ("Access-Control-Max-Age", "600"));
+    }
+    field(out, ending.field());
+    end(out);
+}
+
+pub(crate) fn begin(out: &mut Vec<u8>, status: Status) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    write_decimal(u64::from(status.code()), out);
+    out.push(b' ');
+    out.extend_from_slice(status.reason().as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+pub(crate) fn field(out: &mut Vec<u8>, (name, value): Field<'_>) {
+    // Injection would be our bug: what comes from a request has passed the head reader.
+    assert!(!value.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | 0)), "{name} breaks its line");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+pub(crate) fn end(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Status, fields and body as another parser sees them.
+    fn parsed(bytes: &[u8]) -> (u16, Vec<(String, String)>, Vec<u8>) {
+        let mut lines = [httparse::EMPTY_HEADER; 32];
+        let mut response = httparse::Response::new(&mut lines);
+        let httparse::Status::Complete(end) = response.parse(bytes).unwrap() else {
+            panic!("the head has no end");
+        };
+        let text = |value: &[u8]| String::from_utf8(value.to_vec()).unwrap();
+        let fields = response.headers.iter().map(|h| (h.name.to_string(), text(h.value)));
+        (response.code.unwrap(), fields.collect(), bytes[end..].to_vec())
+    }
+
+    fn value<'a>(fields: &'a [(String, String)], name: &str) -> Option<&'a str> {
+        let mut values = fields.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str());
+        let first = values.next();
+        assert_eq!(values.next(), None, "{name} twice");
+        first
+    }
+
+    #[test]
+    fn every_refusal_is_small_fixed_json() {
+        for violation in Violation::ALL {
+            let mut out = Vec::new();
+            let extra = [("X-Extra", "1")];
+            let ending = refusal(&mut out, *violation, Ending::KeepAlive, &extra, false);
+            let (code, fields, body) = parsed(&out);
+            assert_eq!(code, violation.status().code());
+            assert_eq!(value(&fields, "Content-Length"), Some(body.len().to_string().as_str()));
+            assert_eq!(value(&fields, "X-Extra"), Some("1"));
+            let connection = if violation.must_close() { "close" } else { "keep-alive" };
+            assert_eq!(value(&fields, "Connection"), Some(connection));
+            assert_eq!(ending == Ending::Close, violation.must_close());
+            for (name, expected) in violation.fields() {
+                assert_eq!(value(&fields, name), Some(*expected));
+            }
+            let json: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(json["error"], violation.code());
+            assert_eq!(json["message"], violation.message());
+            assert!(out.len() < 512, "{violation:?} takes {} bytes", out.len());
+        }
+    }
+
+    #[test]
+    fn a_head_request_gets_the_same_head_alone() {
+        let (mut whole, mut head) = (Vec::new(), Vec::new());
+        refusal(&mut whole, Violation::NotFound, Ending::KeepAlive, &[], false);
+        refusal(&mut head, Violation::NotFound, Ending::KeepAlive, &[], true);
+        assert!(whole.starts_with(&head) && head.ends_with(b"\r\n\r\n"));
+    }
+
+    #[test]
+    fn an_event_stream_is_ended_by_its_connection() {
+        let mut out = Vec::new();
+        event_stream(&mut out, &cors("https://a.example"));
+        let (code, fields, body) = parsed(&out);
+        assert_eq!((code, body.as_slice()), (200, &b""[..]));
+        assert_eq!(value(&fields, "Content-Type"), Some("text/event-stream"));
+        assert_eq!(value(&fields, "Cache-Control"), Some("no-store"));
+        assert_eq!(value(&fields, "X-Accel-Buffering"), Some("no"));
+        assert_eq!(value(&fields, "Connection"), Some("close"));
+        assert_eq!(value(&fields, "Content-Length"), None);
+        assert_eq!(value(&fields, "Transfer-Encoding"), None);
+        assert_eq!(value(&fields, "Access-Control-Allow-Origin"), Some("https://a.example"));
+        assert_eq!(value(&fields, "Vary"), Some("Origin"));
+    }
+
+    #[test]
+    fn preflight() {
+        let mut out = Vec::new();
+        options(&mut out, Some("http://a"), Ending::KeepAlive);
+        let (code, fields, body) = parsed(&out);
+        assert_eq!((code, body.as_slice()), (204, &b""[..]));
+        assert_eq!(value(&fields, "Access-Control-Allow-Origin"), Some("http://a"));
+        assert_eq!(value(&fields, "Access-Control-Allow-Methods"), Some("GET, HEAD"));
+        assert_eq!(value(&fields, "Content-Length"), None, "RFC 9110, section 8.6");
+        out.clear();
+        options(&mut out, None, Ending::Close);
+        assert_eq!(value(&parsed(&out).1, "Access-Control-Allow-Origin"), None);
+    }
+
+    #[test]
+    fn a_page() {
+        let mut out = Vec::new();
+        let (status, content_type) = (Status::Ok, ContentType::Html);
+        let (ending, fields) = (Ending::KeepAlive, &[NO_STORE]);
+        Answer { status, content_type, ending, fields, head_only: false }.write(&mut out, b"<p>");
+        let (code, fields, body) = parsed(&out);
+        assert_eq!((code, body.as_slice()), (200, &b"<p>"[..]));
+        assert_eq!(value(&fields, "Content-Length"), Some("3"));
+        assert_eq!(value(&fields, "Content-Type"), Some("text/html; charset=utf-8"));
+        assert_eq!(value(&fields, "Connection"), Some("keep-alive"));
+    }
+
+    #[test]
+    fn go_on_has_no_fields() {
+        let mut out = Vec::new();
+        go_on(&mut out);
+        assert_eq!(out, b"HTTP/1.1 100 Continue\r\n\r\n");
+    }
+
+    #[test]
+    #[should_panic(expected = "breaks its line")]
+    fn a_field_cannot_break_its_line() {
+        event_stream(&mut Vec::new(), &cors("http://a\r\nSet-Cookie: x"));
+    }
+}

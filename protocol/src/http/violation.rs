@@ -1,0 +1,249 @@
+//! Every reason for which a request is refused, and what the peer is told: one table.
+//!
+//! The rows are fixed text. Nothing of the request comes back in an answer, so that there is
+//! nothing to inject, nothing to reflect and no token to leak.
+
+use std::fmt;
+
+use super::status::Status;
+
+macro_rules! violations {
+    ($($(#[$doc:meta])* $name:ident = $status:ident, $code:literal, $message:literal;)+) => {
+        /// Why a request is refused. Codes are retired, never given another meaning.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Violation { $($(#[$doc])* $name,)+ }
+
+        impl Violation {
+            /// All of them, for tests and tables.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// What the peer is told. The only place that decides it.
+            pub fn status(self) -> Status {
+                match self { $(Self::$name => Status::$status,)+ }
+            }
+
+            /// The stable word for programs: `error` of the answer's body.
+            pub fn code(self) -> &'static str {
+                match self { $(Self::$name => $code,)+ }
+            }
+
+            /// The sentence for people: `message` of the answer's body. ASCII, no `"`, no `\`.
+            pub fn message(self) -> &'static str {
+                match self { $(Self::$name => $message,)+ }
+            }
+        }
+    };
+}
+
+violations! {
+    /// A byte that cannot begin a request: TLS, SSH, noise.
+    NotHttp = BadRequest, "not_http",
+        "This port speaks plain HTTP/1.1; TLS ends at the proxy in front of it.";
+    /// The request line is not `method SP target SP version CRLF`.
+    RequestLine = BadRequest, "bad_request_line",
+        "The request line is not a method, a target and a version.";
+    /// A target of the wrong form, an escape that is none, `..`, a backslash, a control character.
+    Target = BadRequest, "bad_target",
+        "The request target is malformed; percent-encode it once, as UTF-8, without dot segments.";
+    /// Bare CR or LF, a folded line, a space before the colon, a control character.
+    FieldLine = BadRequest, "bad_header",
+        "A header line is malformed; each is a name, a colon, a value and CRLF.";
+    /// No Host, two, a malformed one, or one that differs from an absolute target.
+    Host = BadRequest, "bad_host",
+        "Exactly one valid Host header is needed, equal to the authority of an absolute target.";
+    /// Content-Length or Transfer-Encoding that could be read in two ways.
+    Framing = BadRequest, "bad_framing",
+        "The length of the body is ambiguous; send one Content-Length or chunked coding alone.";
+    /// A body where none can be meant: on an upgrade it would be a smuggled request.
+    UnexpectedBody = BadRequest, "unexpected_body",
+        "This request takes no body.";
+    /// A chunked body that breaks RFC 9112, section 7.1.
+    Chunk = BadRequest, "bad_chunk",
+        "The chunked body is malformed.";
+    /// `Sec-WebSocket-Key` is missing, repeated, or not sixteen bytes in base64.
+    WsKey = BadRequest, "bad_websocket_key",
+        "Exactly one Sec-WebSocket-Key of 16 bytes in base64 is needed.";
+    /// A WebSocket upgrade over HTTP/1.0.
+    WsHttpVersion = BadRequest, "upgrade_needs_http_1_1",
+        "A WebSocket begins with an HTTP/1.1 request.";
+    /// No `channels` parameter.
+    NoChannels = BadRequest, "no_channels",
+        "Name the channels to follow: ?channels=a,b with each name percent-encoded.";
+    /// An empty name in the list.
+    EmptyChannel = BadRequest, "empty_channel",
+        "A channel name in the list is empty.";
+    /// A name that is no channel name.
+    BadChannel = BadRequest, "bad_channel",
+        "A channel name is 1 to 255 bytes of UTF-8 without control characters or *.";
+    /// More channels than one connection may follow.
+    TooManyChannels = BadRequest, "too_many_channels",
+        "More channels than one connection may follow; use several connections.";
+    /// `since` is not a position.
+    BadSince = BadRequest, "bad_since",
+        "since is an id that this server gave, such as 0123abcd-42.";
+    /// `wait` is not a number of seconds.
+    BadWait = BadRequest, "bad_wait",
+        "wait is a whole number of seconds.";
+    /// `format` is unknown, or not offered on this transport.
+    BadFormat = BadRequest, "bad_format",
+        "format is raw or json; a poll is always json.";
+    /// A known parameter is given twice, or its escapes are malformed.
+    BadParameter = BadRequest, "bad_parameter",
+        "A query parameter is given twice or is not percent-encoded UTF-8.";
+    /// A Last-Event-ID or another single field is given twice.
+    RepeatedField = BadRequest, "repeated_header",
+        "A header that may stand once is given twice.";
+    /// Missing or wrong credentials.
+    Unauthorized = Unauthorized, "unauthorized",
+        "Valid credentials are needed.";
+    /// More than one Origin.
+    TwoOrigins = Forbidden, "two_origins",
+        "A request has at most one Origin.";
+    /// An Origin that is not allowed.
+    Origin = Forbidden, "origin_not_allowed",
+        "Pages of this origin may not connect; the operator lists those that may in origins.";
+    /// No such path.
+    NotFound = NotFound, "not_found",
+        "There is nothing at this path; clients connect to /ws, /sse or /poll.";
+    /// CONNECT, TRACE and others that no path takes.
+    MethodNever = MethodNotAllowed, "method_not_allowed",
+        "No path takes this method.";
+    /// Another method than GET where a WebSocket begins.
+    MethodNotGet = MethodNotAllowed, "method_not_allowed",
+        "This path takes GET.";
+    /// Another method than GET, HEAD, OPTIONS where something is read.
+    MethodNotRead = MethodNotAllowed, "method_not_allowed",
+        "This path takes GET, HEAD and OPTIONS.";
+    /// Another method than POST where something is written.
+    MethodNotPost = MethodNotAllowed, "method_not_allowed",
+        "This path takes POST.";
+    /// `Accept` excludes what the path gives.
+    NotAcceptable = NotAcceptable, "not_acceptable",
+        "This path gives text/event-stream, which the Accept header excludes.";
+    /// The head did not end in time.
+    HeadDeadline = RequestTimeout, "head_deadline",
+        "The request head did not arrive in time.";
+    /// A body without a length.
+    LengthNeeded = LengthRequired, "length_required",
+        "A body needs a Content-Length here.";
+    /// A body over the limit.
+    BodyTooLong = ContentTooLarge, "body_too_long",
+        "The body is longer than this server takes.";
+    /// A target over the limit.
+    TargetTooLong = UriTooLong, "target_too_long",
+        "The request target is longer than this server takes; use several connections.";
+    /// An Expect that is not ours to meet.
+    Expectation = ExpectationFailed, "expectation_failed",
+        "Of Expect only 100-continue is known, and not on a WebSocket upgrade.";
+    /// No `Connection: Upgrade` or no `Upgrade: websocket` where a WebSocket begins.
+    NoUpgrade = UpgradeRequired, "upgrade_required",
+        "This path is a WebSocket; a proxy in front must pass Connection and Upgrade on.";
+    /// Another version of the WebSocket protocol than 13.
+    WsVersion = UpgradeRequired, "websocket_version",
+        "Version 13 of the WebSocket protocol (RFC 6455) is spoken here.";
+    /// Too many connections or heads of one address.
+    TooManyFromAddress = TooManyRequests, "too_many_from_address",
+        "Too many connections from this address.";
+    /// A head over the limit.
+    HeadTooLong = FieldsTooLarge, "head_too_long",
+        "The request head is longer than this server takes.";
+    /// More fields than the limit.
+    TooManyFields = FieldsTooLarge, "too_many_headers",
+        "The request has more headers than this server takes.";
+    /// A method that nobody here knows.
+    UnknownMethod = NotImplemented, "unknown_method",
+        "This method is not known here.";
+    /// A transfer coding that nobody here knows.
+    UnknownCoding = NotImplemented, "unknown_transfer_coding",
+        "Of transfer codings only chunked is known here.";
+    /// The server has all the connections that it may have.
+    Full = ServiceUnavailable, "full",
+        "The server has no room for another connection; try again in a moment.";
+    /// The server is going away.
+    Draining = ServiceUnavailable, "draining",
+        "The server is shutting down; try again in a moment.";
+    /// Not HTTP/1.0 or HTTP/1.1; an HTTP/2 preface is told so.
+    HttpVersion = VersionNotSupported, "http_version",
+        "HTTP/1.1 is spoken here; HTTP/2 ends at the proxy in front of it.";
+}
+
+impl Violation {
+    /// The fields that the answer must carry for this status (RFC 9110, 10.2.1, 10.2.3, 7.8).
+    pub fn fields(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::MethodNever | Self::MethodNotRead => &[("Allow", "GET, HEAD, OPTIONS")],
+            Self::MethodNotGet => &[("Allow", "GET")],
+            Self::MethodNotPost => &[("Allow", "POST")],
+            Self::NoUpgrade => &[("Upgrade", "websocket")],
+            Self::WsVersion => &[("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")],
+            Self::Unauthorized => &[("WWW-Authenticate", "Bearer")],
+            Self::TooManyFromAddress | Self::Full | Self::Draining => &[("Retry-After", "1")],
+            _ => &[],
+        }
+    }
+
+    /// Whether the connection must end after the answer, because where the next request begins
+    /// is unknown or because the peer does not speak HTTP. The others may keep it, unless a body
+    /// follows that nobody reads: see [`super::Request::ending`].
+    pub fn must_close(self) -> bool {
+        !matches!(
+            self,
+            Self::NoChannels
+                | Self::EmptyChannel
+                | Self::BadChannel
+                | Self::TooManyChannels
+                | Self::BadSince
+                | Self::BadWait
+                | Self::BadFormat
+                | Self::BadParameter
+                | Self::NotFound
+                | Self::NotAcceptable
+        )
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message())
+    }
+}
+
+impl std::error::Error for Violation {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_stand_in_json_as_they_are() {
+        for violation in Violation::ALL {
+            for text in [violation.code(), violation.message()] {
+                assert!(text.bytes().all(|b| (0x20..0x7f).contains(&b) && b != b'"' && b != b'\\'));
+            }
+            assert!(
+                violation
+                    .code()
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+            );
+            assert!(violation.message().ends_with('.'), "{violation:?} is no sentence");
+        }
+    }
+
+    #[test]
+    fn statuses_carry_the_fields_that_the_rfc_demands() {
+        for violation in Violation::ALL {
+            let needed: &[&str] = match violation.status().code() {
+                401 => &["WWW-Authenticate"],
+                405 => &["Allow"],
+                426 => &["Upgrade"],
+                429 | 503 => &["Retry-After"],
+                _ => &[],
+            };
+            for name in needed {
+                assert!(violation.fields().iter().any(|(n, _)| n == name), "{violation:?}");
+            }
+            assert!(violation.status().code() >= 400);
+        }
+    }
+}
