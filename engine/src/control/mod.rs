@@ -1,1 +1,3 @@
 //! The control thread: publish API, metrics, health.
+
+pub mod metrics_page;

@@ -1,1 +1,3 @@
 //! Publishers on the Unix socket.
+
+pub mod kind;

@@ -1,0 +1,251 @@
+//! `GET /metrics`: the node's numbers as OpenMetrics text.
+//!
+//! Every family is a row of a table: its name (unit last), its sentence, whether it only grows, and
+//! where its number is. Nothing is labelled by channel or tenant: there may be a million of them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+use crate::metrics::{Metrics, SequencerMetrics, ShardMetrics};
+
+/// The Content-Type of the page.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What the page tells of a node beside its numbers; fixed at start.
+#[derive(Clone, Debug)]
+pub struct Build {
+    /// The driver that the shards run.
+    pub driver: &'static str,
+    /// Whether it is not the one that was preferred.
+    pub driver_fallback: bool,
+    /// Whether the node was started with a public listener and no identity.
+    pub insecure: bool,
+    /// The program's version.
+    pub version: &'static str,
+    /// When the node started, in seconds since 1970.
+    pub started_unix_s: u64,
+}
+
+/// Writes the page.
+pub fn page(metrics: &Arc<Metrics>, build: &Build) -> String {
+    let mut registry = Registry::default();
+    let numbers = Numbers { metrics: Arc::clone(metrics), build: build.clone() };
+    registry.register_collector(Box::new(numbers));
+    let mut out = String::with_capacity(8 << 10);
+    text::encode(&mut out, &registry).expect("a String takes every write");
+    out
+}
+
+/// One family: name, sentence, whether it only grows (a counter), and where its number is.
+type Row<T> = (&'static str, &'static str, bool, fn(&T) -> u64);
+
+const COUNTER: bool = true;
+const GAUGE: bool = false;
+
+const SHARD: &[Row<ShardMetrics>] = &[
+    ("fanfare_connections", "Sockets that are open", GAUGE, |m| m.connections.read()),
+    ("fanfare_websockets", "WebSocket connections", GAUGE, |m| m.websockets.read()),
+    ("fanfare_event_streams", "SSE streams", GAUGE, |m| m.event_streams.read()),
+    ("fanfare_polls", "Polls that wait", GAUGE, |m| m.polls.read()),
+    ("fanfare_connection_subscriptions", "Subscriptions of connections", GAUGE, |m| {
+        m.subscriptions.read()
+    }),
+    ("fanfare_logs", "Channels that a log of recent messages is kept of", GAUGE, |m| {
+        m.channels.read()
+    }),
+    ("fanfare_log_bytes", "Rendered frames in the logs", GAUGE, |m| m.log_bytes.read()),
+    ("fanfare_ring_lag_entries", "Ring entries that wait", GAUGE, |m| m.ring_lag.read()),
+    ("fanfare_accepted", "Sockets accepted", COUNTER, |m| m.accepted.read()),
+    ("fanfare_turned_away", "Sockets turned away for want of room", COUNTER, |m| {
+        m.turned_away.read()
+    }),
+    ("fanfare_requests_refused", "Requests answered with 4xx or 5xx", COUNTER, |m| {
+        m.requests_refused.read()
+    }),
+    ("fanfare_protocol_faults", "WebSockets closed for a client's fault", COUNTER, |m| {
+        m.protocol_faults.read()
+    }),
+    ("fanfare_client_messages", "Data frames of clients, dropped", COUNTER, |m| {
+        m.client_messages.read()
+    }),
+    ("fanfare_sends", "Sends asked of the kernel", COUNTER, |m| m.sends.read()),
+    ("fanfare_deliveries", "Messages handed to the kernel, per client", COUNTER, |m| {
+        m.deliveries.read()
+    }),
+    ("fanfare_sent_bytes", "Bytes handed to the kernel", COUNTER, |m| m.sent_bytes.read()),
+    ("fanfare_gaps", "Gap notices given", COUNTER, |m| m.gaps.read()),
+    ("fanfare_slow_closed", "Connections closed as slow", COUNTER, |m| m.slow_closed.read()),
+    ("fanfare_pong_missed", "Connections ended for want of a pong", COUNTER, |m| {
+        m.pong_missed.read()
+    }),
+    ("fanfare_inbox_full", "Commands offered again, the inbox being full", COUNTER, |m| {
+        m.inbox_full.read()
+    }),
+];
+
+const SEQUENCER: &[Row<SequencerMetrics>] = &[
+    ("fanfare_published", "Messages that were given a place", COUNTER, |m| m.published.read()),
+    ("fanfare_published_bytes", "Their payload bytes", COUNTER, |m| m.published_bytes.read()),
+    ("fanfare_publish_refused", "Publishes that were refused", COUNTER, |m| m.refused.read()),
+    ("fanfare_channels_forgotten", "Channel records that were dropped", COUNTER, |m| {
+        m.channels_forgotten.read()
+    }),
+    ("fanfare_ring_full", "Times that the sequencer waited for ring space", COUNTER, |m| {
+        m.ring_full.read()
+    }),
+    ("fanfare_channels", "Channel records", GAUGE, |m| m.channels.read()),
+    ("fanfare_subscriptions", "Subscriptions, as the sequencer counts them", GAUGE, |m| {
+        m.subscriptions.read()
+    }),
+    ("fanfare_history_messages", "Messages in all histories", GAUGE, |m| m.history_messages.read()),
+    ("fanfare_history_bytes", "Bytes of all histories", GAUGE, |m| m.history_bytes.read()),
+    ("fanfare_position", "The last position", GAUGE, |m| m.position.read()),
+];
+
+const INGEST: &[Row<Metrics>] = &[
+    ("fanfare_publishers", "Publishers on the Unix socket", GAUGE, |m| m.ingest.publishers.read()),
+    ("fanfare_publishers_turned_away", "Publishers turned away", COUNTER, |m| {
+        m.ingest.turned_away.read()
+    }),
+    ("fanfare_ingest_refused", "Frames of publishers that were refused", COUNTER, |m| {
+        m.ingest.refused.read()
+    }),
+];
+
+#[derive(Debug)]
+struct Numbers {
+    metrics: Arc<Metrics>,
+    build: Build,
+}
+
+impl Collector for Numbers {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        let kind = |grows| if grows { MetricType::Counter } else { MetricType::Gauge };
+        for (name, help, grows, number) in SHARD {
+            let mut family = encoder.encode_descriptor(name, help, None, kind(*grows))?;
+            for (nth, shard) in self.metrics.shards.iter().enumerate() {
+                let labels = [("shard", nth)];
+                let mut metric = family.encode_family(&labels)?;
+                encode_number(&mut metric, *grows, number(shard))?;
+            }
+        }
+        for (name, help, grows, number) in SEQUENCER {
+            let mut metric = encoder.encode_descriptor(name, help, None, kind(*grows))?;
+            encode_number(&mut metric, *grows, number(&self.metrics.sequencer))?;
+        }
+        for (name, help, grows, number) in INGEST {
+            let mut metric = encoder.encode_descriptor(name, help, None, kind(*grows))?;
+            encode_number(&mut metric, *grows, number(&self.metrics))?;
+        }
+        self.encode_build(&mut encoder)
+    }
+}
+
+impl Numbers {
+    fn encode_build(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let Build { driver, driver_fallback, insecure, version, started_unix_s } = self.build;
+        let mut one = |name: &str, help: &str, labels: &[(&str, &str)]| {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            family.encode_family(&labels)?.encode_gauge(&1u64)
+        };
+        let fallback = if driver_fallback { "true" } else { "false" };
+        let driver_labels = [("driver", driver), ("fallback", fallback)];
+        one("fanfare_driver", "The driver that the shards run", &driver_labels)?;
+        one("fanfare_build", "The program", &[("version", version)])?;
+        let mut plain = |name: &str, help: &str, value: u64| {
+            encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
+        };
+        plain(
+            "fanfare_insecure",
+            "1 where a public listener has no identity",
+            u64::from(insecure),
+        )?;
+        // These two have the names that every Prometheus dashboard knows.
+        plain("process_start_time_seconds", "Start, since 1970", started_unix_s)?;
+        match resident_bytes() {
+            Some(bytes) => plain("process_resident_memory_bytes", "Resident memory", bytes),
+            None => Ok(()),
+        }
+    }
+}
+
+fn encode_number(
+    metric: &mut MetricEncoder<'_>,
+    grows: bool,
+    value: u64,
+) -> Result<(), fmt::Error> {
+    if grows {
+        metric.encode_counter::<NoLabelSet, _, u64>(&value, None)
+    } else {
+        metric.encode_gauge(&value)
+    }
+}
+
+/// Memory of this process, as the kernel tells it.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib << 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn build() -> Build {
+        Build {
+            driver: "uring",
+            driver_fallback: false,
+            insecure: true,
+            version: "1.2.3",
+            started_unix_s: 1_700_000_000,
+        }
+    }
+
+    #[test]
+    fn the_page_tells_every_number_with_its_place() {
+        let metrics = Arc::new(Metrics::new(2));
+        metrics.shards[0].connections.set(7);
+        metrics.shards[1].sent_bytes.add(11);
+        metrics.sequencer.position.set(42);
+        metrics.sequencer.published.add(3);
+        metrics.ingest.publishers.set(5);
+        let page = page(&metrics, &build());
+        for line in [
+            "# TYPE fanfare_connections gauge",
+            "fanfare_connections{shard=\"0\"} 7",
+            "fanfare_connections{shard=\"1\"} 0",
+            "# TYPE fanfare_sent_bytes counter",
+            "fanfare_sent_bytes_total{shard=\"1\"} 11",
+            "fanfare_position 42",
+            "fanfare_published_total 3",
+            "fanfare_publishers 5",
+            "fanfare_driver{driver=\"uring\",fallback=\"false\"} 1",
+            "fanfare_build{version=\"1.2.3\"} 1",
+            "fanfare_insecure 1",
+            "process_start_time_seconds 1700000000",
+        ] {
+            assert!(page.lines().any(|have| have == line), "{line} is not in\n{page}");
+        }
+        assert!(page.ends_with("# EOF\n"));
+        let resident = page.lines().find_map(|l| l.strip_prefix("process_resident_memory_bytes "));
+        assert!(resident.unwrap().parse::<u64>().unwrap() > 1 << 20);
+    }
+
+    #[test]
+    fn no_family_stands_twice() {
+        let page = page(&Arc::new(Metrics::new(1)), &build());
+        let mut names: Vec<_> = page.lines().filter(|line| line.starts_with("# TYPE ")).collect();
+        let all = names.len();
+        assert!(all > 30);
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
+}

@@ -1,0 +1,73 @@
+//! What the bytes of a payload are, decided once, where a message enters without saying it: the raw
+//! body of an HTTP publish, and the frames of a publisher on the Unix socket that ask for it.
+
+use fanfare_protocol::message::Kind;
+use serde::de::IgnoredAny;
+
+/// JSON where the bytes are one valid JSON text (RFC 8259) with space around it at most, text where
+/// they are other UTF-8, else binary. Linear in the bytes and without recursion, so that ten
+/// thousand brackets are a question of length only.
+pub fn detect(bytes: &[u8]) -> Kind {
+    match std::str::from_utf8(bytes) {
+        Err(_) => Kind::Binary,
+        Ok(text) if serde_json::from_str::<IgnoredAny>(text).is_ok() => Kind::Json,
+        Ok(_) => Kind::Text,
+    }
+}
+
+/// Whether a publisher's word on the kind is true of the bytes. What claims to be JSON will stand
+/// inside other JSON documents as it is, so a false claim would break every client's parser.
+pub fn is_true_of(kind: Kind, bytes: &[u8]) -> bool {
+    match kind {
+        Kind::Json => detect(bytes) == Kind::Json,
+        Kind::Text => std::str::from_utf8(bytes).is_ok(),
+        Kind::Binary => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_of_payloads() {
+        let cases: [(&[u8], Kind); 19] = [
+            (b"{\"a\":1}", Kind::Json),
+            (b" [1, 2.50, 1e999]\r\n", Kind::Json),
+            (b"\"text\"", Kind::Json),
+            (b"null", Kind::Json),
+            (b"-0", Kind::Json),
+            (b"{\"a\":1,\"a\":2}", Kind::Json),
+            (b"hi", Kind::Text),
+            (b"", Kind::Text),
+            (b"01", Kind::Text),
+            (b"+1", Kind::Text),
+            (b"NaN", Kind::Text),
+            (b"{} {}", Kind::Text),
+            (b"{\"a\":1,}", Kind::Text),
+            (b"\xef\xbb\xbf{}", Kind::Text),
+            (b"\"a\nb\"", Kind::Text),
+            (b"{\"a\":1}\0", Kind::Text),
+            (b"\xff", Kind::Binary),
+            (b"\"\xff\"", Kind::Binary),
+            (b"\xc0\xaf", Kind::Binary),
+        ];
+        for (bytes, expected) in cases {
+            assert_eq!(detect(bytes), expected, "{:?}", String::from_utf8_lossy(bytes));
+        }
+    }
+
+    #[test]
+    fn deep_nesting_is_only_long() {
+        let deep = [vec![b'['; 100_000], vec![b']'; 100_000]].concat();
+        assert_eq!(detect(&deep), Kind::Json);
+        assert_eq!(detect(&deep[1..]), Kind::Text);
+    }
+
+    #[test]
+    fn a_claim_is_checked() {
+        assert!(is_true_of(Kind::Json, b"1") && !is_true_of(Kind::Json, b"one"));
+        assert!(is_true_of(Kind::Text, b"1") && !is_true_of(Kind::Text, b"\xff"));
+        assert!(is_true_of(Kind::Binary, b"\xff") && is_true_of(Kind::Binary, b"1"));
+    }
+}
