@@ -1,3 +1,133 @@
 //! The control thread: publish API, metrics, health.
+//!
+//! It is ordinary on purpose: axum on one thread of its own, far from the shards. It speaks to the
+//! sequencer's inbox and to nothing else, and it never waits for room there: a full inbox is a 503.
+//! Whatever a backend can make it hold is bounded: connections, heads, bodies, and each step's time.
 
+mod answer;
+mod ask;
+mod batch;
+mod body;
+mod connection;
+mod gate;
 pub mod metrics_page;
+mod page;
+mod publish;
+mod read;
+mod routes;
+mod target;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use fanfare_protocol::id::Epoch;
+use tokio::sync::{Semaphore, watch};
+
+use crate::limits::Limits;
+use crate::metrics::Metrics;
+use crate::sequencer::inbox::Inbox;
+
+/// What the control thread is told of the node; fixed at start.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The node's epoch.
+    pub epoch: Epoch,
+    /// What the metrics page says of the program and its driver.
+    pub build: metrics_page::Build,
+    /// The bearer key, when one is required.
+    pub api_key: Option<String>,
+    /// What the node may use.
+    pub limits: Limits,
+    /// What this listener may use.
+    pub bounds: Bounds,
+    /// Whether the node serves clients: what `/readyz` says.
+    pub ready: Arc<AtomicBool>,
+}
+
+/// What the API may use, beside the node's [`Limits`]. Times are milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Connections of backends at once; one more is answered 503.
+    pub connections: usize,
+    /// Bytes of all request bodies together that are being read or published.
+    pub bodies_bytes: usize,
+    /// From the first byte of a body to its last.
+    pub body_ms: u64,
+    /// The sequencer's answer.
+    pub answer_ms: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { connections: 256, bodies_bytes: 64 << 20, body_ms: 30_000, answer_ms: 10_000 }
+    }
+}
+
+impl Facts {
+    /// Most bytes of a JSON body: room for one message of the largest size in base 64 (4/3), or
+    /// escaped, or for a batch of smaller ones.
+    fn json_bytes(&self) -> usize {
+        self.limits.message_bytes.saturating_mul(4)
+    }
+}
+
+/// What every request sees.
+struct Api {
+    inbox: Inbox,
+    metrics: Arc<Metrics>,
+    facts: Facts,
+    /// Whether only this machine reaches the listener.
+    loopback: bool,
+    /// Bytes that request bodies may still take.
+    bodies: Arc<Semaphore>,
+}
+
+/// The running control thread.
+#[derive(Debug)]
+pub struct Control {
+    address: SocketAddr,
+    stop: watch::Sender<Option<Duration>>,
+    thread: JoinHandle<()>,
+}
+
+impl Control {
+    /// Where the API listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Accepts no more, lets requests that have begun end for `patience` at most, and joins the
+    /// thread. The sequencer must still answer meanwhile.
+    pub fn stop(self, patience: Duration) {
+        // The thread is gone already when nobody hears this; then the join says so.
+        let _ = self.stop.send(Some(patience));
+        if self.thread.join().is_err() {
+            tracing::error!("the control thread panicked: this is a bug in Fanfare");
+        }
+    }
+}
+
+/// Starts the control thread on a listener that is bound. The error is the machine's: no thread, no
+/// descriptors.
+pub fn serve(
+    listener: TcpListener,
+    inbox: Inbox,
+    metrics: Arc<Metrics>,
+    facts: Facts,
+) -> io::Result<Control> {
+    let address = listener.local_addr()?;
+    listener.set_nonblocking(true)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let bodies = Arc::new(Semaphore::new(facts.bounds.bodies_bytes));
+    let loopback = address.ip().is_loopback();
+    let api = Arc::new(Api { inbox, metrics, facts, loopback, bodies });
+    let (stop, stopped) = watch::channel(None);
+    let thread = std::thread::Builder::new()
+        .name("fanfare-control".into())
+        .spawn(move || runtime.block_on(connection::accept(listener, api, stopped)))?;
+    Ok(Control { address, stop, thread })
+}

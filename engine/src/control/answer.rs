@@ -1,0 +1,131 @@
+//! What a request is answered: JSON, and for every refusal a code for programs and a sentence for
+//! people (what happened, why, what to do). No answer repeats what was sent.
+
+use std::borrow::Cow;
+
+use axum::http::header::{self, HeaderName};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::sequencer::command::Refusal;
+
+/// A request that was not done.
+#[derive(Debug)]
+pub(super) struct Fault {
+    status: StatusCode,
+    code: &'static str,
+    message: Cow<'static, str>,
+    field: Option<(HeaderName, HeaderValue)>,
+    closes: bool,
+}
+
+#[derive(Serialize)]
+struct FaultBody<'a> {
+    error: &'a str,
+    message: &'a str,
+}
+
+impl Fault {
+    pub(super) fn new(
+        status: StatusCode,
+        code: &'static str,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self { status, code, message: message.into(), field: None, closes: false }
+    }
+
+    pub(super) fn bad_request(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, message)
+    }
+
+    pub(super) fn unprocessable(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, message)
+    }
+
+    pub(super) fn too_large(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, code, message)
+    }
+
+    /// 503, to be tried again after `retry_s` seconds.
+    pub(super) fn unavailable(
+        code: &'static str,
+        message: impl Into<Cow<'static, str>>,
+        retry_s: u16,
+    ) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message)
+            .with(header::RETRY_AFTER, retry_s.into())
+    }
+
+    /// With one more header field.
+    pub(super) fn with(self, name: HeaderName, value: HeaderValue) -> Self {
+        Self { field: Some((name, value)), ..self }
+    }
+
+    /// The connection ends with this answer: what follows on it cannot be trusted or will not be
+    /// read.
+    pub(super) fn closing(self) -> Self {
+        Self { closes: true, ..self }
+    }
+
+    /// The same refusal of one message among several.
+    pub(super) fn at(self, nth: usize) -> Self {
+        Self { message: format!("message {nth}: {}", self.message).into(), ..self }
+    }
+}
+
+impl IntoResponse for Fault {
+    fn into_response(self) -> Response {
+        let body = FaultBody { error: self.code, message: &self.message };
+        let mut response = json(self.status, &body);
+        let fields = response.headers_mut();
+        if let Some((name, value)) = self.field {
+            fields.insert(name, value);
+        }
+        if self.closes {
+            fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        let (code, message) = refusal_words(refusal);
+        let retry_s = match refusal {
+            Refusal::ChannelLimit => 10,
+            Refusal::ShuttingDown => 1,
+        };
+        Self::unavailable(code, message, retry_s)
+    }
+}
+
+/// The code and the sentence of a refusal of the sequencer.
+pub(super) fn refusal_words(refusal: Refusal) -> (&'static str, &'static str) {
+    match refusal {
+        Refusal::ChannelLimit => (
+            "channel_limit",
+            "the node keeps as many channels as it may and none is idle: publish to an existing \
+             channel, wait, or raise the channel limit",
+        ),
+        Refusal::ShuttingDown => {
+            ("shutting_down", "the node is shutting down: publish again when it is back")
+        }
+    }
+}
+
+/// A JSON answer that is made by serde.
+pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    let bytes = serde_json::to_vec(body).expect("our own structures are always JSON");
+    json_bytes(status, bytes)
+}
+
+/// A JSON answer that is made already.
+pub(super) fn json_bytes(status: StatusCode, mut bytes: Vec<u8>) -> Response {
+    bytes.push(b'\n'); // so that a shell's prompt stands on a line of its own
+    let fields = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    (status, fields, bytes).into_response()
+}

@@ -1,0 +1,231 @@
+//! The JSON body of `POST /v1/publish`, read into publications: all of it is valid, or nothing of
+//! it is published and the answer names the message that is wrong.
+//!
+//! `data` stays as the publisher wrote it (numbers, key order, space), because it is cut out of the
+//! body as raw text and never parsed into a tree.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use fanfare_protocol::message::Kind;
+use fanfare_protocol::names::is_channel_name;
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::answer::Fault;
+use super::{gate, target};
+use crate::channel::{ChannelName, Tenant};
+use crate::limits::Limits;
+use crate::sequencer::command::Publication;
+
+/// What a body asks for.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// One message; the answer is one result.
+    One(Publication),
+    /// Several; the answer is `results`.
+    Many(Vec<Publication>),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document<'a> {
+    #[serde(borrow, default)]
+    channel: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    data: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    base64: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    event: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    idempotency_key: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    messages: Option<&'a RawValue>,
+}
+
+/// A field that stands there is there, `null` too: `"data":null` publishes `null`.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// Reads a body. `key` is the request's own `Idempotency-Key`.
+pub(super) fn read(body: &[u8], key: Option<&[u8]>, limits: &Limits) -> Result<Order, Fault> {
+    let text = std::str::from_utf8(body).map_err(|_| not_json("it is not UTF-8"))?;
+    if matches!(text.trim_ascii(), "null" | "{}" | "") {
+        let message = "the body says nothing: send {\"channel\":…,\"data\":…}";
+        return Err(Fault::bad_request("empty_body", message));
+    }
+    let mut document: Document = serde_json::from_str(text).map_err(|e| unreadable(&e))?;
+    let Some(messages) = document.messages.take() else {
+        return document.publication(key, limits).map(Order::One);
+    };
+    if key.is_some() {
+        return Err(Fault::unprocessable(
+            "bad_idempotency_key",
+            "an Idempotency-Key field is for one message: give each message of a batch its own \
+             \"idempotency_key\"",
+        ));
+    }
+    if !document.is_empty() {
+        return Err(Fault::unprocessable(
+            "bad_message",
+            "beside \"messages\" nothing else is read: put the fields into each message",
+        ));
+    }
+    read_many(messages, limits).map(Order::Many)
+}
+
+fn read_many(messages: &RawValue, limits: &Limits) -> Result<Vec<Publication>, Fault> {
+    let nth = Cell::new(0);
+    let items = Items { limit: limits.batch_messages, nth: &nth };
+    let mut text = serde_json::Deserializer::from_str(messages.get());
+    let documents = items.deserialize(&mut text).map_err(|error| {
+        if nth.get() >= limits.batch_messages {
+            let message = format!(
+                "more than {} messages in one request, and nothing was published: send them in \
+                 several",
+                limits.batch_messages
+            );
+            return Fault::too_large("batch_too_large", message);
+        }
+        unreadable(&error).at(nth.get())
+    })?;
+    if documents.is_empty() {
+        let message = "\"messages\" is empty: name at least one";
+        return Err(Fault::unprocessable("empty_batch", message));
+    }
+    let documents = documents.into_iter().enumerate();
+    documents.map(|(nth, item)| item.publication(None, limits).map_err(|f| f.at(nth))).collect()
+}
+
+/// Reads an array but never more than `limit` items of it: a million `{}` are few bytes and much
+/// memory (CVE-2026-32689).
+struct Items<'c> {
+    limit: usize,
+    nth: &'c Cell<usize>,
+}
+
+impl<'de> DeserializeSeed<'de> for Items<'_> {
+    type Value = Vec<Document<'de>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Items<'_> {
+    type Value = Vec<Document<'de>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of messages")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let mut documents = Vec::new();
+        while documents.len() < self.limit {
+            match items.next_element()? {
+                Some(document) => documents.push(document),
+                None => return Ok(documents),
+            }
+            self.nth.set(documents.len());
+        }
+        match items.next_element::<serde::de::IgnoredAny>()? {
+            Some(_) => Err(A::Error::custom("too many")),
+            None => Ok(documents),
+        }
+    }
+}
+
+impl Document<'_> {
+    fn is_empty(&self) -> bool {
+        self.channel.is_none()
+            && self.data.is_none()
+            && self.base64.is_none()
+            && self.event.is_none()
+            && self.idempotency_key.is_none()
+    }
+
+    fn publication(self, key: Option<&[u8]>, limits: &Limits) -> Result<Publication, Fault> {
+        if self.messages.is_some() {
+            let message = "a message of a batch is a single one: \"messages\" cannot stand in it";
+            return Err(Fault::unprocessable("bad_message", message));
+        }
+        let channel = self.channel.filter(|name| is_channel_name(name)).ok_or_else(|| {
+            Fault::unprocessable(
+                "bad_channel",
+                "\"channel\" is missing or no channel's name: 1 to 255 bytes without control \
+                 characters and without \"*\"",
+            )
+        })?;
+        let (kind, data) = payload(self.data, self.base64)?;
+        if data.len() > limits.message_bytes {
+            let message = format!("a message has at most {} bytes", limits.message_bytes);
+            return Err(Fault::too_large("message_too_large", message));
+        }
+        let own_key = self.idempotency_key.as_ref().map(|key| gate::checked_key(key.as_bytes()));
+        let own_key = own_key.transpose()?;
+        if own_key.is_some() && key.is_some() && own_key != key {
+            return Err(Fault::unprocessable(
+                "bad_idempotency_key",
+                "the Idempotency-Key field and \"idempotency_key\" differ: give one of them",
+            ));
+        }
+        Ok(Publication {
+            channel: ChannelName::new(Tenant::default(), &channel),
+            kind,
+            event: target::event(self.event)?,
+            idempotency_key: own_key.or(key).map(Into::into),
+            data,
+        })
+    }
+}
+
+fn payload(
+    data: Option<&RawValue>,
+    base64: Option<Cow<'_, str>>,
+) -> Result<(Kind, Box<[u8]>), Fault> {
+    match (data, base64) {
+        (Some(data), None) => Ok((Kind::Json, data.get().as_bytes().into())),
+        (None, Some(text)) => {
+            let bytes = STANDARD.decode(text.as_bytes()).map_err(|_| {
+                let message = "\"base64\" is not base 64 (RFC 4648, section 4, with padding)";
+                Fault::unprocessable("bad_base64", message)
+            })?;
+            Ok((Kind::Binary, bytes.into()))
+        }
+        _ => Err(Fault::unprocessable(
+            "bad_message",
+            "a message has either \"data\" (any JSON) or \"base64\" (bytes)",
+        )),
+    }
+}
+
+/// What serde says, without the parts of the body that it repeats.
+fn unreadable(error: &serde_json::Error) -> Fault {
+    let place = format!("line {}, column {}", error.line(), error.column());
+    if !error.is_data() {
+        return not_json(&format!("it stops being JSON at {place}"));
+    }
+    let said = error.to_string();
+    // These two name only fields that we know.
+    let known = ["missing field", "duplicate field"].iter().any(|known| said.starts_with(known));
+    let what = match said.split(" at line").next() {
+        Some(said) if known => said.to_owned(),
+        _ if said.starts_with("unknown field") => "a field that is not known".into(),
+        _ => "a value of the wrong type".into(),
+    };
+    let message = format!(
+        "{what} at {place}: a message is {{\"channel\",\"data\"|\"base64\",\"event\"?,\
+         \"idempotency_key\"?}}, several are {{\"messages\":[…]}}"
+    );
+    Fault::unprocessable("bad_message", message)
+}
+
+fn not_json(why: &str) -> Fault {
+    Fault::bad_request("bad_json", format!("the body is not JSON: {why}"))
+}

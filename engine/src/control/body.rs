@@ -1,0 +1,117 @@
+//! Reads a request's body: refused by its declared length before a byte is read, by its growth
+//! where no length is declared, and held within a budget that all bodies share. Nothing is
+//! allocated from a declared length (CVE-2022-35922).
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody};
+use axum::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use axum::http::{HeaderMap, StatusCode};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+
+use super::Api;
+use super::answer::Fault;
+
+/// A body that was read whole, with its share of the budget.
+pub(super) struct Taken {
+    pub(super) bytes: Vec<u8>,
+    share: Option<OwnedSemaphorePermit>,
+}
+
+impl Api {
+    /// Reads all of `body`, at most `limit` bytes, within the time for bodies.
+    pub(super) async fn take(
+        &self,
+        fields: &HeaderMap,
+        body: Body,
+        limit: usize,
+    ) -> Result<Taken, Fault> {
+        match declared(fields) {
+            Some(length) if length > limit as u64 => return Err(too_large(limit)),
+            None if !fields.contains_key(TRANSFER_ENCODING) => {
+                return Err(Fault::new(
+                    StatusCode::LENGTH_REQUIRED,
+                    "length_required",
+                    "the request has neither a Content-Length nor a chunked body: send a body, an \
+                     HTTP client adds its length",
+                )
+                .closing());
+            }
+            _ => {}
+        }
+        let read = self.read(body, limit);
+        let taken = timeout(Duration::from_millis(self.facts.bounds.body_ms), read).await;
+        let taken = taken.unwrap_or_else(|_| {
+            Err(Fault::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "body_timeout",
+                "the body did not arrive in time: send it without pauses",
+            )
+            .closing())
+        })?;
+        if taken.bytes.is_empty() {
+            return Err(Fault::bad_request(
+                "empty_body",
+                "the body is empty and a message is not: send the message as the body",
+            ));
+        }
+        Ok(taken)
+    }
+
+    async fn read(&self, mut body: Body, limit: usize) -> Result<Taken, Fault> {
+        let mut taken = Taken { bytes: Vec::new(), share: None };
+        loop {
+            let frame = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
+            match frame {
+                None => return Ok(taken),
+                Some(Err(_)) => {
+                    let message = "the body's framing is broken or it ended early";
+                    return Err(Fault::bad_request("bad_body", message).closing());
+                }
+                Some(Ok(frame)) => {
+                    // Trailers are read and dropped: nothing in them is ours.
+                    let Ok(bytes) = frame.into_data() else { continue };
+                    if taken.bytes.len() + bytes.len() > limit {
+                        return Err(too_large(limit));
+                    }
+                    self.pay(&mut taken, bytes.len())?;
+                    taken.bytes.extend_from_slice(&bytes);
+                }
+            }
+        }
+    }
+
+    /// Takes the next bytes' share of the budget.
+    fn pay(&self, taken: &mut Taken, bytes: usize) -> Result<(), Fault> {
+        let wanted = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let share = Arc::clone(&self.bodies).try_acquire_many_owned(wanted).map_err(|_| {
+            Fault::unavailable(
+                "busy",
+                "the requests of others hold all memory that bodies may use, so nothing was \
+                 published: try again in a second",
+                1,
+            )
+            .closing()
+        })?;
+        match &mut taken.share {
+            Some(all) => all.merge(share),
+            none => *none = Some(share),
+        }
+        Ok(())
+    }
+}
+
+fn declared(fields: &HeaderMap) -> Option<u64> {
+    fields.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The body is not read further, so the connection cannot go on.
+fn too_large(limit: usize) -> Fault {
+    let message = format!(
+        "the body is larger than {limit} bytes: send less, or raise the message size limit"
+    );
+    Fault::too_large("body_too_large", message).closing()
+}

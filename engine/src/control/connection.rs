@@ -1,0 +1,186 @@
+//! Accepts backends and speaks HTTP with each: a bounded number of them, each step in bounded time.
+//!
+//! hyper keeps one time for a head and for the silence between two requests, so that is the idle
+//! time; the head of the first request has its own, shorter one, which is kept here. A peer that
+//! takes no byte of an answer is ended by the kernel (`TCP_USER_TIMEOUT`).
+
+use std::convert::Infallible;
+use std::io::{Error, ErrorKind};
+use std::net::TcpListener as StdListener;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::response::Response;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::Service;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::{Api, routes};
+
+/// Tells every task to end, and within what time.
+type Stop = watch::Receiver<Option<Duration>>;
+
+/// Connections over the limit that are told so at once; more are dropped without a word.
+const REFUSALS_MAX: usize = 32;
+/// What is said to them. The body is short and the connection is over.
+const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n\
+    Content-Length: 110\r\nRetry-After: 1\r\nConnection: close\r\n\r\n\
+    {\"error\":\"busy\",\"message\":\"as many backends are connected as may be: reuse connections, \
+    or try again in a second\"}\n";
+const LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\
+    Connection: close\r\n\r\n";
+/// From our last byte to the end of the socket; meanwhile what still arrives is read and dropped,
+/// because unread bytes turn a FIN into an RST, which destroys the answer on its way.
+const LINGER: Duration = Duration::from_secs(1);
+/// After an accept that failed for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Accepts until told to stop, then waits for the requests that have begun, within the patience.
+pub(super) async fn accept(listener: StdListener, api: Arc<Api>, mut stop: Stop) {
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "the API does not listen: no event queue"),
+    };
+    let router = routes::router(&api);
+    let room = Arc::new(Semaphore::new(api.facts.bounds.connections));
+    let room_for_refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
+    let mut tasks = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    if let Ok(place) = Arc::clone(&room).try_acquire_owned() {
+                        let (api, router, stop) = (Arc::clone(&api), router.clone(), stop.clone());
+                        tasks.spawn(async move {
+                            converse(stream, &api, router, stop).await;
+                            drop(place);
+                        });
+                    } else if let Ok(place) = Arc::clone(&room_for_refusals).try_acquire_owned() {
+                        tasks.spawn(async move {
+                            say_last(stream, BUSY).await;
+                            drop(place);
+                        });
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the API cannot accept a connection");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            Some(_) = tasks.join_next() => {}
+            _ = stop.changed() => break,
+        }
+    }
+    drop(listener);
+    let patience = stop.borrow().unwrap_or_default();
+    let all_end = async { while tasks.join_next().await.is_some() {} };
+    if timeout(patience, all_end).await.is_err() {
+        tracing::warn!("requests to the API were cut off by the shutdown");
+    }
+}
+
+/// One connection, from its first byte to its end.
+async fn converse(stream: TcpStream, api: &Api, router: Router, mut stop: Stop) {
+    let limits = &api.facts.limits;
+    set_options(&stream, limits.stall_ms);
+    let heard = Arc::new(AtomicBool::new(false));
+    let service = service(router, Arc::clone(&heard));
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(limits.idle_ms))
+        .max_headers(limits.http.fields)
+        .max_buf_size(limits.http.head_bytes.max(8 << 10)) // hyper's own least
+        .serve_connection(TokioIo::new(stream), service);
+    let mut first_head = pin!(sleep(Duration::from_millis(limits.head_ms)));
+    let mut waits_for_head = true;
+    let late = loop {
+        tokio::select! {
+            ended = std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)) => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection to the API failed");
+                }
+                break false;
+            }
+            () = &mut first_head, if waits_for_head => {
+                waits_for_head = false;
+                if !heard.load(Relaxed) {
+                    break true;
+                }
+            }
+            _ = stop.changed() => std::pin::Pin::new(&mut connection).graceful_shutdown(),
+        }
+    };
+    let stream = connection.into_parts().io.into_inner();
+    say_last(stream, if late { LATE } else { b"" }).await;
+}
+
+/// The router as hyper calls it; notes that a head was read.
+fn service(
+    router: Router,
+    heard: Arc<AtomicBool>,
+) -> impl Service<
+    Request<Incoming>,
+    Response = Response,
+    Error = Infallible,
+    Future = std::pin::Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>,
+> + Unpin {
+    let router = TowerToHyperService::new(router);
+    hyper::service::service_fn(move |request: Request<Incoming>| {
+        heard.store(true, Relaxed);
+        Box::pin(router.call(request)) as _
+    })
+}
+
+fn set_options(stream: &TcpStream, stall_ms: u64) {
+    let stall_ms = u32::try_from(stall_ms).unwrap_or(u32::MAX);
+    let set = stream.set_nodelay(true).and_then(|()| {
+        rustix::net::sockopt::set_tcp_user_timeout(stream, stall_ms).map_err(Error::from)
+    });
+    if let Err(error) = set {
+        tracing::debug!(%error, "a connection to the API keeps the kernel's defaults");
+    }
+}
+
+/// Says `bytes`, ends our side, and reads what still arrives for a moment.
+async fn say_last(stream: TcpStream, bytes: &[u8]) {
+    // The buffer of a socket takes these few bytes at once, or the peer does not read anyway.
+    let _ = stream.try_write(bytes);
+    if rustix::net::shutdown(&stream, rustix::net::Shutdown::Write).is_err() {
+        return;
+    }
+    let drained = async {
+        let mut dropped = [0; 4 << 10];
+        while stream.readable().await.is_ok() {
+            match stream.try_read(&mut dropped) {
+                Ok(1..) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Ok(0) | Err(_) => return,
+            }
+        }
+    };
+    let _ = timeout(LINGER, drained).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::BUSY;
+
+    #[test]
+    fn the_length_of_the_refusal_is_right() {
+        let text = std::str::from_utf8(BUSY).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).unwrap();
+        assert_eq!(length.parse::<usize>().unwrap(), body.len());
+        assert!(serde_json::from_str::<serde_json::Value>(body).is_ok());
+    }
+}

@@ -1,0 +1,147 @@
+//! What every request passes before anything of it is done: Host, Expect, Origin, key.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header::{AUTHORIZATION, EXPECT, HOST, ORIGIN, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use subtle::ConstantTimeEq;
+
+use super::Api;
+use super::answer::Fault;
+use crate::auth::origin::{Origins, Verdict, is_loopback_host};
+
+/// Lets a request pass or answers it.
+pub(super) async fn pass(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    match api.judge(request.uri(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(fault) => fault.closing().into_response(),
+    }
+}
+
+impl Api {
+    fn judge(&self, uri: &Uri, fields: &HeaderMap) -> Result<(), Fault> {
+        let host = host(uri, fields)?;
+        if fields
+            .get_all(EXPECT)
+            .iter()
+            .any(|e| !e.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+        {
+            return Err(Fault::new(
+                StatusCode::EXPECTATION_FAILED,
+                "bad_expectation",
+                "the only Expect that is known is 100-continue: send none",
+            ));
+        }
+        self.judge_origin(host, fields)?;
+        if matches!(uri.path(), "/healthz" | "/readyz") {
+            return Ok(()); // A probe has no key, and learns nothing but that.
+        }
+        self.judge_key(fields)
+    }
+
+    /// Pages of other sites have no business here, not even pages of this machine on another port:
+    /// a page that may publish does so through its own server.
+    fn judge_origin(&self, host: &str, fields: &HeaderMap) -> Result<(), Fault> {
+        let origin = one(fields, &ORIGIN)?.map(HeaderValue::as_bytes);
+        if Origins::default().verdict(origin, Some(host), false) == Verdict::Refused {
+            return Err(Fault::new(
+                StatusCode::FORBIDDEN,
+                "foreign_origin",
+                "this API is for backends, and the request comes from a page of another site: \
+                 publish from your server",
+            ));
+        }
+        // A stranger's page that rebinds its own name to 127.0.0.1 is of the same host, but must
+        // say that name. Who has the key needs no such proof.
+        if self.loopback && self.facts.api_key.is_none() && !is_loopback_host(host) {
+            return Err(Fault::new(
+                StatusCode::FORBIDDEN,
+                "foreign_host",
+                "this API listens on loopback without a key, so the Host must be localhost or a \
+                 loopback address: use that, or set an API key",
+            ));
+        }
+        Ok(())
+    }
+
+    fn judge_key(&self, fields: &HeaderMap) -> Result<(), Fault> {
+        let Some(key) = &self.facts.api_key else { return Ok(()) };
+        let sent = one(fields, &AUTHORIZATION)?.and_then(|value| bearer(value.as_bytes()));
+        // Constant in time for keys of one length; the length is no secret.
+        if sent.is_some_and(|sent| bool::from(sent.ct_eq(key.as_bytes()))) {
+            return Ok(());
+        }
+        Err(Fault::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "the API key is missing or wrong: send it as \"Authorization: Bearer KEY\"",
+        )
+        .with(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"fanfare\"")))
+    }
+}
+
+/// The Host that was asked for. RFC 9112, section 3.2: a request without exactly one is answered
+/// 400; hyper leaves that to us.
+fn host<'a>(uri: &Uri, fields: &'a HeaderMap) -> Result<&'a str, Fault> {
+    let host = one(fields, &HOST)?.and_then(|host| host.to_str().ok()).ok_or_else(|| {
+        Fault::bad_request("bad_host", "a request names exactly one Host (RFC 9112, section 3.2)")
+    })?;
+    match uri.authority() {
+        Some(authority) if !authority.as_str().eq_ignore_ascii_case(host) => {
+            Err(Fault::bad_request("bad_host", "the target and the Host field name two hosts"))
+        }
+        _ => Ok(host),
+    }
+}
+
+/// The one value of a field that must not stand twice.
+fn one<'a>(fields: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a HeaderValue>, Fault> {
+    let mut values = fields.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (_, Some(_)) => Err(Fault::bad_request(
+            "repeated_field",
+            "Host, Origin, Authorization and Idempotency-Key stand in a request once at most",
+        )),
+        (value, None) => Ok(value),
+    }
+}
+
+/// The one `Idempotency-Key`, judged for its length.
+pub(super) fn idempotency_key(fields: &HeaderMap) -> Result<Option<&[u8]>, Fault> {
+    one(fields, &HeaderName::from_static("idempotency-key"))?
+        .map(|key| checked_key(key.as_bytes()))
+        .transpose()
+}
+
+/// An idempotency key that may be carried.
+pub(super) fn checked_key(key: &[u8]) -> Result<&[u8], Fault> {
+    const BYTES_MAX: usize = fanfare_protocol::limits::IDEMPOTENCY_KEY_BYTES_MAX;
+    if (1..=BYTES_MAX).contains(&key.len()) {
+        return Ok(key);
+    }
+    Err(Fault::unprocessable("bad_idempotency_key", "an idempotency key is 1 to 255 bytes long"))
+}
+
+/// RFC 6750, section 2.1; the scheme's case does not matter (RFC 9110, section 11.1).
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, rest) = value.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| rest.trim_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bearer_keys() {
+        assert_eq!(bearer(b"Bearer abc"), Some(&b"abc"[..]));
+        assert_eq!(bearer(b"bEARER  abc "), Some(&b"abc"[..]));
+        assert_eq!(bearer(b"Bearer"), None);
+        assert_eq!(bearer(b"Basic abc"), None);
+        assert_eq!(bearer(b"Bearerabc"), None);
+        assert_eq!(bearer(b"Bearer "), Some(&b""[..]));
+    }
+}

@@ -1,0 +1,131 @@
+//! `POST /v1/channels/{channel}` and `POST /v1/publish`.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use fanfare_protocol::message::Kind;
+use serde::Serialize;
+
+use super::answer::{Fault, json, refusal_words};
+use super::batch::{self, Order};
+use super::gate::idempotency_key;
+use super::{Api, target};
+use crate::ingest::kind;
+use crate::sequencer::command::{Command, Publication, PublishAnswer, Published, Refusal};
+
+/// The raw body is the message; its kind is decided here.
+pub(super) async fn raw(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Fault> {
+    let (head, body) = request.into_parts();
+    let channel = target::channel(&head.uri)?;
+    let event = target::event(target::parameter(&head.uri, "event")?)?;
+    let key = idempotency_key(&head.headers)?.map(Into::into);
+    let taken = api.take(&head.headers, body, api.facts.limits.message_bytes).await?;
+    let kind = match media_type(&head.headers) {
+        Some(kind) if kind.eq_ignore_ascii_case(b"application/octet-stream") => Kind::Binary,
+        _ => kind::detect(&taken.bytes),
+    };
+    let data = taken.bytes.into_boxed_slice();
+    publish_one(&api, Publication { channel, kind, event, idempotency_key: key, data }).await
+}
+
+/// A JSON body names one message or several.
+pub(super) async fn json_body(
+    State(api): State<Arc<Api>>,
+    request: Request,
+) -> Result<Response, Fault> {
+    let (head, body) = request.into_parts();
+    let key = idempotency_key(&head.headers)?;
+    if !says_json(&head.headers) {
+        return Err(Fault::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "not_json",
+            "this path takes JSON: send \"Content-Type: application/json\" (curl --json does), or \
+             POST the raw message to /v1/channels/{channel}",
+        )
+        .closing());
+    }
+    let order = read_order(&api, &head.headers, body, key).await?;
+    match order {
+        Order::One(publication) => publish_one(&api, publication).await,
+        Order::Many(publications) => publish_many(&api, publications).await,
+    }
+}
+
+async fn read_order(
+    api: &Api,
+    fields: &HeaderMap,
+    body: Body,
+    key: Option<&[u8]>,
+) -> Result<Order, Fault> {
+    let taken = api.take(fields, body, api.facts.json_bytes()).await?;
+    batch::read(&taken.bytes, key, &api.facts.limits)
+}
+
+async fn publish_one(api: &Api, publication: Publication) -> Result<Response, Fault> {
+    let published =
+        api.ask(|answer| Command::Publish(publication, PublishAnswer::Callback(answer))).await??;
+    Ok(json(StatusCode::OK, &Receipt::from(published)))
+}
+
+/// One command, one answer: a result for each message, in order; never a part in silence.
+async fn publish_many(api: &Api, publications: Vec<Publication>) -> Result<Response, Fault> {
+    let results = api.ask(|answer| Command::PublishBatch(publications, answer)).await?;
+    let results = results.into_iter().map(Outcome::from).collect();
+    Ok(json(StatusCode::OK, &Results { results }))
+}
+
+/// A message has its place.
+#[derive(Serialize)]
+struct Receipt {
+    id: String,
+    offset: u64,
+    subscribers: u64,
+}
+
+impl From<Published> for Receipt {
+    fn from(Published { id, offset, subscribers }: Published) -> Self {
+        Self { id: id.to_string(), offset, subscribers }
+    }
+}
+
+#[derive(Serialize)]
+struct Results {
+    results: Vec<Outcome>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Outcome {
+    Published(Receipt),
+    Refused { error: &'static str, message: &'static str },
+}
+
+impl From<Result<Published, Refusal>> for Outcome {
+    fn from(result: Result<Published, Refusal>) -> Self {
+        match result {
+            Ok(published) => Self::Published(published.into()),
+            Err(refusal) => {
+                let (error, message) = refusal_words(refusal);
+                Self::Refused { error, message }
+            }
+        }
+    }
+}
+
+/// The Content-Type without its parameters.
+fn media_type(fields: &HeaderMap) -> Option<&[u8]> {
+    let value = fields.get(CONTENT_TYPE)?.as_bytes();
+    value.split(|byte| *byte == b';').next().map(<[u8]>::trim_ascii)
+}
+
+/// `application/json`, or a type that is JSON by its suffix (RFC 6839, section 3.1).
+fn says_json(fields: &HeaderMap) -> bool {
+    media_type(fields).is_some_and(|kind| {
+        let kind = kind.to_ascii_lowercase();
+        kind == b"application/json" || kind.ends_with(b"+json")
+    })
+}

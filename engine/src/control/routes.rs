@@ -1,0 +1,72 @@
+//! Every path of the API. The order of judgement is the same for all: gate, path, method, body.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Acquire;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+
+use super::answer::Fault;
+use super::{Api, gate, metrics_page, publish, read};
+
+/// The router of one API.
+pub(super) fn router(api: &Arc<Api>) -> Router {
+    Router::new()
+        .route("/v1/channels/{channel}", post(publish::raw).get(read::stats))
+        .route("/v1/channels/{channel}/history", get(read::history))
+        .route("/v1/publish", post(publish::json_body))
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(Arc::clone(api), gate::pass))
+        .with_state(Arc::clone(api))
+}
+
+async fn metrics(State(api): State<Arc<Api>>) -> Response {
+    let page = metrics_page::page(&api.metrics, &api.facts.build);
+    ([(header::CONTENT_TYPE, metrics_page::CONTENT_TYPE)], page).into_response()
+}
+
+/// The process runs and its control thread answers.
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// The node serves clients.
+async fn readyz(State(api): State<Arc<Api>>) -> Result<&'static str, Fault> {
+    if api.facts.ready.load(Acquire) {
+        return Ok("ready\n");
+    }
+    Err(Fault::unavailable(
+        "not_ready",
+        "the node is starting or shutting down: ask again in a second",
+        1,
+    ))
+}
+
+/// The body of an unknown path is not read, so the connection ends.
+async fn unknown_path() -> Fault {
+    Fault::new(
+        StatusCode::NOT_FOUND,
+        "unknown_path",
+        "there is nothing here: publish with POST /v1/channels/{channel}; clients connect to the \
+         other listener",
+    )
+    .closing()
+}
+
+/// axum adds the `Allow` field.
+async fn wrong_method() -> Fault {
+    Fault::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "wrong_method",
+        "this path has other methods: the Allow field names them",
+    )
+    .closing()
+}
