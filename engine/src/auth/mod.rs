@@ -1,3 +1,4 @@
 //! Who may connect and from which page.
 
+pub mod address;
 pub mod origin;

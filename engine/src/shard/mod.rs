@@ -1,1 +1,268 @@
-//! A shard: one thread, its sockets, timers and logs.
+//! A shard: one thread with its own sockets, timers and logs. It shares nothing but the ring that
+//! it reads and the inbox that it writes to.
+//!
+//! This file is the only place where the order of work is written:
+//!
+//! 1. take what the kernel says: new connections, bytes, ends, room;
+//! 2. drain the broadcast ring: messages into logs, replies to connections;
+//! 3. receive from those that have spoken;
+//! 4. timers;
+//! 5. offer the sequencer what it has to be told;
+//! 6. visit: up to two batches of sends, small audiences first;
+//! 7. close, start or stop accepting, and sleep if nothing is left to do.
+//!
+//! Every step is bounded, so nothing waits longer than a tick for its turn.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrayvec::ArrayVec;
+
+use crate::auth::address::Addresses;
+use crate::clock::{Clock, Millis};
+use crate::driver::{Driver, Event, Exception, Send, SendOutcome, Token};
+use crate::metrics::Metrics;
+use crate::ring::Reader;
+use crate::sequencer::command::{Command, Entry};
+use crate::sequencer::inbox::{Inbox, NotTaken};
+use crate::transport::Facts;
+
+mod channels;
+mod connection;
+mod farewell;
+mod frames;
+mod heads;
+mod lane;
+mod log;
+mod merge;
+pub mod messages;
+mod outbox;
+mod replies;
+mod sessions;
+mod sweep;
+mod timers;
+mod visit;
+mod wheel;
+
+use messages::ClientMessages;
+use sessions::Sessions;
+use visit::{BATCH, Batch};
+
+/// Ring entries in one tick.
+const ENTRIES: usize = 256;
+/// Receives in one tick.
+const RECEIVES: usize = 64;
+/// Batches of sends in one tick.
+const BATCHES: usize = 2;
+/// Between two offers to a full inbox.
+const INBOX_RETRY: Duration = Duration::from_millis(1);
+
+/// What a shard is started with, beside its driver.
+pub struct Parts<M> {
+    /// Its side of the broadcast ring, which has its number.
+    pub ring: Reader<Entry>,
+    /// The sequencer.
+    pub inbox: Inbox,
+    /// What every connection of the public listener shares.
+    pub facts: Arc<Facts>,
+    /// Peers, counted over all shards.
+    pub addresses: Arc<Addresses>,
+    /// Numbers.
+    pub metrics: Arc<Metrics>,
+    /// What becomes of what clients send.
+    pub client_messages: M,
+    /// Connections that this shard serves; beyond them it says no.
+    pub connections_max: usize,
+}
+
+/// Whether a shard goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tick {
+    /// It does.
+    Goes,
+    /// The order has ended and every client is gone.
+    Ended,
+}
+
+/// A shard.
+pub struct Shard<D, M> {
+    driver: D,
+    ring: Reader<Entry>,
+    inbox: Inbox,
+    sessions: Sessions<M>,
+    connections_max: usize,
+    accepting: bool,
+    /// When clients that have not left after the end are cut off.
+    deadline: Option<Millis>,
+    events: Vec<Event>,
+    receivers: Vec<Token>,
+    batch: Batch,
+    exceptions: Vec<Exception>,
+    outcomes: Vec<Option<SendOutcome>>,
+    watches: Vec<Token>,
+}
+
+impl<D: Driver, M: ClientMessages> Shard<D, M> {
+    /// A shard without clients. `driver` was made on this thread.
+    pub fn new(driver: D, parts: Parts<M>, now: Millis) -> Self {
+        let Parts { ring, inbox, facts, addresses, metrics, client_messages, connections_max } =
+            parts;
+        let sessions =
+            Sessions::new(ring.number(), facts, addresses, metrics, client_messages, now);
+        Self {
+            driver,
+            ring,
+            inbox,
+            sessions,
+            connections_max,
+            accepting: false,
+            deadline: None,
+            events: Vec::new(),
+            receivers: Vec::new(),
+            batch: Batch::default(),
+            exceptions: Vec::new(),
+            outcomes: Vec::new(),
+            watches: Vec::new(),
+        }
+    }
+
+    /// The thread: ticks until the order ends and every client is gone.
+    pub fn run(mut self, clock: Clock) {
+        while self.tick(clock.now(), true) == Tick::Goes {}
+    }
+
+    /// One tick at time `now`; where `sleep`, it waits for work when nothing is left to do.
+    pub fn tick(&mut self, now: Millis, sleep: bool) -> Tick {
+        self.take_events(now);
+        let sessions = &mut self.sessions;
+        self.ring.drain(ENTRIES, |entry| sessions.entry(entry, now));
+        self.receive(now);
+        self.sessions.timers(now);
+        self.offer_commands(now);
+        self.send(now);
+        self.close();
+        self.accept_or_not();
+        if self.sessions.ending && self.is_over(now) {
+            return Tick::Ended;
+        }
+        self.wait(now, sleep);
+        Tick::Goes
+    }
+
+    fn take_events(&mut self, now: Millis) {
+        for event in self.events.drain(..) {
+            match event {
+                Event::Accepted { token, peer } => {
+                    let room = self.sessions.table.len() < self.connections_max;
+                    self.sessions.accept(token, peer.map(|peer| peer.ip()), room, now);
+                }
+                Event::Readable { token, hangup } => self.sessions.readable(token, hangup),
+                Event::Writable { token } => self.sessions.writable(token),
+                Event::AcceptFailed(errno) => {
+                    self.accepting = false; // asked for again below, when there is room
+                    let error = std::io::Error::from_raw_os_error(errno);
+                    tracing::warn!(%error, "a connection could not be accepted");
+                }
+            }
+        }
+    }
+
+    fn receive(&mut self, now: Millis) {
+        self.receivers.clear();
+        self.sessions.readers(RECEIVES, &mut self.receivers);
+        if self.receivers.is_empty() {
+            return;
+        }
+        let sessions = &mut self.sessions;
+        self.driver.recv_batch(&self.receivers, &mut |token, received| {
+            sessions.received(token, received, now);
+        });
+    }
+
+    /// Tells the sequencer what it has room for; the rest is offered again in the next tick.
+    fn offer_commands(&mut self, now: Millis) {
+        while let Some(command) = self.sessions.commands.pop_front() {
+            match self.inbox.offer(command) {
+                Ok(()) => {}
+                Err(NotTaken::Full(command)) => {
+                    self.sessions.metrics().inbox_full.add(1);
+                    self.sessions.backlog = true;
+                    return self.sessions.commands.push_front(command);
+                }
+                Err(NotTaken::Ended(command)) => self.sessions.not_taken(command, now),
+            }
+        }
+        if self.sessions.backlog {
+            self.sessions.resume_reads();
+        }
+    }
+
+    fn send(&mut self, now: Millis) {
+        for _ in 0..BATCHES {
+            self.sessions.plan(&mut self.batch, now);
+            if self.batch.is_empty() {
+                return;
+            }
+            let sends: ArrayVec<Send<'_>, BATCH> =
+                self.batch.slices(&self.sessions.table, &self.sessions.channels).collect();
+            self.exceptions.clear();
+            self.driver.send_batch(&sends, &mut self.exceptions);
+            self.outcomes.clear();
+            self.outcomes.resize(sends.len(), None);
+            for exception in &self.exceptions {
+                self.outcomes[exception.nth] = Some(exception.outcome);
+            }
+            self.sessions.settle(&mut self.batch, &self.outcomes, &mut self.watches, now);
+            for token in self.watches.drain(..) {
+                self.driver.watch_writable(token);
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        for (token, how) in self.sessions.closes.drain(..) {
+            self.driver.close(token, how);
+        }
+    }
+
+    /// Accepts while commands are taken and the driver has places, some of which are for saying no.
+    fn accept_or_not(&mut self) {
+        let sessions = &self.sessions;
+        let wanted = !sessions.ending
+            && !sessions.facts.draining()
+            && !sessions.backlog
+            && sessions.table.len() < self.driver.capacity();
+        if wanted != self.accepting {
+            self.accepting = wanted;
+            self.driver.set_accepting(wanted);
+        }
+    }
+
+    fn is_over(&mut self, now: Millis) -> bool {
+        let limit = self.sessions.facts.limits.shutdown_ms;
+        let deadline = *self.deadline.get_or_insert_with(|| now.plus(limit));
+        if now >= deadline {
+            self.sessions.abort_all();
+            self.close();
+        }
+        self.sessions.table.is_empty()
+    }
+
+    /// Asks the kernel what happened; sleeps first if nothing is left to do.
+    fn wait(&mut self, now: Millis, sleep: bool) {
+        self.sessions.metrics().ring_lag.set(self.ring.waiting());
+        if !sleep || self.sessions.has_work() {
+            return self.driver.poll(Some(Duration::ZERO), &mut self.events);
+        }
+        let due = self.sessions.next_due().into_iter().chain(self.deadline).min();
+        let mut timeout = due.map(|due| Duration::from_millis(due.since(now)));
+        if self.sessions.backlog {
+            timeout = Some(INBOX_RETRY);
+        }
+        let (driver, events) = (&mut self.driver, &mut self.events);
+        let slept = self.ring.park(|| driver.poll(timeout, events));
+        if slept.is_none() {
+            self.driver.poll(Some(Duration::ZERO), &mut self.events);
+        }
+    }
+}

@@ -1,1 +1,45 @@
-//! Transports: protocol events to and from sessions.
+//! Transports: what a request asks for, and what is said to it. Pure: bytes in, bytes and decisions
+//! out; [`crate::shard`] owns the connections.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+
+use fanfare_protocol::id::Epoch;
+
+use crate::auth::origin::Origins;
+use crate::channel::Tenant;
+use crate::limits::Limits;
+
+pub mod event_stream;
+pub mod input;
+pub mod long_poll;
+pub mod publish;
+pub mod request;
+pub mod websocket;
+
+/// What is true for every connection of the public listener.
+#[derive(Debug)]
+pub struct Facts {
+    /// The identity of this node's order.
+    pub epoch: Epoch,
+    /// What may be used.
+    pub limits: Limits,
+    /// Pages that may connect.
+    pub origins: Origins,
+    /// Whether the public listener is on a loopback address.
+    pub loopback: bool,
+    /// Whether the playground may publish.
+    pub dev: bool,
+    /// Whose channels clients name, until identity exists.
+    pub tenant: Tenant,
+    /// Whether the node has begun to shut down.
+    pub draining: AtomicBool,
+    /// Connections that all shards hold together.
+    pub open: AtomicUsize,
+}
+
+impl Facts {
+    /// Whether the node has begun to shut down.
+    pub fn draining(&self) -> bool {
+        self.draining.load(Relaxed)
+    }
+}

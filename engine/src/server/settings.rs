@@ -1,4 +1,4 @@
-//! Starts the threads of a node and joins them.
+//! What a node is started with.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -49,4 +49,31 @@ pub struct Settings {
     pub api_key: Option<String>,
     /// Development mode: the playground may publish.
     pub dev: bool,
+    /// A listener that other machines reach asks nobody who they are, and the operator said that he
+    /// understands: warned of again and again, and told by a metric.
+    pub insecure: bool,
+}
+
+impl Settings {
+    /// Everything on loopback and free ports, no Unix socket: what a test or an embedder begins
+    /// with.
+    pub fn on_loopback() -> Self {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self {
+            listen: any,
+            api: Some(any),
+            socket: None,
+            socket_users: Vec::new(),
+            socket_mode: 0o600,
+            driver: DriverChoice::Auto,
+            shards: None,
+            limits: Limits::default(),
+            connections_asked: false,
+            rules: Rules::default(),
+            origins: Origins::default(),
+            api_key: None,
+            dev: true,
+            insecure: false,
+        }
+    }
 }

@@ -1,0 +1,339 @@
+//! Starts the threads of a node and joins them.
+//!
+//! ```text
+//! control (tokio) ──┐                       ┌── shard 0
+//! ingest (unix)  ───┼─ inbox ─ sequencer ─ ring ── shard 1
+//! shards         ───┘                       └── ...
+//! ```
+//!
+//! Start: bind every address, so that nothing runs when one is taken; then the sequencer, the
+//! shards, and last the ways in. Stop goes the other way round: listeners, publishers, what the
+//! inbox holds, the end entry, farewells.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use fanfare_protocol::id::Epoch;
+
+use crate::auth::address::Addresses as PeerAddresses;
+use crate::channel::Tenant;
+use crate::clock::{self, Clock};
+use crate::control::{self, Control};
+use crate::driver::{choose, listener, waker::Waker};
+use crate::error::StartError;
+use crate::ingest;
+use crate::metrics::Metrics;
+use crate::ring::{self, Wake};
+use crate::sequencer::command::Command;
+use crate::sequencer::inbox::{Inbox, inbox};
+use crate::sequencer::{self, Sequencer};
+use crate::shard::messages::{ClientMessages, Dropped};
+use crate::transport::Facts;
+
+mod plan;
+mod settings;
+mod shards;
+
+pub use settings::{DriverChoice, Settings};
+
+/// Where a node is.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    /// Clients.
+    pub listen: SocketAddr,
+    /// Backends over HTTP.
+    pub api: Option<SocketAddr>,
+    /// Backends over the Unix socket.
+    pub socket: Option<PathBuf>,
+}
+
+/// A node that runs. Dropping it without [`Running::stop`] leaves its threads running.
+pub struct Running {
+    addresses: Addresses,
+    driver: &'static str,
+    inbox: Inbox,
+    metrics: Arc<Metrics>,
+    facts: Arc<Facts>,
+    wakers: Vec<Arc<Waker>>,
+    ready: Arc<AtomicBool>,
+    sequencer: JoinHandle<()>,
+    shards: Vec<JoinHandle<()>>,
+    control: Option<Control>,
+    ingest: Option<ingest::Handle>,
+}
+
+/// Starts a node whose clients only listen.
+pub fn start(settings: Settings) -> Result<Running, StartError> {
+    start_with(settings, || Dropped)
+}
+
+/// Starts a node; `client_messages` makes, for each shard, what hears the clients' messages.
+pub fn start_with<M: ClientMessages + Send + 'static>(
+    settings: Settings,
+    client_messages: impl Fn() -> M,
+) -> Result<Running, StartError> {
+    let clock = Clock::start();
+    let chosen = choose_driver(&settings)?;
+    let plan = plan::plan(&settings, machine(chosen.tables))?;
+    let listen = probe("clients", settings.listen)?;
+    let api = settings.api.map(bind_api).transpose()?;
+
+    let epoch = Epoch::from_random(random()?);
+    let metrics = Arc::new(Metrics::new(plan.shards));
+    let mut limits = settings.limits.clone();
+    limits.connections = plan.connections;
+    let wakers = (0..plan.shards)
+        .map(|_| Waker::new())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| unavailable("a waker could not be made", &error))?;
+    let (inbox, commands) = inbox(limits.inbox_commands);
+    let ring_wakers = wakers.iter().map(|waker| Arc::clone(waker) as Arc<dyn Wake>).collect();
+    let (writer, readers) = ring::ring(limits.ring_entries, limits.ring_bytes, ring_wakers);
+    let sequencer = Sequencer::new(
+        sequencer::Settings {
+            epoch,
+            shards: plan.shards,
+            limits: limits.clone(),
+            rules: settings.rules.clone(),
+        },
+        commands,
+        writer,
+        Arc::clone(&metrics),
+    );
+    let sequencer = spawn("fanfare-sequencer", move || sequencer.run(clock))?;
+
+    let facts = Arc::new(Facts {
+        epoch,
+        loopback: listen.ip().is_loopback(),
+        origins: settings.origins.clone(),
+        dev: settings.dev,
+        tenant: Tenant::default(),
+        draining: AtomicBool::new(false),
+        open: AtomicUsize::new(0),
+        limits: limits.clone(),
+    });
+    let shards = shards::Start {
+        listen,
+        plan,
+        tables: chosen.tables,
+        facts: Arc::clone(&facts),
+        addresses: Arc::new(PeerAddresses::new(&limits)),
+        metrics: Arc::clone(&metrics),
+        inbox: inbox.clone(),
+        clock,
+    };
+    let shards = shards.spawn(readers, &wakers, client_messages);
+    let shards = match shards {
+        Ok(shards) => shards,
+        Err(error) => {
+            let _ = inbox.send(Command::Shutdown); // the shards that did start end with it
+            return Err(error);
+        }
+    };
+    let mut running = Running {
+        addresses: Addresses { listen, api: None, socket: None },
+        driver: chosen.name,
+        inbox,
+        metrics,
+        facts,
+        wakers,
+        ready: Arc::new(AtomicBool::new(true)),
+        sequencer,
+        shards,
+        control: None,
+        ingest: None,
+    };
+    match running.open_ways_in(&settings, api, &chosen, clock) {
+        Ok(()) => Ok(running),
+        Err(error) => {
+            running.stop();
+            Err(error)
+        }
+    }
+}
+
+impl Running {
+    /// The ways in for backends, last: whoever can publish is heard.
+    fn open_ways_in(
+        &mut self,
+        settings: &Settings,
+        api: Option<std::net::TcpListener>,
+        chosen: &Chosen,
+        clock: Clock,
+    ) -> Result<(), StartError> {
+        if let Some(path) = &settings.socket {
+            let ingest = ingest::Settings {
+                path: path.clone(),
+                mode: settings.socket_mode,
+                users: settings.socket_users.clone(),
+                limits: self.facts.limits.clone(),
+                epoch: self.facts.epoch,
+                tenant: self.facts.tenant.clone(),
+            };
+            let metrics = Arc::clone(&self.metrics);
+            self.ingest = Some(ingest::spawn(ingest, self.inbox.clone(), metrics, clock)?);
+            self.addresses.socket = Some(path.clone());
+        }
+        if let Some(listener) = api {
+            let facts = control::Facts {
+                epoch: self.facts.epoch,
+                build: control::metrics_page::Build {
+                    version: env!("CARGO_PKG_VERSION"),
+                    driver: chosen.name,
+                    driver_fallback: chosen.fallback,
+                    insecure: settings.insecure,
+                    started_unix_s: clock::unix_seconds(),
+                },
+                api_key: settings.api_key.clone(),
+                limits: self.facts.limits.clone(),
+                bounds: control::Bounds::default(),
+                ready: Arc::clone(&self.ready),
+            };
+            let metrics = Arc::clone(&self.metrics);
+            let control = control::serve(listener, self.inbox.clone(), metrics, facts)
+                .map_err(|error| unavailable("the API's thread could not be started", &error))?;
+            self.addresses.api = Some(control.address());
+            self.control = Some(control);
+        }
+        Ok(())
+    }
+
+    /// Where it is.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// `uring` or `epoll`.
+    pub fn driver(&self) -> &'static str {
+        self.driver
+    }
+
+    /// How many shards it has.
+    pub fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Connections that it may hold.
+    pub fn connections_max(&self) -> usize {
+        self.facts.limits.connections
+    }
+
+    /// Its numbers.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// The way in for publishers inside this process.
+    pub fn inbox(&self) -> &Inbox {
+        &self.inbox
+    }
+
+    /// Stops it, within [`crate::limits::Limits::shutdown_ms`]: whatever was published before is
+    /// delivered, clients are told to come back.
+    pub fn stop(self) {
+        let patience = Duration::from_millis(self.facts.limits.shutdown_ms);
+        self.ready.store(false, Ordering::Relaxed);
+        self.facts.draining.store(true, Ordering::Relaxed);
+        self.wakers.iter().for_each(|waker| waker.wake());
+        if let Some(ingest) = self.ingest {
+            ingest.stop();
+        }
+        if let Some(control) = self.control {
+            control.stop(patience / 4);
+        }
+        let _ = self.inbox.send(Command::Shutdown);
+        let threads = std::iter::once(self.sequencer).chain(self.shards);
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the engine panicked: this is a bug in Fanfare");
+            }
+        }
+    }
+}
+
+/// What the ladder came to.
+struct Chosen {
+    name: &'static str,
+    tables: bool,
+    fallback: bool,
+}
+
+fn choose_driver(settings: &Settings) -> Result<Chosen, StartError> {
+    let epoll = Chosen { name: "epoll", tables: false, fallback: false };
+    if settings.driver == DriverChoice::Epoll {
+        return Ok(epoll);
+    }
+    match choose::probe(machine(true).descriptors) {
+        choose::Verdict::Uring => Ok(Chosen { name: "uring", tables: true, fallback: false }),
+        choose::Verdict::NoRoom(advice) => Err(StartError::Unavailable(advice)),
+        choose::Verdict::Blocked(why) if settings.driver == DriverChoice::Uring => {
+            Err(StartError::Unavailable(format!(
+                "the driver uring was asked for and cannot be used: {why}"
+            )))
+        }
+        choose::Verdict::Blocked(why) => {
+            tracing::warn!(
+                "io_uring cannot be used, so connections are served by epoll, which is slower and \
+                 bounded by the open files limit: {why}"
+            );
+            Ok(Chosen { fallback: true, ..epoll })
+        }
+    }
+}
+
+fn machine(tables: bool) -> plan::Machine {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    plan::Machine {
+        cores: std::thread::available_parallelism().map_or(1, usize::from),
+        descriptors: limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX)),
+        tables,
+    }
+}
+
+/// Finds out whether an address is free, before anything is started; port 0 becomes a real one.
+fn probe(who: &str, address: SocketAddr) -> Result<SocketAddr, StartError> {
+    listener::probe(address).map_err(|error| taken(who, address, &error))
+}
+
+fn bind_api(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
+    let address = probe("the API", address)?;
+    std::net::TcpListener::bind(address).map_err(|error| taken("the API", address, &error))
+}
+
+fn taken(who: &str, address: SocketAddr, error: &std::io::Error) -> StartError {
+    let message = format!("cannot listen on {address} for {who}: {error}");
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => StartError::Unavailable(format!(
+            "{message}. Another process has the port (`ss -ltnp` names it): stop it, or choose \
+             another address (--listen, --api)"
+        )),
+        std::io::ErrorKind::AddrNotAvailable => {
+            StartError::Config(format!("{message}. This machine does not have that address"))
+        }
+        std::io::ErrorKind::PermissionDenied => StartError::Config(format!(
+            "{message}. Ports below 1024 need the capability CAP_NET_BIND_SERVICE"
+        )),
+        _ => StartError::Unavailable(message),
+    }
+}
+
+fn unavailable(what: &str, error: &std::io::Error) -> StartError {
+    StartError::Unavailable(format!("{what}: {error}"))
+}
+
+fn random() -> Result<u64, StartError> {
+    getrandom::u64().map_err(|error| {
+        StartError::Unavailable(format!("the kernel gave no random number for the epoch: {error}"))
+    })
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(run)
+        .map_err(|error| unavailable("a thread could not be started", &error))
+}

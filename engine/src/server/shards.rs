@@ -1,0 +1,104 @@
+//! Starts the shards: a listener, a thread and a driver each.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use super::plan::{Plan, RESERVE};
+use super::{spawn, unavailable};
+use crate::auth::address::Addresses;
+use crate::clock::Clock;
+use crate::driver::epoll::Epoll;
+use crate::driver::listener::{self, Inherited};
+use crate::driver::uring::Uring;
+use crate::driver::waker::Waker;
+use crate::driver::{Config, Driver};
+use crate::error::StartError;
+use crate::metrics::Metrics;
+use crate::ring::Reader;
+use crate::sequencer::command::Entry;
+use crate::sequencer::inbox::Inbox;
+use crate::shard::messages::ClientMessages;
+use crate::shard::{Parts, Shard};
+use crate::transport::Facts;
+
+/// What all shards are started with.
+pub(super) struct Start {
+    pub(super) listen: SocketAddr,
+    pub(super) plan: Plan,
+    pub(super) tables: bool,
+    pub(super) facts: Arc<Facts>,
+    pub(super) addresses: Arc<Addresses>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) inbox: Inbox,
+    pub(super) clock: Clock,
+}
+
+impl Start {
+    /// Starts one for each reader; returns when every driver stands.
+    pub(super) fn spawn<M: ClientMessages + Send + 'static>(
+        &self,
+        readers: Vec<Reader<Entry>>,
+        wakers: &[Arc<Waker>],
+        client_messages: impl Fn() -> M,
+    ) -> Result<Vec<JoinHandle<()>>, StartError> {
+        let inherited = Inherited::for_stall_limit(self.facts.limits.stall_ms);
+        let listeners: Vec<TcpListener> = readers
+            .iter()
+            .map(|_| listener::open(self.listen, &inherited))
+            .collect::<Result<_, _>>()
+            .map_err(|error| unavailable("a shard could not listen", &error))?;
+        let (said, heard) = sync_channel(readers.len());
+        let mut threads = Vec::new();
+        for ((ring, listener), waker) in readers.into_iter().zip(listeners).zip(wakers) {
+            let name = format!("fanfare-shard-{}", ring.number());
+            let config = Config {
+                listener,
+                waker: Arc::clone(waker),
+                capacity: self.plan.capacity,
+                want_peers: self.addresses.wanted(self.facts.loopback),
+            };
+            let parts = Parts {
+                ring,
+                inbox: self.inbox.clone(),
+                facts: Arc::clone(&self.facts),
+                addresses: Arc::clone(&self.addresses),
+                metrics: Arc::clone(&self.metrics),
+                client_messages: client_messages(),
+                connections_max: self.plan.capacity - RESERVE,
+            };
+            let (clock, tables, said) = (self.clock, self.tables, said.clone());
+            threads.push(spawn(&name, move || {
+                if tables {
+                    run(Uring::new(config), parts, clock, &said);
+                } else {
+                    run(Epoll::new(config), parts, clock, &said);
+                }
+            })?);
+        }
+        drop(said);
+        for result in heard {
+            result.map_err(|error| unavailable("a shard's driver could not be made", &error))?;
+        }
+        Ok(threads)
+    }
+}
+
+/// The thread of a shard. A ring belongs to the thread that made it, so the driver is made here.
+fn run<D: Driver, M: ClientMessages>(
+    driver: std::io::Result<D>,
+    parts: Parts<M>,
+    clock: Clock,
+    said: &SyncSender<std::io::Result<()>>,
+) {
+    match driver {
+        Ok(driver) => {
+            let _ = said.send(Ok(()));
+            Shard::new(driver, parts, clock.now()).run(clock);
+        }
+        Err(error) => {
+            let _ = said.send(Err(error));
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! One connection as a shard keeps it: small, because there are 100,000.
+
+use fanfare_protocol::dialect::Rendition;
+
+use super::channels::Place;
+use super::outbox::Outbox;
+use crate::clock::Millis;
+use crate::transport::input::Input;
+use crate::transport::long_poll::Poll;
+use crate::transport::request::Ask;
+
+/// What is true of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// No request is whole yet. Deadline: the head's, or the idle one before its first byte.
+    Head,
+    /// The sequencer was asked and answers soon. What the client sends waits. No deadline.
+    Asking,
+    /// A stream: it follows channels, and they are sent. Deadline: ping, heartbeat, stall.
+    Open,
+    /// A poll that waits for a message. Deadline: the client's patience.
+    Waiting,
+    /// The last bytes are in the outbox; what arrives is read and dropped; then it is closed.
+    Leaving,
+}
+
+/// Which transport an open connection is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Transport {
+    /// Not decided yet, or an ordinary answer.
+    Http,
+    /// RFC 6455.
+    WebSocket,
+    /// Server-Sent Events.
+    EventStream,
+    /// A long poll.
+    Poll,
+}
+
+/// One subscription of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Follow {
+    /// The channel's place in the shard's table.
+    pub channel: Place,
+    /// This connection's place among the channel's members.
+    pub member: u32,
+    /// Offset of the next message to send.
+    pub next: u64,
+}
+
+/// The subscriptions of a connection; most have one.
+#[derive(Debug, Default)]
+pub enum Follows {
+    /// None.
+    #[default]
+    None,
+    /// One, without an allocation.
+    One(Follow),
+    /// Several.
+    Many(Box<[Follow]>),
+}
+
+impl Follows {
+    /// From a list.
+    pub fn new(mut follows: Vec<Follow>) -> Self {
+        match follows.len() {
+            0 => Self::None,
+            1 => Self::One(follows.remove(0)),
+            _ => Self::Many(follows.into()),
+        }
+    }
+
+    /// All of them.
+    pub fn as_slice(&self) -> &[Follow] {
+        match self {
+            Self::None => &[],
+            Self::One(follow) => std::slice::from_ref(follow),
+            Self::Many(follows) => follows,
+        }
+    }
+
+    /// All of them.
+    pub fn as_mut_slice(&mut self) -> &mut [Follow] {
+        match self {
+            Self::None => &mut [],
+            Self::One(follow) => std::slice::from_mut(follow),
+            Self::Many(follows) => follows,
+        }
+    }
+}
+
+/// What else is true of a connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Flags {
+    /// It waits in the receive queue.
+    pub reading: bool,
+    /// Bytes may wait in the kernel that were not read because reads were paused.
+    pub readable: bool,
+    /// The peer ended its side or failed; reads go on until they see it.
+    pub hangup: bool,
+    /// The kernel's buffer was full; a watch for room is armed.
+    pub blocked: bool,
+    /// It waits in the queue of connections to visit.
+    pub queued: bool,
+    /// Our ping has no pong yet.
+    pub pinged: bool,
+    /// The HTTP connection may be used again after the answer.
+    pub keep_alive: bool,
+    /// Its peer's address is counted.
+    pub counted: bool,
+    /// It came when there was no room: it is told so when its request is known.
+    pub extra: bool,
+    /// A send for it is in the batch.
+    pub planned: bool,
+    /// Leaving: waits for the client to end its side.
+    pub linger: bool,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// Which life of its place in the table.
+    pub generation: u32,
+    /// What is true of it.
+    pub phase: Phase,
+    /// What it is.
+    pub transport: Transport,
+    /// How its messages are encoded.
+    pub rendition: Rendition,
+    /// What else is true of it.
+    pub flags: Flags,
+    /// When its deadline is over, whatever that means in its phase.
+    pub due: Millis,
+    /// When the wheel will look at it; [`NEVER`] where no entry counts.
+    pub armed: Millis,
+    /// Last time that the kernel took bytes for it.
+    pub progress: Millis,
+    /// When the deadline of its phase is over: the head's, patience, ping or pong, heartbeat, close.
+    pub beat: Millis,
+    /// When it was last looked at while it was blocked.
+    pub checked: Millis,
+    /// When our last ping went out.
+    pub pinged_at: Millis,
+    /// The second in which `pings` were counted.
+    pub ping_second: u32,
+    /// Pings of the client in that second.
+    pub pings: u16,
+    /// What it follows.
+    pub follows: Follows,
+    /// What it has begun to say: a head, a frame. `None` between frames.
+    pub input: Option<Box<Input>>,
+    /// What it asked for, while the sequencer is asked.
+    pub ask: Option<Box<Ask>>,
+    /// A poll that waits.
+    pub poll: Option<Box<Poll>>,
+    /// What only it gets.
+    pub outbox: Option<Box<Outbox>>,
+}
+
+/// A time that never comes.
+pub const NEVER: Millis = Millis(u64::MAX);
+
+impl Connection {
+    /// A fresh one, before its first byte.
+    pub fn new(generation: u32, now: Millis) -> Self {
+        Self {
+            generation,
+            phase: Phase::Head,
+            transport: Transport::Http,
+            rendition: Rendition::WsRaw,
+            flags: Flags::default(),
+            due: NEVER,
+            armed: NEVER,
+            progress: now,
+            beat: NEVER,
+            checked: Millis(0),
+            pinged_at: Millis(0),
+            ping_second: 0,
+            pings: 0,
+            follows: Follows::None,
+            input: None,
+            ask: None,
+            poll: None,
+            outbox: None,
+        }
+    }
+
+    /// Whether private bytes wait.
+    pub fn has_private(&self) -> bool {
+        self.outbox.as_ref().is_some_and(|outbox| !outbox.is_empty())
+    }
+
+    /// Where private bytes are written.
+    pub fn private(&mut self) -> &mut Vec<u8> {
+        self.outbox.get_or_insert_default().writer()
+    }
+}
+
+/// The connections of a shard, by the index of their socket.
+#[derive(Debug, Default)]
+pub struct Table {
+    table: Vec<Option<Connection>>,
+    count: usize,
+}
+
+impl Table {
+    /// Puts a connection in its place.
+    pub fn insert(&mut self, index: u32, connection: Connection) {
+        let index = index as usize;
+        if index >= self.table.len() {
+            self.table.resize_with(index + 1, || None);
+        }
+        assert!(self.table[index].is_none(), "the driver gives a place once");
+        self.table[index] = Some(connection);
+        self.count += 1;
+    }
+
+    /// Takes a connection out.
+    pub fn remove(&mut self, index: u32) -> Option<Connection> {
+        let connection = self.table.get_mut(index as usize)?.take()?;
+        self.count -= 1;
+        Some(connection)
+    }
+
+    /// The connection at a place.
+    pub fn at(&self, index: u32) -> Option<&Connection> {
+        self.table.get(index as usize)?.as_ref()
+    }
+
+    /// The connection at a place.
+    pub fn at_mut(&mut self, index: u32) -> Option<&mut Connection> {
+        self.table.get_mut(index as usize)?.as_mut()
+    }
+
+    /// The connection that a token means, if that life goes on.
+    pub fn get_mut(&mut self, token: crate::driver::Token) -> Option<&mut Connection> {
+        self.at_mut(token.index).filter(|connection| connection.generation == token.generation)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// All of them, with their places.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &Connection)> {
+        self.table.iter().enumerate().filter_map(|(index, connection)| {
+            connection.as_ref().map(|connection| (index as u32, connection))
+        })
+    }
+
+    /// Places up to the highest that was ever used.
+    pub fn places(&self) -> u32 {
+        self.table.len() as u32
+    }
+}

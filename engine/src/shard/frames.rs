@@ -1,0 +1,152 @@
+//! What a WebSocket client sends: frames in, pongs and closes out.
+
+use fanfare_protocol::ws::{CloseCode, Event, Receiver, Role, send};
+
+use super::messages::{ClientMessages, Piece};
+use super::sessions::Sessions;
+use crate::clock::Millis;
+use crate::driver::Token;
+use crate::transport::input::{Frames, Input};
+
+/// What the bytes of one receive led to.
+enum Verdict {
+    /// Go on.
+    Open,
+    /// The client closed; with its code, which it gets back.
+    Closed(Option<CloseCode>),
+    /// We close.
+    Close(CloseCode, &'static str),
+}
+
+impl<M: ClientMessages> Sessions<M> {
+    /// Bytes of a client whose upgrade is done.
+    pub(super) fn take_frames(&mut self, token: Token, bytes: &mut [u8], now: Millis) {
+        let Some(connection) = self.table.get_mut(token) else { return };
+        let mut frames = match connection.input.take().map(|input| *input) {
+            Some(Input::Frames(frames)) => frames,
+            _ => Frames {
+                receiver: Receiver::new(Role::Server),
+                due: now.plus(self.facts.limits.client_message_ms),
+            },
+        };
+        let verdict = self.read_frames(token, &mut frames, bytes, now);
+        let Some(connection) = self.table.get_mut(token) else { return };
+        if !frames.receiver.is_idle() {
+            connection.input = Some(Box::new(Input::Frames(frames)));
+        }
+        let leaving = connection.phase == super::connection::Phase::Leaving;
+        match verdict {
+            Verdict::Open => {
+                self.arm(token);
+                self.visit_if_private(token);
+            }
+            // The client answered our close, or broke the protocol after it: nothing is owed.
+            _ if leaving => {
+                connection.flags.linger = false;
+                self.visit_soon(token);
+            }
+            Verdict::Closed(code) => {
+                match code {
+                    Some(code) => send::write_close(code, "", connection.private()),
+                    None => send::write_empty_close(connection.private()),
+                }
+                self.leave(token, self.facts.limits.close_ms, false, now);
+            }
+            Verdict::Close(code, reason) => self.close(token, code, reason, now),
+        }
+    }
+
+    fn read_frames(
+        &mut self,
+        token: Token,
+        frames: &mut Frames,
+        mut bytes: &mut [u8],
+        now: Millis,
+    ) -> Verdict {
+        let facts = self.facts.clone();
+        loop {
+            let Some(connection) = self.table.get_mut(token) else { return Verdict::Open };
+            let idle = frames.receiver.is_idle();
+            if idle {
+                frames.due = now.plus(facts.limits.client_message_ms);
+            }
+            match frames.receiver.next(&mut bytes, &facts.limits.ws) {
+                Ok(None) => return Verdict::Open,
+                Err(violation) => {
+                    return Verdict::Close(violation.close_code(), violation.reason());
+                }
+                Ok(Some(Event::Close(close))) => {
+                    return Verdict::Closed(close.map(|(code, _)| code));
+                }
+                Ok(Some(Event::Pong(_))) => {
+                    if connection.flags.pinged {
+                        connection.flags.pinged = false;
+                        connection.beat = connection.pinged_at.plus(facts.limits.ping_ms);
+                    }
+                }
+                Ok(Some(Event::Ping(payload))) => {
+                    let second = now.0 / 1_000;
+                    if connection.ping_second != second as u32 {
+                        connection.ping_second = second as u32;
+                        connection.pings = 0;
+                    }
+                    connection.pings = connection.pings.saturating_add(1);
+                    if u32::from(connection.pings) > facts.limits.control_frames_per_s {
+                        let reason = "too many pings in a second";
+                        return Verdict::Close(CloseCode::RATE_LIMITED, reason);
+                    }
+                    send::write_pong(payload, connection.private());
+                }
+                Ok(Some(Event::Data { kind, last, chunk, .. })) => {
+                    if last {
+                        self.metrics().client_messages.add(1);
+                    }
+                    let piece = Piece { kind, last, bytes: chunk };
+                    let connection = self.table.get_mut(token).expect("it was there");
+                    self.client_messages.piece(token, piece, connection.private());
+                }
+            }
+        }
+    }
+
+    /// Closes with a code of ours for a fault of the client's.
+    fn close(&mut self, token: Token, code: CloseCode, reason: &str, now: Millis) {
+        self.metrics().protocol_faults.add(1);
+        let Some(connection) = self.table.get_mut(token) else { return };
+        send::write_close(code, reason, connection.private());
+        self.leave(token, self.facts.limits.close_ms, true, now);
+    }
+
+    /// Our ping, or the end of a client that answered none; or of a message that never ends.
+    pub(super) fn beat_websocket(&mut self, token: Token, now: Millis) {
+        let limits = &self.facts.limits;
+        let (ping_ms, pong_ms) = (limits.ping_ms, limits.pong_ms);
+        let Some(connection) = self.table.get_mut(token) else { return };
+        if let Some(Input::Frames(frames)) = connection.input.as_deref()
+            && frames.due <= now
+        {
+            return self.close(token, CloseCode::POLICY, "the message took too long", now);
+        }
+        if connection.beat > now {
+            return;
+        }
+        if connection.flags.pinged {
+            self.metrics().pong_missed.add(1);
+            return self.close(token, CloseCode::NO_PONG, "no pong came", now);
+        }
+        send::write_ping(b"", connection.private());
+        connection.flags.pinged = true;
+        connection.pinged_at = now;
+        connection.beat = now.plus(pong_ms.min(ping_ms));
+        self.visit_soon(token);
+    }
+
+    fn visit_if_private(&mut self, token: Token) {
+        let Some(connection) = self.table.get_mut(token) else { return };
+        match &connection.outbox {
+            Some(outbox) if outbox.is_empty() => connection.outbox = None,
+            Some(_) => self.visit_soon(token),
+            None => {}
+        }
+    }
+}

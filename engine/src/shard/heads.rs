@@ -1,0 +1,195 @@
+//! Requests: from the bytes of a head to a decision, and asking the sequencer.
+
+use fanfare_protocol::http::{Ending, Fed, HeadReader, Violation, response};
+
+use super::connection::{Connection, Phase};
+use super::messages::ClientMessages;
+use super::sessions::Sessions;
+use crate::clock::Millis;
+use crate::driver::Token;
+use crate::ingest::kind;
+use crate::sequencer::command::{Command, PublishAnswer, Subscribe};
+use crate::transport::input::Input;
+use crate::transport::request::{Ask, Decision, Target, decide};
+use crate::transport::{event_stream, request};
+
+/// From a refusal to the end of its socket: what arrives meanwhile is read and dropped.
+const REFUSED_CLOSE_MS: u64 = 1_000;
+
+impl<M: ClientMessages> Sessions<M> {
+    /// Bytes of a client whose request is not whole.
+    pub(super) fn take_head(&mut self, token: Token, bytes: &[u8], now: Millis) {
+        let limits = &self.facts.limits;
+        let Some(connection) = self.table.get_mut(token) else { return };
+        let mut reader = match connection.input.take().map(|input| *input) {
+            Some(Input::Head(reader)) => reader,
+            Some(body @ Input::Body { .. }) => return self.take_body(token, body, bytes, now),
+            Some(Input::Early(mut early)) => {
+                early.extend_from_slice(bytes);
+                connection.input = Some(Box::new(Input::Early(early)));
+                return;
+            }
+            _ => {
+                if connection.flags.keep_alive {
+                    connection.beat = now.plus(limits.head_ms);
+                }
+                HeadReader::new()
+            }
+        };
+        match reader.feed(bytes, &limits.http) {
+            Ok(Fed::Partial) => {
+                connection.input = Some(Box::new(Input::Head(reader)));
+                self.arm(token);
+            }
+            Ok(Fed::Complete { taken }) => self.take_request(token, &reader, &bytes[taken..], now),
+            Err(violation) => {
+                let head_only = reader.is_head_method();
+                let private = connection.private();
+                response::refusal(private, violation, Ending::Close, &[], head_only);
+                self.refused(token, Ending::Close, now);
+            }
+        }
+    }
+
+    /// A whole head, and what came after it.
+    fn take_request(&mut self, token: Token, reader: &HeadReader, rest: &[u8], now: Millis) {
+        let facts = self.facts.clone();
+        if let Some(connection) = self.table.get_mut(token)
+            && connection.flags.counted
+        {
+            self.addresses.head_done(self.number, token.index);
+        }
+        let Some(connection) = self.table.get_mut(token) else { return };
+        let request = match reader.request(&facts.limits.http) {
+            Ok(request) => request,
+            Err(violation) => {
+                let head_only = reader.is_head_method();
+                let private = connection.private();
+                response::refusal(private, violation, Ending::Close, &[], head_only);
+                return self.refused(token, Ending::Close, now);
+            }
+        };
+        connection.flags.keep_alive = request.keep_alive;
+        match request::decide(&request, &facts, connection.private()) {
+            Decision::Answered(ending) => {
+                keep_rest(connection, rest);
+                connection.flags.keep_alive = ending == Ending::KeepAlive;
+                self.answered(token, now);
+            }
+            Decision::Refused(ending) => {
+                keep_rest(connection, rest);
+                self.refused(token, ending, now);
+            }
+            Decision::Follow(ask) => {
+                keep_rest(connection, rest);
+                self.ask(token, ask, now);
+            }
+            Decision::Publish(publication, length) => {
+                if request.expects_continue && rest.len() < length {
+                    response::go_on(connection.private());
+                }
+                let body = Input::Body { publication, data: Vec::new(), length };
+                connection.beat = now.plus(facts.limits.head_ms);
+                self.take_body(token, body, rest, now);
+                self.visit_soon(token);
+            }
+        }
+    }
+
+    /// Asks the sequencer; the reply comes in the ring.
+    fn ask(&mut self, token: Token, ask: Box<Ask>, now: Millis) {
+        let draining = self.ending || self.facts.draining();
+        let Some(connection) = self.table.get_mut(token) else { return };
+        if draining || connection.flags.extra {
+            let violation = if draining { Violation::Draining } else { Violation::Full };
+            self.metrics().turned_away.add(1);
+            return self.refuse_ask(token, &ask, violation, now);
+        }
+        connection.phase = Phase::Asking;
+        let command = Command::Subscribe(Box::new(Subscribe {
+            shard: self.number,
+            token,
+            channels: ask.channels.clone().into(),
+            since: ask.since,
+        }));
+        connection.ask = Some(ask);
+        self.commands.push_back(command);
+        self.drop_empty_outbox(token);
+    }
+
+    fn drop_empty_outbox(&mut self, token: Token) {
+        let Some(connection) = self.table.get_mut(token) else { return };
+        if connection.outbox.as_ref().is_some_and(|outbox| outbox.is_empty()) {
+            connection.outbox = None;
+        }
+    }
+
+    /// Says no to a request that was good.
+    pub(super) fn refuse_ask(&mut self, token: Token, ask: &Ask, violation: Violation, now: Millis) {
+        let retry_ms = self.facts.limits.retry_ms;
+        let Some(connection) = self.table.get_mut(token) else { return };
+        if ask.target == Target::EventStream {
+            event_stream::come_back(ask, retry_ms, connection.private());
+            return self.refused(token, Ending::Close, now);
+        }
+        self.refuse(token, violation, now);
+    }
+
+    /// Answers with a refusal and leaves.
+    pub(super) fn refuse(&mut self, token: Token, violation: Violation, now: Millis) {
+        let Some(connection) = self.table.get_mut(token) else { return };
+        response::refusal(connection.private(), violation, Ending::Close, &[], false);
+        self.refused(token, Ending::Close, now);
+    }
+
+    /// A refusal was written.
+    fn refused(&mut self, token: Token, ending: Ending, now: Millis) {
+        self.metrics().requests_refused.add(1);
+        let Some(connection) = self.table.get_mut(token) else { return };
+        connection.flags.keep_alive = ending == Ending::KeepAlive;
+        if connection.flags.keep_alive {
+            self.answered(token, now);
+        } else {
+            self.leave(token, REFUSED_CLOSE_MS, true, now);
+        }
+    }
+
+    /// The body of the playground's publish.
+    fn take_body(&mut self, token: Token, body: Input, bytes: &[u8], now: Millis) {
+        let Input::Body { mut publication, mut data, length } = body else {
+            unreachable!("a body is read where a body is expected")
+        };
+        let Some(connection) = self.table.get_mut(token) else { return };
+        let taken = bytes.len().min(length - data.len());
+        data.extend_from_slice(&bytes[..taken]);
+        if data.len() < length {
+            connection.input = Some(Box::new(Input::Body { publication, data, length }));
+            return self.arm(token);
+        }
+        keep_rest(connection, &bytes[taken..]);
+        publication.kind = kind::detect(&data);
+        publication.data = data.into();
+        connection.phase = Phase::Asking;
+        let answer = PublishAnswer::Connection { shard: self.number, token };
+        self.commands.push_back(Command::Publish(*publication, answer));
+        self.drop_empty_outbox(token);
+    }
+
+    /// The answer to a request has gone out: what came with it is the next one.
+    pub(super) fn next_request(&mut self, token: Token, now: Millis) {
+        let Some(connection) = self.table.get_mut(token) else { return };
+        if connection.phase == Phase::Head
+            && let Some(Input::Early(_)) = connection.input.as_deref()
+            && let Some(Input::Early(early)) = connection.input.take().map(|input| *input)
+        {
+            self.take_head(token, &early, now);
+        }
+    }
+}
+
+/// Keeps what came in one piece with a request until its answer is known.
+fn keep_rest(connection: &mut Connection, rest: &[u8]) {
+    if !rest.is_empty() {
+        connection.input = Some(Box::new(Input::Early(rest.to_vec())));
+    }
+}

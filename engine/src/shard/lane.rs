@@ -1,0 +1,274 @@
+//! A lane: one channel's messages in one rendition, laid end to end in pages.
+//!
+//! What waits for a client is then one contiguous slice and one plain send, whoever the client is.
+//! A frame never straddles pages. A page that a slow client still needs is kept alive by its own
+//! count; such a page is never appended to again, so what was sliced stays where it is.
+//!
+//! ```text
+//! pages:   [ f10 f11 f12 f13 ] [ f14 f15 ....free.... ]
+//! frames:    10  11  12  13      14  15          first = 10, head = 15
+//! ```
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+/// A page is closed when the next frame would make it longer; a longer frame has a page alone.
+pub const PAGE_BYTES: usize = 32 << 10;
+
+/// Rendered frames, end to end.
+pub type Page = Vec<u8>;
+
+#[derive(Clone, Copy, Debug)]
+struct Frame {
+    /// Number of its page; numbers run on from page to page and wrap.
+    page: u32,
+    start: u32,
+    end: u32,
+}
+
+/// Consecutive frames that lie in one page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    page: u32,
+    /// First byte in the page.
+    pub start: u32,
+    /// Byte after the last.
+    pub end: u32,
+    /// Offset of the message after the last of the run.
+    pub next: u64,
+}
+
+/// A frame and where it lies in its page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Offset of its message.
+    pub offset: u64,
+    /// Its first byte in the page.
+    pub start: u32,
+    /// The byte after its last.
+    pub end: u32,
+}
+
+/// One channel in one rendition.
+#[derive(Debug)]
+pub struct Lane {
+    pages: VecDeque<Rc<Page>>,
+    /// Number of `pages[0]`.
+    first_page: u32,
+    frames: VecDeque<Frame>,
+    /// Offset of `frames[0]`, or of the next append where there is none.
+    first: u64,
+    /// Subscriptions that read this lane; without any it is dropped.
+    pub followers: u32,
+    bytes: usize,
+}
+
+impl Lane {
+    /// An empty lane whose first frame will be of `offset`.
+    pub fn starting_at(offset: u64) -> Self {
+        Self {
+            pages: VecDeque::new(),
+            first_page: 1 << 31,
+            frames: VecDeque::new(),
+            first: offset,
+            followers: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Offset of the first frame, or of the next append where there is none.
+    pub fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// Offset of the next append.
+    pub fn end(&self) -> u64 {
+        self.first + self.frames.len() as u64
+    }
+
+    /// Bytes of all pages.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Appends the frame of message [`Lane::end`].
+    pub fn append(&mut self, frame: &[u8]) {
+        let start = match self.pages.back_mut().and_then(Rc::get_mut) {
+            Some(page) if page.len() + frame.len() <= PAGE_BYTES => {
+                page.extend_from_slice(frame);
+                page.len() - frame.len()
+            }
+            _ => {
+                self.pages.push_back(Rc::new(frame.to_vec()));
+                0
+            }
+        };
+        let page = self.first_page.wrapping_add(self.pages.len() as u32 - 1);
+        self.frames.push_back(Frame {
+            page,
+            start: start as u32,
+            end: (start + frame.len()) as u32,
+        });
+        self.bytes += frame.len();
+    }
+
+    /// Puts `earlier`, a lane that ends where this one begins, before it.
+    pub fn prepend(&mut self, earlier: Lane) {
+        assert_eq!(earlier.end(), self.first, "a lane has no holes");
+        let pages = earlier.pages.len() as u32;
+        self.first_page = self.first_page.wrapping_sub(pages);
+        let shift = self.first_page.wrapping_sub(earlier.first_page);
+        for frame in earlier.frames.into_iter().rev() {
+            self.frames.push_front(Frame { page: frame.page.wrapping_add(shift), ..frame });
+        }
+        for page in earlier.pages.into_iter().rev() {
+            self.pages.push_front(page);
+        }
+        self.first = earlier.first;
+        self.bytes += earlier.bytes;
+    }
+
+    /// Drops every frame before `offset`; later appends go on from where they are.
+    pub fn drop_before(&mut self, offset: u64) {
+        while self.first < offset {
+            self.first += 1;
+            let Some(frame) = self.frames.pop_front() else { continue };
+            self.bytes -= (frame.end - frame.start) as usize;
+            if self.frames.front().is_none_or(|next| next.page != frame.page) {
+                self.pages.pop_front();
+                self.first_page = self.first_page.wrapping_add(1);
+            }
+        }
+    }
+
+    /// The run that begins with message `offset`: as many frames as lie in one page, end before
+    /// `before`, and fit into `bytes_max`; at least one. `None` where there is no such frame.
+    pub fn run(&self, offset: u64, before: u64, bytes_max: usize) -> Option<Run> {
+        let nth = usize::try_from(offset.checked_sub(self.first)?).ok()?;
+        let last = (before.min(self.end()).checked_sub(self.first)? as usize).checked_sub(1)?;
+        let first = *self.frames.get(nth)?;
+        if last < nth {
+            return None;
+        }
+        let fits = |frame: &Frame| {
+            frame.page == first.page && (frame.end - first.start) as usize <= bytes_max
+        };
+        let last = if fits(&self.frames[last]) {
+            last
+        } else {
+            let (mut fit, mut beyond) = (nth, last);
+            while beyond - fit > 1 {
+                let middle = usize::midpoint(fit, beyond);
+                if fits(&self.frames[middle]) { fit = middle } else { beyond = middle }
+            }
+            fit
+        };
+        Some(Run {
+            page: first.page,
+            start: first.start,
+            end: self.frames[last].end,
+            next: self.first + last as u64 + 1,
+        })
+    }
+
+    /// The bytes of a run.
+    pub fn slice(&self, run: Run) -> &[u8] {
+        &self.page(run)[run.start as usize..run.end as usize]
+    }
+
+    /// The page of a run.
+    pub fn page(&self, run: Run) -> &Rc<Page> {
+        &self.pages[run.page.wrapping_sub(self.first_page) as usize]
+    }
+
+    /// The frame that holds the byte `sent` bytes after the first byte of message `offset`, in the
+    /// page of that message.
+    pub fn frame_holding(&self, offset: u64, sent: usize) -> Held {
+        let mut nth = (offset - self.first) as usize;
+        let at = self.frames[nth].start + sent as u32;
+        while self.frames[nth].end <= at {
+            nth += 1;
+        }
+        let Frame { start, end, .. } = self.frames[nth];
+        Held { offset: self.first + nth as u64, start, end }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(offset: u64) -> Vec<u8> {
+        let long = if offset.is_multiple_of(7) { PAGE_BYTES + 1 } else { 5_000 };
+        vec![offset as u8; long]
+    }
+
+    fn lane(from: u64, before: u64) -> Lane {
+        let mut lane = Lane::starting_at(from);
+        (from..before).for_each(|offset| lane.append(&frame(offset)));
+        lane
+    }
+
+    /// Reads everything from `offset` on through runs, as visits do.
+    fn read(lane: &Lane, mut offset: u64, bytes_max: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while let Some(run) = lane.run(offset, u64::MAX, bytes_max) {
+            bytes.extend_from_slice(lane.slice(run));
+            assert!(run.next > offset);
+            offset = run.next;
+        }
+        assert_eq!(offset, lane.end());
+        bytes
+    }
+
+    #[test]
+    fn runs_give_every_frame_once_in_order() {
+        let lane = lane(10, 60);
+        for from in [10, 13, 14, 15, 59] {
+            let expected: Vec<u8> = (from..60).flat_map(frame).collect();
+            for bytes_max in [1, 5_000, 12_000, PAGE_BYTES, usize::MAX] {
+                assert!(read(&lane, from, bytes_max) == expected, "from {from} by {bytes_max}");
+            }
+        }
+        assert_eq!(lane.run(9, 60, 1), None);
+        assert_eq!(lane.run(60, 61, 1), None);
+        assert_eq!(lane.run(20, 22, usize::MAX).map(|run| run.next <= 22), Some(true));
+    }
+
+    #[test]
+    fn dropping_and_prepending_keep_the_rest_in_place() {
+        let mut later = lane(30, 60);
+        later.drop_before(33);
+        later.prepend(lane(5, 33));
+        assert_eq!((later.first(), later.end()), (5, 60));
+        let expected: Vec<u8> = (5..60).flat_map(frame).collect();
+        assert!(read(&later, 5, usize::MAX) == expected);
+        later.drop_before(58);
+        assert!(read(&later, 58, usize::MAX) == [frame(58), frame(59)].concat());
+        later.drop_before(70);
+        assert_eq!((later.first(), later.end(), later.bytes(), later.pages.len()), (70, 70, 0, 0));
+        later.append(b"x");
+        assert_eq!(read(&later, 70, 1), b"x");
+    }
+
+    #[test]
+    fn a_page_that_is_held_is_never_written_again() {
+        let mut lane = lane(1, 3);
+        let run = lane.run(1, 3, usize::MAX).unwrap();
+        let held = Rc::clone(lane.page(run));
+        let before = held.clone();
+        lane.append(b"new");
+        assert_eq!(before, held);
+        assert_eq!(lane.run(3, 4, usize::MAX).map(|run| lane.slice(run).to_vec()), Some(b"new".to_vec()));
+    }
+
+    #[test]
+    fn the_frame_that_holds_a_byte() {
+        let lane = lane(1, 4);
+        let held = |offset, start, end| Held { offset, start, end };
+        assert_eq!(lane.frame_holding(1, 0), held(1, 0, 5_000));
+        assert_eq!(lane.frame_holding(1, 4_999), held(1, 0, 5_000));
+        assert_eq!(lane.frame_holding(1, 5_000), held(2, 5_000, 10_000));
+        assert_eq!(lane.frame_holding(2, 5_001), held(3, 10_000, 15_000));
+    }
+}

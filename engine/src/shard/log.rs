@@ -1,0 +1,157 @@
+//! What one shard keeps of one channel: the recent messages, once, and their rendered lanes.
+//!
+//! The log keeps whatever the channel's history still promises (its *floor*) and, beyond that, the
+//! live window: what a connected laggard can still get. The sequencer alone moves the floor.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use fanfare_protocol::dialect::{Rendition, plain};
+use fanfare_protocol::id::Epoch;
+
+use super::lane::Lane;
+use crate::channel::{ChannelId, ChannelName};
+use crate::message::Message;
+use crate::rule::Rule;
+
+/// One channel's log.
+#[derive(Debug)]
+pub struct Log {
+    /// The sequencer's number.
+    pub id: ChannelId,
+    /// Its name.
+    pub name: Arc<ChannelName>,
+    rule: Arc<Rule>,
+    messages: VecDeque<Arc<Message>>,
+    /// Offset of `messages[0]`, or of the next append where there is none.
+    first: u64,
+    /// First offset that history promises.
+    floor: u64,
+    cost: usize,
+    lanes: [Option<Box<Lane>>; Rendition::COUNT],
+}
+
+impl Log {
+    /// A log whose next append is message `head + 1`.
+    pub fn after(id: ChannelId, name: Arc<ChannelName>, rule: Arc<Rule>, head: u64) -> Self {
+        Self {
+            id,
+            name,
+            rule,
+            messages: VecDeque::new(),
+            first: head + 1,
+            floor: head + 1,
+            cost: 0,
+            lanes: Default::default(),
+        }
+    }
+
+    /// First offset that can still be given.
+    pub fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// Offset of the next append.
+    pub fn end(&self) -> u64 {
+        self.first + self.messages.len() as u64
+    }
+
+    /// Bytes of rendered frames.
+    pub fn lane_bytes(&self) -> usize {
+        self.lanes.iter().flatten().map(|lane| lane.bytes()).sum()
+    }
+
+    /// Position of message `offset`; `None` where the log does not hold it.
+    pub fn position(&self, offset: u64) -> Option<u64> {
+        let nth = offset.checked_sub(self.first)?;
+        Some(self.messages.get(usize::try_from(nth).ok()?)?.position)
+    }
+
+    /// Puts messages that end where the log begins before it; empty is nothing.
+    pub fn import(&mut self, earlier: &[Arc<Message>]) {
+        let Some(last) = earlier.last() else { return };
+        assert_eq!(last.offset + 1, self.first, "an import ends where the log begins");
+        for message in earlier.iter().rev() {
+            self.cost += message.cost();
+            self.messages.push_front(Arc::clone(message));
+        }
+        self.first = earlier[0].offset;
+    }
+
+    /// Appends a message and renders it for every lane in use.
+    pub fn append(&mut self, message: Arc<Message>, epoch: Epoch, scratch: &mut Vec<u8>) {
+        assert_eq!(message.offset, self.end(), "the ring keeps each channel dense");
+        for (rendition, lane) in Rendition::ALL.into_iter().zip(&mut self.lanes) {
+            if let Some(lane) = lane {
+                scratch.clear();
+                plain::render(&message.view(epoch), rendition, scratch);
+                lane.append(scratch);
+            }
+        }
+        self.cost += message.cost();
+        let floor = message.floor;
+        self.messages.push_back(message);
+        self.raise_floor(floor);
+    }
+
+    /// History promises nothing before `floor` any more: drops what the window does not hold.
+    pub fn raise_floor(&mut self, floor: u64) {
+        self.floor = self.floor.max(floor);
+        let window = self.rule.window;
+        while self.first < self.floor
+            && self.messages.len() > 1
+            && (self.messages.len() as u64 > window.count || self.cost > window.bytes)
+        {
+            let Some(message) = self.messages.pop_front() else { break };
+            self.cost -= message.cost();
+            self.first += 1;
+        }
+        for lane in self.lanes.iter_mut().flatten() {
+            lane.drop_before(self.first);
+        }
+    }
+
+    /// The lane of `rendition`, where it is in use.
+    pub fn lane(&self, rendition: Rendition) -> Option<&Lane> {
+        self.lanes[rendition as usize].as_deref()
+    }
+
+    /// One more subscription reads `rendition` from message `next` on: renders what is not yet.
+    pub fn follow(&mut self, rendition: Rendition, next: u64, epoch: Epoch, scratch: &mut Vec<u8>) {
+        let from = next.max(self.first).min(self.end());
+        let mut lane = self.lanes[rendition as usize]
+            .take()
+            .unwrap_or_else(|| Box::new(Lane::starting_at(self.end())));
+        if lane.first() > from {
+            let skip = (from - self.first) as usize;
+            let take = (lane.first() - from) as usize;
+            let mut earlier = Lane::starting_at(from);
+            for message in self.messages.iter().skip(skip).take(take) {
+                scratch.clear();
+                plain::render(&message.view(epoch), rendition, scratch);
+                earlier.append(scratch);
+            }
+            lane.prepend(earlier);
+        }
+        while lane.end() < self.end() {
+            let message = &self.messages[(lane.end() - self.first) as usize];
+            scratch.clear();
+            plain::render(&message.view(epoch), rendition, scratch);
+            lane.append(scratch);
+        }
+        lane.followers += 1;
+        self.lanes[rendition as usize] = Some(lane);
+    }
+
+    /// One subscription reads `rendition` no more; the last one takes the lane with it.
+    pub fn unfollow(&mut self, rendition: Rendition) {
+        let lane = &mut self.lanes[rendition as usize];
+        let followers = lane.as_mut().map_or(0, |lane| {
+            lane.followers -= 1;
+            lane.followers
+        });
+        if followers == 0 {
+            *lane = None;
+        }
+    }
+}

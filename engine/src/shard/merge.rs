@@ -1,0 +1,50 @@
+//! What waits for a poll on all of its channels, one message after the other by position.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use fanfare_protocol::dialect::Rendition;
+
+use super::channels::Channels;
+use super::connection::Follow;
+use crate::transport::long_poll::Item;
+
+/// Merges by position.
+#[derive(Debug)]
+pub struct Merged<'a> {
+    logs: &'a Channels,
+    rendition: Rendition,
+    follows: &'a [Follow],
+    /// Position, subscription, offset.
+    owed: BinaryHeap<Reverse<(u64, u32, u64)>>,
+}
+
+impl<'a> Merged<'a> {
+    /// Everything from each subscription's cursor on.
+    pub fn new(follows: &'a [Follow], logs: &'a Channels, rendition: Rendition) -> Self {
+        let mut owed = BinaryHeap::with_capacity(follows.len());
+        for (nth, follow) in follows.iter().enumerate() {
+            let log = &logs.at(follow.channel).log;
+            let next = follow.next.max(log.first());
+            if let Some(position) = log.position(next) {
+                owed.push(Reverse((position, nth as u32, next)));
+            }
+        }
+        Self { logs, rendition, follows, owed }
+    }
+}
+
+impl<'a> Iterator for Merged<'a> {
+    type Item = Item<'a>;
+
+    fn next(&mut self) -> Option<Item<'a>> {
+        let Reverse((position, nth, offset)) = self.owed.pop()?;
+        let log = &self.logs.at(self.follows[nth as usize].channel).log;
+        if let Some(position) = log.position(offset + 1) {
+            self.owed.push(Reverse((position, nth, offset + 1)));
+        }
+        let lane = log.lane(self.rendition).expect("a subscription has its lane");
+        let run = lane.run(offset, offset + 1, usize::MAX).expect("the lane holds what the log does");
+        Some((position, lane.slice(run)))
+    }
+}

@@ -1,0 +1,449 @@
+//! The connections of one shard and all that happens to them, without the kernel: bytes and times
+//! in, bytes to send, closes and commands out. [`super::Shard`] joins it to a driver and the ring.
+//!
+//! A connection that ends is forgotten at once; what the sequencer still has to hear of it waits in
+//! `commands`. While anything waits there no head is read and nothing is accepted, so that queue is
+//! bounded by the connections that are open.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use fanfare_protocol::http::Violation;
+
+use super::channels::Channels;
+use super::connection::{Connection, Phase, Table, Transport};
+use super::messages::ClientMessages;
+use super::sweep::Sweep;
+use super::visit::{Batch, Found, Settled};
+use super::wheel::Wheel;
+use crate::auth::address::Addresses;
+use crate::clock::Millis;
+use crate::driver::{Close, Received, SendOutcome, Token};
+use crate::metrics::{Metrics, ShardMetrics};
+use crate::sequencer::command::{Command, PublishAnswer, Refusal};
+use crate::transport::Facts;
+use crate::transport::input::Input;
+
+/// Private bytes that may wait for a client before its own bytes are no longer read.
+const PRIVATE_BYTES_MAX: usize = 4 << 10;
+
+/// Everything that a shard knows of its clients.
+pub struct Sessions<M> {
+    pub(super) number: u8,
+    pub(super) facts: Arc<Facts>,
+    pub(super) addresses: Arc<Addresses>,
+    metrics: Arc<Metrics>,
+    pub(super) table: Table,
+    pub(super) channels: Channels,
+    pub(super) sweep: Sweep,
+    pub(super) wheel: Wheel,
+    /// Connections to visit for reasons of their own.
+    pub(super) queue: VecDeque<Token>,
+    /// Connections to receive from.
+    pub(super) reading: VecDeque<Token>,
+    /// What the sequencer has still to be told.
+    pub(super) commands: VecDeque<Command>,
+    /// Whether the inbox was full: no head is read and nothing is accepted until it has taken all.
+    pub(super) backlog: bool,
+    /// What the driver has still to be told.
+    pub(super) closes: Vec<(Token, Close)>,
+    /// What becomes of the messages that clients send.
+    pub(super) client_messages: M,
+    /// Last position that the ring has brought.
+    pub(super) position: u64,
+    /// Whether the end entry was read.
+    pub(super) ending: bool,
+    /// Connections that sweeps owe a visit and that were taken from them.
+    visits: VecDeque<u32>,
+    /// Reusable memory for one rendered message.
+    pub(super) scratch: Vec<u8>,
+    pub(super) due: Vec<(Token, Millis)>,
+    settled: Vec<Settled>,
+}
+
+impl<M: ClientMessages> Sessions<M> {
+    /// No connections yet.
+    pub fn new(
+        number: u8,
+        facts: Arc<Facts>,
+        addresses: Arc<Addresses>,
+        metrics: Arc<Metrics>,
+        client_messages: M,
+        now: Millis,
+    ) -> Self {
+        Self {
+            number,
+            facts,
+            addresses,
+            metrics,
+            table: Table::default(),
+            channels: Channels::default(),
+            sweep: Sweep::default(),
+            wheel: Wheel::new(now),
+            queue: VecDeque::new(),
+            reading: VecDeque::new(),
+            commands: VecDeque::new(),
+            backlog: false,
+            closes: Vec::new(),
+            client_messages,
+            position: 0,
+            ending: false,
+            visits: VecDeque::new(),
+            scratch: Vec::new(),
+            due: Vec::new(),
+            settled: Vec::new(),
+        }
+    }
+
+    /// This shard's numbers.
+    pub fn metrics(&self) -> &ShardMetrics {
+        &self.metrics.shards[usize::from(self.number)]
+    }
+
+    /// A new connection. Without `room` it is kept only until it has been told so.
+    pub fn accept(
+        &mut self,
+        token: Token,
+        peer: Option<std::net::IpAddr>,
+        room: bool,
+        now: Millis,
+    ) {
+        self.metrics().accepted.add(1);
+        self.metrics().connections.add(1);
+        let open = self.facts.open.fetch_add(1, Relaxed);
+        let room = room && open < self.facts.limits.connections;
+        let mut connection = Connection::new(token.generation, now);
+        connection.beat = now.plus(self.facts.limits.head_ms);
+        connection.flags.extra = !room;
+        let welcome = peer.is_none_or(|peer| self.addresses.enter(self.number, token.index, peer));
+        connection.flags.counted = peer.is_some() && welcome;
+        self.table.insert(token.index, connection);
+        self.arm(token);
+        if !welcome {
+            self.metrics().turned_away.add(1);
+            self.refuse(token, Violation::TooManyFromAddress, now);
+        }
+    }
+
+    /// The kernel says that bytes or an end may have come.
+    pub fn readable(&mut self, token: Token, hangup: bool) {
+        let paused = self.backlog;
+        let Some(connection) = self.table.get_mut(token) else { return };
+        connection.flags.readable = true;
+        connection.flags.hangup |= hangup;
+        if hangup && !wants_bytes(connection, paused) && connection.phase != Phase::Head {
+            self.end(token, Close::Gracefully);
+        } else {
+            self.read_on(token);
+        }
+    }
+
+    /// Queues a receive, where bytes may wait and are wanted.
+    pub(super) fn read_on(&mut self, token: Token) {
+        let paused = self.backlog;
+        let Some(connection) = self.table.get_mut(token) else { return };
+        let flags = connection.flags;
+        if flags.readable && !flags.reading && wants_bytes(connection, paused) {
+            connection.flags.reading = true;
+            self.reading.push_back(token);
+        }
+    }
+
+    /// The kernel has room again for a client that was blocked.
+    pub fn writable(&mut self, token: Token) {
+        if let Some(connection) = self.table.get_mut(token) {
+            connection.flags.blocked = false;
+            self.visit_soon(token);
+        }
+    }
+
+    /// Takes up to `max` connections to receive from, in turn.
+    pub fn readers(&mut self, max: usize, tokens: &mut Vec<Token>) {
+        if self.backlog {
+            return;
+        }
+        tokens.extend(self.reading.drain(..max.min(self.reading.len())));
+    }
+
+    /// What a receive brought.
+    pub fn received(&mut self, token: Token, received: Received<'_>, now: Millis) {
+        let Some(connection) = self.table.get_mut(token) else { return };
+        connection.flags.reading = false;
+        match received {
+            Received::Again => connection.flags.readable = connection.flags.hangup,
+            Received::End => self.end(token, Close::Gracefully),
+            Received::Failed(_) => self.end(token, Close::Abort),
+            Received::Bytes { bytes, more } => {
+                connection.flags.readable = more || connection.flags.hangup;
+                self.take(token, bytes, now);
+            }
+        }
+        self.read_on(token);
+    }
+
+    /// Bytes of a client, in whatever phase it is.
+    pub(super) fn take(&mut self, token: Token, bytes: &mut [u8], now: Millis) {
+        let Some(connection) = self.table.get_mut(token) else { return };
+        match (connection.phase, connection.transport) {
+            (Phase::Head, _) => self.take_head(token, bytes, now),
+            (Phase::Open | Phase::Leaving, Transport::WebSocket) => {
+                self.take_frames(token, bytes, now);
+            }
+            (Phase::Asking | Phase::Waiting, _) => {
+                // Came in one piece with the head: frames sent early (H16), or the next request.
+                match connection.input.get_or_insert_with(|| Box::new(Input::Early(Vec::new()))) {
+                    input if matches!(**input, Input::Early(_)) => {
+                        if let Input::Early(early) = &mut **input {
+                            early.extend_from_slice(bytes);
+                        }
+                    }
+                    _ => unreachable!("a head is taken out before the sequencer is asked"),
+                }
+            }
+            (Phase::Open | Phase::Leaving, _) => {}
+        }
+    }
+
+    /// Queues a visit of one connection.
+    pub(super) fn visit_soon(&mut self, token: Token) {
+        if let Some(connection) = self.table.get_mut(token)
+            && !connection.flags.queued
+            && !connection.flags.blocked
+        {
+            connection.flags.queued = true;
+            self.queue.push_back(token);
+        }
+    }
+
+    /// Sends what is private and then ends; where `linger`, reads and drops meanwhile and waits for
+    /// the client to end its side, at most `ms`.
+    pub(super) fn leave(&mut self, token: Token, ms: u64, linger: bool, now: Millis) {
+        self.detach(token);
+        let Some(connection) = self.table.get_mut(token) else { return };
+        connection.phase = Phase::Leaving;
+        connection.flags.linger = linger;
+        connection.beat = now.plus(ms);
+        if connection.transport != Transport::WebSocket {
+            connection.input = None;
+        }
+        self.arm(token);
+        self.visit_soon(token);
+        self.read_on(token);
+    }
+
+    /// Ends a connection: whatever it followed it follows no more, and its place is free.
+    pub(super) fn end(&mut self, token: Token, how: Close) {
+        if self.table.get_mut(token).is_none() {
+            return;
+        }
+        self.detach(token);
+        self.client_messages.ended(token);
+        let connection = self.table.remove(token.index).expect("it was there");
+        self.count_out(connection.phase, connection.transport);
+        if connection.flags.counted {
+            self.addresses.leave(self.number, token.index);
+        }
+        self.metrics().connections.sub(1);
+        self.facts.open.fetch_sub(1, Relaxed);
+        self.closes.push((token, how));
+    }
+
+    fn count_out(&self, phase: Phase, transport: Transport) {
+        match (phase, transport) {
+            (Phase::Open | Phase::Leaving, Transport::WebSocket) => self.metrics().websockets.sub(1),
+            (Phase::Open | Phase::Leaving, Transport::EventStream) => {
+                self.metrics().event_streams.sub(1);
+            }
+            (Phase::Waiting, _) => self.metrics().polls.sub(1),
+            _ => {}
+        }
+    }
+
+    /// Ends every subscription of a connection and tells the sequencer.
+    pub(super) fn detach(&mut self, token: Token) {
+        let Some(connection) = self.table.get_mut(token) else { return };
+        let rendition = connection.rendition;
+        let follows = std::mem::take(&mut connection.follows);
+        let follows = follows.as_slice();
+        if follows.is_empty() {
+            return;
+        }
+        self.metrics().subscriptions.sub(follows.len() as u64);
+        let mut ids = Vec::with_capacity(follows.len());
+        for follow in follows {
+            let channel = self.channels.at_mut(follow.channel);
+            ids.push(channel.log.id);
+            let before = channel.log.lane_bytes();
+            channel.log.unfollow(rendition);
+            let freed = before - channel.log.lane_bytes();
+            channel.members.swap_remove(follow.member as usize);
+            let moved = channel.members.get(follow.member as usize).copied();
+            let swept = channel.sweep_left > 0;
+            self.metrics().log_bytes.sub(freed as u64);
+            if let Some(moved) = moved {
+                self.move_member(moved, follow.channel, follow.member, swept);
+            }
+        }
+        let command = Command::Unsubscribe { shard: self.number, channels: ids.into() };
+        self.commands.push_back(command);
+    }
+
+    /// A connection's place among a channel's members has changed; where a sweep is under way it
+    /// may have jumped over the sweep's place, so it is visited for itself.
+    fn move_member(&mut self, index: u32, channel: u32, member: u32, swept: bool) {
+        let connection = self.table.at_mut(index).expect("a member is open");
+        let token = Token { index, generation: connection.generation };
+        let follows = connection.follows.as_mut_slice();
+        let follow = follows.iter_mut().find(|follow| follow.channel == channel);
+        follow.expect("a member follows the channel").member = member;
+        if swept {
+            self.visit_soon(token);
+        }
+    }
+
+    /// Visits connections for reasons of their own, and then those that sweeps owe a visit; fills
+    /// `batch` with sends.
+    pub fn plan(&mut self, batch: &mut Batch, now: Millis) {
+        for _ in 0..self.queue.len().min(super::sweep::QUANTUM) {
+            let Some(token) = self.queue.pop_front() else { break };
+            if let Some(connection) = self.table.get_mut(token) {
+                connection.flags.queued = false;
+                self.visit(token, batch, now);
+            }
+            if batch.is_full() {
+                return;
+            }
+        }
+        if self.visits.is_empty() {
+            self.sweep.take(&mut self.channels, &mut self.visits);
+        }
+        while let Some(index) = self.visits.pop_front() {
+            let Some(connection) = self.table.at(index) else { continue };
+            let token = Token { index, generation: connection.generation };
+            self.visit(token, batch, now);
+            if batch.is_full() {
+                return;
+            }
+        }
+    }
+
+    fn visit(&mut self, token: Token, batch: &mut Batch, now: Millis) {
+        let Some(connection) = self.table.get_mut(token) else { return };
+        if connection.flags.blocked || connection.flags.planned {
+            return;
+        }
+        if connection.phase == Phase::Waiting {
+            return self.answer_poll_if_owed(token, now);
+        }
+        match batch.visit(token, connection, &self.channels) {
+            Found::Nothing => self.nothing_owed(token, now),
+            Found::Lost => self.slow(token, now),
+            Found::All => connection.flags.planned = true,
+            Found::Part => {
+                connection.flags.planned = true;
+                self.visit_soon(token);
+            }
+        }
+    }
+
+    /// A connection is owed nothing: is that the end of it, or of its answer?
+    fn nothing_owed(&mut self, token: Token, now: Millis) {
+        let Some(connection) = self.table.get_mut(token) else { return };
+        match connection.phase {
+            Phase::Leaving if !connection.flags.linger => self.end(token, Close::Gracefully),
+            Phase::Open if self.ending => self.farewell_when_sent(token, now),
+            Phase::Head => {
+                self.next_request(token, now);
+                self.read_on(token);
+            }
+            _ => self.read_on(token),
+        }
+    }
+
+    /// Settles a batch that was sent.
+    pub fn settle(
+        &mut self,
+        batch: &mut Batch,
+        outcomes: &[Option<SendOutcome>],
+        watches: &mut Vec<Token>,
+        now: Millis,
+    ) {
+        let mut settled = std::mem::take(&mut self.settled);
+        let sends = batch.len() as u64;
+        let (messages, bytes) = batch.settle(&mut self.table, &self.channels, outcomes, &mut settled);
+        let metrics = self.metrics();
+        metrics.sends.add(sends);
+        metrics.deliveries.add(messages);
+        metrics.sent_bytes.add(bytes);
+        for (nth, end) in settled.drain(..).enumerate() {
+            let Some(connection) = self.table.get_mut(end.token) else { continue };
+            connection.flags.planned = false;
+            if end.failed.is_some() {
+                self.end(end.token, Close::Abort);
+                continue;
+            }
+            if end.progress {
+                connection.progress = now;
+            }
+            if outcomes[nth].is_some() {
+                connection.flags.blocked = true;
+                watches.push(end.token);
+                self.arm(end.token);
+            }
+        }
+        self.settled = settled;
+    }
+}
+
+impl<M: ClientMessages> Sessions<M> {
+    /// Whether there is anything to do without the kernel or the ring.
+    pub fn has_work(&self) -> bool {
+        !(self.queue.is_empty() && self.visits.is_empty() && self.sweep.is_idle())
+            || (!self.backlog && !(self.commands.is_empty() && self.reading.is_empty()))
+    }
+
+    /// The sequencer takes commands again: heads are read on.
+    pub fn resume_reads(&mut self) {
+        self.backlog = false;
+        for index in 0..self.table.places() {
+            let Some(connection) = self.table.at(index) else { continue };
+            if connection.flags.readable && !connection.flags.reading {
+                self.read_on(Token { index, generation: connection.generation });
+            }
+        }
+    }
+
+    /// The sequencer has ended and did not take this.
+    pub fn not_taken(&mut self, command: Command, now: Millis) {
+        match command {
+            Command::Subscribe(subscribe) => {
+                self.asked_in_vain(subscribe.token, Refusal::ShuttingDown, now);
+            }
+            Command::Publish(_, PublishAnswer::Connection { token, .. }) => {
+                self.published(token, Err(Refusal::ShuttingDown), now);
+            }
+            _ => {} // nobody counts subscribers any more
+        }
+    }
+
+    /// Cuts everyone off.
+    pub fn abort_all(&mut self) {
+        for index in 0..self.table.places() {
+            let Some(connection) = self.table.at(index) else { continue };
+            self.end(Token { index, generation: connection.generation }, Close::Abort);
+        }
+    }
+}
+
+/// Whether what the client sends is read now.
+fn wants_bytes(connection: &Connection, paused: bool) -> bool {
+    match connection.phase {
+        Phase::Head => !paused && !connection.has_private(),
+        Phase::Asking | Phase::Waiting => false,
+        Phase::Open => {
+            connection.outbox.as_ref().is_none_or(|outbox| outbox.len() <= PRIVATE_BYTES_MAX)
+        }
+        Phase::Leaving => true,
+    }
+}

@@ -1,0 +1,151 @@
+//! Who is visited next: fairness between channels, and within one.
+//!
+//! A new message marks its channel: each member is owed a visit. Channels take turns, a quantum of
+//! visits each (deficit round robin; a visit is the unit, whatever it sends). Small audiences have
+//! a queue of their own that is served first in each tick, so a message to one client waits for
+//! about one quantum of a broadcast and never for the broadcast. A sweep goes on where the last one
+//! stopped, so nobody is always last; a message that comes in the middle of a sweep only makes it
+//! go round once more, and whoever is visited later gets both in one send.
+
+use std::collections::VecDeque;
+
+use super::channels::{Channels, Place};
+
+/// Visits in one turn of one channel, and of each queue in one tick.
+pub const QUANTUM: usize = 256;
+
+/// An audience up to this size is small.
+const SMALL: usize = QUANTUM;
+
+/// The queues of channels whose members are owed a visit.
+#[derive(Debug, Default)]
+pub struct Sweep {
+    small: VecDeque<Place>,
+    large: VecDeque<Place>,
+}
+
+impl Sweep {
+    /// Every member of the channel is owed a visit from now on.
+    pub fn mark(&mut self, place: Place, channels: &mut Channels) {
+        let channel = channels.at_mut(place);
+        channel.sweep_left = channel.members.len() as u32;
+        if channel.queued || channel.members.is_empty() {
+            return;
+        }
+        channel.queued = true;
+        if channel.members.len() <= SMALL {
+            self.small.push_back(place);
+        } else {
+            self.large.push_back(place);
+        }
+    }
+
+    /// Appends the connections to visit in this tick: at most a quantum of small audiences and one
+    /// of large ones.
+    pub fn take(&mut self, channels: &mut Channels, visits: &mut VecDeque<u32>) {
+        take(&mut self.small, channels, visits);
+        take(&mut self.large, channels, visits);
+    }
+
+    /// Whether anybody is owed a visit.
+    pub fn is_idle(&self) -> bool {
+        self.small.is_empty() && self.large.is_empty()
+    }
+}
+
+fn take(queue: &mut VecDeque<Place>, channels: &mut Channels, visits: &mut VecDeque<u32>) {
+    let mut budget = QUANTUM;
+    while budget > 0 {
+        let Some(place) = queue.pop_front() else { return };
+        let Some(channel) = channels.get_mut(place) else { continue };
+        let members = &channel.members;
+        let turn = (channel.sweep_left as usize).min(members.len()).min(budget);
+        let start = channel.sweep_next as usize % members.len().max(1);
+        let until_wrap = turn.min(members.len() - start.min(members.len()));
+        visits.extend(&members[start..start + until_wrap]);
+        visits.extend(&members[..turn - until_wrap]);
+        channel.sweep_next = ((start + turn) % members.len().max(1)) as u32;
+        channel.sweep_left = (channel.sweep_left as usize).min(members.len()) as u32 - turn as u32;
+        budget -= turn;
+        if channel.sweep_left > 0 {
+            queue.push_back(place);
+        } else {
+            channel.queued = false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::channel::{ChannelId, ChannelName, Tenant};
+    use crate::rule::Rules;
+    use crate::shard::log::Log;
+
+    fn with_members(channels: &mut Channels, id: u64, members: std::ops::Range<u32>) -> Place {
+        let name = Arc::new(ChannelName::new(Tenant::default(), "c"));
+        let rule = Arc::clone(Rules::default().of("c").1);
+        let place = channels.insert(Log::after(ChannelId(id), name, rule, 0));
+        channels.at_mut(place).members.extend(members);
+        place
+    }
+
+    fn tick(sweep: &mut Sweep, channels: &mut Channels) -> Vec<u32> {
+        let mut visits = VecDeque::new();
+        sweep.take(channels, &mut visits);
+        visits.into()
+    }
+
+    #[test]
+    fn a_small_audience_is_served_in_the_next_tick_of_a_broadcast() {
+        let (mut sweep, mut channels) = (Sweep::default(), Channels::default());
+        let broadcast = with_members(&mut channels, 1, 0..15_000);
+        let one = with_members(&mut channels, 2, 15_000..15_001);
+        sweep.mark(broadcast, &mut channels);
+        assert_eq!(tick(&mut sweep, &mut channels), (0..256).collect::<Vec<_>>());
+        sweep.mark(one, &mut channels);
+        let visits = tick(&mut sweep, &mut channels);
+        assert_eq!((visits[0], visits.len()), (15_000, 257), "first, before the broadcast goes on");
+        assert_eq!(visits[1..], (256..512).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn large_audiences_take_turns() {
+        let (mut sweep, mut channels) = (Sweep::default(), Channels::default());
+        let a = with_members(&mut channels, 1, 0..1_000);
+        let b = with_members(&mut channels, 2, 1_000..2_000);
+        sweep.mark(a, &mut channels);
+        sweep.mark(b, &mut channels);
+        let firsts: Vec<u32> = (0..4).map(|_| tick(&mut sweep, &mut channels)[0]).collect();
+        assert_eq!(firsts, [0, 1_000, 256, 1_256]);
+    }
+
+    #[test]
+    fn each_member_is_visited_once_and_the_start_rotates() {
+        let (mut sweep, mut channels) = (Sweep::default(), Channels::default());
+        let place = with_members(&mut channels, 1, 0..1_000);
+        for round in 0..3 {
+            sweep.mark(place, &mut channels);
+            let mut visits = VecDeque::new();
+            while !sweep.is_idle() {
+                sweep.take(&mut channels, &mut visits);
+            }
+            let mut visits = Vec::from(visits);
+            visits.sort_unstable();
+            assert_eq!(visits, (0..1_000).collect::<Vec<_>>(), "round {round}");
+        }
+        sweep.mark(place, &mut channels);
+        tick(&mut sweep, &mut channels);
+        sweep.mark(place, &mut channels);
+        assert_eq!(tick(&mut sweep, &mut channels)[0], 256, "goes on, does not begin again");
+        let mut visits = VecDeque::new();
+        while !sweep.is_idle() {
+            sweep.take(&mut channels, &mut visits);
+        }
+        assert_eq!(visits.len(), 1_000 - 256, "and goes round once for the second message");
+        sweep.mark(place, &mut channels);
+        assert_eq!(tick(&mut sweep, &mut channels)[0], 256, "the next sweep starts elsewhere");
+    }
+}

@@ -1,0 +1,126 @@
+//! Deadlines: what is due when, by phase.
+
+use fanfare_protocol::http::Violation;
+use fanfare_protocol::sse;
+
+use super::connection::{NEVER, Phase, Transport};
+use super::farewell::Farewell;
+use super::messages::ClientMessages;
+use super::sessions::Sessions;
+use crate::clock::Millis;
+use crate::driver::{Close, Token};
+use crate::transport::input::Input;
+
+/// How often a client whose buffer is full is looked at: has it left the live window?
+const BLOCKED_CHECK_MS: u64 = 1_000;
+/// From the decision that a client is slow to the end of its socket (THREATS W21).
+const SLOW_CLOSE_MS: u64 = 5_000;
+
+impl<M: ClientMessages> Sessions<M> {
+    /// Lets the wheel look at a connection when its deadline is over.
+    pub(super) fn arm(&mut self, token: Token) {
+        let Some(connection) = self.table.get_mut(token) else { return };
+        connection.due = match connection.phase {
+            Phase::Asking => NEVER,
+            _ => connection.beat,
+        };
+        if let Some(Input::Frames(frames)) = connection.input.as_deref() {
+            connection.due = connection.due.min(frames.due);
+        }
+        if connection.flags.blocked {
+            let check = connection.progress.plus(BLOCKED_CHECK_MS);
+            connection.due = connection.due.min(check.max(connection.checked.plus(BLOCKED_CHECK_MS)));
+        }
+        if connection.due < connection.armed {
+            connection.armed = connection.due;
+            self.wheel.insert(token, connection.due);
+        }
+    }
+
+    /// Does what is due by `now`.
+    pub fn timers(&mut self, now: Millis) {
+        let mut due = std::mem::take(&mut self.due);
+        self.wheel.fire(now, &mut due);
+        for (token, at) in due.drain(..) {
+            let Some(connection) = self.table.get_mut(token) else { continue };
+            if connection.armed != at {
+                continue; // a later entry of the same connection counts
+            }
+            connection.armed = NEVER;
+            if connection.due <= now {
+                self.timer(token, now);
+            }
+            self.arm(token);
+        }
+        self.due = due;
+    }
+
+    fn timer(&mut self, token: Token, now: Millis) {
+        let Some(connection) = self.table.get_mut(token) else { return };
+        match connection.phase {
+            Phase::Asking => {}
+            Phase::Head => {
+                let idle = connection.input.is_none() && connection.flags.keep_alive;
+                if idle {
+                    self.end(token, Close::Gracefully);
+                } else {
+                    self.refuse(token, Violation::HeadDeadline, now);
+                }
+            }
+            Phase::Waiting => self.answer_poll(token, now),
+            Phase::Leaving if connection.has_private() => self.end(token, Close::Abort),
+            Phase::Leaving => self.end(token, Close::Gracefully),
+            Phase::Open if connection.flags.blocked => self.check_blocked(token, now),
+            Phase::Open => self.beat(token, now),
+        }
+    }
+
+    /// A client whose buffer is full: has it stalled, or has it left the live window?
+    fn check_blocked(&mut self, token: Token, now: Millis) {
+        let Some(connection) = self.table.get_mut(token) else { return };
+        connection.checked = now;
+        if now.since(connection.progress) >= self.facts.limits.stall_ms {
+            self.metrics().slow_closed.add(1);
+            return self.end(token, Close::Abort);
+        }
+        let lost = |follow: &super::connection::Follow| {
+            follow.next < self.channels.at(follow.channel).log.first()
+        };
+        if connection.follows.as_slice().iter().any(lost) {
+            self.slow(token, now);
+        } else if now >= connection.beat {
+            connection.flags.pinged = false; // while bytes wait no pong is owed
+            connection.beat = now.plus(self.facts.limits.ping_ms);
+        }
+    }
+
+    /// A client has left the live window.
+    pub(super) fn slow(&mut self, token: Token, now: Millis) {
+        self.metrics().slow_closed.add(1);
+        self.farewell(token, Farewell::Slow);
+        self.leave(token, SLOW_CLOSE_MS, true, now);
+    }
+
+    /// A ping, a heartbeat, or the end of a client that is gone.
+    fn beat(&mut self, token: Token, now: Millis) {
+        let heartbeat_ms = self.facts.limits.heartbeat_ms;
+        let Some(connection) = self.table.get_mut(token) else { return };
+        if connection.transport == Transport::WebSocket {
+            return self.beat_websocket(token, now);
+        }
+        // Messages are heartbeats too: only a silent stream needs a comment (THREATS E8).
+        let silent_since = connection.progress;
+        if now.since(silent_since) >= heartbeat_ms {
+            sse::write_comment("", connection.private());
+            connection.beat = now.plus(heartbeat_ms);
+            self.visit_soon(token);
+        } else {
+            connection.beat = silent_since.plus(heartbeat_ms);
+        }
+    }
+
+    /// When the next deadline of anyone is over.
+    pub fn next_due(&self) -> Option<Millis> {
+        self.wheel.next_due()
+    }
+}

@@ -1,0 +1,278 @@
+//! What a request of the public listener asks for: routes, parameters, origins.
+
+use fanfare_protocol::dialect::Rendition;
+use fanfare_protocol::http::response::{self, NO_STORE};
+use fanfare_protocol::http::{Answer, Body, ContentType, Ending, Method, Request, Status, Violation};
+use fanfare_protocol::id::{Id, parse_decimal};
+use fanfare_protocol::limits::{LAST_EVENT_ID_BYTES_MAX, POLL_WAIT_S_MAX};
+use fanfare_protocol::ws::handshake::{self, AcceptKey};
+
+use super::Facts;
+use crate::auth::origin::Verdict;
+use crate::channel::ChannelName;
+use crate::sequencer::command::{Publication, Since};
+
+const PLAYGROUND: &[u8] = include_bytes!("../../assets/playground.html");
+
+/// A poll that names no `wait` waits as long as this.
+const WAIT_S: u64 = 25;
+
+/// How a client wants its messages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// `GET /ws`.
+    WebSocket,
+    /// `GET /sse`.
+    EventStream,
+    /// `GET /poll`.
+    Poll,
+}
+
+/// A request to follow channels that was found good.
+#[derive(Debug)]
+pub struct Ask {
+    /// The transport.
+    pub target: Target,
+    /// The channels, no name twice.
+    pub channels: Vec<ChannelName>,
+    /// From where.
+    pub since: Since,
+    /// How messages are encoded.
+    pub rendition: Rendition,
+    /// How long a poll waits, in milliseconds.
+    pub wait_ms: u64,
+    /// The origin of the page that asks and may read the answer.
+    pub origin: Option<Box<str>>,
+    /// Of a WebSocket, the answer to its key.
+    pub accept_key: Option<AcceptKey>,
+}
+
+/// What is to be done about a request.
+#[derive(Debug)]
+pub enum Decision {
+    /// It was answered; whether another may follow.
+    Answered(Ending),
+    /// It was refused; whether another may follow.
+    Refused(Ending),
+    /// Ask the sequencer.
+    Follow(Box<Ask>),
+    /// Read a body of this length, then publish.
+    Publish(Box<Publication>, usize),
+}
+
+/// Decides about a whole head; writes the answer where one is due already.
+pub fn decide(request: &Request<'_>, facts: &Facts, out: &mut Vec<u8>) -> Decision {
+    let origin = match request.origin() {
+        Ok(origin) => origin,
+        Err(violation) => return refuse(request, violation, None, out),
+    };
+    let verdict = facts.origins.verdict(
+        origin.map(str::as_bytes),
+        request.host,
+        facts.loopback,
+    );
+    let reader = origin.filter(|_| verdict == Verdict::Allowed);
+    if verdict == Verdict::Refused && is_guarded(&request.path) {
+        return refuse(request, Violation::Origin, None, out);
+    }
+    match route(request, facts, reader, out) {
+        Ok(decision) => decision,
+        Err(violation) => refuse(request, violation, reader, out),
+    }
+}
+
+fn is_guarded(path: &str) -> bool {
+    matches!(path, "/ws" | "/sse" | "/poll" | "/playground/publish")
+}
+
+fn refuse(
+    request: &Request<'_>,
+    violation: Violation,
+    reader: Option<&str>,
+    out: &mut Vec<u8>,
+) -> Decision {
+    let cors = reader.map(response::cors);
+    let fields = cors.as_ref().map_or(&[][..], |fields| fields);
+    let head_only = request.method == Method::Head;
+    // A body that was announced would have to be read before the next request.
+    let ending = if request.body.is_empty() { ending(request) } else { Ending::Close };
+    Decision::Refused(response::refusal(out, violation, ending, fields, head_only))
+}
+
+fn ending(request: &Request<'_>) -> Ending {
+    if request.keep_alive { Ending::KeepAlive } else { Ending::Close }
+}
+
+fn route(
+    request: &Request<'_>,
+    facts: &Facts,
+    reader: Option<&str>,
+    out: &mut Vec<u8>,
+) -> Result<Decision, Violation> {
+    match (&*request.path, request.method) {
+        ("/ws", _) => {
+            let accept_key = handshake::decide(request)?;
+            let mut ask = ask(request, facts, Target::WebSocket, reader)?;
+            ask.accept_key = Some(accept_key);
+            Ok(Decision::Follow(Box::new(ask)))
+        }
+        ("/sse" | "/poll", Method::Options) => {
+            request.without_body()?;
+            response::options(out, reader, ending(request));
+            Ok(Decision::Answered(ending(request)))
+        }
+        ("/sse" | "/poll", Method::Get | Method::Head) => {
+            request.without_body()?;
+            let sse = request.path == "/sse";
+            let target = if sse { Target::EventStream } else { Target::Poll };
+            let ask = ask(request, facts, target, reader)?;
+            if request.method == Method::Head {
+                return Ok(answer_head(request, target, reader, out));
+            }
+            Ok(Decision::Follow(Box::new(ask)))
+        }
+        ("/playground/publish", Method::Post) => publish(request, facts),
+        ("/playground/publish", _) => Err(Violation::MethodNotPost),
+        ("/" | "/healthz" | "/readyz", Method::Get | Method::Head) => {
+            request.without_body()?;
+            Ok(page(request, facts, out))
+        }
+        ("/" | "/healthz" | "/readyz" | "/sse" | "/poll", _) => Err(Violation::MethodNotRead),
+        _ => Err(Violation::NotFound),
+    }
+}
+
+/// HEAD gets the head that GET would get, and follows nothing.
+fn answer_head(
+    request: &Request<'_>,
+    target: Target,
+    reader: Option<&str>,
+    out: &mut Vec<u8>,
+) -> Decision {
+    let cors = reader.map(response::cors);
+    let fields = cors.as_ref().map_or(&[][..], |fields| fields);
+    if target == Target::EventStream {
+        response::event_stream(out, fields);
+        return Decision::Answered(Ending::Close);
+    }
+    response::head_of_unknown_length(out, ContentType::Json, ending(request), fields);
+    Decision::Answered(ending(request))
+}
+
+fn page(request: &Request<'_>, facts: &Facts, out: &mut Vec<u8>) -> Decision {
+    let (status, content_type, body) = match &*request.path {
+        "/" => (Status::Ok, ContentType::Html, PLAYGROUND),
+        "/readyz" if facts.draining() => {
+            (Status::ServiceUnavailable, ContentType::Text, &b"draining\n"[..])
+        }
+        _ => (Status::Ok, ContentType::Text, &b"ok\n"[..]),
+    };
+    let (ending, head_only) = (ending(request), request.method == Method::Head);
+    let fields = &[NO_STORE];
+    Answer { status, content_type, ending, fields, head_only }.write(out, body);
+    Decision::Answered(ending)
+}
+
+fn ask(
+    request: &Request<'_>,
+    facts: &Facts,
+    target: Target,
+    reader: Option<&str>,
+) -> Result<Ask, Violation> {
+    let query = request.query();
+    let names = query.channels(facts.limits.channels_per_connection)?;
+    let json = match query.value("format")?.as_deref() {
+        None => names.len() > 1 || target == Target::Poll,
+        Some("json") => true,
+        Some("raw") if target != Target::Poll => false,
+        Some(_) => return Err(Violation::BadFormat),
+    };
+    let rendition = match (target, json) {
+        (Target::WebSocket, false) => Rendition::WsRaw,
+        (Target::WebSocket, true) => Rendition::WsJson,
+        (Target::EventStream, false) => Rendition::SseRaw,
+        (Target::EventStream, true) => Rendition::SseJson,
+        (Target::Poll, _) => Rendition::PollItem,
+    };
+    if target == Target::EventStream && !request.accepts("text/event-stream") {
+        return Err(Violation::NotAcceptable);
+    }
+    let channel = |name: &_| ChannelName::new(facts.tenant.clone(), name);
+    Ok(Ask {
+        target,
+        channels: names.iter().map(|name| channel(&**name)).collect(),
+        since: since(request, target)?,
+        rendition,
+        wait_ms: wait_ms(query.value("wait")?.as_deref())?,
+        origin: reader.map(Into::into),
+        accept_key: None,
+    })
+}
+
+/// `Last-Event-ID` wins over `since`, because a browser that comes back sends the first URL again.
+/// What the page wrote must be right; what a browser remembered need not be.
+fn since(request: &Request<'_>, target: Target) -> Result<Since, Violation> {
+    let parameter = match request.query().value("since")?.as_deref() {
+        None => Since::Now,
+        Some(text) => Since::After(Id::parse(text.as_bytes()).ok_or(Violation::BadSince)?),
+    };
+    if target != Target::EventStream {
+        return Ok(parameter);
+    }
+    Ok(match request.fields.get("last-event-id") {
+        None | Some(b"") => parameter,
+        Some(text) if text.len() > LAST_EVENT_ID_BYTES_MAX => Since::Unreadable,
+        Some(text) => Id::parse(text).map_or(Since::Unreadable, Since::After),
+    })
+}
+
+/// Whole seconds, clamped; whatever else is refused.
+fn wait_ms(parameter: Option<&str>) -> Result<u64, Violation> {
+    let Some(text) = parameter else { return Ok(WAIT_S * 1_000) };
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let scientific = || text.parse::<f64>().ok().filter(|wait| wait.is_finite() && *wait >= 0.0);
+    match parse_decimal(text.as_bytes()) {
+        Some(seconds) => Ok(seconds.min(POLL_WAIT_S_MAX) * 1_000),
+        None if digits => Ok(POLL_WAIT_S_MAX * 1_000), // more than a u64 holds, or leading zeros
+        None => {
+            let seconds = scientific().ok_or(Violation::BadWait)?;
+            Ok((seconds.min(POLL_WAIT_S_MAX as f64) * 1_000.0) as u64)
+        }
+    }
+}
+
+/// The playground's publish: development mode only.
+fn publish(request: &Request<'_>, facts: &Facts) -> Result<Decision, Violation> {
+    if !facts.dev {
+        return Err(Violation::NotInDevelopment);
+    }
+    let length = match request.body {
+        Body::Length(length) => length,
+        Body::None => return Err(Violation::EmptyBody),
+        Body::Chunked => return Err(Violation::LengthNeeded),
+    };
+    if length == 0 {
+        return Err(Violation::EmptyBody);
+    }
+    let length = usize::try_from(length).map_err(|_| Violation::BodyTooLong)?;
+    if length > facts.limits.message_bytes {
+        return Err(Violation::BodyTooLong);
+    }
+    let query = request.query();
+    let name = query.value("channel")?.ok_or(Violation::NoChannels)?;
+    if !fanfare_protocol::names::is_channel_name(&name) {
+        return Err(Violation::BadChannel);
+    }
+    let event = query.value("event")?.filter(|event| !event.is_empty());
+    if event.as_deref().is_some_and(|event| !fanfare_protocol::names::is_event_name(event)) {
+        return Err(Violation::BadEvent);
+    }
+    let publication = Publication {
+        channel: ChannelName::new(facts.tenant.clone(), &name),
+        kind: fanfare_protocol::message::Kind::Text, // decided when the body is whole
+        event: event.map(|event| event.as_ref().into()),
+        idempotency_key: None,
+        data: Box::default(),
+    };
+    Ok(Decision::Publish(Box::new(publication), length))
+}

@@ -1,0 +1,35 @@
+//! WebSocket: the bytes that open a stream.
+
+use fanfare_protocol::dialect::{Rendition, plain};
+use fanfare_protocol::id::Id;
+use fanfare_protocol::message::GapView;
+use fanfare_protocol::ws::handshake;
+
+use super::Facts;
+use super::request::Ask;
+use crate::sequencer::command::Subscribed;
+
+/// `101`, gap notices, and where delivery begins (raw streams carry no ids).
+pub fn open(ask: &Ask, reply: &Subscribed, facts: &Facts, out: &mut Vec<u8>) {
+    let accept_key = ask.accept_key.as_ref().expect("an upgrade has a key");
+    handshake::write_switch(out, accept_key);
+    hello(ask.rendition, reply, facts, out);
+}
+
+/// Gap notices of every channel, then where delivery begins.
+pub(super) fn hello(rendition: Rendition, reply: &Subscribed, facts: &Facts, out: &mut Vec<u8>) {
+    for gap in gaps(reply) {
+        plain::gap(&gap, rendition, out);
+    }
+    let id = Id { epoch: facts.epoch, position: reply.begin };
+    plain::open(id, facts.limits.retry_ms, rendition, out);
+}
+
+/// The gaps of a subscribe reply, as codecs see them.
+pub(super) fn gaps(reply: &Subscribed) -> impl Iterator<Item = GapView<'_>> {
+    reply.channels.iter().filter_map(|channel| {
+        let gap = channel.gap?;
+        Some(GapView { channel: &channel.name.name, bounds: gap.bounds, reason: gap.reason })
+    })
+}
+
