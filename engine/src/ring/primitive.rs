@@ -1,9 +1,9 @@
-//! What the ring is made of: std, or loom's doubles under `--cfg loom`.
+//! What the ring is made of: std, or loom's doubles under `--cfg fanfare_loom`.
 //!
 //! The ring's other files name no atomic, cell or fence but these, so the code that loom proves is
 //! the code that runs. (Wakers are std's `Arc` in both: they are only called.)
 
-#[cfg(not(loom))]
+#[cfg(not(fanfare_loom))]
 mod chosen {
     pub(in crate::ring) use std::sync::Arc;
     pub(in crate::ring) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -37,11 +37,18 @@ mod chosen {
     }
 }
 
-#[cfg(loom)]
+#[cfg(fanfare_loom)]
 mod chosen {
+    //! Loom's doubles do nothing while a panic unwinds: a model that failed (deadlock, race) is not
+    //! there any more, and using it from a destructor would abort instead of failing the test.
+
+    use std::mem::ManuallyDrop;
+    use std::ops::Deref;
+    use std::thread::panicking;
+
     pub(in crate::ring) use loom::cell::UnsafeCell;
-    pub(in crate::ring) use loom::sync::Arc;
-    pub(in crate::ring) use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    use loom::sync::{Arc as LoomArc, atomic};
+    pub(in crate::ring) use std::sync::atomic::Ordering;
 
     thread_local! {
         /// The fence that this test leaves out. Loom runs all threads of a model on the test's
@@ -53,7 +60,86 @@ mod chosen {
     /// A sequentially consistent fence, unless this test is a canary that leaves it out.
     pub(in crate::ring) fn full_fence(side: super::Side) {
         if LEFT_OUT.get() != Some(side) {
-            loom::sync::atomic::fence(Ordering::SeqCst);
+            atomic::fence(Ordering::SeqCst);
+        }
+    }
+
+    pub(in crate::ring) struct AtomicU64(atomic::AtomicU64);
+
+    impl AtomicU64 {
+        pub(in crate::ring) fn new(value: u64) -> Self {
+            Self(atomic::AtomicU64::new(value))
+        }
+
+        pub(in crate::ring) fn load(&self, order: Ordering) -> u64 {
+            if panicking() { 0 } else { self.0.load(order) }
+        }
+
+        pub(in crate::ring) fn store(&self, value: u64, order: Ordering) {
+            if !panicking() {
+                self.0.store(value, order);
+            }
+        }
+    }
+
+    pub(in crate::ring) struct AtomicBool(atomic::AtomicBool);
+
+    impl AtomicBool {
+        pub(in crate::ring) fn new(value: bool) -> Self {
+            Self(atomic::AtomicBool::new(value))
+        }
+
+        pub(in crate::ring) fn load(&self, order: Ordering) -> bool {
+            self.0.load(order)
+        }
+
+        pub(in crate::ring) fn store(&self, value: bool, order: Ordering) {
+            self.0.store(value, order);
+        }
+
+        pub(in crate::ring) fn swap(&self, value: bool, order: Ordering) -> bool {
+            !panicking() && self.0.swap(value, order)
+        }
+
+        pub(in crate::ring) fn compare_exchange(
+            &self,
+            from: bool,
+            to: bool,
+            success: Ordering,
+            failure: Ordering,
+        ) -> Result<bool, bool> {
+            self.0.compare_exchange(from, to, success, failure)
+        }
+    }
+
+    pub(in crate::ring) struct Arc<T>(ManuallyDrop<LoomArc<T>>);
+
+    impl<T> Arc<T> {
+        pub(in crate::ring) fn new(value: T) -> Self {
+            Self(ManuallyDrop::new(LoomArc::new(value)))
+        }
+    }
+
+    impl<T> Clone for Arc<T> {
+        fn clone(&self) -> Self {
+            Self(self.0.clone())
+        }
+    }
+
+    impl<T> Deref for Arc<T> {
+        type Target = T;
+
+        fn deref(&self) -> &T {
+            &self.0
+        }
+    }
+
+    impl<T> Drop for Arc<T> {
+        fn drop(&mut self) {
+            if !panicking() {
+                // SAFETY: dropped once, here, and not used afterwards.
+                unsafe { ManuallyDrop::drop(&mut self.0) };
+            }
         }
     }
 }

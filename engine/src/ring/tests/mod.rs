@@ -1,36 +1,36 @@
 //! Tests of the ring: what one thread can see (`unit`), a naive oracle (`model`), real threads
-//! (`threads`), and every interleaving (`interleavings`, under `--cfg loom`: see `scripts/loom`).
+//! (`threads`), and every interleaving (`interleavings`, under `--cfg fanfare_loom`: see `scripts/loom`).
 
-#[cfg(loom)]
+#[cfg(fanfare_loom)]
 mod interleavings;
-#[cfg(not(loom))]
+#[cfg(not(fanfare_loom))]
 mod model;
-#[cfg(not(loom))]
+#[cfg(not(fanfare_loom))]
 mod threads;
-#[cfg(not(loom))]
+#[cfg(not(fanfare_loom))]
 mod unit;
 
-#[cfg(not(loom))]
+#[cfg(not(fanfare_loom))]
 use std::sync::Arc;
-#[cfg(not(loom))]
+#[cfg(not(fanfare_loom))]
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-#[cfg(not(loom))]
+#[cfg(not(fanfare_loom))]
 use super::{Reader, Wake, Writer, ring};
 
 /// Counts its wakes.
-#[cfg(not(loom))]
+#[cfg(not(fanfare_loom))]
 #[derive(Default)]
 struct Bell(AtomicUsize);
 
-#[cfg(not(loom))]
+#[cfg(not(fanfare_loom))]
 impl Wake for Bell {
     fn wake(&self) {
         self.0.fetch_add(1, Relaxed);
     }
 }
 
-#[cfg(not(loom))]
+#[cfg(not(fanfare_loom))]
 impl Bell {
     /// Wakes since this was last asked.
     fn rung(&self) -> usize {
@@ -39,7 +39,7 @@ impl Bell {
 }
 
 /// A ring with a bell for each reader.
-#[cfg(not(loom))]
+#[cfg(not(fanfare_loom))]
 fn ring_with_bells<T: Send + Sync>(
     entries: usize,
     bytes: usize,
@@ -52,7 +52,7 @@ fn ring_with_bells<T: Send + Sync>(
 }
 
 /// Drains up to `max` entries into a list.
-#[cfg(not(loom))]
+#[cfg(not(fanfare_loom))]
 fn drained<T: Clone>(reader: &mut Reader<T>, max: usize) -> Vec<T> {
     let mut taken = Vec::new();
     reader.drain(max, |item| taken.push(item.clone()));

@@ -20,7 +20,8 @@ impl Bed {
     fn sleep(&self) {
         let woken = self.woken.lock().unwrap();
         let limit = Duration::from_secs(20);
-        let (mut woken, waited) = self.rung.wait_timeout_while(woken, limit, |woken| !*woken).unwrap();
+        let (mut woken, waited) =
+            self.rung.wait_timeout_while(woken, limit, |woken| !*woken).unwrap();
         assert!(!waited.timed_out(), "a wake was lost");
         *woken = false;
     }

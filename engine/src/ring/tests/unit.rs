@@ -253,7 +253,9 @@ fn a_ring_of_impossible_shape_is_refused() {
     let shape = |entries: usize, readers: usize| {
         let wakers = (0..readers).map(|_| Arc::new(super::Bell::default()) as Arc<dyn Wake>);
         let wakers: Vec<_> = wakers.collect();
-        catch_unwind(AssertUnwindSafe(|| drop::<(Writer<u8>, Vec<Reader<u8>>)>(ring(entries, 1, wakers))))
+        catch_unwind(AssertUnwindSafe(|| {
+            drop::<(Writer<u8>, Vec<Reader<u8>>)>(ring(entries, 1, wakers))
+        }))
     };
     assert!(shape(0, 1).is_err() && shape(3, 1).is_err());
     assert!(shape(4, 0).is_err() && shape(4, 65).is_err());
