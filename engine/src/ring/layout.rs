@@ -38,8 +38,8 @@ pub(super) struct Shared<T> {
     /// Entry `n` lies in slot `n & (slots - 1)`.
     slots: Box<[Slot<T>]>,
     /// First entry that the writer still held when it was dropped: what is left to drop here.
-    /// Accessed by the writer's drop and by the last owner's; the `Arc` orders the two.
-    left: UnsafeCell<u64>,
+    /// Relaxed: stored by the writer's drop, loaded by the last owner's; the `Arc` orders the two.
+    left: AtomicU64,
 }
 
 /// One reader, as the writer sees it.
@@ -76,7 +76,7 @@ impl<T> Shared<T> {
             head: CachePadded::new(AtomicU64::new(0)),
             seats: (0..readers).map(|_| Seat::new()).collect(),
             slots: (0..entries).map(|_| Slot::new()).collect(),
-            left: UnsafeCell::new(0),
+            left: AtomicU64::new(0),
         }
     }
 
@@ -130,10 +130,10 @@ impl<T> Shared<T> {
     /// The writer's last word: entries from `tail` up to `head` are left in the ring.
     ///
     /// # Safety
-    /// The caller is the writer, which calls nothing else afterwards.
+    /// The caller is the writer, which calls nothing else afterwards, and exactly the entries from
+    /// `tail` up to `head` are put and not discarded.
     pub(super) unsafe fn leave(&self, tail: u64) {
-        // SAFETY: the only other access is in `drop`, after the writer's `Arc` is gone.
-        self.left.with_mut(|place| unsafe { *place = tail });
+        self.left.store(tail, Ordering::Relaxed);
     }
 }
 
@@ -141,8 +141,7 @@ impl<T> Drop for Shared<T> {
     fn drop(&mut self) {
         // Relaxed: the `Arc` orders everything that other owners did before this.
         let head = self.head.load(Ordering::Relaxed);
-        // SAFETY: the last owner is the only one who accesses anything.
-        let left = self.left.with(|place| unsafe { *place });
+        let left = self.left.load(Ordering::Relaxed);
         for number in left..head {
             // SAFETY: the writer said that these are left; nobody else is there to look.
             unsafe { self.discard(number) };

@@ -18,9 +18,9 @@
 //! * **Ownership.** The writer alone drops entries, on release or before it writes their slot
 //!   again, so memory goes back to where it came from and readers only ever borrow.
 //! * **Wakes.** A reader with nothing to read parks. It costs at most one wake per park, given
-//!   when something is published for it, or when it is half a ring behind. See [`parker`].
+//!   when something is published for it, or when it is half a ring behind. See `parker`.
 //!
-//! Every atomic is declared in [`layout`] or [`parker`], with both sides of its ordering beside it.
+//! Every atomic is declared in `layout` or `parker`, with both sides of its ordering beside it.
 //! `scripts/loom` proves the whole by exhaustive interleaving.
 
 #![allow(unsafe_code)] // slots are shared cells; each block has its proof

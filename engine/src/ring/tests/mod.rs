@@ -1,5 +1,5 @@
 //! Tests of the ring: what one thread can see (`unit`), a naive oracle (`model`), real threads
-//! (`threads`), and every interleaving (`interleavings`, under `--cfg fanfare_loom`: see `scripts/loom`).
+//! (`threads`), and, under `scripts/loom`, every interleaving (`interleavings`).
 
 #[cfg(fanfare_loom)]
 mod interleavings;
