@@ -44,7 +44,7 @@ fn ring_with_beds<T: Send + Sync>(
 }
 
 /// Explores `scenario` with at most `preemptions` forced switches (a thread that waits or yields
-/// is no forced switch). Two find every bug that these files were broken with.
+/// is no forced switch): three for two threads, two for three, which keeps a run within seconds.
 fn explore(preemptions: usize, scenario: impl Fn() + Sync + Send + 'static) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(preemptions);
