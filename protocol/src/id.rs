@@ -4,6 +4,8 @@
 //! `o`, `u`; the position is decimal without leading zeros. One value has one spelling: the parser
 //! refuses every other.
 
+pub mod fuzz;
+
 use std::fmt;
 
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";

@@ -5,6 +5,7 @@
 //! and every limit is in [`limits`].
 #![forbid(unsafe_code)]
 
+mod cuts;
 pub mod dialect;
 pub mod http;
 pub mod id;

@@ -3,6 +3,7 @@
 
 use super::head::{Fed, HeadReader};
 use super::violation::Violation;
+use crate::cuts::{lead, pieces};
 use crate::limits::HttpLimits;
 
 /// Small, so that inputs reach every limit.
@@ -13,25 +14,15 @@ const LIMITS: HttpLimits = HttpLimits { head_bytes: 512, fields: 8, target_bytes
 /// # Panics
 /// When a promise of the reader is broken.
 pub fn head(bytes: &[u8]) {
-    let (cuts, input) = bytes.split_at(bytes.len().min(8));
-    let cuts = cuts.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
+    let (cuts, input) = lead(bytes);
     same_under_cuts(input, cuts);
 }
 
-/// Reads `input` whole, byte by byte, and cut as the bits of `cuts` say.
+/// Reads `input` whole, byte by byte, and cut as the bytes of `cuts` say.
 pub(super) fn same_under_cuts(input: &[u8], cuts: u64) {
     let whole = outcome([input]);
     assert_eq!(whole, outcome(input.chunks(1)), "byte by byte");
-    let mut rest = input;
-    let pieces: Vec<&[u8]> = (0..8)
-        .map(|index| {
-            let length = ((cuts >> (8 * index)) as u8 as usize).min(rest.len());
-            let (piece, tail) = rest.split_at(length);
-            rest = tail;
-            piece
-        })
-        .collect();
-    assert_eq!(whole, outcome(pieces.into_iter().chain([rest])), "cut by {cuts:x}");
+    assert_eq!(whole, outcome(pieces(input, cuts)), "cut by {cuts:x}");
 }
 
 /// Bytes of the head, when it is whole, and the request or why there is none.

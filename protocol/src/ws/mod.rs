@@ -23,6 +23,7 @@ pub mod close;
 pub mod frame;
 pub mod fuzz;
 pub mod handshake;
+pub mod header;
 pub mod mask;
 #[cfg(test)]
 mod oracle;
