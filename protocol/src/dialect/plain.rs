@@ -1,0 +1,161 @@
+//! The plain dialect: what a bare `WebSocket`, `EventSource` or `fetch` gets.
+//!
+//! *Raw* is the publisher's bytes; a WebSocket then carries neither ids nor names. *JSON* is
+//! `{"channel","id","offset","event"?,"data"}`: `data` is embedded when it is JSON and a string
+//! when it is text; binary is `"base64"` in its place.
+
+use super::{Rendition, json};
+use crate::id::{Id, write_decimal};
+use crate::message::{GapView, Kind, MessageView};
+use crate::sse::write as sse;
+use crate::ws::header::{BINARY, HEADER_BYTES_MAX, TEXT, write_header};
+
+/// Our own events begin with `fanfare.`, which no publisher may use.
+const GAP: &str = "fanfare.gap";
+
+/// Appends `message` complete, as every connection of `rendition` gets it.
+pub fn render(message: &MessageView<'_>, rendition: Rendition, out: &mut Vec<u8>) {
+    match rendition {
+        Rendition::WsRaw => {
+            let opcode = if message.kind == Kind::Binary { BINARY } else { TEXT };
+            frame(opcode, message.data, out);
+        }
+        Rendition::WsJson => {
+            let opening = opening(message);
+            let bytes = opening.len() + payload_bytes(message) + 1;
+            out.reserve(HEADER_BYTES_MAX + bytes);
+            write_header(TEXT, bytes, out);
+            object(message, &opening, out);
+        }
+        Rendition::SseRaw => {
+            sse::begin(out, Some(message.id), message.event);
+            match message.kind {
+                Kind::Json | Kind::Text => sse::lines(out, message.data),
+                Kind::Binary => json::base64(message.data, out),
+            }
+            sse::end(out);
+        }
+        Rendition::SseJson => {
+            sse::begin(out, Some(message.id), message.event);
+            out.extend_from_slice(&opening(message));
+            match message.kind {
+                // Line breaks in JSON lie between its tokens: a LF for a CR changes nothing.
+                Kind::Json => sse::lines(out, message.data),
+                Kind::Text | Kind::Binary => payload(message, out),
+            }
+            out.push(b'}');
+            sse::end(out);
+        }
+        Rendition::PollItem => object(message, &opening(message), out),
+    }
+}
+
+/// Appends the notice that messages of a channel are missing. A raw WebSocket gets it as a text
+/// frame too, where a client cannot tell it from a payload that looks the same.
+pub fn gap(gap: &GapView<'_>, rendition: Rendition, out: &mut Vec<u8>) {
+    let mut object = Vec::with_capacity(128 + gap.channel.len());
+    gap_object(gap, &mut object);
+    match rendition {
+        Rendition::WsRaw | Rendition::WsJson => frame(TEXT, &object, out),
+        // No id: a client that leaves here has to be told again.
+        Rendition::SseRaw | Rendition::SseJson => sse::event(out, None, Some(GAP), &object),
+        Rendition::PollItem => out.extend_from_slice(&object),
+    }
+}
+
+/// Appends what a connection begins with, after any gap notices: where delivery begins, so that a
+/// client that has received nothing can resume, and for an event stream how long to wait before
+/// connecting again. A raw WebSocket and a poll have no such beginning.
+pub fn open(id: Id, retry_ms: u64, rendition: Rendition, out: &mut Vec<u8>) {
+    match rendition {
+        Rendition::WsRaw | Rendition::PollItem => {}
+        Rendition::WsJson => {
+            let mut object = br#"{"event":"fanfare.open","id":""#.to_vec();
+            id.write(&mut object);
+            object.extend_from_slice(br#""}"#);
+            frame(TEXT, &object, out);
+        }
+        Rendition::SseRaw | Rendition::SseJson => {
+            sse::retry(out, retry_ms);
+            sse::id_only(out, id);
+        }
+    }
+}
+
+fn frame(opcode: u8, payload: &[u8], out: &mut Vec<u8>) {
+    out.reserve(HEADER_BYTES_MAX + payload.len());
+    write_header(opcode, payload.len(), out);
+    out.extend_from_slice(payload);
+}
+
+fn object(message: &MessageView<'_>, opening: &[u8], out: &mut Vec<u8>) {
+    out.reserve(opening.len() + message.data.len() + 1);
+    out.extend_from_slice(opening);
+    payload(message, out);
+    out.push(b'}');
+}
+
+/// The object up to its payload: small, so that its length is known by making it.
+fn opening(message: &MessageView<'_>) -> Vec<u8> {
+    let names = message.channel.len() + message.event.map_or(0, str::len);
+    let mut out = Vec::with_capacity(128 + names);
+    out.extend_from_slice(br#"{"channel":"#);
+    json::string(message.channel.as_bytes(), &mut out);
+    out.extend_from_slice(br#","id":""#);
+    message.id.write(&mut out);
+    out.extend_from_slice(br#"","offset":"#);
+    write_decimal(message.offset, &mut out);
+    if let Some(event) = message.event {
+        out.extend_from_slice(br#","event":"#);
+        json::string(event.as_bytes(), &mut out);
+    }
+    out.extend_from_slice(match message.kind {
+        Kind::Json | Kind::Text => br#","data":"#,
+        Kind::Binary => br#","base64":"#,
+    });
+    out
+}
+
+fn payload(message: &MessageView<'_>, out: &mut Vec<u8>) {
+    match message.kind {
+        Kind::Json => out.extend_from_slice(message.data),
+        Kind::Text => json::string(message.data, out),
+        Kind::Binary => json::base64_string(message.data, out),
+    }
+}
+
+/// Length of what [`payload`] appends: a frame says it before the first byte.
+fn payload_bytes(message: &MessageView<'_>) -> usize {
+    match message.kind {
+        Kind::Json => message.data.len(),
+        Kind::Text => json::string_bytes(message.data),
+        Kind::Binary => json::base64_string_bytes(message.data),
+    }
+}
+
+fn gap_object(gap: &GapView<'_>, out: &mut Vec<u8>) {
+    let missed = gap.bounds.map(|(from, to)| {
+        debug_assert!(from <= to, "a gap of nothing");
+        to.saturating_sub(from).saturating_add(1)
+    });
+    out.extend_from_slice(br#"{"event":"fanfare.gap","channel":"#);
+    json::string(gap.channel.as_bytes(), out);
+    let numbers: [(&[u8], Option<u64>); 3] = [
+        (br#","from":"#, gap.bounds.map(|bounds| bounds.0)),
+        (br#","to":"#, gap.bounds.map(|bounds| bounds.1)),
+        (br#","missed":"#, missed),
+    ];
+    for (name, number) in numbers {
+        out.extend_from_slice(name);
+        match number {
+            Some(number) => write_decimal(number, out),
+            None => out.extend_from_slice(b"null"),
+        }
+    }
+    out.extend_from_slice(br#","reason":""#);
+    out.extend_from_slice(gap.reason.as_str().as_bytes());
+    out.extend_from_slice(br#""}"#);
+}
+
+#[cfg(test)]
+mod tests;

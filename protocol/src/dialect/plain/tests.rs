@@ -1,0 +1,180 @@
+//! Renditions read back by other parsers: serde_json, the event stream reader, and a frame reader
+//! of three lines.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::id::Epoch;
+use crate::message::GapReason;
+use crate::sse::{Event, Reader};
+
+const ID: &str = "00000005-77";
+
+fn message<'a>(kind: Kind, event: Option<&'a str>, data: &'a [u8]) -> MessageView<'a> {
+    let id = Id { epoch: Epoch::from_random(5), position: 77 };
+    MessageView { channel: "room:\"1\"", id, offset: 12, event, kind, data }
+}
+
+fn rendered(message: &MessageView<'_>, rendition: Rendition) -> Vec<u8> {
+    let mut out = b"what was there".to_vec();
+    render(message, rendition, &mut out);
+    out.split_off(b"what was there".len())
+}
+
+/// Opcode and payload of exactly one frame.
+fn unframed(bytes: &[u8]) -> (u8, &[u8]) {
+    let (length, header) = match bytes[1] {
+        126 => (usize::from(u16::from_be_bytes([bytes[2], bytes[3]])), 4),
+        127 => (u64::from_be_bytes(bytes[2..10].try_into().unwrap()) as usize, 10),
+        short => (usize::from(short), 2),
+    };
+    assert_eq!(bytes[0] & 0xf0, 0x80, "final, nothing reserved");
+    assert_eq!(bytes.len(), header + length, "the header tells the true length");
+    (bytes[0] & 15, &bytes[header..])
+}
+
+fn events(stream: &[u8]) -> Vec<Event> {
+    let mut events = Vec::new();
+    Reader::new(1 << 24).feed(stream, &mut events).unwrap();
+    events
+}
+
+fn parsed(bytes: &[u8]) -> Value {
+    serde_json::from_slice(bytes).unwrap()
+}
+
+/// The object that every JSON rendition must hold.
+fn check_json(message: &MessageView<'_>, expected: &Value) {
+    let (opcode, payload) = {
+        let bytes = rendered(message, Rendition::WsJson);
+        let (opcode, payload) = unframed(&bytes);
+        (opcode, parsed(payload))
+    };
+    assert_eq!((opcode, &payload), (1, expected));
+    assert_eq!(&parsed(&rendered(message, Rendition::PollItem)), expected);
+    let [event] = &events(&rendered(message, Rendition::SseJson))[..] else { panic!("one event") };
+    assert_eq!((event.id.as_str(), event.event.as_str()), (ID, message.event.unwrap_or("message")));
+    assert_eq!(&parsed(event.data.as_bytes()), expected);
+}
+
+#[test]
+fn json_renditions() {
+    let base = |rest: Value| {
+        let mut object = json!({"channel": "room:\"1\"", "id": ID, "offset": 12});
+        object.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        object
+    };
+    let cases = [
+        (Kind::Json, None, &b"{\"a\":[1,\r\n2]}"[..], json!({"data": {"a": [1, 2]}})),
+        (Kind::Json, Some("e"), b" 1\n", json!({"event": "e", "data": 1})),
+        (Kind::Text, None, b"a\r\n\"b\"\0", json!({"data": "a\r\n\"b\"\0"})),
+        (Kind::Text, Some("\u{e4}\""), b"", json!({"event": "\u{e4}\"", "data": ""})),
+        (Kind::Binary, None, b"\xff\0\n", json!({"base64": "/wAK"})),
+    ];
+    for (kind, event, data, rest) in cases {
+        check_json(&message(kind, event, data), &base(rest));
+    }
+}
+
+#[test]
+fn the_order_of_names_is_fixed() {
+    let bytes = rendered(&message(Kind::Text, Some("e"), b"x"), Rendition::PollItem);
+    let text = String::from_utf8(bytes).unwrap();
+    assert_eq!(
+        text,
+        r#"{"channel":"room:\"1\"","id":"00000005-77","offset":12,"event":"e","data":"x"}"#
+    );
+}
+
+#[test]
+fn raw_renditions() {
+    for (kind, opcode) in [(Kind::Json, 1), (Kind::Text, 1), (Kind::Binary, 2)] {
+        let message = message(kind, Some("e"), b"[1]\n");
+        assert_eq!(unframed(&rendered(&message, Rendition::WsRaw)), (opcode, &b"[1]\n"[..]));
+    }
+    let cases = [
+        (Kind::Text, None, &b"a\rb"[..], "message", "a\nb"),
+        (Kind::Json, Some("e"), b"[1]", "e", "[1]"),
+        (Kind::Binary, None, b"\xff\0\n", "message", "/wAK"),
+        (Kind::Text, None, b"", "message", ""),
+    ];
+    for (kind, name, data, event, expected) in cases {
+        let event = Event { id: ID.into(), event: event.into(), data: expected.into() };
+        let stream = rendered(&message(kind, name, data), Rendition::SseRaw);
+        assert_eq!(events(&stream), [event]);
+    }
+}
+
+#[test]
+fn gaps() {
+    let cases = [
+        (Some((3, 9)), GapReason::Slow, json!([3, 9, 7, "slow"])),
+        (Some((5, 5)), GapReason::Trimmed, json!([5, 5, 1, "trimmed"])),
+        (Some((1, 2)), GapReason::Expired, json!([1, 2, 2, "expired"])),
+        (None, GapReason::Epoch, json!([null, null, null, "epoch"])),
+        (None, GapReason::Unknown, json!([null, null, null, "unknown"])),
+    ];
+    for (bounds, reason, numbers) in cases {
+        let expected = json!({
+            "event": "fanfare.gap", "channel": "a\\b", "from": numbers[0], "to": numbers[1],
+            "missed": numbers[2], "reason": numbers[3],
+        });
+        let view = GapView { channel: "a\\b", bounds, reason };
+        let written = |rendition| {
+            let mut out = Vec::new();
+            gap(&view, rendition, &mut out);
+            out
+        };
+        for rendition in [Rendition::WsRaw, Rendition::WsJson] {
+            let bytes = written(rendition);
+            let (opcode, payload) = unframed(&bytes);
+            assert_eq!((opcode, parsed(payload)), (1, expected.clone()));
+        }
+        for rendition in [Rendition::SseRaw, Rendition::SseJson] {
+            let [event] = &events(&written(rendition))[..] else { panic!("one event") };
+            assert_eq!((event.id.as_str(), event.event.as_str()), ("", "fanfare.gap"));
+            assert_eq!(parsed(event.data.as_bytes()), expected);
+        }
+        assert_eq!(parsed(&written(Rendition::PollItem)), expected);
+    }
+}
+
+#[test]
+fn beginnings() {
+    let id = Id { epoch: Epoch::from_random(5), position: 77 };
+    let written = |rendition| {
+        let mut out = Vec::new();
+        open(id, 1_000, rendition, &mut out);
+        out
+    };
+    assert_eq!(written(Rendition::WsRaw), b"");
+    assert_eq!(written(Rendition::PollItem), b"");
+    let bytes = written(Rendition::WsJson);
+    assert_eq!(unframed(&bytes), (1, &br#"{"event":"fanfare.open","id":"00000005-77"}"#[..]));
+    for rendition in [Rendition::SseRaw, Rendition::SseJson] {
+        let (mut reader, mut events) = (Reader::new(1_000), Vec::new());
+        reader.feed(&written(rendition), &mut events).unwrap();
+        assert_eq!((events.len(), reader.last_id(), reader.retry_ms()), (0, ID, Some(1_000)));
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_text_comes_back(text in "(\r|\n|\r\n|\0|\"|\\\\|\u{2028}|.){0,200}") {
+        let message = message(Kind::Text, None, text.as_bytes());
+        let expected = json!({
+            "channel": "room:\"1\"", "id": ID, "offset": 12, "data": text,
+        });
+        check_json(&message, &expected);
+    }
+
+    #[test]
+    fn frames_of_any_length_are_framed(length in 0usize..70_000, kind in 1u8..3) {
+        let text = vec![b'\n'; length];
+        let message = message(Kind::from_number(kind).unwrap(), None, &text);
+        for rendition in [Rendition::WsRaw, Rendition::WsJson] {
+            unframed(&rendered(&message, rendition));
+        }
+    }
+}
