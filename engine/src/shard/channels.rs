@@ -6,26 +6,26 @@ use super::log::Log;
 use crate::channel::ChannelId;
 
 /// Place of a channel in this shard's table.
-pub type Place = u32;
+pub(super) type Place = u32;
 
 /// One channel of the table.
 #[derive(Debug)]
-pub struct Channel {
+pub(super) struct Channel {
     /// Its messages.
-    pub log: Log,
+    pub(super) log: Log,
     /// Connections that follow it, by index, in no order.
-    pub members: Vec<u32>,
+    pub(super) members: Vec<u32>,
     /// Where the sweep that is under way goes on; see [`super::sweep`].
-    pub sweep_next: u32,
+    pub(super) sweep_next: u32,
     /// Members that the sweep has still to visit.
-    pub sweep_left: u32,
+    pub(super) sweep_left: u32,
     /// Whether it waits in one of the sweep's queues.
-    pub queued: bool,
+    pub(super) queued: bool,
 }
 
 /// The table.
 #[derive(Debug, Default)]
-pub struct Channels {
+pub(super) struct Channels {
     places: HashMap<ChannelId, Place>,
     table: Vec<Option<Channel>>,
     free: Vec<Place>,
@@ -33,12 +33,12 @@ pub struct Channels {
 
 impl Channels {
     /// The place of a channel.
-    pub fn find(&self, id: ChannelId) -> Option<Place> {
+    pub(super) fn find(&self, id: ChannelId) -> Option<Place> {
         self.places.get(&id).copied()
     }
 
     /// Adds a channel that is not there yet.
-    pub fn insert(&mut self, log: Log) -> Place {
+    pub(super) fn insert(&mut self, log: Log) -> Place {
         let id = log.id;
         let channel =
             Channel { log, members: Vec::new(), sweep_next: 0, sweep_left: 0, queued: false };
@@ -53,7 +53,7 @@ impl Channels {
     }
 
     /// Drops a channel that nobody follows, with its log.
-    pub fn remove(&mut self, id: ChannelId) {
+    pub(super) fn remove(&mut self, id: ChannelId) {
         let Some(place) = self.places.remove(&id) else { return };
         let channel = self.table[place as usize].take();
         assert!(
@@ -64,32 +64,32 @@ impl Channels {
     }
 
     /// A channel that is there.
-    pub fn at(&self, place: Place) -> &Channel {
+    pub(super) fn at(&self, place: Place) -> &Channel {
         self.table[place as usize].as_ref().expect("a followed channel is in the table")
     }
 
     /// A channel that is there.
-    pub fn at_mut(&mut self, place: Place) -> &mut Channel {
+    pub(super) fn at_mut(&mut self, place: Place) -> &mut Channel {
         self.table[place as usize].as_mut().expect("a followed channel is in the table")
     }
 
     /// A channel, unless it was dropped meanwhile.
-    pub fn get_mut(&mut self, place: Place) -> Option<&mut Channel> {
+    pub(super) fn get_mut(&mut self, place: Place) -> Option<&mut Channel> {
         self.table.get_mut(place as usize)?.as_mut()
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.places.len()
     }
 
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
 
     /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &Channel> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Channel> {
         self.table.iter().flatten()
     }
 }

@@ -11,7 +11,7 @@ use crate::transport::request::Ask;
 
 /// What is true of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Phase {
+pub(super) enum Phase {
     /// No request is whole yet. Deadline: the head's, or the idle one before its first byte.
     Head,
     /// The sequencer was asked and answers soon. What the client sends waits. No deadline.
@@ -26,7 +26,7 @@ pub enum Phase {
 
 /// Which transport an open connection is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Transport {
+pub(super) enum Transport {
     /// Not decided yet, or an ordinary answer.
     Http,
     /// RFC 6455.
@@ -39,18 +39,18 @@ pub enum Transport {
 
 /// One subscription of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Follow {
+pub(super) struct Follow {
     /// The channel's place in the shard's table.
-    pub channel: Place,
+    pub(super) channel: Place,
     /// This connection's place among the channel's members.
-    pub member: u32,
+    pub(super) member: u32,
     /// Offset of the next message to send.
-    pub next: u64,
+    pub(super) next: u64,
 }
 
 /// The subscriptions of a connection; most have one.
 #[derive(Debug, Default)]
-pub enum Follows {
+pub(super) enum Follows {
     /// None.
     #[default]
     None,
@@ -62,7 +62,7 @@ pub enum Follows {
 
 impl Follows {
     /// From a list.
-    pub fn new(mut follows: Vec<Follow>) -> Self {
+    pub(super) fn new(mut follows: Vec<Follow>) -> Self {
         match follows.len() {
             0 => Self::None,
             1 => Self::One(follows.remove(0)),
@@ -71,7 +71,7 @@ impl Follows {
     }
 
     /// All of them.
-    pub fn as_slice(&self) -> &[Follow] {
+    pub(super) fn as_slice(&self) -> &[Follow] {
         match self {
             Self::None => &[],
             Self::One(follow) => std::slice::from_ref(follow),
@@ -80,7 +80,7 @@ impl Follows {
     }
 
     /// All of them.
-    pub fn as_mut_slice(&mut self) -> &mut [Follow] {
+    pub(super) fn as_mut_slice(&mut self) -> &mut [Follow] {
         match self {
             Self::None => &mut [],
             Self::One(follow) => std::slice::from_mut(follow),
@@ -91,78 +91,78 @@ impl Follows {
 
 /// What else is true of a connection.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Flags {
+pub(super) struct Flags {
     /// It waits in the receive queue.
-    pub reading: bool,
+    pub(super) reading: bool,
     /// Bytes may wait in the kernel that were not read because reads were paused.
-    pub readable: bool,
+    pub(super) readable: bool,
     /// The peer ended its side or failed; reads go on until they see it.
-    pub hangup: bool,
+    pub(super) hangup: bool,
     /// The kernel's buffer was full; a watch for room is armed.
-    pub blocked: bool,
+    pub(super) blocked: bool,
     /// It waits in the queue of connections to visit.
-    pub queued: bool,
+    pub(super) queued: bool,
     /// Our ping has no pong yet.
-    pub pinged: bool,
+    pub(super) pinged: bool,
     /// The HTTP connection may be used again after the answer.
-    pub keep_alive: bool,
+    pub(super) keep_alive: bool,
     /// Its peer's address is counted.
-    pub counted: bool,
+    pub(super) counted: bool,
     /// It came when there was no room: it is told so when its request is known.
-    pub extra: bool,
+    pub(super) extra: bool,
     /// A send for it is in the batch.
-    pub planned: bool,
+    pub(super) planned: bool,
     /// Leaving: waits for the client to end its side.
-    pub linger: bool,
+    pub(super) linger: bool,
 }
 
 /// A connection.
 #[derive(Debug)]
-pub struct Connection {
+pub(super) struct Connection {
     /// Which life of its place in the table.
-    pub generation: u32,
+    pub(super) generation: u32,
     /// What is true of it.
-    pub phase: Phase,
+    pub(super) phase: Phase,
     /// What it is.
-    pub transport: Transport,
+    pub(super) transport: Transport,
     /// How its messages are encoded.
-    pub rendition: Rendition,
+    pub(super) rendition: Rendition,
     /// What else is true of it.
-    pub flags: Flags,
+    pub(super) flags: Flags,
     /// When its deadline is over, whatever that means in its phase.
-    pub due: Millis,
+    pub(super) due: Millis,
     /// When the wheel will look at it; [`NEVER`] where no entry counts.
-    pub armed: Millis,
+    pub(super) armed: Millis,
     /// Last time that the kernel took bytes for it.
-    pub progress: Millis,
+    pub(super) progress: Millis,
     /// When the deadline of its phase is over: the head's, patience, ping or pong, heartbeat, close.
-    pub beat: Millis,
+    pub(super) beat: Millis,
     /// When it was last looked at while it was blocked.
-    pub checked: Millis,
+    pub(super) checked: Millis,
     /// When our last ping went out.
-    pub pinged_at: Millis,
+    pub(super) pinged_at: Millis,
     /// The second in which `pings` were counted.
-    pub ping_second: u32,
+    pub(super) ping_second: u32,
     /// Pings of the client in that second.
-    pub pings: u16,
+    pub(super) pings: u16,
     /// What it follows.
-    pub follows: Follows,
+    pub(super) follows: Follows,
     /// What it has begun to say: a head, a frame. `None` between frames.
-    pub input: Option<Box<Input>>,
+    pub(super) input: Option<Box<Input>>,
     /// What it asked for, while the sequencer is asked.
-    pub ask: Option<Box<Ask>>,
+    pub(super) ask: Option<Box<Ask>>,
     /// A poll that waits.
-    pub poll: Option<Box<Poll>>,
+    pub(super) poll: Option<Box<Poll>>,
     /// What only it gets.
-    pub outbox: Option<Box<Outbox>>,
+    pub(super) outbox: Option<Box<Outbox>>,
 }
 
 /// A time that never comes.
-pub const NEVER: Millis = Millis(u64::MAX);
+pub(super) const NEVER: Millis = Millis(u64::MAX);
 
 impl Connection {
     /// A fresh one, before its first byte.
-    pub fn new(generation: u32, now: Millis) -> Self {
+    pub(super) fn new(generation: u32, now: Millis) -> Self {
         Self {
             generation,
             phase: Phase::Head,
@@ -186,26 +186,26 @@ impl Connection {
     }
 
     /// Whether private bytes wait.
-    pub fn has_private(&self) -> bool {
+    pub(super) fn has_private(&self) -> bool {
         self.outbox.as_ref().is_some_and(|outbox| !outbox.is_empty())
     }
 
     /// Where private bytes are written.
-    pub fn private(&mut self) -> &mut Vec<u8> {
+    pub(super) fn private(&mut self) -> &mut Vec<u8> {
         self.outbox.get_or_insert_default().writer()
     }
 }
 
 /// The connections of a shard, by the index of their socket.
 #[derive(Debug, Default)]
-pub struct Table {
+pub(super) struct Table {
     table: Vec<Option<Connection>>,
     count: usize,
 }
 
 impl Table {
     /// Puts a connection in its place.
-    pub fn insert(&mut self, index: u32, connection: Connection) {
+    pub(super) fn insert(&mut self, index: u32, connection: Connection) {
         let index = index as usize;
         if index >= self.table.len() {
             self.table.resize_with(index + 1, || None);
@@ -216,46 +216,46 @@ impl Table {
     }
 
     /// Takes a connection out.
-    pub fn remove(&mut self, index: u32) -> Option<Connection> {
+    pub(super) fn remove(&mut self, index: u32) -> Option<Connection> {
         let connection = self.table.get_mut(index as usize)?.take()?;
         self.count -= 1;
         Some(connection)
     }
 
     /// The connection at a place.
-    pub fn at(&self, index: u32) -> Option<&Connection> {
+    pub(super) fn at(&self, index: u32) -> Option<&Connection> {
         self.table.get(index as usize)?.as_ref()
     }
 
     /// The connection at a place.
-    pub fn at_mut(&mut self, index: u32) -> Option<&mut Connection> {
+    pub(super) fn at_mut(&mut self, index: u32) -> Option<&mut Connection> {
         self.table.get_mut(index as usize)?.as_mut()
     }
 
     /// The connection that a token means, if that life goes on.
-    pub fn get_mut(&mut self, token: crate::driver::Token) -> Option<&mut Connection> {
+    pub(super) fn get_mut(&mut self, token: crate::driver::Token) -> Option<&mut Connection> {
         self.at_mut(token.index).filter(|connection| connection.generation == token.generation)
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.count
     }
 
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.count == 0
     }
 
     /// All of them, with their places.
-    pub fn iter(&self) -> impl Iterator<Item = (u32, &Connection)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Connection)> {
         self.table.iter().enumerate().filter_map(|(index, connection)| {
             connection.as_ref().map(|connection| (index as u32, connection))
         })
     }
 
     /// Places up to the highest that was ever used.
-    pub fn places(&self) -> u32 {
+    pub(super) fn places(&self) -> u32 {
         self.table.len() as u32
     }
 }

@@ -33,7 +33,7 @@ impl<M: ClientMessages> Sessions<M> {
                 send::write_close(CloseCode::RESTART, reason, connection.private());
             }
             // `retry:` was told at the start; EventSource comes back by itself.
-            (Transport::EventStream, _) => sse::write_retry(retry_ms, connection.private()),
+            (Transport::EventStream, _) => sse::write::retry(connection.private(), retry_ms),
             (Transport::Http | Transport::Poll, _) => {}
         }
     }

@@ -10,7 +10,7 @@ use crate::driver::Token;
 use crate::ingest::kind;
 use crate::sequencer::command::{Command, PublishAnswer, Subscribe};
 use crate::transport::input::Input;
-use crate::transport::request::{Ask, Decision, Target, decide};
+use crate::transport::request::{Ask, Decision, Target};
 use crate::transport::{event_stream, request};
 
 /// From a refusal to the end of its socket: what arrives meanwhile is read and dropped.
@@ -23,7 +23,7 @@ impl<M: ClientMessages> Sessions<M> {
         let Some(connection) = self.table.get_mut(token) else { return };
         let mut reader = match connection.input.take().map(|input| *input) {
             Some(Input::Head(reader)) => reader,
-            Some(body @ Input::Body { .. }) => return self.take_body(token, body, bytes, now),
+            Some(body @ Input::Body { .. }) => return self.take_body(token, body, bytes),
             Some(Input::Early(mut early)) => {
                 early.extend_from_slice(bytes);
                 connection.input = Some(Box::new(Input::Early(early)));
@@ -90,7 +90,7 @@ impl<M: ClientMessages> Sessions<M> {
                 }
                 let body = Input::Body { publication, data: Vec::new(), length };
                 connection.beat = now.plus(facts.limits.head_ms);
-                self.take_body(token, body, rest, now);
+                self.take_body(token, body, rest);
                 self.visit_soon(token);
             }
         }
@@ -155,7 +155,7 @@ impl<M: ClientMessages> Sessions<M> {
     }
 
     /// The body of the playground's publish.
-    fn take_body(&mut self, token: Token, body: Input, bytes: &[u8], now: Millis) {
+    fn take_body(&mut self, token: Token, body: Input, bytes: &[u8]) {
         let Input::Body { mut publication, mut data, length } = body else {
             unreachable!("a body is read where a body is expected")
         };

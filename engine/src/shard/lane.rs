@@ -13,10 +13,10 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 /// A page is closed when the next frame would make it longer; a longer frame has a page alone.
-pub const PAGE_BYTES: usize = 32 << 10;
+pub(super) const PAGE_BYTES: usize = 32 << 10;
 
 /// Rendered frames, end to end.
-pub type Page = Vec<u8>;
+pub(super) type Page = Vec<u8>;
 
 #[derive(Clone, Copy, Debug)]
 struct Frame {
@@ -28,30 +28,30 @@ struct Frame {
 
 /// Consecutive frames that lie in one page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Run {
+pub(super) struct Run {
     page: u32,
     /// First byte in the page.
-    pub start: u32,
+    pub(super) start: u32,
     /// Byte after the last.
-    pub end: u32,
+    pub(super) end: u32,
     /// Offset of the message after the last of the run.
-    pub next: u64,
+    pub(super) next: u64,
 }
 
 /// A frame and where it lies in its page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Held {
+pub(super) struct Held {
     /// Offset of its message.
-    pub offset: u64,
+    pub(super) offset: u64,
     /// Its first byte in the page.
-    pub start: u32,
+    pub(super) start: u32,
     /// The byte after its last.
-    pub end: u32,
+    pub(super) end: u32,
 }
 
 /// One channel in one rendition.
 #[derive(Debug)]
-pub struct Lane {
+pub(super) struct Lane {
     pages: VecDeque<Rc<Page>>,
     /// Number of `pages[0]`.
     first_page: u32,
@@ -59,13 +59,13 @@ pub struct Lane {
     /// Offset of `frames[0]`, or of the next append where there is none.
     first: u64,
     /// Subscriptions that read this lane; without any it is dropped.
-    pub followers: u32,
+    pub(super) followers: u32,
     bytes: usize,
 }
 
 impl Lane {
     /// An empty lane whose first frame will be of `offset`.
-    pub fn starting_at(offset: u64) -> Self {
+    pub(super) fn starting_at(offset: u64) -> Self {
         Self {
             pages: VecDeque::new(),
             first_page: 1 << 31,
@@ -77,22 +77,22 @@ impl Lane {
     }
 
     /// Offset of the first frame, or of the next append where there is none.
-    pub fn first(&self) -> u64 {
+    pub(super) fn first(&self) -> u64 {
         self.first
     }
 
     /// Offset of the next append.
-    pub fn end(&self) -> u64 {
+    pub(super) fn end(&self) -> u64 {
         self.first + self.frames.len() as u64
     }
 
     /// Bytes of all pages.
-    pub fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Appends the frame of message [`Lane::end`].
-    pub fn append(&mut self, frame: &[u8]) {
+    pub(super) fn append(&mut self, frame: &[u8]) {
         let start = match self.pages.back_mut().and_then(Rc::get_mut) {
             Some(page) if page.len() + frame.len() <= PAGE_BYTES => {
                 page.extend_from_slice(frame);
@@ -113,7 +113,7 @@ impl Lane {
     }
 
     /// Puts `earlier`, a lane that ends where this one begins, before it.
-    pub fn prepend(&mut self, earlier: Lane) {
+    pub(super) fn prepend(&mut self, earlier: Lane) {
         assert_eq!(earlier.end(), self.first, "a lane has no holes");
         let pages = earlier.pages.len() as u32;
         self.first_page = self.first_page.wrapping_sub(pages);
@@ -129,7 +129,7 @@ impl Lane {
     }
 
     /// Drops every frame before `offset`; later appends go on from where they are.
-    pub fn drop_before(&mut self, offset: u64) {
+    pub(super) fn drop_before(&mut self, offset: u64) {
         while self.first < offset {
             self.first += 1;
             let Some(frame) = self.frames.pop_front() else { continue };
@@ -143,7 +143,7 @@ impl Lane {
 
     /// The run that begins with message `offset`: as many frames as lie in one page, end before
     /// `before`, and fit into `bytes_max`; at least one. `None` where there is no such frame.
-    pub fn run(&self, offset: u64, before: u64, bytes_max: usize) -> Option<Run> {
+    pub(super) fn run(&self, offset: u64, before: u64, bytes_max: usize) -> Option<Run> {
         let nth = usize::try_from(offset.checked_sub(self.first)?).ok()?;
         let last = (before.min(self.end()).checked_sub(self.first)? as usize).checked_sub(1)?;
         let first = *self.frames.get(nth)?;
@@ -172,18 +172,18 @@ impl Lane {
     }
 
     /// The bytes of a run.
-    pub fn slice(&self, run: Run) -> &[u8] {
+    pub(super) fn slice(&self, run: Run) -> &[u8] {
         &self.page(run)[run.start as usize..run.end as usize]
     }
 
     /// The page of a run.
-    pub fn page(&self, run: Run) -> &Rc<Page> {
+    pub(super) fn page(&self, run: Run) -> &Rc<Page> {
         &self.pages[run.page.wrapping_sub(self.first_page) as usize]
     }
 
     /// The frame that holds the byte `sent` bytes after the first byte of message `offset`, in the
     /// page of that message.
-    pub fn frame_holding(&self, offset: u64, sent: usize) -> Held {
+    pub(super) fn frame_holding(&self, offset: u64, sent: usize) -> Held {
         let mut nth = (offset - self.first) as usize;
         let at = self.frames[nth].start + sent as u32;
         while self.frames[nth].end <= at {

@@ -16,11 +16,11 @@ use crate::rule::Rule;
 
 /// One channel's log.
 #[derive(Debug)]
-pub struct Log {
+pub(super) struct Log {
     /// The sequencer's number.
-    pub id: ChannelId,
+    pub(super) id: ChannelId,
     /// Its name.
-    pub name: Arc<ChannelName>,
+    pub(super) name: Arc<ChannelName>,
     rule: Arc<Rule>,
     messages: VecDeque<Arc<Message>>,
     /// Offset of `messages[0]`, or of the next append where there is none.
@@ -33,7 +33,7 @@ pub struct Log {
 
 impl Log {
     /// A log whose next append is message `head + 1`.
-    pub fn after(id: ChannelId, name: Arc<ChannelName>, rule: Arc<Rule>, head: u64) -> Self {
+    pub(super) fn after(id: ChannelId, name: Arc<ChannelName>, rule: Arc<Rule>, head: u64) -> Self {
         Self {
             id,
             name,
@@ -47,28 +47,28 @@ impl Log {
     }
 
     /// First offset that can still be given.
-    pub fn first(&self) -> u64 {
+    pub(super) fn first(&self) -> u64 {
         self.first
     }
 
     /// Offset of the next append.
-    pub fn end(&self) -> u64 {
+    pub(super) fn end(&self) -> u64 {
         self.first + self.messages.len() as u64
     }
 
     /// Bytes of rendered frames.
-    pub fn lane_bytes(&self) -> usize {
+    pub(super) fn lane_bytes(&self) -> usize {
         self.lanes.iter().flatten().map(|lane| lane.bytes()).sum()
     }
 
     /// Position of message `offset`; `None` where the log does not hold it.
-    pub fn position(&self, offset: u64) -> Option<u64> {
+    pub(super) fn position(&self, offset: u64) -> Option<u64> {
         let nth = offset.checked_sub(self.first)?;
         Some(self.messages.get(usize::try_from(nth).ok()?)?.position)
     }
 
     /// Puts messages that end where the log begins before it; empty is nothing.
-    pub fn import(&mut self, earlier: &[Arc<Message>]) {
+    pub(super) fn import(&mut self, earlier: &[Arc<Message>]) {
         let Some(last) = earlier.last() else { return };
         assert_eq!(last.offset + 1, self.first, "an import ends where the log begins");
         for message in earlier.iter().rev() {
@@ -79,7 +79,7 @@ impl Log {
     }
 
     /// Appends a message and renders it for every lane in use.
-    pub fn append(&mut self, message: Arc<Message>, epoch: Epoch, scratch: &mut Vec<u8>) {
+    pub(super) fn append(&mut self, message: Arc<Message>, epoch: Epoch, scratch: &mut Vec<u8>) {
         assert_eq!(message.offset, self.end(), "the ring keeps each channel dense");
         for (rendition, lane) in Rendition::ALL.into_iter().zip(&mut self.lanes) {
             if let Some(lane) = lane {
@@ -95,7 +95,7 @@ impl Log {
     }
 
     /// History promises nothing before `floor` any more: drops what the window does not hold.
-    pub fn raise_floor(&mut self, floor: u64) {
+    pub(super) fn raise_floor(&mut self, floor: u64) {
         self.floor = self.floor.max(floor);
         let window = self.rule.window;
         while self.first < self.floor
@@ -112,12 +112,12 @@ impl Log {
     }
 
     /// The lane of `rendition`, where it is in use.
-    pub fn lane(&self, rendition: Rendition) -> Option<&Lane> {
+    pub(super) fn lane(&self, rendition: Rendition) -> Option<&Lane> {
         self.lanes[rendition as usize].as_deref()
     }
 
     /// One more subscription reads `rendition` from message `next` on: renders what is not yet.
-    pub fn follow(&mut self, rendition: Rendition, next: u64, epoch: Epoch, scratch: &mut Vec<u8>) {
+    pub(super) fn follow(&mut self, rendition: Rendition, next: u64, epoch: Epoch, scratch: &mut Vec<u8>) {
         let from = next.max(self.first).min(self.end());
         let mut lane = self.lanes[rendition as usize]
             .take()
@@ -144,7 +144,7 @@ impl Log {
     }
 
     /// One subscription reads `rendition` no more; the last one takes the lane with it.
-    pub fn unfollow(&mut self, rendition: Rendition) {
+    pub(super) fn unfollow(&mut self, rendition: Rendition) {
         let lane = &mut self.lanes[rendition as usize];
         let followers = lane.as_mut().map_or(0, |lane| {
             lane.followers -= 1;

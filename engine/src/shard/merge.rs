@@ -11,7 +11,7 @@ use crate::transport::long_poll::Item;
 
 /// Merges by position.
 #[derive(Debug)]
-pub struct Merged<'a> {
+pub(super) struct Merged<'a> {
     logs: &'a Channels,
     rendition: Rendition,
     follows: &'a [Follow],
@@ -21,7 +21,7 @@ pub struct Merged<'a> {
 
 impl<'a> Merged<'a> {
     /// Everything from each subscription's cursor on.
-    pub fn new(follows: &'a [Follow], logs: &'a Channels, rendition: Rendition) -> Self {
+    pub(super) fn new(follows: &'a [Follow], logs: &'a Channels, rendition: Rendition) -> Self {
         let mut owed = BinaryHeap::with_capacity(follows.len());
         for (nth, follow) in follows.iter().enumerate() {
             let log = &logs.at(follow.channel).log;

@@ -23,7 +23,7 @@ use crate::clock::{Clock, Millis};
 use crate::driver::{Driver, Event, Exception, Send, SendOutcome, Token};
 use crate::metrics::Metrics;
 use crate::ring::Reader;
-use crate::sequencer::command::{Command, Entry};
+use crate::sequencer::command::Entry;
 use crate::sequencer::inbox::{Inbox, NotTaken};
 use crate::transport::Facts;
 
@@ -207,8 +207,9 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
                 self.batch.slices(&self.sessions.table, &self.sessions.channels).collect();
             self.exceptions.clear();
             self.driver.send_batch(&sends, &mut self.exceptions);
+            drop(sends);
             self.outcomes.clear();
-            self.outcomes.resize(sends.len(), None);
+            self.outcomes.resize(self.batch.len(), None);
             for exception in &self.exceptions {
                 self.outcomes[exception.nth] = Some(exception.outcome);
             }

@@ -12,7 +12,7 @@ const COPY_BYTES_MAX: usize = 16 << 10;
 
 /// Private bytes in their order.
 #[derive(Debug, Default)]
-pub struct Outbox {
+pub(super) struct Outbox {
     /// The rest of a long frame that was begun: goes first.
     rest: Option<(Rc<Page>, u32, u32)>,
     bytes: Vec<u8>,
@@ -21,13 +21,13 @@ pub struct Outbox {
 
 impl Outbox {
     /// Where private bytes are written.
-    pub fn writer(&mut self) -> &mut Vec<u8> {
+    pub(super) fn writer(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
     /// Takes over the rest of a frame that was begun, bytes `start..end` of `page`. Nothing private
     /// waited then: whatever did went out first.
-    pub fn finish_frame(&mut self, page: &Rc<Page>, start: u32, end: u32) {
+    pub(super) fn finish_frame(&mut self, page: &Rc<Page>, start: u32, end: u32) {
         debug_assert!(self.is_empty());
         if (end - start) as usize > COPY_BYTES_MAX {
             self.rest = Some((Rc::clone(page), start, end));
@@ -37,7 +37,7 @@ impl Outbox {
     }
 
     /// The next bytes to send: not all, where a rest is held by its page.
-    pub fn front(&self) -> &[u8] {
+    pub(super) fn front(&self) -> &[u8] {
         match &self.rest {
             Some((page, start, end)) => &page[*start as usize..*end as usize],
             None => &self.bytes[self.sent..],
@@ -45,7 +45,7 @@ impl Outbox {
     }
 
     /// The kernel took the first `count` bytes of [`Outbox::front`].
-    pub fn advance(&mut self, count: usize) {
+    pub(super) fn advance(&mut self, count: usize) {
         match &mut self.rest {
             Some((_, start, end)) => {
                 *start += count as u32;
@@ -58,13 +58,13 @@ impl Outbox {
     }
 
     /// Bytes that wait.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.bytes.len() - self.sent
             + self.rest.as_ref().map_or(0, |(_, start, end)| (end - start) as usize)
     }
 
     /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }

@@ -17,7 +17,7 @@ use fanfare_protocol::http::{Ending, Violation};
 
 impl<M: ClientMessages> Sessions<M> {
     /// One entry that is addressed to this shard, in the order of the ring.
-    pub fn entry(&mut self, entry: &Entry, now: Millis) {
+    pub(super) fn entry(&mut self, entry: &Entry, now: Millis) {
         match entry {
             Entry::Message(message) => self.message(message),
             Entry::Subscribed(reply) => self.subscribed(reply, now),

@@ -29,7 +29,7 @@ use crate::transport::input::Input;
 const PRIVATE_BYTES_MAX: usize = 4 << 10;
 
 /// Everything that a shard knows of its clients.
-pub struct Sessions<M> {
+pub(super) struct Sessions<M> {
     pub(super) number: u8,
     pub(super) facts: Arc<Facts>,
     pub(super) addresses: Arc<Addresses>,
@@ -64,7 +64,7 @@ pub struct Sessions<M> {
 
 impl<M: ClientMessages> Sessions<M> {
     /// No connections yet.
-    pub fn new(
+    pub(super) fn new(
         number: u8,
         facts: Arc<Facts>,
         addresses: Arc<Addresses>,
@@ -97,12 +97,12 @@ impl<M: ClientMessages> Sessions<M> {
     }
 
     /// This shard's numbers.
-    pub fn metrics(&self) -> &ShardMetrics {
+    pub(super) fn metrics(&self) -> &ShardMetrics {
         &self.metrics.shards[usize::from(self.number)]
     }
 
     /// A new connection. Without `room` it is kept only until it has been told so.
-    pub fn accept(
+    pub(super) fn accept(
         &mut self,
         token: Token,
         peer: Option<std::net::IpAddr>,
@@ -127,7 +127,7 @@ impl<M: ClientMessages> Sessions<M> {
     }
 
     /// The kernel says that bytes or an end may have come.
-    pub fn readable(&mut self, token: Token, hangup: bool) {
+    pub(super) fn readable(&mut self, token: Token, hangup: bool) {
         let paused = self.backlog;
         let Some(connection) = self.table.get_mut(token) else { return };
         connection.flags.readable = true;
@@ -151,7 +151,7 @@ impl<M: ClientMessages> Sessions<M> {
     }
 
     /// The kernel has room again for a client that was blocked.
-    pub fn writable(&mut self, token: Token) {
+    pub(super) fn writable(&mut self, token: Token) {
         if let Some(connection) = self.table.get_mut(token) {
             connection.flags.blocked = false;
             self.visit_soon(token);
@@ -159,7 +159,7 @@ impl<M: ClientMessages> Sessions<M> {
     }
 
     /// Takes up to `max` connections to receive from, in turn.
-    pub fn readers(&mut self, max: usize, tokens: &mut Vec<Token>) {
+    pub(super) fn readers(&mut self, max: usize, tokens: &mut Vec<Token>) {
         if self.backlog {
             return;
         }
@@ -167,7 +167,7 @@ impl<M: ClientMessages> Sessions<M> {
     }
 
     /// What a receive brought.
-    pub fn received(&mut self, token: Token, received: Received<'_>, now: Millis) {
+    pub(super) fn received(&mut self, token: Token, received: Received<'_>, now: Millis) {
         let Some(connection) = self.table.get_mut(token) else { return };
         connection.flags.reading = false;
         match received {
@@ -304,7 +304,7 @@ impl<M: ClientMessages> Sessions<M> {
 
     /// Visits connections for reasons of their own, and then those that sweeps owe a visit; fills
     /// `batch` with sends.
-    pub fn plan(&mut self, batch: &mut Batch, now: Millis) {
+    pub(super) fn plan(&mut self, batch: &mut Batch, now: Millis) {
         for _ in 0..self.queue.len().min(super::sweep::QUANTUM) {
             let Some(token) = self.queue.pop_front() else { break };
             if let Some(connection) = self.table.get_mut(token) {
@@ -362,7 +362,7 @@ impl<M: ClientMessages> Sessions<M> {
     }
 
     /// Settles a batch that was sent.
-    pub fn settle(
+    pub(super) fn settle(
         &mut self,
         batch: &mut Batch,
         outcomes: &[Option<SendOutcome>],
@@ -398,13 +398,13 @@ impl<M: ClientMessages> Sessions<M> {
 
 impl<M: ClientMessages> Sessions<M> {
     /// Whether there is anything to do without the kernel or the ring.
-    pub fn has_work(&self) -> bool {
+    pub(super) fn has_work(&self) -> bool {
         !(self.queue.is_empty() && self.visits.is_empty() && self.sweep.is_idle())
             || (!self.backlog && !(self.commands.is_empty() && self.reading.is_empty()))
     }
 
     /// The sequencer takes commands again: heads are read on.
-    pub fn resume_reads(&mut self) {
+    pub(super) fn resume_reads(&mut self) {
         self.backlog = false;
         for index in 0..self.table.places() {
             let Some(connection) = self.table.at(index) else { continue };
@@ -415,7 +415,7 @@ impl<M: ClientMessages> Sessions<M> {
     }
 
     /// The sequencer has ended and did not take this.
-    pub fn not_taken(&mut self, command: Command, now: Millis) {
+    pub(super) fn not_taken(&mut self, command: Command, now: Millis) {
         match command {
             Command::Subscribe(subscribe) => {
                 self.asked_in_vain(subscribe.token, Refusal::ShuttingDown, now);
@@ -428,7 +428,7 @@ impl<M: ClientMessages> Sessions<M> {
     }
 
     /// Cuts everyone off.
-    pub fn abort_all(&mut self) {
+    pub(super) fn abort_all(&mut self) {
         for index in 0..self.table.places() {
             let Some(connection) = self.table.at(index) else { continue };
             self.end(Token { index, generation: connection.generation }, Close::Abort);

@@ -12,21 +12,21 @@ use std::collections::VecDeque;
 use super::channels::{Channels, Place};
 
 /// Visits in one turn of one channel, and of each queue in one tick.
-pub const QUANTUM: usize = 256;
+pub(super) const QUANTUM: usize = 256;
 
 /// An audience up to this size is small.
 const SMALL: usize = QUANTUM;
 
 /// The queues of channels whose members are owed a visit.
 #[derive(Debug, Default)]
-pub struct Sweep {
+pub(super) struct Sweep {
     small: VecDeque<Place>,
     large: VecDeque<Place>,
 }
 
 impl Sweep {
     /// Every member of the channel is owed a visit from now on.
-    pub fn mark(&mut self, place: Place, channels: &mut Channels) {
+    pub(super) fn mark(&mut self, place: Place, channels: &mut Channels) {
         let channel = channels.at_mut(place);
         channel.sweep_left = channel.members.len() as u32;
         if channel.queued || channel.members.is_empty() {
@@ -42,13 +42,13 @@ impl Sweep {
 
     /// Appends the connections to visit in this tick: at most a quantum of small audiences and one
     /// of large ones.
-    pub fn take(&mut self, channels: &mut Channels, visits: &mut VecDeque<u32>) {
+    pub(super) fn take(&mut self, channels: &mut Channels, visits: &mut VecDeque<u32>) {
         take(&mut self.small, channels, visits);
         take(&mut self.large, channels, visits);
     }
 
     /// Whether anybody is owed a visit.
-    pub fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.small.is_empty() && self.large.is_empty()
     }
 }

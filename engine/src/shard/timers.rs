@@ -38,7 +38,7 @@ impl<M: ClientMessages> Sessions<M> {
     }
 
     /// Does what is due by `now`.
-    pub fn timers(&mut self, now: Millis) {
+    pub(super) fn timers(&mut self, now: Millis) {
         let mut due = std::mem::take(&mut self.due);
         self.wheel.fire(now, &mut due);
         for (token, at) in due.drain(..) {
@@ -111,7 +111,7 @@ impl<M: ClientMessages> Sessions<M> {
         // Messages are heartbeats too: only a silent stream needs a comment (THREATS E8).
         let silent_since = connection.progress;
         if now.since(silent_since) >= heartbeat_ms {
-            sse::write_comment("", connection.private());
+            sse::write::comment(connection.private(), "");
             connection.beat = now.plus(heartbeat_ms);
             self.visit_soon(token);
         } else {
@@ -120,7 +120,7 @@ impl<M: ClientMessages> Sessions<M> {
     }
 
     /// When the next deadline of anyone is over.
-    pub fn next_due(&self) -> Option<Millis> {
+    pub(super) fn next_due(&self) -> Option<Millis> {
         self.wheel.next_due()
     }
 }

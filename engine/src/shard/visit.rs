@@ -21,7 +21,7 @@ const SCRATCH_BYTES_MAX: usize = 1 << 20;
 /// A run of at least this length is sent from its page instead of being gathered.
 const DIRECT_BYTES_MIN: usize = 16 << 10;
 /// Sends in one batch: RING.md's plateau is 16 to 256.
-pub const BATCH: usize = 256;
+pub(super) const BATCH: usize = 256;
 
 /// Messages of one subscription that one send carries.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +51,7 @@ struct Plan {
 
 /// What a visit found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
+pub(super) enum Found {
     /// Nothing is owed.
     Nothing,
     /// A send was planned; when it went whole, nothing more is owed.
@@ -64,7 +64,7 @@ pub enum Found {
 
 /// The planned sends of one batch. Memory is kept from batch to batch.
 #[derive(Debug, Default)]
-pub struct Batch {
+pub(super) struct Batch {
     plans: Vec<Plan>,
     pieces: Vec<Piece>,
     scratch: Vec<u8>,
@@ -73,33 +73,33 @@ pub struct Batch {
 
 /// How a planned send ended, after cursors were settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settled {
+pub(super) struct Settled {
     /// Whose.
-    pub token: Token,
+    pub(super) token: Token,
     /// Whether the kernel took any byte.
-    pub progress: bool,
+    pub(super) progress: bool,
     /// The errno that ended the socket, if one did.
-    pub failed: Option<i32>,
+    pub(super) failed: Option<i32>,
 }
 
 impl Batch {
     /// Whether the batch must be sent before another visit.
-    pub fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.plans.len() >= BATCH || self.scratch.len() >= SCRATCH_BYTES_MAX
     }
 
     /// Whether nothing was planned.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.plans.is_empty()
     }
 
     /// How many sends were planned.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.plans.len()
     }
 
     /// Plans what `connection` gets next and moves its cursors past it.
-    pub fn visit(&mut self, token: Token, connection: &mut Connection, logs: &Channels) -> Found {
+    pub(super) fn visit(&mut self, token: Token, connection: &mut Connection, logs: &Channels) -> Found {
         let rendition = connection.rendition;
         let start = self.pieces.len();
         if connection.has_private() {
@@ -192,7 +192,7 @@ impl Batch {
     }
 
     /// Borrows the bytes of every planned send, in order.
-    pub fn slices<'a>(
+    pub(super) fn slices<'a>(
         &'a self,
         table: &'a Table,
         logs: &'a Channels,
@@ -216,7 +216,7 @@ impl Batch {
 
     /// Moves on what private sends took and moves back what did not go whole; `outcomes` says
     /// how each send ended (`None`: whole). Returns messages and bytes that the kernel took.
-    pub fn settle(
+    pub(super) fn settle(
         &mut self,
         table: &mut Table,
         logs: &Channels,

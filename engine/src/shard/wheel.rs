@@ -13,7 +13,7 @@ const BUCKETS: u64 = 2_048;
 
 /// The wheel.
 #[derive(Debug)]
-pub struct Wheel {
+pub(super) struct Wheel {
     buckets: Vec<Vec<(Token, Millis)>>,
     /// Number of the bucket that fires next, counted from time zero.
     next: u64,
@@ -22,20 +22,20 @@ pub struct Wheel {
 
 impl Wheel {
     /// An empty wheel whose time begins at `now`.
-    pub fn new(now: Millis) -> Self {
+    pub(super) fn new(now: Millis) -> Self {
         let buckets = (0..BUCKETS).map(|_| Vec::new()).collect();
         Self { buckets, next: now.0 / BUCKET_MS, entries: 0 }
     }
 
     /// Fires `token` at `at`, or up to one bucket later.
-    pub fn insert(&mut self, token: Token, at: Millis) {
+    pub(super) fn insert(&mut self, token: Token, at: Millis) {
         let bucket = (at.0.div_ceil(BUCKET_MS)).clamp(self.next, self.next + BUCKETS - 1);
         self.buckets[(bucket % BUCKETS) as usize].push((token, at));
         self.entries += 1;
     }
 
     /// Hands out everything that was due by `now`, with the time it was put in for.
-    pub fn fire(&mut self, now: Millis, due: &mut Vec<(Token, Millis)>) {
+    pub(super) fn fire(&mut self, now: Millis, due: &mut Vec<(Token, Millis)>) {
         let end = now.0 / BUCKET_MS + 1;
         if end <= self.next {
             return;
@@ -52,7 +52,7 @@ impl Wheel {
     }
 
     /// When the next bucket that holds something fires; `None` where none does.
-    pub fn next_due(&self) -> Option<Millis> {
+    pub(super) fn next_due(&self) -> Option<Millis> {
         if self.entries == 0 {
             return None;
         }

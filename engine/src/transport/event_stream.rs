@@ -19,7 +19,7 @@ pub fn open(ask: &Ask, reply: &Subscribed, facts: &Facts, out: &mut Vec<u8>) {
 /// is an empty stream that says when to come back (THREATS, "Browsers").
 pub fn come_back(ask: &Ask, retry_ms: u64, out: &mut Vec<u8>) {
     head(ask, out);
-    sse::write_retry(retry_ms, out);
+    sse::write::retry(out, retry_ms);
 }
 
 fn head(ask: &Ask, out: &mut Vec<u8>) {

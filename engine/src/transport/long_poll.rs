@@ -2,7 +2,7 @@
 
 use fanfare_protocol::dialect::{Rendition, plain};
 use fanfare_protocol::http::response::{self, NO_STORE};
-use fanfare_protocol::http::{Answer, ContentType, Ending, Status};
+use fanfare_protocol::http::Ending;
 use fanfare_protocol::id::{Epoch, Id};
 use fanfare_protocol::limits::{POLL_BYTES_MAX, POLL_MESSAGES_MAX};
 use fanfare_protocol::poll;
@@ -64,20 +64,14 @@ impl Poll {
             taken.push(item);
             last = position;
         }
-        let mut body = Vec::with_capacity(bytes.min(POLL_BYTES_MAX) + 256);
-        poll::answer(
-            Id { epoch, position: last },
-            taken.iter().copied(),
-            self.gaps.iter().map(Vec::as_slice),
-            &mut body,
-        );
+        let gaps: Vec<&[u8]> = self.gaps.iter().map(Vec::as_slice).collect();
+        let answer =
+            poll::Poll { id: Id { epoch, position: last }, messages: &taken, gaps: &gaps };
         let cors = self.origin.as_deref().map(response::cors);
         let mut fields = vec![NO_STORE];
         fields.extend(cors.iter().flatten());
-        let mut out = Vec::with_capacity(body.len() + 256);
-        let (status, content_type) = (Status::Ok, ContentType::Json);
-        Answer { status, content_type, ending, fields: &fields, head_only: false }
-            .write(&mut out, &body);
+        let mut out = Vec::new();
+        answer.write_answer(&mut out, ending, &fields, false);
         Answered { bytes: out, messages: taken.len() as u64 }
     }
 }

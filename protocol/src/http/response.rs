@@ -127,6 +127,21 @@ pub fn event_stream(out: &mut Vec<u8>, fields: &[Field<'_>]) {
     end(out);
 }
 
+/// Appends the head that answers a HEAD whose GET would wait for its body: a length that is not
+/// known may be left out (RFC 9110, section 8.6).
+pub fn head_of_unknown_length(
+    out: &mut Vec<u8>,
+    content_type: ContentType,
+    ending: Ending,
+    fields: &[Field<'_>],
+) {
+    begin(out, Status::Ok);
+    field(out, ("Content-Type", content_type.as_str()));
+    fields.iter().chain([&NO_STORE]).for_each(|extra| field(out, *extra));
+    field(out, ending.field());
+    end(out);
+}
+
 /// Appends `100 Continue`: the client may send its body now.
 pub fn go_on(out: &mut Vec<u8>) {
     begin(out, Status::Continue);

@@ -93,6 +93,13 @@ violations! {
     /// A Last-Event-ID or another single field is given twice.
     RepeatedField = BadRequest, "repeated_header",
         "A header that may stand once is given twice.";
+    /// An empty message (CVE-2022-21667 taught to name the case).
+    EmptyBody = BadRequest, "empty_body",
+        "A message is at least one byte; send it as the body.";
+    /// An event name that would break a stream, or one of ours.
+    BadEvent = UnprocessableContent, "bad_event",
+        "An event name has 1 to 255 bytes, no control character, no space or : at its ends, and does \
+         not begin with fanfare.";
     /// Missing or wrong credentials.
     Unauthorized = Unauthorized, "unauthorized",
         "Valid credentials are needed.";
@@ -102,6 +109,9 @@ violations! {
     /// An Origin that is not allowed.
     Origin = Forbidden, "origin_not_allowed",
         "Pages of this origin may not connect; the operator lists those that may in origins.";
+    /// The playground publishes in development mode only.
+    NotInDevelopment = Forbidden, "not_in_development",
+        "This page publishes in development mode only; publish through the API.";
     /// No such path.
     NotFound = NotFound, "not_found",
         "There is nothing at this path; clients connect to /ws, /sse or /poll.";
