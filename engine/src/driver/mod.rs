@@ -4,8 +4,37 @@
 //! **The one thing to know:** sends and receives happen inside the call that asks for them. No
 //! operation that reads or writes our memory is ever pending, so buffers are ordinary borrows.
 
-use std::net::SocketAddr;
+pub mod choose;
+pub mod epoll;
+pub mod listener;
+pub mod sim;
+pub mod uring;
+pub mod waker;
+
+#[cfg(test)]
+mod contract;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
+
+pub use self::waker::Waker;
+
+/// What a driver of real sockets is made with, by its shard's thread.
+#[derive(Debug)]
+pub struct Config {
+    /// Whence connections come; the driver owns it from here on. See [`listener::open`].
+    pub listener: TcpListener,
+    /// Who ends its sleep.
+    pub waker: Arc<Waker>,
+    /// Sockets that it is to hold at once, at most 2^20 and, for `uring`, `RLIMIT_NOFILE`.
+    pub capacity: usize,
+    /// Whether [`Event::Accepted`] is to tell who the peer is.
+    pub want_peers: bool,
+}
+
+/// Bytes of one send. The kernel takes no more than 2 GiB in one call and would call that success.
+pub const SEND_BYTES_MAX: usize = 1 << 30;
 
 /// A socket, by place and life: a token of an earlier life matches nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -48,7 +77,7 @@ pub enum Event {
 pub struct Send<'a> {
     /// To whom. At most one send for each socket in a batch.
     pub token: Token,
-    /// What; not empty.
+    /// What; not empty, and at most [`SEND_BYTES_MAX`].
     pub bytes: &'a [u8],
 }
 
@@ -94,7 +123,8 @@ pub enum Received<'a> {
 /// How to close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Close {
-    /// FIN after what the kernel still holds.
+    /// FIN after what the kernel still holds. What has arrived and was not read is thrown away, since
+    /// the kernel would send RST otherwise; it still does where the peer says more *after* this.
     Gracefully,
     /// RST, dropping what the kernel still holds.
     Abort,
@@ -106,23 +136,42 @@ pub trait Driver {
     fn capacity(&self) -> usize;
 
     /// Starts or stops accepting. Starts stopped. A driver whose table is full stops by itself and
-    /// says [`Event::AcceptFailed`] with `ENFILE`.
+    /// says [`Event::AcceptFailed`] with `ENFILE`; it may have lost a client by then, so stop it
+    /// before. Connections that the kernel had accepted when it was turned off are still told.
     fn set_accepting(&mut self, on: bool);
 
     /// Receives once from each of `tokens` (each at most once) and hands over what came. Tokens of
     /// an earlier life are passed over in silence.
     fn recv_batch(&mut self, tokens: &[Token], taken: &mut dyn FnMut(Token, Received<'_>));
 
-    /// Sends a batch; appends what did not go whole to `exceptions`, in no order.
+    /// Sends a batch; appends what did not go whole to `exceptions`, in no order. Who closed a socket
+    /// knows better than to send to it: a token of an earlier life fails with `EBADF`.
     fn send_batch(&mut self, sends: &[Send<'_>], exceptions: &mut Vec<Exception>);
 
-    /// Asks for one [`Event::Writable`] when the kernel's buffer has room.
+    /// Asks for one [`Event::Writable`] when the kernel's buffer has room, or the socket has failed.
+    /// Asking again before it came changes nothing.
     fn watch_writable(&mut self, token: Token);
 
-    /// Closes; every watch ends, and the token matches nothing from here on.
+    /// Closes; every watch ends, and the token matches nothing from here on. Events of it that are
+    /// with the caller already may follow; no new ones come.
     fn close(&mut self, token: Token, how: Close);
 
     /// Appends what happened to `events`; waits until something does, the waker is used, or
-    /// `timeout` is over (`None`: for ever; zero: does not wait).
+    /// `timeout` is over (`None`: for ever; zero: does not wait). May return early with nothing.
     fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>);
+}
+
+/// An address as the world knows it: IPv4 peers of a dual-stack listener as IPv4.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// Two operations of one kind on one socket in a batch may overtake each other.
+fn debug_assert_distinct(tokens: impl Iterator<Item = Token>) {
+    if cfg!(debug_assertions) {
+        let mut seen = std::collections::HashSet::new();
+        for token in tokens {
+            assert!(seen.insert(token), "{token:?} is in a batch twice");
+        }
+    }
 }

@@ -1,0 +1,158 @@
+//! Which driver this machine allows.
+//!
+//! io_uring is blocked in many places (containers by default, hardened kernels by sysctl), and that
+//! is no reason not to run: `epoll` keeps the same contract. But it is said, with what would change
+//! it. Lack of memory or descriptors is another matter: there io_uring works and the limits are wrong,
+//! so the answer is advice, never a silent change of driver.
+
+use std::fs;
+
+use super::uring::self_test::self_test;
+
+/// The oldest kernel whose io_uring does what `uring` needs.
+///
+/// Before 6.13 one table of registered files shared one chain of references, and an operation armed
+/// on *any* slot kept the files of all slots closed after it from being released (liburing issue
+/// 1192): with a watch on every socket, no client would ever see a FIN. It was reworked in 6.13 into a
+/// reference for each file.
+pub const FLOOR: (u32, u32) = (6, 13);
+
+/// What may be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// io_uring works.
+    Uring,
+    /// io_uring is blocked or too old; why, and what would change it. Use `epoll` and say this.
+    Blocked(String),
+    /// io_uring works, but the limits leave no room; which to raise. Do not start.
+    NoRoom(String),
+}
+
+/// What went wrong in the self-test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// The call or operation that failed.
+    pub step: &'static str,
+    /// Its errno.
+    pub errno: i32,
+}
+
+/// Tries io_uring on this machine, in this process, under its seccomp filter. `capacity` is what one
+/// shard will ask for ([`super::Config::capacity`]).
+pub fn probe(capacity: usize) -> Verdict {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let disabled = fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok();
+    if let Some(verdict) = too_old(&release) {
+        return verdict;
+    }
+    judge(self_test(capacity), disabled.as_deref().map(str::trim))
+}
+
+/// The verdict on a kernel by its release, where that settles it.
+fn too_old(release: &str) -> Option<Verdict> {
+    let release = release.trim();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else {
+        // A name that we cannot read says nothing against the kernel; the self-test will.
+        return None;
+    };
+    ((major, minor) < FLOOR).then(|| {
+        let (major, minor) = FLOOR;
+        Verdict::Blocked(format!(
+            "this kernel is {release}, and its io_uring does not release closed sockets while \
+             others are watched; from {major}.{minor} on io_uring is used"
+        ))
+    })
+}
+
+/// The verdict on the self-test. `disabled` is the sysctl `kernel.io_uring_disabled`, where there is
+/// one.
+fn judge(outcome: Result<(), Trouble>, disabled: Option<&str>) -> Verdict {
+    let Err(Trouble { step, errno }) = outcome else { return Verdict::Uring };
+    let error = std::io::Error::from_raw_os_error(errno);
+    match errno {
+        libc::ENOMEM => Verdict::NoRoom(format!(
+            "{step} failed: {error}. Rings count against the limit of locked memory: raise it \
+             (`ulimit -l`, systemd LimitMEMLOCK=infinity), or use fewer shards"
+        )),
+        libc::EMFILE | libc::ENFILE => Verdict::NoRoom(format!(
+            "{step} failed: {error}. A shard's table of connections is bounded by the limit of \
+             open files: raise it (`ulimit -n`, systemd LimitNOFILE=1048576), or use more shards"
+        )),
+        libc::EPERM | libc::EACCES => Verdict::Blocked(forbidden(step, &error, disabled)),
+        libc::ENOSYS => Verdict::Blocked(format!(
+            "{step} failed: {error}. The kernel was built without io_uring, or a sandbox (gVisor, \
+             a seccomp profile) hides it: allow io_uring_setup, io_uring_enter and \
+             io_uring_register"
+        )),
+        _ => Verdict::Blocked(format!(
+            "{step} failed: {error}. This kernel's io_uring lacks what \
+             is needed"
+        )),
+    }
+}
+
+fn forbidden(step: &str, error: &std::io::Error, disabled: Option<&str>) -> String {
+    match disabled {
+        Some("2") => format!(
+            "{step} failed: {error}. The sysctl kernel.io_uring_disabled is 2, which forbids \
+             io_uring to everyone: set it to 0"
+        ),
+        Some("1") => format!(
+            "{step} failed: {error}. The sysctl kernel.io_uring_disabled is 1, which allows \
+             io_uring only to the group in kernel.io_uring_group: join it, or set it to 0"
+        ),
+        _ => format!(
+            "{step} failed: {error}. A seccomp filter forbids io_uring, as containers do by \
+             default: allow io_uring_setup, io_uring_enter and io_uring_register in its profile"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blocked(errno: i32, disabled: Option<&str>) -> String {
+        match judge(Err(Trouble { step: "io_uring_setup", errno }), disabled) {
+            Verdict::Blocked(why) => why,
+            other => panic!("{errno} became {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_blocked_ring_falls_back_and_says_what_would_change_it() {
+        assert!(blocked(libc::EPERM, Some("2")).contains("kernel.io_uring_disabled is 2"));
+        assert!(blocked(libc::EPERM, Some("1")).contains("kernel.io_uring_group"));
+        assert!(blocked(libc::EPERM, Some("0")).contains("seccomp"));
+        assert!(blocked(libc::EPERM, None).contains("seccomp"));
+        assert!(blocked(libc::ENOSYS, None).contains("gVisor"));
+        assert!(blocked(libc::EINVAL, None).contains("io_uring_setup failed"));
+    }
+
+    #[test]
+    fn a_lack_of_room_never_changes_the_driver() {
+        for (errno, advice) in
+            [(libc::ENOMEM, "ulimit -l"), (libc::EMFILE, "ulimit -n"), (libc::ENFILE, "ulimit -n")]
+        {
+            let verdict = judge(Err(Trouble { step: "io_uring_setup", errno }), Some("0"));
+            assert!(matches!(verdict, Verdict::NoRoom(why) if why.contains(advice)), "{errno}");
+        }
+    }
+
+    #[test]
+    fn a_kernel_below_the_floor_is_named() {
+        for old in ["6.12.9-arch1", "6.1.0-13-amd64\n", "5.15.0", "4.4.0"] {
+            let Some(Verdict::Blocked(why)) = too_old(old) else { panic!("{old} is new enough") };
+            assert!(why.contains(old.trim()));
+        }
+        for new in ["6.13.0", "6.18.44-fc", "7.0.0-rc1", "unreadable", ""] {
+            assert_eq!(too_old(new), None, "{new}");
+        }
+    }
+
+    #[test]
+    fn a_working_ring_is_used() {
+        assert_eq!(judge(Ok(()), Some("0")), Verdict::Uring);
+    }
+}

@@ -1,0 +1,99 @@
+//! Accepting, its pauses, and the full table.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use super::super::Close;
+use super::{Driver, Event, Make, PATIENCE, Rig, suite};
+
+suite! {
+    nobody_is_accepted_until_asked_for
+    on_and_off_loses_nobody
+    a_full_table_says_so_and_goes_on_when_asked
+    peers_are_told_where_wanted
+}
+
+fn nobody_is_accepted_until_asked_for<M: Make>() {
+    let Some(mut rig) = Rig::new::<M>(4) else { return };
+    let (_first, _) = rig.accept();
+    rig.driver.set_accepting(false);
+    rig.poll_for(Duration::from_millis(20));
+    let _client = rig.connect();
+    rig.poll_for(Duration::from_millis(60));
+    assert!(rig.told.is_empty(), "{:?}", rig.told);
+    rig.driver.set_accepting(true);
+    rig.until_accepted();
+}
+
+fn on_and_off_loses_nobody<M: Make>() {
+    const CLIENTS: usize = 300;
+    for want_peers in [false, true] {
+        let Some(mut rig) = Rig::with::<M>(CLIENTS + 20, want_peers, "127.0.0.1:0") else { return };
+        let address = rig.address;
+        let clients = std::thread::spawn(move || {
+            let greeted = |_| {
+                let mut client = TcpStream::connect(address).unwrap();
+                client.set_read_timeout(Some(PATIENCE)).unwrap();
+                client.write_all(b"?").unwrap();
+                client
+            };
+            let mut clients: Vec<TcpStream> = (0..CLIENTS).map(greeted).collect();
+            for client in &mut clients {
+                client.read_exact(&mut [0]).unwrap();
+            }
+        });
+        let (mut accepted, mut turns) = (0, 0u64);
+        while accepted < CLIENTS {
+            turns += 1;
+            rig.driver.set_accepting(turns % 3 == 0);
+            rig.driver.poll(Some(Duration::from_micros(turns % 7 * 100)), &mut rig.told);
+            for event in std::mem::take(&mut rig.told) {
+                if let Event::Accepted { token, .. } = event {
+                    assert_eq!(rig.send(token, b"!"), None);
+                    accepted += 1;
+                }
+            }
+            assert!(turns < 200_000, "{accepted} of {CLIENTS} were accepted");
+        }
+        clients.join().unwrap();
+    }
+}
+
+fn a_full_table_says_so_and_goes_on_when_asked<M: Make>() {
+    for want_peers in [false, true] {
+        let Some(mut rig) = Rig::with::<M>(4, want_peers, "127.0.0.1:0") else { return };
+        assert_eq!(rig.driver.capacity(), 4);
+        let pairs = rig.accept_many(4);
+        let _one_too_many = rig.connect();
+        let refused = rig.until_event(|event| matches!(event, Event::AcceptFailed(_)));
+        assert!(matches!(refused, Event::AcceptFailed(libc::ENFILE)));
+        rig.poll_for(Duration::from_millis(30));
+        assert!(!rig.told.iter().any(|event| matches!(event, Event::Accepted { .. })));
+        rig.driver.close(pairs[2].1, Close::Gracefully);
+        rig.poll_for(Duration::from_millis(20));
+        rig.told.clear();
+        rig.driver.set_accepting(true);
+        let _next = rig.connect();
+        assert_eq!(rig.until_accepted().index, pairs[2].1.index);
+    }
+}
+
+fn peers_are_told_where_wanted<M: Make>() {
+    for (any, want_peers) in [("127.0.0.1:0", true), ("[::1]:0", true), ("127.0.0.1:0", false)] {
+        let Some(mut rig) = Rig::with::<M>(64, want_peers, any) else { return };
+        // More at once than there are lanes.
+        let clients: Vec<TcpStream> = (0..50).map(|_| rig.connect()).collect();
+        let mut peers: Vec<_> = (0..50)
+            .map(|_| match rig.until_event(|event| matches!(event, Event::Accepted { .. })) {
+                Event::Accepted { peer, .. } => peer,
+                other => unreachable!("{other:?}"),
+            })
+            .collect();
+        let mut wanted: Vec<_> =
+            clients.iter().map(|client| want_peers.then(|| client.local_addr().unwrap())).collect();
+        peers.sort();
+        wanted.sort();
+        assert_eq!(peers, wanted);
+    }
+}

@@ -1,0 +1,183 @@
+//! Bytes out: silence is success, and every byte that was not taken is accounted for.
+
+use std::hash::{DefaultHasher, Hasher};
+use std::io::Read;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use super::{Driver, Event, Exception, Make, Rig, Send, SendOutcome, Token, suite};
+
+suite! {
+    a_peer_that_does_not_read_makes_sends_short_then_again_then_writable
+    every_stream_is_byte_exact_whatever_was_short
+    a_batch_larger_than_an_enter_reaches_everyone
+    one_batch_tells_each_exception_by_its_place
+    a_socket_twice_in_a_batch_is_refused
+}
+
+fn a_peer_that_does_not_read_makes_sends_short_then_again_then_writable<M: Make>() {
+    let Some(mut rig) = Rig::new::<M>(4) else { return };
+    let (mut client, token) = rig.accept();
+    let bytes = vec![7; 64 << 10];
+    let (mut taken, mut short) = (0, false);
+    let full = loop {
+        match rig.send(token, &bytes) {
+            None => taken += bytes.len(),
+            Some(SendOutcome::Short(n)) => {
+                assert!(n > 0 && n < bytes.len());
+                (taken, short) = (taken + n, true);
+            }
+            Some(other) => break other,
+        }
+        assert!(taken < 64 << 20, "the kernel takes everything");
+    };
+    assert!(full == SendOutcome::Again && short);
+    rig.driver.watch_writable(token);
+    rig.driver.watch_writable(token);
+    rig.poll_for(Duration::from_millis(60));
+    assert!(rig.told.is_empty(), "there is no room yet: {:?}", rig.told);
+    let mut heard = vec![0; taken];
+    client.read_exact(&mut heard).unwrap();
+    rig.until_writable(token);
+    rig.poll_for(Duration::from_millis(60));
+    let again = rig.told.iter().any(|event| matches!(event, Event::Writable { .. }));
+    assert!(!again, "a watch fires once");
+    rig.driver.watch_writable(token);
+    rig.until_writable(token);
+    assert_eq!(rig.send(token, b"room"), None);
+}
+
+/// What the nth byte of a stream is, so that a lost, doubled or swapped piece shows.
+fn byte(stream: usize, nth: usize) -> u8 {
+    ((nth as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u8 ^ stream as u8
+}
+
+fn hash_stream(mut client: TcpStream, total: usize) -> u64 {
+    let (mut hasher, mut buffer, mut left) = (DefaultHasher::new(), vec![0; 10_000], total);
+    while left > 0 {
+        let n = client.read(&mut buffer).unwrap();
+        assert!(n > 0 && n <= left, "the stream ends early or has more");
+        buffer[..n].iter().for_each(|byte| hasher.write_u8(*byte));
+        left -= n;
+    }
+    hasher.finish()
+}
+
+fn every_stream_is_byte_exact_whatever_was_short<M: Make>() {
+    const TOTAL: usize = 3 << 20;
+    let Some(mut rig) = Rig::new::<M>(8) else { return };
+    let pairs = rig.accept_many(4);
+    let tokens: Vec<Token> = pairs.iter().map(|pair| pair.1).collect();
+    let readers: Vec<_> = pairs
+        .into_iter()
+        .map(|(client, _)| std::thread::spawn(move || hash_stream(client, TOTAL)))
+        .collect();
+    let streams: Vec<Vec<u8>> =
+        (0..4).map(|s| (0..TOTAL).map(|nth| byte(s, nth)).collect()).collect();
+    let (mut sent, mut blocked, mut shorts) = ([0; 4], [false; 4], 0);
+    while sent.iter().any(|sent| *sent < TOTAL) {
+        let owing: Vec<usize> = (0..4).filter(|s| sent[*s] < TOTAL && !blocked[*s]).collect();
+        // Slices of many sizes, copied so that they can be spoiled when the call is over: whatever
+        // the kernel would still read of them would show in the hash.
+        let slice = |s: usize| sent[s]..TOTAL.min(sent[s] + 1 + (sent[s] * 31 + s) % 150_000);
+        let mut copies: Vec<Vec<u8>> =
+            owing.iter().map(|s| streams[*s][slice(*s)].to_vec()).collect();
+        let mut exceptions = Vec::new();
+        let sends: Vec<Send<'_>> =
+            owing.iter().zip(&copies).map(|(s, bytes)| Send { token: tokens[*s], bytes }).collect();
+        rig.driver.send_batch(&sends, &mut exceptions);
+        copies.iter_mut().for_each(|copy| copy.fill(0xee));
+        for (nth, s) in owing.iter().enumerate() {
+            let exception = exceptions.iter().find(|exception| exception.nth == nth);
+            match exception.map(|exception| exception.outcome) {
+                None => sent[*s] += copies[nth].len(),
+                Some(SendOutcome::Short(n)) => (sent[*s], shorts) = (sent[*s] + n, shorts + 1),
+                Some(SendOutcome::Again) => {
+                    blocked[*s] = true;
+                    rig.driver.watch_writable(tokens[*s]);
+                }
+                Some(SendOutcome::Failed(errno)) => panic!("failed with {errno}"),
+            }
+        }
+        let timeout = owing.is_empty().then_some(Duration::from_secs(5));
+        rig.driver.poll(timeout.or(Some(Duration::ZERO)), &mut rig.told);
+        for event in rig.told.drain(..) {
+            if let Event::Writable { token } = event {
+                blocked[tokens.iter().position(|of| *of == token).unwrap()] = false;
+            }
+        }
+    }
+    assert!(shorts > 0, "no send was short: nothing was proved");
+    for (stream, reader) in streams.iter().zip(readers) {
+        let mut hasher = DefaultHasher::new();
+        stream.iter().for_each(|byte| hasher.write_u8(*byte));
+        assert_eq!(reader.join().unwrap(), hasher.finish());
+    }
+}
+
+fn a_batch_larger_than_an_enter_reaches_everyone<M: Make>() {
+    const EVERYONE: usize = 600;
+    let Some(mut rig) = Rig::new::<M>(EVERYONE) else { return };
+    let mut pairs = rig.accept_many(EVERYONE);
+    let messages: Vec<String> = (0..EVERYONE).map(|nth| format!("for {nth:4}")).collect();
+    let sends: Vec<Send<'_>> = pairs
+        .iter()
+        .zip(&messages)
+        .map(|((_, token), message)| Send { token: *token, bytes: message.as_bytes() })
+        .collect();
+    let mut exceptions = Vec::new();
+    rig.driver.send_batch(&sends, &mut exceptions);
+    assert!(exceptions.is_empty(), "{exceptions:?}");
+    for ((client, _), message) in pairs.iter_mut().zip(&messages) {
+        let mut heard = [0; 8];
+        client.read_exact(&mut heard).unwrap();
+        assert_eq!(&heard, message.as_bytes());
+    }
+}
+
+fn one_batch_tells_each_exception_by_its_place<M: Make>() {
+    let Some(mut rig) = Rig::new::<M>(600) else { return };
+    let mut pairs = rig.accept_many(300);
+    // Place 280 lies behind the first enter. It is full, and 290 is gone.
+    let (full, gone) = (pairs[280].1, pairs[290].1);
+    let filler = vec![1; 1 << 20];
+    while rig.send(full, &filler) != Some(SendOutcome::Again) {}
+    let (client, _) = pairs.pop().unwrap();
+    let reset = rig.told.len();
+    socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(client);
+    rig.poll_for(Duration::from_millis(50));
+    assert!(rig.told.len() > reset);
+    rig.driver.close(gone, super::super::Close::Abort);
+    let tokens = pairs.iter().map(|pair| pair.1);
+    let last = rig.told.iter().find_map(|event| match event {
+        Event::Readable { token, hangup: true } => Some(*token),
+        _ => None,
+    });
+    let sends: Vec<_> =
+        tokens.chain([last.unwrap()]).map(|token| Send { token, bytes: b"hello" }).collect();
+    let mut exceptions = Vec::new();
+    rig.driver.send_batch(&sends, &mut exceptions);
+    exceptions.sort_by_key(|exception| exception.nth);
+    assert_eq!(
+        exceptions,
+        [
+            Exception { nth: 280, outcome: SendOutcome::Again },
+            Exception { nth: 290, outcome: SendOutcome::Failed(libc::EBADF) },
+            Exception { nth: 299, outcome: SendOutcome::Failed(libc::ECONNRESET) },
+        ]
+    );
+}
+
+fn a_socket_twice_in_a_batch_is_refused<M: Make>() {
+    let Some(mut rig) = Rig::new::<M>(4) else { return };
+    if !cfg!(debug_assertions) {
+        return;
+    }
+    let (_client, token) = rig.accept();
+    let twice = [Send { token, bytes: b"a" }, Send { token, bytes: b"b" }];
+    let sent = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        rig.driver.send_batch(&twice, &mut Vec::new());
+    }));
+    assert!(sent.is_err());
+}

@@ -1,0 +1,65 @@
+//! How long a poll sleeps, and who ends it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Driver, Make, Rig, suite};
+
+suite! {
+    a_poll_sleeps_as_long_as_it_was_told
+    a_wake_ends_a_sleep_from_another_thread
+    a_wake_before_the_sleep_is_not_lost
+    a_wake_is_used_up
+}
+
+fn timed<D: Driver>(rig: &mut Rig<D>, timeout: Option<Duration>) -> Duration {
+    let began = Instant::now();
+    rig.driver.poll(timeout, &mut rig.told);
+    began.elapsed()
+}
+
+fn a_poll_sleeps_as_long_as_it_was_told<M: Make>() {
+    let Some(mut rig) = Rig::new::<M>(4) else { return };
+    rig.poll_for(Duration::from_millis(5));
+    for ms in [3, 40, 120] {
+        let slept = timed(&mut rig, Some(Duration::from_millis(ms)));
+        assert!(slept >= Duration::from_millis(ms), "slept {slept:?} of {ms} ms");
+        assert!(slept < Duration::from_millis(ms + 2_000), "slept {slept:?} of {ms} ms");
+    }
+    assert!(timed(&mut rig, Some(Duration::ZERO)) < Duration::from_secs(1));
+    assert!(rig.told.is_empty());
+}
+
+fn a_wake_ends_a_sleep_from_another_thread<M: Make>() {
+    let Some(mut rig) = Rig::new::<M>(4) else { return };
+    for _ in 0..20 {
+        let waker = Arc::clone(&rig.waker);
+        let other = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(5));
+            waker.wake();
+        });
+        // Sleeps may end early; a sleep without an end of its own may not go on for ever.
+        assert!(timed(&mut rig, None) < Duration::from_secs(10));
+        other.join().unwrap();
+    }
+}
+
+fn a_wake_before_the_sleep_is_not_lost<M: Make>() {
+    let Some(mut rig) = Rig::new::<M>(4) else { return };
+    rig.waker.wake();
+    assert!(timed(&mut rig, Some(Duration::from_secs(20))) < Duration::from_secs(10));
+    rig.poll_for(Duration::from_millis(5));
+    for _ in 0..100 {
+        rig.waker.wake();
+        rig.waker.wake();
+        assert!(timed(&mut rig, Some(Duration::from_secs(20))) < Duration::from_secs(10));
+    }
+}
+
+fn a_wake_is_used_up<M: Make>() {
+    let Some(mut rig) = Rig::new::<M>(4) else { return };
+    rig.waker.wake();
+    rig.poll_for(Duration::from_millis(20));
+    let slept = timed(&mut rig, Some(Duration::from_millis(60)));
+    assert!(slept >= Duration::from_millis(60), "a wake ended two sleeps: {slept:?}");
+}

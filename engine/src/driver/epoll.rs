@@ -1,0 +1,298 @@
+//! The driver for where io_uring is blocked: epoll, with one system call for each socket and send.
+//!
+//! It keeps the contract of [`super::uring`], event for event. Its sockets are descriptors of the
+//! process, so `RLIMIT_NOFILE` bounds them all together and not each shard. Sockets are blocking ones
+//! on purpose: every call says `MSG_DONTWAIT`, which spares setting a flag on each.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, SocketFlags};
+
+use super::{
+    Close, Config, Driver, Event, Exception, Received, Send, SendOutcome, Token, Waker, canonical,
+    debug_assert_distinct,
+};
+
+const SCRATCH_BYTES: usize = 16 << 10;
+/// Events taken in one poll.
+const EVENTS_MAX: usize = 1024;
+/// Connections accepted in one poll, so that a storm of them does not starve those there are.
+const ACCEPTS_MAX: usize = 256;
+/// Bytes that closing throws away at once, and how often: what a receive buffer can hold.
+const DRAIN_BYTES: usize = 64 << 10;
+const DRAINS_MAX: usize = 16;
+
+const LISTENER: u64 = u64::MAX;
+const WAKER: u64 = u64::MAX - 1;
+
+/// What a socket is watched for until somebody waits for room to send.
+const READABLE: EventFlags = EventFlags::IN.union(EventFlags::RDHUP).union(EventFlags::ET);
+
+struct Slot {
+    /// Odd while somebody lives here; see the table of `uring`.
+    generation: u32,
+    socket: Option<OwnedFd>,
+    /// A watch for writability is open.
+    watched: bool,
+}
+
+/// The epoll driver.
+pub struct Epoll {
+    epoll: OwnedFd,
+    listener: TcpListener,
+    _waker: Arc<Waker>,
+    want_peers: bool,
+    accepting: bool,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    ready: Vec<epoll::Event>,
+    scratch: Box<[u8]>,
+    /// An accept that failed where no event can tell it: waits for the next poll.
+    refused: Option<i32>,
+}
+
+impl Epoll {
+    /// Makes the driver. Accepting is off.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE`, `ENFILE` or `ENOMEM` where there is no descriptor or memory left.
+    pub fn new(config: Config) -> io::Result<Self> {
+        let Config { listener, waker, capacity, want_peers } = config;
+        listener.set_nonblocking(true)?;
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        epoll::add(&epoll, &waker, EventData::new_u64(WAKER), EventFlags::IN | EventFlags::ET)?;
+        let places = u32::try_from(capacity).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let empty = || Slot { generation: 0, socket: None, watched: false };
+        Ok(Self {
+            epoll,
+            listener,
+            _waker: waker,
+            want_peers,
+            accepting: false,
+            slots: (0..places).map(|_| empty()).collect(),
+            // Low places first.
+            free: (0..places).rev().collect(),
+            ready: Vec::with_capacity(EVENTS_MAX),
+            scratch: vec![0; SCRATCH_BYTES].into(),
+            refused: None,
+        })
+    }
+
+    fn live(&self, token: Token) -> Option<&OwnedFd> {
+        let slot = self.slots.get(token.index as usize)?;
+        if slot.generation == token.generation { slot.socket.as_ref() } else { None }
+    }
+
+    fn accept(&mut self, events: &mut Vec<Event>) {
+        for _ in 0..ACCEPTS_MAX {
+            if !self.accepting {
+                return;
+            }
+            // Looked at before the accept, so that a full table costs no client its connection: it
+            // waits in the backlog.
+            if self.free.is_empty() {
+                return self.stop(libc::ENFILE, events);
+            }
+            match self.accept_one() {
+                Ok((socket, peer)) => self.admit(socket, peer, events),
+                Err(Errno::AGAIN) => return,
+                // accept(2): errors of the new connection are told here; the next may be well.
+                Err(Errno::INTR | Errno::CONNABORTED | Errno::NETDOWN | Errno::PROTO) => {}
+                Err(Errno::NOPROTOOPT | Errno::HOSTDOWN | Errno::NONET) => {}
+                Err(Errno::HOSTUNREACH | Errno::OPNOTSUPP | Errno::NETUNREACH) => {}
+                Err(error) => return self.stop(error.raw_os_error(), events),
+            }
+        }
+    }
+
+    fn accept_one(&self) -> rustix::io::Result<(OwnedFd, Option<SocketAddr>)> {
+        if !self.want_peers {
+            let socket = rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC)?;
+            return Ok((socket, None));
+        }
+        let (socket, peer) = rustix::net::acceptfrom_with(&self.listener, SocketFlags::CLOEXEC)?;
+        let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+        Ok((socket, peer.map(canonical)))
+    }
+
+    fn admit(&mut self, socket: OwnedFd, peer: Option<SocketAddr>, events: &mut Vec<Event>) {
+        let index = self.free.pop().expect("looked at before the accept");
+        let slot = &mut self.slots[index as usize];
+        let token = Token { index, generation: slot.generation.wrapping_add(1) };
+        let watch = epoll::add(&self.epoll, &socket, data(token), READABLE);
+        if let Err(error) = watch {
+            // No memory for the watch, or over fs.epoll.max_user_watches: this client is lost.
+            self.free.push(index);
+            return self.stop(error.raw_os_error(), events);
+        }
+        *slot = Slot { generation: token.generation, socket: Some(socket), watched: false };
+        events.push(Event::Accepted { token, peer });
+    }
+
+    fn stop(&mut self, errno: i32, events: &mut Vec<Event>) {
+        self.set_accepting(false);
+        events.push(Event::AcceptFailed(errno));
+    }
+
+    fn tell(&mut self, flags: EventFlags, token: Token, events: &mut Vec<Event>) {
+        if self.live(token).is_none() {
+            return;
+        }
+        let over = EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR;
+        if flags.intersects(over | EventFlags::IN) {
+            events.push(Event::Readable { token, hangup: flags.intersects(over) });
+        }
+        let slot = &mut self.slots[token.index as usize];
+        // A socket that failed has room in the sense that a send says what became of it.
+        let room = flags.intersects(EventFlags::OUT | EventFlags::HUP | EventFlags::ERR);
+        if room && std::mem::take(&mut slot.watched) {
+            events.push(Event::Writable { token });
+        }
+    }
+}
+
+fn data(token: Token) -> EventData {
+    EventData::new_u64(u64::from(token.generation) << 32 | u64::from(token.index))
+}
+
+fn timespec(timeout: Duration) -> Timespec {
+    let seconds = i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX);
+    Timespec { tv_sec: seconds, tv_nsec: timeout.subsec_nanos().into() }
+}
+
+impl Driver for Epoll {
+    fn capacity(&self) -> usize {
+        self.slots.len()
+    }
+
+    fn set_accepting(&mut self, on: bool) {
+        if self.accepting == on {
+            return;
+        }
+        // Level-triggered: a backlog that one poll did not empty is told again by the next.
+        let watch = if on {
+            epoll::add(&self.epoll, &self.listener, EventData::new_u64(LISTENER), EventFlags::IN)
+        } else {
+            epoll::delete(&self.epoll, &self.listener)
+        };
+        match watch {
+            Ok(()) => self.accepting = on,
+            Err(error) => self.refused = Some(error.raw_os_error()),
+        }
+    }
+
+    fn recv_batch(&mut self, tokens: &[Token], taken: &mut dyn FnMut(Token, Received<'_>)) {
+        debug_assert_distinct(tokens.iter().copied());
+        for &token in tokens {
+            let slot = self.slots.get(token.index as usize);
+            let slot = slot.filter(|slot| slot.generation == token.generation);
+            let Some(socket) = slot.and_then(|slot| slot.socket.as_ref()) else { continue };
+            let received = match rustix::net::recv(socket, &mut *self.scratch, RecvFlags::DONTWAIT)
+            {
+                Ok((0, _)) => Received::End,
+                Ok((n, _)) => {
+                    Received::Bytes { bytes: &mut self.scratch[..n], more: n == SCRATCH_BYTES }
+                }
+                Err(Errno::AGAIN | Errno::INTR) => Received::Again,
+                Err(error) => Received::Failed(error.raw_os_error()),
+            };
+            taken(token, received);
+        }
+    }
+
+    fn send_batch(&mut self, sends: &[Send<'_>], exceptions: &mut Vec<Exception>) {
+        debug_assert_distinct(sends.iter().map(|send| send.token));
+        for (nth, send) in sends.iter().enumerate() {
+            assert!(!send.bytes.is_empty(), "a send of nothing");
+            let Some(socket) = self.live(send.token) else {
+                let outcome = SendOutcome::Failed(libc::EBADF);
+                exceptions.push(Exception { nth, outcome });
+                continue;
+            };
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            let outcome = match rustix::net::send(socket, send.bytes, flags) {
+                Ok(n) if n == send.bytes.len() => continue,
+                Ok(0) | Err(Errno::AGAIN | Errno::INTR) => SendOutcome::Again,
+                Ok(n) => SendOutcome::Short(n),
+                Err(error) => SendOutcome::Failed(error.raw_os_error()),
+            };
+            exceptions.push(Exception { nth, outcome });
+        }
+    }
+
+    fn watch_writable(&mut self, token: Token) {
+        let Some(socket) = self.live(token) else { return };
+        // Changing a watch looks at the socket once, so room that came since the send is told. The
+        // interest stays in the kernel after it fired; `watched` makes it one-shot without a call.
+        let watch = epoll::modify(&self.epoll, socket, data(token), READABLE | EventFlags::OUT);
+        watch.expect("the socket is in the epoll set from its accept to its close");
+        self.slots[token.index as usize].watched = true;
+    }
+
+    fn close(&mut self, token: Token, how: Close) {
+        if self.live(token).is_none() {
+            return;
+        }
+        let slot = &mut self.slots[token.index as usize];
+        slot.generation = slot.generation.wrapping_add(1);
+        self.free.push(token.index);
+        let Some(socket) = slot.socket.take() else { return };
+        match how {
+            Close::Gracefully => drain(&socket),
+            // Where it fails the client gets a FIN instead, which is all that can be done.
+            Close::Abort => {
+                let _ = rustix::net::sockopt::set_socket_linger(&socket, Some(Duration::ZERO));
+            }
+        }
+        // Dropping the descriptor closes it, and a closed socket leaves the epoll set.
+    }
+
+    fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) {
+        if let Some(errno) = self.refused.take() {
+            return events.push(Event::AcceptFailed(errno));
+        }
+        let timeout = timeout.map(timespec);
+        let mut ready = std::mem::take(&mut self.ready);
+        ready.clear();
+        let spare: &mut [MaybeUninit<epoll::Event>] = ready.spare_capacity_mut();
+        let told = match epoll::wait(&self.epoll, spare, timeout.as_ref()) {
+            Ok((told, _)) => told,
+            Err(Errno::INTR) => &mut [],
+            Err(error) => panic!("epoll_wait failed: {error}"),
+        };
+        for event in told.iter() {
+            let (flags, bits) = (event.flags, event.data.u64());
+            match bits {
+                WAKER => {}
+                LISTENER => self.accept(events),
+                _ => {
+                    let token = Token { index: bits as u32, generation: (bits >> 32) as u32 };
+                    self.tell(flags, token, events);
+                }
+            }
+        }
+        self.ready = ready;
+    }
+}
+
+/// Throws away what has arrived and was not read. Linux answers a close over unread bytes with RST
+/// (RFC 1122 section 4.2.2.13), which would take the last answer from the client's hands.
+fn drain(socket: &OwnedFd) {
+    let mut bytes = [const { MaybeUninit::<u8>::uninit() }; DRAIN_BYTES];
+    let flags = RecvFlags::DONTWAIT;
+    for _ in 0..DRAINS_MAX {
+        match rustix::net::recv(socket, &mut bytes[..], flags) {
+            Ok((_, n)) if n == DRAIN_BYTES => {}
+            _ => return,
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Who lives in which slot of the ring's file table.
+//!
+//! The kernel picks the slot of an accepted socket and may pick one again as soon as its CLOSE ran,
+//! before completions of the earlier life were read. So each slot counts its lives: the generation
+//! is odd while somebody lives there and even while nobody does, and a token is the generation at
+//! birth. One comparison answers both "is it alive" and "is it this one".
+
+use crate::driver::Token;
+
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    generation: u32,
+    /// A watch for writability is open.
+    watched: bool,
+}
+
+/// The lives of all slots.
+pub(super) struct Table {
+    slots: Vec<Slot>,
+}
+
+impl Table {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { slots: vec![Slot::default(); capacity] }
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(super) fn is_live(&self, token: Token) -> bool {
+        let slot = self.slots.get(token.index as usize);
+        slot.is_some_and(|slot| slot.generation == token.generation) && token.generation % 2 == 1
+    }
+
+    /// The kernel has put a new socket into this slot.
+    pub(super) fn begin(&mut self, index: u32) -> Token {
+        let slot = &mut self.slots[index as usize];
+        assert!(slot.generation % 2 == 0, "the kernel gave a slot twice");
+        slot.generation = slot.generation.wrapping_add(1);
+        slot.watched = false;
+        Token { index, generation: slot.generation }
+    }
+
+    /// Ends a life; whether there was one to end.
+    pub(super) fn end(&mut self, token: Token) -> bool {
+        let live = self.is_live(token);
+        if live {
+            let slot = &mut self.slots[token.index as usize];
+            slot.generation = slot.generation.wrapping_add(1);
+        }
+        live
+    }
+
+    /// Opens the watch for writability; whether it was not open yet.
+    pub(super) fn open_watch(&mut self, token: Token) -> bool {
+        if !self.is_live(token) {
+            return false;
+        }
+        !std::mem::replace(&mut self.slots[token.index as usize].watched, true)
+    }
+
+    /// Ends the watch for writability; whether one of this life was open.
+    pub(super) fn end_watch(&mut self, token: Token) -> bool {
+        self.is_live(token)
+            && std::mem::replace(&mut self.slots[token.index as usize].watched, false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_of_an_earlier_life_matches_nothing() {
+        let mut table = Table::new(2);
+        assert!(!table.is_live(Token { index: 1, generation: 0 }), "nobody lives here yet");
+        let first = table.begin(1);
+        assert!(table.is_live(first));
+        assert!(table.open_watch(first) && !table.open_watch(first));
+        assert!(table.end(first) && !table.end(first));
+        assert!(!table.is_live(first) && !table.end_watch(first));
+        assert!(!table.is_live(Token { index: 1, generation: first.generation + 1 }));
+        let second = table.begin(1);
+        assert!(table.is_live(second) && !table.is_live(first));
+        assert!(!table.end_watch(second), "a watch ends with its life");
+        assert!(!table.is_live(Token { index: 2, generation: 1 }), "past the table");
+    }
+
+    #[test]
+    fn lives_are_still_told_apart_after_the_generation_wrapped() {
+        let mut table = Table::new(1);
+        table.slots[0].generation = u32::MAX - 1;
+        let last = table.begin(0);
+        assert_eq!(last.generation, u32::MAX);
+        table.end(last);
+        let next = table.begin(0);
+        assert!(table.is_live(next) && !table.is_live(last));
+    }
+}

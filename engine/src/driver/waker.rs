@@ -1,0 +1,68 @@
+//! Wakes a shard that sleeps in its driver, from any thread.
+//!
+//! An eventfd that nobody reads: drivers watch it edge-triggered, and each write is an edge of its
+//! own (eventfd(2)), so a wake costs the sleeper no read. It is made before the driver, because a
+//! `uring` driver can be made only on its shard's thread while others must already know whom to
+//! wake. A wake that comes before the driver exists is not lost: the counter is above zero then, and
+//! arming a watch looks at it once.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::Errno;
+
+/// Wakes one shard. Shared by everyone who may have something for it.
+#[derive(Debug)]
+pub struct Waker {
+    eventfd: OwnedFd,
+}
+
+impl Waker {
+    /// Makes a waker.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE` or `ENFILE` where the process or the machine has no descriptor left.
+    pub fn new() -> io::Result<Arc<Self>> {
+        let eventfd = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
+        Ok(Arc::new(Self { eventfd }))
+    }
+
+    /// Ends the present or else the next sleep of the driver that watches this. Never blocks; many
+    /// wakes of one sleep count as one.
+    pub fn wake(&self) {
+        loop {
+            match rustix::io::write(&self.eventfd, &1u64.to_ne_bytes()) {
+                Err(Errno::INTR) => {}
+                // The counter is full after 2^64 - 2 wakes. Emptying it makes room for the edge.
+                Err(Errno::AGAIN) => {
+                    let _ = rustix::io::read(&self.eventfd, &mut [0; 8]);
+                }
+                Ok(_) | Err(_) => return,
+            }
+        }
+    }
+}
+
+impl AsFd for Waker {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.eventfd.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wake_never_blocks_even_where_the_counter_is_full() {
+        let waker = Waker::new().unwrap();
+        rustix::io::write(&waker, &(u64::MAX - 1).to_ne_bytes()).unwrap();
+        waker.wake();
+        let mut counter = [0; 8];
+        rustix::io::read(&waker, &mut counter).unwrap();
+        assert_eq!(u64::from_ne_bytes(counter), 1);
+    }
+}
