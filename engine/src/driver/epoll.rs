@@ -93,14 +93,15 @@ impl Epoll {
     }
 
     fn accept(&mut self, events: &mut Vec<Event>) {
-        for _ in 0..ACCEPTS_MAX {
-            if !self.accepting {
-                return;
-            }
+        for nth in 0..ACCEPTS_MAX {
             // Looked at before the accept, so that a full table costs no client its connection: it
-            // waits in the backlog.
+            // waits in the backlog. Only the first is known to be there; if there is another, the
+            // next poll says so.
             if self.free.is_empty() {
-                return self.stop(libc::ENFILE, events);
+                if nth == 0 {
+                    self.stop(libc::ENFILE, events);
+                }
+                return;
             }
             match self.accept_one() {
                 Ok((socket, peer)) => self.admit(socket, peer, events),

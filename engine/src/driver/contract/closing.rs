@@ -56,6 +56,7 @@ fn a_closed_token_is_dead_though_its_place_lives_again<M: Make>() {
     old_client.write_all(b"told of nobody").unwrap();
     rig.until_readable(old);
     rig.driver.close(old, Close::Gracefully);
+    rig.poll_for(Duration::from_millis(20));
     let (mut client, new) = rig.accept();
     assert_eq!(new.index, old.index, "the only place is used again");
     assert_ne!(new.generation, old.generation);
@@ -79,10 +80,7 @@ fn a_closed_token_is_dead_though_its_place_lives_again<M: Make>() {
 fn a_close_ends_an_open_watch<M: Make>() {
     let Some(mut rig) = Rig::new::<M>(1) else { return };
     let (mut client, token) = rig.accept();
-    let filler = vec![1; 1 << 20];
-    while rig.send(token, &filler) != Some(SendOutcome::Again) {}
-    rig.driver.watch_writable(token);
-    rig.poll_for(Duration::from_millis(10));
+    rig.fill(token);
     rig.driver.close(token, Close::Gracefully);
     rig.poll_for(Duration::from_millis(20));
     // An armed watch that was not cancelled would hold the socket, and no FIN would be sent.

@@ -191,18 +191,31 @@ impl<D: Driver> Rig<D> {
         })
     }
 
-    /// Sends all of it, waiting for room where there is none.
-    pub(super) fn send_all(&mut self, token: Token, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            match self.send(token, bytes) {
-                None => return,
-                Some(SendOutcome::Short(n)) => bytes = &bytes[n..],
-                Some(SendOutcome::Again) => {
-                    self.driver.watch_writable(token);
-                    self.until_writable(token);
+    /// Sends until the peer's buffers are full too: to one that does not read, room that opens at
+    /// first may be taken by the network. Leaves a watch open. What was taken, and whether a send
+    /// was short.
+    pub(super) fn fill(&mut self, token: Token) -> (usize, bool) {
+        let bytes = vec![7; 64 << 10];
+        let (mut taken, mut short) = (0, false);
+        loop {
+            match self.send(token, &bytes) {
+                None => taken += bytes.len(),
+                Some(SendOutcome::Short(n)) => {
+                    assert!(n > 0 && n < bytes.len());
+                    (taken, short) = (taken + n, true);
                 }
                 Some(SendOutcome::Failed(errno)) => panic!("the send failed with {errno}"),
+                Some(SendOutcome::Again) => {
+                    self.driver.watch_writable(token);
+                    self.poll_for(Duration::from_millis(80));
+                    let told = self.told.len();
+                    self.told.retain(|event| !matches!(event, Event::Writable { .. }));
+                    if self.told.len() == told {
+                        return (taken, short);
+                    }
+                }
             }
+            assert!(taken < 64 << 20, "the kernel takes everything");
         }
     }
 }
