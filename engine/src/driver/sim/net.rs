@@ -1,0 +1,255 @@
+//! The network of [`super::Sim`]: what a test does to it as its clients, and what it remembers.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+
+use super::prng::Chance;
+use crate::driver::{Close, Event, Token};
+
+/// How often the network lies, in percent of the occasions. All lies are ones that a kernel may tell.
+#[derive(Clone, Copy, Debug)]
+pub struct Temper {
+    /// A poll keeps an event back.
+    pub delay: u8,
+    /// A receive brings only a part; the rest arrives later.
+    pub split: u8,
+    /// A send takes only a part though there is room.
+    pub short: u8,
+    /// A send takes nothing though there is room.
+    pub again: u8,
+    /// A poll says readable though nothing arrived.
+    pub spurious: u8,
+    /// A send finds that the socket has failed.
+    pub fail: u8,
+}
+
+impl Temper {
+    /// Tells the truth at once.
+    pub const HONEST: Self = Self { delay: 0, split: 0, short: 0, again: 0, spurious: 0, fail: 0 };
+    /// Lies often, and breaks nothing.
+    pub const LIAR: Self =
+        Self { delay: 40, split: 30, short: 20, again: 10, spurious: 5, fail: 0 };
+}
+
+/// A client of the test.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct Client(pub(super) usize);
+
+/// How a client's connection stands, as the client sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It has connected and is not accepted yet.
+    Waiting,
+    /// It is accepted and neither side has closed.
+    Open,
+    /// The driver's side closed gracefully: FIN after the last byte.
+    Ended,
+    /// RST: aborted by the driver's side, lost to a full table, failed, or reset by the client.
+    Reset,
+}
+
+/// One connection, both ends of it.
+#[derive(Debug)]
+pub(super) struct Wire {
+    pub(super) peer: SocketAddr,
+    pub(super) standing: Standing,
+    /// From client to driver.
+    pub(super) inbound: VecDeque<u8>,
+    /// The client says no more.
+    pub(super) half_closed: bool,
+    /// From driver to client, not taken yet.
+    pub(super) outbound: Vec<u8>,
+    /// What `outbound` may hold.
+    pub(super) window: usize,
+    /// Something arrived that the driver was not told of.
+    pub(super) arrived: bool,
+    /// The driver waits for room.
+    pub(super) watched: bool,
+}
+
+/// The state that driver and test share.
+#[derive(Debug)]
+pub(super) struct Net {
+    pub(super) chance: Chance,
+    pub(super) temper: Temper,
+    pub(super) want_peers: bool,
+    pub(super) accepting: bool,
+    pub(super) accept_failure: Option<i32>,
+    pub(super) waiting: VecDeque<Client>,
+    pub(super) wires: Vec<Wire>,
+    /// Odd generations are alive; who lives there.
+    pub(super) slots: Vec<(u32, Option<Client>)>,
+}
+
+impl Net {
+    pub(super) fn client(&self, token: Token) -> Option<Client> {
+        let (generation, client) = self.slots.get(token.index as usize)?;
+        if *generation == token.generation { *client } else { None }
+    }
+
+    /// Whoever lives in the slot of this index.
+    pub(super) fn resident(&self, index: usize) -> Option<(Token, Client)> {
+        let (generation, client) = self.slots[index];
+        Some((Token { index: index as u32, generation }, client?))
+    }
+
+    /// Accepts the next client into any free place, if there is one.
+    pub(super) fn accept(&mut self, events: &mut Vec<Event>) {
+        if let Some(errno) = self.accept_failure.take() {
+            self.accepting = false;
+            return events.push(Event::AcceptFailed(errno));
+        }
+        let Some(client) = self.waiting.pop_front() else { return };
+        let free: Vec<usize> =
+            (0..self.slots.len()).filter(|index| self.slots[*index].1.is_none()).collect();
+        if free.is_empty() {
+            // As the kernel does: the client was taken off the listener already, and is lost.
+            self.wires[client.0].standing = Standing::Reset;
+            self.accepting = false;
+            return events.push(Event::AcceptFailed(libc::ENFILE));
+        }
+        let index = free[self.chance.below(free.len())];
+        let slot = &mut self.slots[index];
+        *slot = (slot.0.wrapping_add(1), Some(client));
+        let token = Token { index: index as u32, generation: slot.0 };
+        let wire = &mut self.wires[client.0];
+        wire.standing =
+            if wire.standing == Standing::Waiting { Standing::Open } else { wire.standing };
+        events.push(Event::Accepted { token, peer: self.want_peers.then_some(wire.peer) });
+    }
+
+    pub(super) fn close(&mut self, token: Token, how: Close) {
+        let Some(client) = self.client(token) else { return };
+        let slot = &mut self.slots[token.index as usize];
+        *slot = (slot.0.wrapping_add(1), None);
+        let wire = &mut self.wires[client.0];
+        wire.watched = false;
+        if wire.standing == Standing::Open {
+            wire.standing = match how {
+                Close::Gracefully => Standing::Ended,
+                Close::Abort => Standing::Reset,
+            };
+        }
+        if wire.standing == Standing::Reset {
+            // An RST overtakes what the client had not read.
+            wire.outbound.clear();
+        }
+    }
+}
+
+/// A test's hand on the network. Cloning gives another hand on the same one.
+#[derive(Clone, Debug)]
+pub struct SimNet {
+    pub(super) net: Rc<RefCell<Net>>,
+}
+
+impl SimNet {
+    /// Connects a client with an address of its own.
+    pub fn connect(&self) -> Client {
+        let nth = self.net.borrow().wires.len();
+        let ip = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 0, 0, 1)) + nth as u32);
+        self.connect_from(SocketAddr::from((ip, 40_000)))
+    }
+
+    /// Connects a client from this address.
+    pub fn connect_from(&self, peer: SocketAddr) -> Client {
+        let mut net = self.net.borrow_mut();
+        let client = Client(net.wires.len());
+        net.wires.push(Wire {
+            peer,
+            standing: Standing::Waiting,
+            inbound: VecDeque::new(),
+            half_closed: false,
+            outbound: Vec::new(),
+            window: usize::MAX,
+            arrived: false,
+            watched: false,
+        });
+        net.waiting.push_back(client);
+        client
+    }
+
+    /// The client says this. Into a connection that is over it falls silently.
+    pub fn write(&self, client: Client, bytes: &[u8]) {
+        let wire = &mut self.net.borrow_mut().wires[client.0];
+        assert!(!wire.half_closed, "a client that has ended its side says no more");
+        if matches!(wire.standing, Standing::Waiting | Standing::Open) && !bytes.is_empty() {
+            wire.inbound.extend(bytes);
+            wire.arrived = true;
+        }
+    }
+
+    /// The client says no more, but listens.
+    pub fn half_close(&self, client: Client) {
+        let wire = &mut self.net.borrow_mut().wires[client.0];
+        wire.half_closed = true;
+        wire.arrived = true;
+    }
+
+    /// The client breaks the connection.
+    pub fn reset(&self, client: Client) {
+        let wire = &mut self.net.borrow_mut().wires[client.0];
+        wire.standing = Standing::Reset;
+        wire.inbound.clear();
+        wire.outbound.clear();
+        wire.arrived = true;
+    }
+
+    /// Takes what has arrived at the client, which makes room in its window.
+    pub fn take(&self, client: Client) -> Vec<u8> {
+        std::mem::take(&mut self.net.borrow_mut().wires[client.0].outbound)
+    }
+
+    /// Takes at most so many bytes, as a slow client does.
+    pub fn take_some(&self, client: Client, bytes_max: usize) -> Vec<u8> {
+        let outbound = &mut self.net.borrow_mut().wires[client.0].outbound;
+        let end = bytes_max.min(outbound.len());
+        outbound.drain(..end).collect()
+    }
+
+    /// Bounds what may wait at the client: 0 is one that reads nothing, `usize::MAX` (as at first)
+    /// one that reads everything.
+    pub fn set_window(&self, client: Client, bytes: usize) {
+        self.net.borrow_mut().wires[client.0].window = bytes;
+    }
+
+    /// How the client sees its connection.
+    pub fn standing(&self, client: Client) -> Standing {
+        self.net.borrow().wires[client.0].standing
+    }
+
+    /// The token by which the driver knows the client, while it does.
+    pub fn token(&self, client: Client) -> Option<Token> {
+        let net = self.net.borrow();
+        (0..net.slots.len())
+            .filter_map(|index| net.resident(index))
+            .find_map(|(token, resident)| (resident == client).then_some(token))
+    }
+
+    /// Connections that the driver has not closed.
+    pub fn open(&self) -> usize {
+        self.net.borrow().slots.iter().filter(|slot| slot.1.is_some()).count()
+    }
+
+    /// Whether the driver was told to accept.
+    pub fn accepting(&self) -> bool {
+        self.net.borrow().accepting
+    }
+
+    /// Lets the next accept fail with this errno.
+    pub fn fail_next_accept(&self, errno: i32) {
+        self.net.borrow_mut().accept_failure = Some(errno);
+    }
+
+    /// Changes how often the network lies.
+    pub fn set_temper(&self, temper: Temper) {
+        self.net.borrow_mut().temper = temper;
+    }
+
+    /// Chance from the same seed, for what the test itself leaves to chance.
+    pub fn below(&self, end: usize) -> usize {
+        self.net.borrow_mut().chance.below(end)
+    }
+}
