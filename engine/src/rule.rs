@@ -106,6 +106,11 @@ impl Rules {
         self.0.len()
     }
 
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Rule>> {
+        self.0.iter()
+    }
+
     /// The first rule that matches `name`, and its number in the table.
     pub fn of(&self, name: &str) -> (usize, &Arc<Rule>) {
         let mut rules = self.0.iter().enumerate();

@@ -214,17 +214,43 @@ pub enum Entry {
     End,
 }
 
+/// What the ring's budget counts for an entry beside what it holds.
+const FIXED_BYTES: usize = 64;
+
 impl Entry {
     /// Bytes that this entry holds, as the ring's budget counts them.
     pub fn cost(&self) -> usize {
-        const FIXED: usize = 64;
         match self {
-            Self::Message(message) => FIXED + message.cost(),
-            // Imports are shared with history and counted there.
-            Self::Subscribed(reply) => FIXED + reply.channels.len() * 128,
-            Self::Floors(floors) => FIXED + floors.len() * 16,
-            Self::Released(channels) => FIXED + channels.len() * 8,
-            Self::SubscribeRefused(..) | Self::Published(..) | Self::End => FIXED,
+            Self::Message(message) => Self::message_cost(message.cost()),
+            Self::Subscribed(reply) => Self::subscribed_cost(reply.channels.len()),
+            Self::Floors(floors) => Self::floors_cost(floors.len()),
+            Self::Released(channels) => Self::released_cost(channels.len()),
+            Self::SubscribeRefused(..) | Self::Published(..) | Self::End => FIXED_BYTES,
         }
+    }
+
+    /// Bytes of a message entry, before there is a message.
+    pub fn message_cost(message_bytes: usize) -> usize {
+        FIXED_BYTES + message_bytes
+    }
+
+    /// Bytes of the reply to a subscribe. Imports are shared with history and counted there.
+    pub fn subscribed_cost(channels: usize) -> usize {
+        FIXED_BYTES + channels * 128
+    }
+
+    /// Bytes of an entry that tells so many floors.
+    pub fn floors_cost(floors: usize) -> usize {
+        FIXED_BYTES + floors * 16
+    }
+
+    /// Bytes of an entry that releases so many channels.
+    pub fn released_cost(channels: usize) -> usize {
+        FIXED_BYTES + channels * 8
+    }
+
+    /// Bytes of an entry that holds nothing but itself.
+    pub fn bare_cost() -> usize {
+        FIXED_BYTES
     }
 }

@@ -1,4 +1,281 @@
 //! The sequencer: the one owner of channels and the one writer of the order.
+//!
+//! It takes commands from the inbox one at a time, decides ([`order`]), and writes what happened
+//! into the broadcast ring. Whatever it tells a shard it tells through that ring, so that replies,
+//! messages, floors and the ends of interests have one order, and a subscription starts at an exact
+//! place.
+//!
+//! One step, in this order:
+//!
+//! 1. lets go of what all shards have read;
+//! 2. upkeep that time makes due: expiry, ends of interest, idle channels;
+//! 3. commands, each only when the ring has room for everything it may write. One that finds no
+//!    room stays here and nothing overtakes it: that is the backpressure;
+//! 4. floors that rose meanwhile;
+//! 5. publishes the ring once, for all of it.
+//!
+//! Each part is bounded, so a step is. It never waits: [`Sequencer::run`] does, between steps.
 
+mod channel;
 pub mod command;
+mod forget;
+mod history;
 pub mod inbox;
+mod interest;
+mod lazy;
+mod order;
+mod perform;
+mod publish;
+mod read;
+mod resume;
+mod retention;
+mod run;
+mod sink;
+mod subscribe;
+mod table;
+mod trimmed;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, TryRecvError};
+use fanfare_protocol::id::Epoch;
+
+use crate::clock::Millis;
+use crate::limits::Limits;
+use crate::metrics::Metrics;
+use crate::rule::Rules;
+
+use command::{Command, Entry};
+use order::{Order, Released};
+use perform::{Outcome, Work};
+
+pub use sink::Sink;
+
+/// Commands of one step; each message of a batch counts.
+const COMMANDS_PER_STEP: usize = 256;
+/// Messages that expire, and records that are forgotten, in one step.
+const UPKEEP_PER_STEP: usize = 1_024;
+/// Channels of one entry that tells floors or ends of interest.
+const CHANNELS_PER_ENTRY: usize = 512;
+
+/// What a sequencer is started with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The identity of the order: random, new for each start.
+    pub epoch: Epoch,
+    /// Shards, 1 to 64.
+    pub shards: usize,
+    /// What the node may use.
+    pub limits: Limits,
+    /// What channels keep.
+    pub rules: Rules,
+}
+
+/// How a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Something was done; there may be more.
+    Worked,
+    /// There was nothing to do.
+    Idle,
+    /// What there is to do needs room in the ring; nothing was done.
+    Blocked,
+    /// The order has ended, and the end entry was written.
+    Ended,
+}
+
+/// The sequencer. Owned by one thread, or by a simulation that calls [`Sequencer::step`].
+pub struct Sequencer<S> {
+    inbox: Receiver<Command>,
+    ring: S,
+    metrics: Arc<Metrics>,
+    order: Order,
+    /// What was taken from the inbox and is not done.
+    work: Option<Work>,
+    /// Entries that some shard had not read when the last step began.
+    held: usize,
+    life: Life,
+    was_blocked: bool,
+}
+
+/// How far the order is from its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Life {
+    /// Commands are performed.
+    Open,
+    /// Commands are refused; the end entry is to be written when the inbox is empty.
+    Closing,
+    /// The end entry is written: nothing follows it.
+    Ended,
+}
+
+/// What a step has done so far.
+#[derive(Default)]
+struct Progress {
+    worked: bool,
+    blocked: bool,
+}
+
+impl<S: Sink> Sequencer<S> {
+    /// A sequencer at position 0, without channels.
+    ///
+    /// # Panics
+    /// When `settings.shards` is not 1 to 64.
+    pub fn new(
+        settings: Settings,
+        inbox: Receiver<Command>,
+        ring: S,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let Settings { epoch, shards, limits, rules } = settings;
+        let order = Order::new(epoch, shards, limits, rules);
+        let life = Life::Open;
+        Self { inbox, ring, metrics, order, work: None, held: 0, life, was_blocked: false }
+    }
+
+    /// Does what there is to do at `now`, within bounds, without waiting.
+    pub fn step(&mut self, now: Millis) -> Step {
+        if self.life == Life::Ended {
+            return Step::Ended;
+        }
+        self.order.now = self.order.now.max(now);
+        self.held = self.ring.release();
+        let mut progress = Progress::default();
+        self.upkeep(&mut progress);
+        self.take_commands(&mut progress);
+        self.tell_floors(&mut progress);
+        self.end(&mut progress);
+        self.ring.publish();
+        self.count(&progress);
+        match progress {
+            _ if self.life == Life::Ended => Step::Ended,
+            Progress { worked: true, .. } => Step::Worked,
+            Progress { blocked: true, .. } => Step::Blocked,
+            _ => Step::Idle,
+        }
+    }
+
+    /// Panics where any structure contradicts itself or another. Walks over everything: for tests.
+    pub fn invariants(&self) {
+        self.order.invariants();
+        assert!(self.order.released.channels.is_empty(), "the ends of interests were told");
+    }
+
+    fn upkeep(&mut self, progress: &mut Progress) {
+        progress.worked |= self.order.expire(UPKEEP_PER_STEP) > 0;
+        for shard in 0..self.order.lingering.len() {
+            self.end_interests(shard, progress);
+        }
+        // Idle records have no interest, so nothing is to be told.
+        progress.worked |= self.order.forget_idle(UPKEEP_PER_STEP) > 0;
+    }
+
+    /// Ends the interests of one shard that are due. The shard reads of it before anything that is
+    /// decided afterwards: a subscribe that follows begins a fresh log.
+    fn end_interests(&mut self, shard: usize, progress: &mut Progress) {
+        let order = &mut self.order;
+        let due = order.lingering[shard].next_due(&order.channels);
+        if due.is_none_or(|due| due > order.now) {
+            return;
+        }
+        if !self.ring.has_room(1, Entry::released_cost(CHANNELS_PER_ENTRY)) {
+            progress.blocked = true;
+            return;
+        }
+        let (now, all) = (order.now, &mut order.channels);
+        let ended = order.lingering[shard].end_due(now, CHANNELS_PER_ENTRY, all);
+        for id in &ended {
+            order.unfollowed.settle(*id, false, now, all);
+        }
+        self.push(1 << shard, Entry::Released(ended.into()));
+        progress.worked = true;
+    }
+
+    fn take_commands(&mut self, progress: &mut Progress) {
+        for _ in 0..COMMANDS_PER_STEP {
+            let Some(work) = self.work.take().or_else(|| self.next_command()) else { break };
+            match self.perform(work) {
+                Outcome::Done => {}
+                Outcome::Unfinished(work) => self.work = Some(work),
+                Outcome::NoRoom(work) => {
+                    self.work = Some(work);
+                    progress.blocked = true;
+                    break;
+                }
+            }
+            progress.worked = true;
+        }
+    }
+
+    fn next_command(&mut self) -> Option<Work> {
+        match self.inbox.try_recv() {
+            Ok(command) => Some(Work::Command(command)),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => {
+                // Nobody is left who could ask for anything, the end included.
+                self.life = Life::Closing;
+                None
+            }
+        }
+    }
+
+    /// Tells the shards of floors that rose without a message. Late is safe: a shard that has not
+    /// heard of it keeps more.
+    fn tell_floors(&mut self, progress: &mut Progress) {
+        while !self.order.untold.is_empty() {
+            let max = self.order.untold.len().min(CHANNELS_PER_ENTRY);
+            if !self.ring.has_room(1, Entry::floors_cost(max)) {
+                progress.blocked = true;
+                return;
+            }
+            let (mask, floors) = self.order.take_floors(max);
+            if !floors.is_empty() {
+                self.push(mask, Entry::Floors(floors.into()));
+            }
+            progress.worked = true;
+        }
+    }
+
+    /// Writes the end entry, once nothing is left to refuse.
+    fn end(&mut self, progress: &mut Progress) {
+        if self.life != Life::Closing || self.work.is_some() || !self.inbox.is_empty() {
+            return;
+        }
+        if !self.ring.has_room(1, Entry::bare_cost()) {
+            progress.blocked = true;
+            return;
+        }
+        self.push(u64::MAX >> (64 - self.order.lingering.len()), Entry::End);
+        self.life = Life::Ended;
+    }
+
+    /// Writes an entry for which there is room.
+    fn push(&mut self, mask: u64, entry: Entry) {
+        self.ring.push(mask, entry.cost(), entry);
+    }
+
+    /// Tells the shards of interests that ended with their channels' records. Comes before the
+    /// entry of the command that made these records go.
+    fn tell_released(&mut self) {
+        if !self.order.released.channels.is_empty() {
+            let Released { mask, channels } = std::mem::take(&mut self.order.released);
+            self.push(mask, Entry::Released(channels.into()));
+        }
+    }
+
+    fn count(&mut self, progress: &Progress) {
+        let (metrics, order) = (&self.metrics.sequencer, &self.order);
+        metrics.channels.set(order.channels.len() as u64);
+        metrics.subscriptions.set(order.subscriptions);
+        metrics.history_messages.set(order.retention.messages() as u64);
+        metrics.history_bytes.set(order.retention.bytes() as u64);
+        metrics.channels_forgotten.set(order.forgotten);
+        metrics.position.set(order.position);
+        let is_blocked = progress.blocked && !progress.worked;
+        metrics.ring_full.add(u64::from(is_blocked && !self.was_blocked));
+        self.was_blocked = is_blocked;
+    }
+}

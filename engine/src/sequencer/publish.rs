@@ -1,0 +1,88 @@
+//! A message gets its place: position, offset, and what its channel keeps from then on.
+
+use std::sync::Arc;
+
+use fanfare_protocol::id::Id;
+use fanfare_protocol::message::GapReason;
+
+use crate::channel::ChannelId;
+use crate::message::{self, Message};
+
+use super::command::{Publication, Published, Refusal};
+use super::order::Order;
+
+/// A message that has its place.
+pub(super) struct Placed {
+    pub(super) message: Arc<Message>,
+    /// The shards that get it.
+    pub(super) mask: u64,
+    pub(super) published: Published,
+}
+
+impl Order {
+    /// Gives a message its place. Fails where its channel has no record and can get none.
+    pub(super) fn publish(&mut self, publication: Publication) -> Result<Placed, Refusal> {
+        let id = self.find_or_begin(&publication.channel)?;
+        let cost = message::cost(publication.data.len(), publication.event.as_deref());
+        let kept = self.make_history_room(id, cost);
+        self.position += 1;
+        let channel = self.channels.living(id);
+        channel.head += 1;
+        let message = Arc::new(Message {
+            channel: id,
+            name: Arc::clone(&channel.name),
+            position: self.position,
+            offset: channel.head,
+            // The message itself is not in the history yet.
+            floor: channel.floor() - u64::from(kept.is_ok()),
+            at: self.now,
+            kind: publication.kind,
+            event: publication.event,
+            data: publication.data,
+        });
+        let (mask, subscribers) = (channel.audience.mask(), channel.audience.subscribers());
+        match kept {
+            Ok(()) => {
+                let rule = channel.rule_number;
+                channel.history.push(Arc::clone(&message));
+                self.retention.kept(id, rule, &self.channels);
+            }
+            Err(reason) => {
+                self.remember_trimmed(id, message.offset, message.position, reason);
+                self.fit(0);
+            }
+        }
+        self.unfollowed.settle(id, true, self.now, &mut self.channels);
+        let place = Id { epoch: self.epoch, position: message.position };
+        let published = Published { id: place, offset: message.offset, subscribers };
+        Ok(Placed { message, mask, published })
+    }
+
+    /// Drops what must go so that a message of this cost can be kept, or says why it cannot be.
+    /// History is dense up to the head: what cannot keep the next message keeps none.
+    fn make_history_room(&mut self, id: ChannelId, cost: usize) -> Result<(), GapReason> {
+        let rule = self.channels.living(id).rule.history;
+        if rule.age_ms == 0 {
+            while self.drop_oldest(id, GapReason::Expired) {}
+            return Err(GapReason::Expired);
+        }
+        if rule.count == 0 || cost > rule.bytes || cost > self.retention.budget() {
+            while self.drop_oldest(id, GapReason::Trimmed) {}
+            return Err(GapReason::Trimmed);
+        }
+        while let Some(first) = self.channels.living(id).history.first()
+            && self.now.since(first.at) >= rule.age_ms
+        {
+            self.drop_oldest(id, GapReason::Expired);
+        }
+        loop {
+            let history = &self.channels.living(id).history;
+            if (history.len() as u64) < rule.count && history.bytes() + cost <= rule.bytes {
+                break;
+            }
+            self.drop_oldest(id, GapReason::Trimmed);
+        }
+        self.fit(cost);
+        Ok(())
+    }
+}

@@ -1,0 +1,61 @@
+//! The sequencer's thread: steps, and waits between them.
+
+use std::time::Duration;
+
+use crossbeam_channel::RecvTimeoutError;
+use crossbeam_utils::Backoff;
+
+use crate::clock::Clock;
+
+use super::perform::Work;
+use super::{Sequencer, Sink, Step};
+
+/// How long an idle sequencer sleeps while shards still read: what they have read is let go of
+/// soon, though nothing else happens.
+const SLEEP_WHILE_HELD_MS: u64 = 50;
+/// How long it sleeps otherwise, where nothing is due earlier.
+const SLEEP_MS_MAX: u64 = 60_000;
+/// Sleeps of a sequencer that waits for room in the ring, once spinning did not help.
+const NAP_MIN: Duration = Duration::from_micros(100);
+const NAP_MAX: Duration = Duration::from_millis(1);
+
+impl<S: Sink> Sequencer<S> {
+    /// Steps until the order ends: the body of the sequencer's thread.
+    ///
+    /// Commands that were offered before it ends are all answered. One that is offered in the very
+    /// moment of the end may be dropped with the inbox, and its answer with it, uncalled: whoever
+    /// waits for an answer takes a dropped one for a refusal.
+    pub fn run(mut self, clock: Clock) {
+        let (mut backoff, mut nap) = (Backoff::new(), NAP_MIN);
+        loop {
+            match self.step(clock.now()) {
+                Step::Worked => (backoff, nap) = (Backoff::new(), NAP_MIN),
+                Step::Idle => self.wait_for_command(),
+                Step::Blocked => {
+                    self.ring.wake_lagging();
+                    if backoff.is_completed() {
+                        std::thread::sleep(nap);
+                        nap = (nap * 2).min(NAP_MAX);
+                    } else {
+                        backoff.snooze();
+                    }
+                }
+                Step::Ended => break,
+            }
+        }
+        while let Ok(command) = self.inbox.try_recv() {
+            self.refuse(command);
+        }
+    }
+
+    /// Sleeps until a command comes or something is due.
+    fn wait_for_command(&mut self) {
+        let most = if self.held > 0 { SLEEP_WHILE_HELD_MS } else { SLEEP_MS_MAX };
+        let due = self.order.next_due().map_or(most, |due| due.since(self.order.now));
+        match self.inbox.recv_timeout(Duration::from_millis(due.min(most))) {
+            Ok(command) => self.work = Some(Work::Command(command)),
+            // The next step finds out again, and ends.
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! What the sequencer asks of the broadcast ring, so that it can be tested without one.
+
+use super::command::Entry;
+
+/// The writing end of the one order.
+pub trait Sink {
+    /// Whether `entries` more, of `bytes` together, may be pushed now. A sink that holds nothing
+    /// has room for any one command: at least four entries, of any size.
+    fn has_room(&mut self, entries: usize, bytes: usize) -> bool;
+
+    /// Appends an entry for the shards of `mask`, as promised by [`Sink::has_room`].
+    fn push(&mut self, mask: u64, bytes: usize, entry: Entry);
+
+    /// Makes visible what was pushed.
+    fn publish(&mut self);
+
+    /// Lets go of what all shards have read. Returns how many entries are still held.
+    fn release(&mut self) -> usize;
+
+    /// Wakes the shards for which the sequencer waits.
+    fn wake_lagging(&mut self);
+}
