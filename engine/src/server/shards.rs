@@ -77,8 +77,7 @@ impl Start {
                 }
             })?);
         }
-        drop(said);
-        for result in heard {
+        for result in heard.iter().take(threads.len()) {
             result.map_err(|error| unavailable("a shard's driver could not be made", &error))?;
         }
         Ok(threads)

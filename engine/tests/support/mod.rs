@@ -1,0 +1,205 @@
+//! What the integration tests share: a node in this process, and clients that are a socket and
+//! nothing else.
+#![allow(dead_code)] // each test binary uses its part
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use fanfare::server::{self, DriverChoice, Running, Settings};
+
+/// Both drivers; where io_uring is blocked `uring` fails to start, and says so.
+pub const DRIVERS: [DriverChoice; 2] = [DriverChoice::Uring, DriverChoice::Epoll];
+
+/// Longest wait for anything: a failure, not a measure.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A node with two shards on free ports.
+pub fn node(driver: DriverChoice) -> Running {
+    node_with(driver, |_| {})
+}
+
+/// A node with settings of its own.
+pub fn node_with(driver: DriverChoice, change: impl FnOnce(&mut Settings)) -> Running {
+    let mut settings = Settings { driver, shards: Some(2), ..Settings::on_loopback() };
+    change(&mut settings);
+    server::start(settings).unwrap_or_else(|error| panic!("{driver:?}: {error}"))
+}
+
+/// A client.
+pub struct Client {
+    /// The socket.
+    pub socket: TcpStream,
+    /// What arrived and was not taken.
+    pub buffer: Vec<u8>,
+}
+
+impl Client {
+    /// Connects.
+    pub fn connect(address: SocketAddr) -> Self {
+        let socket = TcpStream::connect(address).expect("the node listens");
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_nodelay(true).unwrap();
+        Self { socket, buffer: Vec::new() }
+    }
+
+    /// Connects and sends a GET.
+    pub fn get(address: SocketAddr, target: &str) -> Self {
+        let mut client = Self::connect(address);
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes());
+        client
+    }
+
+    /// Upgrades and checks the answer.
+    pub fn websocket(address: SocketAddr, target: &str) -> Self {
+        let mut client = Self::connect(address);
+        client.send(upgrade(target).as_bytes());
+        let head = client.head();
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        client
+    }
+
+    /// Sends bytes.
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.socket.write_all(bytes).expect("the node reads");
+    }
+
+    /// Sends a masked frame.
+    pub fn send_frame(&mut self, first: u8, payload: &[u8]) {
+        assert!(payload.len() < 126);
+        let mut frame = vec![first, 0x80 | payload.len() as u8, 1, 2, 3, 4];
+        frame.extend(payload.iter().zip([1, 2, 3, 4].iter().cycle()).map(|(byte, key)| byte ^ key));
+        self.send(&frame);
+    }
+
+    /// Reads until `enough` finds an end in what arrived, and takes up to there.
+    pub fn until(&mut self, enough: impl Fn(&[u8]) -> Option<usize>) -> Vec<u8> {
+        loop {
+            if let Some(end) = enough(&self.buffer) {
+                let rest = self.buffer.split_off(end);
+                return std::mem::replace(&mut self.buffer, rest);
+            }
+            let mut chunk = [0; 65_536];
+            match self.socket.read(&mut chunk) {
+                Ok(0) => panic!("the node closed after {:?}", text(&self.buffer)),
+                Ok(count) => self.buffer.extend_from_slice(&chunk[..count]),
+                Err(error) => panic!("{error}; so far {:?}", text(&self.buffer)),
+            }
+        }
+    }
+
+    /// The next head, with its empty line.
+    pub fn head(&mut self) -> String {
+        text(&self.until(|bytes| find(bytes, b"\r\n\r\n").map(|at| at + 4)))
+    }
+
+    /// Head and body of an answer with a length.
+    pub fn answer(&mut self) -> (String, String) {
+        let head = self.head();
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("Content-Length: "))
+            .map_or(0, |length| length.parse().unwrap());
+        let body = self.until(|bytes| (bytes.len() >= length).then_some(length));
+        (head, text(&body))
+    }
+
+    /// The next SSE block, without its empty line.
+    pub fn block(&mut self) -> String {
+        let block = text(&self.until(|bytes| find(bytes, b"\n\n").map(|at| at + 2)));
+        block.trim_end_matches('\n').to_string()
+    }
+
+    /// The next frame: its first byte and its payload.
+    pub fn frame(&mut self) -> (u8, Vec<u8>) {
+        let frame = self.until(frame_end);
+        let payload = match frame[1] {
+            126 => 4,
+            127 => 10,
+            _ => 2,
+        };
+        (frame[0], frame[payload..].to_vec())
+    }
+
+    /// The next frame, which must be a whole text.
+    pub fn text_frame(&mut self) -> String {
+        let (first, payload) = self.frame();
+        assert_eq!(first, 0x81, "a whole text frame, not {:?}", text(&payload));
+        text(&payload)
+    }
+
+    /// The next frame, which must be a close: its code.
+    pub fn close_code(&mut self) -> u16 {
+        loop {
+            let (first, payload) = self.frame();
+            if first == 0x88 {
+                return payload.get(..2).map_or(1005, |code| u16::from_be_bytes([code[0], code[1]]));
+            }
+        }
+    }
+
+    /// Reads to the end; whether it was a reset, and what came before.
+    pub fn end(mut self) -> (bool, Vec<u8>) {
+        let reset = self.socket.read_to_end(&mut self.buffer).is_err();
+        (reset, self.buffer)
+    }
+}
+
+/// The upgrade request of a client.
+pub fn upgrade(target: &str) -> String {
+    format!(
+        "GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+}
+
+/// Where the first frame of `bytes` ends, if it is whole.
+fn frame_end(bytes: &[u8]) -> Option<usize> {
+    let end = match *bytes.get(1)? {
+        126 => 4 + u16::from_be_bytes(bytes.get(2..4)?.try_into().unwrap()) as usize,
+        127 => 10 + u64::from_be_bytes(bytes.get(2..10)?.try_into().unwrap()) as usize,
+        length => 2 + usize::from(length),
+    };
+    (bytes.len() >= end).then_some(end)
+}
+
+/// Where `needle` first stands in `bytes`.
+pub fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
+    bytes.windows(needle.len()).position(|window| window == needle)
+}
+
+/// Bytes as text, for comparisons and messages.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Publishes over the API; the answer's body.
+pub fn publish(node: &Running, channel: &str, data: &str) -> String {
+    let api = node.addresses().api.expect("tests have an API");
+    let mut client = Client::connect(api);
+    let length = data.len();
+    client.send(
+        format!(
+            "POST /v1/channels/{channel} HTTP/1.1\r\nHost: {api}\r\nConnection: close\r\n\
+             Content-Length: {length}\r\n\r\n{data}"
+        )
+        .as_bytes(),
+    );
+    let (reset, bytes) = client.end();
+    assert!(!reset);
+    let answer = text(&bytes);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    answer.split_once("\r\n\r\n").expect("an answer has a body").1.to_string()
+}
+
+/// Waits until `done`; panics with `what` after [`PATIENCE`].
+pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let steps = PATIENCE.as_millis() / 5;
+    for _ in 0..steps {
+        if done() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    panic!("waited in vain: {what}");
+}
