@@ -311,7 +311,7 @@ mod tests {
 
     #[test]
     fn noise_is_refused_by_the_first_byte_that_no_request_has() {
-        let cases: [(&[u8], usize, Violation); 12] = [
+        let cases: [(&[u8], usize, Violation); 16] = [
             (b"\x16\x03\x01\x02\x00", 1, Violation::NotHttp),
             (b"\0\0\0", 1, Violation::NotHttp),
             (b"\x80\x2e", 1, Violation::NotHttp),
@@ -324,6 +324,11 @@ mod tests {
             (b"GET /\r\n", 6, Violation::RequestLine),
             (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 12, Violation::HttpVersion),
             (b"GET /\xc3\xa4 HTTP/1.1", 6, Violation::Target),
+            // What httparse would find as well, but only at the end of the head.
+            (b"GET / HTTP/1.1\r\nX : y", 18, Violation::FieldLine),
+            (b"GET / HTTP/1.1\r\n X: y", 17, Violation::FieldLine),
+            (b"GET / HTTP/1.1\r\nX: \0", 20, Violation::FieldLine),
+            (b"GET / HTTP/1.1\r\n:", 17, Violation::FieldLine),
         ];
         for (input, bytes, violation) in cases {
             let mut reader = HeadReader::new();
