@@ -2,7 +2,8 @@
 //! before (RFC 8259, section 7).
 //!
 //! Works on bytes: whatever must be escaped is ASCII, and UTF-8 has no ASCII within a character.
-//! U+2028 and the like stay as they are: JSON allows them, and nothing here is pasted into a script.
+//! U+2028 and the like stay as they are: JSON allows them, and nothing here is pasted into a
+//! script.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -13,7 +13,7 @@ pub(super) fn body(fields: &Fields<'_>, minor_version: u8) -> Result<Body, Viola
         (None, None) => Ok(Body::None),
         (Some(digits), None) => content_length(digits).map(Body::Length),
         (None, Some(codings)) if minor_version >= 1 => transfer_encoding(codings),
-        // Both at once, or a coding in HTTP/1.0, is how requests are smuggled (RFC 9112, 6.1, 11.2).
+        // Both, or a coding in HTTP/1.0, is how requests are smuggled (RFC 9112, 6.1 and 11.2).
         _ => Err(Violation::Framing),
     }
 }

@@ -98,8 +98,8 @@ violations! {
         "A message is at least one byte; send it as the body.";
     /// An event name that would break a stream, or one of ours.
     BadEvent = UnprocessableContent, "bad_event",
-        "An event name has 1 to 255 bytes, no control character, no space or : at its ends, and does \
-         not begin with fanfare.";
+        "An event name has 1 to 255 bytes, no control character, no space or : at its ends, and \
+         does not begin with fanfare.";
     /// Missing or wrong credentials.
     Unauthorized = Unauthorized, "unauthorized",
         "Valid credentials are needed.";

@@ -173,7 +173,8 @@ mod tests {
         let cases: [(&str, Vec<Event>); 6] = [
             ("data: YHOO\ndata: +2\ndata: 10\n\n", vec![event("", "message", "YHOO\n+2\n10")]),
             (
-                ": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\ndata:  third event\n\n",
+                ": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\n\
+                 data:  third event\n\n",
                 vec![
                     event("1", "message", "first event"),
                     event("", "message", "second event"),
