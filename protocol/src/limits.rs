@@ -55,6 +55,43 @@ impl WsLimits {
     pub const DEFAULT: Self = Self { message_bytes: 64 << 10, fragments: 256 };
 }
 
+/// Limits of what a publisher may send on the Unix socket; it is told them when it connects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IngestLimits {
+    /// Longest frame in bytes, without its length field. Also the most that is buffered for one
+    /// publisher.
+    pub frame_bytes: u32,
+    /// Longest payload of one message in bytes.
+    pub message_bytes: u32,
+    /// Most messages of one batch.
+    pub batch_messages: u32,
+    /// Messages without an outcome after which the server stops reading.
+    pub window: u32,
+}
+
+impl IngestLimits {
+    /// The defaults.
+    pub const DEFAULT: Self =
+        Self { frame_bytes: 2 << 20, message_bytes: 1 << 20, batch_messages: 1_000, window: 1_024 };
+}
+
+/// Longest frame of the server on the Unix socket, so that a publisher reads into a fixed buffer.
+pub const INGEST_SERVER_FRAME_BYTES_MAX: usize = 1_024;
+/// Longest text in a frame of the server on the Unix socket.
+pub const INGEST_TEXT_BYTES_MAX: usize = 512;
+
+// The largest message fits a frame with all its names, and a batch fits the window: a server that
+// waited for room in the window before it took a batch would wait for ever.
+const _: () = assert!(
+    IngestLimits::DEFAULT.message_bytes as usize
+        + CHANNEL_NAME_BYTES_MAX
+        + EVENT_NAME_BYTES_MAX
+        + IDEMPOTENCY_KEY_BYTES_MAX
+        + 64
+        < IngestLimits::DEFAULT.frame_bytes as usize
+);
+const _: () = assert!(IngestLimits::DEFAULT.batch_messages <= IngestLimits::DEFAULT.window);
+const _: () = assert!(INGEST_TEXT_BYTES_MAX + 64 <= INGEST_SERVER_FRAME_BYTES_MAX);
 const _: () = assert!(HttpLimits::DEFAULT.target_bytes < HttpLimits::DEFAULT.head_bytes);
 const _: () = assert!(HttpLimits::DEFAULT.fields <= FIELDS_MAX);
 const _: () = assert!(crate::id::ID_TEXT_BYTES_MAX <= LAST_EVENT_ID_BYTES_MAX);

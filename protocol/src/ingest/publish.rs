@@ -1,0 +1,206 @@
+//! One message as a publisher writes it, alone in a PUBLISH frame or among others in a BATCH.
+//!
+//! ```text
+//!  flags  kind   channel length  fields length  data length   channel  fields  data
+//!  u8     u8     u16             u16            u32           ...      ...     ...
+//!
+//!  a field:  number u8   length u16   value ...
+//! ```
+//!
+//! What makes a frame unreadable ends the connection; what is wrong with one message only (its
+//! name, its size, its kind) refuses that message, by [`PublishFrame::check`].
+
+use super::code::RefusalCode;
+use super::field;
+use super::reader::Reader;
+use super::server::{Fault, Violation};
+use crate::limits::{IDEMPOTENCY_KEY_BYTES_MAX, IngestLimits};
+use crate::message::Kind;
+use crate::names::{is_channel_name, is_event_name};
+
+/// The flag of a message that wants an ANSWER of its own.
+pub(super) const FLAG_ANSWER: u8 = 1;
+const KIND_DETECT: u8 = 3;
+
+/// What a publisher says that its payload is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum DeclaredKind {
+    /// It says so, and is refused where it is not so.
+    Known(Kind),
+    /// The server looks: JSON where it is valid, else text where it is UTF-8, else binary.
+    #[default]
+    Detect,
+}
+
+impl DeclaredKind {
+    /// Its number on the wire.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Known(kind) => kind as u8,
+            Self::Detect => KIND_DETECT,
+        }
+    }
+
+    /// The kind with this number on the wire, if there is one.
+    pub fn from_number(number: u8) -> Option<Self> {
+        match number {
+            KIND_DETECT => Some(Self::Detect),
+            _ => Kind::from_number(number).map(Self::Known),
+        }
+    }
+}
+
+/// One message, borrowed, with nothing checked yet but its shape.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PublishFrame<'a> {
+    /// Whether it wants an ANSWER of its own.
+    pub answer: bool,
+    /// What `data` is.
+    pub kind: DeclaredKind,
+    /// Where to; at most 65,535 bytes.
+    pub channel: &'a [u8],
+    /// The publisher's name for the kind of event.
+    pub event: Option<&'a [u8]>,
+    /// The publisher's key for this message.
+    pub idempotency_key: Option<&'a [u8]>,
+    /// The payload.
+    pub data: &'a [u8],
+    /// The first field that must be understood and is not.
+    pub unknown_required: Option<u8>,
+}
+
+/// A message that may be published, but for one thing: whether it is JSON, where it says so or
+/// leaves that open, is for the caller to find out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckedPublish<'a> {
+    /// Where to.
+    pub channel: &'a str,
+    /// The publisher's name for the kind of event.
+    pub event: Option<&'a str>,
+    /// The publisher's key for this message.
+    pub idempotency_key: Option<&'a [u8]>,
+    /// What `data` is; text has been checked.
+    pub kind: DeclaredKind,
+    /// The payload, not empty.
+    pub data: &'a [u8],
+}
+
+/// Why one message is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// For machines.
+    pub code: RefusalCode,
+    /// For people: what happened and what to do.
+    pub text: &'static str,
+}
+
+impl Refusal {
+    /// What said it was JSON is not: for the caller of [`PublishFrame::check`].
+    pub const NOT_JSON: Self = Self {
+        code: RefusalCode::BAD_DATA,
+        text: "the data is not valid JSON; publish it as text, or let the kind be detected",
+    };
+}
+
+impl<'a> PublishFrame<'a> {
+    /// A message whose kind is detected and that is covered by a cumulative acknowledgement.
+    pub fn new(channel: &'a str, data: &'a [u8]) -> Self {
+        Self { channel: channel.as_bytes(), data, ..Self::default() }
+    }
+
+    /// Whether it may be published; `Err` says what a REFUSED frame should.
+    pub fn check(&self, limits: &IngestLimits) -> Result<CheckedPublish<'a>, Refusal> {
+        let refuse = |code, text| Err(Refusal { code, text });
+        if self.unknown_required.is_some() {
+            const TEXT: &str = "the message has a field that must be understood and is not known \
+                here; use a newer server, or do without it";
+            return refuse(RefusalCode::UNKNOWN_FIELD, TEXT);
+        }
+        let Some(channel) = text(self.channel).filter(|name| is_channel_name(name)) else {
+            const TEXT: &str = "a channel's name is 1 to 255 bytes of UTF-8 without control \
+                characters or `*`";
+            return refuse(RefusalCode::BAD_CHANNEL, TEXT);
+        };
+        let event = self.event.map(|name| text(name).filter(|name| is_event_name(name)));
+        if event == Some(None) {
+            const TEXT: &str = "an event's name is 1 to 255 bytes of UTF-8 without control \
+                characters, no space or `:` at its ends, and does not begin with `fanfare.`";
+            return refuse(RefusalCode::BAD_EVENT, TEXT);
+        }
+        let key_bytes = self.idempotency_key.map_or(1, <[u8]>::len);
+        if !(1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key_bytes) {
+            return refuse(RefusalCode::BAD_KEY, "an idempotency key has 1 to 255 bytes");
+        }
+        if self.data.is_empty() {
+            // An EventSource drops an event without data: it would be lost without a word.
+            return refuse(RefusalCode::BAD_DATA, "the data is empty; send at least one byte");
+        }
+        if self.data.len() > limits.message_bytes as usize {
+            const TEXT: &str = "the data is longer than the `message_bytes` that HELLO told";
+            return refuse(RefusalCode::TOO_LARGE, TEXT);
+        }
+        if self.kind == DeclaredKind::Known(Kind::Text) && text(self.data).is_none() {
+            return refuse(RefusalCode::BAD_DATA, "the text is not UTF-8; publish it as binary");
+        }
+        Ok(CheckedPublish {
+            channel,
+            event: event.flatten(),
+            idempotency_key: self.idempotency_key,
+            kind: self.kind,
+            data: self.data,
+        })
+    }
+
+    /// Reads one message off the front of a frame.
+    pub(super) fn read(reader: &mut Reader<'a>) -> Result<Self, Violation> {
+        let overrun = Violation::malformed(reader.at, Fault::MessageOverrun);
+        let at = reader.at;
+        let flags = reader.u8().ok_or(overrun)?;
+        if flags & !FLAG_ANSWER != 0 {
+            return Err(Violation::malformed(at, Fault::UnknownFlag));
+        }
+        let at = reader.at;
+        let kind = reader.u8().ok_or(overrun)?;
+        let kind =
+            DeclaredKind::from_number(kind).ok_or(Violation::malformed(at, Fault::UnknownKind))?;
+        let channel_bytes = reader.u16().ok_or(overrun)?;
+        let fields_bytes = reader.u16().ok_or(overrun)?;
+        let data_bytes = reader.u32().ok_or(overrun)?;
+        let channel = reader.take(channel_bytes.into()).ok_or(overrun)?;
+        let fields_at = reader.at;
+        let fields = reader.take(fields_bytes.into()).ok_or(overrun)?;
+        let data = reader.take(data_bytes as usize).ok_or(overrun)?;
+        let answer = flags & FLAG_ANSWER != 0;
+        let mut message = Self { answer, kind, channel, data, ..Self::default() };
+        message.read_fields(Reader::new(fields, fields_at))?;
+        Ok(message)
+    }
+
+    fn read_fields(&mut self, mut fields: Reader<'a>) -> Result<(), Violation> {
+        let mut before = 0;
+        while !fields.is_empty() {
+            let at = fields.at;
+            let overrun = Violation::malformed(at, Fault::FieldOverrun);
+            let number = fields.u8().ok_or(overrun)?;
+            if number <= before {
+                return Err(Violation::malformed(at, Fault::FieldOrder));
+            }
+            before = number;
+            let length = fields.u16().ok_or(overrun)?;
+            let value = fields.take(length.into()).ok_or(overrun)?;
+            match number {
+                field::EVENT => self.event = Some(value),
+                field::IDEMPOTENCY_KEY => self.idempotency_key = Some(value),
+                field::FIRST_REQUIRED.. => {
+                    self.unknown_required.get_or_insert(number);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn text(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
+}

@@ -1,0 +1,329 @@
+//! The server's end: a publisher's bytes in, its messages out.
+//!
+//! ```
+//! use fanfare_protocol::ingest::{PublishFrame, server::{Decoder, Event}, write};
+//! use fanfare_protocol::limits::IngestLimits;
+//!
+//! let mut stream = Vec::new();
+//! write::preface(&mut stream);
+//! write::publish(&PublishFrame::new("demo", b"hi"), &mut stream);
+//!
+//! let mut decoder = Decoder::new(IngestLimits::DEFAULT);
+//! let mut input = stream.as_slice();
+//! assert_eq!(decoder.next(&mut input)?, Some(Event::Preface)); // answer it with HELLO
+//! let Some(Event::Publish { sequence, frame }) = decoder.next(&mut input)? else { panic!() };
+//! assert_eq!((sequence, frame.channel, frame.data), (1, &b"demo"[..], &b"hi"[..]));
+//! assert_eq!(decoder.next(&mut input)?, None);
+//! # Ok::<(), fanfare_protocol::ingest::server::Violation>(())
+//! ```
+
+use std::fmt;
+
+use super::assemble::{Assembler, Broken, Frame, LENGTH_BYTES};
+use super::code::ErrorCode;
+use super::publish::PublishFrame;
+use super::reader::Reader;
+use super::{MAGIC, VERSION, VERSIONS, frame_type};
+use crate::limits::IngestLimits;
+
+const PREFACE_BYTES: usize = MAGIC.len() + 1;
+
+/// What a publisher did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// It speaks this version: it is owed a HELLO.
+    Preface,
+    /// It published one message.
+    Publish {
+        /// The message's number on this connection, from 1.
+        sequence: u64,
+        /// The message, unchecked.
+        frame: PublishFrame<'a>,
+    },
+    /// It published many as one command.
+    Batch {
+        /// The number of the first; the others follow by one each.
+        first_sequence: u64,
+        /// The messages, unchecked.
+        batch: Batch<'a>,
+    },
+}
+
+/// The messages of a BATCH frame: at least one. The shape of each was checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    left: u32,
+    reader: Reader<'a>,
+}
+
+impl PartialEq for Batch<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        Iterator::eq(*self, *other)
+    }
+}
+
+impl Eq for Batch<'_> {}
+
+impl<'a> Iterator for Batch<'a> {
+    type Item = PublishFrame<'a>;
+
+    fn next(&mut self) -> Option<PublishFrame<'a>> {
+        self.left = self.left.checked_sub(1)?;
+        Some(PublishFrame::read(&mut self.reader).expect("read once when the frame was decoded"))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left as usize, Some(self.left as usize))
+    }
+}
+
+impl ExactSizeIterator for Batch<'_> {}
+
+/// A publisher must be told this, and its connection ended (THREATS D4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// For machines.
+    pub code: ErrorCode,
+    /// Place of the offending byte in the stream, from 0: the first byte of the number that is
+    /// wrong, or of the message or field that does not fit; where bytes are missing, their place.
+    pub offset: u64,
+    /// What is wrong.
+    pub fault: Fault,
+}
+
+/// What is wrong with a publisher's stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// It does not begin with the magic.
+    Magic,
+    /// The version is not spoken here.
+    Version,
+    /// A frame of length 0.
+    LengthZero,
+    /// A frame over the limit.
+    FrameTooLong,
+    /// No frame has this number.
+    UnknownType,
+    /// A flag that has no meaning.
+    UnknownFlag,
+    /// No kind has this number.
+    UnknownKind,
+    /// The lengths of a message reach over the end of its frame.
+    MessageOverrun,
+    /// Bytes after the last message of a frame.
+    TrailingBytes,
+    /// A field reaches over the end of its message's fields.
+    FieldOverrun,
+    /// Fields are not in ascending order, or one is there twice, or has the number 0.
+    FieldOrder,
+    /// A batch of nothing.
+    BatchEmpty,
+    /// A batch of too many.
+    BatchTooLong,
+    /// The stream ended inside the preface or inside a frame.
+    Truncated,
+}
+
+impl Violation {
+    pub(super) fn malformed(offset: u64, fault: Fault) -> Self {
+        Self { code: ErrorCode::MALFORMED, offset, fault }
+    }
+
+    /// For people: what happened and what to do.
+    pub fn text(&self) -> &'static str {
+        match self.fault {
+            Fault::Magic => {
+                "this is Fanfare's publish socket, and the stream does not begin with \
+                `FANFARE`; HTTP is spoken on another address"
+            }
+            Fault::Version => "this version is not spoken here; see the versions in this frame",
+            Fault::LengthZero => "a frame has at least its type: its length cannot be 0",
+            Fault::FrameTooLong => "the frame is longer than the `frame_bytes` that HELLO told",
+            Fault::UnknownType => "no frame of a publisher has this type",
+            Fault::UnknownFlag => "this flag has no meaning in this version",
+            Fault::UnknownKind => "no kind has this number",
+            Fault::MessageOverrun => "the lengths of this message reach over the end of its frame",
+            Fault::TrailingBytes => "the frame goes on after its last message",
+            Fault::FieldOverrun => "this field reaches over the end of the message's fields",
+            Fault::FieldOrder => {
+                "fields are in ascending order of their numbers, from 1, each once"
+            }
+            Fault::BatchEmpty => "a batch has at least one message",
+            Fault::BatchTooLong => {
+                "the batch has more messages than the `batch_messages` that HELLO told"
+            }
+            Fault::Truncated => "the stream ended inside a frame, which is not published",
+        }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (at byte {})", self.text(), self.offset)?;
+        if self.fault == Fault::Version {
+            write!(f, ": {} to {}", VERSIONS.0, VERSIONS.1)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Violation {}
+
+/// Reads one publisher's stream.
+#[derive(Debug)]
+pub struct Decoder {
+    limits: IngestLimits,
+    /// Bytes of the preface that have come.
+    preface: usize,
+    frames: Assembler,
+    /// The number of the next message.
+    next_sequence: u64,
+    /// After a violation all input is dropped.
+    over: bool,
+}
+
+impl Decoder {
+    /// Before the first byte of a connection.
+    pub fn new(limits: IngestLimits) -> Self {
+        let is_known = |number| matches!(number, frame_type::PUBLISH | frame_type::BATCH);
+        let frames = Assembler::strict(PREFACE_BYTES as u64, limits.frame_bytes, is_known);
+        Self { limits, preface: 0, frames, next_sequence: 1, over: false }
+    }
+
+    /// Whether the publisher owes bytes: the rest of a frame, or its preface (THREATS D5).
+    pub fn is_mid_frame(&self) -> bool {
+        !self.over && (self.preface < PREFACE_BYTES || self.frames.is_mid_frame())
+    }
+
+    /// Number of the last message that was given; 0 before the first.
+    pub fn last_sequence(&self) -> u64 {
+        self.next_sequence - 1
+    }
+
+    /// Bytes that were taken from the stream so far.
+    pub fn offset(&self) -> u64 {
+        if self.preface < PREFACE_BYTES { self.preface as u64 } else { self.frames.taken }
+    }
+
+    /// Bytes that are reserved for the frame that has not come whole.
+    pub fn buffer_bytes(&self) -> usize {
+        self.frames.capacity()
+    }
+
+    /// Takes from the front of `input` up to the next event; `None` when the input is used up.
+    ///
+    /// # Errors
+    /// What the publisher must be told. All input after it is dropped.
+    pub fn next<'e, 'i: 'e>(
+        &'e mut self,
+        input: &mut &'i [u8],
+    ) -> Result<Option<Event<'e>>, Violation> {
+        if self.over {
+            *input = &[];
+            return Ok(None);
+        }
+        if self.preface < PREFACE_BYTES {
+            let result = self.read_preface(input);
+            self.over = result.is_err();
+            return result;
+        }
+        let read = match self.frames.next(input) {
+            Ok(None) => return Ok(None),
+            Ok(Some(frame)) => read_frame(frame, self.next_sequence, &self.limits),
+            Err(broken) => Err(Violation::of(broken)),
+        };
+        match &read {
+            Ok(Event::Batch { batch, .. }) => self.next_sequence += u64::from(batch.left),
+            Ok(_) => self.next_sequence += 1,
+            Err(_) => self.over = true,
+        }
+        read.map(Some)
+    }
+
+    /// The publisher will send no more: fine between two frames, and before the first byte.
+    ///
+    /// # Errors
+    /// [`Fault::Truncated`] inside a frame.
+    pub fn finish(&self) -> Result<(), Violation> {
+        if self.is_mid_frame() && self.offset() > 0 {
+            return Err(Violation::malformed(self.offset(), Fault::Truncated));
+        }
+        Ok(())
+    }
+
+    fn read_preface<'e>(&mut self, input: &mut &[u8]) -> Result<Option<Event<'e>>, Violation> {
+        while let Some((byte, rest)) = input.split_first() {
+            let offset = self.preface as u64;
+            if self.preface == MAGIC.len() {
+                if *byte != VERSION {
+                    let code = ErrorCode::BAD_VERSION;
+                    return Err(Violation { code, offset, fault: Fault::Version });
+                }
+            } else if *byte != MAGIC[self.preface] {
+                return Err(Violation::malformed(offset, Fault::Magic));
+            }
+            self.preface += 1;
+            *input = rest;
+            if self.preface == PREFACE_BYTES {
+                return Ok(Some(Event::Preface));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Violation {
+    fn of(broken: Broken) -> Self {
+        match broken {
+            Broken::LengthZero(at) => Self::malformed(at, Fault::LengthZero),
+            Broken::UnknownType(at) => Self::malformed(at, Fault::UnknownType),
+            Broken::LengthOverLimit(offset) => {
+                Self { code: ErrorCode::TOO_LARGE, offset, fault: Fault::FrameTooLong }
+            }
+        }
+    }
+}
+
+fn read_frame<'a>(
+    frame: Frame<'a>,
+    sequence: u64,
+    limits: &IngestLimits,
+) -> Result<Event<'a>, Violation> {
+    let mut reader = Reader::new(frame.body, frame.at);
+    let event = if frame.number == frame_type::PUBLISH {
+        let frame = PublishFrame::read(&mut reader)?;
+        Event::Publish { sequence, frame }
+    } else {
+        let batch = read_batch(&mut reader, limits)?;
+        Event::Batch { first_sequence: sequence, batch }
+    };
+    if !reader.is_empty() {
+        return Err(Violation::malformed(reader.at, Fault::TrailingBytes));
+    }
+    Ok(event)
+}
+
+/// Walks over all messages, so that a batch is refused whole or given whole.
+fn read_batch<'a>(reader: &mut Reader<'a>, limits: &IngestLimits) -> Result<Batch<'a>, Violation> {
+    let overrun = Violation::malformed(reader.at, Fault::MessageOverrun);
+    let flags_at = reader.at;
+    if reader.u8().ok_or(overrun)? != 0 {
+        return Err(Violation::malformed(flags_at, Fault::UnknownFlag));
+    }
+    let offset = reader.at;
+    let count = reader.u32().ok_or(overrun)?;
+    if count == 0 {
+        return Err(Violation::malformed(offset, Fault::BatchEmpty));
+    }
+    if count > limits.batch_messages {
+        let code = ErrorCode::TOO_LARGE;
+        return Err(Violation { code, offset, fault: Fault::BatchTooLong });
+    }
+    let batch = Batch { left: count, reader: *reader };
+    for _ in 0..count {
+        PublishFrame::read(reader)?;
+    }
+    Ok(batch)
+}
+
+const _: () = assert!(LENGTH_BYTES == 4 && PREFACE_BYTES == 8, "as docs/PROTOCOLS.md has it");

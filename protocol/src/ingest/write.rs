@@ -1,0 +1,144 @@
+//! Frames of both ends as bytes, appended to a `Vec` that the caller sends and clears.
+
+use super::client::{Answer, Hello};
+use super::code::{ErrorCode, RefusalCode};
+use super::publish::{FLAG_ANSWER, PublishFrame};
+use super::{MAGIC, VERSION, VERSIONS, field, frame_type};
+use crate::limits::INGEST_TEXT_BYTES_MAX;
+
+/// The flag of an ANSWER that repeats an earlier one.
+pub(super) const FLAG_DUPLICATE: u8 = 1;
+
+/// Appends what a publisher sends first.
+pub fn preface(out: &mut Vec<u8>) {
+    out.extend_from_slice(&MAGIC);
+    out.push(VERSION);
+}
+
+/// Appends a PUBLISH frame.
+///
+/// # Panics
+/// When a name, key or payload is longer than its length field can say: 65,535 bytes for names and
+/// keys, 4 GiB for the frame. Limits are far below; the caller checks them.
+pub fn publish(message: &PublishFrame<'_>, out: &mut Vec<u8>) {
+    frame(frame_type::PUBLISH, out, |out| write_message(message, out));
+}
+
+/// Appends a BATCH frame.
+///
+/// # Panics
+/// As [`publish`], and when there is no message: no such frame may be sent.
+pub fn batch<'a, 'm: 'a>(
+    messages: impl IntoIterator<Item = &'a PublishFrame<'m>>,
+    out: &mut Vec<u8>,
+) {
+    frame(frame_type::BATCH, out, |out| {
+        out.push(0);
+        let count_at = out.len();
+        out.extend_from_slice(&[0; 4]);
+        let mut count: u32 = 0;
+        for message in messages {
+            count += 1;
+            write_message(message, out);
+        }
+        assert!(count > 0, "a batch has at least one message");
+        out[count_at..count_at + 4].copy_from_slice(&count.to_le_bytes());
+    });
+}
+
+/// Appends a HELLO frame.
+pub fn hello(hello: &Hello, out: &mut Vec<u8>) {
+    frame(frame_type::HELLO, out, |out| {
+        let limits = hello.limits;
+        out.push(hello.version);
+        out.extend_from_slice(&hello.epoch.number().to_le_bytes());
+        let numbers =
+            [limits.frame_bytes, limits.message_bytes, limits.batch_messages, limits.window];
+        for number in numbers {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+    });
+}
+
+/// Appends an ANSWER frame.
+pub fn answer(answer: &Answer, out: &mut Vec<u8>) {
+    frame(frame_type::ANSWER, out, |out| {
+        out.extend_from_slice(&answer.sequence.to_le_bytes());
+        out.push(if answer.duplicate { FLAG_DUPLICATE } else { 0 });
+        for number in [answer.position, answer.offset, answer.subscribers] {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+    });
+}
+
+/// Appends a REFUSED frame. A text of more than 512 bytes is cut between two characters.
+pub fn refused(sequence: u64, code: RefusalCode, text: &str, out: &mut Vec<u8>) {
+    frame(frame_type::REFUSED, out, |out| {
+        out.extend_from_slice(&sequence.to_le_bytes());
+        out.extend_from_slice(&code.0.to_le_bytes());
+        write_text(text, out);
+    });
+}
+
+/// Appends an ACK frame.
+pub fn ack(sequence: u64, out: &mut Vec<u8>) {
+    frame(frame_type::ACK, out, |out| out.extend_from_slice(&sequence.to_le_bytes()));
+}
+
+/// Appends an ERROR frame; nothing may follow it. A text of more than 512 bytes is cut between two
+/// characters.
+pub fn error(code: ErrorCode, offset: u64, text: &str, out: &mut Vec<u8>) {
+    frame(frame_type::ERROR, out, |out| {
+        out.extend_from_slice(&code.0.to_le_bytes());
+        out.extend_from_slice(&offset.to_le_bytes());
+        out.extend_from_slice(&[VERSIONS.0, VERSIONS.1]);
+        write_text(text, out);
+    });
+}
+
+/// Appends a GOODBYE frame; nothing may follow it. `sequence` is the last message that has its
+/// outcome.
+pub fn goodbye(sequence: u64, out: &mut Vec<u8>) {
+    frame(frame_type::GOODBYE, out, |out| out.extend_from_slice(&sequence.to_le_bytes()));
+}
+
+/// Length, type, and what `body` appends.
+fn frame(number: u8, out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    out.push(number);
+    body(out);
+    let length = u32::try_from(out.len() - start - 4).expect("a frame is shorter than 4 GiB");
+    out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+}
+
+fn write_message(message: &PublishFrame<'_>, out: &mut Vec<u8>) {
+    let fields = [(field::EVENT, message.event), (field::IDEMPOTENCY_KEY, message.idempotency_key)];
+    let fields_bytes: usize = fields.iter().flat_map(|(_, value)| value).map(|v| 3 + v.len()).sum();
+    out.push(if message.answer { FLAG_ANSWER } else { 0 });
+    out.push(message.kind.number());
+    write_u16(message.channel.len(), out);
+    write_u16(fields_bytes, out);
+    let data_bytes = u32::try_from(message.data.len()).expect("a payload is shorter than 4 GiB");
+    out.extend_from_slice(&data_bytes.to_le_bytes());
+    out.extend_from_slice(message.channel);
+    for (number, value) in fields {
+        if let Some(value) = value {
+            out.push(number);
+            write_u16(value.len(), out);
+            out.extend_from_slice(value);
+        }
+    }
+    out.extend_from_slice(message.data);
+}
+
+fn write_u16(length: usize, out: &mut Vec<u8>) {
+    let length = u16::try_from(length).expect("names and fields are at most 65,535 bytes");
+    out.extend_from_slice(&length.to_le_bytes());
+}
+
+fn write_text(text: &str, out: &mut Vec<u8>) {
+    let text = &text[..text.floor_char_boundary(INGEST_TEXT_BYTES_MAX)];
+    write_u16(text.len(), out);
+    out.extend_from_slice(text.as_bytes());
+}
