@@ -10,6 +10,8 @@ type Target = fn(&[u8]);
 const TARGETS: &[(&str, Target)] = &[
     ("request_head", fanfare_protocol::http::fuzz::head),
     ("sse_writer", fanfare_protocol::sse::fuzz::round_trip),
+    ("websocket", fanfare_protocol::ws::fuzz::every_split),
+    ("ingest_frames", fanfare_protocol::ingest::fuzz::frames),
     ("position", fanfare_protocol::id::fuzz::position),
 ];
 

@@ -5,18 +5,19 @@
 
 use super::close::{self, CloseCode};
 use super::frame::Opcode;
+use super::header::write_header;
 use super::mask::apply_mask;
 use crate::limits::CONTROL_PAYLOAD_BYTES_MAX;
 
 /// Appends a close frame. A reason that does not fit is cut between two characters.
 pub fn write_close(code: CloseCode, reason: &str, out: &mut Vec<u8>) {
-    write_header(Opcode::Close, 2 + close::fit(reason).len(), out);
+    write_header(Opcode::Close as u8, 2 + close::fit(reason).len(), out);
     close::write(code, reason, out);
 }
 
 /// Appends a close frame without code and reason: the answer to one without.
 pub fn write_empty_close(out: &mut Vec<u8>) {
-    write_header(Opcode::Close, 0, out);
+    write_header(Opcode::Close as u8, 0, out);
 }
 
 /// Appends a ping.
@@ -37,13 +38,13 @@ pub fn write_pong(payload: &[u8], out: &mut Vec<u8>) {
 
 /// Appends a whole text message in one frame.
 pub fn write_text(text: &str, out: &mut Vec<u8>) {
-    write_header(Opcode::Text, text.len(), out);
+    write_header(Opcode::Text as u8, text.len(), out);
     out.extend_from_slice(text.as_bytes());
 }
 
 /// Appends a whole binary message in one frame.
 pub fn write_binary(bytes: &[u8], out: &mut Vec<u8>) {
-    write_header(Opcode::Binary, bytes.len(), out);
+    write_header(Opcode::Binary as u8, bytes.len(), out);
     out.extend_from_slice(bytes);
 }
 
@@ -51,7 +52,7 @@ pub fn write_binary(bytes: &[u8], out: &mut Vec<u8>) {
 /// key must be hard to foresee where a browser's script chooses the payload (section 10.3).
 pub fn write_masked(fin: bool, opcode: Opcode, payload: &[u8], key: [u8; 4], out: &mut Vec<u8>) {
     let start = out.len();
-    write_header(opcode, payload.len(), out);
+    write_header(opcode as u8, payload.len(), out);
     out[start] = out[start] & 0x7f | u8::from(fin) << 7;
     out[start + 1] |= 0x80;
     out.extend_from_slice(&key);
@@ -60,24 +61,8 @@ pub fn write_masked(fin: bool, opcode: Opcode, payload: &[u8], key: [u8; 4], out
     apply_mask(&mut out[start..], key, 0);
 }
 
-/// The shortest header of a whole frame that is not masked (section 5.2).
-fn write_header(opcode: Opcode, length: usize, out: &mut Vec<u8>) {
-    out.push(0x80 | opcode as u8);
-    match length {
-        0..=125 => out.push(length as u8),
-        126..=0xffff => {
-            out.push(126);
-            out.extend_from_slice(&(length as u16).to_be_bytes());
-        }
-        _ => {
-            out.push(127);
-            out.extend_from_slice(&(length as u64).to_be_bytes());
-        }
-    }
-}
-
 fn write_control(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
     assert!(payload.len() <= CONTROL_PAYLOAD_BYTES_MAX, "a control frame holds at most 125 bytes");
-    write_header(opcode, payload.len(), out);
+    write_header(opcode as u8, payload.len(), out);
     out.extend_from_slice(payload);
 }
