@@ -133,6 +133,16 @@ fn what_clients_may_not_send() {
             [frame(MORE, Text, &[b'a'; 600]), b"\x80\xfe\x01\x91".to_vec()].concat(),
             1009,
         ),
+        (
+            "W7 sum over three fragments",
+            [
+                frame(MORE, Text, &[b'a'; 600]),
+                frame(MORE, Continuation, b""),
+                b"\x80\xfe\x01\x91".to_vec(),
+            ]
+            .concat(),
+            1009,
+        ),
         ("W9 continuation without start", b"\x80".to_vec(), 1002),
         (
             "W9 continuation after a whole message",
