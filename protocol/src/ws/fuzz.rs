@@ -1,6 +1,6 @@
 //! The body of the fuzz target `websocket`: however a stream is cut, it tells the same.
 //!
-//! `cargo test` replays `fuzz/corpus/websocket` through it; the tests of this module use [`tell`]
+//! `cargo test` replays `fuzz/corpus/websocket` through it; the tests of this module use `tell`
 //! to compare the machine with a naive decoder.
 
 use super::{DataKind, Event, Receiver, Role, Violation};

@@ -108,14 +108,13 @@ fn what_clients_may_send() {
     }
 }
 
-#[test]
-fn what_clients_may_not_send() {
-    use Opcode::{Close, Continuation, Ping, Text};
-    let limits = WsLimits { message_bytes: 1000, fragments: 4 };
+/// What limits of 1,000 bytes and 4 fragments forbid, up to the byte that decides it.
+fn violations() -> Vec<(&'static str, Vec<u8>, u16)> {
+    use Opcode::{Close, Continuation, Text};
     let start = frame(MORE, Text, b"a");
     let after = |rest: &[u8]| [start.as_slice(), rest].concat();
     let close = |payload: &[u8]| frame(FIN, Close, payload);
-    let mut rows: Vec<(&str, Vec<u8>, u16)> = vec![
+    let mut rows = vec![
         ("W1 unmasked", b"\x81\x05".to_vec(), 1002),
         ("W2 RSV1", b"\xc1".to_vec(), 1002),
         ("W2 RSV2", b"\xa1".to_vec(), 1002),
@@ -175,7 +174,14 @@ fn what_clients_may_not_send() {
     let empty = frame(MORE, Continuation, b"");
     let fragments = [start.clone(), empty.repeat(3), b"\x00".to_vec()].concat();
     rows.push(("W8 fragments, empty ones counted", fragments, 1008));
-    for (name, stream, code) in rows {
+    rows
+}
+
+#[test]
+fn what_clients_may_not_send() {
+    use Opcode::Ping;
+    let limits = WsLimits { message_bytes: 1000, fragments: 4 };
+    for (name, stream, code) in violations() {
         let before = [frame(FIN, Ping, b"ok"), stream].concat();
         let outcome = under_every_split(&before, &limits);
         let told = outcome.violation.map(|violation| violation.close_code().number());
