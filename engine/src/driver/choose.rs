@@ -2,8 +2,8 @@
 //!
 //! io_uring is blocked in many places (containers by default, hardened kernels by sysctl), and that
 //! is no reason not to run: `epoll` keeps the same contract. But it is said, with what would change
-//! it. Lack of memory or descriptors is another matter: there io_uring works and the limits are wrong,
-//! so the answer is advice, never a silent change of driver.
+//! it. Lack of memory or descriptors is another matter: there io_uring works and the limits are
+//! wrong, so the answer is advice, never a silent change of driver.
 
 use std::fs;
 
@@ -13,8 +13,8 @@ use super::uring::self_test::self_test;
 ///
 /// Before 6.13 one table of registered files shared one chain of references, and an operation armed
 /// on *any* slot kept the files of all slots closed after it from being released (liburing issue
-/// 1192): with a watch on every socket, no client would ever see a FIN. It was reworked in 6.13 into a
-/// reference for each file.
+/// 1192): with a watch on every socket, no client would ever see a FIN. It was reworked in 6.13
+/// into a reference for each file.
 pub const FLOOR: (u32, u32) = (6, 13);
 
 /// What may be used.
@@ -37,8 +37,8 @@ pub struct Trouble {
     pub errno: i32,
 }
 
-/// Tries io_uring on this machine, in this process, under its seccomp filter. `capacity` is what one
-/// shard will ask for ([`super::Config::capacity`]).
+/// Tries io_uring on this machine, in this process, under its seccomp filter. `capacity` is what
+/// one shard will ask for ([`super::Config::capacity`]).
 pub fn probe(capacity: usize) -> Verdict {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let disabled = fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok();
@@ -65,8 +65,8 @@ fn too_old(release: &str) -> Option<Verdict> {
     })
 }
 
-/// The verdict on the self-test. `disabled` is the sysctl `kernel.io_uring_disabled`, where there is
-/// one.
+/// The verdict on the self-test. `disabled` is the sysctl `kernel.io_uring_disabled`, where there
+/// is one.
 fn judge(outcome: Result<(), Trouble>, disabled: Option<&str>) -> Verdict {
     let Err(Trouble { step, errno }) = outcome else { return Verdict::Uring };
     let error = std::io::Error::from_raw_os_error(errno);

@@ -1,8 +1,8 @@
 //! The driver for where io_uring is blocked: epoll, with one system call for each socket and send.
 //!
 //! It keeps the contract of [`super::uring`], event for event. Its sockets are descriptors of the
-//! process, so `RLIMIT_NOFILE` bounds them all together and not each shard. Sockets are blocking ones
-//! on purpose: every call says `MSG_DONTWAIT`, which spares setting a flag on each.
+//! process, so `RLIMIT_NOFILE` bounds them all together and not each shard. Sockets are blocking
+//! ones on purpose: every call says `MSG_DONTWAIT`, which spares setting a flag on each.
 
 use std::io;
 use std::mem::MaybeUninit;

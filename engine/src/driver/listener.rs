@@ -14,8 +14,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 /// How many connections may wait to be accepted; the kernel clamps it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
-/// How often, and after which pause, a bind to a port in use is tried again: 3 s together. A process
-/// that dies with many sockets in a ring frees its port late.
+/// How often, and after which pause, a bind to a port in use is tried again: 3 s together. A
+/// process that dies with many sockets in a ring frees its port late.
 const PROBE_TRIES: u32 = 30;
 const PROBE_PAUSE: Duration = Duration::from_millis(100);
 
@@ -25,8 +25,8 @@ pub struct Inherited {
     /// `TCP_USER_TIMEOUT`. It must lie above the stall limit: the kernel applies it to peers that
     /// answer zero-window probes too, and a slow client is the shard's to judge.
     pub user_timeout: Duration,
-    /// `TCP_NOTSENT_LOWAT`, bytes: what the kernel takes beyond what the network takes. Small, so that
-    /// a backlog waits in the log, where it can still be coalesced, and not in the kernel.
+    /// `TCP_NOTSENT_LOWAT`, bytes: what the kernel takes beyond what the network takes. Small, so
+    /// that a backlog waits in the log, where it can still be coalesced, and not in the kernel.
     pub unsent_bytes_max: u32,
     /// Kernel memory for sending, bytes as the kernel counts them (with its own overhead).
     pub send_buffer_bytes: usize,
@@ -57,8 +57,8 @@ impl Default for Inherited {
 ///
 /// # Errors
 ///
-/// `EADDRINUSE` where somebody else has the port, `EACCES` for a privileged one, `EADDRNOTAVAIL` for
-/// an address of another machine.
+/// `EADDRINUSE` where somebody else has the port, `EACCES` for a privileged one, `EADDRNOTAVAIL`
+/// for an address of another machine.
 pub fn probe(address: SocketAddr) -> io::Result<SocketAddr> {
     let mut tries = 1;
     loop {

@@ -123,8 +123,9 @@ pub enum Received<'a> {
 /// How to close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Close {
-    /// FIN after what the kernel still holds. What has arrived and was not read is thrown away, since
-    /// the kernel would send RST otherwise; it still does where the peer says more *after* this.
+    /// FIN after what the kernel still holds. What has arrived and was not read is thrown away,
+    /// since the kernel would send RST otherwise; it still does where the peer says more *after*
+    /// this.
     Gracefully,
     /// RST, dropping what the kernel still holds.
     Abort,
@@ -144,12 +145,12 @@ pub trait Driver {
     /// an earlier life are passed over in silence.
     fn recv_batch(&mut self, tokens: &[Token], taken: &mut dyn FnMut(Token, Received<'_>));
 
-    /// Sends a batch; appends what did not go whole to `exceptions`, in no order. Who closed a socket
-    /// knows better than to send to it: a token of an earlier life fails with `EBADF`.
+    /// Sends a batch; appends what did not go whole to `exceptions`, in no order. Who closed a
+    /// socket knows better than to send to it: a token of an earlier life fails with `EBADF`.
     fn send_batch(&mut self, sends: &[Send<'_>], exceptions: &mut Vec<Exception>);
 
-    /// Asks for one [`Event::Writable`] when the kernel's buffer has room, or the socket has failed.
-    /// Asking again before it came changes nothing.
+    /// Asks for one [`Event::Writable`] when the kernel's buffer has room, or the socket has
+    /// failed. Asking again before it came changes nothing.
     fn watch_writable(&mut self, token: Token);
 
     /// Closes; every watch ends, and the token matches nothing from here on. Events of it that are

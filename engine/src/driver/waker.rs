@@ -3,8 +3,8 @@
 //! An eventfd that nobody reads: drivers watch it edge-triggered, and each write is an edge of its
 //! own (eventfd(2)), so a wake costs the sleeper no read. It is made before the driver, because a
 //! `uring` driver can be made only on its shard's thread while others must already know whom to
-//! wake. A wake that comes before the driver exists is not lost: the counter is above zero then, and
-//! arming a watch looks at it once.
+//! wake. A wake that comes before the driver exists is not lost: the counter is above zero then,
+//! and arming a watch looks at it once.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

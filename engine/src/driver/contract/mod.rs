@@ -1,7 +1,8 @@
-//! The contract of [`Driver`], as tests over real loopback sockets that `uring` and `epoll` both run.
+//! The contract of [`Driver`], as tests over real loopback sockets that `uring` and `epoll` both
+//! run.
 //!
-//! Each test is a function over [`Make`]; [`suite!`] makes one `#[test]` of it for each driver. Where
-//! io_uring is blocked its half says so and passes.
+//! Each test is a function over [`Make`]; [`suite!`] makes one `#[test]` of it for each driver.
+//! Where io_uring is blocked its half says so and passes.
 
 mod accepting;
 mod closing;

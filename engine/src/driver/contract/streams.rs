@@ -84,7 +84,7 @@ fn a_reset_is_told_and_fails_what_is_asked_next<M: Make>() {
 fn a_long_message_streams_through_the_scratch<M: Make>() {
     let Some(mut rig) = Rig::new::<M>(4) else { return };
     let (mut client, token) = rig.accept();
-    let said: Vec<u8> = (0..1_000_000u32).map(|n| (n * 7 >> 3) as u8).collect();
+    let said: Vec<u8> = (0..1_000_000u32).map(|n| ((n * 7) >> 3) as u8).collect();
     let copy = said.clone();
     let talker = std::thread::spawn(move || {
         client.write_all(&copy).unwrap();

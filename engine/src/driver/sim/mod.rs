@@ -1,10 +1,10 @@
 //! A driver without a kernel, for tests: seeded, single-threaded, and a liar within the contract.
 //!
 //! What a kernel may do, it does, and more often: events come late, receives are split, sends are
-//! short or take nothing though there is room, readability is told for nothing, places are used again
-//! in any order. What a *caller* may not do, it panics at: two sends for one socket in a batch, sends
-//! of nothing, sends or watches for a socket that was closed. It never sleeps and never looks at a
-//! clock, so a run is a function of its seed.
+//! short or take nothing though there is room, readability is told for nothing, places are used
+//! again in any order. What a *caller* may not do, it panics at: two sends for one socket in a
+//! batch, sends of nothing, sends or watches for a socket that was closed. It never sleeps and
+//! never looks at a clock, so a run is a function of its seed.
 //!
 //! ```
 //! use fanfare::driver::sim::{Sim, Temper};
@@ -45,7 +45,8 @@ pub struct Sim {
 }
 
 impl Sim {
-    /// A driver with room for `capacity` sockets, and the test's hand on its network. Peers are told.
+    /// A driver with room for `capacity` sockets, and the test's hand on its network. Peers are
+    /// told.
     pub fn new(seed: u64, capacity: usize, temper: Temper) -> (Self, SimNet) {
         let net = Rc::new(RefCell::new(Net {
             chance: Chance::new(seed),

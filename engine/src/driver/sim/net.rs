@@ -8,7 +8,8 @@ use std::rc::Rc;
 use super::prng::Chance;
 use crate::driver::{Close, Event, Token};
 
-/// How often the network lies, in percent of the occasions. All lies are ones that a kernel may tell.
+/// How often the network lies, in percent of the occasions. All lies are ones that a kernel may
+/// tell.
 #[derive(Clone, Copy, Debug)]
 pub struct Temper {
     /// A poll keeps an event back.

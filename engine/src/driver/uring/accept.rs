@@ -2,9 +2,9 @@
 //!
 //! Where nobody needs to know who the peers are, one multishot accept does it. A multishot accept
 //! cannot tell addresses, so where they are needed sixteen one-shot accepts wait side by side, each
-//! with memory of its own for an address. Either way an accept is a *lane* with at most one operation
-//! in flight, and one rule covers all races between on and off: a lane that ends while accepting is
-//! on begins again.
+//! with memory of its own for an address. Either way an accept is a *lane* with at most one
+//! operation in flight, and one rule covers all races between on and off: a lane that ends while
+//! accepting is on begins again.
 //!
 //! When the table is full, the kernel has already taken the client off the listener: it answers
 //! `ENFILE`, and that client is lost. The shard pauses before it comes to that.
@@ -135,8 +135,8 @@ impl Acceptor {
 }
 
 /// Whether an accept that failed with this errno is worth another at once. accept(2) asks to treat
-/// network errors of the *new* socket like `EAGAIN`; a cancelled lane is one that was turned off and
-/// on again.
+/// network errors of the *new* socket like `EAGAIN`; a cancelled lane is one that was turned off
+/// and on again.
 fn begins_again(errno: i32) -> bool {
     [
         libc::ECANCELED,
@@ -186,12 +186,12 @@ mod tests {
         let (mut acceptor, mut ops) = (Acceptor::new(false), Vec::new());
         acceptor.set(true, &mut ops);
         acceptor.set(true, &mut ops);
-        assert_eq!(ops.drain(..).collect::<Vec<_>>(), [Op::Accept { lane: 0 }]);
+        assert_eq!(std::mem::take(&mut ops), [Op::Accept { lane: 0 }]);
         acceptor.set(false, &mut ops);
         acceptor.set(true, &mut ops);
-        assert_eq!(ops.drain(..).collect::<Vec<_>>(), [Op::CancelAccepts]);
+        assert_eq!(std::mem::take(&mut ops), [Op::CancelAccepts]);
         assert_eq!(acceptor.take(0, CANCELLED, &mut ops), Outcome::Nothing);
-        assert_eq!(ops.drain(..).collect::<Vec<_>>(), [Op::Accept { lane: 0 }]);
+        assert_eq!(std::mem::take(&mut ops), [Op::Accept { lane: 0 }]);
         acceptor.set(false, &mut ops);
         ops.clear();
         assert_eq!(acceptor.take(0, CANCELLED, &mut ops), Outcome::Nothing);
@@ -216,7 +216,7 @@ mod tests {
         assert_eq!(ops.drain(..).count(), LANES);
         let full = Completion { result: -libc::ENFILE, ..CANCELLED };
         assert_eq!(acceptor.take(3, full, &mut ops), Outcome::Stopped(libc::ENFILE));
-        assert_eq!(ops.drain(..).collect::<Vec<_>>(), [Op::CancelAccepts]);
+        assert_eq!(std::mem::take(&mut ops), [Op::CancelAccepts]);
         assert_eq!(acceptor.take(4, full, &mut ops), Outcome::Nothing);
         assert!(ops.is_empty());
     }

@@ -4,19 +4,19 @@
 //! accept; the waker). Bytes move by operations that begin and end inside one `io_uring_enter`, so
 //! the kernel never holds memory of ours and an idle client holds no buffer.
 //!
-//! **Why nothing of a send or a receive is pending after the enter.** Both carry `MSG_DONTWAIT`. The
-//! kernel marks such a request `REQ_F_NOWAIT`, and one so marked that cannot go on is completed with
-//! what it has (a count or `-EAGAIN`) where others would be armed and tried again later. So a request
-//! that the kernel *took* has ended when the enter returns. And [`Ring::submit`] returns only when the
-//! kernel took all of them: with `SUBMIT_ALL` a failing entry does not end the submission, and where
-//! it ended early for another reason (no memory, a full completion queue) the rest is submitted again.
-//! Entries that nobody took would be read by a later enter, with pointers into a borrow that is over:
-//! this is why both halves are needed.
+//! **Why nothing of a send or a receive is pending after the enter.** Both carry `MSG_DONTWAIT`.
+//! The kernel marks such a request `REQ_F_NOWAIT`, and one so marked that cannot go on is completed
+//! with what it has (a count or `-EAGAIN`) where others would be armed and tried again later. So a
+//! request that the kernel *took* has ended when the enter returns. And [`Ring::submit`] returns
+//! only when the kernel took all of them: with `SUBMIT_ALL` a failing entry does not end the
+//! submission, and where it ended early for another reason (no memory, a full completion queue) the
+//! rest is submitted again. Entries that nobody took would be read by a later enter, with pointers
+//! into a borrow that is over: this is why both halves are needed.
 //!
 //! **Why silence is success.** A send carries `MSG_WAITALL` and asks for no completion on success.
 //! With `MSG_WAITALL` a short send counts as a failure, so its byte count is posted; without it a
-//! short send would count as a success, and bytes would be lost in silence. (`-EAGAIN` and errors are
-//! failures anyhow.) One socket is in a batch once at most: two sends in flight may interleave.
+//! short send would count as a success, and bytes would be lost in silence. (`-EAGAIN` and errors
+//! are failures anyhow.) One socket is in a batch once at most: two sends in flight may interleave.
 //!
 //! Generations ([`table`]) keep completions of a slot's earlier life from reaching its present one.
 
@@ -95,8 +95,8 @@ impl Uring {
     /// # Errors
     ///
     /// What [`super::choose`] would have found out: `EPERM` or `ENOSYS` where io_uring is blocked,
-    /// `ENOMEM` where even the smallest ring exceeds `RLIMIT_MEMLOCK`; and `EMFILE` where `capacity`
-    /// exceeds `RLIMIT_NOFILE` or 2^20, which bound the file table.
+    /// `ENOMEM` where even the smallest ring exceeds `RLIMIT_MEMLOCK`; and `EMFILE` where
+    /// `capacity` exceeds `RLIMIT_NOFILE` or 2^20, which bound the file table.
     pub fn new(config: Config) -> io::Result<Self> {
         Self::sized(config, &SIZES)
     }
@@ -137,8 +137,8 @@ impl Uring {
             for entry in op.entries(self.descriptors, &self.state.acceptor) {
                 // SAFETY: polls, cancellations and closes point to nothing. An accept points to its
                 // lane's place, which is boxed, is armed once at a time, is not touched while it is
-                // armed, and outlives the operation (see `drop`). The socket option is a static. The
-                // receive has a null pointer with MSG_TRUNC, by which TCP drops bytes without
+                // armed, and outlives the operation (see `drop`). The socket option is a static.
+                // The receive has a null pointer with MSG_TRUNC, by which TCP drops bytes without
                 // writing them anywhere (tcp(7)); our listeners are TCP.
                 unsafe { self.ring.queue(&entry) };
             }
@@ -327,9 +327,9 @@ impl State {
 }
 
 impl Drop for Uring {
-    /// Closes every socket before the ring goes. Taking a ring apart is the kernel's leisure: without
-    /// this, clients would hear of it late and the port would stay taken. And the places of accepts
-    /// may go only when no accept can write there any more.
+    /// Closes every socket before the ring goes. Taking a ring apart is the kernel's leisure:
+    /// without this, clients would hear of it late and the port would stay taken. And the places of
+    /// accepts may go only when no accept can write there any more.
     fn drop(&mut self) {
         if std::thread::panicking() {
             // The ring may be in any state; ask nothing more of it.

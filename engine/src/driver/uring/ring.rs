@@ -1,9 +1,9 @@
 //! One io_uring: how it is made, entered and emptied. It knows operations and completions, not what
 //! they mean.
 //!
-//! **What holds after [`Ring::submit`] returns:** every queued operation was taken by the kernel and
-//! every completion that the kernel had by then was handed over, those that did not fit into the
-//! completion queue included. The callers' proofs about memory lean on the first half, their
+//! **What holds after [`Ring::submit`] returns:** every queued operation was taken by the kernel
+//! and every completion that the kernel had by then was handed over, those that did not fit into
+//! the completion queue included. The callers' proofs about memory lean on the first half, their
 //! accounting on the second.
 
 use std::io;
@@ -86,8 +86,8 @@ impl Ring {
     ///
     /// # Panics
     ///
-    /// Where the kernel refuses for 10 s, or has lost a completion: what a client got is unknown then,
-    /// and going on would corrupt streams in silence.
+    /// Where the kernel refuses for 10 s, or has lost a completion: what a client got is unknown
+    /// then, and going on would corrupt streams in silence.
     pub(in crate::driver) fn submit(&mut self, taken: &mut dyn FnMut(Completion)) {
         let mut refusals = 0;
         loop {

@@ -30,13 +30,14 @@ impl Table {
 
     pub(super) fn is_live(&self, token: Token) -> bool {
         let slot = self.slots.get(token.index as usize);
-        slot.is_some_and(|slot| slot.generation == token.generation) && token.generation % 2 == 1
+        slot.is_some_and(|slot| slot.generation == token.generation)
+            && !token.generation.is_multiple_of(2)
     }
 
     /// The kernel has put a new socket into this slot.
     pub(super) fn begin(&mut self, index: u32) -> Token {
         let slot = &mut self.slots[index as usize];
-        assert!(slot.generation % 2 == 0, "the kernel gave a slot twice");
+        assert!(slot.generation.is_multiple_of(2), "the kernel gave a slot twice");
         slot.generation = slot.generation.wrapping_add(1);
         slot.watched = false;
         Token { index, generation: slot.generation }

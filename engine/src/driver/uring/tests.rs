@@ -1,5 +1,5 @@
-//! What only a ring can get wrong: overflow of its completion queue, and rings that are too small for
-//! a batch.
+//! What only a ring can get wrong: overflow of its completion queue, and rings that are too small
+//! for a batch.
 
 use crate::driver::contract::{Make, Rig};
 use crate::driver::{Config, Driver, Event, Received};

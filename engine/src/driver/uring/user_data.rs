@@ -5,8 +5,8 @@
 //! | kind   | place          | life                           |
 //! ```
 //!
-//! `place` is a socket's index (below 2^20) or a batch's number; `life` is the socket's generation or
-//! a place in the batch.
+//! `place` is a socket's index (below 2^20) or a batch's number; `life` is the socket's generation
+//! or a place in the batch.
 
 use crate::driver::Token;
 
