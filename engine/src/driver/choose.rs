@@ -20,8 +20,12 @@ pub const FLOOR: (u32, u32) = (6, 13);
 /// What may be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// io_uring works.
-    Uring,
+    /// io_uring works. Where there is advice, it works with smaller rings than it should, and this
+    /// is to be said.
+    Uring {
+        /// What to raise.
+        advice: Option<String>,
+    },
     /// io_uring is blocked or too old; why, and what would change it. Use `epoll` and say this.
     Blocked(String),
     /// io_uring works, but the limits leave no room; which to raise. Do not start.
@@ -67,8 +71,11 @@ fn too_old(release: &str) -> Option<Verdict> {
 
 /// The verdict on the self-test. `disabled` is the sysctl `kernel.io_uring_disabled`, where there
 /// is one.
-fn judge(outcome: Result<(), Trouble>, disabled: Option<&str>) -> Verdict {
-    let Err(Trouble { step, errno }) = outcome else { return Verdict::Uring };
+fn judge(outcome: Result<(usize, usize), Trouble>, disabled: Option<&str>) -> Verdict {
+    let Trouble { step, errno } = match outcome {
+        Ok((got, wanted)) => return Verdict::Uring { advice: cramped(got, wanted) },
+        Err(trouble) => trouble,
+    };
     let error = std::io::Error::from_raw_os_error(errno);
     match errno {
         libc::ENOMEM => Verdict::NoRoom(format!(
@@ -90,6 +97,16 @@ fn judge(outcome: Result<(), Trouble>, disabled: Option<&str>) -> Verdict {
              is needed"
         )),
     }
+}
+
+fn cramped(got: usize, wanted: usize) -> Option<String> {
+    (got < wanted).then(|| {
+        format!(
+            "the limit of locked memory leaves room for rings of {got} entries instead of \
+             {wanted}, which makes sending dearer: raise it (`ulimit -l`, systemd \
+             LimitMEMLOCK=infinity), or use fewer shards"
+        )
+    })
 }
 
 fn forbidden(step: &str, error: &std::io::Error, disabled: Option<&str>) -> String {
@@ -153,6 +170,22 @@ mod tests {
 
     #[test]
     fn a_working_ring_is_used() {
-        assert_eq!(judge(Ok(()), Some("0")), Verdict::Uring);
+        assert_eq!(judge(Ok((1024, 1024)), Some("0")), Verdict::Uring { advice: None });
+    }
+
+    #[test]
+    fn a_smaller_ring_is_used_and_said() {
+        let Verdict::Uring { advice: Some(advice) } = judge(Ok((256, 1024)), None) else {
+            panic!("a cramped ring is used in silence")
+        };
+        assert!(advice.contains("256") && advice.contains("ulimit -l"));
+    }
+
+    #[test]
+    fn a_capacity_beyond_the_limit_of_open_files_is_no_room() {
+        if matches!(probe(64), Verdict::Uring { .. }) {
+            let verdict = probe((1 << 20) + 1);
+            assert!(matches!(verdict, Verdict::NoRoom(_)), "{verdict:?}");
+        }
     }
 }

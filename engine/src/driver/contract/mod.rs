@@ -49,7 +49,7 @@ impl Make for Uring {
 pub(super) fn uring_works() -> bool {
     static VERDICT: OnceLock<Verdict> = OnceLock::new();
     match VERDICT.get_or_init(|| probe(64)) {
-        Verdict::Uring => true,
+        Verdict::Uring { .. } => true,
         Verdict::Blocked(why) => {
             eprintln!("SKIPPED, uring is not tested on this machine: {why}");
             false

@@ -39,6 +39,8 @@ pub(in crate::driver) struct Ring {
     ring: IoUring,
     wait_flags: EnterFlags,
     entries: usize,
+    /// How often the completion queue overflowed.
+    overflows: u64,
 }
 
 impl Ring {
@@ -57,12 +59,17 @@ impl Ring {
             wait_flags |= EnterFlags::NO_IOWAIT;
         }
         let entries = ring.params().sq_entries() as usize;
-        Ok(Self { ring, wait_flags, entries })
+        Ok(Self { ring, wait_flags, entries, overflows: 0 })
     }
 
     /// Operations that fit into one submission.
     pub(in crate::driver) fn entries(&self) -> usize {
         self.entries
+    }
+
+    /// How often completions did not fit into the queue and had to be asked for.
+    pub(in crate::driver) fn overflows(&self) -> u64 {
+        self.overflows
     }
 
     /// Operations that may still be queued before the next submission.
@@ -166,6 +173,7 @@ impl Ring {
             if !self.ring.submission().cq_overflow() {
                 return;
             }
+            self.overflows += 1;
             // The kernel keeps what did not fit and hands it over when it is asked for events.
             if let Err(error) = self.enter(0, 0, EnterFlags::GETEVENTS, None) {
                 forgive(&error);
@@ -174,11 +182,11 @@ impl Ring {
     }
 
     /// After a refusal: empties the completion queue, which is what `EBUSY` asks for, and lets the
-    /// kernel breathe where it had no memory.
+    /// kernel breathe where it had no memory. The end of a wait is no refusal.
     fn pause(&mut self, error: &io::Error, taken: &mut dyn FnMut(Completion)) {
         forgive(error);
         self.reap(taken);
-        if error.raw_os_error() == Some(libc::EAGAIN) {
+        if error.raw_os_error() != Some(libc::ETIME) {
             thread::sleep(Duration::from_millis(1));
         }
     }

@@ -19,8 +19,9 @@ const SEND: u64 = 1;
 const POLL: u64 = 2;
 
 /// Sends some bytes as shards do and sees them announced and arrive. Takes microseconds; the ring
-/// is gone afterwards. `files` is the capacity of one shard.
-pub(in crate::driver) fn self_test(files: usize) -> Result<(), Trouble> {
+/// is gone afterwards. `files` is the capacity of one shard. Answers how many entries of how many wanted
+/// the ring got.
+pub(in crate::driver) fn self_test(files: usize) -> Result<(usize, usize), Trouble> {
     let mut ring = Ring::new(&SIZES, files).map_err(|error| trouble("io_uring_setup", &error))?;
     let (near, mut far) = UnixStream::pair().map_err(|error| trouble("socketpair", &error))?;
     let poll = opcode::PollAdd::new(Fd(far.as_raw_fd()), libc::POLLIN as u32).multi(true);
@@ -43,7 +44,8 @@ pub(in crate::driver) fn self_test(files: usize) -> Result<(), Trouble> {
     let arrived = announced && far.read_exact(&mut heard).is_ok() && heard == SAID;
     // A kernel that answers otherwise does not keep the promises that the driver is built on.
     let honest = arrived && silent;
-    honest.then_some(()).ok_or(Trouble { step: "the io_uring self-test", errno: libc::EINVAL })
+    let entries = (ring.entries(), SIZES[0].0 as usize);
+    honest.then_some(entries).ok_or(Trouble { step: "the io_uring self-test", errno: libc::EINVAL })
 }
 
 fn trouble(step: &'static str, error: &io::Error) -> Trouble {
