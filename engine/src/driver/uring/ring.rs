@@ -19,6 +19,11 @@ use io_uring::{EnterFlags, IoUring};
 pub(in crate::driver) const SIZES: [(u32, u32); 4] =
     [(1024, 16_384), (512, 8_192), (256, 4_096), (64, 1_024)];
 
+/// How often a size is tried before a smaller one. A ring that is gone (such as that of the
+/// self-test) gives its memory back only when the kernel gets round to it.
+const ROOM_TRIES: u32 = 10;
+const ROOM_PAUSE: Duration = Duration::from_millis(20);
+
 /// How often a refused submission is tried again, a millisecond apart, before giving up. The kernel
 /// refuses while it has no memory for a request, or while completions wait for room.
 const REFUSALS_MAX: u32 = 10_000;
@@ -238,19 +243,25 @@ fn forgive(error: &io::Error) {
 
 fn largest(sizes: &[(u32, u32)]) -> io::Result<IoUring> {
     let mut failure = io::Error::from(io::ErrorKind::InvalidInput);
-    for &(submissions, completions) in sizes {
-        let ring = IoUring::builder()
-            .setup_single_issuer()
-            .setup_defer_taskrun()
-            .setup_taskrun_flag()
-            .setup_no_sqarray()
-            .setup_submit_all()
-            .setup_cqsize(completions)
-            .build(submissions);
-        match ring {
-            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => failure = error,
-            outcome => return outcome,
+    for &size in sizes {
+        for _ in 0..ROOM_TRIES {
+            match build(size) {
+                Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => failure = error,
+                outcome => return outcome,
+            }
+            thread::sleep(ROOM_PAUSE);
         }
     }
     Err(failure)
+}
+
+fn build((submissions, completions): (u32, u32)) -> io::Result<IoUring> {
+    IoUring::builder()
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        .setup_taskrun_flag()
+        .setup_no_sqarray()
+        .setup_submit_all()
+        .setup_cqsize(completions)
+        .build(submissions)
 }
