@@ -13,6 +13,8 @@ use std::sync::Arc;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 
+use crate::ring::Wake;
+
 /// Wakes one shard. Shared by everyone who may have something for it.
 #[derive(Debug)]
 pub struct Waker {
@@ -43,6 +45,12 @@ impl Waker {
                 Ok(_) | Err(_) => return,
             }
         }
+    }
+}
+
+impl Wake for Waker {
+    fn wake(&self) {
+        Self::wake(self);
     }
 }
 

@@ -269,7 +269,12 @@ fn choose_driver(settings: &Settings) -> Result<Chosen, StartError> {
         return Ok(epoll);
     }
     match choose::probe(machine(true).descriptors) {
-        choose::Verdict::Uring => Ok(Chosen { name: "uring", tables: true, fallback: false }),
+        choose::Verdict::Uring { advice } => {
+            if let Some(advice) = advice {
+                tracing::warn!("{advice}");
+            }
+            Ok(Chosen { name: "uring", tables: true, fallback: false })
+        }
         choose::Verdict::NoRoom(advice) => Err(StartError::Unavailable(advice)),
         choose::Verdict::Blocked(why) if settings.driver == DriverChoice::Uring => {
             Err(StartError::Unavailable(format!(
