@@ -58,7 +58,8 @@ impl Order {
         Ok(Placed { message, mask, published })
     }
 
-    /// Drops what must go so that a message of this cost can be kept, or says why it cannot be.
+    /// Drops what must go so that a message of this cost can be kept, or says why it cannot be. What
+    /// has expired by now is gone already: each step begins with that.
     /// History is dense up to the head: what cannot keep the next message keeps none.
     fn make_history_room(&mut self, id: ChannelId, cost: usize) -> Result<(), GapReason> {
         let rule = self.channels.living(id).rule.history;
@@ -69,11 +70,6 @@ impl Order {
         if rule.count == 0 || cost > rule.bytes || cost > self.retention.budget() {
             while self.drop_oldest(id, GapReason::Trimmed) {}
             return Err(GapReason::Trimmed);
-        }
-        while let Some(first) = self.channels.living(id).history.first()
-            && self.now.since(first.at) >= rule.age_ms
-        {
-            self.drop_oldest(id, GapReason::Expired);
         }
         loop {
             let history = &self.channels.living(id).history;

@@ -117,9 +117,9 @@ impl Retention {
         let fronts = self.rules.iter_mut().filter_map(|rule| {
             let kept = rule.queue.first(|kept| is_kept(all, kept))?;
             let first = all.of(kept.channel)?.history.first()?;
-            Some((first.at.plus(rule.age_ms), kept.channel))
+            Some((first.at.plus(rule.age_ms), first.position, kept.channel))
         });
-        fronts.min()
+        fronts.min().map(|(due, _, channel)| (due, channel))
     }
 
     /// Panics where the sums contradict the channels.

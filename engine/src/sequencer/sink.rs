@@ -1,5 +1,7 @@
 //! What the sequencer asks of the broadcast ring, so that it can be tested without one.
 
+use crate::ring::Writer;
+
 use super::command::Entry;
 
 /// The writing end of the one order.
@@ -19,4 +21,26 @@ pub trait Sink {
 
     /// Wakes the shards for which the sequencer waits.
     fn wake_lagging(&mut self);
+}
+
+impl Sink for Writer<Entry> {
+    fn has_room(&mut self, entries: usize, bytes: usize) -> bool {
+        Self::has_room(self, entries, bytes)
+    }
+
+    fn push(&mut self, mask: u64, bytes: usize, entry: Entry) {
+        Self::push(self, mask, bytes, entry);
+    }
+
+    fn publish(&mut self) {
+        Self::publish(self);
+    }
+
+    fn release(&mut self) -> usize {
+        Self::release(self)
+    }
+
+    fn wake_lagging(&mut self) {
+        Self::wake_lagging(self);
+    }
 }

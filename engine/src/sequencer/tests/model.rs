@@ -1,0 +1,372 @@
+//! The sequencer against the oracle, and shards' logs against what the sequencer takes them to hold.
+
+use std::collections::{BTreeMap, HashMap};
+
+use fanfare_protocol::id::Epoch;
+use proptest::prelude::*;
+
+use super::super::command::*;
+use super::node::{Node, id, name, publication, rule, rules};
+use super::oracle::{Oracle, SHARDS};
+use crate::channel::ChannelId;
+use crate::limits::Limits;
+use crate::message;
+use crate::rule::Rules;
+
+const NAMES: [&str; 7] = ["few:1", "few:2", "small:1", "brief:1", "none:1", "other", "another"];
+
+fn small_rules() -> Rules {
+    rules(vec![
+        rule("few:*", 3, usize::MAX, 200),
+        rule("small:*", 50, 800, 300),
+        rule("brief:*", 50, usize::MAX, 40),
+        rule("none:*", 0, usize::MAX, 40),
+        rule("another", 9, usize::MAX, 0),
+    ])
+}
+
+#[derive(Debug, Clone)]
+enum From {
+    Now,
+    Unreadable,
+    OtherEpoch(u64),
+    /// So much before the last position, or after it.
+    Ago(i64),
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Publish(usize, usize),
+    Batch(Vec<(usize, usize)>),
+    Subscribe(usize, Vec<usize>, From),
+    Unsubscribe(prop::sample::Index),
+    Advance(u64),
+    History(usize, From, usize),
+}
+
+fn from() -> impl Strategy<Value = From> {
+    prop_oneof![
+        2 => Just(From::Now),
+        1 => Just(From::Unreadable),
+        1 => (0..9u64).prop_map(From::OtherEpoch),
+        8 => (-2..25i64).prop_map(From::Ago),
+        2 => (0..200i64).prop_map(From::Ago),
+    ]
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let channel = || 0..NAMES.len();
+    let said = || (channel(), prop_oneof![9 => 0..300usize, 1 => 900..6_000usize]);
+    let channels = prop::sample::subsequence((0..NAMES.len()).collect::<Vec<_>>(), 1..4);
+    prop_oneof![
+        8 => said().prop_map(|(channel, bytes)| Op::Publish(channel, bytes)),
+        1 => prop::collection::vec(said(), 0..12).prop_map(Op::Batch),
+        4 => (0..SHARDS, channels.prop_shuffle(), from())
+            .prop_map(|(shard, channels, from)| Op::Subscribe(shard, channels, from)),
+        3 => any::<prop::sample::Index>().prop_map(Op::Unsubscribe),
+        3 => prop_oneof![0..30u64, 0..200u64].prop_map(Op::Advance),
+        1 => (channel(), from(), 0..9usize)
+            .prop_map(|(channel, from, limit)| Op::History(channel, from, limit)),
+    ]
+}
+
+/// What one shard has, if it drops all that it may: offsets by channel.
+#[derive(Default)]
+struct Logs(HashMap<ChannelId, (u64, BTreeMap<u64, u64>)>);
+
+impl Logs {
+    fn read(&mut self, entry: &Entry) {
+        match entry {
+            Entry::Message(message) => {
+                let log = self.0.get_mut(&message.channel).expect("a message of a followed one");
+                log.1.insert(message.offset, message.position);
+                Self::raise(log, message.floor);
+            }
+            Entry::Floors(floors) => {
+                for (channel, floor) in floors.iter() {
+                    if let Some(log) = self.0.get_mut(channel) {
+                        assert!(*floor >= log.0, "a floor never goes back");
+                        Self::raise(log, *floor);
+                    }
+                }
+            }
+            Entry::Released(channels) => {
+                for channel in channels.iter() {
+                    self.0.remove(channel);
+                }
+            }
+            Entry::Subscribed(reply) => {
+                reply.channels.iter().for_each(|channel| self.subscribed(channel));
+            }
+            _ => {}
+        }
+    }
+
+    fn raise(log: &mut (u64, BTreeMap<u64, u64>), floor: u64) {
+        log.0 = log.0.max(floor);
+        log.1 = log.1.split_off(&log.0);
+    }
+
+    /// History reaches a shard once, and after that the log gives everything from `next` on.
+    fn subscribed(&mut self, channel: &SubscribedChannel) {
+        let log = self.0.entry(channel.channel).or_default();
+        for message in &channel.import {
+            let before = log.1.insert(message.offset, message.position);
+            assert_eq!(before, None, "offset {} was imported twice", message.offset);
+        }
+        Self::raise(log, channel.floor);
+        for offset in channel.next..=channel.head {
+            assert!(log.1.contains_key(&offset), "offset {offset} of {channel:?} is missing");
+        }
+    }
+}
+
+struct World {
+    node: Node,
+    oracle: Oracle,
+    logs: [Logs; SHARDS],
+    /// Shard and lives of each connection.
+    connections: Vec<(usize, Vec<usize>)>,
+    ids: HashMap<usize, ChannelId>,
+}
+
+impl World {
+    fn new(ring_entries: usize, ring_bytes: usize) -> Self {
+        let limits = Limits {
+            channels: 4,
+            history_bytes: 2_400,
+            interest_ms: 50,
+            channel_idle_ms: 120,
+            inbox_commands: 4,
+            ..Limits::default()
+        };
+        let node = Node::with_ring(limits.clone(), small_rules(), ring_entries, ring_bytes);
+        let oracle = Oracle::new(node.now.0, small_rules(), &limits);
+        let (connections, ids) = (Vec::new(), HashMap::new());
+        Self { node, oracle, logs: Default::default(), connections, ids }
+    }
+
+    fn since(&self, from: &From) -> Since {
+        match from {
+            From::Now => Since::Now,
+            From::Unreadable => Since::Unreadable,
+            From::OtherEpoch(position) => {
+                let epoch = Epoch::from_random(1);
+                Since::After(fanfare_protocol::id::Id { epoch, position: *position })
+            }
+            From::Ago(ago) => Since::After(id(self.oracle.last().saturating_add_signed(-ago))),
+        }
+    }
+
+    fn apply(&mut self, op: &Op) {
+        match op {
+            Op::Publish(channel, bytes) => self.publish(NAMES[*channel], *bytes),
+            Op::Batch(said) => self.batch(said),
+            Op::Subscribe(shard, channels, from) => {
+                let channels: Vec<_> = channels.iter().map(|place| NAMES[*place]).collect();
+                self.subscribe(*shard, &channels, self.since(from));
+            }
+            Op::Unsubscribe(which) => self.unsubscribe(which),
+            Op::Advance(ms) => {
+                self.oracle.now += ms;
+                self.oracle.upkeep();
+                self.node.advance(*ms);
+            }
+            Op::History(channel, from, limit) => {
+                self.history(NAMES[*channel], self.since(from), *limit);
+            }
+        }
+        self.read_entries();
+        self.compare();
+    }
+
+    /// What the oracle says of a publish: the result, and the message entry if there is one.
+    fn expect(&mut self, name: &'static str, bytes: usize) -> (Result<Published, Refusal>, Told) {
+        let Some(life) = self.oracle.publish(name, message::cost(bytes, None)) else {
+            return (Err(Refusal::ChannelLimit), None);
+        };
+        let record = &self.oracle.lives[life];
+        let place = id(self.oracle.last());
+        let subscribers = record.subscribers();
+        let published = Published { id: place, offset: record.head, subscribers };
+        let told = (record.mask(), record.head, self.oracle.last(), self.oracle.floor(life));
+        (Ok(published), (record.mask() != 0).then_some(told))
+    }
+
+    fn messages(&self) -> Vec<(u64, u64, u64, u64)> {
+        let told = |(mask, entry): &(u64, Entry)| match entry {
+            Entry::Message(message) => {
+                Some((*mask, message.offset, message.position, message.floor))
+            }
+            _ => None,
+        };
+        self.node.entries.iter().filter_map(told).collect()
+    }
+
+    fn publish(&mut self, name: &'static str, bytes: usize) {
+        let (expected, told) = self.expect(name, bytes);
+        assert_eq!(self.node.publish(name, bytes), expected);
+        assert_eq!(self.messages(), Vec::from_iter(told));
+    }
+
+    fn batch(&mut self, said: &[(usize, usize)]) {
+        let expected: Vec<_> =
+            said.iter().map(|(channel, bytes)| self.expect(NAMES[*channel], *bytes)).collect();
+        let batch = said.iter().map(|(channel, bytes)| publication(NAMES[*channel], *bytes));
+        let results = self.node.batch(batch.collect());
+        let (expected, told): (Vec<_>, Vec<_>) = expected.into_iter().unzip();
+        assert_eq!(results, expected);
+        assert_eq!(self.messages(), told.into_iter().flatten().collect::<Vec<_>>());
+    }
+
+    fn subscribe(&mut self, shard: usize, channels: &[&'static str], since: Since) {
+        let lives = self.oracle.subscribe(shard, channels);
+        // The ends of interests that made room for it come before the reply.
+        let reply = self.node.subscribe(shard as u8, channels, since);
+        let Some(lives) = lives else {
+            return assert_eq!(reply.err(), Some(Refusal::ChannelLimit));
+        };
+        let reply = reply.expect("there is room for all channels");
+        self.read_entries();
+        let mut begin = self.oracle.last();
+        for (life, told) in lives.iter().zip(&reply.channels) {
+            let owed = self.compare_start(*life, shard, since, told);
+            begin = begin.min(owed.map_or(begin, |position| position - 1));
+        }
+        assert_eq!(reply.begin, begin);
+        assert_eq!(reply.channels.len(), lives.len());
+        self.connections.push((shard, lives));
+        self.logs[shard].read(&Entry::Subscribed(reply));
+    }
+
+    /// Compares one channel of a reply; says the position of the first message that is owed.
+    fn compare_start(
+        &mut self,
+        life: usize,
+        shard: usize,
+        since: Since,
+        told: &SubscribedChannel,
+    ) -> Option<u64> {
+        let record = &self.oracle.lives[life];
+        assert_eq!(*told.name, name(record.name));
+        let (owed, gap) = self.oracle.start(record.name, since);
+        let (head, floor) = (record.head, self.oracle.floor(life));
+        assert_eq!((told.head, told.floor), (head, floor));
+        assert_eq!(told.gap, gap, "{} since {since:?}", record.name);
+        assert_eq!(told.next, head + 1 - owed.len() as u64);
+        let log_from = record.log_from[shard];
+        let missing = if told.next < log_from { floor..log_from } else { 0..0 };
+        let import: Vec<u64> = told.import.iter().map(|message| message.offset).collect();
+        assert_eq!(import, missing.clone().collect::<Vec<_>>());
+        if told.next < log_from {
+            self.oracle.lives[life].log_from[shard] = floor;
+        }
+        let known = *self.ids.entry(life).or_insert(told.channel);
+        assert_eq!(known, told.channel, "a life has one number");
+        let others = self.ids.iter().filter(|(_, id)| **id == known);
+        assert_eq!(others.count(), 1, "a number has one life");
+        owed.first().copied()
+    }
+
+    fn unsubscribe(&mut self, which: &prop::sample::Index) {
+        if self.connections.is_empty() {
+            return;
+        }
+        let (shard, lives) = self.connections.swap_remove(which.index(self.connections.len()));
+        lives.iter().for_each(|life| self.oracle.unsubscribe(*life, shard));
+        let ids: Vec<_> = lives.iter().map(|life| self.ids[life]).collect();
+        self.node.unsubscribe(shard as u8, &ids);
+    }
+
+    fn history(&mut self, channel: &'static str, since: Since, limit: usize) {
+        let (since, asked) = match since {
+            Since::After(id) => (since, Some(id)),
+            // All that is kept.
+            _ => (Since::After(id(0)), None),
+        };
+        let (owed, gap) = self.oracle.start(channel, since);
+        let page = self.node.history(channel, asked, limit);
+        let given: Vec<_> = page.messages.iter().map(|message| message.position).collect();
+        assert_eq!(given, owed.iter().copied().take(limit).collect::<Vec<_>>());
+        assert_eq!(page.gap, gap.filter(|_| asked.is_some()));
+        assert_eq!(page.more, owed.len() > limit);
+        // Continuing where the page ends gives the rest, and no gap again.
+        let (rest, again) = self.oracle.start(channel, Since::After(page.id));
+        assert_eq!(rest, owed.iter().copied().skip(limit).collect::<Vec<_>>());
+        assert_eq!(again, None, "{page:?}");
+    }
+
+    fn read_entries(&mut self) {
+        for (mask, entry) in self.node.take() {
+            for (shard, logs) in self.logs.iter_mut().enumerate() {
+                if mask & 1 << shard != 0 {
+                    logs.read(&entry);
+                }
+            }
+        }
+    }
+
+    fn compare(&mut self) {
+        self.node.sequencer.invariants();
+        let metrics = &self.node.metrics.sequencer;
+        let ended = self.oracle.lives.iter().filter(|life| life.ended).count();
+        let subscriptions: u64 = self.oracle.lives.iter().map(|life| life.subscribers()).sum();
+        assert_eq!(metrics.channels.read(), self.oracle.records() as u64);
+        assert_eq!(metrics.channels_forgotten.read(), ended as u64);
+        assert_eq!(metrics.subscriptions.read(), subscriptions);
+        assert_eq!(metrics.position.read(), self.oracle.last());
+        assert_eq!(metrics.published.read(), self.oracle.last());
+        assert_eq!(metrics.history_bytes.read(), self.oracle.bytes() as u64);
+        assert!(self.oracle.bytes() <= self.oracle.budget);
+        assert_eq!(self.node.sequencer.order.watermark, self.oracle.watermark);
+        for name in NAMES {
+            let stats = self.node.stats(name);
+            let expected = self.oracle.alive(name).map_or(ChannelStats::default(), |life| {
+                let kept = self.oracle.kept(life);
+                ChannelStats {
+                    subscribers: self.oracle.lives[life].subscribers(),
+                    offset: self.oracle.lives[life].head,
+                    history_messages: kept.len() as u64,
+                    history_bytes: kept.iter().map(|at| self.oracle.said[*at].cost as u64).sum(),
+                }
+            });
+            assert_eq!(stats, expected, "{name}");
+        }
+        self.compare_logs();
+    }
+
+    /// A shard has a log of exactly the channels in which it is interested, with everything that
+    /// they keep from where the log begins, and knows how much that is.
+    fn compare_logs(&self) {
+        for (shard, logs) in self.logs.iter().enumerate() {
+            let lives = self.oracle.lives.iter().enumerate();
+            let interested: Vec<_> =
+                lives.filter(|(_, life)| !life.ended && life.interest[shard].is_some()).collect();
+            assert_eq!(logs.0.len(), interested.len());
+            for (life, record) in interested {
+                let (floor, log) = &logs.0[&self.ids[&life]];
+                assert_eq!(*floor, self.oracle.floor(life), "{}", record.name);
+                let offsets: Vec<u64> = log.keys().copied().collect();
+                let from = record.log_from[shard].max(*floor);
+                assert_eq!(offsets, (from..=record.head).collect::<Vec<_>>());
+            }
+        }
+    }
+}
+
+/// Mask, offset, position and floor of a message entry.
+type Told = Option<(u64, u64, u64, u64)>;
+
+proptest! {
+    #[test]
+    fn whatever_happens_is_what_the_oracle_says(
+        ops in prop::collection::vec(op(), 1..160),
+        ring_entries in prop_oneof![Just(4usize), Just(16), Just(4_096)],
+        ring_bytes in prop_oneof![Just(1usize), Just(2_000), Just(1 << 20)],
+    ) {
+        let mut world = World::new(ring_entries, ring_bytes);
+        for op in &ops {
+            world.apply(op);
+        }
+    }
+}

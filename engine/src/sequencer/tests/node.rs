@@ -1,0 +1,246 @@
+//! A sequencer with a ring that only remembers, driven step by step.
+
+use std::sync::Arc;
+use std::sync::mpsc;
+
+use fanfare_protocol::id::{Epoch, Id};
+use fanfare_protocol::message::Kind;
+
+use super::super::command::*;
+use super::super::inbox::{Inbox, inbox};
+use super::super::{Sequencer, Settings, Sink, Step};
+use crate::channel::{ChannelId, ChannelName, Tenant};
+use crate::clock::Millis;
+use crate::driver::Token;
+use crate::limits::Limits;
+use crate::message::Message;
+use crate::metrics::Metrics;
+use crate::rule::{History, Pattern, Rule, Rules, Window};
+
+pub(super) const EPOCH: u64 = 7;
+
+/// A message for tests of single structures.
+pub(in super::super) fn message(offset: u64, position: u64) -> Arc<Message> {
+    Arc::new(Message {
+        channel: ChannelId(0),
+        name: Arc::new(name("test")),
+        position,
+        offset,
+        floor: 1,
+        at: Millis(position),
+        kind: Kind::Text,
+        event: None,
+        data: Box::default(),
+    })
+}
+
+/// A ring of one reader that reads when the test says so.
+pub(super) struct Recorded {
+    pub(super) entries: Vec<(u64, Entry)>,
+    pub(super) entries_max: usize,
+    pub(super) bytes_max: usize,
+    bytes: usize,
+    published: usize,
+}
+
+impl Sink for Recorded {
+    fn has_room(&mut self, entries: usize, bytes: usize) -> bool {
+        assert!(entries <= self.entries_max, "a ring that would never have room");
+        self.entries.is_empty()
+            || (self.entries.len() + entries <= self.entries_max
+                && self.bytes + bytes <= self.bytes_max)
+    }
+
+    fn push(&mut self, mask: u64, bytes: usize, entry: Entry) {
+        assert_ne!(mask, 0, "{entry:?} is for nobody");
+        assert_eq!(bytes, entry.cost());
+        assert!(self.entries.len() < self.entries_max, "room was asked for {entry:?}");
+        let overdraft = self.entries.len() < 3;
+        assert!(overdraft || self.bytes + bytes <= self.bytes_max, "room for {entry:?}");
+        self.bytes += bytes;
+        self.entries.push((mask, entry));
+    }
+
+    fn publish(&mut self) {
+        self.published = self.entries.len();
+    }
+
+    fn release(&mut self) -> usize {
+        self.entries.len()
+    }
+
+    fn wake_lagging(&mut self) {
+        
+    }
+}
+
+impl Recorded {
+    fn drain(&mut self) -> Vec<(u64, Entry)> {
+        assert_eq!(self.published, self.entries.len(), "a step publishes what it wrote");
+        (self.bytes, self.published) = (0, 0);
+        std::mem::take(&mut self.entries)
+    }
+}
+
+pub(super) struct Node {
+    pub(super) sequencer: Sequencer<Recorded>,
+    pub(super) inbox: Inbox,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) now: Millis,
+    /// Entries that were drained and not yet looked at.
+    pub(super) entries: Vec<(u64, Entry)>,
+}
+
+pub(super) fn name(text: &str) -> ChannelName {
+    ChannelName::new(Tenant::default(), text)
+}
+
+pub(super) fn rule(pattern: &str, count: u64, bytes: usize, age_ms: u64) -> Rule {
+    let history = History { count, bytes, age_ms };
+    Rule { pattern: Pattern::parse(pattern).unwrap(), history, window: Window::DEFAULT }
+}
+
+/// Everything is kept, except as `rules` say.
+pub(super) fn rules(rules: Vec<Rule>) -> Rules {
+    let all = History { count: u64::MAX, bytes: usize::MAX, age_ms: 1 << 40 };
+    Rules::new(rules, all, Window::DEFAULT)
+}
+
+pub(super) fn publication(channel: &str, bytes: usize) -> Publication {
+    Publication {
+        channel: name(channel),
+        kind: Kind::Binary,
+        event: None,
+        idempotency_key: None,
+        data: vec![b'x'; bytes].into(),
+    }
+}
+
+pub(super) fn id(position: u64) -> Id {
+    Id { epoch: Epoch::from_random(EPOCH), position }
+}
+
+pub(super) fn token(index: u32) -> Token {
+    Token { index, generation: 1 }
+}
+
+impl Node {
+    pub(super) fn new(limits: Limits, rules: Rules) -> Self {
+        Self::with_ring(limits, rules, usize::MAX, usize::MAX)
+    }
+
+    pub(super) fn with_ring(
+        limits: Limits,
+        rules: Rules,
+        entries_max: usize,
+        bytes_max: usize,
+    ) -> Self {
+        let (inbox, receiver) = inbox(limits.inbox_commands);
+        let metrics = Arc::new(Metrics::new(3));
+        let entries = Vec::new();
+        let ring = Recorded { entries, entries_max, bytes_max, bytes: 0, published: 0 };
+        let epoch = Epoch::from_random(EPOCH);
+        let settings = Settings { epoch, shards: 3, limits, rules };
+        let sequencer = Sequencer::new(settings, receiver, ring, Arc::clone(&metrics));
+        Self { sequencer, inbox, metrics, now: Millis(1_000), entries: Vec::new() }
+    }
+
+    /// Steps until nothing is left to do; the ring's reader reads after each step.
+    pub(super) fn run(&mut self) {
+        loop {
+            let step = self.sequencer.step(self.now);
+            let held = self.sequencer.ring.drain();
+            assert!(step != Step::Blocked || !held.is_empty(), "an empty ring has room");
+            self.entries.extend(held);
+            if matches!(step, Step::Idle | Step::Ended) {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn send(&mut self, command: Command) {
+        assert!(self.inbox.offer(command).is_ok(), "the inbox has room");
+    }
+
+    pub(super) fn advance(&mut self, ms: u64) {
+        self.now = self.now.plus(ms);
+        self.run();
+    }
+
+    pub(super) fn take(&mut self) -> Vec<(u64, Entry)> {
+        std::mem::take(&mut self.entries)
+    }
+
+    pub(super) fn publish(&mut self, channel: &str, bytes: usize) -> Result<Published, Refusal> {
+        let (answer, heard) = mpsc::channel();
+        let answer = Box::new(move |result| answer.send(result).unwrap());
+        let publication = publication(channel, bytes);
+        self.send(Command::Publish(publication, PublishAnswer::Callback(answer)));
+        self.run();
+        heard.try_recv().expect("the answer is called")
+    }
+
+    pub(super) fn batch(&mut self, batch: Vec<Publication>) -> Vec<Result<Published, Refusal>> {
+        let (answer, heard) = mpsc::channel();
+        let answer = Box::new(move |results| answer.send(results).unwrap());
+        self.send(Command::PublishBatch(batch, answer));
+        self.run();
+        heard.try_recv().expect("the answer is called")
+    }
+
+    /// Subscribes, and takes everything up to the reply out of the entries.
+    pub(super) fn subscribe(
+        &mut self,
+        shard: u8,
+        channels: &[&str],
+        since: Since,
+    ) -> Result<Box<Subscribed>, Refusal> {
+        let channels = channels.iter().map(|channel| name(channel)).collect();
+        let token = token(u32::from(shard));
+        self.send(Command::Subscribe(Box::new(Subscribe { shard, token, channels, since })));
+        self.run();
+        let replies = self.entries.iter().position(|(_, entry)| {
+            matches!(entry, Entry::Subscribed(_) | Entry::SubscribeRefused(..))
+        });
+        let (mask, reply) = self.entries.remove(replies.expect("there is a reply"));
+        assert_eq!(mask, 1 << shard, "a reply is for one shard");
+        match reply {
+            Entry::Subscribed(reply) => {
+                assert_eq!(reply.token, token);
+                Ok(reply)
+            }
+            Entry::SubscribeRefused(to, refusal) => {
+                assert_eq!(to, token);
+                Err(refusal)
+            }
+            _ => unreachable!("only replies were looked for"),
+        }
+    }
+
+    pub(super) fn unsubscribe(&mut self, shard: u8, channels: &[ChannelId]) {
+        self.send(Command::Unsubscribe { shard, channels: channels.into() });
+        self.run();
+    }
+
+    pub(super) fn history(
+        &mut self,
+        channel: &str,
+        since: Option<Id>,
+        limit: usize,
+    ) -> HistoryPage {
+        let (answer, heard) = mpsc::channel();
+        let answer = Box::new(move |page| answer.send(page).unwrap());
+        let query = HistoryQuery { channel: name(channel), since, limit, answer };
+        self.send(Command::History(Box::new(query)));
+        self.run();
+        heard.try_recv().expect("the answer is called")
+    }
+
+    pub(super) fn stats(&mut self, channel: &str) -> ChannelStats {
+        let (answer, heard) = mpsc::channel();
+        let answer = Box::new(move |stats| answer.send(stats).unwrap());
+        self.send(Command::Stats(name(channel), answer));
+        self.run();
+        heard.try_recv().expect("the answer is called")
+    }
+}

@@ -1,0 +1,374 @@
+//! What the sequencer has to say, found out the slow way: everything that ever happened is kept in
+//! lists and looked through anew for each question.
+
+use fanfare_protocol::message::GapReason;
+
+use super::super::command::{Gap, Since};
+use super::node::EPOCH;
+use crate::rule::{History, Rules};
+
+pub(super) const SHARDS: usize = 3;
+
+/// A message that was published, in whichever life of its channel.
+#[derive(Debug, Clone)]
+pub(super) struct Said {
+    pub(super) life: usize,
+    pub(super) offset: u64,
+    pub(super) position: u64,
+    pub(super) cost: usize,
+    at: u64,
+    /// `None` while it is kept.
+    pub(super) gone: Option<GapReason>,
+}
+
+/// One life of a channel.
+#[derive(Debug)]
+pub(super) struct Life {
+    pub(super) name: &'static str,
+    rule: History,
+    pub(super) ended: bool,
+    watermark: u64,
+    pub(super) head: u64,
+    /// For each shard: subscribers, where it is interested.
+    pub(super) interest: [Option<u64>; SHARDS],
+    /// For each shard: when the interest's last subscriber left, and a number of that event.
+    left: [Option<(u64, u64)>; SHARDS],
+    pub(super) log_from: [u64; SHARDS],
+    standing: u8,
+    /// When it came to this standing or was used in it, and a number of that event.
+    since: (u64, u64),
+}
+
+/// Positions of up to 256 trimmed messages of one life.
+struct Block {
+    life: usize,
+    positions: Vec<(u64, u64)>,
+}
+
+pub(super) struct Oracle {
+    pub(super) now: u64,
+    pub(super) said: Vec<Said>,
+    pub(super) lives: Vec<Life>,
+    blocks: Vec<Block>,
+    pub(super) watermark: u64,
+    events: u64,
+    rules: Rules,
+    pub(super) budget: usize,
+    pub(super) channels: usize,
+    pub(super) interest_ms: u64,
+    pub(super) idle_ms: u64,
+}
+
+const FOLLOWED: u8 = 0;
+const KEPT: u8 = 1;
+const IDLE: u8 = 2;
+
+impl Life {
+    pub(super) fn subscribers(&self) -> u64 {
+        self.interest.iter().flatten().sum()
+    }
+
+    pub(super) fn mask(&self) -> u64 {
+        let interested = (0..SHARDS).filter(|shard| self.interest[*shard].is_some());
+        interested.map(|shard| 1 << shard).sum()
+    }
+}
+
+impl Oracle {
+    pub(super) fn new(now: u64, rules: Rules, limits: &crate::limits::Limits) -> Self {
+        Self {
+            now,
+            said: Vec::new(),
+            lives: Vec::new(),
+            blocks: Vec::new(),
+            watermark: 0,
+            events: 0,
+            rules,
+            budget: limits.history_bytes,
+            channels: limits.channels,
+            interest_ms: limits.interest_ms,
+            idle_ms: limits.channel_idle_ms,
+        }
+    }
+
+    pub(super) fn last(&self) -> u64 {
+        self.said.len() as u64
+    }
+
+    pub(super) fn alive(&self, name: &str) -> Option<usize> {
+        self.lives.iter().position(|life| !life.ended && life.name == name)
+    }
+
+    fn living(&self) -> impl Iterator<Item = usize> {
+        (0..self.lives.len()).filter(|life| !self.lives[*life].ended)
+    }
+
+    pub(super) fn records(&self) -> usize {
+        self.living().count()
+    }
+
+    /// Places in `said` of what a life keeps.
+    pub(super) fn kept(&self, life: usize) -> Vec<usize> {
+        let mine = |said: &Said| said.life == life && said.gone.is_none();
+        (0..self.said.len()).filter(|place| mine(&self.said[*place])).collect()
+    }
+
+    pub(super) fn floor(&self, life: usize) -> u64 {
+        let kept = self.kept(life);
+        kept.first().map_or(self.lives[life].head + 1, |place| self.said[*place].offset)
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        let kept = self.said.iter().filter(|said| said.gone.is_none());
+        kept.map(|said| said.cost).sum::<usize>() + self.packed()
+    }
+
+    /// 96 bytes for a block, and a byte for each seven bits of a difference.
+    fn packed(&self) -> usize {
+        let block = |block: &Block| {
+            let pairs = block.positions.windows(2);
+            let bytes = pairs.map(|pair| {
+                let bits = (pair[1].1 - pair[0].1).ilog2() as usize + 1;
+                bits.div_ceil(7)
+            });
+            96 + bytes.sum::<usize>()
+        };
+        self.blocks.iter().map(block).sum()
+    }
+
+    fn settle(&mut self, life: usize, used: bool) {
+        let standing = match &self.lives[life] {
+            life if life.subscribers() > 0 => FOLLOWED,
+            other if other.mask() != 0 || !self.kept(life).is_empty() => KEPT,
+            _ => IDLE,
+        };
+        if standing != self.lives[life].standing || used {
+            self.events += 1;
+            self.lives[life].standing = standing;
+            self.lives[life].since = (self.now, self.events);
+        }
+    }
+
+    fn drop_message(&mut self, place: usize, reason: GapReason) {
+        let Said { life, offset, position, .. } = self.said[place];
+        self.said[place].gone = Some(reason);
+        let newest = self.blocks.iter_mut().rev().find(|block| block.life == life);
+        match newest.filter(|block| block.positions.len() < 256) {
+            Some(block) => block.positions.push((offset, position)),
+            None => self.blocks.push(Block { life, positions: vec![(offset, position)] }),
+        }
+        while self.packed() > self.budget / 8 {
+            self.blocks.remove(0);
+        }
+    }
+
+    fn fit(&mut self, more: usize) {
+        while self.bytes() + more > self.budget {
+            match self.said.iter().position(|said| said.gone.is_none()) {
+                Some(oldest) => {
+                    self.drop_message(oldest, GapReason::Trimmed);
+                    self.settle(self.said[oldest].life, false);
+                }
+                None => drop(self.blocks.remove(0)),
+            }
+        }
+    }
+
+    fn forget(&mut self, life: usize) {
+        self.lives[life].ended = true;
+        let mine = self.said.iter_mut().filter(|said| said.life == life);
+        let mut last = 0;
+        for said in mine {
+            said.gone = said.gone.or(Some(GapReason::Unknown));
+            last = said.position;
+        }
+        self.watermark = self.watermark.max(last);
+        self.blocks.retain(|block| block.life != life);
+    }
+
+    fn longest(&self, standing: u8) -> Option<usize> {
+        let there = self.living().filter(|life| self.lives[*life].standing == standing);
+        there.min_by_key(|life| self.lives[*life].since)
+    }
+
+    /// The life of this channel, begun where there is none; `None` where there may be no more.
+    fn find_or_begin(&mut self, name: &'static str) -> Option<usize> {
+        if let Some(life) = self.alive(name) {
+            return Some(life);
+        }
+        if self.records() >= self.channels {
+            let oldest = self.longest(IDLE).or(self.longest(KEPT))?;
+            self.forget(oldest);
+        }
+        self.lives.push(Life {
+            name,
+            rule: self.rules.of(name).1.history,
+            ended: false,
+            watermark: self.watermark,
+            head: 0,
+            interest: [None; SHARDS],
+            left: [None; SHARDS],
+            log_from: [0; SHARDS],
+            standing: FOLLOWED,
+            since: (0, 0),
+        });
+        self.settle(self.lives.len() - 1, true);
+        Some(self.lives.len() - 1)
+    }
+
+    /// What time alone makes due.
+    pub(super) fn upkeep(&mut self) {
+        loop {
+            let kept = (0..self.said.len()).filter(|place| self.said[*place].gone.is_none());
+            let due = |place: &usize| {
+                self.said[*place].at + self.lives[self.said[*place].life].rule.age_ms
+            };
+            let next = kept.min_by_key(|place| (due(place), *place));
+            let Some(next) = next.filter(|place| due(place) <= self.now) else { break };
+            self.drop_message(next, GapReason::Expired);
+            self.settle(self.said[next].life, false);
+        }
+        for shard in 0..SHARDS {
+            let mut due: Vec<_> = self
+                .living()
+                .filter(|life| {
+                    let left = self.lives[*life].left[shard];
+                    left.is_some_and(|(at, _)| at + self.interest_ms <= self.now)
+                })
+                .collect();
+            due.sort_by_key(|life| self.lives[*life].left[shard]);
+            for life in due {
+                self.lives[life].interest[shard] = None;
+                self.lives[life].left[shard] = None;
+                self.settle(life, false);
+            }
+        }
+        while let Some(idle) = self.longest(IDLE)
+            && self.lives[idle].since.0 + self.idle_ms <= self.now
+        {
+            self.forget(idle);
+        }
+    }
+
+    /// Publishes; says in which life and whether the message is kept.
+    pub(super) fn publish(&mut self, name: &'static str, cost: usize) -> Option<usize> {
+        let life = self.find_or_begin(name)?;
+        let rule = self.lives[life].rule;
+        let is_kept =
+            rule.age_ms > 0 && rule.count > 0 && cost <= rule.bytes && cost <= self.budget;
+        loop {
+            let kept = self.kept(life);
+            let bytes: usize = kept.iter().map(|place| self.said[*place].cost).sum();
+            let Some(first) = kept.first() else { break };
+            let full = kept.len() as u64 + 1 > rule.count || bytes + cost > rule.bytes;
+            if is_kept && !full {
+                break;
+            }
+            let reason = if rule.age_ms == 0 { GapReason::Expired } else { GapReason::Trimmed };
+            self.drop_message(*first, reason);
+        }
+        if is_kept {
+            self.fit(cost);
+        }
+        self.lives[life].head += 1;
+        let (offset, position) = (self.lives[life].head, self.last() + 1);
+        let at = self.now;
+        self.said.push(Said { life, offset, position, cost, at, gone: None });
+        if !is_kept {
+            let reason = if rule.age_ms == 0 { GapReason::Expired } else { GapReason::Trimmed };
+            self.drop_message(self.said.len() - 1, reason);
+            self.fit(0);
+        }
+        self.settle(life, true);
+        Some(life)
+    }
+
+    /// Follows all of the channels, or none.
+    pub(super) fn subscribe(&mut self, shard: usize, names: &[&'static str]) -> Option<Vec<usize>> {
+        let missing = names.iter().filter(|name| self.alive(name).is_none()).count();
+        let spared = |life: &usize| {
+            self.lives[*life].subscribers() == 0 && !names.contains(&self.lives[*life].name)
+        };
+        let can_go = self.living().filter(spared).count();
+        if missing > self.channels - self.records() + can_go {
+            return None;
+        }
+        for name in names {
+            if let Some(life) = self.alive(name) {
+                self.join(life, shard);
+            }
+        }
+        let was_alive: Vec<bool> = names.iter().map(|name| self.alive(name).is_some()).collect();
+        for (name, was_alive) in names.iter().zip(was_alive) {
+            if !was_alive {
+                let life = self.find_or_begin(name).expect("there was room");
+                self.join(life, shard);
+            }
+        }
+        names.iter().map(|name| self.alive(name)).collect()
+    }
+
+    fn join(&mut self, life: usize, shard: usize) {
+        let head = self.lives[life].head;
+        let record = &mut self.lives[life];
+        if record.interest[shard].is_none() {
+            record.log_from[shard] = head + 1;
+        }
+        record.interest[shard] = Some(record.interest[shard].unwrap_or(0) + 1);
+        record.left[shard] = None;
+        self.settle(life, true);
+    }
+
+    pub(super) fn unsubscribe(&mut self, life: usize, shard: usize) {
+        self.events += 1;
+        let left = (self.now, self.events);
+        let record = &mut self.lives[life];
+        let subscribers = record.interest[shard].as_mut().expect("it follows");
+        *subscribers -= 1;
+        if *subscribers == 0 {
+            record.left[shard] = Some(left);
+        }
+        self.settle(life, true);
+    }
+
+    /// Messages of the channel after this position that nobody can have again.
+    fn missed(&self, name: &str, position: u64) -> Vec<&Said> {
+        let missed = self.said.iter().filter(|said| {
+            self.lives[said.life].name == name && said.position > position && said.gone.is_some()
+        });
+        missed.collect()
+    }
+
+    /// Positions of kept messages to deliver, and the gap before them.
+    pub(super) fn start(&self, name: &str, since: Since) -> (Vec<u64>, Option<Gap>) {
+        let unbounded = |reason| Some(Gap { bounds: None, reason });
+        let life = self.alive(name);
+        let kept = life.map_or(Vec::new(), |life| self.kept(life));
+        let positions = kept.iter().map(|place| self.said[*place].position);
+        let id = match since {
+            Since::Now => return (Vec::new(), None),
+            Since::Unreadable => return (Vec::new(), unbounded(GapReason::Unknown)),
+            Since::After(id) => id,
+        };
+        if id.epoch.number() != EPOCH {
+            return (positions.collect(), unbounded(GapReason::Epoch));
+        }
+        if id.position > self.last() {
+            return (Vec::new(), unbounded(GapReason::Unknown));
+        }
+        let owed = positions.filter(|position| *position > id.position).collect();
+        let watermark = life.map_or(self.watermark, |life| self.lives[life].watermark);
+        let missed = self.missed(name, id.position);
+        if id.position < watermark {
+            return (owed, unbounded(GapReason::Unknown));
+        }
+        let Some(first) = missed.first() else { return (owed, None) };
+        assert!(missed.iter().all(|said| Some(said.life) == life), "an earlier life was missed");
+        let newest = missed.last().unwrap();
+        let remembered = self.blocks.iter().any(|block| {
+            block.life == first.life && block.positions.contains(&(first.offset, first.position))
+        });
+        let bounds = remembered.then_some((first.offset, newest.offset));
+        (owed, Some(Gap { bounds, reason: newest.gone.unwrap() }))
+    }
+}

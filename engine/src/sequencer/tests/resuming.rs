@@ -1,0 +1,205 @@
+//! Where a subscription begins, what it is told to have missed, and how history reaches a shard.
+
+use fanfare_protocol::id::{Epoch, Id};
+use fanfare_protocol::message::GapReason;
+
+use super::super::command::*;
+use super::node::{Node, id, rule, rules};
+use crate::channel::ChannelId;
+use crate::limits::Limits;
+
+fn gap(bounds: Option<(u64, u64)>, reason: GapReason) -> Option<Gap> {
+    Some(Gap { bounds, reason })
+}
+
+fn import(channel: &SubscribedChannel) -> Vec<u64> {
+    channel.import.iter().map(|message| message.offset).collect()
+}
+
+fn released(node: &mut Node) -> Vec<(u64, Vec<ChannelId>)> {
+    let told = |(mask, entry)| match entry {
+        Entry::Released(channels) => Some((mask, channels.to_vec())),
+        _ => None,
+    };
+    node.take().into_iter().filter_map(told).collect()
+}
+
+/// Positions 1 to 10 alternate between `a` (odd) and `b` (even); `a` keeps its last two.
+fn alternating() -> Node {
+    let mut node = Node::new(Limits::default(), rules(vec![rule("a", 2, usize::MAX, 1 << 40)]));
+    for _ in 0..5 {
+        node.publish("a", 1).unwrap();
+        node.publish("b", 1).unwrap();
+    }
+    node
+}
+
+#[test]
+fn one_position_resumes_many_channels() {
+    // `a` has offsets 1..=5 at positions 1, 3, 5, 7, 9 and keeps 4 and 5; `b` keeps all.
+    let trimmed = |from, to| gap(Some((from, to)), GapReason::Trimmed);
+    let cases = [
+        (0, 4, trimmed(1, 3), 1, 1),
+        (1, 4, trimmed(2, 3), 1, 1),
+        (2, 4, trimmed(2, 3), 2, 3),
+        (4, 4, trimmed(3, 3), 3, 5),
+        (5, 4, None, 3, 5),
+        (6, 4, None, 4, 6),
+        (7, 5, None, 4, 7),
+        (8, 5, None, 5, 8),
+        (9, 6, None, 5, 9),
+        (10, 6, None, 6, 10),
+    ];
+    for (since, a_next, a_gap, b_next, begin) in cases {
+        let mut node = alternating();
+        let reply = node.subscribe(0, &["a", "b"], Since::After(id(since))).unwrap();
+        let [a, b] = &*reply.channels else { panic!("two channels were asked for") };
+        assert_eq!((a.next, a.gap, a.head, a.floor), (a_next, a_gap, 5, 4), "since {since}");
+        assert_eq!((b.next, b.gap, b.head, b.floor), (b_next, None, 5, 1), "since {since}");
+        assert_eq!(reply.begin, begin, "since {since}");
+    }
+}
+
+#[test]
+fn other_beginnings() {
+    let other = Id { epoch: Epoch::from_random(99), position: 3 };
+    let epoch = gap(None, GapReason::Epoch);
+    let unknown = gap(None, GapReason::Unknown);
+    let cases = [
+        (Since::Now, 6, None, 10),
+        (Since::Unreadable, 6, unknown, 10),
+        (Since::After(other), 4, epoch, 6),
+        (Since::After(id(11)), 6, unknown, 10),
+        (Since::After(id(u64::MAX)), 6, unknown, 10),
+    ];
+    for (since, next, gap, begin) in cases {
+        let mut node = alternating();
+        let reply = node.subscribe(0, &["a"], since).unwrap();
+        let channel = &reply.channels[0];
+        assert_eq!((channel.next, channel.gap, reply.begin), (next, gap, begin), "{since:?}");
+    }
+    // A channel of which nothing is known has a gap where the epoch is another, and else none.
+    let mut node = alternating();
+    for (since, gap) in [(Since::After(other), epoch), (Since::After(id(3)), None)] {
+        let reply = node.subscribe(0, &["new"], since).unwrap();
+        let channel = &reply.channels[0];
+        assert_eq!((channel.next, channel.head, channel.floor), (1, 0, 1));
+        assert_eq!((channel.gap, reply.begin), (gap, 10));
+    }
+}
+
+#[test]
+fn history_reaches_a_shard_once() {
+    let mut node = alternating();
+    let reply = node.subscribe(0, &["a", "b"], Since::After(id(8))).unwrap();
+    // All that is kept comes, not only what this client misses.
+    assert_eq!(import(&reply.channels[0]), [4, 5]);
+    assert_eq!(import(&reply.channels[1]), [1, 2, 3, 4, 5]);
+    node.publish("b", 1).unwrap();
+    let again = node.subscribe(0, &["a", "b"], Since::After(id(0))).unwrap();
+    assert_eq!(import(&again.channels[0]), [0; 0]);
+    assert_eq!((again.channels[1].next, import(&again.channels[1])), (1, vec![]));
+    let elsewhere = node.subscribe(1, &["b"], Since::After(id(0))).unwrap();
+    assert_eq!(import(&elsewhere.channels[0]), [1, 2, 3, 4, 5, 6]);
+}
+
+#[test]
+fn a_log_that_began_live_gets_only_what_lies_before_it() {
+    let mut node = alternating();
+    let live = node.subscribe(0, &["b"], Since::Now).unwrap();
+    assert_eq!((live.channels[0].next, import(&live.channels[0])), (6, vec![]));
+    node.publish("b", 1).unwrap();
+    // From where the log begins on, nothing is imported.
+    let near = node.subscribe(0, &["b"], Since::After(id(10))).unwrap();
+    assert_eq!((near.channels[0].next, import(&near.channels[0])), (6, vec![]));
+    let far = node.subscribe(0, &["b"], Since::After(id(8))).unwrap();
+    assert_eq!((far.channels[0].next, import(&far.channels[0])), (5, vec![1, 2, 3, 4, 5]));
+}
+
+#[test]
+fn interest_outlives_the_last_subscriber_and_ends_by_an_entry() {
+    let limits = Limits { interest_ms: 30, ..Limits::default() };
+    let mut node = Node::new(limits, rules(Vec::new()));
+    let a = node.subscribe(0, &["a"], Since::Now).unwrap().channels[0].channel;
+    node.subscribe(2, &["a"], Since::Now).unwrap();
+    node.subscribe(0, &["a"], Since::Now).unwrap();
+    assert_eq!(node.publish("a", 1).unwrap().subscribers, 3);
+    node.unsubscribe(0, &[a]);
+    node.unsubscribe(0, &[a]);
+    node.take();
+    node.advance(29);
+    assert_eq!(node.publish("a", 1).unwrap().subscribers, 1);
+    assert!(matches!(&*node.take(), [(0b101, Entry::Message(_))]), "it lingers");
+    // Somebody comes back in time and leaves again: the wait begins anew.
+    let back = node.subscribe(0, &["a"], Since::After(id(0))).unwrap();
+    assert_eq!((back.channels[0].next, import(&back.channels[0])), (1, vec![]));
+    node.advance(5);
+    node.unsubscribe(0, &[a]);
+    node.advance(29);
+    assert_eq!(released(&mut node), []);
+    node.advance(1);
+    assert_eq!(released(&mut node), [(0b001, vec![a])]);
+    node.publish("a", 1).unwrap();
+    assert!(matches!(&*node.take(), [(0b100, Entry::Message(_))]));
+    // The shard dropped its log, so the next one there gets it again.
+    let anew = node.subscribe(0, &["a"], Since::After(id(1))).unwrap();
+    assert_eq!((anew.channels[0].next, import(&anew.channels[0])), (2, vec![1, 2, 3]));
+}
+
+#[test]
+fn interests_of_many_channels_end_in_one_entry_for_each_shard() {
+    let limits = Limits { interest_ms: 30, ..Limits::default() };
+    let mut node = Node::new(limits, rules(Vec::new()));
+    let names: Vec<String> = (0..20).map(|number| number.to_string()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut ids = Vec::new();
+    for shard in 0..2 {
+        let reply = node.subscribe(shard, &names, Since::Now).unwrap();
+        ids = reply.channels.iter().map(|channel| channel.channel).collect();
+        node.unsubscribe(shard, &ids);
+    }
+    node.advance(30);
+    assert_eq!(released(&mut node), [(0b01, ids.clone()), (0b10, ids)]);
+}
+
+#[test]
+fn a_record_that_makes_way_ends_the_interest_that_lingers_in_it() {
+    let limits = Limits { channels: 1, ..Limits::default() };
+    let mut node = Node::new(limits, rules(Vec::new()));
+    let a = node.subscribe(1, &["a"], Since::Now).unwrap().channels[0].channel;
+    node.unsubscribe(1, &[a]);
+    assert!(node.publish("b", 1).is_ok());
+    assert_eq!(released(&mut node), [(0b10, vec![a])]);
+    node.advance(1 << 20);
+    assert_eq!(released(&mut node), [], "it ends once");
+    node.sequencer.invariants();
+}
+
+#[test]
+fn nobody_interested_is_no_entry() {
+    let mut node = Node::new(Limits::default(), rules(Vec::new()));
+    let published = node.publish("a", 1).unwrap();
+    assert_eq!(published, Published { id: id(1), offset: 1, subscribers: 0 });
+    assert!(node.take().is_empty());
+}
+
+#[test]
+fn pages_of_history_join_without_a_hole() {
+    let mut node = alternating();
+    let offsets =
+        |page: &HistoryPage| page.messages.iter().map(|message| message.offset).collect::<Vec<_>>();
+    let first = node.history("b", None, 2);
+    assert_eq!((offsets(&first), first.id, first.more), (vec![1, 2], id(4), true));
+    let second = node.history("b", Some(first.id), 3);
+    assert_eq!((offsets(&second), second.id, second.more), (vec![3, 4, 5], id(10), false));
+    assert_eq!((first.gap, second.gap), (None, None));
+    let trimmed = node.history("a", Some(id(2)), 9);
+    assert_eq!(offsets(&trimmed), [4, 5]);
+    assert_eq!(trimmed.gap, gap(Some((2, 3)), GapReason::Trimmed));
+    assert_eq!(node.history("a", None, 9).gap, None);
+    let nothing = node.history("b", Some(id(4)), 0);
+    assert_eq!((offsets(&nothing), nothing.id, nothing.more), (vec![], id(5), true));
+    let absent = node.history("nobody", None, 9);
+    assert_eq!((offsets(&absent), absent.id, absent.more), (vec![], id(10), false));
+    assert_eq!(node.stats("nobody"), ChannelStats::default());
+}
