@@ -5,7 +5,6 @@
 //! body as raw text and never parsed into a tree.
 
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::fmt;
 
 use base64::Engine;
@@ -13,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use fanfare_protocol::message::Kind;
 use fanfare_protocol::names::is_channel_name;
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::answer::Fault;
@@ -60,7 +59,7 @@ pub(super) fn read(body: &[u8], key: Option<&[u8]>, limits: &Limits) -> Result<O
         let message = "the body says nothing: send {\"channel\":…,\"data\":…}";
         return Err(Fault::bad_request("empty_body", message));
     }
-    let mut document: Document = serde_json::from_str(text).map_err(|e| unreadable(&e))?;
+    let mut document = document(text)?;
     let Some(messages) = document.messages.take() else {
         return document.publication(key, limits).map(Order::One);
     };
@@ -80,64 +79,67 @@ pub(super) fn read(body: &[u8], key: Option<&[u8]>, limits: &Limits) -> Result<O
     read_many(messages, limits).map(Order::Many)
 }
 
+fn document(text: &str) -> Result<Document<'_>, Fault> {
+    // serde would take an array too, its values for the fields in their order.
+    if !text.trim_ascii_start().starts_with('{') {
+        serde_json::from_str::<IgnoredAny>(text).map_err(|error| unreadable(&error))?;
+        return Err(wrong_shape("a message is a JSON object"));
+    }
+    serde_json::from_str(text).map_err(|error| unreadable(&error))
+}
+
 fn read_many(messages: &RawValue, limits: &Limits) -> Result<Vec<Publication>, Fault> {
-    let nth = Cell::new(0);
-    let items = Items { limit: limits.batch_messages, nth: &nth };
+    let limit = limits.batch_messages;
     let mut text = serde_json::Deserializer::from_str(messages.get());
-    let documents = items.deserialize(&mut text).map_err(|error| {
-        if nth.get() >= limits.batch_messages {
-            let message = format!(
-                "more than {} messages in one request, and nothing was published: send them in \
-                 several",
-                limits.batch_messages
-            );
-            return Fault::too_large("batch_too_large", message);
-        }
-        unreadable(&error).at(nth.get())
-    })?;
-    if documents.is_empty() {
+    let items = Items { limit: limit + 1 }.deserialize(&mut text).map_err(|e| unreadable(&e))?;
+    if items.is_empty() {
         let message = "\"messages\" is empty: name at least one";
         return Err(Fault::unprocessable("empty_batch", message));
     }
-    let documents = documents.into_iter().enumerate();
-    documents.map(|(nth, item)| item.publication(None, limits).map_err(|f| f.at(nth))).collect()
+    if items.len() > limit {
+        let message = format!(
+            "more than {limit} messages in one request, and nothing was published: send them in \
+             several"
+        );
+        return Err(Fault::too_large("batch_too_large", message));
+    }
+    let publication =
+        |item: &RawValue| document(item.get()).and_then(|item| item.publication(None, limits));
+    let items = items.into_iter().enumerate();
+    items.map(|(nth, item)| publication(item).map_err(|fault| fault.at(nth))).collect()
 }
 
-/// Reads an array but never more than `limit` items of it: a million `{}` are few bytes and much
+/// Reads an array but keeps no more than `limit` items of it: a million `{}` are few bytes and much
 /// memory (CVE-2026-32689).
-struct Items<'c> {
+struct Items {
     limit: usize,
-    nth: &'c Cell<usize>,
 }
 
-impl<'de> DeserializeSeed<'de> for Items<'_> {
-    type Value = Vec<Document<'de>>;
+impl<'de> DeserializeSeed<'de> for Items {
+    type Value = Vec<&'de RawValue>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_seq(self)
     }
 }
 
-impl<'de> Visitor<'de> for Items<'_> {
-    type Value = Vec<Document<'de>>;
+impl<'de> Visitor<'de> for Items {
+    type Value = Vec<&'de RawValue>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an array of messages")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-        let mut documents = Vec::new();
-        while documents.len() < self.limit {
+        let mut kept = Vec::new();
+        while kept.len() < self.limit {
             match items.next_element()? {
-                Some(document) => documents.push(document),
-                None => return Ok(documents),
+                Some(item) => kept.push(item),
+                None => return Ok(kept),
             }
-            self.nth.set(documents.len());
         }
-        match items.next_element::<serde::de::IgnoredAny>()? {
-            Some(_) => Err(A::Error::custom("too many")),
-            None => Ok(documents),
-        }
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(kept)
     }
 }
 
@@ -219,9 +221,13 @@ fn unreadable(error: &serde_json::Error) -> Fault {
         _ if said.starts_with("unknown field") => "a field that is not known".into(),
         _ => "a value of the wrong type".into(),
     };
+    wrong_shape(&format!("{what} at {place}"))
+}
+
+fn wrong_shape(what: &str) -> Fault {
     let message = format!(
-        "{what} at {place}: a message is {{\"channel\",\"data\"|\"base64\",\"event\"?,\
-         \"idempotency_key\"?}}, several are {{\"messages\":[…]}}"
+        "{what}: send {{\"channel\",\"data\"|\"base64\",\"event\"?,\"idempotency_key\"?}}, \
+         or several as {{\"messages\":[…]}}"
     );
     Fault::unprocessable("bad_message", message)
 }

@@ -34,7 +34,7 @@ type Stop = watch::Receiver<Option<Duration>>;
 const REFUSALS_MAX: usize = 32;
 /// What is said to them. The body is short and the connection is over.
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n\
-    Content-Length: 110\r\nRetry-After: 1\r\nConnection: close\r\n\r\n\
+    Content-Length: 115\r\nRetry-After: 1\r\nConnection: close\r\n\r\n\
     {\"error\":\"busy\",\"message\":\"as many backends are connected as may be: reuse connections, \
     or try again in a second\"}\n";
 const LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\

@@ -1,0 +1,274 @@
+//! Publishing: what is taken, as what, and what is answered.
+
+use fanfare_protocol::message::Kind;
+use serde_json::json;
+
+use crate::client::{Node, Wishes, post};
+use crate::stand_in::id_text;
+
+const JSON: &str = "Content-Type: application/json\r\n";
+
+#[test]
+fn a_raw_body_is_the_message_and_the_answer_its_place() {
+    let node = Node::start();
+    let form = "Content-Type: application/x-www-form-urlencoded\r\n";
+    let answer = node.post("/v1/channels/demo", form, "hi");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.json(), json!({"id": id_text(1), "offset": 1, "subscribers": 3}));
+    assert_eq!(node.post("/v1/channels/demo", form, "ho").json()["offset"], 2);
+    let published = node.sequencer.published.lock().unwrap();
+    assert_eq!(&*published[0].channel.name, "demo");
+    assert_eq!(published[0].channel.tenant.as_str(), "default");
+    assert_eq!(published[0].kind, Kind::Text);
+    assert_eq!((&*published[0].data, &*published[1].data), (&b"hi"[..], &b"ho"[..]));
+    assert_eq!(published[0].event, None);
+    assert_eq!(published[0].idempotency_key, None);
+}
+
+#[test]
+fn the_kind_is_decided_by_the_bytes_but_octets_are_octets() {
+    let node = Node::start();
+    let cases: [(&str, &[u8], Kind); 6] = [
+        ("", b"{\"n\": 1.50}\n", Kind::Json),
+        ("Content-Type: text/plain\r\n", b"[1]", Kind::Json),
+        (JSON, b"not json", Kind::Text),
+        ("Content-Type: Application/Octet-Stream; x=y\r\n", b"[1]", Kind::Binary),
+        ("", b"\xff\x00", Kind::Binary),
+        ("", "grüße".as_bytes(), Kind::Text),
+    ];
+    for (nth, (fields, body, kind)) in cases.into_iter().enumerate() {
+        let answer = node.post("/v1/channels/demo", fields, body);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let published = node.sequencer.published.lock().unwrap();
+        assert_eq!((published[nth].kind, &*published[nth].data), (kind, body));
+    }
+}
+
+#[test]
+fn channel_event_and_key_are_carried() {
+    let node = Node::start();
+    let fields = "Idempotency-Key: order-7\r\n";
+    let answer = node.post("/v1/channels/a%2Fb%20c?event=user+joined&x=y", fields, "1");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let published = node.sequencer.published.lock().unwrap();
+    assert_eq!(&*published[0].channel.name, "a/b c");
+    assert_eq!(published[0].event.as_deref(), Some("user joined"));
+    assert_eq!(published[0].idempotency_key.as_deref(), Some(&b"order-7"[..]));
+}
+
+#[test]
+fn chunked_bodies_are_read_and_connections_are_reused() {
+    let node = Node::start();
+    let mut client = node.connect();
+    for body in ["one", "two"] {
+        client.send("POST /v1/channels/demo HTTP/1.1\r\nHost: localhost\r\n");
+        client.send("Transfer-Encoding: chunked\r\n\r\n");
+        client.send(format!("1\r\n{}\r\n2;ext=1\r\n{}\r\n0\r\n\r\n", &body[..1], &body[1..]));
+        assert_eq!(client.answer().status, 200);
+    }
+    client.send(post("/v1/channels/demo", "Expect: 100-continue\r\n", ""));
+    assert_eq!(client.answer().status, 400); // empty, and no 100 for it
+    client.send("POST /v1/channels/demo HTTP/1.1\r\nHost: localhost\r\n");
+    client.send("Content-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+    assert_eq!(client.answer().status, 100);
+    client.send("three");
+    assert_eq!(client.answer().status, 200);
+    assert_eq!(node.sequencer.payloads(), [&b"one"[..], b"two", b"three"]);
+}
+
+#[test]
+fn json_data_keeps_the_publishers_bytes() {
+    let node = Node::start();
+    let body = r#"{"channel":"demo","data": {"b":1.0, "a":1e400,"b":2} ,"event":"tick"}"#;
+    let answer = node.post("/v1/publish", JSON, body);
+    assert_eq!(answer.json(), json!({"id": id_text(1), "offset": 1, "subscribers": 3}));
+    let cases = [
+        (r#"{"channel":"c","data":"a \u00e9 string"}"#, &br#""a \u00e9 string""#[..], Kind::Json),
+        (r#"{"channel":"c","data":null}"#, b"null", Kind::Json),
+        (r#"{"channel":"c","base64":"/wA="}"#, b"\xff\x00", Kind::Binary),
+        (r#"{"channel":"c","base64":""}"#, b"", Kind::Binary),
+        (r#"{"channel":"c\u00fc","data":0,"idempotency_key":"k"}"#, b"0", Kind::Json),
+    ];
+    for (body, ..) in cases {
+        let answer = node.post("/v1/publish", "Content-Type: application/x+JSON\r\n", body);
+        assert_eq!(answer.status, 200, "{body} {answer:?}");
+    }
+    let published = node.sequencer.published.lock().unwrap();
+    assert_eq!(&*published[0].data, br#"{"b":1.0, "a":1e400,"b":2}"#);
+    assert_eq!(published[0].event.as_deref(), Some("tick"));
+    for ((_, data, kind), have) in cases.iter().zip(&published[1..]) {
+        assert_eq!((&*have.data, have.kind), (*data, *kind));
+    }
+    assert_eq!(&*published[5].channel.name, "cü");
+    assert_eq!(published[5].idempotency_key.as_deref(), Some(&b"k"[..]));
+}
+
+#[test]
+fn a_batch_is_one_command_with_a_result_for_each() {
+    let node = Node::start();
+    let body = json!({"messages": [
+        {"channel": "a", "data": 1},
+        {"channel": "full", "data": 2},
+        {"channel": "a", "base64": "AA==", "event": "e"},
+    ]});
+    let answer = node.post("/v1/publish", JSON, body.to_string());
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let results = &answer.json()["results"];
+    assert_eq!(results[0], json!({"id": id_text(1), "offset": 1, "subscribers": 3}));
+    assert_eq!(results[1]["error"], "channel_limit");
+    assert!(results[1]["message"].as_str().unwrap().contains("channel limit"));
+    assert_eq!(results[2], json!({"id": id_text(2), "offset": 2, "subscribers": 3}));
+    assert_eq!(results.as_array().unwrap().len(), 3);
+    assert_eq!(*node.sequencer.commands.lock().unwrap(), [3]);
+}
+
+#[test]
+fn a_bad_item_is_named_and_nothing_of_its_batch_is_published() {
+    let node = Node::start();
+    let cases = [
+        (r#"{"channel":"","data":1}"#, 422, "bad_channel"),
+        (r#"{"channel":"a*","data":1}"#, 422, "bad_channel"),
+        (r#"{"channel":"a\u0000","data":1}"#, 422, "bad_channel"),
+        (r#"{"data":1}"#, 422, "bad_channel"),
+        (r#"{"channel":null,"data":1}"#, 422, "bad_channel"),
+        (r#"{"channel":"a"}"#, 422, "bad_message"),
+        (r#"{"channel":"a","data":1,"base64":""}"#, 422, "bad_message"),
+        (r#"{"channel":"a","data":1,"data":2}"#, 422, "bad_message"),
+        (r#"{"channel":"a","data":1,"evnt":"x"}"#, 422, "bad_message"),
+        (r#"{"channel":7,"data":1}"#, 422, "bad_message"),
+        (r#"{"channel":"a","data":1,"messages":[]}"#, 422, "bad_message"),
+        (r#"{"channel":"a","base64":"A"}"#, 422, "bad_base64"),
+        (r#"{"channel":"a","base64":"AA"}"#, 422, "bad_base64"),
+        (r#"{"channel":"a","data":1,"event":"fanfare.gap"}"#, 422, "bad_event"),
+        (r#"{"channel":"a","data":1,"event":"a\nid: 9"}"#, 422, "bad_event"),
+        (r#"{"channel":"a","data":1,"event":""}"#, 422, "bad_event"),
+        (r#"{"channel":"a","data":1,"idempotency_key":""}"#, 422, "bad_idempotency_key"),
+        ("[]", 422, "bad_message"),
+        ("null", 422, "bad_message"),
+    ];
+    for (item, status, code) in cases {
+        let body = format!("{{\"messages\":[{{\"channel\":\"a\",\"data\":1}},{item}]}}");
+        let answer = node.post("/v1/publish", JSON, body);
+        assert_eq!((answer.status, &*answer.error()), (status, code), "{item}");
+        let message = answer.json()["message"].as_str().unwrap().to_owned();
+        assert!(message.starts_with("message 1: "), "{item}: {message}");
+        assert!(!message.contains("evnt"), "no echo: {message}");
+        // The same alone, except for what is no message at all and for what makes a batch.
+        if item.starts_with('{') && !item.contains("messages") {
+            let answer = node.post("/v1/publish", JSON, item);
+            assert_eq!((answer.status, &*answer.error()), (status, code), "{item}");
+        }
+    }
+    let large = format!(r#"{{"channel":"a","data":"{}"}}"#, "x".repeat(999));
+    let answer = node.post("/v1/publish", JSON, &large);
+    assert_eq!((answer.status, &*answer.error()), (413, "message_too_large"));
+    assert_eq!(node.sequencer.count(), 0);
+}
+
+#[test]
+fn batches_are_bounded_and_say_something() {
+    let node = Node::start();
+    let batch = |count: usize| {
+        let items = vec![r#"{"channel":"a","data":1}"#; count].join(",");
+        node.post("/v1/publish", JSON, format!("{{\"messages\":[{items}]}}"))
+    };
+    let answer = batch(11);
+    assert_eq!((answer.status, &*answer.error()), (413, "batch_too_large"));
+    assert_eq!(node.sequencer.count(), 0);
+    assert_eq!(batch(10).json()["results"].as_array().unwrap().len(), 10);
+    let many_empty = format!("{{\"messages\":[{}{{}}]}}", "{},".repeat(1_000));
+    let answer = node.post("/v1/publish", JSON, many_empty);
+    assert_eq!((answer.status, &*answer.error()), (413, "batch_too_large"));
+    for (body, status, code) in [
+        (r#"{"messages":[]}"#, 422, "empty_batch"),
+        (r#"{"messages":{}}"#, 422, "bad_message"),
+        (r#"{"messages":null}"#, 422, "bad_message"),
+        (r#"{"messages":[],"channel":"a"}"#, 422, "bad_message"),
+        (r#"{"messages":[{"channel":"a","data":1}"#, 400, "bad_json"),
+        (r#"{"messages":[1,]}"#, 400, "bad_json"),
+        ("{", 400, "bad_json"),
+        ("{\"channel\":\"a\",\"data\":1} x", 400, "bad_json"),
+        ("\"\u{0}\"", 400, "bad_json"),
+        ("{}", 400, "empty_body"),
+        (" null ", 400, "empty_body"),
+        ("", 400, "empty_body"),
+        ("[1]", 422, "bad_message"),
+        ("7", 422, "bad_message"),
+    ] {
+        let answer = node.post("/v1/publish", JSON, body);
+        assert_eq!((answer.status, &*answer.error()), (status, code), "{body}");
+    }
+    let answer = node.post("/v1/publish", JSON, b"{\"channel\":\"\xff\",\"data\":1}");
+    assert_eq!((answer.status, &*answer.error()), (400, "bad_json"));
+}
+
+#[test]
+fn one_key_a_message() {
+    let node = Node::start();
+    let field = format!("{JSON}Idempotency-Key: k\r\n");
+    let with = |key: &str| format!(r#"{{"channel":"a","data":1{key}}}"#);
+    assert_eq!(node.post("/v1/publish", &field, with("")).status, 200);
+    assert_eq!(node.post("/v1/publish", &field, with(r#","idempotency_key":"k""#)).status, 200);
+    for (fields, body) in [
+        (field.clone(), with(r#","idempotency_key":"other""#)),
+        (field.clone(), format!("{{\"messages\":[{}]}}", with(""))),
+        (format!("{JSON}Idempotency-Key: {}\r\n", "k".repeat(256)), with("")),
+        (format!("{JSON}Idempotency-Key: \r\n"), with("")),
+    ] {
+        let answer = node.post("/v1/publish", &fields, &body);
+        assert_eq!((answer.status, &*answer.error()), (422, "bad_idempotency_key"), "{body}");
+    }
+    let answer = node.post("/v1/publish", &format!("{field}Idempotency-Key: k\r\n"), with(""));
+    assert_eq!((answer.status, &*answer.error()), (400, "repeated_field"));
+    let keys: Vec<_> = {
+        let published = node.sequencer.published.lock().unwrap();
+        published.iter().map(|p| p.idempotency_key.clone().unwrap()).collect()
+    };
+    assert_eq!(keys, [b"k".as_slice().into(), b"k".as_slice().into()] as [Box<[u8]>; 2]);
+}
+
+#[test]
+fn refusals_of_the_sequencer_are_503_with_a_time() {
+    let node = Node::start();
+    let answer = node.post("/v1/channels/full", "", "x");
+    assert_eq!((answer.status, &*answer.error()), (503, "channel_limit"));
+    assert_eq!(answer.field("retry-after"), Some("10"));
+}
+
+#[test]
+fn a_full_inbox_is_a_503_and_a_silent_sequencer_a_504() {
+    let bounds = fanfare::control::Bounds { answer_ms: 300, ..Default::default() };
+    let node = Node::with(Wishes { inbox_commands: 1, bounds, ..Wishes::default() });
+    node.sequencer.deaf.store(true, std::sync::atomic::Ordering::SeqCst);
+    // The stand-in may still take one before it turns deaf, so two fill it for certain.
+    let mut waiting: Vec<_> = (0..2).map(|_| node.connect()).collect();
+    for client in &mut waiting {
+        client.send(post("/v1/channels/demo", "", "kept"));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    let answer = node.post("/v1/channels/demo", "", "refused");
+    assert_eq!((answer.status, &*answer.error()), (503, "busy"));
+    assert_eq!(answer.field("retry-after"), Some("1"));
+    let statuses: Vec<_> = waiting.iter_mut().map(|client| client.answer().status).collect();
+    assert!(statuses.contains(&504), "{statuses:?}");
+    node.sequencer.deaf.store(false, std::sync::atomic::Ordering::SeqCst);
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    assert_eq!(node.post("/v1/channels/demo", "", "after").status, 200);
+    // What was taken is done although its client was told that nobody knows; what was refused not.
+    assert!(!node.sequencer.payloads().contains(&b"refused".to_vec()));
+    assert!(node.sequencer.payloads().contains(&b"kept".to_vec()));
+}
+
+#[test]
+fn a_client_that_leaves_has_published() {
+    let node = Node::start();
+    node.sequencer.deaf.store(true, std::sync::atomic::Ordering::SeqCst);
+    let mut client = node.connect();
+    client.send(post("/v1/channels/demo", "", "first"));
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    drop(client);
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    node.sequencer.deaf.store(false, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(node.post("/v1/channels/demo", "", "second").status, 200);
+    assert_eq!(node.sequencer.payloads(), [&b"first"[..], b"second"]);
+}

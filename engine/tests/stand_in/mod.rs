@@ -1,0 +1,162 @@
+//! A sequencer for tests of what feeds it: takes every command, gives places in order, remembers
+//! what was published. It has no subscribers and forgets nothing; it can be told to be deaf.
+#![allow(dead_code)] // each test binary uses its own part of it
+
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use fanfare::channel::ChannelId;
+use fanfare::clock::Millis;
+use fanfare::message::Message;
+use fanfare::sequencer::command::{
+    ChannelStats, Command, Gap, HistoryPage, HistoryQuery, Publication, PublishAnswer, Published,
+    Refusal,
+};
+use fanfare::sequencer::inbox::{Inbox, inbox};
+use fanfare_protocol::id::{Epoch, Id};
+use fanfare_protocol::message::GapReason;
+
+/// The epoch of every stand-in.
+pub(crate) fn epoch() -> Epoch {
+    Epoch::from_random(0x12_3456_789a)
+}
+
+/// The id of a position under that epoch, as text.
+pub(crate) fn id_text(position: u64) -> String {
+    Id { epoch: epoch(), position }.to_string()
+}
+
+/// Publications to this channel are refused for want of room.
+pub(crate) const FULL: &str = "full";
+/// This channel's history begins with a gap.
+pub(crate) const TRIMMED: &str = "trimmed";
+
+pub(crate) struct StandIn {
+    pub(crate) inbox: Inbox,
+    pub(crate) published: Arc<Mutex<Vec<Publication>>>,
+    /// How many messages each command brought.
+    pub(crate) commands: Arc<Mutex<Vec<usize>>>,
+    /// While set, commands are left in the inbox.
+    pub(crate) deaf: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl StandIn {
+    pub(crate) fn start(inbox_commands: usize) -> Self {
+        let (inbox, commands_in) = inbox(inbox_commands);
+        let published = Arc::new(Mutex::new(Vec::new()));
+        let commands = Arc::new(Mutex::new(Vec::new()));
+        let deaf = Arc::new(AtomicBool::new(false));
+        let (log, sizes, closed) = (Arc::clone(&published), Arc::clone(&commands), deaf.clone());
+        let thread = std::thread::spawn(move || {
+            loop {
+                while closed.load(SeqCst) {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                let Ok(command) = commands_in.recv() else { return };
+                if matches!(command, Command::Shutdown) {
+                    return;
+                }
+                answer(command, &log, &sizes);
+            }
+        });
+        Self { inbox, published, commands, deaf, thread: Some(thread) }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.published.lock().unwrap().len()
+    }
+
+    /// The payloads that were published, in order.
+    pub(crate) fn payloads(&self) -> Vec<Vec<u8>> {
+        self.published.lock().unwrap().iter().map(|p| p.data.to_vec()).collect()
+    }
+}
+
+impl Drop for StandIn {
+    fn drop(&mut self) {
+        self.deaf.store(false, SeqCst);
+        let _ = self.inbox.send(Command::Shutdown);
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+fn place(publication: Publication, log: &Mutex<Vec<Publication>>) -> Result<Published, Refusal> {
+    if &*publication.channel.name == FULL {
+        return Err(Refusal::ChannelLimit);
+    }
+    let mut log = log.lock().unwrap();
+    log.push(publication);
+    let channel = &log.last().unwrap().channel;
+    let offset = log.iter().filter(|p| p.channel == *channel).count() as u64;
+    let id = Id { epoch: epoch(), position: log.len() as u64 };
+    Ok(Published { id, offset, subscribers: 3 })
+}
+
+fn answer(command: Command, log: &Mutex<Vec<Publication>>, sizes: &Mutex<Vec<usize>>) {
+    match command {
+        Command::Publish(publication, answer) => {
+            sizes.lock().unwrap().push(1);
+            let result = place(publication, log);
+            if let PublishAnswer::Callback(answer) = answer {
+                answer(result);
+            }
+        }
+        Command::PublishBatch(publications, answer) => {
+            sizes.lock().unwrap().push(publications.len());
+            answer(publications.into_iter().map(|p| place(p, log)).collect());
+        }
+        Command::History(query) => history(*query, &log.lock().unwrap()),
+        Command::Stats(channel, answer) => {
+            let log = log.lock().unwrap();
+            let offset = log.iter().filter(|p| p.channel == channel).count() as u64;
+            let history_bytes = offset * 10;
+            answer(ChannelStats {
+                subscribers: 0,
+                offset,
+                history_messages: offset,
+                history_bytes,
+            });
+        }
+        Command::Subscribe(_) | Command::Unsubscribe { .. } | Command::Shutdown => {}
+    }
+}
+
+fn history(query: HistoryQuery, log: &[Publication]) {
+    let since = query.since.map_or(0, |id| id.position);
+    let mut messages = Vec::new();
+    let mut offset = 0;
+    for (nth, publication) in log.iter().enumerate() {
+        if publication.channel != query.channel {
+            continue;
+        }
+        offset += 1;
+        let position = nth as u64 + 1;
+        if position > since {
+            messages.push(Arc::new(message(publication, position, offset)));
+        }
+    }
+    let more = messages.len() > query.limit;
+    messages.truncate(query.limit);
+    let position = messages.last().map_or(log.len() as u64, |message| message.position);
+    let gap = Gap { bounds: Some((4, 6)), reason: GapReason::Trimmed };
+    let gap = (&*query.channel.name == TRIMMED).then_some(gap);
+    let id = Id { epoch: epoch(), position };
+    (query.answer)(HistoryPage { messages, gap, id, more });
+}
+
+fn message(publication: &Publication, position: u64, offset: u64) -> Message {
+    Message {
+        channel: ChannelId(1),
+        name: Arc::new(publication.channel.clone()),
+        position,
+        offset,
+        floor: 1,
+        at: Millis(0),
+        kind: publication.kind,
+        event: publication.event.clone(),
+        data: publication.data.clone(),
+    }
+}
