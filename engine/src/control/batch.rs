@@ -165,6 +165,11 @@ impl Document<'_> {
             )
         })?;
         let (kind, data) = payload(self.data, self.base64)?;
+        if data.is_empty() {
+            // An EventSource drops an event without data: it would be lost without a word.
+            let message = "\"base64\" is empty and a message is not: send at least one byte";
+            return Err(Fault::unprocessable("empty_message", message));
+        }
         if data.len() > limits.message_bytes {
             let message = format!("a message has at most {} bytes", limits.message_bytes);
             return Err(Fault::too_large("message_too_large", message));

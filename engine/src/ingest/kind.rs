@@ -15,16 +15,6 @@ pub fn detect(bytes: &[u8]) -> Kind {
     }
 }
 
-/// Whether a publisher's word on the kind is true of the bytes. What claims to be JSON will stand
-/// inside other JSON documents as it is, so a false claim would break every client's parser.
-pub fn is_true_of(kind: Kind, bytes: &[u8]) -> bool {
-    match kind {
-        Kind::Json => detect(bytes) == Kind::Json,
-        Kind::Text => std::str::from_utf8(bytes).is_ok(),
-        Kind::Binary => true,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,12 +52,5 @@ mod tests {
         let deep = [vec![b'['; 100_000], vec![b']'; 100_000]].concat();
         assert_eq!(detect(&deep), Kind::Json);
         assert_eq!(detect(&deep[1..]), Kind::Text);
-    }
-
-    #[test]
-    fn a_claim_is_checked() {
-        assert!(is_true_of(Kind::Json, b"1") && !is_true_of(Kind::Json, b"one"));
-        assert!(is_true_of(Kind::Text, b"1") && !is_true_of(Kind::Text, b"\xff"));
-        assert!(is_true_of(Kind::Binary, b"\xff") && is_true_of(Kind::Binary, b"1"));
     }
 }

@@ -372,7 +372,7 @@ fn a_stop_lets_requests_end_but_not_for_ever() {
     let mut idle = node.connect();
     idle.send(format!("GET /healthz HTTP/1.1\r\n{HOST}\r\n"));
     assert_eq!(idle.answer().status, 200);
-    node.sequencer.deaf.store(true, std::sync::atomic::Ordering::SeqCst);
+    node.sequencer.deafen();
     let mut busy = node.connect();
     busy.send(post("/v1/channels/demo", "", "x"));
     std::thread::sleep(Duration::from_millis(50));

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crossbeam_channel::RecvTimeoutError;
 use fanfare::channel::ChannelId;
 use fanfare::clock::Millis;
 use fanfare::message::Message;
@@ -38,8 +39,9 @@ pub(crate) struct StandIn {
     pub(crate) published: Arc<Mutex<Vec<Publication>>>,
     /// How many messages each command brought.
     pub(crate) commands: Arc<Mutex<Vec<usize>>>,
-    /// While set, commands are left in the inbox.
+    /// While set, commands are left in the inbox: see [`StandIn::deafen`].
     pub(crate) deaf: Arc<AtomicBool>,
+    is_deaf: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -49,20 +51,37 @@ impl StandIn {
         let published = Arc::new(Mutex::new(Vec::new()));
         let commands = Arc::new(Mutex::new(Vec::new()));
         let deaf = Arc::new(AtomicBool::new(false));
-        let (log, sizes, closed) = (Arc::clone(&published), Arc::clone(&commands), deaf.clone());
+        let is_deaf = Arc::new(AtomicBool::new(false));
+        let (log, sizes) = (Arc::clone(&published), Arc::clone(&commands));
+        let (wish, state) = (Arc::clone(&deaf), Arc::clone(&is_deaf));
         let thread = std::thread::spawn(move || {
             loop {
-                while closed.load(SeqCst) {
-                    std::thread::sleep(Duration::from_millis(2));
+                while wish.load(SeqCst) {
+                    state.store(true, SeqCst);
+                    std::thread::sleep(Duration::from_millis(1));
                 }
-                let Ok(command) = commands_in.recv() else { return };
-                if matches!(command, Command::Shutdown) {
-                    return;
+                state.store(false, SeqCst);
+                match commands_in.recv_timeout(Duration::from_millis(1)) {
+                    Ok(Command::Shutdown) | Err(RecvTimeoutError::Disconnected) => return,
+                    Ok(command) => answer(command, &log, &sizes),
+                    Err(RecvTimeoutError::Timeout) => {}
                 }
-                answer(command, &log, &sizes);
             }
         });
-        Self { inbox, published, commands, deaf, thread: Some(thread) }
+        Self { inbox, published, commands, deaf, is_deaf, thread: Some(thread) }
+    }
+
+    /// From the return of this on commands are left in the inbox, until `deaf` is unset.
+    pub(crate) fn deafen(&self) {
+        self.deaf.store(true, SeqCst);
+        while !self.is_deaf.load(SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Hears again.
+    pub(crate) fn hear(&self) {
+        self.deaf.store(false, SeqCst);
     }
 
     pub(crate) fn count(&self) -> usize {

@@ -1,0 +1,233 @@
+//! What one publisher is still owed, in the order in which it published.
+//!
+//! Messages go to the sequencer in groups, one command each, and come back in any order; some never
+//! go, because they are refused here. The ledger lets outcomes out only from its front, so that a
+//! refusal always stands before an acknowledgement that passes it.
+
+use std::collections::VecDeque;
+
+use fanfare_protocol::ingest::client::Answer;
+use fanfare_protocol::ingest::{Refusal as WireRefusal, RefusalCode, write};
+
+use crate::sequencer::command::{Published, Refusal};
+
+/// The results of one group's command.
+pub(super) type Results = Vec<Result<Published, Refusal>>;
+
+/// One message that has no outcome yet.
+#[derive(Debug)]
+pub(super) enum Slot {
+    /// It is in the group's command.
+    Asked {
+        /// Whether it wants an ANSWER of its own.
+        answer: bool,
+    },
+    /// It was refused here.
+    Refused(WireRefusal),
+}
+
+#[derive(Debug)]
+struct Group {
+    slots: Vec<Slot>,
+    /// One for each slot that was asked; `None` until the sequencer answered.
+    results: Option<Results>,
+}
+
+/// The groups of one publisher that are not settled.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    groups: VecDeque<Group>,
+    /// Number of the front group.
+    front: u64,
+    /// Messages in all groups.
+    messages: usize,
+    /// Last message whose outcome was written.
+    settled: u64,
+}
+
+impl Ledger {
+    /// Messages without an outcome.
+    pub(super) fn messages(&self) -> usize {
+        self.messages
+    }
+
+    /// Whether the sequencer still owes the results of this group.
+    pub(super) fn awaits(&self, group: u64) -> bool {
+        let nth = group.checked_sub(self.front).and_then(|nth| usize::try_from(nth).ok());
+        nth.and_then(|nth| self.groups.get(nth)).is_some_and(|group| group.results.is_none())
+    }
+
+    /// Number of the last message whose outcome was written; 0 before the first.
+    pub(super) fn settled(&self) -> u64 {
+        self.settled
+    }
+
+    /// Enters the next messages, in order, and numbers their group. A group in which nothing was
+    /// asked waits for those before it and for nobody else.
+    pub(super) fn enter(&mut self, slots: Vec<Slot>) -> u64 {
+        let asked = slots.iter().any(|slot| matches!(slot, Slot::Asked { .. }));
+        self.messages += slots.len();
+        self.groups.push_back(Group { slots, results: (!asked).then(Vec::new) });
+        self.front + self.groups.len() as u64 - 1
+    }
+
+    /// The sequencer's results for a group; the first ones count.
+    pub(super) fn settle(&mut self, group: u64, results: Results) {
+        if let Some(group) = self.group(group) {
+            group.results.get_or_insert(results);
+        }
+    }
+
+    /// Refuses what was asked in a group, because nobody took it.
+    pub(super) fn refuse(&mut self, group: u64, refusal: Refusal) {
+        if let Some(group) = self.group(group) {
+            let count = group.slots.len();
+            group.results.get_or_insert_with(|| vec![Err(refusal); count]);
+        }
+    }
+
+    fn group(&mut self, group: u64) -> Option<&mut Group> {
+        let nth = usize::try_from(group.checked_sub(self.front)?).ok()?;
+        self.groups.get_mut(nth)
+    }
+
+    /// Writes the outcomes that are known from the front on, and one acknowledgement that covers
+    /// them; how many were refused.
+    pub(super) fn write(&mut self, out: &mut Vec<u8>) -> u64 {
+        let before = self.settled;
+        let mut refused = 0;
+        while self.groups.front().is_some_and(|group| group.results.is_some()) {
+            let group = self.groups.pop_front().expect("looked at above");
+            self.front += 1;
+            self.messages -= group.slots.len();
+            let mut results = group.results.expect("looked at above").into_iter();
+            for slot in group.slots {
+                self.settled += 1;
+                let outcome = match slot {
+                    Slot::Refused(refusal) => Err(refusal),
+                    Slot::Asked { answer } => {
+                        let result = results.next().expect("one result for each that was asked");
+                        result.map(|place| (answer, place)).map_err(wire)
+                    }
+                };
+                refused += u64::from(outcome.is_err());
+                write_outcome(self.settled, outcome, out);
+            }
+        }
+        if self.settled > before {
+            write::ack(self.settled, out);
+        }
+        refused
+    }
+}
+
+fn write_outcome(
+    sequence: u64,
+    outcome: Result<(bool, Published), WireRefusal>,
+    out: &mut Vec<u8>,
+) {
+    match outcome {
+        Err(refusal) => write::refused(sequence, refusal.code, refusal.text, out),
+        Ok((false, _)) => {}
+        Ok((true, Published { id, offset, subscribers })) => {
+            let position = id.position;
+            let answer = Answer { sequence, duplicate: false, position, offset, subscribers };
+            write::answer(&answer, out);
+        }
+    }
+}
+
+/// The sequencer's refusal as a publisher is told it.
+fn wire(refusal: Refusal) -> WireRefusal {
+    match refusal {
+        Refusal::ChannelLimit => WireRefusal {
+            code: RefusalCode::CHANNEL_LIMIT,
+            text: "the node keeps as many channels as it may and none is idle; publish to an \
+                   existing channel, or try again later",
+        },
+        Refusal::ShuttingDown => WireRefusal {
+            code: RefusalCode::SHUTTING_DOWN,
+            text: "the node is shutting down; publish again when it is back",
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fanfare_protocol::id::{Epoch, Id};
+    use fanfare_protocol::ingest::client::{Decoder, Hello, Reply};
+    use fanfare_protocol::limits::IngestLimits;
+
+    fn place(position: u64) -> Result<Published, Refusal> {
+        let id = Id { epoch: Epoch::from_random(1), position };
+        Ok(Published { id, offset: position * 10, subscribers: 2 })
+    }
+
+    /// What a publisher reads, in words.
+    fn read(out: &[u8]) -> Vec<String> {
+        let mut decoder = Decoder::new();
+        let epoch = Epoch::from_random(1);
+        let mut stream = Vec::new();
+        write::hello(&Hello { version: 1, epoch, limits: IngestLimits::DEFAULT }, &mut stream);
+        stream.extend_from_slice(out);
+        let (mut input, mut words) = (stream.as_slice(), Vec::new());
+        while let Some(reply) = decoder.next(&mut input).unwrap() {
+            words.push(match reply {
+                Reply::Answer(a) => format!("answer {} {}/{}", a.sequence, a.position, a.offset),
+                Reply::Refused { sequence, code, .. } => format!("refused {sequence} {}", code.0),
+                Reply::Ack(sequence) => format!("ack {sequence}"),
+                _ => continue,
+            });
+        }
+        words
+    }
+
+    const ASKED: Slot = Slot::Asked { answer: false };
+    const ANSWERED: Slot = Slot::Asked { answer: true };
+    const NOT_JSON: Slot = Slot::Refused(WireRefusal::NOT_JSON);
+
+    #[test]
+    fn outcomes_leave_in_the_order_of_their_messages() {
+        let mut ledger = Ledger::default();
+        let first = ledger.enter(vec![ASKED, NOT_JSON, ANSWERED]);
+        let second = ledger.enter(vec![NOT_JSON]);
+        let third = ledger.enter(vec![ANSWERED, ASKED]);
+        assert_eq!((ledger.messages(), ledger.settled()), (6, 0));
+        let mut out = Vec::new();
+        ledger.settle(third, vec![place(9), Err(Refusal::ChannelLimit)]);
+        assert_eq!(ledger.write(&mut out), 0);
+        assert_eq!(out, b"", "nothing passes the first group");
+        assert_eq!(second, 1);
+        ledger.settle(first, vec![place(7), place(8)]);
+        assert_eq!(ledger.write(&mut out), 3);
+        let expected = [
+            "refused 2 463",
+            "answer 3 8/80",
+            "refused 4 463",
+            "answer 5 9/90",
+            "refused 6 507",
+            "ack 6",
+        ];
+        assert_eq!(read(&out), expected);
+        assert_eq!((ledger.messages(), ledger.settled()), (0, 6));
+    }
+
+    #[test]
+    fn a_local_refusal_alone_is_told_at_once_and_results_count_once() {
+        let mut ledger = Ledger::default();
+        ledger.enter(vec![NOT_JSON]);
+        let mut out = Vec::new();
+        assert_eq!(ledger.write(&mut out), 1);
+        assert_eq!(read(&out), ["refused 1 463", "ack 1"]);
+        let group = ledger.enter(vec![ASKED]);
+        ledger.refuse(group, Refusal::ShuttingDown);
+        ledger.settle(group, vec![place(1)]);
+        ledger.settle(group + 5, vec![place(1)]);
+        out.clear();
+        ledger.write(&mut out);
+        ledger.settle(group, vec![place(1)]);
+        ledger.write(&mut out);
+        assert_eq!(read(&out), ["refused 2 503", "ack 2"]);
+    }
+}

@@ -1,0 +1,356 @@
+//! One publisher: its bytes in, publications out; outcomes in, its bytes out. No socket and no
+//! clock of its own.
+
+use fanfare_protocol::id::Epoch;
+use fanfare_protocol::ingest::client::Hello;
+use fanfare_protocol::ingest::server::{Decoder, Event, Violation};
+use fanfare_protocol::ingest::{DeclaredKind, ErrorCode, PublishFrame, Refusal, VERSION, write};
+use fanfare_protocol::limits::IngestLimits;
+use fanfare_protocol::message::Kind;
+
+use super::kind;
+use super::ledger::{Ledger, Results, Slot};
+use crate::channel::{ChannelName, Tenant};
+use crate::clock::Millis;
+use crate::sequencer::command::{Publication, Refusal as SequencerRefusal};
+
+/// Bytes of replies that wait for a publisher after which it is not read.
+const REPLY_BYTES_MAX: usize = 64 << 10;
+/// From our last byte to the end of the socket; meanwhile what arrives is dropped, so that what we
+/// said last is not lost to a reset.
+const LINGER_MS: u64 = 1_000;
+
+/// Messages that go to the sequencer as one command.
+pub(super) struct Group {
+    /// Its number in the publisher's ledger.
+    pub(super) number: u64,
+    /// The messages, at least one.
+    pub(super) publications: Vec<Publication>,
+}
+
+/// How far a connection is.
+#[derive(Debug, PartialEq, Eq)]
+enum Phase {
+    /// It is read, as long as it keeps within the window.
+    Open,
+    /// It is read no more; when all outcomes are written, the farewell follows.
+    Settling(Farewell),
+    /// Nothing more is written; what is left is sent.
+    Flushing,
+    /// All is sent and our side is shut; what arrives is dropped until then.
+    Lingering(Millis),
+    /// To be dropped.
+    Over,
+}
+
+/// What a connection ends with.
+#[derive(Debug, PartialEq, Eq)]
+enum Farewell {
+    /// The publisher has ended: nothing.
+    None,
+    /// An ERROR frame.
+    Error(ErrorCode, u64, &'static str),
+    /// A GOODBYE frame.
+    Goodbye,
+}
+
+/// How long a publisher may let us wait.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// For the rest of a frame, from its last bytes on.
+    pub(super) frame_ms: u64,
+    /// For the reading of replies.
+    pub(super) stall_ms: u64,
+}
+
+/// The state of one connection.
+#[derive(Debug)]
+pub(super) struct Publisher {
+    decoder: Decoder,
+    limits: IngestLimits,
+    epoch: Epoch,
+    ledger: Ledger,
+    /// What it is told; the first `sent` bytes are gone.
+    out: Vec<u8>,
+    sent: usize,
+    phase: Phase,
+    /// When it last sent something, or when we began to listen again.
+    heard: Millis,
+    /// When it last took something, or when there began to be something to take.
+    taken: Millis,
+    /// Messages refused since the last look, for the metric.
+    refused: u64,
+}
+
+impl Publisher {
+    /// A publisher that has just connected.
+    pub(super) fn new(limits: IngestLimits, epoch: Epoch, now: Millis) -> Self {
+        Self {
+            decoder: Decoder::new(limits),
+            limits,
+            epoch,
+            ledger: Ledger::default(),
+            out: Vec::new(),
+            sent: 0,
+            phase: Phase::Open,
+            heard: now,
+            taken: now,
+            refused: 0,
+        }
+    }
+
+    /// Whether its bytes are wanted: also those of a connection that ends, to be dropped.
+    pub(super) fn wants_bytes(&self) -> bool {
+        match self.phase {
+            Phase::Open => {
+                self.ledger.messages() < self.limits.window as usize
+                    && self.out.len() - self.sent <= REPLY_BYTES_MAX
+            }
+            Phase::Lingering(_) => true,
+            Phase::Settling(_) | Phase::Flushing | Phase::Over => false,
+        }
+    }
+
+    /// What it is to be sent now.
+    pub(super) fn unsent(&self) -> &[u8] {
+        &self.out[self.sent..]
+    }
+
+    /// Whether there is nothing left to do for it.
+    pub(super) fn is_over(&self) -> bool {
+        self.phase == Phase::Over
+    }
+
+    /// Whether all is sent and our side is to be shut.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.phase == Phase::Flushing && self.unsent().is_empty()
+    }
+
+    /// Messages refused since the last call.
+    pub(super) fn take_refused(&mut self) -> u64 {
+        std::mem::take(&mut self.refused)
+    }
+
+    /// Bytes of it; appends what is to be published, in order.
+    pub(super) fn handle_bytes(&mut self, now: Millis, mut input: &[u8], groups: &mut Vec<Group>) {
+        if self.phase != Phase::Open {
+            return;
+        }
+        self.heard = now;
+        let mut draft = Draft::default();
+        loop {
+            match self.decoder.next(&mut input) {
+                Ok(None) => break,
+                Ok(Some(Event::Preface)) => {
+                    let hello = Hello { version: VERSION, epoch: self.epoch, limits: self.limits };
+                    write::hello(&hello, &mut self.out);
+                }
+                Ok(Some(Event::Publish { frame, .. })) => draft.add(&frame, &self.limits),
+                Ok(Some(Event::Batch { batch, .. })) => {
+                    for frame in batch {
+                        draft.add(&frame, &self.limits);
+                    }
+                }
+                Err(violation) => {
+                    self.fail(violation);
+                    break;
+                }
+            }
+            if draft.slots.len() >= self.limits.batch_messages as usize {
+                draft.enter(&mut self.ledger, groups);
+            }
+        }
+        draft.enter(&mut self.ledger, groups);
+        self.write_outcomes(now);
+    }
+
+    /// It will send no more; outcomes may still be read by it.
+    pub(super) fn handle_end(&mut self, now: Millis) {
+        match self.phase {
+            Phase::Open => {
+                self.phase = Phase::Settling(Farewell::None);
+                if let Err(violation) = self.decoder.finish() {
+                    self.fail(violation);
+                }
+                self.write_outcomes(now);
+            }
+            Phase::Lingering(_) => self.phase = Phase::Over,
+            Phase::Settling(_) | Phase::Flushing | Phase::Over => {}
+        }
+    }
+
+    /// Its socket has failed.
+    pub(super) fn handle_failure(&mut self) {
+        self.phase = Phase::Over;
+    }
+
+    /// The sequencer's results for a group.
+    pub(super) fn handle_results(&mut self, now: Millis, group: u64, results: Results) {
+        self.ledger.settle(group, results);
+        self.write_outcomes(now);
+    }
+
+    /// The sequencer has ended and did not take the group.
+    pub(super) fn handle_not_taken(&mut self, now: Millis, group: u64) {
+        self.ledger.refuse(group, SequencerRefusal::ShuttingDown);
+        self.write_outcomes(now);
+    }
+
+    /// The sequencer took the group and ended without a word: nobody knows its outcome, so nothing
+    /// more may be acknowledged.
+    pub(super) fn handle_lost(&mut self, group: u64) {
+        let is_ending = matches!(self.phase, Phase::Flushing | Phase::Lingering(_) | Phase::Over);
+        if is_ending || !self.ledger.awaits(group) {
+            return;
+        }
+        const TEXT: &str = "the node ended before it told the outcome of your last messages; \
+            they may be published or not";
+        write::error(ErrorCode::INTERNAL, self.decoder.offset(), TEXT, &mut self.out);
+        self.phase = Phase::Flushing;
+    }
+
+    /// So many bytes were taken by the kernel.
+    pub(super) fn handle_sent(&mut self, now: Millis, bytes: usize) {
+        self.sent += bytes;
+        self.taken = now;
+        if self.sent == self.out.len() {
+            self.out.clear();
+            self.out.shrink_to(REPLY_BYTES_MAX);
+            self.sent = 0;
+            // We listen again: what it owes is owed from now on.
+            self.heard = now;
+        }
+    }
+
+    /// Our side is shut.
+    pub(super) fn handle_shut(&mut self, now: Millis) {
+        self.phase = Phase::Lingering(now.plus(LINGER_MS));
+    }
+
+    /// Ends the connection with an ERROR frame, after the outcomes of what was published.
+    pub(super) fn refuse(&mut self, now: Millis, code: ErrorCode, text: &'static str) {
+        if self.phase == Phase::Open {
+            self.phase = Phase::Settling(Farewell::Error(code, self.decoder.offset(), text));
+            self.write_outcomes(now);
+        }
+    }
+
+    /// The node shuts down: outcomes, then GOODBYE.
+    pub(super) fn say_goodbye(&mut self, now: Millis) {
+        if self.phase == Phase::Open {
+            self.phase = Phase::Settling(Farewell::Goodbye);
+            self.write_outcomes(now);
+        }
+    }
+
+    /// When to call [`Publisher::handle_deadline`], if nothing happens before.
+    pub(super) fn deadline(&self, patience: Patience) -> Option<Millis> {
+        let stalled = (!self.unsent().is_empty()).then(|| self.taken.plus(patience.stall_ms));
+        let owed = match self.phase {
+            Phase::Open if self.decoder.is_mid_frame() && self.wants_bytes() => {
+                Some(self.heard.plus(patience.frame_ms))
+            }
+            Phase::Lingering(until) => Some(until),
+            _ => None,
+        };
+        stalled.into_iter().chain(owed).min()
+    }
+
+    /// Ends what has let us wait too long.
+    pub(super) fn handle_deadline(&mut self, now: Millis, patience: Patience) {
+        if !self.unsent().is_empty() && now >= self.taken.plus(patience.stall_ms) {
+            // It reads nothing, so there is nobody to tell.
+            tracing::info!("a publisher did not read its replies and was cut off");
+            self.phase = Phase::Over;
+            return;
+        }
+        match self.phase {
+            Phase::Lingering(until) if now >= until => self.phase = Phase::Over,
+            Phase::Open if self.deadline(patience).is_some_and(|deadline| now >= deadline) => {
+                const TEXT: &str = "a frame was begun and its rest did not come in time";
+                self.refuse(now, ErrorCode::STALLED, TEXT);
+            }
+            _ => {}
+        }
+    }
+
+    fn fail(&mut self, violation: Violation) {
+        let Violation { code, offset, .. } = violation;
+        self.phase = Phase::Settling(Farewell::Error(code, offset, violation.text()));
+    }
+
+    fn write_outcomes(&mut self, now: Millis) {
+        if matches!(self.phase, Phase::Flushing | Phase::Lingering(_) | Phase::Over) {
+            return;
+        }
+        let waited = self.unsent().is_empty();
+        let was_full = !self.wants_bytes();
+        self.refused += self.ledger.write(&mut self.out);
+        if self.ledger.messages() == 0
+            && let Phase::Settling(farewell) = &self.phase
+        {
+            match farewell {
+                Farewell::None => {}
+                Farewell::Error(code, offset, text) => {
+                    write::error(*code, *offset, text, &mut self.out);
+                }
+                Farewell::Goodbye => write::goodbye(self.ledger.settled(), &mut self.out),
+            }
+            self.phase = Phase::Flushing;
+        }
+        if waited {
+            self.taken = now;
+        }
+        if was_full {
+            self.heard = now;
+        }
+    }
+}
+
+/// The messages of one read that are not entered yet.
+#[derive(Default)]
+struct Draft {
+    slots: Vec<Slot>,
+    publications: Vec<Publication>,
+}
+
+impl Draft {
+    fn add(&mut self, frame: &PublishFrame<'_>, limits: &IngestLimits) {
+        match publication(frame, limits) {
+            Ok(publication) => {
+                self.publications.push(publication);
+                self.slots.push(Slot::Asked { answer: frame.answer });
+            }
+            Err(refusal) => self.slots.push(Slot::Refused(refusal)),
+        }
+    }
+
+    fn enter(&mut self, ledger: &mut Ledger, groups: &mut Vec<Group>) {
+        if self.slots.is_empty() {
+            return;
+        }
+        let number = ledger.enter(std::mem::take(&mut self.slots));
+        let publications = std::mem::take(&mut self.publications);
+        if !publications.is_empty() {
+            groups.push(Group { number, publications });
+        }
+    }
+}
+
+fn publication(frame: &PublishFrame<'_>, limits: &IngestLimits) -> Result<Publication, Refusal> {
+    let checked = frame.check(limits)?;
+    let kind = match checked.kind {
+        DeclaredKind::Detect => kind::detect(checked.data),
+        DeclaredKind::Known(Kind::Json) if kind::detect(checked.data) != Kind::Json => {
+            return Err(Refusal::NOT_JSON);
+        }
+        DeclaredKind::Known(kind) => kind,
+    };
+    Ok(Publication {
+        channel: ChannelName::new(Tenant::default(), checked.channel),
+        kind,
+        event: checked.event.map(Into::into),
+        idempotency_key: checked.idempotency_key.map(Into::into),
+        data: checked.data.into(),
+    })
+}

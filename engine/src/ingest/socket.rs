@@ -1,0 +1,190 @@
+//! The socket file: who may see it, whose place it takes, and that only ours is ever removed.
+//!
+//! It is made under another name and renamed into its place, so that nobody meets it before it
+//! listens with the right mode. A live socket is somebody's and is never taken; a stale one is what
+//! a process that died has left, and is replaced.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, RenameFlags, renameat_with};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::process::umask;
+
+use crate::error::StartError;
+
+/// Longest path of a Unix socket that the kernel takes, less its closing zero (unix(7)).
+const PATH_BYTES_MAX: usize = 107;
+
+/// A listening socket and the file that names it.
+#[derive(Debug)]
+pub(super) struct Bound {
+    pub(super) listener: UnixListener,
+    path: PathBuf,
+    /// Device and inode: whether the file is still ours.
+    identity: (u64, u64),
+}
+
+impl Bound {
+    /// Removes the file, unless another has taken its place meanwhile.
+    pub(super) fn remove(&self) {
+        let ours = fs::symlink_metadata(&self.path).is_ok_and(|m| identity(&m) == self.identity);
+        if ours && let Err(error) = fs::remove_file(&self.path) {
+            tracing::warn!(%error, path = %self.path.display(), "the socket's file stays behind");
+        }
+    }
+}
+
+/// Listens at `path` with exactly `mode`.
+pub(super) fn bind(path: &Path, mode: u32) -> Result<Bound, StartError> {
+    let shown = path.display();
+    let temporary = temporary_name(path)?;
+    judge_directory(path)?;
+    let replaces = judge_place(path)?;
+    let failed = |what: &str, error: io::Error| {
+        StartError::Unavailable(format!(
+            "the Unix socket {shown} could not be {what}: {error}. Choose another path with \
+             --socket, or see who owns its directory"
+        ))
+    };
+    // A process that died between bind and rename, and had our number.
+    if fs::symlink_metadata(&temporary).is_ok_and(|m| m.file_type().is_socket()) {
+        fs::remove_file(&temporary).map_err(|error| failed("made", error))?;
+    }
+    let listener = listen(&temporary, mode).map_err(|error| failed("made", error))?;
+    let placed = check(&temporary, mode).and_then(|identity| {
+        place(&temporary, path, replaces)?;
+        listener.set_nonblocking(true)?;
+        Ok(identity)
+    });
+    match placed {
+        Ok(identity) => Ok(Bound { listener, path: path.into(), identity }),
+        Err(error) => {
+            let _ = fs::remove_file(&temporary);
+            Err(failed("put in its place", error))
+        }
+    }
+}
+
+fn identity(metadata: &fs::Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+/// A name beside `path`, so that the rename stays on one file system.
+fn temporary_name(path: &Path) -> Result<PathBuf, StartError> {
+    let shown = path.display();
+    let Some(name) = path.file_name() else {
+        let message = format!("\"{shown}\" is no path of a file: name the socket's file");
+        return Err(StartError::Config(message));
+    };
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    hidden.push(format!(".{}", std::process::id()));
+    let temporary = path.with_file_name(hidden);
+    let bytes = temporary.as_os_str().as_bytes().len();
+    if bytes > PATH_BYTES_MAX {
+        return Err(StartError::Config(format!(
+            "the path of the Unix socket {shown} is {} bytes too long: the kernel takes \
+             {PATH_BYTES_MAX} with the name that it is made under",
+            bytes - PATH_BYTES_MAX
+        )));
+    }
+    Ok(temporary)
+}
+
+/// Where anyone may rename anything, anyone may put a socket of theirs in the place of ours.
+fn judge_directory(path: &Path) -> Result<(), StartError> {
+    const WORLD_WRITABLE: u32 = 0o002;
+    const STICKY: u32 = 0o1000;
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    let shown = directory.display();
+    let metadata = fs::metadata(directory).map_err(|error| {
+        StartError::Config(format!(
+            "the directory {shown} of the Unix socket cannot be used: {error}. Make it, or choose \
+             another with --socket"
+        ))
+    })?;
+    let mode = metadata.mode();
+    if mode & WORLD_WRITABLE != 0 && mode & STICKY == 0 {
+        return Err(StartError::Config(format!(
+            "everyone may replace files in {shown}, so a Unix socket there could be anyone's: \
+             choose a directory of your own, or set its sticky bit (chmod +t)"
+        )));
+    }
+    Ok(())
+}
+
+/// Whether there is a stale socket to be replaced; anything else that is there is not ours to take.
+fn judge_place(path: &Path) -> Result<bool, StartError> {
+    let shown = path.display();
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(StartError::Config(format!(
+            "the Unix socket {shown} cannot be looked at: {error}. Choose another path"
+        ))),
+        Ok(metadata) if !metadata.file_type().is_socket() => Err(StartError::Config(format!(
+            "{shown} is there already and is no socket: it is left alone. Remove it, or choose \
+             another path with --socket"
+        ))),
+        Ok(_) => match probe(path) {
+            Errno::CONNREFUSED => Ok(true),
+            // It vanished since.
+            Errno::NOENT => Ok(false),
+            _ => Err(StartError::Unavailable(format!(
+                "another process listens on the Unix socket {shown}: stop it, or choose another \
+                 path with --socket"
+            ))),
+        },
+    }
+}
+
+/// How a connection attempt ends, without waiting: a full backlog (`EAGAIN`) is a live socket too.
+fn probe(path: &Path) -> Errno {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let attempt = || {
+        let address = SocketAddrUnix::new(path)?;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        connect(&socket, &address)
+    };
+    attempt().err().unwrap_or(Errno::ISCONN)
+}
+
+/// Binds with the mode from the first moment on: a mode that is set afterwards comes too late.
+fn listen(path: &Path, mode: u32) -> io::Result<UnixListener> {
+    let before = umask(Mode::from_raw_mode(!mode & 0o777));
+    let listener = UnixListener::bind(path);
+    umask(before);
+    listener
+}
+
+/// The file as it is: a default ACL, for one, overrules the umask.
+fn check(path: &Path, mode: u32) -> io::Result<(u64, u64)> {
+    if fs::symlink_metadata(path)?.mode() & 0o777 != mode {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    }
+    let metadata = fs::symlink_metadata(path)?;
+    if !metadata.file_type().is_socket() || metadata.mode() & 0o777 != mode {
+        let message = format!("its mode is {:o} instead of {mode:o}", metadata.mode() & 0o777);
+        return Err(io::Error::other(message));
+    }
+    Ok(identity(&metadata))
+}
+
+fn place(from: &Path, to: &Path, replaces: bool) -> io::Result<()> {
+    if replaces {
+        return fs::rename(from, to);
+    }
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // A file system that does not know the flag.
+        Err(Errno::INVAL | Errno::NOSYS) => fs::rename(from, to),
+        result => Ok(result?),
+    }
+}

@@ -1,0 +1,387 @@
+//! The publishers' thread: readiness in, turns for everyone, and the bell that the sequencer rings.
+//!
+//! Each turn reads at most one scratch of bytes from each publisher, so that none of them keeps the
+//! others waiting by sending more.
+
+use std::collections::HashMap;
+use std::io::{self, ErrorKind, IoSliceMut};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use fanfare_protocol::id::Epoch;
+use fanfare_protocol::ingest::ErrorCode;
+use mio::net::{UnixListener, UnixStream};
+use mio::{Events, Interest, Poll, Token, Waker};
+use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendFlags, Shutdown, recvmsg, send, shutdown,
+    sockopt::socket_peercred,
+};
+
+use super::IngestSettings;
+use super::ledger::Results;
+use super::publisher::{Group, Patience, Publisher};
+use super::socket::Bound;
+use crate::clock::{Clock, Millis};
+use crate::metrics::Metrics;
+use crate::sequencer::command::Command;
+use crate::sequencer::inbox::Inbox;
+
+const LISTENER: Token = Token(0);
+const BELL: Token = Token(1);
+const FIRST_PUBLISHER: usize = 2;
+/// Bytes read from one publisher in one turn.
+const SCRATCH_BYTES: usize = 64 << 10;
+/// Connections beyond the limit that are told so; more are dropped without a word.
+const REFUSALS_MAX: usize = 16;
+/// After an accept that failed for want of descriptors.
+const ACCEPT_PAUSE_MS: u64 = 100;
+
+/// What this thread is told by others.
+enum Notice {
+    Results(Token, u64, Results),
+    /// A group's command was dropped unanswered.
+    Lost(Token, u64),
+    Stop(Duration),
+}
+
+/// Where others leave notices. It never makes them wait: the queue holds at most what publishers
+/// have in flight, and a waker that rang is not rung again.
+#[derive(Debug)]
+pub(super) struct Bell {
+    waker: Waker,
+    rung: AtomicBool,
+    notices: Sender<Notice>,
+}
+
+impl Bell {
+    /// Asks the thread to end.
+    pub(super) fn stop(&self, patience: Duration) {
+        self.tell(Notice::Stop(patience));
+    }
+
+    fn tell(&self, notice: Notice) {
+        // The thread is gone when nobody takes it; then nobody is owed anything.
+        let _ = self.notices.send(notice);
+        // Pairs with the swap in `hear`: either that one sees the notice, or this one rings.
+        if !self.rung.swap(true, SeqCst)
+            && let Err(error) = self.waker.wake()
+        {
+            tracing::error!(%error, "the publishers' thread cannot be woken");
+        }
+    }
+}
+
+/// Brings one group's results home, and says so when it is dropped without any.
+struct Courier {
+    bell: Arc<Bell>,
+    token: Token,
+    group: u64,
+    done: bool,
+}
+
+impl Courier {
+    fn deliver(mut self, results: Results) {
+        self.done = true;
+        self.bell.tell(Notice::Results(self.token, self.group, results));
+    }
+}
+
+impl Drop for Courier {
+    fn drop(&mut self) {
+        if !self.done {
+            self.bell.tell(Notice::Lost(self.token, self.group));
+        }
+    }
+}
+
+struct Connection {
+    stream: UnixStream,
+    publisher: Publisher,
+    readable: bool,
+    writable: bool,
+    /// Whether it has one of the places for publishers, or is only told why it has none.
+    is_guest: bool,
+}
+
+/// The thread's state.
+pub(super) struct Ingest {
+    settings: IngestSettings,
+    inbox: Inbox,
+    metrics: Arc<Metrics>,
+    epoch: Epoch,
+    clock: Clock,
+    poll: Poll,
+    bound: Option<(Bound, UnixListener)>,
+    accept_again: Option<Millis>,
+    bell: Arc<Bell>,
+    notices: Receiver<Notice>,
+    connections: HashMap<Token, Connection>,
+    next_token: usize,
+    /// Set once it is to end.
+    ends: Option<Millis>,
+    scratch: Box<[u8]>,
+    groups: Vec<Group>,
+    own_user: u32,
+}
+
+impl Ingest {
+    pub(super) fn new(
+        settings: IngestSettings,
+        bound: Bound,
+        inbox: Inbox,
+        metrics: Arc<Metrics>,
+        epoch: Epoch,
+        clock: Clock,
+    ) -> io::Result<(Self, Arc<Bell>)> {
+        let poll = Poll::new()?;
+        let mut listener = UnixListener::from_std(bound.listener.try_clone()?);
+        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        let waker = Waker::new(poll.registry(), BELL)?;
+        let (sender, notices) = unbounded();
+        let bell = Arc::new(Bell { waker, rung: AtomicBool::new(false), notices: sender });
+        let ingest = Self {
+            settings,
+            inbox,
+            metrics,
+            epoch,
+            clock,
+            poll,
+            bound: Some((bound, listener)),
+            accept_again: None,
+            bell: Arc::clone(&bell),
+            notices,
+            connections: HashMap::new(),
+            next_token: FIRST_PUBLISHER,
+            ends: None,
+            scratch: vec![0; SCRATCH_BYTES].into(),
+            groups: Vec::new(),
+            own_user: rustix::process::geteuid().as_raw(),
+        };
+        Ok((ingest, bell))
+    }
+
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(256);
+        loop {
+            let timeout = self.timeout();
+            if let Err(error) = self.poll.poll(&mut events, timeout)
+                && error.kind() != ErrorKind::Interrupted
+            {
+                tracing::error!(%error, "publishers cannot be waited for");
+                break;
+            }
+            // Read before the work: what a full inbox costs is no publisher's fault.
+            let now = self.clock.now();
+            let mut accepts = self.accept_again.is_some_and(|at| now >= at);
+            for event in &events {
+                match event.token() {
+                    LISTENER => accepts = true,
+                    BELL => {}
+                    token => {
+                        if let Some(connection) = self.connections.get_mut(&token) {
+                            connection.readable |= event.is_readable() || event.is_read_closed();
+                            connection.writable |= event.is_writable() || event.is_write_closed();
+                        }
+                    }
+                }
+            }
+            if accepts {
+                self.accept(now);
+            }
+            self.hear(now);
+            self.turn(now);
+            if self.ends.is_some_and(|end| self.connections.is_empty() || now >= end) {
+                break;
+            }
+        }
+        if let Some((bound, _listener)) = self.bound.take() {
+            bound.remove();
+        }
+        self.metrics.ingest.publishers.set(0);
+    }
+
+    /// Until the next deadline; none while someone waits to be read.
+    fn timeout(&self) -> Option<Duration> {
+        let connections = self.connections.values();
+        if connections.clone().any(|c| c.readable && c.publisher.wants_bytes()) {
+            return Some(Duration::ZERO);
+        }
+        let patience = self.patience();
+        let deadlines = connections.filter_map(|c| c.publisher.deadline(patience));
+        let next = deadlines.chain(self.ends).chain(self.accept_again).min()?;
+        // One more, so that the deadline is over and not only near.
+        Some(Duration::from_millis(next.since(self.clock.now()) + 1))
+    }
+
+    fn patience(&self) -> Patience {
+        Patience { frame_ms: self.settings.frame_ms, stall_ms: self.settings.stall_ms }
+    }
+
+    fn accept(&mut self, now: Millis) {
+        self.accept_again = None;
+        while let Some((_, listener)) = &self.bound {
+            match listener.accept() {
+                Ok((stream, _)) => self.admit(stream, now),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    tracing::warn!(%error, "a publisher cannot be accepted");
+                    self.accept_again = Some(now.plus(ACCEPT_PAUSE_MS));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn admit(&mut self, mut stream: UnixStream, now: Millis) {
+        const STRANGER: &str = "your user may not publish on this socket; the node's own user, \
+            root and those in its configuration may";
+        const NO_ROOM: &str = "as many publishers are connected as may be; share a connection, or \
+            raise the limit of publishers";
+        // Only the user: a process number may be another process's by the time it is looked up.
+        let user = socket_peercred(&stream).map(|peer| peer.uid.as_raw());
+        let is_known = user.is_ok_and(|user| {
+            user == 0 || user == self.own_user || self.settings.users.contains(&user)
+        });
+        let guests = self.connections.values().filter(|c| c.is_guest).count();
+        let refusal = if !is_known {
+            Some((ErrorCode::FORBIDDEN, STRANGER))
+        } else if guests >= self.settings.publishers {
+            Some((ErrorCode::NO_ROOM, NO_ROOM))
+        } else {
+            None
+        };
+        if refusal.is_some() {
+            self.metrics.ingest.turned_away.add(1);
+            if self.connections.len() - guests >= REFUSALS_MAX {
+                return;
+            }
+        }
+        let token = Token(self.next_token);
+        let both = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self.poll.registry().register(&mut stream, token, both) {
+            return tracing::warn!(%error, "a publisher cannot be waited for");
+        }
+        self.next_token += 1;
+        let mut publisher = Publisher::new(self.settings.wire, self.epoch, now);
+        if let Some((code, text)) = refusal {
+            publisher.refuse(now, code, text);
+        }
+        let is_guest = refusal.is_none();
+        let connection = Connection { stream, publisher, readable: true, writable: true, is_guest };
+        self.connections.insert(token, connection);
+        self.count();
+    }
+
+    fn count(&self) {
+        let guests = self.connections.values().filter(|c| c.is_guest).count();
+        self.metrics.ingest.publishers.set(guests as u64);
+    }
+
+    /// Takes what others have left.
+    fn hear(&mut self, now: Millis) {
+        self.bell.rung.swap(false, SeqCst);
+        while let Ok(notice) = self.notices.try_recv() {
+            match notice {
+                Notice::Results(token, group, results) => {
+                    if let Some(connection) = self.connections.get_mut(&token) {
+                        connection.publisher.handle_results(now, group, results);
+                    }
+                }
+                Notice::Lost(token, group) => {
+                    if let Some(connection) = self.connections.get_mut(&token) {
+                        connection.publisher.handle_lost(group);
+                    }
+                }
+                Notice::Stop(patience) => self.begin_to_end(now, patience),
+            }
+        }
+    }
+
+    fn begin_to_end(&mut self, now: Millis, patience: Duration) {
+        let patience_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        self.ends.get_or_insert(now.plus(patience_ms));
+        self.accept_again = None;
+        // The file first, so that nobody finds a socket that does not listen.
+        if let Some((bound, _listener)) = self.bound.take() {
+            bound.remove();
+        }
+        for connection in self.connections.values_mut() {
+            connection.publisher.say_goodbye(now);
+        }
+    }
+
+    /// One turn for each connection.
+    fn turn(&mut self, now: Millis) {
+        let patience = self.patience();
+        let before = self.connections.len();
+        for (token, connection) in &mut self.connections {
+            connection.publisher.handle_deadline(now, patience);
+            if connection.readable && connection.publisher.wants_bytes() {
+                connection.read(now, &mut self.scratch, &mut self.groups);
+            }
+            for group in self.groups.drain(..) {
+                let number = group.number;
+                let bell = Arc::clone(&self.bell);
+                let courier = Courier { bell, token: *token, group: number, done: false };
+                let answer = Box::new(move |results| courier.deliver(results));
+                let command = Command::PublishBatch(group.publications, answer);
+                if self.inbox.send(command).is_err() {
+                    connection.publisher.handle_not_taken(now, number);
+                }
+            }
+            connection.write(now);
+            self.metrics.ingest.refused.add(connection.publisher.take_refused());
+        }
+        self.connections.retain(|_, connection| !connection.publisher.is_over());
+        if self.connections.len() != before {
+            self.count();
+        }
+    }
+}
+
+impl Connection {
+    /// Reads once. No room is given for descriptors, so the kernel installs none: it closes those
+    /// that were sent and says that something was cut off.
+    fn read(&mut self, now: Millis, scratch: &mut [u8], groups: &mut Vec<Group>) {
+        const DESCRIPTORS: &str = "descriptors were sent, and none are taken here";
+        let mut no_room = RecvAncillaryBuffer::default();
+        let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+        let parts = &mut [IoSliceMut::new(scratch)];
+        match recvmsg(&self.stream, parts, &mut no_room, flags) {
+            Ok(received) if received.flags.contains(ReturnFlags::CTRUNC) => {
+                self.publisher.refuse(now, ErrorCode::MALFORMED, DESCRIPTORS);
+            }
+            Ok(received) if received.bytes == 0 => {
+                self.readable = false;
+                self.publisher.handle_end(now);
+            }
+            Ok(received) => {
+                self.publisher.handle_bytes(now, &scratch[..received.bytes], groups);
+            }
+            Err(Errno::AGAIN) => self.readable = false,
+            Err(Errno::INTR) => {}
+            Err(_) => self.publisher.handle_failure(),
+        }
+    }
+
+    fn write(&mut self, now: Millis) {
+        while self.writable && !self.publisher.unsent().is_empty() {
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            match send(&self.stream, self.publisher.unsent(), flags) {
+                Ok(bytes) => self.publisher.handle_sent(now, bytes),
+                Err(Errno::AGAIN) => self.writable = false,
+                Err(Errno::INTR) => {}
+                Err(_) => return self.publisher.handle_failure(),
+            }
+        }
+        if self.publisher.is_flushed() {
+            match shutdown(&self.stream, Shutdown::Write) {
+                Ok(()) => self.publisher.handle_shut(now),
+                Err(_) => self.publisher.handle_failure(),
+            }
+        }
+    }
+}

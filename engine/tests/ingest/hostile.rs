@@ -1,0 +1,217 @@
+//! Strangers, broken clients, and those that do not read.
+
+use std::io::{IoSlice, Read, Write};
+use std::mem::MaybeUninit;
+use std::time::{Duration, Instant};
+
+use fanfare_protocol::ingest::{PublishFrame, write};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+
+use crate::node::{Node, until};
+
+/// A publisher is still served, and nobody else holds a place.
+fn still_serves(node: &Node) {
+    until("the places are free", || node.metrics.ingest.publishers.read() == 0);
+    let mut client = node.publisher();
+    client.publish(&[PublishFrame::new("canary", b"alive")]);
+    assert_eq!(client.reply(), "ack 1");
+}
+
+/// D1.
+#[test]
+fn strangers_are_told_so() {
+    // This test runs as some user; as root it cannot be a stranger to itself, so it becomes one.
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let node = Node::with(|settings| (settings.mode, settings.users) = (0o666, vec![4_321]));
+    let directory = node.path.parent().unwrap();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(directory, open).unwrap();
+    let try_as = |user: u32| {
+        let script = "import socket,sys; s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); \
+                      s.sendall(b'FANFARE\\x01'); print(s.recv(4096)[4])";
+        let mut command = std::process::Command::new("python3");
+        std::os::unix::process::CommandExt::uid(&mut command, user);
+        let output = command.args(["-c", script]).arg(&node.path).output().ok()?;
+        String::from_utf8(output.stdout).ok()?.trim().parse::<u8>().ok()
+    };
+    let Some(type_of_root) = try_as(0) else { return }; // no Python here
+    const HELLO: u8 = 0x81;
+    const ERROR: u8 = 0x85;
+    assert_eq!(type_of_root, HELLO);
+    assert_eq!(try_as(4_321), Some(HELLO));
+    assert_eq!(try_as(4_322), Some(ERROR));
+    assert_eq!(node.metrics.ingest.turned_away.read(), 1);
+    still_serves(&node);
+}
+
+/// D4: what is wrong, and at which byte.
+#[test]
+fn malformed_streams_are_ended_where_they_break() {
+    let node = Node::start();
+    let mut good = Vec::new();
+    write::publish(&PublishFrame::new("demo", b"1"), &mut good);
+    let after = |frame: &[u8]| [b"FANFARE\x01", &good[..], frame].concat();
+    let at = 8 + good.len();
+    let cases: [(Vec<u8>, &str); 7] = [
+        (b"GET / HTTP/1.1\r\n".to_vec(), "error 400 at 0"),
+        (b"FANFARX\x01".to_vec(), "error 400 at 6"),
+        (b"FANFARE\x09".to_vec(), "error 426 at 7"),
+        (after(&[0, 0, 0, 0]), &format!("error 400 at {at}")),
+        (after(&[0xff, 0xff, 0xff, 0x7f]), &format!("error 413 at {at}")),
+        (after(&[1, 0, 0, 0, 0x7f]), &format!("error 400 at {}", at + 4)),
+        (after(&[2, 0, 0, 0, 1, 0]), &format!("error 400 at {}", at + 5)),
+    ]
+    .map(|(bytes, error)| (bytes, Box::leak(error.to_owned().into_boxed_str()) as &str));
+    let mut published = 0;
+    for (stream, expected) in cases {
+        let mut client = node.connect();
+        client.send(&stream);
+        let last = std::iter::from_fn(|| Some(client.reply())).find(|r| r.starts_with("error"));
+        assert_eq!(last.as_deref(), Some(expected), "{stream:?}");
+        assert_eq!(client.reply(), "end");
+        // What stood before the fault has its place.
+        published += usize::from(stream.len() > at);
+        assert_eq!(node.sequencer.count(), published, "{stream:?}");
+    }
+    still_serves(&node);
+}
+
+#[test]
+fn outcomes_come_before_the_error() {
+    let node = Node::start();
+    node.sequencer.deafen();
+    let mut client = node.publisher();
+    client.publish(&[PublishFrame { answer: true, ..PublishFrame::new("demo", b"1") }]);
+    client.send(&[0, 0, 0, 0]);
+    std::thread::sleep(Duration::from_millis(50));
+    node.sequencer.hear();
+    let replies = client.replies(4);
+    assert_eq!(replies[..2], ["answer 1 1/1", "ack 1"]);
+    assert!(replies[2].starts_with("error 400 at "), "{replies:?}");
+    assert_eq!(replies[3], "end");
+}
+
+/// D5.
+#[test]
+fn a_frame_that_is_not_finished_in_time() {
+    let node = Node::with(|settings| settings.frame_ms = 200);
+    let begun = Instant::now();
+    let mut silent = node.connect();
+    let mut half = node.publisher();
+    half.send(&[9, 0, 0, 0, 1]);
+    let mut idle = node.publisher();
+    assert_eq!(half.replies(2), ["error 408 at 13", "end"]);
+    assert_eq!(silent.replies(2), ["error 408 at 0", "end"]);
+    let took = begun.elapsed();
+    assert!((Duration::from_millis(190)..Duration::from_secs(2)).contains(&took), "{took:?}");
+    // Silence between two frames is nobody's fault.
+    std::thread::sleep(Duration::from_millis(300));
+    idle.publish(&[PublishFrame::new("demo", b"1")]);
+    assert_eq!(idle.reply(), "ack 1");
+    drop(idle);
+    still_serves(&node);
+}
+
+#[test]
+fn a_frame_that_ends_early() {
+    let node = Node::start();
+    let mut client = node.publisher();
+    client.send(&[9, 0, 0, 0, 1]);
+    client.stream.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(client.replies(2), ["error 400 at 13", "end"]);
+    still_serves(&node);
+}
+
+/// D6: the descriptor that was sent is closed here, so the pipe ends when its sender lets go of it.
+#[test]
+fn descriptors_are_not_taken() {
+    let node = Node::start();
+    let mut client = node.publisher();
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let fds = [std::os::fd::AsFd::as_fd(&writer)];
+    assert!(control.push(SendAncillaryMessage::ScmRights(&fds)));
+    let mut frame = Vec::new();
+    write::publish(&PublishFrame::new("demo", b"1"), &mut frame);
+    sendmsg(&client.stream, &[IoSlice::new(&frame)], &mut control, SendFlags::NOSIGNAL).unwrap();
+    drop(writer);
+    assert_eq!(client.replies(2), ["error 400 at 8", "end"]);
+    let mut nothing = Vec::new();
+    reader.read_to_end(&mut nothing).unwrap();
+    assert_eq!(nothing, b"");
+    assert_eq!(node.sequencer.count(), 0);
+    drop(client);
+    still_serves(&node);
+}
+
+/// D7: it is read no more, and after the patience it is cut off; others do not notice.
+#[test]
+fn one_that_reads_no_replies() {
+    let node = Node::with(|settings| settings.stall_ms = 500);
+    let mut deaf = node.publisher();
+    let mut frame = Vec::new();
+    write::publish(&PublishFrame::new("bad*", b"1"), &mut frame);
+    let flood = frame.repeat(1_000);
+    deaf.stream.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
+    let mut sent = 0;
+    let begun = Instant::now();
+    let failed = loop {
+        match deaf.stream.write(&flood[sent % frame.len()..]) {
+            Ok(bytes) => sent += bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                // Backpressure; a well-behaved neighbour is served meanwhile.
+                let mut other = node.publisher();
+                other.publish(&[PublishFrame::new("demo", b"1")]);
+                assert_eq!(other.reply(), "ack 1");
+            }
+            Err(error) => break error,
+        }
+        assert!(begun.elapsed() < Duration::from_secs(5), "{sent} bytes and no end");
+    };
+    assert!(matches!(
+        failed.kind(),
+        std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionReset
+    ));
+    drop(deaf);
+    still_serves(&node);
+}
+
+/// As many as may be, and one more.
+#[test]
+fn publishers_are_bounded() {
+    let node = Node::with(|settings| settings.publishers = 2);
+    let (one, mut two) = (node.publisher(), node.publisher());
+    let mut three = node.connect();
+    assert_eq!(three.replies(2), ["error 503 at 0", "end"]);
+    assert_eq!(node.metrics.ingest.turned_away.read(), 1);
+    assert_eq!(node.metrics.ingest.publishers.read(), 2);
+    two.publish(&[PublishFrame::new("demo", b"1")]);
+    assert_eq!(two.reply(), "ack 1");
+    drop(one);
+    until("a place is free", || node.metrics.ingest.publishers.read() == 1);
+    node.publisher();
+    drop((two, three));
+    still_serves(&node);
+}
+
+/// Messages without an outcome are bounded too, whatever their publisher sends.
+#[test]
+fn the_window_is_kept() {
+    let node = Node::with(|settings| settings.wire.window = 10);
+    let mut client = node.publisher();
+    node.sequencer.deafen();
+    client.publish(&[PublishFrame::new("demo", b"1")]);
+    std::thread::sleep(Duration::from_millis(50));
+    for _ in 0..3 {
+        let frames = vec![PublishFrame::new("demo", b"2"); 10];
+        client.publish(&frames);
+        std::thread::sleep(Duration::from_millis(30));
+    }
+    node.sequencer.hear();
+    assert_eq!(client.outcomes(31), [""; 0]);
+    // 1 and 10 were read before the window was full; the other 20 in one read after it.
+    assert_eq!(*node.sequencer.commands.lock().unwrap(), [1, 10, 10, 10]);
+}

@@ -1,0 +1,172 @@
+//! A node's Unix socket and a publisher that says whatever it is told.
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fanfare::clock::Clock;
+use fanfare::error::StartError;
+use fanfare::ingest::{IngestHandle, IngestSettings, spawn};
+use fanfare::limits::Limits;
+use fanfare::metrics::Metrics;
+use fanfare_protocol::ingest::client::{Decoder, Reply};
+use fanfare_protocol::ingest::{PublishFrame, write};
+
+use crate::stand_in::{StandIn, epoch};
+
+pub(crate) struct Node {
+    pub(crate) path: PathBuf,
+    pub(crate) sequencer: StandIn,
+    pub(crate) metrics: Arc<Metrics>,
+    handle: Option<IngestHandle>,
+    _directory: tempfile::TempDir,
+}
+
+pub(crate) fn limits() -> Limits {
+    Limits { message_bytes: 1_000, batch_messages: 10, ..Limits::default() }
+}
+
+/// A node's ingest on `settings`, without its sequencer's fate.
+pub(crate) fn start(
+    settings: IngestSettings,
+    sequencer: &StandIn,
+    metrics: &Arc<Metrics>,
+) -> Result<IngestHandle, StartError> {
+    let clock = Clock::start();
+    spawn(settings, sequencer.inbox.clone(), Arc::clone(metrics), epoch(), clock)
+}
+
+impl Node {
+    pub(crate) fn start() -> Self {
+        Self::with(|_| {})
+    }
+
+    pub(crate) fn with(change: impl FnOnce(&mut IngestSettings)) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("fanfare.sock");
+        let mut settings = IngestSettings::new(path.clone(), &limits());
+        change(&mut settings);
+        let sequencer = StandIn::start(4);
+        let metrics = Arc::new(Metrics::new(1));
+        let handle = start(settings, &sequencer, &metrics).unwrap();
+        Self { path, sequencer, metrics, handle: Some(handle), _directory: directory }
+    }
+
+    /// A connection on which nothing was said.
+    pub(crate) fn connect(&self) -> Client {
+        let stream = UnixStream::connect(&self.path).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        stream.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
+        Client { stream, decoder: Decoder::new(), unread: Vec::new() }
+    }
+
+    /// A publisher that was greeted.
+    pub(crate) fn publisher(&self) -> Client {
+        let mut client = self.connect();
+        let mut preface = Vec::new();
+        write::preface(&mut preface);
+        client.send(&preface);
+        assert_eq!(client.reply(), "hello");
+        client
+    }
+
+    pub(crate) fn stop(&mut self, patience: Duration) {
+        self.handle.take().unwrap().stop(patience);
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.sequencer.deaf.store(false, std::sync::atomic::Ordering::SeqCst);
+        if let Some(handle) = self.handle.take() {
+            handle.stop(Duration::from_millis(100));
+        }
+    }
+}
+
+pub(crate) struct Client {
+    pub(crate) stream: UnixStream,
+    decoder: Decoder,
+    unread: Vec<u8>,
+}
+
+impl Client {
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+    }
+
+    pub(crate) fn publish(&mut self, frames: &[PublishFrame<'_>]) {
+        let mut bytes = Vec::new();
+        for frame in frames {
+            write::publish(frame, &mut bytes);
+        }
+        self.send(&bytes);
+    }
+
+    /// The next reply in words; "end" where the connection ends.
+    pub(crate) fn reply(&mut self) -> String {
+        loop {
+            let mut input = self.unread.as_slice();
+            let words = self.decoder.next(&mut input).unwrap().map(words);
+            let taken = self.unread.len() - input.len();
+            self.unread.drain(..taken);
+            if let Some(words) = words {
+                return words;
+            }
+            let mut piece = [0; 4096];
+            match self.stream.read(&mut piece) {
+                Ok(0) => return "end".into(),
+                Ok(read) => self.unread.extend_from_slice(&piece[..read]),
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return "end".into(),
+                Err(error) => panic!("no reply in time: {error}"),
+            }
+        }
+    }
+
+    pub(crate) fn replies(&mut self, count: usize) -> Vec<String> {
+        (0..count).map(|_| self.reply()).collect()
+    }
+
+    /// All replies up to the acknowledgement of `sequence`, without other acknowledgements.
+    pub(crate) fn outcomes(&mut self, sequence: u64) -> Vec<String> {
+        let last = format!("ack {sequence}");
+        let replies = std::iter::from_fn(|| Some(self.reply()).filter(|reply| *reply != last));
+        replies.filter(|reply| !reply.starts_with("ack ")).collect()
+    }
+}
+
+fn words(reply: Reply<'_>) -> String {
+    match reply {
+        Reply::Hello(hello) => {
+            assert_eq!((hello.version, hello.epoch), (1, epoch()));
+            assert_eq!((hello.limits.message_bytes, hello.limits.batch_messages), (1_000, 10));
+            "hello".into()
+        }
+        Reply::Answer(a) => {
+            assert_eq!((a.subscribers, a.duplicate), (3, false));
+            format!("answer {} {}/{}", a.sequence, a.position, a.offset)
+        }
+        Reply::Refused { sequence, code, text } => {
+            assert!(text.len() > 20, "{text}");
+            format!("refused {sequence} {}", code.0)
+        }
+        Reply::Ack(sequence) => format!("ack {sequence}"),
+        Reply::Error { code, offset, versions, text } => {
+            assert_eq!(versions, (1, 1));
+            assert!(text.len() > 20, "{text}");
+            format!("error {} at {offset}", code.0)
+        }
+        Reply::Goodbye(sequence) => format!("goodbye {sequence}"),
+    }
+}
+
+/// Waits for what another thread will do, but not for ever.
+pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(5), "{what} did not come about");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}

@@ -1,0 +1,242 @@
+//! Publishing: kinds, outcomes and their order, batches, backpressure, farewell.
+
+use std::io::Write;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
+
+use fanfare_protocol::ingest::{DeclaredKind, PublishFrame, write};
+use fanfare_protocol::message::Kind;
+
+use crate::node::{Node, until};
+use crate::stand_in::FULL;
+
+fn asks<'a>(channel: &'a str, data: &'a [u8]) -> PublishFrame<'a> {
+    PublishFrame { answer: true, ..PublishFrame::new(channel, data) }
+}
+
+#[test]
+fn a_message_arrives_as_it_was_sent() {
+    let node = Node::start();
+    let mut client = node.publisher();
+    let known = |kind, data| PublishFrame {
+        kind: DeclaredKind::Known(kind),
+        event: Some(b"tick"),
+        idempotency_key: Some(b"\x00key"),
+        ..asks("demo", data)
+    };
+    client.publish(&[
+        known(Kind::Json, b"{\"n\": 1.0}"),
+        known(Kind::Text, b"[1]"),
+        known(Kind::Binary, b"hi"),
+        asks("demo", b"[1]"),
+        asks("other", b"hi"),
+        asks("demo", b"\xff"),
+    ]);
+    let expected = [
+        "answer 1 1/1",
+        "answer 2 2/2",
+        "answer 3 3/3",
+        "answer 4 4/4",
+        "answer 5 5/1",
+        "answer 6 6/5",
+    ];
+    assert_eq!(client.outcomes(6), expected);
+    let published = node.sequencer.published.lock().unwrap();
+    let kinds: Vec<_> = published.iter().map(|p| p.kind).collect();
+    use Kind::{Binary, Json, Text};
+    assert_eq!(kinds, [Json, Text, Binary, Json, Text, Binary]);
+    assert_eq!(&*published[0].data, b"{\"n\": 1.0}");
+    assert_eq!(published[0].event.as_deref(), Some("tick"));
+    assert_eq!(published[0].idempotency_key.as_deref(), Some(&b"\x00key"[..]));
+    assert_eq!(
+        (published[3].event.as_deref(), published[3].idempotency_key.as_deref()),
+        (None, None)
+    );
+    assert_eq!(&*published[4].channel.name, "other");
+    assert_eq!(published[4].channel.tenant.as_str(), "default");
+}
+
+#[test]
+fn refusals_stand_at_their_place_and_before_the_acknowledgement() {
+    let node = Node::start();
+    let mut client = node.publisher();
+    let large = [b'x'; 1_001];
+    client.publish(&[
+        PublishFrame::new("demo", b"1"),
+        PublishFrame::new("bad*name", b"2"),
+        asks("demo", b"3"),
+        asks(FULL, b"4"),
+        PublishFrame { event: Some(b"fanfare.gap"), ..PublishFrame::new("demo", b"5") },
+        PublishFrame::new("demo", b""),
+        PublishFrame::new("demo", &large),
+        PublishFrame { kind: DeclaredKind::Known(Kind::Json), ..PublishFrame::new("demo", b"{") },
+        PublishFrame { idempotency_key: Some(b""), ..PublishFrame::new("demo", b"9") },
+        PublishFrame {
+            kind: DeclaredKind::Known(Kind::Text),
+            ..PublishFrame::new("demo", b"\xff")
+        },
+        PublishFrame::new("demo", b"11"),
+    ]);
+    let expected = [
+        "refused 2 460",
+        "answer 3 2/2",
+        "refused 4 507",
+        "refused 5 461",
+        "refused 6 463",
+        "refused 7 413",
+        "refused 8 463",
+        "refused 9 462",
+        "refused 10 463",
+    ];
+    assert_eq!(client.outcomes(11), expected);
+    assert_eq!(node.sequencer.payloads(), [&b"1"[..], b"3", b"11"]);
+    assert_eq!(node.metrics.ingest.refused.read(), 8);
+}
+
+#[test]
+fn frames_of_one_read_are_few_commands_and_a_batch_is_one() {
+    let node = Node::start();
+    let mut client = node.publisher();
+    let texts: Vec<_> = (0..25).map(|n| n.to_string()).collect();
+    let frames: Vec<_> = texts.iter().map(|t| PublishFrame::new("demo", t.as_bytes())).collect();
+    client.publish(&frames);
+    assert_eq!(client.outcomes(25), [""; 0]);
+    assert_eq!(node.sequencer.commands.lock().unwrap().iter().sum::<usize>(), 25);
+    assert!(node.sequencer.commands.lock().unwrap().len() <= 5);
+    node.sequencer.commands.lock().unwrap().clear();
+    let mut batch = Vec::new();
+    write::batch(&frames[..10], &mut batch);
+    // In two pieces: it is one command however it arrives.
+    client.send(&batch[..20]);
+    std::thread::sleep(Duration::from_millis(30));
+    client.send(&batch[20..]);
+    assert_eq!(client.outcomes(35), [""; 0]);
+    assert_eq!(*node.sequencer.commands.lock().unwrap(), [10]);
+    let all: Vec<_> = (0..25).chain(0..10).map(|n: u32| n.to_string().into_bytes()).collect();
+    assert_eq!(node.sequencer.payloads(), all);
+}
+
+#[test]
+fn many_publishers_keep_each_their_order() {
+    let node = Node::start();
+    std::thread::scope(|scope| {
+        for name in ["a", "b", "c", "d"] {
+            let mut client = node.publisher();
+            scope.spawn(move || {
+                for n in 0..500u32 {
+                    let text = n.to_string();
+                    client.publish(&[PublishFrame::new(name, text.as_bytes())]);
+                }
+                assert_eq!(client.outcomes(500), [""; 0]);
+            });
+        }
+    });
+    let published = node.sequencer.published.lock().unwrap();
+    for name in ["a", "b", "c", "d"] {
+        let own = published.iter().filter(|p| &*p.channel.name == name);
+        let own: Vec<u32> =
+            own.map(|p| std::str::from_utf8(&p.data).unwrap().parse().unwrap()).collect();
+        assert_eq!(own, (0..500).collect::<Vec<_>>(), "{name}");
+    }
+}
+
+#[test]
+fn a_full_inbox_is_felt_in_the_publishers_write() {
+    let node = Node::start();
+    let mut client = node.publisher();
+    node.sequencer.deafen();
+    client.stream.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+    let data = [b'x'; 900];
+    let mut frame = Vec::new();
+    write::publish(&PublishFrame::new("demo", &data), &mut frame);
+    let mut stream = frame.repeat(2_000);
+    let mut sent = 0;
+    let blocked = loop {
+        match client.stream.write(&stream[sent..]) {
+            Ok(0) => break false,
+            Ok(bytes) => sent += bytes,
+            Err(_) => break true,
+        }
+        if sent == stream.len() {
+            break false;
+        }
+    };
+    assert!(blocked, "{sent} bytes were taken while nobody sequenced");
+    node.sequencer.hear();
+    client.stream.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
+    stream.drain(..sent);
+    client.send(&stream);
+    assert_eq!(client.outcomes(2_000), [""; 0]);
+    assert_eq!(node.sequencer.count(), 2_000);
+}
+
+#[test]
+fn outcomes_are_told_to_one_that_has_ended_its_side() {
+    let node = Node::start();
+    let mut client = node.publisher();
+    client.publish(&[asks("demo", b"1"), PublishFrame::new("", b"2")]);
+    client.stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let replies = client.replies(4);
+    assert_eq!(replies, ["answer 1 1/1", "refused 2 460", "ack 2", "end"]);
+    drop(client);
+    until("the place is free", || node.metrics.ingest.publishers.read() == 0);
+}
+
+#[test]
+fn one_that_leaves_has_published() {
+    let node = Node::start();
+    node.sequencer.deafen();
+    let mut client = node.publisher();
+    client.publish(&[PublishFrame::new("demo", b"1")]);
+    std::thread::sleep(Duration::from_millis(50));
+    drop(client);
+    node.sequencer.hear();
+    until("it is published", || node.sequencer.count() == 1);
+    until("the place is free", || node.metrics.ingest.publishers.read() == 0);
+    let mut next = node.publisher();
+    next.publish(&[asks("demo", b"2")]);
+    assert_eq!(next.outcomes(1), ["answer 1 2/2"]);
+}
+
+#[test]
+fn a_stop_tells_outcomes_and_goodbye() {
+    let mut node = Node::start();
+    let mut busy = node.publisher();
+    let mut idle = node.publisher();
+    busy.publish(&[PublishFrame::new("demo", b"1"), asks("demo", b"2")]);
+    assert_eq!(busy.outcomes(2), ["answer 2 2/2"]);
+    node.sequencer.deafen();
+    busy.publish(&[asks("demo", b"3")]);
+    std::thread::sleep(Duration::from_millis(50));
+    let deaf = std::sync::Arc::clone(&node.sequencer.deaf);
+    let later = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(100));
+        deaf.store(false, SeqCst);
+    });
+    let reader = std::thread::spawn(move || {
+        let idle = idle.replies(2);
+        (busy.replies(4), idle)
+    });
+    let begun = Instant::now();
+    node.stop(Duration::from_secs(5));
+    assert!(begun.elapsed() < Duration::from_secs(3));
+    later.join().unwrap();
+    let (busy, idle) = reader.join().unwrap();
+    assert_eq!(busy, ["answer 3 3/3", "ack 3", "goodbye 3", "end"]);
+    assert_eq!(idle, ["goodbye 0", "end"]);
+    assert!(!node.path.exists());
+}
+
+#[test]
+fn a_stop_is_bounded() {
+    let mut node = Node::start();
+    let mut client = node.publisher();
+    node.sequencer.deafen();
+    client.publish(&[PublishFrame::new("demo", b"1")]);
+    std::thread::sleep(Duration::from_millis(50));
+    let begun = Instant::now();
+    node.stop(Duration::from_millis(200));
+    let took = begun.elapsed();
+    assert!((Duration::from_millis(190)..Duration::from_secs(2)).contains(&took), "{took:?}");
+    assert_eq!(client.reply(), "end");
+}
