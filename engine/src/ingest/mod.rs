@@ -19,68 +19,66 @@ use std::time::Duration;
 use fanfare_protocol::id::Epoch;
 use fanfare_protocol::limits::IngestLimits;
 
+use crate::channel::Tenant;
 use crate::clock::Clock;
 use crate::error::StartError;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::sequencer::inbox::Inbox;
+use publisher::Patience;
 
 /// What the socket is started with.
 #[derive(Clone, Debug)]
-pub struct IngestSettings {
+pub struct Settings {
     /// The socket's file.
     pub path: PathBuf,
     /// Its mode, exactly.
     pub mode: u32,
     /// Peers beside root and our own user, by uid.
     pub users: Vec<u32>,
-    /// What a publisher may send.
-    pub wire: IngestLimits,
-    /// Publishers at once.
-    pub publishers: usize,
-    /// For the rest of a frame, and for the preface, in milliseconds.
-    pub frame_ms: u64,
-    /// For a publisher to read its replies, in milliseconds.
-    pub stall_ms: u64,
+    /// What the node may use.
+    pub limits: Limits,
+    /// The node's epoch, for HELLO.
+    pub epoch: Epoch,
+    /// Whose channels publishers here write to.
+    pub tenant: Tenant,
 }
 
-impl IngestSettings {
-    /// Settings for a node with these limits: at `path`, for our own user and root.
-    pub fn new(path: PathBuf, limits: &Limits) -> Self {
+impl Settings {
+    /// What a publisher may send. The window has room for one batch, so that a batch never waits
+    /// for itself.
+    fn wire(&self) -> IngestLimits {
         let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        let batch_messages = number(limits.batch_messages);
-        let wire = IngestLimits {
-            // A message of the largest size with its names, or a batch of small ones.
-            frame_bytes: number(limits.message_bytes).saturating_add(1 << 20),
-            message_bytes: number(limits.message_bytes),
+        let batch_messages = number(self.limits.batch_messages);
+        IngestLimits {
+            // A message of the largest size with its names, or a batch of smaller ones.
+            frame_bytes: number(self.limits.message_bytes).saturating_add(1 << 20),
+            message_bytes: number(self.limits.message_bytes),
             batch_messages,
-            window: batch_messages.max(IngestLimits::DEFAULT.window),
-        };
-        Self {
-            path,
-            mode: 0o600,
-            users: Vec::new(),
-            wire,
-            publishers: limits.publishers,
-            frame_ms: 5_000,
-            stall_ms: limits.stall_ms,
+            window: batch_messages,
         }
+    }
+
+    /// How long a publisher may let us wait: a frame is to be finished as fast as a request head.
+    fn patience(&self) -> Patience {
+        Patience { frame_ms: self.limits.head_ms, stall_ms: self.limits.stall_ms }
     }
 }
 
 /// The running thread.
 #[derive(Debug)]
-pub struct IngestHandle {
+pub struct Handle {
     bell: Arc<thread::Bell>,
     thread: JoinHandle<()>,
+    patience: Duration,
 }
 
-impl IngestHandle {
+impl Handle {
     /// Accepts and reads no more, tells every publisher the outcomes of what it sent and GOODBYE,
-    /// for `patience` at most, removes the socket's file, and joins the thread. The sequencer must
-    /// still answer meanwhile.
-    pub fn stop(self, patience: Duration) {
-        self.bell.stop(patience);
+    /// removes the socket's file, and joins the thread: within a quarter of
+    /// [`Limits::shutdown_ms`]. The sequencer must still answer meanwhile.
+    pub fn stop(self) {
+        self.bell.stop(self.patience);
         if self.thread.join().is_err() {
             tracing::error!("the publishers' thread panicked: this is a bug in Fanfare");
         }
@@ -88,13 +86,16 @@ impl IngestHandle {
 }
 
 /// Binds the socket and starts the thread.
+///
+/// # Errors
+/// [`StartError::Config`] for a path that cannot or must not be used, [`StartError::Unavailable`]
+/// where another process listens or the machine does not give what is needed.
 pub fn spawn(
-    settings: IngestSettings,
+    settings: Settings,
     inbox: Inbox,
     metrics: Arc<Metrics>,
-    epoch: Epoch,
     clock: Clock,
-) -> Result<IngestHandle, StartError> {
+) -> Result<Handle, StartError> {
     let bound = socket::bind(&settings.path, settings.mode)?;
     let failed = |error: std::io::Error| {
         StartError::Unavailable(format!(
@@ -102,11 +103,12 @@ pub fn spawn(
              threads or descriptors"
         ))
     };
+    let patience = Duration::from_millis(settings.limits.shutdown_ms / 4);
     let (ingest, bell) =
-        thread::Ingest::new(settings, bound, inbox, metrics, epoch, clock).map_err(failed)?;
+        thread::Ingest::new(settings, bound, inbox, metrics, clock).map_err(failed)?;
     let thread = std::thread::Builder::new()
         .name("fanfare-ingest".into())
         .spawn(move || ingest.run())
         .map_err(failed)?;
-    Ok(IngestHandle { bell, thread })
+    Ok(Handle { bell, thread, patience })
 }

@@ -8,8 +8,8 @@ use fanfare_protocol::ingest::{DeclaredKind, ErrorCode, PublishFrame, Refusal, V
 use fanfare_protocol::limits::IngestLimits;
 use fanfare_protocol::message::Kind;
 
-use super::kind;
 use super::ledger::{Ledger, Results, Slot};
+use super::{Settings, kind};
 use crate::channel::{ChannelName, Tenant};
 use crate::clock::Millis;
 use crate::sequencer::command::{Publication, Refusal as SequencerRefusal};
@@ -69,6 +69,7 @@ pub(super) struct Publisher {
     decoder: Decoder,
     limits: IngestLimits,
     epoch: Epoch,
+    tenant: Tenant,
     ledger: Ledger,
     /// What it is told; the first `sent` bytes are gone.
     out: Vec<u8>,
@@ -84,11 +85,13 @@ pub(super) struct Publisher {
 
 impl Publisher {
     /// A publisher that has just connected.
-    pub(super) fn new(limits: IngestLimits, epoch: Epoch, now: Millis) -> Self {
+    pub(super) fn new(settings: &Settings, now: Millis) -> Self {
+        let limits = settings.wire();
         Self {
             decoder: Decoder::new(limits),
             limits,
-            epoch,
+            epoch: settings.epoch,
+            tenant: settings.tenant.clone(),
             ledger: Ledger::default(),
             out: Vec::new(),
             sent: 0,
@@ -145,10 +148,12 @@ impl Publisher {
                     let hello = Hello { version: VERSION, epoch: self.epoch, limits: self.limits };
                     write::hello(&hello, &mut self.out);
                 }
-                Ok(Some(Event::Publish { frame, .. })) => draft.add(&frame, &self.limits),
+                Ok(Some(Event::Publish { frame, .. })) => {
+                    draft.add(&frame, &self.limits, &self.tenant)
+                }
                 Ok(Some(Event::Batch { batch, .. })) => {
                     for frame in batch {
-                        draft.add(&frame, &self.limits);
+                        draft.add(&frame, &self.limits, &self.tenant);
                     }
                 }
                 Err(violation) => {
@@ -315,8 +320,8 @@ struct Draft {
 }
 
 impl Draft {
-    fn add(&mut self, frame: &PublishFrame<'_>, limits: &IngestLimits) {
-        match publication(frame, limits) {
+    fn add(&mut self, frame: &PublishFrame<'_>, limits: &IngestLimits, tenant: &Tenant) {
+        match publication(frame, limits, tenant) {
             Ok(publication) => {
                 self.publications.push(publication);
                 self.slots.push(Slot::Asked { answer: frame.answer });
@@ -337,7 +342,11 @@ impl Draft {
     }
 }
 
-fn publication(frame: &PublishFrame<'_>, limits: &IngestLimits) -> Result<Publication, Refusal> {
+fn publication(
+    frame: &PublishFrame<'_>,
+    limits: &IngestLimits,
+    tenant: &Tenant,
+) -> Result<Publication, Refusal> {
     let checked = frame.check(limits)?;
     let kind = match checked.kind {
         DeclaredKind::Detect => kind::detect(checked.data),
@@ -347,7 +356,7 @@ fn publication(frame: &PublishFrame<'_>, limits: &IngestLimits) -> Result<Public
         DeclaredKind::Known(kind) => kind,
     };
     Ok(Publication {
-        channel: ChannelName::new(Tenant::default(), checked.channel),
+        channel: ChannelName::new(tenant.clone(), checked.channel),
         kind,
         event: checked.event.map(Into::into),
         idempotency_key: checked.idempotency_key.map(Into::into),

@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use fanfare_protocol::id::Epoch;
 use fanfare_protocol::ingest::ErrorCode;
 use mio::net::{UnixListener, UnixStream};
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -20,9 +19,9 @@ use rustix::net::{
     sockopt::socket_peercred,
 };
 
-use super::IngestSettings;
+use super::Settings;
 use super::ledger::Results;
-use super::publisher::{Group, Patience, Publisher};
+use super::publisher::{Group, Publisher};
 use super::socket::Bound;
 use crate::clock::{Clock, Millis};
 use crate::metrics::Metrics;
@@ -108,10 +107,9 @@ struct Connection {
 
 /// The thread's state.
 pub(super) struct Ingest {
-    settings: IngestSettings,
+    settings: Settings,
     inbox: Inbox,
     metrics: Arc<Metrics>,
-    epoch: Epoch,
     clock: Clock,
     poll: Poll,
     bound: Option<(Bound, UnixListener)>,
@@ -129,11 +127,10 @@ pub(super) struct Ingest {
 
 impl Ingest {
     pub(super) fn new(
-        settings: IngestSettings,
+        settings: Settings,
         bound: Bound,
         inbox: Inbox,
         metrics: Arc<Metrics>,
-        epoch: Epoch,
         clock: Clock,
     ) -> io::Result<(Self, Arc<Bell>)> {
         let poll = Poll::new()?;
@@ -146,7 +143,6 @@ impl Ingest {
             settings,
             inbox,
             metrics,
-            epoch,
             clock,
             poll,
             bound: Some((bound, listener)),
@@ -209,15 +205,11 @@ impl Ingest {
         if connections.clone().any(|c| c.readable && c.publisher.wants_bytes()) {
             return Some(Duration::ZERO);
         }
-        let patience = self.patience();
+        let patience = self.settings.patience();
         let deadlines = connections.filter_map(|c| c.publisher.deadline(patience));
         let next = deadlines.chain(self.ends).chain(self.accept_again).min()?;
         // One more, so that the deadline is over and not only near.
         Some(Duration::from_millis(next.since(self.clock.now()) + 1))
-    }
-
-    fn patience(&self) -> Patience {
-        Patience { frame_ms: self.settings.frame_ms, stall_ms: self.settings.stall_ms }
     }
 
     fn accept(&mut self, now: Millis) {
@@ -248,7 +240,7 @@ impl Ingest {
         let guests = self.connections.values().filter(|c| c.is_guest).count();
         let refusal = if !is_known {
             Some((ErrorCode::FORBIDDEN, STRANGER))
-        } else if guests >= self.settings.publishers {
+        } else if guests >= self.settings.limits.publishers {
             Some((ErrorCode::NO_ROOM, NO_ROOM))
         } else {
             None
@@ -265,7 +257,7 @@ impl Ingest {
             return tracing::warn!(%error, "a publisher cannot be waited for");
         }
         self.next_token += 1;
-        let mut publisher = Publisher::new(self.settings.wire, self.epoch, now);
+        let mut publisher = Publisher::new(&self.settings, now);
         if let Some((code, text)) = refusal {
             publisher.refuse(now, code, text);
         }
@@ -315,7 +307,7 @@ impl Ingest {
 
     /// One turn for each connection.
     fn turn(&mut self, now: Millis) {
-        let patience = self.patience();
+        let patience = self.settings.patience();
         let before = self.connections.len();
         for (token, connection) in &mut self.connections {
             connection.publisher.handle_deadline(now, patience);

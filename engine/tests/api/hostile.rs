@@ -292,14 +292,12 @@ fn names_that_may_not_be() {
         let answer = node.post(&format!("/v1/channels/{channel}"), "", "x");
         assert_eq!((answer.status, &*answer.error()), (400, "bad_channel"), "{channel}");
     }
-    for event in ["fanfare.gap", "", "a%0Ab", "%00", "+a", "a%20", ":a", "a:", &long] {
+    for event in ["fanfare.gap", "", "a%0Ab", "%00", "%ff", "%", "+a", "a%20", ":a", "a:", &long] {
         let answer = node.post(&format!("/v1/channels/a?event={event}"), "", "x");
         assert_eq!((answer.status, &*answer.error()), (422, "bad_event"), "{event}");
     }
-    for query in ["event=%ff", "event=%", "event=a&event=b"] {
-        let answer = node.post(&format!("/v1/channels/a?{query}"), "", "x");
-        assert_eq!((answer.status, &*answer.error()), (400, "bad_parameter"), "{query}");
-    }
+    let twice = node.post("/v1/channels/a?event=a&event=b", "", "x");
+    assert_eq!((twice.status, &*twice.error()), (400, "bad_parameter"));
     assert_eq!(node.sequencer.count(), 0);
 }
 

@@ -5,12 +5,11 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use fanfare::ingest::{IngestHandle, IngestSettings};
+use fanfare::ingest::{Handle, Settings};
 use fanfare::metrics::Metrics;
 
-use crate::node::{limits, start};
+use crate::node::{settings, start};
 use crate::stand_in::StandIn;
 
 struct Place {
@@ -26,12 +25,12 @@ impl Place {
         Self { directory, path, sequencer: StandIn::start(4) }
     }
 
-    fn start(&self, mode: u32) -> Result<IngestHandle, (u8, String)> {
+    fn start(&self, mode: u32) -> Result<Handle, (u8, String)> {
         self.start_at(&self.path, mode)
     }
 
-    fn start_at(&self, path: &Path, mode: u32) -> Result<IngestHandle, (u8, String)> {
-        let settings = IngestSettings { mode, ..IngestSettings::new(path.into(), &limits()) };
+    fn start_at(&self, path: &Path, mode: u32) -> Result<Handle, (u8, String)> {
+        let settings = Settings { mode, ..settings(path.into()) };
         start(settings, &self.sequencer, &Arc::new(Metrics::new(1)))
             .map_err(|error| (error.exit_code(), error.to_string()))
     }
@@ -54,8 +53,6 @@ fn mode_of(path: &Path) -> u32 {
     metadata.permissions().mode() & 0o777
 }
 
-const SOON: Duration = Duration::from_secs(2);
-
 #[test]
 fn the_mode_is_what_was_asked_and_the_file_goes() {
     let place = Place::new();
@@ -64,7 +61,7 @@ fn the_mode_is_what_was_asked_and_the_file_goes() {
         assert_eq!(mode_of(&place.path), mode, "{mode:o}");
         assert_eq!(place.files(), ["f.sock"]);
         UnixStream::connect(&place.path).unwrap();
-        handle.stop(SOON);
+        handle.stop();
         assert_eq!(place.files(), [""; 0]);
     }
 }
@@ -75,7 +72,7 @@ fn a_live_socket_is_somebodys() {
     let first = place.start(0o600).unwrap();
     place.refused(69, "another process listens");
     UnixStream::connect(&place.path).unwrap();
-    first.stop(SOON);
+    first.stop();
     // A stranger's whose backlog is full is live too, and asking must not wait.
     let _listener = UnixListener::bind(&place.path).unwrap();
     let mut full = Vec::new();
@@ -107,7 +104,7 @@ fn a_stale_socket_is_replaced() {
     let handle = place.start(0o600).unwrap();
     UnixStream::connect(&place.path).unwrap();
     assert_eq!(place.files(), ["f.sock"]);
-    handle.stop(SOON);
+    handle.stop();
 }
 
 #[test]
@@ -140,7 +137,7 @@ fn directories_where_anyone_may_rename() {
     place.refused(78, "sticky bit");
     assert_eq!(place.files(), [""; 0]);
     set(0o1777);
-    place.start(0o600).unwrap().stop(SOON);
+    place.start(0o600).unwrap().stop();
     set(0o700);
 }
 
@@ -165,6 +162,6 @@ fn only_our_own_file_is_removed() {
     let handle = place.start(0o600).unwrap();
     fs::remove_file(&place.path).unwrap();
     let _theirs = UnixListener::bind(&place.path).unwrap();
-    handle.stop(SOON);
+    handle.stop();
     UnixStream::connect(&place.path).unwrap();
 }

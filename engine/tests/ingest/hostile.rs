@@ -96,7 +96,7 @@ fn outcomes_come_before_the_error() {
 /// D5.
 #[test]
 fn a_frame_that_is_not_finished_in_time() {
-    let node = Node::with(|settings| settings.frame_ms = 200);
+    let node = Node::with(|settings| settings.limits.head_ms = 200);
     let begun = Instant::now();
     let mut silent = node.connect();
     let mut half = node.publisher();
@@ -150,7 +150,7 @@ fn descriptors_are_not_taken() {
 /// D7: it is read no more, and after the patience it is cut off; others do not notice.
 #[test]
 fn one_that_reads_no_replies() {
-    let node = Node::with(|settings| settings.stall_ms = 500);
+    let node = Node::with(|settings| settings.limits.stall_ms = 500);
     let mut deaf = node.publisher();
     let mut frame = Vec::new();
     write::publish(&PublishFrame::new("bad*", b"1"), &mut frame);
@@ -182,7 +182,7 @@ fn one_that_reads_no_replies() {
 /// As many as may be, and one more.
 #[test]
 fn publishers_are_bounded() {
-    let node = Node::with(|settings| settings.publishers = 2);
+    let node = Node::with(|settings| settings.limits.publishers = 2);
     let (one, mut two) = (node.publisher(), node.publisher());
     let mut three = node.connect();
     assert_eq!(three.replies(2), ["error 503 at 0", "end"]);
@@ -200,7 +200,8 @@ fn publishers_are_bounded() {
 /// Messages without an outcome are bounded too, whatever their publisher sends.
 #[test]
 fn the_window_is_kept() {
-    let node = Node::with(|settings| settings.wire.window = 10);
+    let node = Node::start();
+    // Ten messages, as many as a batch may have.
     let mut client = node.publisher();
     node.sequencer.deafen();
     client.publish(&[PublishFrame::new("demo", b"1")]);

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fanfare::channel::Tenant;
 use fanfare::clock::Clock;
 use fanfare::error::StartError;
-use fanfare::ingest::{IngestHandle, IngestSettings, spawn};
+use fanfare::ingest::{Handle, Settings, spawn};
 use fanfare::limits::Limits;
 use fanfare::metrics::Metrics;
 use fanfare_protocol::ingest::client::{Decoder, Reply};
@@ -20,7 +21,7 @@ pub(crate) struct Node {
     pub(crate) path: PathBuf,
     pub(crate) sequencer: StandIn,
     pub(crate) metrics: Arc<Metrics>,
-    handle: Option<IngestHandle>,
+    handle: Option<Handle>,
     _directory: tempfile::TempDir,
 }
 
@@ -28,14 +29,19 @@ pub(crate) fn limits() -> Limits {
     Limits { message_bytes: 1_000, batch_messages: 10, ..Limits::default() }
 }
 
+/// For our own user and root.
+pub(crate) fn settings(path: PathBuf) -> Settings {
+    let (users, tenant) = (Vec::new(), Tenant::default());
+    Settings { path, mode: 0o600, users, limits: limits(), epoch: epoch(), tenant }
+}
+
 /// A node's ingest on `settings`, without its sequencer's fate.
 pub(crate) fn start(
-    settings: IngestSettings,
+    settings: Settings,
     sequencer: &StandIn,
     metrics: &Arc<Metrics>,
-) -> Result<IngestHandle, StartError> {
-    let clock = Clock::start();
-    spawn(settings, sequencer.inbox.clone(), Arc::clone(metrics), epoch(), clock)
+) -> Result<Handle, StartError> {
+    spawn(settings, sequencer.inbox.clone(), Arc::clone(metrics), Clock::start())
 }
 
 impl Node {
@@ -43,10 +49,10 @@ impl Node {
         Self::with(|_| {})
     }
 
-    pub(crate) fn with(change: impl FnOnce(&mut IngestSettings)) -> Self {
+    pub(crate) fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("fanfare.sock");
-        let mut settings = IngestSettings::new(path.clone(), &limits());
+        let mut settings = settings(path.clone());
         change(&mut settings);
         let sequencer = StandIn::start(4);
         let metrics = Arc::new(Metrics::new(1));
@@ -72,8 +78,8 @@ impl Node {
         client
     }
 
-    pub(crate) fn stop(&mut self, patience: Duration) {
-        self.handle.take().unwrap().stop(patience);
+    pub(crate) fn stop(&mut self) {
+        self.handle.take().unwrap().stop();
     }
 }
 
@@ -81,7 +87,7 @@ impl Drop for Node {
     fn drop(&mut self) {
         self.sequencer.deaf.store(false, std::sync::atomic::Ordering::SeqCst);
         if let Some(handle) = self.handle.take() {
-            handle.stop(Duration::from_millis(100));
+            handle.stop();
         }
     }
 }

@@ -218,7 +218,7 @@ fn a_stop_tells_outcomes_and_goodbye() {
         (busy.replies(4), idle)
     });
     let begun = Instant::now();
-    node.stop(Duration::from_secs(5));
+    node.stop();
     assert!(begun.elapsed() < Duration::from_secs(3));
     later.join().unwrap();
     let (busy, idle) = reader.join().unwrap();
@@ -229,13 +229,13 @@ fn a_stop_tells_outcomes_and_goodbye() {
 
 #[test]
 fn a_stop_is_bounded() {
-    let mut node = Node::start();
+    let mut node = Node::with(|settings| settings.limits.shutdown_ms = 800);
     let mut client = node.publisher();
     node.sequencer.deafen();
     client.publish(&[PublishFrame::new("demo", b"1")]);
     std::thread::sleep(Duration::from_millis(50));
     let begun = Instant::now();
-    node.stop(Duration::from_millis(200));
+    node.stop();
     let took = begun.elapsed();
     assert!((Duration::from_millis(190)..Duration::from_secs(2)).contains(&took), "{took:?}");
     assert_eq!(client.reply(), "end");

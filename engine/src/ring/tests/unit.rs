@@ -28,7 +28,7 @@ fn a_drain_passes_at_most_as_many_as_it_was_told() {
         writer.push(mask, 1, number);
     }
     writer.publish();
-    assert_eq!(drained(&mut readers[0], 0), []);
+    assert_eq!(drained(&mut readers[0], 0), Vec::<usize>::new());
     assert_eq!(readers[0].drain(2, |&number| assert_eq!(number, 0)), 2, "skipped ones count");
     assert_eq!(drained(&mut readers[0], usize::MAX), [2]);
     assert_eq!(drained(&mut readers[1], 3), [1, 2]);
