@@ -74,6 +74,11 @@ impl Pattern {
         Ok(Self(text.into()))
     }
 
+    /// The pattern as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Whether a channel of this name is meant.
     pub fn matches(&self, name: &str) -> bool {
         let mut segments = name.split(':');

@@ -1,1 +1,0 @@
-//! One TOML file, flags and environment: the whole configuration.

@@ -1,0 +1,354 @@
+//! The whole configuration: flags, environment, one TOML file, and defaults, in this precedence.
+//!
+//! [`load`] gives a [`Config`], or every problem that it found, each with its place and a sentence
+//! that says what to do. Nothing is started from a configuration that has a problem, and nothing
+//! is corrected in silence.
+
+mod document;
+mod file;
+mod limits;
+mod read;
+mod secret;
+mod show;
+mod source;
+pub mod units;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use crate::auth::origin::Origins;
+use crate::error::StartError;
+use crate::rule::{History, Rule, Rules, Window};
+use crate::server::{DriverChoice, Settings};
+use file::File;
+use secret::SmallFile;
+pub use show::default_toml;
+pub use source::{Problem, Said, Source};
+use units::Endpoint;
+
+/// Where clients connect unless something else is said.
+pub const DEFAULT_LISTEN: SocketAddr = loopback(7070);
+/// Where backends publish over HTTP unless something else is said.
+pub const DEFAULT_API: SocketAddr = loopback(7071);
+const DEFAULT_SOCKET_MODE: u32 = 0o600;
+
+const fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), port)
+}
+
+/// The Unix socket where nobody named one: `$XDG_RUNTIME_DIR/fanfare.sock`, which only its user
+/// reaches, else `/tmp/fanfare-$UID.sock`.
+pub fn default_socket() -> PathBuf {
+    // The XDG specification: a relative path there is to be ignored.
+    match std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from) {
+        Some(folder) if folder.is_absolute() => folder.join("fanfare.sock"),
+        _ => format!("/tmp/fanfare-{}.sock", rustix::process::getuid().as_raw()).into(),
+    }
+}
+
+/// What flags and environment said. `None` where they were silent.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// The configuration file.
+    pub file: Option<Said<PathBuf>>,
+    /// See [`Settings::listen`].
+    pub listen: Option<Said<SocketAddr>>,
+    /// See [`Settings::api`].
+    pub api: Option<Said<Endpoint<SocketAddr>>>,
+    /// See [`Settings::socket`].
+    pub socket: Option<Said<Endpoint<PathBuf>>>,
+    /// See [`Settings::driver`].
+    pub driver: Option<Said<DriverChoice>>,
+    /// See [`Settings::shards`].
+    pub shards: Option<Said<usize>>,
+    /// See [`crate::limits::Limits::connections`].
+    pub max_connections: Option<Said<usize>>,
+    /// See [`Settings::api_key`]; never a flag, because everyone sees flags (`ps`).
+    pub api_key: Option<Said<String>>,
+    /// No development mode, although every listener is on loopback.
+    pub no_dev: Option<Said<bool>>,
+    /// The operator accepts listeners that anyone may use.
+    pub insecure_understood: bool,
+}
+
+/// A configuration without problems.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What a node is started with.
+    pub settings: Settings,
+    /// Who said what, by the path of the key; what is not here is a default.
+    sources: BTreeMap<String, Source>,
+    /// What is shown for all channels, and the rules before it.
+    history: History,
+    window: Window,
+    rules: Vec<Rule>,
+    origins: Vec<String>,
+    no_dev: bool,
+}
+
+/// Everything that is wrong with a configuration; never empty.
+#[derive(Debug)]
+pub struct Problems(pub Vec<Problem>);
+
+impl std::fmt::Display for Problems {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for problem in &self.0 {
+            writeln!(f, "{problem}")?;
+        }
+        match self.0.len() {
+            1 => f.write_str("1 problem in the configuration; nothing was started"),
+            count => write!(f, "{count} problems in the configuration; nothing was started"),
+        }
+    }
+}
+
+impl From<Problems> for StartError {
+    fn from(problems: Problems) -> Self {
+        Self::Config(problems.to_string())
+    }
+}
+
+/// The configuration that flags, environment, file and defaults make together.
+pub fn load(overrides: Overrides) -> Result<Config, Problems> {
+    let mut problems = Vec::new();
+    let file = read_file(overrides.file.as_ref(), &mut problems);
+    let config = Draft::merge(overrides, file, &mut problems).settle(&mut problems);
+    if problems.is_empty() { Ok(config) } else { Err(Problems(problems)) }
+}
+
+fn read_file(path: Option<&Said<PathBuf>>, problems: &mut Vec<Problem>) -> File {
+    let Some(Said { value: path, source }) = path else { return File::default() };
+    let name = path.display().to_string();
+    let text = match SmallFile::read(path) {
+        Ok(file) => file,
+        Err(what) => {
+            problems.push(Problem::new(source.clone(), what));
+            return File::default();
+        }
+    };
+    let file = match std::str::from_utf8(&text.bytes) {
+        Ok(utf8) => {
+            let (file, found) = file::read(&name, utf8);
+            problems.extend(found);
+            file
+        }
+        Err(error) => {
+            let before = String::from_utf8_lossy(&text.bytes[..error.valid_up_to()]);
+            let at = document::source_at(&name, &before, before.len());
+            problems.push(Problem::new(at, "this is not UTF-8, as TOML must be"));
+            File::default()
+        }
+    };
+    if let (Some(key), Err(what)) = (&file.api_key, text.check_private(path)) {
+        problems.push(Problem::new(key.source.clone(), what));
+    }
+    file
+}
+
+/// The merged sources, before they are judged together.
+struct Draft {
+    listen: Said<SocketAddr>,
+    api: Said<Endpoint<SocketAddr>>,
+    socket: Said<Endpoint<PathBuf>>,
+    socket_mode: Said<u32>,
+    driver: Said<DriverChoice>,
+    shards: Option<Said<usize>>,
+    max_connections: Option<Said<usize>>,
+    api_key: Option<Said<String>>,
+    no_dev: Said<bool>,
+    insecure_understood: bool,
+    file: File,
+}
+
+impl Draft {
+    fn merge(overrides: Overrides, mut file: File, problems: &mut Vec<Problem>) -> Self {
+        fn or<T>(first: Option<Said<T>>, second: &mut Option<Said<T>>, default: T) -> Said<T> {
+            first.or(second.take()).unwrap_or_else(|| Said::default(default))
+        }
+        let api_key = api_key(overrides.api_key, overrides.file.as_ref(), &mut file, problems);
+        Self {
+            listen: or(overrides.listen, &mut file.listen, DEFAULT_LISTEN),
+            api: or(overrides.api, &mut file.api, Endpoint::At(DEFAULT_API)),
+            socket: or(overrides.socket, &mut file.socket, Endpoint::At(default_socket())),
+            socket_mode: or(None, &mut file.socket_mode, DEFAULT_SOCKET_MODE),
+            driver: or(overrides.driver, &mut file.driver, DriverChoice::Auto),
+            shards: overrides.shards.or(file.shards.take()),
+            max_connections: overrides.max_connections.or(file.max_connections.take()),
+            api_key,
+            no_dev: or(overrides.no_dev, &mut file.no_dev, false),
+            insecure_understood: overrides.insecure_understood,
+            file,
+        }
+    }
+
+    /// Judges what only shows when everything is known, and makes the settings.
+    fn settle(self, problems: &mut Vec<Problem>) -> Config {
+        problems.extend(limits::check(&self.file.limits));
+        problems.extend(self.addresses_clash());
+        problems.extend(self.socket_unreachable());
+        problems.extend(self.key_unusable());
+        let exposed = self.exposed();
+        let insecure = !exposed.is_empty();
+        if !self.insecure_understood {
+            problems.extend(exposed);
+        }
+        self.into_config(insecure)
+    }
+
+    fn api_place(&self) -> Option<SocketAddr> {
+        self.api.value.clone().place()
+    }
+
+    fn all_loopback(&self) -> bool {
+        is_loopback(self.listen.value) && self.api_place().is_none_or(is_loopback)
+    }
+
+    fn addresses_clash(&self) -> Option<Problem> {
+        let (listen, api) = (self.listen.value, self.api_place()?);
+        (listen == api && listen.port() != 0).then(|| {
+            let what = format!(
+                "clients and the API cannot both have {api}: give one of them another port"
+            );
+            Problem::new(later(&self.listen.source, &self.api.source), what)
+        })
+    }
+
+    /// Users who are let in by their uid need a mode that lets them reach the socket at all.
+    fn socket_unreachable(&self) -> Option<Problem> {
+        let users = self.file.socket_users.as_ref()?;
+        let mode = self.socket_mode.value;
+        (!users.value.is_empty() && mode & 0o066 == 0).then(|| {
+            let what = format!(
+                "socket_users names other users, but socket_mode = \"{mode:04o}\" lets only the \
+                 owner connect: use \"0660\" for the group or \"0666\" (the list still decides)"
+            );
+            Problem::new(users.source.clone(), what)
+        })
+    }
+
+    fn key_unusable(&self) -> Option<Problem> {
+        let key = self.api_key.as_ref()?;
+        let remote = self.api_place().is_some_and(|api| !is_loopback(api));
+        let what = secret::check_key(&key.value, remote).err()?;
+        Some(Problem::new(key.source.clone(), what))
+    }
+
+    /// Every listener that other machines reach and that asks nobody who they are.
+    fn exposed(&self) -> Vec<Problem> {
+        const ACCEPT: &str = "or accept it with --i-understand-insecure";
+        let mut problems = Vec::new();
+        if !is_loopback(self.listen.value) {
+            let what = format!(
+                "listen is {}, which other machines can reach, and this version asks no client who \
+                 it is, so that anyone there follows every channel: listen on 127.0.0.1 behind a \
+                 proxy that checks, {ACCEPT}",
+                self.listen.value
+            );
+            problems.push(Problem::new(self.listen.source.clone(), what));
+        }
+        match self.api_place() {
+            Some(api) if !is_loopback(api) && self.api_key.is_none() => {
+                let what = format!(
+                    "api is {api}, which other machines can reach, and there is no API key, so \
+                     that anyone there publishes: set FANFARE_API_KEY, use 127.0.0.1, {ACCEPT}"
+                );
+                problems.push(Problem::new(self.api.source.clone(), what));
+            }
+            _ => {}
+        }
+        problems
+    }
+
+    fn into_config(self, insecure: bool) -> Config {
+        let dev = self.all_loopback() && !self.no_dev.value;
+        let sources = self.sources();
+        let mut limits = self.file.limits.limits;
+        let connections_asked = self.max_connections.is_some();
+        if let Some(asked) = self.max_connections {
+            limits.connections = asked.value;
+        }
+        let (history, window) = (self.file.history.value, self.file.window.value);
+        let rules = self.file.channels;
+        let origins = self.file.origins.map_or_else(Vec::new, |said| said.value);
+        let settings = Settings {
+            listen: self.listen.value,
+            api: self.api.value.place(),
+            socket: self.socket.value.place(),
+            socket_users: self.file.socket_users.map_or_else(Vec::new, |said| said.value),
+            socket_mode: self.socket_mode.value,
+            driver: self.driver.value,
+            shards: self.shards.map(|said| said.value),
+            limits,
+            connections_asked,
+            rules: Rules::new(rules.clone(), history, window),
+            origins: Origins::new(&origins).unwrap_or_default(),
+            api_key: self.api_key.map(|said| said.value),
+            dev,
+            insecure,
+        };
+        Config { settings, sources, history, window, rules, origins, no_dev: self.no_dev.value }
+    }
+
+    fn sources(&self) -> BTreeMap<String, Source> {
+        fn of<T>(said: Option<&Said<T>>) -> Option<Source> {
+            said.map(|said| said.source.clone()).filter(|source| *source != Source::Default)
+        }
+        let said = [
+            ("listen", of(Some(&self.listen))),
+            ("api", of(Some(&self.api))),
+            ("socket", of(Some(&self.socket))),
+            ("socket_mode", of(Some(&self.socket_mode))),
+            ("socket_users", of(self.file.socket_users.as_ref())),
+            ("driver", of(Some(&self.driver))),
+            ("shards", of(self.shards.as_ref())),
+            ("max_connections", of(self.max_connections.as_ref())),
+            ("origins", of(self.file.origins.as_ref())),
+            ("api_key", of(self.api_key.as_ref())),
+            ("no_dev", of(Some(&self.no_dev))),
+        ];
+        let limits = self.file.limits.sources.iter();
+        let limits = limits.map(|(key, source)| (format!("limits.{key}"), source.clone()));
+        let said = said.into_iter().filter_map(|(key, source)| Some((key.to_owned(), source?)));
+        said.chain(limits).collect()
+    }
+}
+
+/// The API key, from the environment, or from the file, or from the file that the file names.
+fn api_key(
+    environment: Option<Said<String>>,
+    config: Option<&Said<PathBuf>>,
+    file: &mut File,
+    problems: &mut Vec<Problem>,
+) -> Option<Said<String>> {
+    let (inline, named) = (file.api_key.take(), file.api_key_file.take());
+    if let (Some(_), Some(named)) = (&inline, &named) {
+        let what = "api_key and api_key_file are both there: remove one of the two";
+        problems.push(Problem::new(named.source.clone(), what));
+    }
+    if environment.is_some() || inline.is_some() {
+        return environment.or(inline);
+    }
+    let Said { value: path, source } = named?;
+    // Beside the file that names it, wherever the process was started.
+    let folder = config.and_then(|config| config.value.parent()).unwrap_or(Path::new(""));
+    match secret::key_of_file(&folder.join(path)) {
+        Ok(value) => Some(Said { value, source }),
+        Err(what) => {
+            problems.push(Problem::new(source, format!("api_key_file: {what}")));
+            None
+        }
+    }
+}
+
+fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
+
+/// The source to blame for two values that do not go together: the one that somebody said.
+fn later(first: &Source, second: &Source) -> Source {
+    if *second == Source::Default { first.clone() } else { second.clone() }
+}
+
+#[cfg(test)]
+mod tests;

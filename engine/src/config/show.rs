@@ -1,0 +1,192 @@
+//! The configuration as TOML: what would be used and who said it, or all defaults explained.
+//!
+//! Both are files that can be read back, but for the API key, which is never shown.
+
+use std::fmt::Write;
+
+use super::limits::ROWS;
+use super::units::{bytes_text, driver_name, millis_text};
+use super::{Config, Overrides, Source, load};
+use crate::rule::{History, Window};
+
+impl Config {
+    /// Everything that would be used, with who said it; the API key as `***`.
+    pub fn effective_toml(&self) -> String {
+        let mut page = String::new();
+        for Line { key, value, absent, .. } in self.lines() {
+            let source = self.sources.get(key).unwrap_or(&Source::Default);
+            match value {
+                Some(value) => put(&mut page, &format!("{key} = {value}"), source),
+                None => writeln!(page, "# {key}: {absent}").expect("a String takes all"),
+            }
+        }
+        writeln!(page, "# development mode: {}", if self.settings.dev { "on" } else { "off" })
+            .expect("a String takes all");
+        writeln!(page, "\nhistory = {}", history(self.history)).expect("a String takes all");
+        writeln!(page, "window = {}", window(self.window)).expect("a String takes all");
+        for rule in &self.rules {
+            let pattern = quoted(rule.pattern.as_str());
+            let (history, window) = (history(rule.history), window(rule.window));
+            write!(
+                page,
+                "\n[[channels]]\nmatch = {pattern}\nhistory = {history}\nwindow = {window}\n"
+            )
+            .expect("a String takes all");
+        }
+        page.push_str("\n[limits]\n");
+        for row in ROWS {
+            let source = self.sources.get(&format!("limits.{}", row.key));
+            let line = format!("{} = {}", row.key, row.toml(&self.settings.limits));
+            put(&mut page, &line, source.unwrap_or(&Source::Default));
+        }
+        page
+    }
+
+    /// The keys before the first table, in their order.
+    fn lines(&self) -> Vec<Line> {
+        let settings = &self.settings;
+        let line = |key, about, value, absent| Line { key, about, value, absent };
+        let some = |text: String| Some(quoted(&text));
+        let or_none = |text: Option<String>| some(text.unwrap_or_else(|| "none".into()));
+        vec![
+            line(
+                "listen",
+                "where clients connect: WebSocket, SSE, long-poll (--listen, FANFARE_LISTEN)",
+                some(settings.listen.to_string()),
+                "",
+            ),
+            line(
+                "api",
+                "where backends publish over HTTP, or \"none\" (--api, FANFARE_API)",
+                or_none(settings.api.map(|api| api.to_string())),
+                "",
+            ),
+            line(
+                "socket",
+                "where backends of this machine publish, or \"none\" (--socket, FANFARE_SOCKET)",
+                or_none(settings.socket.as_ref().map(|path| path.display().to_string())),
+                "",
+            ),
+            line(
+                "socket_mode",
+                "the mode of that socket, in octal",
+                some(format!("{:04o}", settings.socket_mode)),
+                "",
+            ),
+            line(
+                "socket_users",
+                "numeric ids of users who may publish there, beside root and the server's own",
+                Some(format!("{:?}", settings.socket_users)),
+                "",
+            ),
+            line(
+                "driver",
+                "\"auto\", \"uring\" or \"epoll\" (--driver, FANFARE_DRIVER)",
+                some(driver_name(settings.driver).into()),
+                "",
+            ),
+            line(
+                "shards",
+                "threads that serve clients, 1 to 64 (--shards, FANFARE_SHARDS)",
+                settings.shards.map(|shards| shards.to_string()),
+                "as many as cores and connections need",
+            ),
+            line(
+                "max_connections",
+                "connections of the node (--max-connections, FANFARE_MAX_CONNECTIONS)",
+                settings.connections_asked.then(|| settings.limits.connections.to_string()),
+                "what shards, driver and the limits of the process can hold",
+            ),
+            line(
+                "origins",
+                "pages that may connect, beside the same host: [\"https://app.example.com\"]",
+                Some(list(&self.origins)),
+                "",
+            ),
+            line(
+                "api_key",
+                "what the API asks for as Bearer (or api_key_file = PATH, or FANFARE_API_KEY)",
+                settings.api_key.as_ref().map(|_| quoted("***")),
+                "none; the API asks for no key",
+            ),
+            line(
+                "no_dev",
+                "no development mode, although all listeners are on loopback (--no-dev)",
+                Some(self.no_dev.to_string()),
+                "",
+            ),
+        ]
+    }
+}
+
+/// Every key with its default and what it is for: a file to begin with.
+pub fn default_toml() -> String {
+    let defaults = load(Overrides::default()).expect("the defaults have no problem");
+    let mut page = String::from(
+        "# Fanfare's configuration: every key with its default. Flags win over the environment,\n\
+         # the environment over this file. `fanfare config check --config FILE` says what is used.\n",
+    );
+    for Line { key, about, value, absent } in defaults.lines() {
+        match value {
+            // Depends on who asks: written down it would be somebody else's.
+            Some(value) if key == "socket" => {
+                write!(page, "\n# {about}\n# {key} = {value}\n").expect("a String takes all");
+            }
+            Some(value) => {
+                write!(page, "\n# {about}\n{key} = {value}\n").expect("a String takes all")
+            }
+            None => write!(page, "\n# {about}\n# {key}: {absent}\n").expect("a String takes all"),
+        }
+    }
+    write!(
+        page,
+        "\n# what a channel keeps for those who return; whatever is reached first trims\n\
+         history = {}\n\
+         \n# what a connected client may be behind by, whatever the history\n\
+         window = {}\n\
+         \n# Channels that differ, the first match wins: `:` parts segments, `*` is one, `**` any rest.\n\
+         # [[channels]]\n# match = \"room:*\"\n# history = {{ count = 100, age = \"1h\" }}\n\
+         \n[limits]\n",
+        history(defaults.history),
+        window(defaults.window),
+    )
+    .expect("a String takes all");
+    for row in ROWS {
+        let value = row.toml(&defaults.settings.limits);
+        write!(page, "# {}\n{} = {value}\n", row.about, row.key).expect("a String takes all");
+    }
+    page
+}
+
+struct Line {
+    key: &'static str,
+    about: &'static str,
+    /// As TOML; `None` where nothing is set.
+    value: Option<String>,
+    /// What that means.
+    absent: &'static str,
+}
+
+fn put(page: &mut String, line: &str, source: &Source) {
+    writeln!(page, "{line:<44} # {source}").expect("a String takes all");
+}
+
+fn history(history: History) -> String {
+    let History { count, bytes, age_ms } = history;
+    let (bytes, age) = (bytes_text(bytes as u64), millis_text(age_ms));
+    format!("{{ count = {count}, bytes = \"{bytes}\", age = \"{age}\" }}")
+}
+
+fn window(window: Window) -> String {
+    format!("{{ count = {}, bytes = \"{}\" }}", window.count, bytes_text(window.bytes as u64))
+}
+
+fn list(entries: &[String]) -> String {
+    let entries: Vec<_> = entries.iter().map(|entry| quoted(entry)).collect();
+    format!("[{}]", entries.join(", "))
+}
+
+/// A TOML string, escaped where it must be.
+fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
