@@ -1,7 +1,7 @@
 //! Fanfare's engine: one sequencer decides the order, shards keep cursors and send.
 //!
-//! `docs/ARCHITECTURE.md` follows one message through it. Imports run one way: `sequencer`, `shard`,
-//! `ingest` and `control` meet only in [`server`], which starts them and joins them.
+//! `docs/ARCHITECTURE.md` follows one message through it. Imports run one way: `sequencer`,
+//! `shard`, `ingest` and `control` meet only in [`server`], which starts them and joins them.
 
 pub mod auth;
 pub mod channel;
@@ -13,6 +13,7 @@ pub mod driver;
 pub mod error;
 pub mod ingest;
 pub mod limits;
+pub mod log;
 pub mod message;
 pub mod metrics;
 pub mod ring;

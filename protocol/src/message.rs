@@ -65,7 +65,8 @@ pub enum GapReason {
     Slow,
     /// The client's position belongs to another life of the node.
     Epoch,
-    /// What was missed cannot be told: no readable position, one in the future, or a forgotten channel.
+    /// What was missed cannot be told: no readable position, one in the future, or a forgotten
+    /// channel.
     Unknown,
 }
 

@@ -1,8 +1,47 @@
-//! The command line.
+//! The command line: one file for each command.
+//!
+//! `fanfare` without a command serves, and so does `fanfare --listen …`: a first argument that is a
+//! flag is a flag of `serve`.
 
+mod arguments;
+mod config;
+mod exit;
+mod publish;
+mod serve;
+mod tail;
+
+use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 
-/// Runs the command that the arguments name.
+use arguments::{Command, ConfigCommand};
+use exit::Failure;
+
+/// Runs the command that the arguments of the process name.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    match run(std::env::args_os().collect()) {
+        Ok(code) => code,
+        Err(failure) => failure.tell(),
+    }
+}
+
+fn run(words: Vec<OsString>) -> Result<ExitCode, Failure> {
+    let (command, matches) = match arguments::parse(words) {
+        Ok(parsed) => parsed,
+        Err(refusal) => return Ok(refusal.tell()),
+    };
+    match command {
+        Command::Serve(arguments) => serve::run(&arguments, &matches),
+        Command::Publish(arguments) => publish::run(&arguments),
+        Command::Tail(arguments) => tail::run(&arguments),
+        Command::Config { command: ConfigCommand::Check(arguments) } => {
+            config::check(&arguments, &matches)
+        }
+        Command::Config { command: ConfigCommand::ShowDefault } => config::show_default(),
+    }
+}
+
+/// Says a sentence on standard error. Where even that fails there is nobody left to tell.
+fn say(what: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "fanfare: {what}");
 }

@@ -1,7 +1,7 @@
 //! The `[limits]` table: one row for each key, read, checked, shown and explained from here.
 //!
-//! A row holds the bounds within which a value is sane; [`RELATIONS`] holds what must be true of two
-//! of them together, each with its reason.
+//! A row holds the bounds within which a value is sane; [`RELATIONS`] holds what must be true of
+//! two of them together, each with its reason.
 
 use std::collections::BTreeMap;
 
@@ -293,7 +293,8 @@ mod tests {
 
     #[test]
     fn relations_are_held_to() {
-        let broken: [(fn(&mut Limits), &str); 6] = [
+        type Change = fn(&mut Limits);
+        let broken: [(Change, &str); 6] = [
             (|limits| limits.http.target_bytes = limits.http.head_bytes, "target_bytes"),
             (|limits| limits.message_bytes = limits.ring_bytes, "message_bytes"),
             (|limits| limits.history_bytes = limits.message_bytes, "message_bytes"),

@@ -8,14 +8,15 @@ use super::limits::ROWS;
 use super::units::{bytes_text, driver_name, millis_text};
 use super::{Config, Overrides, Source, load};
 use crate::rule::{History, Window};
+use crate::server::Settings;
 
 impl Config {
     /// Everything that would be used, with who said it; the API key as `***`.
     pub fn effective_toml(&self) -> String {
         let mut page = String::new();
-        for Line { key, value, absent, .. } in self.lines() {
-            let source = self.sources.get(key).unwrap_or(&Source::Default);
-            match value {
+        for Line { key, value, absent, .. } in LINES {
+            let source = self.sources.get(*key).unwrap_or(&Source::Default);
+            match value(self) {
                 Some(value) => put(&mut page, &format!("{key} = {value}"), source),
                 None => writeln!(page, "# {key}: {absent}").expect("a String takes all"),
             }
@@ -41,95 +42,106 @@ impl Config {
         }
         page
     }
-
-    /// The keys before the first table, in their order.
-    fn lines(&self) -> Vec<Line> {
-        let settings = &self.settings;
-        let line = |key, about, value, absent| Line { key, about, value, absent };
-        let some = |text: String| Some(quoted(&text));
-        let or_none = |text: Option<String>| some(text.unwrap_or_else(|| "none".into()));
-        vec![
-            line(
-                "listen",
-                "where clients connect: WebSocket, SSE, long-poll (--listen, FANFARE_LISTEN)",
-                some(settings.listen.to_string()),
-                "",
-            ),
-            line(
-                "api",
-                "where backends publish over HTTP, or \"none\" (--api, FANFARE_API)",
-                or_none(settings.api.map(|api| api.to_string())),
-                "",
-            ),
-            line(
-                "socket",
-                "where backends of this machine publish, or \"none\" (--socket, FANFARE_SOCKET)",
-                or_none(settings.socket.as_ref().map(|path| path.display().to_string())),
-                "",
-            ),
-            line(
-                "socket_mode",
-                "the mode of that socket, in octal",
-                some(format!("{:04o}", settings.socket_mode)),
-                "",
-            ),
-            line(
-                "socket_users",
-                "numeric ids of users who may publish there, beside root and the server's own",
-                Some(format!("{:?}", settings.socket_users)),
-                "",
-            ),
-            line(
-                "driver",
-                "\"auto\", \"uring\" or \"epoll\" (--driver, FANFARE_DRIVER)",
-                some(driver_name(settings.driver).into()),
-                "",
-            ),
-            line(
-                "shards",
-                "threads that serve clients, 1 to 64 (--shards, FANFARE_SHARDS)",
-                settings.shards.map(|shards| shards.to_string()),
-                "as many as cores and connections need",
-            ),
-            line(
-                "max_connections",
-                "connections of the node (--max-connections, FANFARE_MAX_CONNECTIONS)",
-                settings.connections_asked.then(|| settings.limits.connections.to_string()),
-                "what shards, driver and the limits of the process can hold",
-            ),
-            line(
-                "origins",
-                "pages that may connect, beside the same host: [\"https://app.example.com\"]",
-                Some(list(&self.origins)),
-                "",
-            ),
-            line(
-                "api_key",
-                "what the API asks for as Bearer (or api_key_file = PATH, or FANFARE_API_KEY)",
-                settings.api_key.as_ref().map(|_| quoted("***")),
-                "none; the API asks for no key",
-            ),
-            line(
-                "no_dev",
-                "no development mode, although all listeners are on loopback (--no-dev)",
-                Some(self.no_dev.to_string()),
-                "",
-            ),
-        ]
-    }
 }
+
+/// A key before the first table.
+struct Line {
+    key: &'static str,
+    about: &'static str,
+    /// The value as TOML; `None` where nothing is set.
+    value: fn(&Config) -> Option<String>,
+    /// What that means.
+    absent: &'static str,
+}
+
+/// In the order in which they are shown.
+static LINES: &[Line] = &[
+    Line {
+        key: "listen",
+        about: "where clients connect: WebSocket, SSE, long-poll (--listen, FANFARE_LISTEN)",
+        value: |config| Some(quoted(&config.settings.listen.to_string())),
+        absent: "",
+    },
+    Line {
+        key: "api",
+        about: "where backends publish over HTTP, or \"none\" (--api, FANFARE_API)",
+        value: |config| Some(quoted_or_none(config.settings.api.map(|api| api.to_string()))),
+        absent: "",
+    },
+    Line {
+        key: "socket",
+        about: "where backends of this machine publish, or \"none\" (--socket, FANFARE_SOCKET)",
+        value: |config| {
+            let path = config.settings.socket.as_ref();
+            Some(quoted_or_none(path.map(|path| path.display().to_string())))
+        },
+        absent: "",
+    },
+    Line {
+        key: "socket_mode",
+        about: "the mode of that socket, in octal",
+        value: |config| Some(quoted(&format!("{:04o}", config.settings.socket_mode))),
+        absent: "",
+    },
+    Line {
+        key: "socket_users",
+        about: "numeric ids of users who may publish there, beside root and the server's own",
+        value: |config| Some(format!("{:?}", config.settings.socket_users)),
+        absent: "",
+    },
+    Line {
+        key: "driver",
+        about: "\"auto\", \"uring\" or \"epoll\" (--driver, FANFARE_DRIVER)",
+        value: |config| Some(quoted(driver_name(config.settings.driver))),
+        absent: "",
+    },
+    Line {
+        key: "shards",
+        about: "threads that serve clients, 1 to 64 (--shards, FANFARE_SHARDS)",
+        value: |config| config.settings.shards.map(|shards| shards.to_string()),
+        absent: "as many as cores and connections need",
+    },
+    Line {
+        key: "max_connections",
+        about: "connections of the node (--max-connections, FANFARE_MAX_CONNECTIONS)",
+        value: |config| {
+            let Settings { connections_asked, limits, .. } = &config.settings;
+            connections_asked.then(|| limits.connections.to_string())
+        },
+        absent: "what shards, driver and the limits of the process can hold",
+    },
+    Line {
+        key: "origins",
+        about: "pages that may connect, beside the same host: [\"https://app.example.com\"]",
+        value: |config| Some(list(&config.origins)),
+        absent: "",
+    },
+    Line {
+        key: "api_key",
+        about: "what the API asks for as Bearer (or api_key_file = PATH, or FANFARE_API_KEY)",
+        value: |config| config.settings.api_key.as_ref().map(|_| quoted("***")),
+        absent: "none; the API asks for no key",
+    },
+    Line {
+        key: "no_dev",
+        about: "no development mode, although all listeners are on loopback (--no-dev)",
+        value: |config| Some(config.no_dev.to_string()),
+        absent: "",
+    },
+];
 
 /// Every key with its default and what it is for: a file to begin with.
 pub fn default_toml() -> String {
     let defaults = load(Overrides::default()).expect("the defaults have no problem");
     let mut page = String::from(
-        "# Fanfare's configuration: every key with its default. Flags win over the environment,\n\
-         # the environment over this file. `fanfare config check --config FILE` says what is used.\n",
+        "# Fanfare's configuration: every key with its default. Flags win over the\n\
+         # environment, the environment over this file. `fanfare config check --config FILE`\n\
+         # says what counts.\n",
     );
-    for Line { key, about, value, absent } in defaults.lines() {
-        match value {
+    for Line { key, about, value, absent } in LINES {
+        match value(&defaults) {
             // Depends on who asks: written down it would be somebody else's.
-            Some(value) if key == "socket" => {
+            Some(value) if *key == "socket" => {
                 write!(page, "\n# {about}\n# {key} = {value}\n").expect("a String takes all");
             }
             Some(value) => {
@@ -144,7 +156,8 @@ pub fn default_toml() -> String {
          history = {}\n\
          \n# what a connected client may be behind by, whatever the history\n\
          window = {}\n\
-         \n# Channels that differ, the first match wins: `:` parts segments, `*` is one, `**` any rest.\n\
+         \n# Channels that differ; the first match wins. `:` parts segments, `*` is one, `**` any\n\
+         # rest.\n\
          # [[channels]]\n# match = \"room:*\"\n# history = {{ count = 100, age = \"1h\" }}\n\
          \n[limits]\n",
         history(defaults.history),
@@ -156,15 +169,6 @@ pub fn default_toml() -> String {
         write!(page, "# {}\n{} = {value}\n", row.about, row.key).expect("a String takes all");
     }
     page
-}
-
-struct Line {
-    key: &'static str,
-    about: &'static str,
-    /// As TOML; `None` where nothing is set.
-    value: Option<String>,
-    /// What that means.
-    absent: &'static str,
 }
 
 fn put(page: &mut String, line: &str, source: &Source) {
@@ -184,6 +188,10 @@ fn window(window: Window) -> String {
 fn list(entries: &[String]) -> String {
     let entries: Vec<_> = entries.iter().map(|entry| quoted(entry)).collect();
     format!("[{}]", entries.join(", "))
+}
+
+fn quoted_or_none(text: Option<String>) -> String {
+    quoted(text.as_deref().unwrap_or("none"))
 }
 
 /// A TOML string, escaped where it must be.

@@ -136,7 +136,8 @@ pub fn bytes(text: &str) -> Result<u64, String> {
 pub fn millis(text: &str) -> Result<u64, String> {
     let time = humantime::parse_duration(text).map_err(|_| {
         format!(
-            "\"{text}\" is not a time: write a number and a unit, as in \"250ms\", \"5s\" or \"10m\""
+            "\"{text}\" is not a time: write a number and a unit, as in \"250ms\", \"5s\" or \
+             \"10m\""
         )
     })?;
     if time.subsec_nanos() % 1_000_000 != 0 {

@@ -15,12 +15,13 @@ use crate::rule::Rule;
 pub enum Command {
     /// Publish one message.
     Publish(Publication, PublishAnswer),
-    /// Publish many, each to its own channel, one after the other with nothing between. The answer
-    /// has one result for each, in order.
+    /// Publish many, each to its own channel, one after the other with nothing between. The
+    /// answer has one result for each, in order.
     PublishBatch(Vec<Publication>, BatchAnswer),
     /// A connection of a shard follows channels from a place; the reply comes in the ring.
     Subscribe(Box<Subscribe>),
-    /// A connection of a shard follows these no more; each names one subscription that was answered.
+    /// A connection of a shard follows these no more; each names one subscription that was
+    /// answered.
     Unsubscribe {
         /// Which shard.
         shard: u8,

@@ -1,0 +1,420 @@
+//! What may stand on the command line, and what `--help` says about it.
+
+use std::ffi::{OsStr, OsString};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::builder::NonEmptyStringValueParser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use super::exit;
+use crate::config::units::{self, Endpoint};
+use crate::config::{Overrides, Said, Source};
+use crate::server::DriverChoice;
+
+const AFTER_HELP: &str = "\
+Three commands to begin with, each in a terminal of its own:
+  fanfare                                    start a server, for this machine only
+  fanfare tail demo                          follow the channel \"demo\"
+  fanfare publish demo '{\"hello\":\"world\"}'   everyone who follows it has it
+
+Without a command, and before any flag, the command is serve:
+  fanfare --listen 127.0.0.1:8080            is fanfare serve --listen 127.0.0.1:8080
+
+Environment:
+  Every flag of serve has a variable: --listen is FANFARE_LISTEN, and so on (fanfare serve --help).
+  FANFARE_API_KEY   what the API asks for as Bearer; never a flag, because everyone sees flags
+  FANFARE_LOG       what is logged: a level (debug), or one for each part (warn,fanfare=debug);
+                    else RUST_LOG counts
+  NO_COLOR          no colors in the log
+
+Exit codes:
+  0 done   64 wrong flags   65 data refused   69 a server, a port or the like is not there
+  74 input or output failed   77 not allowed   78 the configuration is wrong
+  130, 143 ended at once by a second SIGINT, SIGTERM";
+
+const SERVE_AFTER_HELP: &str = "\
+A flag wins over the environment, the environment over the file, the file over the default.
+`fanfare config show-default` prints a file with every key to begin with; `fanfare config check`
+takes the same flags and says what would be used.
+
+SIGTERM or SIGINT ends gracefully: clients are told to come back, and the exit code is 0. A second
+one ends at once.
+
+Examples:
+  fanfare serve                              this machine only: 127.0.0.1:7070, API on 7071
+  fanfare serve --config /etc/fanfare.toml
+  fanfare serve --listen 127.0.0.1:0 --api none --socket /run/user/1000/events.sock";
+
+const PUBLISH_AFTER_HELP: &str = "\
+Examples:
+  fanfare publish demo '{\"hello\":\"world\"}'
+  date | fanfare publish demo -
+  tail -f app.log | fanfare publish --quiet --kind text logs -
+
+For each message a line says {\"id\",\"offset\",\"subscribers\"}: its place in the order, its number
+in the channel, and how many connections follow the channel there. When the process exits with 0,
+every message was accepted.
+
+Exit codes:
+  64 a wrong channel or event name   65 a message was refused   69 no server   77 not let in";
+
+const TAIL_AFTER_HELP: &str = "\
+Examples:
+  fanfare tail demo                          a payload per line
+  fanfare tail --json orders invoices        channel, id, offset, event and data
+  fanfare tail --since 4k7m2x9d-1042 demo    what was missed since, then live
+
+A lost connection is made again, from where it broke off. What is lost nevertheless is said on
+standard error, never passed over.
+
+Binary payloads are printed as base64. SIGINT ends with 0.
+
+Exit codes:
+  64 a wrong URL or channel name   65 the server refused the request   69 no server
+  77 not let in";
+
+/// Publish once, and every client that follows the channel has it: WebSocket, SSE, long-poll.
+#[derive(Debug, Parser)]
+#[command(name = "fanfare", version, after_help = AFTER_HELP, max_term_width = 100)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Start the server (what happens without a command)
+    #[command(after_help = SERVE_AFTER_HELP)]
+    Serve(Serve),
+    /// Publish to a channel over the server's Unix socket
+    #[command(after_help = PUBLISH_AFTER_HELP)]
+    Publish(Publish),
+    /// Follow channels: a payload per line
+    #[command(after_help = TAIL_AFTER_HELP)]
+    Tail(Tail),
+    /// Check a configuration, or print one to begin with
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+}
+
+/// What to do with a configuration.
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Say what would be used and who said it, or everything that is wrong (exit 78)
+    Check(Serve),
+    /// Print a commented file with every key and its default
+    ShowDefault,
+}
+
+/// Flags of `serve`.
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE", env = "FANFARE_CONFIG", hide_env_values = true)]
+    config: Option<PathBuf>,
+    /// Where clients connect [default: 127.0.0.1:7070]
+    #[arg(long, value_name = "ADDR", env = "FANFARE_LISTEN", hide_env_values = true,
+        value_parser = units::address)]
+    listen: Option<SocketAddr>,
+    /// Where backends publish over HTTP, or "none" [default: 127.0.0.1:7071]
+    #[arg(long, value_name = "ADDR", env = "FANFARE_API", hide_env_values = true,
+        value_parser = units::address_or_none)]
+    api: Option<Endpoint<SocketAddr>>,
+    /// Where backends of this machine publish, or "none"
+    /// [default: $XDG_RUNTIME_DIR/fanfare.sock, else /tmp/fanfare-$UID.sock]
+    #[arg(long, value_name = "PATH", env = "FANFARE_SOCKET", hide_env_values = true,
+        value_parser = units::socket_or_none)]
+    socket: Option<Endpoint<PathBuf>>,
+    /// auto, uring or epoll: auto takes io_uring where the kernel lets it [default: auto]
+    #[arg(long, value_name = "DRIVER", env = "FANFARE_DRIVER", hide_env_values = true,
+        value_parser = units::driver)]
+    driver: Option<DriverChoice>,
+    /// Threads that serve clients, 1 to 64 [default: as many as cores and connections need]
+    #[arg(long, value_name = "N", env = "FANFARE_SHARDS", hide_env_values = true,
+        value_parser = units::shards)]
+    shards: Option<usize>,
+    /// Connections of the node [default: what this process can hold]
+    #[arg(long, value_name = "N", env = "FANFARE_MAX_CONNECTIONS", hide_env_values = true,
+        value_parser = units::connections)]
+    max_connections: Option<usize>,
+    /// No development mode (the playground publishes), which is on while only this machine reaches
+    /// the listeners
+    #[arg(long, value_name = "BOOL", env = "FANFARE_NO_DEV", hide_env_values = true,
+        num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        value_parser = units::switch)]
+    no_dev: Option<bool>,
+    /// Start although other machines reach a listener that asks nobody who they are
+    #[arg(long)]
+    i_understand_insecure: bool,
+}
+
+impl Serve {
+    /// What was said, and by whom. `matches` are those of the whole command line.
+    pub(super) fn overrides(&self, matches: &ArgMatches) -> Result<Overrides, String> {
+        let mut matches = matches;
+        while let Some((_, deeper)) = matches.subcommand() {
+            matches = deeper;
+        }
+        Ok(Overrides {
+            file: said(matches, "config", &self.config),
+            listen: said(matches, "listen", &self.listen),
+            api: said(matches, "api", &self.api),
+            socket: said(matches, "socket", &self.socket),
+            driver: said(matches, "driver", &self.driver),
+            shards: said(matches, "shards", &self.shards),
+            max_connections: said(matches, "max_connections", &self.max_connections),
+            api_key: api_key()?,
+            no_dev: said(matches, "no_dev", &self.no_dev),
+            insecure_understood: self.i_understand_insecure,
+        })
+    }
+}
+
+fn said<T: Clone>(matches: &ArgMatches, id: &str, value: &Option<T>) -> Option<Said<T>> {
+    let source = match matches.value_source(id) {
+        Some(ValueSource::EnvVariable) => Source::Environment(variable(id).into()),
+        _ => Source::Flag(format!("--{}", id.replace('_', "-")).into()),
+    };
+    value.clone().map(|value| Said { value, source })
+}
+
+fn variable(id: &str) -> String {
+    format!("FANFARE_{}", id.to_uppercase())
+}
+
+/// The API key of the environment. One that is set but empty is passed on, to be refused: it is
+/// most likely a secret that did not arrive, and to go on without would open the API.
+fn api_key() -> Result<Option<Said<String>>, String> {
+    const NAME: &str = "FANFARE_API_KEY";
+    match std::env::var(NAME) {
+        Ok(value) => Ok(Some(Said { value, source: Source::Environment(NAME.into()) })),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => Err(format!("{NAME} is not UTF-8")),
+    }
+}
+
+/// Arguments of `publish`.
+#[derive(Debug, Args)]
+pub(super) struct Publish {
+    /// Which channel: 1 to 255 bytes, no control character, no "*"
+    #[arg(value_parser = channel)]
+    pub(super) channel: String,
+    /// The message, or "-" for one of each line of standard input [default: -]
+    #[arg(allow_hyphen_values = true)]
+    pub(super) data: Option<OsString>,
+    /// Name of the event, for clients that tell events apart
+    #[arg(long, value_name = "NAME", value_parser = event)]
+    pub(super) event: Option<String>,
+    /// What the message is
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) kind: KindChoice,
+    /// Print nothing for accepted messages
+    #[arg(long, short)]
+    pub(super) quiet: bool,
+    /// The server's Unix socket
+    /// [default: $XDG_RUNTIME_DIR/fanfare.sock, else /tmp/fanfare-$UID.sock]
+    #[arg(long, value_name = "PATH", env = "FANFARE_SOCKET", hide_env_values = true,
+        value_parser = units::socket_or_none)]
+    pub(super) socket: Option<Endpoint<PathBuf>>,
+}
+
+/// What `--kind` may say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum KindChoice {
+    /// JSON where it is valid JSON, else text where it is UTF-8, else binary
+    #[default]
+    Auto,
+    /// JSON; anything else is refused
+    Json,
+    /// UTF-8, not looked at any further
+    Text,
+    /// Any bytes
+    Binary,
+}
+
+/// Arguments of `tail`.
+#[derive(Debug, Args)]
+pub(super) struct Tail {
+    /// Which channels
+    #[arg(required = true, value_name = "CHANNEL", value_parser = channel)]
+    pub(super) channels: Vec<String>,
+    /// Begin after this id instead of now
+    #[arg(long, value_name = "ID", value_parser = id)]
+    pub(super) since: Option<String>,
+    /// Print the whole envelope: channel, id, offset, event and data
+    #[arg(long)]
+    pub(super) json: bool,
+    /// The server's public address
+    #[arg(long, env = "FANFARE_URL", hide_env_values = true,
+        default_value = "http://127.0.0.1:7070", value_parser = NonEmptyStringValueParser::new())]
+    pub(super) url: String,
+}
+
+fn channel(text: &str) -> Result<String, String> {
+    if fanfare_protocol::names::is_channel_name(text) {
+        return Ok(text.into());
+    }
+    Err("a channel name is 1 to 255 bytes without control characters and without \"*\"".into())
+}
+
+fn event(text: &str) -> Result<String, String> {
+    if fanfare_protocol::names::is_event_name(text) {
+        return Ok(text.into());
+    }
+    Err("an event name is 1 to 255 bytes without control characters, without a space or \":\" at \
+         either end, and does not begin \"fanfare.\""
+        .into())
+}
+
+fn id(text: &str) -> Result<String, String> {
+    match fanfare_protocol::id::Id::parse(text.as_bytes()) {
+        Some(_) => Ok(text.into()),
+        None => Err("an id is what Fanfare gave out, as in \"4k7m2x9d-1042\"".into()),
+    }
+}
+
+/// A command line that names no command to run: `--help`, or a mistake.
+pub(super) struct Refusal {
+    text: String,
+    /// Help was asked for: it goes to standard output.
+    asked: bool,
+    code: u8,
+}
+
+impl Refusal {
+    /// Prints it.
+    pub(super) fn tell(self) -> ExitCode {
+        use std::io::Write;
+        // A reader that has closed its end has seen enough.
+        let _ = match self.asked {
+            true => std::io::stdout().write_all(self.text.as_bytes()),
+            false => std::io::stderr().write_all(self.text.as_bytes()),
+        };
+        ExitCode::from(self.code)
+    }
+}
+
+/// The command of a command line (whose first word is the program), with the matches that know
+/// where each value came from.
+pub(super) fn parse(mut words: Vec<OsString>) -> Result<(Command, ArgMatches), Refusal> {
+    if words.is_empty() {
+        words.push("fanfare".into());
+    }
+    if serves(words.get(1).map(OsString::as_os_str)) {
+        words.insert(1, "serve".into());
+    }
+    let matches = CommandLine::command().try_get_matches_from(&words);
+    let matches = matches.map_err(|error| refusal(&error, &words))?;
+    let line = CommandLine::from_arg_matches(&matches).map_err(|error| refusal(&error, &words))?;
+    Ok((line.command, matches))
+}
+
+/// Whether the first word after the program leaves the command out.
+fn serves(first: Option<&OsStr>) -> bool {
+    match first {
+        None => true,
+        Some(word) => {
+            let about_all = ["-h", "--help", "-V", "--version"].map(OsStr::new);
+            word.as_encoded_bytes().starts_with(b"-") && !about_all.contains(&word)
+        }
+    }
+}
+
+fn refusal(error: &clap::Error, words: &[OsString]) -> Refusal {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return Refusal { text: error.render().to_string(), asked: true, code: 0 };
+    }
+    // clap blames the flag. Where nobody wrote it, the environment is to blame, and that is
+    // configuration.
+    if let Some(name) = blamed_variable(error, words) {
+        let why = std::error::Error::source(error).map_or_else(String::new, ToString::to_string);
+        let text = format!("fanfare: {name} in the environment: {why}\n");
+        return Refusal { text, asked: false, code: exit::CONFIG };
+    }
+    Refusal { text: error.render().to_string(), asked: false, code: exit::USAGE }
+}
+
+fn blamed_variable(error: &clap::Error, words: &[OsString]) -> Option<String> {
+    let ErrorKind::ValueValidation = error.kind() else { return None };
+    let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    // "--listen <ADDR>", "--no-dev[=<BOOL>]"
+    let flag = argument.split([' ', '[', '=']).next()?;
+    let id = flag.strip_prefix("--")?.replace('-', "_");
+    let written = words.iter().any(|word| {
+        let rest = word.as_encoded_bytes().strip_prefix(flag.as_bytes());
+        rest.is_some_and(|rest| rest.is_empty() || rest[0] == b'=')
+    });
+    let name = variable(&id);
+    (!written && std::env::var_os(&name).is_some()).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command, Refusal> {
+        let words = line.split_whitespace().map(OsString::from).collect();
+        parse(words).map(|(command, _)| command)
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn serve_needs_no_word() {
+        for line in ["fanfare", "fanfare --shards 2", "fanfare serve --shards=2", ""] {
+            assert!(matches!(parsed(line), Ok(Command::Serve(_))), "{line}");
+        }
+        assert!(matches!(parsed("fanfare tail demo"), Ok(Command::Tail(_))));
+    }
+
+    #[test]
+    fn flags_are_told_by_their_names() {
+        let words = ["fanfare", "--listen", "127.0.0.1:5", "--no-dev"].map(OsString::from);
+        let (command, matches) = parse(words.into()).ok().unwrap();
+        let Command::Serve(serve) = command else { panic!("{command:?}") };
+        let overrides = serve.overrides(&matches).unwrap();
+        let listen = overrides.listen.unwrap();
+        assert_eq!(listen.source, Source::Flag("--listen".into()));
+        let no_dev = overrides.no_dev.unwrap();
+        assert_eq!((no_dev.value, no_dev.source), (true, Source::Flag("--no-dev".into())));
+    }
+
+    #[test]
+    fn mistakes_are_usage_and_help_is_not() {
+        for (line, code, asked) in [
+            ("fanfare --help", 0, true),
+            ("fanfare -V", 0, true),
+            ("fanfare tail --help", 0, true),
+            ("fanfare --nonsense", 64, false),
+            ("fanfare nonsense", 64, false),
+            ("fanfare --shards 0", 64, false),
+            ("fanfare --listen here", 64, false),
+            ("fanfare tail", 64, false),
+            ("fanfare tail a*", 64, false),
+            ("fanfare tail a --since yesterday", 64, false),
+            ("fanfare publish a --event fanfare.x", 64, false),
+            ("fanfare config", 64, false),
+        ] {
+            let refusal = parsed(line).expect_err(line);
+            assert_eq!((refusal.code, refusal.asked), (code, asked), "{line}: {}", refusal.text);
+        }
+    }
+
+    #[test]
+    fn data_may_begin_with_a_dash() {
+        let Ok(Command::Publish(publish)) = parsed("fanfare publish demo -5") else { panic!() };
+        assert_eq!(publish.data.as_deref(), Some(OsStr::new("-5")));
+    }
+}

@@ -1,0 +1,151 @@
+//! The rules about one file by itself.
+
+use super::Complaint;
+use super::source::{Source, closing, words};
+
+const LINE_COLUMNS_MAX: usize = 100;
+const FILE_LINES_MAX: usize = 600;
+const FUNCTION_LINES_MAX: usize = 70;
+
+/// Where `unsafe` may stand, from the top of the workspace.
+const UNSAFE_HOMES: [&str; 2] = ["engine/src/ring/", "engine/src/driver/"];
+
+/// Every file says first why it exists.
+pub(super) fn opens_with_its_reason(source: &Source) -> Vec<Complaint> {
+    if source.text.starts_with("//! ") {
+        return Vec::new();
+    }
+    vec![Complaint::new(1, "the file does not open with `//!`: say first why it exists")]
+}
+
+/// Lines are read side by side with others.
+pub(super) fn lines_fit(source: &Source) -> Vec<Complaint> {
+    let lines = source.text.lines().enumerate();
+    let long = lines.filter(|(_, line)| line.chars().count() > LINE_COLUMNS_MAX);
+    long.map(|(nth, line)| {
+        let columns = line.chars().count();
+        let what = format!("{columns} columns, more than {LINE_COLUMNS_MAX}: break the line");
+        Complaint::new(nth + 1, what)
+    })
+    .collect()
+}
+
+/// One concept for each file.
+pub(super) fn files_are_small(source: &Source) -> Vec<Complaint> {
+    let lines = source.text.lines().count();
+    if lines <= FILE_LINES_MAX {
+        return Vec::new();
+    }
+    let what = format!("{lines} lines, more than {FILE_LINES_MAX}: split the file by concept");
+    vec![Complaint::new(lines, what)]
+}
+
+/// A function is seen whole.
+pub(super) fn functions_fit_a_screen(source: &Source) -> Vec<Complaint> {
+    let code = &source.code;
+    let mut complaints = Vec::new();
+    for start in words(code, "fn") {
+        // A function pointer or a trait's promise has no body.
+        let Some(body) = code[start..].find(['{', ';']).map(|at| start + at) else { continue };
+        let named =
+            code[start + 2..].trim_start().starts_with(|c: char| c.is_alphabetic() || c == '_');
+        if !named || code.as_bytes()[body] == b';' {
+            continue;
+        }
+        let (first, last) = (source.line_of(start), source.line_of(closing(code, body)));
+        let lines = last - first + 1;
+        if lines > FUNCTION_LINES_MAX {
+            let what = format!(
+                "a function of {lines} lines, more than {FUNCTION_LINES_MAX}: name its parts"
+            );
+            complaints.push(Complaint::new(first, what));
+        }
+    }
+    complaints
+}
+
+/// `unsafe` lives in small modules with that name on the door.
+pub(super) fn unsafe_stays_at_home(source: &Source) -> Vec<Complaint> {
+    if UNSAFE_HOMES.iter().any(|home| source.path.starts_with(home)) {
+        return Vec::new();
+    }
+    let homes = UNSAFE_HOMES.join(" and ");
+    let what = format!("`unsafe` outside of {homes}: use a safe package, or move it there");
+    words(&source.code, "unsafe")
+        .map(|at| Complaint::new(source.line_of(at), what.clone()))
+        .collect()
+}
+
+/// Time comes in as a number; only one file asks the clock. Examples, benches and tests may.
+pub(super) fn clocks_are_read_in_one_place(source: &Source) -> Vec<Complaint> {
+    let ours = source.path.contains("/src/") && !source.path.starts_with("benches/");
+    if !ours || source.path == "engine/src/clock.rs" {
+        return Vec::new();
+    }
+    let what = "a clock is read outside of engine/src/clock.rs: take the time as an argument";
+    let readings = ["Instant::now", "SystemTime::now", "clock_gettime", "gettimeofday"];
+    let lines = source.lines().filter(|(line, code)| {
+        !source.is_test(*line)
+            && readings.iter().any(|reading| words(code, reading).next().is_some())
+    });
+    lines.map(|(line, _)| Complaint::new(line, what)).collect()
+}
+
+/// What a rule says about a sample at a path.
+#[cfg(test)]
+fn lines_of(rule: fn(&Source) -> Vec<Complaint>, path: &str, text: &str) -> Vec<usize> {
+    rule(&Source::new(path, text)).iter().map(|complaint| complaint.line).collect()
+}
+
+#[test]
+fn a_file_without_a_reason_is_found() {
+    let rule = opens_with_its_reason;
+    assert_eq!(lines_of(rule, "x.rs", "fn f() {}\n"), [1]);
+    assert_eq!(lines_of(rule, "x.rs", "\n//! Late.\n"), [1]);
+    assert_eq!(lines_of(rule, "x.rs", "//! Why.\n"), [0; 0]);
+}
+
+#[test]
+fn a_long_line_is_found() {
+    let text = format!("{}\n{}\n", "é".repeat(LINE_COLUMNS_MAX), "x".repeat(LINE_COLUMNS_MAX + 1));
+    assert_eq!(lines_of(lines_fit, "x.rs", &text), [2]);
+}
+
+#[test]
+fn a_long_file_is_found() {
+    assert_eq!(lines_of(files_are_small, "x.rs", &"\n".repeat(600)), [0; 0]);
+    assert_eq!(lines_of(files_are_small, "x.rs", &"\n".repeat(601)), [601]);
+}
+
+#[test]
+fn a_long_function_is_found() {
+    let function = |lines: usize| format!("//!\nfn f() {{\n{}}}\n", "    g();\n".repeat(lines - 2));
+    assert_eq!(lines_of(functions_fit_a_screen, "x.rs", &function(70)), [0; 0]);
+    assert_eq!(lines_of(functions_fit_a_screen, "x.rs", &function(71)), [2]);
+    // Braces in literals do not end a function, and a promise has no body to measure.
+    let braces = function(71).replacen("g();", "g('}', \"}\");", 1);
+    assert_eq!(lines_of(functions_fit_a_screen, "x.rs", &braces), [2]);
+    let promise = format!("trait T {{ fn f();\n{}}}", "\n".repeat(100));
+    assert_eq!(lines_of(functions_fit_a_screen, "x.rs", &promise), [0; 0]);
+}
+
+#[test]
+fn stray_unsafe_is_found() {
+    let text = "//! unsafe in a comment\nconst A: &str = \"unsafe\";\nunsafe fn f() {}\n";
+    assert_eq!(lines_of(unsafe_stays_at_home, "engine/src/shard/mod.rs", text), [3]);
+    assert_eq!(lines_of(unsafe_stays_at_home, "engine/src/ring/slot.rs", text), [0; 0]);
+    let lint = "#![allow(unsafe_code)]\n";
+    assert_eq!(lines_of(unsafe_stays_at_home, "engine/src/shard/mod.rs", lint), [0; 0]);
+}
+
+#[test]
+fn a_stray_clock_is_found() {
+    let text = "fn f() {\n    std::time::Instant::now();\n}\n#[cfg(test)]\nmod tests {\n    \
+                fn g() { Instant::now(); }\n}\n";
+    let rule = clocks_are_read_in_one_place;
+    assert_eq!(lines_of(rule, "engine/src/shard/mod.rs", text), [2]);
+    assert_eq!(lines_of(rule, "protocol/src/ws/mod.rs", "SystemTime::now()\n"), [1]);
+    for path in ["engine/src/clock.rs", "engine/tests/x.rs", "engine/examples/x.rs"] {
+        assert_eq!(lines_of(rule, path, text), [0; 0], "{path}");
+    }
+}
