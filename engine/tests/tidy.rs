@@ -57,13 +57,18 @@ fn every_file_keeps_the_house_rules() {
     }
     paths.sort();
     assert!(paths.len() > 20, "only {} files were found below {}", paths.len(), top.display());
-    let mut told = String::new();
-    for path in paths {
+    let read = |path: &PathBuf| {
         let name = path.strip_prefix(top).expect("found below the top").display().to_string();
-        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let source = Source::new(&name, &text);
-        for Complaint { line, what } in RULES.iter().flat_map(|rule| rule(&source)) {
-            told.push_str(&format!("{name}:{line}: {what}\n"));
+        let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{name}: {error}"));
+        Source::new(&name, &text)
+    };
+    let mut sources: Vec<_> = paths.iter().map(read).collect();
+    let tests: Vec<_> = sources.iter().flat_map(Source::test_modules).collect();
+    let mut told = String::new();
+    for source in &mut sources {
+        source.mark_tests(&tests);
+        for Complaint { line, what } in RULES.iter().flat_map(|rule| rule(source)) {
+            told.push_str(&format!("{}:{line}: {what}\n", source.path));
         }
     }
     assert!(told.is_empty(), "\n\n{told}");

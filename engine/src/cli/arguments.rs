@@ -79,7 +79,8 @@ Exit codes:
 
 /// Publish once, and every client that follows the channel has it: WebSocket, SSE, long-poll.
 #[derive(Debug, Parser)]
-#[command(name = "fanfare", version, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(name = "fanfare", version, after_help = AFTER_HELP, max_term_width = 100,
+    override_usage = "fanfare [COMMAND]\n       fanfare [OPTIONS OF SERVE]")]
 struct CommandLine {
     #[command(subcommand)]
     command: Command,

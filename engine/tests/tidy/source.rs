@@ -22,6 +22,32 @@ impl Source {
         Self { path: path.into(), text: text.into(), code, tests }
     }
 
+    /// Beginnings of the paths of modules that this file declares for tests only.
+    pub(super) fn test_modules(&self) -> Vec<String> {
+        let lines = self.lines().filter(|(line, _)| self.is_test(*line));
+        let modules = lines.filter_map(|(_, code)| {
+            let (_, name) = code.strip_suffix(';')?.split_once("mod ")?;
+            Some(format!("{}/{name}", self.folder()))
+        });
+        modules.flat_map(|path| [format!("{path}.rs"), format!("{path}/")]).collect()
+    }
+
+    /// Makes the whole file a test, because it is below one of these paths.
+    pub(super) fn mark_tests(&mut self, modules: &[String]) {
+        if modules.iter().any(|module| self.path.starts_with(module)) {
+            self.tests.fill(true);
+        }
+    }
+
+    /// Where the files of this one's modules are.
+    fn folder(&self) -> String {
+        let (folder, file) = self.path.rsplit_once('/').unwrap_or(("", &self.path));
+        match file {
+            "mod.rs" | "lib.rs" | "main.rs" => folder.into(),
+            _ => self.path.trim_end_matches(".rs").into(),
+        }
+    }
+
     /// Lines of code with their numbers, from 1.
     pub(super) fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
         self.code.lines().enumerate().map(|(nth, line)| (nth + 1, line))
@@ -211,4 +237,22 @@ fn test_lines_are_known() {
     assert!(Source::new("engine/tests/x.rs", text).is_test(1));
     let outside = Source::new("engine/src/x.rs", "#[cfg(test)]\nmod tests;\nfn c() {}\n");
     assert!(outside.is_test(2) && !outside.is_test(3));
+}
+
+#[test]
+fn modules_for_tests_are_tests_wherever_they_are() {
+    let text = "#[cfg(test)]\npub(crate) mod contract;\nmod epoll;\n";
+    let modules = Source::new("engine/src/driver/mod.rs", text).test_modules();
+    assert_eq!(modules, ["engine/src/driver/contract.rs", "engine/src/driver/contract/"]);
+    for (path, test) in [
+        ("engine/src/driver/contract/closing.rs", true),
+        ("engine/src/driver/contract.rs", true),
+        ("engine/src/driver/epoll.rs", false),
+    ] {
+        let mut source = Source::new(path, "fn f() {}\n");
+        source.mark_tests(&modules);
+        assert_eq!(source.is_test(1), test, "{path}");
+    }
+    let inner = Source::new("engine/src/log.rs", "#[cfg(test)]\nmod model;\n").test_modules();
+    assert_eq!(inner[0], "engine/src/log/model.rs");
 }

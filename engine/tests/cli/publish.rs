@@ -1,0 +1,222 @@
+//! `publish` against a server that is played by hand.
+
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::Stdio;
+use std::thread::{self, JoinHandle};
+
+use fanfare_protocol::id::Epoch;
+use fanfare_protocol::ingest::client::{Answer, Hello};
+use fanfare_protocol::ingest::server::{Decoder, Event};
+use fanfare_protocol::ingest::{DeclaredKind, ErrorCode, RefusalCode, write};
+use fanfare_protocol::limits::IngestLimits;
+use tempfile::TempDir;
+
+use crate::{fanfare, run};
+
+/// A message as it arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Got {
+    sequence: u64,
+    answer: bool,
+    kind: DeclaredKind,
+    channel: String,
+    event: Option<String>,
+    data: String,
+}
+
+/// What the played server does with a message: append frames, or end the connection.
+type Act = fn(&Got, &mut Vec<u8>) -> bool;
+
+const LIMITS: IngestLimits = IngestLimits { message_bytes: 100, ..IngestLimits::DEFAULT };
+
+/// Serves one publisher as `act` says, and gives what it sent.
+fn play(act: Act) -> (TempDir, JoinHandle<Vec<Got>>) {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = UnixListener::bind(folder.path().join("fanfare.sock")).unwrap();
+    let thread = thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        serve(stream, act)
+    });
+    (folder, thread)
+}
+
+fn serve(mut stream: UnixStream, act: Act) -> Vec<Got> {
+    let (mut decoder, mut got, mut buffer) = (Decoder::new(LIMITS), Vec::new(), [0; 4_096]);
+    loop {
+        let bytes = stream.read(&mut buffer).unwrap();
+        if bytes == 0 {
+            decoder.finish().unwrap();
+            return got;
+        }
+        let (mut input, mut out) = (&buffer[..bytes], Vec::new());
+        let mut on = true;
+        while let Some(event) = decoder.next(&mut input).unwrap() {
+            match event {
+                Event::Preface => {
+                    let epoch = Epoch::from_random(1);
+                    write::hello(&Hello { version: 1, epoch, limits: LIMITS }, &mut out);
+                }
+                Event::Publish { sequence, frame } => {
+                    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+                    let message = Got {
+                        sequence,
+                        answer: frame.answer,
+                        kind: frame.kind,
+                        channel: text(frame.channel),
+                        event: frame.event.map(text),
+                        data: text(frame.data),
+                    };
+                    on &= act(&message, &mut out);
+                    got.push(message);
+                }
+                Event::Batch { .. } => panic!("the command sends no batches"),
+            }
+        }
+        stream.write_all(&out).unwrap();
+        if !on {
+            return got;
+        }
+    }
+}
+
+fn accept(got: &Got, out: &mut Vec<u8>) -> bool {
+    if got.answer {
+        let (sequence, position) = (got.sequence, 40 + got.sequence);
+        let answer =
+            Answer { sequence, duplicate: false, position, offset: sequence, subscribers: 7 };
+        write::answer(&answer, out);
+    } else {
+        write::ack(got.sequence, out);
+    }
+    true
+}
+
+fn refuse_the_second(got: &Got, out: &mut Vec<u8>) -> bool {
+    if got.sequence == 2 {
+        write::refused(2, RefusalCode::BAD_DATA, "the data is odd", out);
+        return true;
+    }
+    accept(got, out)
+}
+
+#[test]
+fn one_message_is_answered_with_its_place() {
+    let (folder, server) = play(accept);
+    let mut command = fanfare(folder.path());
+    let sent = run(command.args(["publish", "demo", "hi", "--event", "greeting"]), "");
+    sent.expect(0, &[]);
+    assert_eq!(sent.out, "{\"id\":\"00000001-41\",\"offset\":1,\"subscribers\":7}\n");
+    let expected = Got {
+        sequence: 1,
+        answer: true,
+        kind: DeclaredKind::Detect,
+        channel: "demo".into(),
+        event: Some("greeting".into()),
+        data: "hi".into(),
+    };
+    assert_eq!(server.join().unwrap(), [expected]);
+}
+
+#[test]
+fn lines_are_messages_in_their_order() {
+    let (folder, server) = play(accept);
+    let input: String = (1..=5_000).map(|n| format!("line {n}\n")).collect();
+    let sent = run(fanfare(folder.path()).args(["publish", "demo", "-", "--kind", "text"]), &input);
+    sent.expect(0, &[]);
+    assert_eq!(sent.out.lines().count(), 5_000);
+    let got = server.join().unwrap();
+    assert_eq!(got.len(), 5_000);
+    for (nth, got) in got.iter().enumerate() {
+        assert_eq!(got.data, format!("line {}", nth + 1));
+        let text = fanfare_protocol::message::Kind::Text;
+        assert_eq!(got.kind, DeclaredKind::Known(text));
+    }
+}
+
+#[test]
+fn quiet_asks_for_no_answers() {
+    let (folder, server) = play(accept);
+    let sent = run(fanfare(folder.path()).args(["publish", "-q", "demo"]), "a\n\nb\n");
+    sent.expect(0, &["1 empty lines were passed over"]);
+    assert_eq!(sent.out, "");
+    let got = server.join().unwrap();
+    assert_eq!(got.iter().map(|got| got.data.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    assert!(got.iter().all(|got| !got.answer));
+}
+
+#[test]
+fn a_line_is_sent_when_it_is_typed() {
+    let (folder, server) = play(accept);
+    let mut command = fanfare(folder.path());
+    let mut child = command.args(["publish", "demo"]).stdin(Stdio::piped()).spawn().unwrap();
+    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    for _ in 0..3 {
+        stdin.write_all(b"typed\n").unwrap();
+        let mut byte = [0];
+        while byte[0] != b'\n' {
+            stdout.read_exact(&mut byte).unwrap();
+        }
+    }
+    drop(stdin);
+    crate::finish(child).expect(0, &[]);
+    assert_eq!(server.join().unwrap().len(), 3);
+}
+
+#[test]
+fn a_refusal_is_told_and_the_rest_is_published() {
+    for flags in [&["publish", "demo"][..], &["publish", "demo", "--quiet"]] {
+        let (folder, server) = play(refuse_the_second);
+        let sent = run(fanfare(folder.path()).args(flags), "a\nb\nc\n");
+        sent.expect(65, &["message 2 was refused: the data is odd (463)"]);
+        assert_eq!(server.join().unwrap().len(), 3);
+    }
+}
+
+#[test]
+fn what_is_too_long_is_not_sent() {
+    let (folder, server) = play(accept);
+    let input = format!("short\n{}\nshort\n", "x".repeat(101));
+    let sent = run(fanfare(folder.path()).args(["publish", "demo"]), &input);
+    sent.expect(65, &["line 2 is longer than the 100 bytes"]);
+    assert_eq!(server.join().unwrap().len(), 2);
+
+    let (folder, server) = play(accept);
+    let sent = run(fanfare(folder.path()).args(["publish", "demo", &"x".repeat(101)]), "");
+    sent.expect(65, &["has 101 bytes; this server takes 100"]);
+    assert_eq!(server.join().unwrap(), []);
+}
+
+#[test]
+fn a_server_that_vanishes_leaves_outcomes_unknown() {
+    let vanish: Act = |got, out| got.sequence == 1 && accept(got, out);
+    let (folder, server) = play(vanish);
+    let sent = run(fanfare(folder.path()).args(["publish", "demo"]), "a\nb\n");
+    sent.expect(69, &["1 of 2 messages had no outcome", "may or may not"]);
+    assert_eq!(server.join().unwrap().len(), 2);
+}
+
+#[test]
+fn a_shutdown_and_an_error_are_told() {
+    let goodbye: Act = |got, out| {
+        accept(got, out);
+        write::goodbye(got.sequence, out);
+        false
+    };
+    let (folder, _server) = play(goodbye);
+    // Standard input stays open: the server's end is the end.
+    let child = fanfare(folder.path()).args(["publish", "demo"]).stdin(Stdio::piped()).spawn();
+    let mut child = child.unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"a\n").unwrap();
+    crate::finish(child).expect(69, &["shutting down", "after message 1"]);
+    drop(stdin);
+
+    let error: Act = |_, out| {
+        write::error(ErrorCode::FORBIDDEN, 0, "you are not on the list", out);
+        false
+    };
+    let (folder, _server) = play(error);
+    let sent = run(fanfare(folder.path()).args(["publish", "demo", "hi"]), "");
+    sent.expect(77, &["you are not on the list (403)"]);
+}

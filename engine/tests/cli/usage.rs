@@ -1,0 +1,65 @@
+//! Help, mistakes on the command line, and no server.
+
+use crate::{fanfare, run};
+
+fn words(line: &str) -> crate::Run {
+    let folder = tempfile::tempdir().unwrap();
+    run(fanfare(folder.path()).args(line.split_whitespace()), "")
+}
+
+#[test]
+fn help_shows_the_way() {
+    words("--help").expect(
+        0,
+        &[
+            "fanfare publish demo '{\"hello\":\"world\"}'",
+            "fanfare tail demo",
+            "serve",
+            "FANFARE_API_KEY",
+            "FANFARE_LOG",
+            "Exit codes",
+            "78",
+        ],
+    );
+    let serve = ["--listen", "FANFARE_LISTEN", "--i-understand-insecure", "SIGTERM"];
+    words("serve --help").expect(0, &serve);
+    words("publish --help").expect(0, &["--event", "--kind", "Exit codes"]);
+    words("tail --help").expect(0, &["--since", "--url", "FANFARE_URL"]);
+    words("config check --help").expect(0, &["--config"]);
+    words("--version").expect(0, &["fanfare 0."]);
+}
+
+#[test]
+fn wrong_words_are_usage() {
+    words("--lisen 127.0.0.1:0").expect(64, &["--lisen", "--listen"]);
+    words("pubish demo hi").expect(64, &["pubish", "publish"]);
+    words("--shards 65").expect(64, &["from 1 to 64"]);
+    words("--listen here").expect(64, &["IP:PORT"]);
+    words("publish").expect(64, &["CHANNEL"]);
+    words("tail demo --since yesterday").expect(64, &["an id is"]);
+    words("tail demo --url localhost:7070").expect(64, &["begins with http://"]);
+}
+
+#[test]
+fn the_environment_is_blamed_where_it_is_to_blame() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = fanfare(folder.path());
+    let blamed = run(command.env("FANFARE_SHARDS", "many"), "");
+    blamed.expect(78, &["FANFARE_SHARDS in the environment", "from 1 to 64"]);
+    let flag = run(command.args(["--shards", "0"]), "");
+    flag.expect(64, &["--shards"]);
+}
+
+#[test]
+fn without_a_server_it_says_where_it_looked_and_how_to_start_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("fanfare.sock").display().to_string();
+    let publish = run(fanfare(folder.path()).args(["publish", "demo", "hi"]), "");
+    publish.expect(69, &[&socket, "start one with `fanfare`", "FANFARE_SOCKET"]);
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let tail = run(fanfare(folder.path()).args(["tail", "demo", "--url", &url]), "");
+    tail.expect(69, &[&url, "start one with `fanfare`", "FANFARE_URL"]);
+}
