@@ -35,7 +35,6 @@ use crate::shard::messages::{ClientMessages, Dropped};
 use crate::transport::Facts;
 
 mod plan;
-mod seams;
 mod settings;
 mod shards;
 
