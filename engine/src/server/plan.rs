@@ -48,11 +48,8 @@ pub fn plan(settings: &Settings, machine: Machine) -> Result<Plan, StartError> {
         1
     };
     let shards = settings.shards.unwrap_or(machine.cores.max(needed)).clamp(1, SHARDS_MAX);
-    let capacity = if machine.tables {
-        per_ring
-    } else {
-        machine.descriptors.saturating_sub(kept) / shards
-    };
+    let capacity =
+        if machine.tables { per_ring } else { machine.descriptors.saturating_sub(kept) / shards };
     let held = capacity.saturating_sub(RESERVE) * shards;
     if held == 0 {
         return Err(StartError::Config(format!(
@@ -84,12 +81,11 @@ fn too_many(
     let raise = if machine.tables {
         let limit = wanted.div_ceil(shards) + RESERVE;
         let more = wanted.div_ceil(machine.descriptors.min(TABLE_MAX) - RESERVE);
-        let by_shards = if more <= SHARDS_MAX {
-            format!(", or use --shards {more}")
-        } else {
-            String::new()
-        };
-        format!("raise the open files limit to {limit} (`ulimit -n`, LimitNOFILE={limit}){by_shards}")
+        let by_shards =
+            if more <= SHARDS_MAX { format!(", or use --shards {more}") } else { String::new() };
+        format!(
+            "raise the open files limit to {limit} (`ulimit -n`, LimitNOFILE={limit}){by_shards}"
+        )
     } else {
         let limit = wanted + kept + RESERVE * shards;
         format!(
@@ -110,7 +106,11 @@ mod tests {
 
     const HERE: Machine = Machine { cores: 2, descriptors: 20_000, tables: true };
 
-    fn planned(connections: Option<usize>, shards: Option<usize>, machine: Machine) -> Result<Plan, StartError> {
+    fn planned(
+        connections: Option<usize>,
+        shards: Option<usize>,
+        machine: Machine,
+    ) -> Result<Plan, StartError> {
         let mut settings = Settings::on_loopback();
         settings.shards = shards;
         settings.connections_asked = connections.is_some();

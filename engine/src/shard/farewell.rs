@@ -60,9 +60,8 @@ impl<M: ClientMessages> Sessions<M> {
     pub(super) fn farewell_when_sent(&mut self, token: Token, now: Millis) {
         let Some(connection) = self.table.get_mut(token) else { return };
         let owes = connection.follows.as_slice().iter();
-        let owed = owes.into_iter().any(|follow| {
-            follow.next < self.channels.at(follow.channel).log.end()
-        });
+        let owed =
+            owes.into_iter().any(|follow| follow.next < self.channels.at(follow.channel).log.end());
         if owed {
             self.visit_soon(token); // comes back here when nothing is owed
         } else {

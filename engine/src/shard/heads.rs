@@ -125,7 +125,13 @@ impl<M: ClientMessages> Sessions<M> {
     }
 
     /// Says no to a request that was good.
-    pub(super) fn refuse_ask(&mut self, token: Token, ask: &Ask, violation: Violation, now: Millis) {
+    pub(super) fn refuse_ask(
+        &mut self,
+        token: Token,
+        ask: &Ask,
+        violation: Violation,
+        now: Millis,
+    ) {
         let retry_ms = self.facts.limits.retry_ms;
         let Some(connection) = self.table.get_mut(token) else { return };
         if ask.target == Target::EventStream {

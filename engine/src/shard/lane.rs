@@ -259,7 +259,10 @@ mod tests {
         let before = held.clone();
         lane.append(b"new");
         assert_eq!(before, held);
-        assert_eq!(lane.run(3, 4, usize::MAX).map(|run| lane.slice(run).to_vec()), Some(b"new".to_vec()));
+        assert_eq!(
+            lane.run(3, 4, usize::MAX).map(|run| lane.slice(run).to_vec()),
+            Some(b"new".to_vec())
+        );
     }
 
     #[test]

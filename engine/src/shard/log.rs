@@ -117,7 +117,13 @@ impl Log {
     }
 
     /// One more subscription reads `rendition` from message `next` on: renders what is not yet.
-    pub(super) fn follow(&mut self, rendition: Rendition, next: u64, epoch: Epoch, scratch: &mut Vec<u8>) {
+    pub(super) fn follow(
+        &mut self,
+        rendition: Rendition,
+        next: u64,
+        epoch: Epoch,
+        scratch: &mut Vec<u8>,
+    ) {
         let from = next.max(self.first).min(self.end());
         let mut lane = self.lanes[rendition as usize]
             .take()

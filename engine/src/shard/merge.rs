@@ -44,7 +44,8 @@ impl<'a> Iterator for Merged<'a> {
             self.owed.push(Reverse((position, nth, offset + 1)));
         }
         let lane = log.lane(self.rendition).expect("a subscription has its lane");
-        let run = lane.run(offset, offset + 1, usize::MAX).expect("the lane holds what the log does");
+        let run =
+            lane.run(offset, offset + 1, usize::MAX).expect("the lane holds what the log does");
         Some((position, lane.slice(run)))
     }
 }

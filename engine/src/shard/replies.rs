@@ -145,7 +145,11 @@ impl<M: ClientMessages> Sessions<M> {
                 let at_once = gaps > 0 || ask.wait_ms == 0;
                 connection.poll = Some(Box::new(long_poll::Poll::new(ask, reply)));
                 self.metrics().polls.add(1);
-                if at_once { self.answer_poll(token, now) } else { self.answer_poll_if_owed(token, now) }
+                if at_once {
+                    self.answer_poll(token, now)
+                } else {
+                    self.answer_poll_if_owed(token, now)
+                }
                 self.arm(token);
                 return;
             }
@@ -176,7 +180,12 @@ impl<M: ClientMessages> Sessions<M> {
     }
 
     /// How the playground's publish ended.
-    pub(super) fn published(&mut self, token: Token, result: Result<Published, Refusal>, now: Millis) {
+    pub(super) fn published(
+        &mut self,
+        token: Token,
+        result: Result<Published, Refusal>,
+        now: Millis,
+    ) {
         let Some(connection) = self.table.get_mut(token) else { return };
         if connection.phase != Phase::Asking {
             return;
@@ -195,9 +204,11 @@ impl<M: ClientMessages> Sessions<M> {
     /// A poll is owed an answer as soon as there is anything to tell.
     pub(super) fn answer_poll_if_owed(&mut self, token: Token, now: Millis) {
         let Some(connection) = self.table.get_mut(token) else { return };
-        let owed = connection.follows.as_slice().iter().any(|follow| {
-            follow.next < self.channels.at(follow.channel).log.end()
-        });
+        let owed = connection
+            .follows
+            .as_slice()
+            .iter()
+            .any(|follow| follow.next < self.channels.at(follow.channel).log.end());
         if owed {
             self.answer_poll(token, now);
         }
@@ -210,7 +221,8 @@ impl<M: ClientMessages> Sessions<M> {
         let Some(connection) = self.table.get_mut(token) else { return };
         let Some(poll) = connection.poll.take() else { return };
         let follows = std::mem::take(&mut connection.follows);
-        let items = super::merge::Merged::new(follows.as_slice(), &self.channels, connection.rendition);
+        let items =
+            super::merge::Merged::new(follows.as_slice(), &self.channels, connection.rendition);
         let answer = poll.answer(items, epoch, position, ending(connection));
         connection.private().extend_from_slice(&answer.bytes);
         connection.follows = follows;

@@ -251,7 +251,9 @@ impl<M: ClientMessages> Sessions<M> {
 
     fn count_out(&self, phase: Phase, transport: Transport) {
         match (phase, transport) {
-            (Phase::Open | Phase::Leaving, Transport::WebSocket) => self.metrics().websockets.sub(1),
+            (Phase::Open | Phase::Leaving, Transport::WebSocket) => {
+                self.metrics().websockets.sub(1)
+            }
             (Phase::Open | Phase::Leaving, Transport::EventStream) => {
                 self.metrics().event_streams.sub(1);
             }
@@ -371,7 +373,8 @@ impl<M: ClientMessages> Sessions<M> {
     ) {
         let mut settled = std::mem::take(&mut self.settled);
         let sends = batch.len() as u64;
-        let (messages, bytes) = batch.settle(&mut self.table, &self.channels, outcomes, &mut settled);
+        let (messages, bytes) =
+            batch.settle(&mut self.table, &self.channels, outcomes, &mut settled);
         let metrics = self.metrics();
         metrics.sends.add(sends);
         metrics.deliveries.add(messages);

@@ -29,7 +29,8 @@ impl<M: ClientMessages> Sessions<M> {
         }
         if connection.flags.blocked {
             let check = connection.progress.plus(BLOCKED_CHECK_MS);
-            connection.due = connection.due.min(check.max(connection.checked.plus(BLOCKED_CHECK_MS)));
+            connection.due =
+                connection.due.min(check.max(connection.checked.plus(BLOCKED_CHECK_MS)));
         }
         if connection.due < connection.armed {
             connection.armed = connection.due;

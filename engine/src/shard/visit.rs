@@ -99,7 +99,12 @@ impl Batch {
     }
 
     /// Plans what `connection` gets next and moves its cursors past it.
-    pub(super) fn visit(&mut self, token: Token, connection: &mut Connection, logs: &Channels) -> Found {
+    pub(super) fn visit(
+        &mut self,
+        token: Token,
+        connection: &mut Connection,
+        logs: &Channels,
+    ) -> Found {
         let rendition = connection.rendition;
         let start = self.pieces.len();
         if connection.has_private() {
@@ -169,7 +174,8 @@ impl Batch {
                 before += 1;
             }
             let room = SEND_BYTES_MAX.saturating_sub(self.scratch.len() - from);
-            let run = lane.run(follow.next, before, room).expect("the lane holds what the log does");
+            let run =
+                lane.run(follow.next, before, room).expect("the lane holds what the log does");
             let bytes = lane.slice(run);
             let (channel, first) = (follow.channel, follow.next);
             let alone = self.pieces.len() == start;

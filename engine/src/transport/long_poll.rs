@@ -1,8 +1,8 @@
 //! Long-poll: one answer with whatever there is.
 
 use fanfare_protocol::dialect::{Rendition, plain};
-use fanfare_protocol::http::response::{self, NO_STORE};
 use fanfare_protocol::http::Ending;
+use fanfare_protocol::http::response::{self, NO_STORE};
 use fanfare_protocol::id::{Epoch, Id};
 use fanfare_protocol::limits::{POLL_BYTES_MAX, POLL_MESSAGES_MAX};
 use fanfare_protocol::poll;
@@ -65,8 +65,7 @@ impl Poll {
             last = position;
         }
         let gaps: Vec<&[u8]> = self.gaps.iter().map(Vec::as_slice).collect();
-        let answer =
-            poll::Poll { id: Id { epoch, position: last }, messages: &taken, gaps: &gaps };
+        let answer = poll::Poll { id: Id { epoch, position: last }, messages: &taken, gaps: &gaps };
         let cors = self.origin.as_deref().map(response::cors);
         let mut fields = vec![NO_STORE];
         fields.extend(cors.iter().flatten());

@@ -2,7 +2,9 @@
 
 use fanfare_protocol::dialect::Rendition;
 use fanfare_protocol::http::response::{self, NO_STORE};
-use fanfare_protocol::http::{Answer, Body, ContentType, Ending, Method, Request, Status, Violation};
+use fanfare_protocol::http::{
+    Answer, Body, ContentType, Ending, Method, Request, Status, Violation,
+};
 use fanfare_protocol::id::{Id, parse_decimal};
 use fanfare_protocol::limits::{LAST_EVENT_ID_BYTES_MAX, POLL_WAIT_S_MAX};
 use fanfare_protocol::ws::handshake::{self, AcceptKey};
@@ -66,11 +68,7 @@ pub fn decide(request: &Request<'_>, facts: &Facts, out: &mut Vec<u8>) -> Decisi
         Ok(origin) => origin,
         Err(violation) => return refuse(request, violation, None, out),
     };
-    let verdict = facts.origins.verdict(
-        origin.map(str::as_bytes),
-        request.host,
-        facts.loopback,
-    );
+    let verdict = facts.origins.verdict(origin.map(str::as_bytes), request.host, facts.loopback);
     let reader = origin.filter(|_| verdict == Verdict::Allowed);
     if verdict == Verdict::Refused && is_guarded(&request.path) {
         return refuse(request, Violation::Origin, None, out);

@@ -32,4 +32,3 @@ pub(super) fn gaps(reply: &Subscribed) -> impl Iterator<Item = GapView<'_>> {
         Some(GapView { channel: &channel.name.name, bounds: gap.bounds, reason: gap.reason })
     })
 }
-

@@ -133,7 +133,9 @@ impl Client {
         loop {
             let (first, payload) = self.frame();
             if first == 0x88 {
-                return payload.get(..2).map_or(1005, |code| u16::from_be_bytes([code[0], code[1]]));
+                return payload
+                    .get(..2)
+                    .map_or(1005, |code| u16::from_be_bytes([code[0], code[1]]));
             }
         }
     }

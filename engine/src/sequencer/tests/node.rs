@@ -69,9 +69,7 @@ impl Sink for Recorded {
         self.entries.len()
     }
 
-    fn wake_lagging(&mut self) {
-        
-    }
+    fn wake_lagging(&mut self) {}
 }
 
 impl Recorded {
