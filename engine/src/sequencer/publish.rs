@@ -58,8 +58,8 @@ impl Order {
         Ok(Placed { message, mask, published })
     }
 
-    /// Drops what must go so that a message of this cost can be kept, or says why it cannot be. What
-    /// has expired by now is gone already: each step begins with that.
+    /// Drops what must go so that a message of this cost can be kept, or says why it cannot be.
+    /// What has expired by now is gone already: each step begins with that.
     /// History is dense up to the head: what cannot keep the next message keeps none.
     fn make_history_room(&mut self, id: ChannelId, cost: usize) -> Result<(), GapReason> {
         let rule = self.channels.living(id).rule.history;

@@ -237,7 +237,7 @@ mod tests {
         assert!(trimmed.has_block(1) && trimmed.has_block(257) && !trimmed.has_block(256));
         assert_eq!(trimmed.forget_block(), BLOCK_BYTES + 255);
         assert_eq!(trimmed.after(2_559), Missed::Unknown);
-        // 2,560 is the position of offset 256, the last that is forgotten: nothing before is missed.
+        // 2,560 is where offset 256 stood, the last that is forgotten: it and all before were had.
         assert_eq!(trimmed.after(2_560), Missed::From(257));
         trimmed.forget_block();
         trimmed.forget_block();
@@ -274,7 +274,10 @@ mod tests {
     proptest! {
         #[test]
         fn answers_are_those_of_a_plain_list(
-            deltas in prop::collection::vec(prop_oneof![1..4u64, 100..300u64, 1..1u64 << 30], 1..900),
+            deltas in prop::collection::vec(
+                prop_oneof![1..4u64, 100..300u64, 1..1u64 << 30],
+                1..900,
+            ),
             asked in prop::collection::vec(any::<prop::sample::Index>(), 20),
             near in 0..3u64,
         ) {

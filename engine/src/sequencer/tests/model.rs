@@ -1,4 +1,4 @@
-//! The sequencer against the oracle, and shards' logs against what the sequencer takes them to hold.
+//! The sequencer against the oracle, and shards' logs against what it takes them to hold.
 
 use std::collections::{BTreeMap, HashMap};
 
