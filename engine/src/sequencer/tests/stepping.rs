@@ -173,6 +173,44 @@ fn an_inbox_that_everybody_left_is_the_end() {
     assert!(matches!(&*node.take(), [(0b111, Entry::End)]));
 }
 
+/// Room is asked for the worst case: the end of an interest, the message, and the answer.
+#[test]
+fn a_publish_that_forgets_a_channel_and_answers_in_the_ring_has_room_for_all_three() {
+    let limits = Limits { channels: 1, ..Limits::default() };
+    let mut node = Node::with_ring(limits, rules(Vec::new()), 4, usize::MAX);
+    for held in [1, 2] {
+        node.take();
+        let reply = node.subscribe(0, &["a"], Since::Now).unwrap();
+        (0..held).for_each(|_| node.send(nobody("a")));
+        let channels = [reply.channels[0].channel].into();
+        node.send(Command::Unsubscribe { shard: 0, channels });
+        let answer = PublishAnswer::Connection { shard: 1, token: token(6) };
+        node.send(Command::Publish(publication("b", 1), answer));
+        assert_eq!(node.sequencer.step(node.now), Step::Worked);
+        // Three entries of four are free beside one that is held, and two beside two.
+        let expected = if held == 1 { 3 } else { 2 };
+        assert_eq!(node.sequencer.ring.entries.len(), expected, "{held} held");
+        node.run();
+        assert_eq!(node.stats("b").offset, 1);
+    }
+}
+
+#[test]
+fn the_end_waits_for_a_refusal_that_found_no_room() {
+    let mut node = Node::with_ring(Limits::default(), rules(Vec::new()), 4, usize::MAX);
+    node.subscribe(0, &["a"], Since::Now).unwrap();
+    (0..2).for_each(|_| node.send(nobody("a")));
+    node.send(Command::Shutdown);
+    let answer = PublishAnswer::Connection { shard: 1, token: token(6) };
+    node.send(Command::Publish(publication("a", 1), answer));
+    node.run();
+    let entries = node.take();
+    assert!(
+        matches!(&*entries, [.., (0b010, Entry::Published(..)), (0b111, Entry::End)]),
+        "{entries:?}"
+    );
+}
+
 struct NoWake;
 
 impl Wake for NoWake {
