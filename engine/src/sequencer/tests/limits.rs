@@ -113,6 +113,7 @@ fn a_million_messages_leave_one_small_page_of_positions() {
     // 65,536 positions at a byte each and 96 bytes for a block of 256.
     let bytes = node.metrics.sequencer.history_bytes.read();
     assert!((65_536..=257 * (96 + 256)).contains(&bytes), "{bytes}");
+    node.sequencer.invariants();
     let gap = |node: &mut Node, since| node.history("none", Some(id(since)), 1).gap.unwrap().bounds;
     assert_eq!(gap(&mut node, 999_999), Some((1_000_000, 1_000_000)));
     assert_eq!(gap(&mut node, 1_000_000 - 65_536), Some((1_000_000 - 65_535, 1_000_000)));

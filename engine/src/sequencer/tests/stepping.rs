@@ -240,7 +240,10 @@ fn the_thread_serves_a_slow_reader_through_a_small_ring() {
     });
     let (mut offsets, mut followed, mut ended) = (Vec::new(), None, false);
     let mut released = false;
-    while !ended {
+    for _ in 0..100_000 {
+        if ended {
+            break;
+        }
         std::thread::sleep(Duration::from_micros(50));
         readers[0].drain(5, |entry| match entry {
             Entry::Message(message) => offsets.push(message.offset),
@@ -265,6 +268,7 @@ fn the_thread_serves_a_slow_reader_through_a_small_ring() {
             offsets.push(0);
         }
     }
+    assert!(ended, "{} messages in time, released: {released}", offsets.len());
     thread.join().unwrap();
     publisher.join().unwrap();
     assert_eq!(offsets[..500], (1..=500).collect::<Vec<u64>>());
