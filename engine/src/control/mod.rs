@@ -2,7 +2,8 @@
 //!
 //! It is ordinary on purpose: axum on one thread of its own, far from the shards. It speaks to the
 //! sequencer's inbox and to nothing else, and it never waits for room there: a full inbox is a 503.
-//! Whatever a backend can make it hold is bounded: connections, heads, bodies, and each step's time.
+//! Whatever a backend can make it hold is bounded: connections, heads, bodies, and the time of each
+//! step.
 
 mod answer;
 mod ask;

@@ -1,25 +1,28 @@
 //! The socket file: who may see it, whose place it takes, and that only ours is ever removed.
 //!
-//! It is made under another name and renamed into its place, so that nobody meets it before it
-//! listens with the right mode. A live socket is somebody's and is never taken; a stale one is what
+//! It is made in a directory that only we may enter and renamed into its place from there, so that
+//! nobody meets it before it listens with the right mode. (A umask would do the same, but belongs to
+//! the whole process: files of other threads would be made with it too.) A live socket is somebody's and is never taken; a stale one is what
 //! a process that died has left, and is replaced.
 
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, RenameFlags, renameat_with};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
-use rustix::process::umask;
 
 use crate::error::StartError;
 
 /// Longest path of a Unix socket that the kernel takes, less its closing zero (unix(7)).
 const PATH_BYTES_MAX: usize = 107;
+
+/// What the socket is called until it is in its place.
+const INFANT: &str = "s";
 
 /// A listening socket and the file that names it.
 #[derive(Debug)]
@@ -43,58 +46,61 @@ impl Bound {
 /// Listens at `path` with exactly `mode`.
 pub(super) fn bind(path: &Path, mode: u32) -> Result<Bound, StartError> {
     let shown = path.display();
-    let temporary = temporary_name(path)?;
+    let nursery = nursery(path)?;
     judge_directory(path)?;
     let replaces = judge_place(path)?;
-    let failed = |what: &str, error: io::Error| {
+    let failed = |error: io::Error| {
         StartError::Unavailable(format!(
-            "the Unix socket {shown} could not be {what}: {error}. Choose another path with \
+            "the Unix socket {shown} could not be made: {error}. Choose another path with \
              --socket, or see who owns its directory"
         ))
     };
-    // A process that died between bind and rename, and had our number.
-    if fs::symlink_metadata(&temporary).is_ok_and(|m| m.file_type().is_socket()) {
-        fs::remove_file(&temporary).map_err(|error| failed("made", error))?;
+    fs::DirBuilder::new().mode(0o700).create(&nursery).map_err(failed)?;
+    let made = make(&nursery.join(INFANT), path, mode, replaces);
+    let _ = fs::remove_file(nursery.join(INFANT)); // it is there only when something failed
+    if let Err(error) = fs::remove_dir(&nursery) {
+        tracing::warn!(%error, path = %nursery.display(), "an empty directory stays behind");
     }
-    let listener = listen(&temporary, mode).map_err(|error| failed("made", error))?;
-    let placed = check(&temporary, mode).and_then(|identity| {
-        place(&temporary, path, replaces)?;
-        listener.set_nonblocking(true)?;
-        Ok(identity)
-    });
-    match placed {
-        Ok(identity) => Ok(Bound { listener, path: path.into(), identity }),
-        Err(error) => {
-            let _ = fs::remove_file(&temporary);
-            Err(failed("put in its place", error))
-        }
-    }
+    made.map_err(failed)
+}
+
+fn make(infant: &Path, path: &Path, mode: u32, replaces: bool) -> io::Result<Bound> {
+    let listener = UnixListener::bind(infant)?;
+    fs::set_permissions(infant, fs::Permissions::from_mode(mode))?;
+    let identity = check(infant, mode)?;
+    listener.set_nonblocking(true)?;
+    place(infant, path, replaces)?;
+    Ok(Bound { listener, path: path.into(), identity })
 }
 
 fn identity(metadata: &fs::Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
 
-/// A name beside `path`, so that the rename stays on one file system.
-fn temporary_name(path: &Path) -> Result<PathBuf, StartError> {
+/// A directory beside `path`, so that the rename stays on one file system, under a name that nobody
+/// could have taken on purpose.
+fn nursery(path: &Path) -> Result<PathBuf, StartError> {
     let shown = path.display();
     let Some(name) = path.file_name() else {
         let message = format!("\"{shown}\" is no path of a file: name the socket's file");
         return Err(StartError::Config(message));
     };
+    let random = getrandom::u32().map_err(|error| {
+        StartError::Unavailable(format!("the kernel gives no random numbers: {error}"))
+    })?;
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(name);
-    hidden.push(format!(".{}", std::process::id()));
-    let temporary = path.with_file_name(hidden);
-    let bytes = temporary.as_os_str().as_bytes().len();
+    hidden.push(format!(".{random:08x}"));
+    let nursery = path.with_file_name(hidden);
+    let bytes = nursery.join(INFANT).as_os_str().as_bytes().len();
     if bytes > PATH_BYTES_MAX {
         return Err(StartError::Config(format!(
             "the path of the Unix socket {shown} is {} bytes too long: the kernel takes \
-             {PATH_BYTES_MAX} with the name that it is made under",
+             {PATH_BYTES_MAX}, less those of the directory that it is made in",
             bytes - PATH_BYTES_MAX
         )));
     }
-    Ok(temporary)
+    Ok(nursery)
 }
 
 /// Where anyone may rename anything, anyone may put a socket of theirs in the place of ours.
@@ -157,19 +163,8 @@ fn probe(path: &Path) -> Errno {
     attempt().err().unwrap_or(Errno::ISCONN)
 }
 
-/// Binds with the mode from the first moment on: a mode that is set afterwards comes too late.
-fn listen(path: &Path, mode: u32) -> io::Result<UnixListener> {
-    let before = umask(Mode::from_raw_mode(!mode & 0o777));
-    let listener = UnixListener::bind(path);
-    umask(before);
-    listener
-}
-
-/// The file as it is: a default ACL, for one, overrules the umask.
+/// The file as it is, whatever the file system made of our wish.
 fn check(path: &Path, mode: u32) -> io::Result<(u64, u64)> {
-    if fs::symlink_metadata(path)?.mode() & 0o777 != mode {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-    }
     let metadata = fs::symlink_metadata(path)?;
     if !metadata.file_type().is_socket() || metadata.mode() & 0o777 != mode {
         let message = format!("its mode is {:o} instead of {mode:o}", metadata.mode() & 0o777);

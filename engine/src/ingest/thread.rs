@@ -324,8 +324,9 @@ impl Ingest {
                     connection.publisher.handle_not_taken(now, number);
                 }
             }
-            connection.write(now);
+            // Counted first: whoever has read a refusal finds it in the metrics.
             self.metrics.ingest.refused.add(connection.publisher.take_refused());
+            connection.write(now);
         }
         self.connections.retain(|_, connection| !connection.publisher.is_over());
         if self.connections.len() != before {

@@ -70,7 +70,7 @@ fn a_chunked_body_that_grows_too_large_is_cut_off() {
 #[test]
 fn a_large_upload_that_is_refused_reads_its_refusal() {
     let node = Node::start();
-    let answer = node.post("/v1/channels/demo", "", vec![b'x'; 3 << 20]);
+    let answer = node.post("/v1/channels/demo", "", vec![b'x'; 16 << 20]);
     assert_eq!((answer.status, &*answer.error()), (413, "body_too_large"));
 }
 
@@ -380,7 +380,9 @@ fn a_stop_lets_requests_end_but_not_for_ever() {
         deaf.store(false, std::sync::atomic::Ordering::SeqCst);
     });
     let address = node.address;
+    let begun = Instant::now();
     node.stop(Duration::from_secs(5));
+    assert!(begun.elapsed() < Duration::from_secs(3), "the idle connection was waited for");
     later.join().unwrap();
     assert_eq!(busy.answer().status, 200);
     assert!(idle.ends());

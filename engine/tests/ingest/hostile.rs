@@ -8,6 +8,7 @@ use fanfare_protocol::ingest::{PublishFrame, write};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use crate::node::{Node, until};
+use crate::stand_in::LOST;
 
 /// A publisher is still served, and nobody else holds a place.
 fn still_serves(node: &Node) {
@@ -197,22 +198,50 @@ fn publishers_are_bounded() {
     still_serves(&node);
 }
 
-/// Messages without an outcome are bounded too, whatever their publisher sends.
+/// Messages without an outcome are bounded too, however much room the inbox has.
 #[test]
 fn the_window_is_kept() {
-    let node = Node::start();
-    // Ten messages, as many as a batch may have.
+    let node = Node::with_inbox(10_000, |_| {});
     let mut client = node.publisher();
     node.sequencer.deafen();
-    client.publish(&[PublishFrame::new("demo", b"1")]);
-    std::thread::sleep(Duration::from_millis(50));
-    for _ in 0..3 {
-        let frames = vec![PublishFrame::new("demo", b"2"); 10];
-        client.publish(&frames);
-        std::thread::sleep(Duration::from_millis(30));
-    }
+    let mut frame = Vec::new();
+    write::publish(&PublishFrame::new("demo", &[b'x'; 900]), &mut frame);
+    let stream = frame.repeat(5_000);
+    let sent = client.send_until_blocked(&stream, Duration::from_millis(300));
+    assert!(sent < stream.len() / 2, "{sent} bytes were taken while none had an outcome");
     node.sequencer.hear();
-    assert_eq!(client.outcomes(31), [""; 0]);
-    // 1 and 10 were read before the window was full; the other 20 in one read after it.
-    assert_eq!(*node.sequencer.commands.lock().unwrap(), [1, 10, 10, 10]);
+    client.send(&stream[sent..]);
+    assert_eq!(client.outcomes(5_000), [""; 0]);
+    assert_eq!(node.sequencer.count(), 5_000);
+}
+
+/// D7, before the patience is over: refusals wait, so their publisher does.
+#[test]
+fn replies_that_nobody_reads_are_bounded() {
+    let node = Node::start();
+    let mut client = node.publisher();
+    let mut frame = Vec::new();
+    write::publish(&PublishFrame::new("bad*", b"1"), &mut frame);
+    let stream = frame.repeat(100_000);
+    let sent = client.send_until_blocked(&stream, Duration::from_millis(300));
+    assert!(sent < stream.len() / 2, "{sent} bytes were taken while no reply was");
+    let mut writer = client.stream.try_clone().unwrap();
+    let rest = std::thread::spawn(move || writer.write_all(&stream[sent..]).unwrap());
+    assert_eq!(client.outcomes(100_000).len(), 100_000);
+    rest.join().unwrap();
+}
+
+/// D8: nobody knows whether it was published, so it is not acknowledged.
+#[test]
+fn an_outcome_that_nobody_knows() {
+    let node = Node::start();
+    let mut client = node.publisher();
+    client.publish(&[PublishFrame::new("demo", b"1")]);
+    assert_eq!(client.reply(), "ack 1");
+    client.publish(&[PublishFrame::new(LOST, b"2")]);
+    let replies = client.replies(2);
+    assert!(replies[0].starts_with("error 500 at "), "{replies:?}");
+    assert_eq!(replies[1], "end");
+    drop(client);
+    still_serves(&node);
 }

@@ -50,11 +50,15 @@ impl Node {
     }
 
     pub(crate) fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::with_inbox(4, change)
+    }
+
+    pub(crate) fn with_inbox(commands: usize, change: impl FnOnce(&mut Settings)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("fanfare.sock");
         let mut settings = settings(path.clone());
         change(&mut settings);
-        let sequencer = StandIn::start(4);
+        let sequencer = StandIn::start(commands);
         let metrics = Arc::new(Metrics::new(1));
         let handle = start(settings, &sequencer, &metrics).unwrap();
         Self { path, sequencer, metrics, handle: Some(handle), _directory: directory }
@@ -109,6 +113,21 @@ impl Client {
             write::publish(frame, &mut bytes);
         }
         self.send(&bytes);
+    }
+
+    /// Writes as much of `bytes` as is taken before nothing more is for `patience`; how much.
+    pub(crate) fn send_until_blocked(&mut self, bytes: &[u8], patience: Duration) -> usize {
+        self.stream.set_write_timeout(Some(patience)).unwrap();
+        let mut sent = 0;
+        while sent < bytes.len() {
+            match self.stream.write(&bytes[sent..]) {
+                Ok(more) => sent += more,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        self.stream.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
+        sent
     }
 
     /// The next reply in words; "end" where the connection ends.

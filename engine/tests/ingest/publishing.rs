@@ -1,6 +1,5 @@
 //! Publishing: kinds, outcomes and their order, batches, backpressure, farewell.
 
-use std::io::Write;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
@@ -145,27 +144,14 @@ fn a_full_inbox_is_felt_in_the_publishers_write() {
     let node = Node::start();
     let mut client = node.publisher();
     node.sequencer.deafen();
-    client.stream.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
     let data = [b'x'; 900];
     let mut frame = Vec::new();
     write::publish(&PublishFrame::new("demo", &data), &mut frame);
-    let mut stream = frame.repeat(2_000);
-    let mut sent = 0;
-    let blocked = loop {
-        match client.stream.write(&stream[sent..]) {
-            Ok(0) => break false,
-            Ok(bytes) => sent += bytes,
-            Err(_) => break true,
-        }
-        if sent == stream.len() {
-            break false;
-        }
-    };
-    assert!(blocked, "{sent} bytes were taken while nobody sequenced");
+    let stream = frame.repeat(2_000);
+    let sent = client.send_until_blocked(&stream, Duration::from_millis(200));
+    assert!(sent < stream.len(), "all was taken while nobody sequenced");
     node.sequencer.hear();
-    client.stream.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
-    stream.drain(..sent);
-    client.send(&stream);
+    client.send(&stream[sent..]);
     assert_eq!(client.outcomes(2_000), [""; 0]);
     assert_eq!(node.sequencer.count(), 2_000);
 }
