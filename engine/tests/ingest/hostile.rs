@@ -115,6 +115,21 @@ fn a_frame_that_is_not_finished_in_time() {
     still_serves(&node);
 }
 
+/// It is the silence that is bounded: a slow frame may take longer, as long as it goes on.
+#[test]
+fn a_frame_that_comes_slowly() {
+    let node = Node::with(|settings| settings.limits.head_ms = 400);
+    let mut client = node.publisher();
+    let mut frame = Vec::new();
+    write::publish(&PublishFrame::new("demo", b"1"), &mut frame);
+    for byte in &frame[..8] {
+        client.send(&[*byte]);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    client.send(&frame[8..]);
+    assert_eq!(client.reply(), "ack 1");
+}
+
 #[test]
 fn a_frame_that_ends_early() {
     let node = Node::start();
