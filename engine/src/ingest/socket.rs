@@ -1,9 +1,10 @@
 //! The socket file: who may see it, whose place it takes, and that only ours is ever removed.
 //!
 //! It is made in a directory that only we may enter and renamed into its place from there, so that
-//! nobody meets it before it listens with the right mode. (A umask would do the same, but belongs to
-//! the whole process: files of other threads would be made with it too.) A live socket is somebody's and is never taken; a stale one is what
-//! a process that died has left, and is replaced.
+//! nobody meets it before it listens with the right mode. (A umask would do the same, but belongs
+//! to the whole process: files of other threads would be made with it too.) A live socket is
+//! somebody's and is never taken; a stale one is what a process that died has left, and it is
+//! replaced.
 
 use std::fs;
 use std::io::{self, ErrorKind};
