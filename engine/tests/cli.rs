@@ -7,16 +7,21 @@
 mod configuration;
 #[path = "cli/publish.rs"]
 mod publish;
+#[path = "cli/server.rs"]
+mod server;
 #[path = "cli/tail.rs"]
 mod tail;
 #[path = "cli/usage.rs"]
 mod usage;
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -57,41 +62,83 @@ fn fanfare(folder: &Path) -> Command {
 
 /// Runs to the end, with `input` at standard input.
 fn run(command: &mut Command, input: &str) -> Run {
-    let mut child = command.stdin(Stdio::piped()).spawn().expect("the binary was built");
-    let mut stdin = child.stdin.take().expect("standard input is a pipe");
+    let mut process = Process::start(command.stdin(Stdio::piped()));
+    let mut stdin = process.child.stdin.take().expect("standard input is a pipe");
     let input = input.to_owned();
     // The command may end before it has read all; that is its right.
     let feeder = thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
-    let run = finish(child);
+    let run = process.end();
     feeder.join().expect("the feeder only writes");
     run
 }
 
-/// Waits for the end, bounded, and kills what does not end.
-fn finish(mut child: Child) -> Run {
-    let read = |stream: Option<Box<dyn Read + Send>>| {
-        thread::spawn(move || {
-            let mut text = String::new();
-            if let Some(mut stream) = stream {
-                let _ = stream.read_to_string(&mut text); // as far as it is text
+/// A command that runs. Nothing waits for it without a bound, and it does not outlive its test.
+struct Process {
+    child: Child,
+    out: Receiver<String>,
+    err: Receiver<String>,
+}
+
+impl Process {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.spawn().expect("the binary was built");
+        let out = lines(child.stdout.take().expect("standard output is a pipe"));
+        let err = lines(child.stderr.take().expect("standard error is a pipe"));
+        Self { child, out, err }
+    }
+
+    /// The next line of standard output, with its end.
+    #[track_caller]
+    fn out_line(&self) -> String {
+        self.out.recv_timeout(PATIENCE).expect("a line on standard output, in time")
+    }
+
+    /// The next line of standard error, with its end.
+    #[track_caller]
+    fn err_line(&self) -> String {
+        self.err.recv_timeout(PATIENCE).expect("a line on standard error, in time")
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("the child is ours");
+    }
+
+    /// Waits for the end, bounded. The rest of its output; no code where it did not end.
+    fn end(mut self) -> Run {
+        let deadline = Instant::now() + PATIENCE;
+        let code = loop {
+            if let Some(status) = self.child.try_wait().expect("the child is ours") {
+                break status.code();
             }
-            text
-        })
-    };
-    let out = read(child.stdout.take().map(|stream| Box::new(stream) as _));
-    let err = read(child.stderr.take().map(|stream| Box::new(stream) as _));
-    let deadline = Instant::now() + PATIENCE;
-    let status = loop {
-        if let Some(status) = child.try_wait().expect("the child is ours") {
-            break Some(status);
+            if Instant::now() > deadline {
+                self.child.kill().expect("the child is ours");
+                break None;
+            }
+            thread::sleep(Duration::from_millis(5));
+        };
+        Run { code, out: self.out.iter().collect(), err: self.err.iter().collect() }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill(); // it may have ended
+        let _ = self.child.wait();
+    }
+}
+
+/// Lines as they come, as far as they are text. Dropping the receiver closes the stream with the
+/// next line.
+fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        let mut stream = BufReader::new(stream);
+        let mut line = String::new();
+        while stream.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
+            if sender.send(std::mem::take(&mut line)).is_err() {
+                return;
+            }
         }
-        if Instant::now() > deadline {
-            let _ = child.kill();
-            let _ = child.wait();
-            break None;
-        }
-        thread::sleep(Duration::from_millis(5));
-    };
-    let (out, err) = (out.join().expect("reads"), err.join().expect("reads"));
-    Run { code: status.and_then(|status| status.code()), out, err }
+    });
+    receiver
 }

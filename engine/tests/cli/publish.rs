@@ -12,7 +12,7 @@ use fanfare_protocol::ingest::{DeclaredKind, ErrorCode, RefusalCode, write};
 use fanfare_protocol::limits::IngestLimits;
 use tempfile::TempDir;
 
-use crate::{fanfare, run};
+use crate::{Process, fanfare, run};
 
 /// A message as it arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,17 +149,14 @@ fn quiet_asks_for_no_answers() {
 fn a_line_is_sent_when_it_is_typed() {
     let (folder, server) = play(accept);
     let mut command = fanfare(folder.path());
-    let mut child = command.args(["publish", "demo"]).stdin(Stdio::piped()).spawn().unwrap();
-    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-    for _ in 0..3 {
+    let mut process = Process::start(command.args(["publish", "demo"]).stdin(Stdio::piped()));
+    let mut stdin = process.child.stdin.take().unwrap();
+    for offset in 1..=3 {
         stdin.write_all(b"typed\n").unwrap();
-        let mut byte = [0];
-        while byte[0] != b'\n' {
-            stdout.read_exact(&mut byte).unwrap();
-        }
+        assert!(process.out_line().contains(&format!("\"offset\":{offset}")));
     }
     drop(stdin);
-    crate::finish(child).expect(0, &[]);
+    process.end().expect(0, &[]);
     assert_eq!(server.join().unwrap().len(), 3);
 }
 
@@ -205,11 +202,11 @@ fn a_shutdown_and_an_error_are_told() {
     };
     let (folder, _server) = play(goodbye);
     // Standard input stays open: the server's end is the end.
-    let child = fanfare(folder.path()).args(["publish", "demo"]).stdin(Stdio::piped()).spawn();
-    let mut child = child.unwrap();
-    let mut stdin = child.stdin.take().unwrap();
+    let mut command = fanfare(folder.path());
+    let mut process = Process::start(command.args(["publish", "demo"]).stdin(Stdio::piped()));
+    let mut stdin = process.child.stdin.take().unwrap();
     stdin.write_all(b"a\n").unwrap();
-    crate::finish(child).expect(69, &["shutting down", "after message 1"]);
+    process.end().expect(69, &["shutting down", "after message 1"]);
     drop(stdin);
 
     let error: Act = |_, out| {

@@ -2,12 +2,12 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener};
-use std::process::{Child, ChildStdout, Stdio};
+use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
-use crate::{fanfare, finish, run};
+use crate::{Process, fanfare, run};
 
 const STREAM: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\nretry: 20\n\n";
 
@@ -38,23 +38,10 @@ fn play(answers: &'static [&'static str]) -> (String, JoinHandle<Vec<String>>) {
     (url, thread)
 }
 
-fn tail(url: &str, words: &[&str]) -> (Child, BufReader<ChildStdout>) {
+fn tail(url: &str, words: &[&str]) -> Process {
     let folder = tempfile::tempdir().unwrap();
     let mut command = fanfare(folder.path());
-    command.arg("tail").args(words).env("FANFARE_URL", url).stdin(Stdio::null());
-    let mut child = command.spawn().unwrap();
-    let out = BufReader::new(child.stdout.take().unwrap());
-    (child, out)
-}
-
-fn line(out: &mut BufReader<ChildStdout>) -> String {
-    let mut line = String::new();
-    out.read_line(&mut line).unwrap();
-    line
-}
-
-fn interrupt(child: &Child) {
-    kill_process(Pid::from_child(child), Signal::INT).unwrap();
+    Process::start(command.arg("tail").args(words).env("FANFARE_URL", url))
 }
 
 #[test]
@@ -65,10 +52,10 @@ fn a_lost_stream_goes_on_where_it_broke_off() {
         "(stream)event: fanfare.gap\ndata: {\"channel\":\"a b\",\"from\":6,\"to\":6,\"missed\":1,\
          \"reason\":\"trimmed\"}\n\nid: 00000001-7\ndata: last\n\n(stays)",
     ]);
-    let (child, mut out) = tail(&url, &["a b", "--since", "00000001-3"]);
-    assert_eq!((line(&mut out), line(&mut out)), ("first\n".into(), "last\n".into()));
-    interrupt(&child);
-    let end = finish(child);
+    let process = tail(&url, &["a b", "--since", "00000001-3"]);
+    assert_eq!((process.out_line(), process.out_line()), ("first\n".into(), "last\n".into()));
+    process.signal(Signal::INT);
+    let end = process.end();
     end.expect(0, &["gap in \"a b\": 1 missing, offsets 6 to 6", "503", "connected again"]);
     let heads = server.join().unwrap();
     let from = |head: &str| {
@@ -89,28 +76,28 @@ fn several_channels_print_payloads_and_json_prints_envelopes() {
         data: 1}}\n\ndata: {\"channel\":\"b\",\"offset\":1,\"data\":\"text\"}\n\n\
         data: {\"channel\":\"b\",\"offset\":2,\"base64\":\"AAE=\"}\n\n(stays)";
     let (url, server) = play(&[EVENTS]);
-    let (child, mut out) = tail(&url, &["a", "b"]);
-    let lines = [line(&mut out), line(&mut out), line(&mut out)];
+    let process = tail(&url, &["a", "b"]);
+    let lines = [process.out_line(), process.out_line(), process.out_line()];
     assert_eq!(lines, ["{\"n\": 1}\n", "text\n", "AAE=\n"]);
-    interrupt(&child);
-    finish(child).expect(0, &[]);
+    process.signal(Signal::INT);
+    process.end().expect(0, &[]);
     assert!(server.join().unwrap()[0].contains("channels=a,b&format=json"));
 
     let (url, server) = play(&[EVENTS]);
-    let (child, mut out) = tail(&url, &["--json", "a"]);
-    assert_eq!(line(&mut out), "{\"channel\":\"a\",\"offset\":1,\"data\":{\"n\": 1}}\n");
-    interrupt(&child);
-    finish(child).expect(0, &[]);
+    let process = tail(&url, &["--json", "a"]);
+    assert_eq!(process.out_line(), "{\"channel\":\"a\",\"offset\":1,\"data\":{\"n\": 1}}\n");
+    process.signal(Signal::INT);
+    process.end().expect(0, &[]);
     assert!(server.join().unwrap()[0].contains("channels=a&format=json"));
 }
 
 #[test]
 fn a_reader_that_has_seen_enough_ends_it_quietly() {
     let (url, _server) = play(&["(stream)data: 1\n\ndata: 2\n\n", "(stream)data: 3\n\n(stays)"]);
-    let (child, mut out) = tail(&url, &["a"]);
-    assert_eq!(line(&mut out), "1\n");
-    drop(out);
-    let end = finish(child);
+    let mut process = tail(&url, &["a"]);
+    assert_eq!(process.out_line(), "1\n");
+    process.out = mpsc::channel().1;
+    let end = process.end();
     assert_eq!(end.code, Some(0), "{end:#?}");
     assert!(!end.err.contains("Broken pipe") && !end.err.contains("panicked"), "{end:#?}");
 }

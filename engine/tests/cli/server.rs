@@ -1,0 +1,158 @@
+//! The command against a node of its own: start, tour, signals.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{Process, Run, fanfare, run};
+
+/// A node in a process of its own, on free ports, with its socket in a folder of its own.
+struct Node {
+    folder: TempDir,
+    process: Process,
+    /// The event of the log that says where it is.
+    ready: Value,
+}
+
+impl Node {
+    fn start(flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = fanfare(folder.path());
+        command.args(["--listen", "127.0.0.1:0", "--api", "127.0.0.1:0", "--driver", "epoll"]);
+        let process = Process::start(command.args(["--shards", "2"]).args(flags));
+        let ready = loop {
+            let line = process.err_line();
+            let event: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
+            if event["fields"]["message"] == "ready" {
+                break event["fields"].clone();
+            }
+        };
+        Self { folder, process, ready }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.ready["listen"].as_str().unwrap())
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("fanfare.sock")
+    }
+
+    fn command(&self) -> Command {
+        let mut command = fanfare(self.folder.path());
+        command.env("FANFARE_URL", self.url());
+        command
+    }
+
+    /// A `tail` that follows: something is published until somebody follows.
+    fn tail(&self, channel: &str) -> Process {
+        let tail = Process::start(self.command().args(["tail", channel]));
+        for _ in 0..500 {
+            let warm = run(self.command().args(["publish", channel, "warm"]), "");
+            warm.expect(0, &["\"subscribers\":"]);
+            if !warm.out.contains("\"subscribers\":0") {
+                return tail;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        panic!("nobody follows {channel}: {:#?}", tail.end());
+    }
+
+    /// Ends it with a signal.
+    fn end(self, signal: Signal) -> Run {
+        self.process.signal(signal);
+        self.process.end()
+    }
+}
+
+#[test]
+fn what_is_published_is_tailed() {
+    let node = Node::start(&[]);
+    let tail = node.tail("demo");
+    let hello = "{\"hello\":\"world\"}";
+    run(node.command().args(["publish", "demo", hello]), "")
+        .expect(0, &["\"offset\":", "\"subscribers\":1"]);
+    let lines: String = (0..1_000).map(|n| format!("line {n}\n")).collect();
+    run(node.command().args(["publish", "demo", "-q"]), &lines).expect(0, &[]);
+    let mut line = tail.out_line();
+    while line == "warm\n" {
+        line = tail.out_line();
+    }
+    assert_eq!(line, format!("{hello}\n"));
+    for n in 0..1_000 {
+        assert_eq!(tail.out_line(), format!("line {n}\n"));
+    }
+    node.end(Signal::TERM).expect(0, &["SIGTERM", "stopped"]);
+    assert!(tail.err_line().contains("connecting again"));
+    tail.signal(Signal::INT);
+    tail.end().expect(0, &[]);
+}
+
+#[test]
+fn the_api_publishes_and_a_tail_since_catches_up() {
+    let node = Node::start(&[]);
+    let first = run(node.command().args(["publish", "demo", "one"]), "");
+    let id = serde_json::from_str::<Value>(&first.out).unwrap()["id"].as_str().unwrap().to_owned();
+    let api = node.ready["api"].as_str().unwrap();
+    let mut stream = TcpStream::connect(api).unwrap();
+    let head = "POST /v1/channels/demo HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n";
+    write!(stream, "{head}Content-Length: 3\r\n\r\ntwo").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"offset\":2"), "{answer}");
+    let tail = Process::start(node.command().args(["tail", "demo", "--since", &id]));
+    assert_eq!(tail.out_line(), "two\n");
+    tail.signal(Signal::INT);
+    tail.end().expect(0, &[]);
+    node.end(Signal::INT).expect(0, &["SIGINT"]);
+}
+
+#[test]
+fn a_refused_message_and_a_private_socket() {
+    let node = Node::start(&[]);
+    let mode = fs::metadata(node.socket()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let refused = run(node.command().args(["publish", "demo", "{", "--kind", "json"]), "");
+    refused.expect(65, &["message 1 was refused", "JSON"]);
+    node.end(Signal::TERM).expect(0, &[]);
+}
+
+#[test]
+fn a_taken_address_or_socket_is_told_before_anything_runs() {
+    let node = Node::start(&[]);
+    let listen = node.ready["listen"].as_str().unwrap();
+    let mut command = node.command();
+    command.args(["--listen", listen, "--api", "none", "--socket", "none"]);
+    run(&mut command, "").expect(69, &[listen]);
+    let mut command = node.command();
+    command.args(["--listen", "127.0.0.1:0", "--api", "none"]);
+    let second = run(&mut command, "");
+    assert!(matches!(second.code, Some(69 | 78)), "{second:#?}");
+    assert!(second.err.contains(&node.socket().display().to_string()), "{second:#?}");
+    node.end(Signal::TERM).expect(0, &[]);
+}
+
+#[test]
+fn an_insecure_node_says_so_and_a_second_signal_ends_at_once() {
+    let listen = ["--listen", "0.0.0.0:0", "--socket", "none", "--i-understand-insecure"];
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = fanfare(folder.path());
+    let process = Process::start(command.args(listen).args(["--api", "none", "--shards", "1"]));
+    while !process.err_line().contains("INSECURE") {}
+    // Stopped, so that both signals wait for it: what comes first is the kernel's to say.
+    process.signal(Signal::STOP);
+    process.signal(Signal::INT);
+    process.signal(Signal::TERM);
+    process.signal(Signal::CONT);
+    let end = process.end();
+    assert!(matches!(end.code, Some(130 | 143)), "{end:#?}");
+}
