@@ -2,6 +2,7 @@
 
 use fanfare_protocol::ws::{CloseCode, Event, Receiver, Role, send};
 
+use super::connection::Phase;
 use super::messages::{ClientMessages, Piece};
 use super::sessions::Sessions;
 use crate::clock::Millis;
@@ -14,7 +15,7 @@ enum Verdict {
     Open,
     /// The client closed; with its code, which it gets back.
     Closed(Option<CloseCode>),
-    /// We close.
+    /// We close: the client broke the protocol or a limit.
     Close(CloseCode, &'static str),
 }
 
@@ -31,16 +32,17 @@ impl<M: ClientMessages> Sessions<M> {
         };
         let verdict = self.read_frames(token, &mut frames, bytes, now);
         let Some(connection) = self.table.get_mut(token) else { return };
-        if !frames.receiver.is_idle() {
-            connection.input = Some(Box::new(Input::Frames(frames)));
-        }
-        let leaving = connection.phase == super::connection::Phase::Leaving;
+        let leaving = connection.phase == Phase::Leaving;
         match verdict {
             Verdict::Open => {
+                if !frames.receiver.is_idle() {
+                    connection.input = Some(Box::new(Input::Frames(frames)));
+                }
                 self.arm(token);
                 self.visit_if_private(token);
             }
-            // The client answered our close, or broke the protocol after it: nothing is owed.
+            // The client answered our close, or broke the protocol after it: nothing is owed. (After
+            // a fault a new machine read on, to see that answer.)
             _ if leaving => {
                 connection.flags.linger = false;
                 self.visit_soon(token);
@@ -52,7 +54,9 @@ impl<M: ClientMessages> Sessions<M> {
                 }
                 self.leave(token, self.facts.limits.close_ms, false, now);
             }
-            Verdict::Close(code, reason) => self.close(token, code, reason, now),
+            Verdict::Close(code, reason) => {
+                self.close(token, code, reason, !frames.receiver.peer_closed(), now);
+            }
         }
     }
 
@@ -78,6 +82,8 @@ impl<M: ClientMessages> Sessions<M> {
                 Ok(Some(Event::Close(close))) => {
                     return Verdict::Closed(close.map(|(code, _)| code));
                 }
+                // After our close only the client's is of interest (RFC 6455, section 5.5.1).
+                Ok(Some(_)) if connection.phase == Phase::Leaving => {}
                 Ok(Some(Event::Pong(_))) => {
                     if connection.flags.pinged {
                         connection.flags.pinged = false;
@@ -109,12 +115,13 @@ impl<M: ClientMessages> Sessions<M> {
         }
     }
 
-    /// Closes with a code of ours for a fault of the client's.
-    fn close(&mut self, token: Token, code: CloseCode, reason: &str, now: Millis) {
+    /// Closes with a code of ours for a fault of the client's; where `answered`, it is given time to
+    /// answer with a close frame of its own.
+    fn close(&mut self, token: Token, code: CloseCode, reason: &str, answered: bool, now: Millis) {
         self.metrics().protocol_faults.add(1);
         let Some(connection) = self.table.get_mut(token) else { return };
         send::write_close(code, reason, connection.private());
-        self.leave(token, self.facts.limits.close_ms, true, now);
+        self.leave(token, self.facts.limits.close_ms, answered, now);
     }
 
     /// Our ping, or the end of a client that answered none; or of a message that never ends.
@@ -125,14 +132,14 @@ impl<M: ClientMessages> Sessions<M> {
         if let Some(Input::Frames(frames)) = connection.input.as_deref()
             && frames.due <= now
         {
-            return self.close(token, CloseCode::POLICY, "the message took too long", now);
+            return self.close(token, CloseCode::POLICY, "the message took too long", true, now);
         }
         if connection.beat > now {
             return;
         }
         if connection.flags.pinged {
             self.metrics().pong_missed.add(1);
-            return self.close(token, CloseCode::NO_PONG, "no pong came", now);
+            return self.close(token, CloseCode::NO_PONG, "no pong came", true, now);
         }
         send::write_ping(b"", connection.private());
         connection.flags.pinged = true;

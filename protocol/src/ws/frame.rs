@@ -132,6 +132,11 @@ impl HeaderDecoder {
         Ok(Some(std::mem::take(self).header))
     }
 
+    /// The opcode that the last first byte named, whether or not its frame was good.
+    pub fn last_opcode(&self) -> Opcode {
+        self.header.opcode
+    }
+
     fn opcode(&mut self, byte: u8, admission: &Admission) -> Result<Option<Part>, Violation> {
         if byte & 0x70 != 0 {
             return Err(Violation::ReservedBit);

@@ -112,6 +112,12 @@ impl Receiver {
         self.state == State::Header && self.header.is_idle() && self.message.is_none()
     }
 
+    /// Whether the peer's last frame was a close frame, good or broken: it sends nothing more.
+    pub fn peer_closed(&self) -> bool {
+        let close = [self.header.last_opcode(), self.frame.opcode].contains(&Opcode::Close);
+        self.state == State::Over && close
+    }
+
     /// Takes from the front of `input` up to the next event; `None` when the input is used up.
     ///
     /// After a violation, as after a close frame, all further input is dropped (THREATS W15).
