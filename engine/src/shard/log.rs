@@ -25,7 +25,7 @@ pub(super) struct Log {
     messages: VecDeque<Arc<Message>>,
     /// Offset of `messages[0]`, or of the next append where there is none.
     first: u64,
-    /// First offset that history promises.
+    /// First offset that history promises, as far as this shard was told.
     floor: u64,
     cost: usize,
     lanes: [Option<Box<Lane>>; Rendition::COUNT],
@@ -40,7 +40,9 @@ impl Log {
             rule,
             messages: VecDeque::new(),
             first: head + 1,
-            floor: head + 1,
+            // Not told yet. A guess above the true floor could never be lowered, and the log would
+            // drop what history promises: an import first of all.
+            floor: 1,
             cost: 0,
             lanes: Default::default(),
         }
@@ -159,5 +161,76 @@ impl Log {
         if followers == 0 {
             *lane = None;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fanfare_protocol::message::Kind;
+
+    use super::*;
+    use crate::channel::Tenant;
+    use crate::clock::Millis;
+    use crate::rule::{History, Pattern, Window};
+
+    /// A log of a channel that keeps much and whose window is two messages.
+    fn log_after(head: u64) -> Log {
+        let rule = Rule {
+            pattern: Pattern::parse("**").unwrap(),
+            history: History { count: 100, bytes: 1 << 20, age_ms: 60_000 },
+            window: Window { count: 2, bytes: 1 << 20 },
+        };
+        Log::after(ChannelId(1), name(), Arc::new(rule), head)
+    }
+
+    fn name() -> Arc<ChannelName> {
+        Arc::new(ChannelName::new(Tenant::default(), "c"))
+    }
+
+    fn message(offset: u64, floor: u64) -> Arc<Message> {
+        Arc::new(Message {
+            channel: ChannelId(1),
+            name: name(),
+            position: offset,
+            offset,
+            floor,
+            at: Millis::default(),
+            kind: Kind::Text,
+            event: None,
+            data: b"data"[..].into(),
+        })
+    }
+
+    fn append(log: &mut Log, message: Arc<Message>) {
+        log.append(message, Epoch::from_random(7), &mut Vec::new());
+    }
+
+    #[test]
+    fn what_history_promises_stays_although_the_window_is_smaller() {
+        let mut log = log_after(10);
+        log.import(&(1..=10).map(|offset| message(offset, 1)).collect::<Vec<_>>());
+        log.raise_floor(1); // as the reply says that brought the import
+        assert_eq!((log.first(), log.end()), (1, 11), "an import is kept");
+        for offset in 11..=20 {
+            append(&mut log, message(offset, 1));
+        }
+        assert_eq!((log.first(), log.end()), (1, 21), "and so is what comes after it");
+        append(&mut log, message(21, 6));
+        assert_eq!(log.first(), 6, "what history drops goes");
+        log.raise_floor(22);
+        assert_eq!(log.first(), 20, "but for what the window holds");
+    }
+
+    #[test]
+    fn a_log_without_an_import_keeps_what_history_promises() {
+        let mut log = log_after(10);
+        log.raise_floor(1); // as the reply says to a client that begins with the next message
+        for offset in 11..=20 {
+            append(&mut log, message(offset, 1));
+        }
+        assert_eq!(log.first(), 11);
+        log.import(&(1..=10).map(|offset| message(offset, 1)).collect::<Vec<_>>());
+        log.raise_floor(1);
+        assert_eq!((log.first(), log.end()), (1, 21));
     }
 }
