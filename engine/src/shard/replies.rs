@@ -14,6 +14,7 @@ use crate::transport::input::Input;
 use crate::transport::request::{Ask, Target};
 use crate::transport::{event_stream, long_poll, publish, websocket};
 use fanfare_protocol::http::{Ending, Violation};
+use fanfare_protocol::message::{GapReason, GapView};
 
 impl<M: ClientMessages> Sessions<M> {
     /// One entry that is addressed to this shard, in the order of the ring.
@@ -219,13 +220,25 @@ impl<M: ClientMessages> Sessions<M> {
         let position = self.position;
         let epoch = self.facts.epoch;
         let Some(connection) = self.table.get_mut(token) else { return };
-        let Some(poll) = connection.poll.take() else { return };
+        let Some(mut poll) = connection.poll.take() else { return };
         let follows = std::mem::take(&mut connection.follows);
+        // What left the live window before this poll had its turn is told, not passed over.
+        let mut gaps = 0;
+        for follow in follows.as_slice() {
+            let log = &self.channels.at(follow.channel).log;
+            if follow.next < log.first() {
+                let bounds = Some((follow.next, log.first() - 1));
+                let channel = &log.name.name;
+                poll.missed(&GapView { channel, bounds, reason: GapReason::Slow });
+                gaps += 1;
+            }
+        }
         let items =
             super::merge::Merged::new(follows.as_slice(), &self.channels, connection.rendition);
         let answer = poll.answer(items, epoch, position, ending(connection));
         connection.private().extend_from_slice(&answer.bytes);
         connection.follows = follows;
+        self.metrics().gaps.add(gaps);
         self.metrics().deliveries.add(answer.messages);
         self.metrics().polls.sub(1);
         self.detach(token);

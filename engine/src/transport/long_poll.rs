@@ -5,6 +5,7 @@ use fanfare_protocol::http::Ending;
 use fanfare_protocol::http::response::{self, NO_STORE};
 use fanfare_protocol::id::{Epoch, Id};
 use fanfare_protocol::limits::{POLL_BYTES_MAX, POLL_MESSAGES_MAX};
+use fanfare_protocol::message::GapView;
 use fanfare_protocol::poll;
 
 use super::request::Ask;
@@ -36,12 +37,18 @@ pub type Item<'a> = (u64, &'a [u8]);
 impl Poll {
     /// What has to be remembered until the answer.
     pub fn new(ask: Box<Ask>, reply: &Subscribed) -> Self {
-        let render = |gap| {
-            let mut item = Vec::new();
-            plain::gap(&gap, Rendition::PollItem, &mut item);
-            item
-        };
-        Self { origin: ask.origin, begin: reply.begin, gaps: gaps(reply).map(render).collect() }
+        let mut poll = Self { origin: ask.origin, begin: reply.begin, gaps: Vec::new() };
+        for gap in gaps(reply) {
+            poll.missed(&gap);
+        }
+        poll
+    }
+
+    /// The answer will tell this gap, after those that are known.
+    pub fn missed(&mut self, gap: &GapView<'_>) {
+        let mut item = Vec::new();
+        plain::gap(gap, Rendition::PollItem, &mut item);
+        self.gaps.push(item);
     }
 
     /// The answer: as many of `items`, in the order of their positions, as it may hold. Its id is
