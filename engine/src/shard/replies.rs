@@ -7,7 +7,7 @@ use super::log::Log;
 use super::messages::ClientMessages;
 use super::sessions::Sessions;
 use crate::clock::Millis;
-use crate::driver::Token;
+use crate::driver::{Close, Token};
 use crate::message::Message;
 use crate::sequencer::command::{Command, Entry, Published, Refusal, Subscribed};
 use crate::transport::input::Input;
@@ -151,6 +151,7 @@ impl<M: ClientMessages> Sessions<M> {
                 } else {
                     self.answer_poll_if_owed(token, now)
                 }
+                self.end_deserted_poll(token);
                 self.arm(token);
                 return;
             }
@@ -163,6 +164,15 @@ impl<M: ClientMessages> Sessions<M> {
         self.read_on(token);
         if self.ending {
             self.farewell_when_sent(token, now);
+        }
+    }
+
+    /// Ends a poll that would wait for a client which has ended its side before it waited: nobody
+    /// would say so a second time.
+    fn end_deserted_poll(&mut self, token: Token) {
+        let Some(connection) = self.table.get_mut(token) else { return };
+        if connection.phase == Phase::Waiting && connection.flags.hangup {
+            self.end(token, Close::Gracefully);
         }
     }
 

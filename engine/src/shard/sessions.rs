@@ -132,7 +132,10 @@ impl<M: ClientMessages> Sessions<M> {
         let Some(connection) = self.table.get_mut(token) else { return };
         connection.flags.readable = true;
         connection.flags.hangup |= hangup;
-        if hangup && !wants_bytes(connection, paused) && connection.phase != Phase::Head {
+        // While the sequencer is asked its answer comes soon, and may be all that the client waits
+        // for; then it is looked at again.
+        let follows = matches!(connection.phase, Phase::Open | Phase::Waiting);
+        if hangup && follows && !wants_bytes(connection, paused) {
             self.end(token, Close::Gracefully);
         } else {
             self.read_on(token);
@@ -172,6 +175,12 @@ impl<M: ClientMessages> Sessions<M> {
         connection.flags.reading = false;
         match received {
             Received::Again => connection.flags.readable = connection.flags.hangup,
+            Received::End if connection.phase == Phase::Leaving && connection.has_private() => {
+                // It has said all and may still listen: it gets its last words, and the end.
+                connection.flags.readable = false;
+                connection.flags.linger = false;
+                return self.visit_soon(token);
+            }
             Received::End => self.end(token, Close::Gracefully),
             Received::Failed(_) => self.end(token, Close::Abort),
             Received::Bytes { bytes, more } => {
