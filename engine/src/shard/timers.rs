@@ -24,10 +24,12 @@ impl<M: ClientMessages> Sessions<M> {
             Phase::Asking => NEVER,
             _ => connection.beat,
         };
-        if let Some(Input::Frames(frames)) = connection.input.as_deref() {
+        // Only a stream is looked at more often: what ends an answer or a farewell is its own time.
+        let open = connection.phase == Phase::Open;
+        if open && let Some(Input::Frames(frames)) = connection.input.as_deref() {
             connection.due = connection.due.min(frames.due);
         }
-        if connection.flags.blocked {
+        if open && connection.flags.blocked {
             let check = connection.progress.plus(BLOCKED_CHECK_MS);
             connection.due =
                 connection.due.min(check.max(connection.checked.plus(BLOCKED_CHECK_MS)));
