@@ -114,6 +114,9 @@ pub(super) struct Flags {
     pub(super) planned: bool,
     /// Leaving: waits for the client to end its side.
     pub(super) linger: bool,
+    /// Leaving: when its time is over it is cut off, since the kernel may hold bytes for it that it
+    /// will never take.
+    pub(super) cut: bool,
 }
 
 /// A connection.

@@ -71,7 +71,9 @@ impl<M: ClientMessages> Sessions<M> {
                 }
             }
             Phase::Waiting => self.answer_poll(token, now),
-            Phase::Leaving if connection.has_private() => self.end(token, Close::Abort),
+            Phase::Leaving if connection.flags.cut || connection.has_private() => {
+                self.end(token, Close::Abort);
+            }
             Phase::Leaving => self.end(token, Close::Gracefully),
             Phase::Open if connection.flags.blocked => self.check_blocked(token, now),
             Phase::Open => self.beat(token, now),
@@ -102,6 +104,9 @@ impl<M: ClientMessages> Sessions<M> {
         self.metrics().slow_closed.add(1);
         self.farewell(token, Farewell::Slow);
         self.leave(token, SLOW_CLOSE_MS, true, now);
+        if let Some(connection) = self.table.get_mut(token) {
+            connection.flags.cut = true;
+        }
     }
 
     /// A ping, a heartbeat, or the end of a client that is gone.
