@@ -138,7 +138,10 @@ impl<M: ClientMessages> Sessions<M> {
             event_stream::come_back(ask, retry_ms, connection.private());
             return self.refused(token, Ending::Close, now);
         }
-        self.refuse(token, violation, now);
+        let cors = ask.origin.as_deref().map(response::cors);
+        let fields = cors.as_ref().map_or(&[][..], |fields| fields);
+        response::refusal(connection.private(), violation, Ending::Close, fields, false);
+        self.refused(token, Ending::Close, now);
     }
 
     /// Answers with a refusal and leaves.
