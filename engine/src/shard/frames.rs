@@ -41,12 +41,14 @@ impl<M: ClientMessages> Sessions<M> {
                 self.arm(token);
                 self.visit_if_private(token);
             }
-            // The client answered our close, or broke the protocol after it: nothing is owed. (After
-            // a fault a new machine read on, to see that answer.)
-            _ if leaving => {
+            // The client answered our close: nothing is owed.
+            Verdict::Closed(_) if leaving => {
                 connection.flags.linger = false;
                 self.visit_soon(token);
             }
+            // It may not have seen our close yet. What it says is dropped until it has, since bytes
+            // that nobody reads would turn our FIN into RST; a new machine looks for its answer.
+            Verdict::Close(..) if leaving => {}
             Verdict::Closed(code) => {
                 match code {
                     Some(code) => send::write_close(code, "", connection.private()),
