@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use fanfare::error::StartError;
 use fanfare::server::{self, DriverChoice, Running, Settings};
 
 /// Both drivers; where io_uring is blocked `uring` fails to start, and says so.
@@ -23,7 +24,14 @@ pub fn node(driver: DriverChoice) -> Running {
 pub fn node_with(driver: DriverChoice, change: impl FnOnce(&mut Settings)) -> Running {
     let mut settings = Settings { driver, shards: Some(2), ..Settings::on_loopback() };
     change(&mut settings);
-    server::start(settings).unwrap_or_else(|error| panic!("{driver:?}: {error}"))
+    // A free port is found first and bound after: another test may have taken it in between.
+    for _ in 0..10 {
+        match server::start(settings.clone()) {
+            Err(StartError::Unavailable(why)) if why.contains("Address already in use") => {}
+            started => return started.unwrap_or_else(|error| panic!("{driver:?}: {error}")),
+        }
+    }
+    panic!("{driver:?}: no free port ten times")
 }
 
 /// A client.
@@ -83,6 +91,8 @@ impl Client {
             match self.socket.read(&mut chunk) {
                 Ok(0) => panic!("the node closed after {:?}", text(&self.buffer)),
                 Ok(count) => self.buffer.extend_from_slice(&chunk[..count]),
+                // A read with a timeout is not begun again by the kernel.
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => panic!("{error}; so far {:?}", text(&self.buffer)),
             }
         }
@@ -156,7 +166,7 @@ pub fn upgrade(target: &str) -> String {
 }
 
 /// Where the first frame of `bytes` ends, if it is whole.
-fn frame_end(bytes: &[u8]) -> Option<usize> {
+pub fn frame_end(bytes: &[u8]) -> Option<usize> {
     let end = match *bytes.get(1)? {
         126 => 4 + u16::from_be_bytes(bytes.get(2..4)?.try_into().unwrap()) as usize,
         127 => 10 + u64::from_be_bytes(bytes.get(2..10)?.try_into().unwrap()) as usize,

@@ -1,0 +1,50 @@
+//! Bad input and the exact answer to it: what a stranger, a broken client or a careless operator
+//! may send, against a real node on both drivers.
+//!
+//! The rows are named by what they are about (H: HTTP and upgrade, W: WebSocket frames, E: event
+//! streams, L: long-poll, G: start and stop). Every case runs inside `site::Site::case`, after
+//! which a canary is still served and every gauge is back where it was.
+//!
+//! Rows about what does not exist yet have no case: tokens (H30, E4, E6), commands of clients (W13,
+//! W23, W24, W27, L5), compression (W17, W18), the PROXY header (half of H29).
+
+mod support;
+
+#[path = "threats/addresses.rs"]
+mod addresses;
+#[path = "threats/close.rs"]
+mod close;
+#[path = "threats/deadlines.rs"]
+mod deadlines;
+#[path = "threats/frames.rs"]
+mod frames;
+#[path = "threats/heads.rs"]
+mod heads;
+#[path = "threats/keep_alive.rs"]
+mod keep_alive;
+#[path = "threats/leaving.rs"]
+mod leaving;
+#[path = "threats/liveness.rs"]
+mod liveness;
+#[path = "threats/origins.rs"]
+mod origins;
+#[path = "threats/parameters.rs"]
+mod parameters;
+#[path = "threats/process.rs"]
+mod process;
+#[path = "threats/publish.rs"]
+mod publish;
+#[path = "threats/resume.rs"]
+mod resume;
+#[path = "threats/room.rs"]
+mod room;
+#[path = "threats/shutdown.rs"]
+mod shutdown;
+#[path = "threats/site.rs"]
+mod site;
+#[path = "threats/streams.rs"]
+mod streams;
+#[path = "threats/upgrade.rs"]
+mod upgrade;
+#[path = "threats/wire.rs"]
+mod wire;

@@ -1,0 +1,163 @@
+//! A node with a canary: the only way for a test here to reach a node is through a case, so no test
+//! can forget to look at what its case has left behind.
+
+use std::io::Read;
+use std::net::{Shutdown, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use fanfare::rule::{History, Pattern, Rule, Rules, Window};
+use fanfare::server::{Running, Settings};
+
+use crate::support::{Client, DRIVERS, PATIENCE, node_with, publish, wait_until};
+
+/// History of channels in these tests: short, so that their records are forgotten in the end.
+const FORGETFUL: History = History { count: 100, bytes: 1_000_000, age_ms: 100 };
+
+/// A node of one shard, which strangers share with a canary: a WebSocket that is subscribed.
+pub(crate) struct Site {
+    node: Running,
+    canary: Canary,
+    /// Whether channel records go when their messages are old, so that they are counted too.
+    forgets: bool,
+}
+
+/// Runs `cases` on a node of each driver, both at once. Interest and records end soon; else the
+/// defaults, as `change` changes them.
+pub(crate) fn on_both(change: impl Fn(&mut Settings) + Sync, cases: impl Fn(&Site) + Sync) {
+    with_history(FORGETFUL, change, cases);
+}
+
+/// The same, where channels keep `history`.
+pub(crate) fn with_history(
+    history: History,
+    change: impl Fn(&mut Settings) + Sync,
+    cases: impl Fn(&Site) + Sync,
+) {
+    thread::scope(|scope| {
+        for driver in DRIVERS {
+            let (change, cases) = (&change, &cases);
+            scope.spawn(move || {
+                let node = node_with(driver, |settings| {
+                    settings.shards = Some(1);
+                    settings.rules = rules(history);
+                    settings.limits.interest_ms = 50;
+                    settings.limits.channel_idle_ms = 50;
+                    settings.limits.close_ms = 200;
+                    change(settings);
+                });
+                let canary = Canary::new(&node);
+                let site = Site { node, canary, forgets: history == FORGETFUL };
+                site.sings("the start"); // from here on the canary's log is full
+                cases(&site);
+                site.canary.leave();
+                site.node.stop();
+            });
+        }
+    });
+}
+
+/// The canary's channel keeps one message, so that its log has one length.
+fn rules(history: History) -> Rules {
+    let one = Rule {
+        pattern: Pattern::parse("canary").unwrap(),
+        history: History { count: 1, ..FORGETFUL },
+        window: Window { count: 1, bytes: 1_000 },
+    };
+    Rules::new(vec![one], history, Window::DEFAULT)
+}
+
+impl Site {
+    /// Runs a case. After it the canary hears a message that is published then, and connections,
+    /// subscriptions, channels and rendered bytes are as many as before.
+    pub(crate) fn case(&self, name: &str, run: impl FnOnce(&Running)) {
+        let before = self.gauges();
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(&self.node))) {
+            eprintln!("the case failed: {name}, on {}", self.node.driver());
+            resume_unwind(panic);
+        }
+        self.sings(name);
+        let mut steps = PATIENCE.as_millis() / 5;
+        while self.gauges() != before {
+            let (driver, now) = (self.node.driver(), self.gauges());
+            assert!(steps > 0, "{name}, on {driver}, left this behind: {now:?}; it was {before:?}");
+            steps -= 1;
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn sings(&self, name: &str) {
+        publish(&self.node, "canary", "tick");
+        let heard = self.canary.heard.recv_timeout(PATIENCE);
+        assert_eq!(heard.as_deref(), Ok("tick"), "{name}, on {}", self.node.driver());
+    }
+
+    fn gauges(&self) -> Gauges {
+        let metrics = self.node.metrics();
+        let [shard] = metrics.shards.as_slice() else { panic!("one shard") };
+        Gauges {
+            connections: shard.connections.read(),
+            websockets: shard.websockets.read(),
+            event_streams: shard.event_streams.read(),
+            polls: shard.polls.read(),
+            subscriptions: shard.subscriptions.read(),
+            followed: metrics.sequencer.subscriptions.read(),
+            logs: shard.channels.read(),
+            rendered_bytes: shard.log_bytes.read(),
+            records: if self.forgets { metrics.sequencer.channels.read() } else { 0 },
+        }
+    }
+}
+
+/// What a client may not leave behind.
+#[derive(Debug, PartialEq, Eq)]
+struct Gauges {
+    connections: u64,
+    websockets: u64,
+    event_streams: u64,
+    polls: u64,
+    subscriptions: u64,
+    followed: u64,
+    logs: u64,
+    rendered_bytes: u64,
+    records: u64,
+}
+
+/// A client that does all it should: it answers pings, and tells what it hears.
+struct Canary {
+    socket: TcpStream,
+    heard: Receiver<String>,
+    thread: JoinHandle<()>,
+}
+
+impl Canary {
+    fn new(node: &Running) -> Self {
+        let mut client = Client::websocket(node.addresses().listen, "/ws?channels=canary");
+        let socket = client.socket.try_clone().unwrap();
+        client.socket.set_read_timeout(None).unwrap();
+        let (sender, heard) = channel();
+        let thread = thread::spawn(move || {
+            let mut chunk = [0; 4096];
+            while let Ok(count @ 1..) = client.socket.read(&mut chunk) {
+                client.buffer.extend_from_slice(&chunk[..count]);
+                while crate::support::frame_end(&client.buffer).is_some() {
+                    match client.frame() {
+                        (0x89, payload) => client.send_frame(0x8a, &payload),
+                        (0x81, payload) => drop(sender.send(crate::support::text(&payload))),
+                        (first, payload) => drop(sender.send(format!("{first:#x} {payload:?}"))),
+                    }
+                }
+            }
+        });
+        let shards = &node.metrics().shards;
+        wait_until("the canary is the only client", || shards[0].connections.read() == 1);
+        Self { socket, heard, thread }
+    }
+
+    fn leave(&self) {
+        self.socket.shutdown(Shutdown::Both).expect("the canary is connected");
+        wait_until("the canary has flown", || self.thread.is_finished());
+    }
+}

@@ -1,0 +1,223 @@
+//! E2, E3, E5, E7, E8: what an event stream carries, and clients of it that are odd.
+
+use fanfare::server::{Running, Settings};
+use fanfare_protocol::sse::reader::{Event, Reader};
+use serde_json::Value;
+
+use crate::site::on_both;
+use crate::support::{Client, wait_until};
+use crate::wire::{Answer, connect, field, get, refused, status};
+
+fn post(node: &Running, target: &str, data: &[u8]) -> Answer {
+    let api = node.addresses().api.unwrap();
+    let mut client = Client::connect(api);
+    let head =
+        format!("POST {target} HTTP/1.1\r\nHost: {api}\r\nContent-Length: {}\r\n\r\n", data.len());
+    client.send(head.as_bytes());
+    client.send(data);
+    let head = client.head().to_ascii_lowercase();
+    let length = field(&head, "content-length").unwrap().parse().unwrap();
+    let body = client.until(|bytes| (bytes.len() >= length).then_some(length));
+    let head = head.replace("http/1.1", "HTTP/1.1");
+    Answer { status: status(&head), head, body: crate::support::text(&body) }
+}
+
+/// Follows a channel, publishes, and reads as a browser does until there are as many events.
+fn read_back(node: &Running, format: &str, messages: &[&[u8]]) -> Vec<Event> {
+    let target = format!("/sse?channels=s&format={format}");
+    let mut client = Client::get(node.addresses().listen, &target);
+    assert_eq!(status(&client.head()), 200);
+    assert_eq!(client.block(), "retry: 1000");
+    for message in messages {
+        assert_eq!(post(node, "/v1/channels/s", message).status, 200);
+    }
+    let (mut reader, mut events) = (Reader::new(8 << 20), Vec::new());
+    while events.len() < messages.len() {
+        let bytes = client.until(|bytes| (!bytes.is_empty()).then_some(bytes.len()));
+        reader.feed(&bytes, &mut events).unwrap();
+    }
+    events
+}
+
+#[test]
+fn e2_line_ends_and_other_traps() {
+    let messages: [&[u8]; 14] = [
+        b"a\nb",
+        b"a\rb",
+        b"a\r\nb",
+        b"\n",
+        b"a\n\nid: 0123abcd-9\nevent: evil\ndata: injected",
+        b"a\r\r\rb",
+        b"\r\n\r\n",
+        "line\u{2028}paragraph\u{2029}next\u{85}".as_bytes(),
+        b"a\0b",
+        b"\xef\xbb\xbfbom",
+        b" leading space",
+        b": a comment",
+        b"data: x",
+        b"{\"a\":\r\n\"b\",\r\"c\":\n1}",
+    ];
+    // WHATWG HTML, 9.2.5: CR, LF and CRLF are one line end, and a reader gets LF for each.
+    let as_lines = |bytes: &[u8]| {
+        String::from_utf8(bytes.to_vec()).unwrap().replace("\r\n", "\n").replace('\r', "\n")
+    };
+    on_both(
+        |_| {},
+        |site| {
+            site.case("E2: raw, as lines", |node| {
+                let events = read_back(node, "raw", &messages);
+                for (event, message) in events.iter().zip(messages) {
+                    assert_eq!(event.data, as_lines(message));
+                    assert_eq!(event.event, "message");
+                }
+            });
+            site.case("E2: json, byte for byte", |node| {
+                let events = read_back(node, "json", &messages);
+                for (event, message) in events.iter().zip(messages) {
+                    let value: Value = serde_json::from_str(&event.data).unwrap();
+                    match serde_json::from_slice::<Value>(message) {
+                        Ok(embedded) => assert_eq!(value["data"], embedded),
+                        Err(_) => assert_eq!(value["data"].as_str().unwrap().as_bytes(), message),
+                    }
+                    assert_eq!(value["id"].as_str(), Some(event.id.as_str()));
+                }
+            });
+            site.case("E2: what is no text is base64", |node| {
+                let events = read_back(node, "raw", &[b"\xff\n\xfe"]);
+                assert_eq!(events[0].data, "/wr+");
+                let events = read_back(node, "json", &[b"\xff\n\xfe"]);
+                assert_eq!(
+                    serde_json::from_str::<Value>(&events[0].data).unwrap()["base64"],
+                    "/wr+"
+                );
+            });
+        },
+    );
+}
+
+#[test]
+fn e3_event_names() {
+    let bad =
+        ["a%0ab", "a%0db", "a%00", "%20a", "a%20", ":a", "a:", "%7f", "fanfare.gap", "%c2%85"];
+    on_both(
+        |_| {},
+        |site| {
+            site.case("E3: refused where they are published", |node| {
+                let published = node.metrics().sequencer.published.read();
+                let long = "n".repeat(256);
+                for name in bad.into_iter().chain([long.as_str()]) {
+                    let target = format!("/v1/channels/s?event={name}");
+                    assert_eq!(post(node, &target, b"x").status, 422, "{name}");
+                    let target = format!("/playground/publish?channel=s&event={name}");
+                    let line =
+                        format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n");
+                    let bytes = format!("{line}\r\nx");
+                    // An escaped control character is no parameter at all there.
+                    let control = name.contains("%0") || name.contains("%7f") || name == "%c2%85";
+                    let status = if control { 400 } else { 422 };
+                    refused(node, "E3", bytes.as_bytes(), status);
+                }
+                assert_eq!(node.metrics().sequencer.published.read(), published);
+            });
+            site.case("names that are some", |node| {
+                let mut client = Client::get(node.addresses().listen, "/sse?channels=s");
+                assert_eq!(status(&client.head()), 200);
+                assert_eq!(client.block(), "retry: 1000");
+                assert!(client.block().starts_with("id: "));
+                for (name, shown) in [("a:b", "a:b"), ("a%20b", "a b"), ("%E2%9C%93", "\u{2713}")] {
+                    post(node, &format!("/v1/channels/s?event={name}"), b"x");
+                    let block = client.block();
+                    assert!(block.ends_with(&format!("\nevent: {shown}\ndata: x")), "{block}");
+                }
+            });
+        },
+    );
+}
+
+#[test]
+fn e7_e8_heads_of_streams() {
+    on_both(
+        |settings: &mut Settings| settings.limits.heartbeat_ms = 200,
+        |site| {
+            site.case("E7: Accept that excludes an event stream", |node| {
+                for accept in
+                    ["text/html", "text/*;q=0", "application/json, text/event-stream;q=0.0"]
+                {
+                    let mut client = connect(node);
+                    let fields = format!("Accept: {accept}\r\n");
+                    client.send(get("/sse?channels=a", &fields).as_bytes());
+                    let answer = Answer::read(&mut client);
+                    assert_eq!((answer.status, answer.error().as_str()), (406, "not_acceptable"));
+                }
+                for accept in ["text/event-stream", "*/*", "text/*;q=0.1", "a/b, TEXT/Event-Stream"]
+                {
+                    let mut client = connect(node);
+                    let fields = format!("Accept: {accept}\r\n");
+                    client.send(get("/sse?channels=a", &fields).as_bytes());
+                    assert_eq!(status(&client.head()), 200, "{accept}");
+                }
+            });
+            site.case("E7: POST", |node| {
+                for target in ["/sse?channels=a", "/poll?channels=a"] {
+                    let bytes = format!("POST {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+                    let answer = refused(node, "E7", bytes.as_bytes(), 405);
+                    assert_eq!(answer.field("Allow"), Some("GET, HEAD, OPTIONS"));
+                }
+            });
+            site.case("E7: HEAD gets the head alone, and follows nothing", |node| {
+                let mut client = connect(node);
+                client.send(b"HEAD /sse?channels=a HTTP/1.1\r\nHost: a\r\n\r\n");
+                let (reset, bytes) = client.end();
+                let head = crate::support::text(&bytes);
+                assert!(!reset && head.ends_with("\r\n\r\n") && status(&head) == 200, "{head}");
+                assert_eq!(field(&head, "Content-Type"), Some("text/event-stream"));
+            });
+            site.case("E8: fields against buffering, and a heartbeat", |node| {
+                let mut client = Client::get(node.addresses().listen, "/sse?channels=a");
+                let head = client.head();
+                assert_eq!(field(&head, "Content-Type"), Some("text/event-stream"));
+                assert_eq!(field(&head, "Cache-Control"), Some("no-store"));
+                assert_eq!(field(&head, "X-Accel-Buffering"), Some("no"));
+                assert_eq!(field(&head, "Content-Length"), None);
+                assert_eq!(field(&head, "Transfer-Encoding"), None);
+                assert_eq!(client.block(), "retry: 1000");
+                assert!(client.block().starts_with("id: "));
+                for _ in 0..3 {
+                    assert_eq!(client.block(), ":", "a comment, which no page sees");
+                }
+            });
+            site.case("what the client of a stream says is dropped", |node| {
+                let mut client = Client::get(node.addresses().listen, "/sse?channels=a");
+                assert_eq!(status(&client.head()), 200);
+                client.send(&[b'x'; 100_000]);
+                crate::support::publish(node, "a", "still here");
+                while !client.block().ends_with("\ndata: still here") {}
+            });
+        },
+    );
+}
+
+#[test]
+fn e5_a_stream_that_nobody_reads() {
+    let change = |settings: &mut Settings| settings.limits.stall_ms = 500;
+    on_both(change, |site| {
+        site.case("E5: ended, and told how to come back", |node| {
+            let slow = &node.metrics().shards[0].slow_closed;
+            let before = slow.read();
+            let mut client = Client::get(node.addresses().listen, "/sse?channels=a");
+            assert_eq!(status(&client.head()), 200);
+            assert_eq!(client.block(), "retry: 1000");
+            let id = client.block();
+            assert!(id.starts_with("id: "));
+            for _ in 0..100 {
+                crate::support::publish(node, "a", &"x".repeat(60_000));
+            }
+            wait_until("it is ended as slow", || slow.read() == before + 1);
+            let (mut reader, mut events) = (Reader::new(8 << 20), Vec::new());
+            let (_, bytes) = client.end();
+            reader.feed(&bytes, &mut events).unwrap();
+            assert!(events.len() < 100 && !events.is_empty());
+            assert_eq!(reader.last_id(), events.last().unwrap().id, "from here it resumes");
+        });
+    });
+}
