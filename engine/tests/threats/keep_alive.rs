@@ -55,6 +55,15 @@ fn requests_behind_one_another() {
                 assert!(Answer::read(&mut client).body.contains("\"data\":\"now\""));
                 assert_eq!(Answer::read(&mut client).body, "ok\n");
             });
+        },
+    );
+}
+
+#[test]
+fn many_and_mixed_requests_behind_one_another() {
+    on_both(
+        |_| {},
+        |site| {
             site.case("four hundred in one segment", |node| {
                 let mut client = connect(node);
                 let one = "GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n";

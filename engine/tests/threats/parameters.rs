@@ -137,6 +137,15 @@ fn other_parameters() {
                     (400, "bad_parameter"),
                 );
             });
+        },
+    );
+}
+
+#[test]
+fn l6_waits() {
+    on_both(
+        |_| {},
+        |site| {
             site.case("L6: a wait that is none", |node| {
                 for bad in [
                     "-1", "-0.5", "NaN", "nan", "inf", "-inf", "infinity", "", "x", "1s", "0x10",
