@@ -259,6 +259,7 @@ fn h25_paths_and_h26_noise() {
                 ] {
                     let mut client = connect(node);
                     client.send(request.as_bytes());
+                    client.socket.shutdown(std::net::Shutdown::Write).unwrap();
                     let (reset, bytes) = client.end();
                     assert!(
                         !reset && !bytes.is_empty() && find(&bytes, secret.as_bytes()).is_none()

@@ -42,7 +42,8 @@ fn farewells() {
         let mut half = connect(&node);
         half.send(b"GET /healthz HTTP/1.1\r\n");
         let followed = &node.metrics().sequencer.subscriptions;
-        wait_until("all are there", || followed.read() == 3);
+        wait_until("all follow", || followed.read() == 3);
+        wait_until("all are there", || node.metrics().shards[0].connections.read() == 5);
         publish(&node, "a", "the last message");
         let stopping = thread::spawn(move || node.stop());
 

@@ -62,6 +62,9 @@ pub(crate) enum Cut {
     ByteByByte,
 }
 
+/// What is longer goes whole only: the node does not listen to a refused client for ever.
+const BYTE_BY_BYTE_MAX: usize = 20_000;
+
 /// Both ways.
 pub(crate) const CUTS: [Cut; 2] = [Cut::Whole, Cut::ByteByByte];
 
@@ -86,7 +89,7 @@ pub(crate) fn connect(node: &Running) -> Client {
     Client::connect(node.addresses().listen)
 }
 
-/// Sends `bytes` in both cuts: each time one refusal with `status`, then the end, in order.
+/// Sends `bytes`, cut and uncut: each time one refusal with `status`, then the end, in order.
 #[track_caller]
 pub(crate) fn refused(node: &Running, row: &str, bytes: &[u8], status: u16) -> Answer {
     let ask = |cut: Cut| {
@@ -100,7 +103,9 @@ pub(crate) fn refused(node: &Running, row: &str, bytes: &[u8], status: u16) -> A
         ends(client, row);
         answer
     };
-    ask(Cut::ByteByByte);
+    if bytes.len() < BYTE_BY_BYTE_MAX {
+        ask(Cut::ByteByByte);
+    }
     ask(Cut::Whole)
 }
 
