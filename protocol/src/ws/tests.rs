@@ -299,25 +299,7 @@ fn a_client_reads_what_a_server_writes() {
 
 #[test]
 fn every_reason_fits_a_close_frame_and_every_code_may_be_sent() {
-    use Violation::*;
-    for violation in [
-        Unmasked,
-        Masked,
-        ReservedBit,
-        ReservedOpcode,
-        LengthTopBit,
-        LengthNotMinimal,
-        NothingToContinue,
-        MessageInsideMessage,
-        ControlFragmented,
-        ControlTooLong,
-        CloseTooShort,
-        CloseCodeForbidden,
-        CloseReasonNotUtf8,
-        TextNotUtf8,
-        MessageTooLong,
-        TooManyFragments,
-    ] {
+    for violation in Violation::ALL {
         let mut stream = Vec::new();
         write_close(violation.close_code(), violation.reason(), &mut stream);
         let told = tell(&stream, &[], Role::Client, &WsLimits::DEFAULT).told;
