@@ -8,7 +8,8 @@ use super::{Rendition, json};
 use crate::id::{Id, write_decimal};
 use crate::message::{GapView, Kind, MessageView};
 use crate::sse::write as sse;
-use crate::ws::header::{BINARY, HEADER_BYTES_MAX, TEXT, write_header};
+use crate::ws::Opcode;
+use crate::ws::header::{HEADER_BYTES_MAX, write_header};
 
 /// Our own events begin with `fanfare.`, which no publisher may use.
 const GAP: &str = "fanfare.gap";
@@ -17,14 +18,14 @@ const GAP: &str = "fanfare.gap";
 pub fn render(message: &MessageView<'_>, rendition: Rendition, out: &mut Vec<u8>) {
     match rendition {
         Rendition::WsRaw => {
-            let opcode = if message.kind == Kind::Binary { BINARY } else { TEXT };
+            let opcode = if message.kind == Kind::Binary { Opcode::Binary } else { Opcode::Text };
             frame(opcode, message.data, out);
         }
         Rendition::WsJson => {
             let opening = opening(message);
             let bytes = opening.len() + payload_bytes(message) + 1;
             out.reserve(HEADER_BYTES_MAX + bytes);
-            write_header(TEXT, bytes, out);
+            write_header(Opcode::Text, bytes, out);
             object(message, &opening, out);
         }
         Rendition::SseRaw => {
@@ -56,7 +57,7 @@ pub fn gap(gap: &GapView<'_>, rendition: Rendition, out: &mut Vec<u8>) {
     let mut object = Vec::with_capacity(128 + gap.channel.len());
     gap_object(gap, &mut object);
     match rendition {
-        Rendition::WsRaw | Rendition::WsJson => frame(TEXT, &object, out),
+        Rendition::WsRaw | Rendition::WsJson => frame(Opcode::Text, &object, out),
         // No id: a client that leaves here has to be told again.
         Rendition::SseRaw | Rendition::SseJson => sse::event(out, None, Some(GAP), &object),
         Rendition::PollItem => out.extend_from_slice(&object),
@@ -73,7 +74,7 @@ pub fn open(id: Id, retry_ms: u64, rendition: Rendition, out: &mut Vec<u8>) {
             let mut object = br#"{"event":"fanfare.open","id":""#.to_vec();
             id.write(&mut object);
             object.extend_from_slice(br#""}"#);
-            frame(TEXT, &object, out);
+            frame(Opcode::Text, &object, out);
         }
         Rendition::SseRaw | Rendition::SseJson => {
             sse::retry(out, retry_ms);
@@ -82,7 +83,7 @@ pub fn open(id: Id, retry_ms: u64, rendition: Rendition, out: &mut Vec<u8>) {
     }
 }
 
-fn frame(opcode: u8, payload: &[u8], out: &mut Vec<u8>) {
+fn frame(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
     out.reserve(HEADER_BYTES_MAX + payload.len());
     write_header(opcode, payload.len(), out);
     out.extend_from_slice(payload);

@@ -11,13 +11,13 @@ use crate::limits::CONTROL_PAYLOAD_BYTES_MAX;
 
 /// Appends a close frame. A reason that does not fit is cut between two characters.
 pub fn write_close(code: CloseCode, reason: &str, out: &mut Vec<u8>) {
-    write_header(Opcode::Close as u8, 2 + close::fit(reason).len(), out);
+    write_header(Opcode::Close, 2 + close::fit(reason).len(), out);
     close::write(code, reason, out);
 }
 
 /// Appends a close frame without code and reason: the answer to one without.
 pub fn write_empty_close(out: &mut Vec<u8>) {
-    write_header(Opcode::Close as u8, 0, out);
+    write_header(Opcode::Close, 0, out);
 }
 
 /// Appends a ping.
@@ -38,13 +38,13 @@ pub fn write_pong(payload: &[u8], out: &mut Vec<u8>) {
 
 /// Appends a whole text message in one frame.
 pub fn write_text(text: &str, out: &mut Vec<u8>) {
-    write_header(Opcode::Text as u8, text.len(), out);
+    write_header(Opcode::Text, text.len(), out);
     out.extend_from_slice(text.as_bytes());
 }
 
 /// Appends a whole binary message in one frame.
 pub fn write_binary(bytes: &[u8], out: &mut Vec<u8>) {
-    write_header(Opcode::Binary as u8, bytes.len(), out);
+    write_header(Opcode::Binary, bytes.len(), out);
     out.extend_from_slice(bytes);
 }
 
@@ -52,7 +52,7 @@ pub fn write_binary(bytes: &[u8], out: &mut Vec<u8>) {
 /// key must be hard to foresee where a browser's script chooses the payload (section 10.3).
 pub fn write_masked(fin: bool, opcode: Opcode, payload: &[u8], key: [u8; 4], out: &mut Vec<u8>) {
     let start = out.len();
-    write_header(opcode as u8, payload.len(), out);
+    write_header(opcode, payload.len(), out);
     out[start] = out[start] & 0x7f | u8::from(fin) << 7;
     out[start + 1] |= 0x80;
     out.extend_from_slice(&key);
@@ -63,6 +63,6 @@ pub fn write_masked(fin: bool, opcode: Opcode, payload: &[u8], key: [u8; 4], out
 
 fn write_control(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
     assert!(payload.len() <= CONTROL_PAYLOAD_BYTES_MAX, "a control frame holds at most 125 bytes");
-    write_header(opcode as u8, payload.len(), out);
+    write_header(opcode, payload.len(), out);
     out.extend_from_slice(payload);
 }
