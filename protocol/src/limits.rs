@@ -16,9 +16,6 @@ pub const POLL_MESSAGES_MAX: usize = 1_000;
 pub const POLL_BYTES_MAX: usize = 1 << 20;
 /// Longest `wait` of a poll, in seconds; more is clamped.
 pub const POLL_WAIT_S_MAX: u64 = 30;
-/// Most bytes of one event that a reader of our streams needs to take: a message of 1 MiB of
-/// control characters is six times as long as a JSON string.
-pub const STREAM_EVENT_BYTES_MAX: usize = 8 << 20;
 /// Longest payload of a WebSocket control frame (RFC 6455, section 5.5).
 pub const CONTROL_PAYLOAD_BYTES_MAX: usize = 125;
 

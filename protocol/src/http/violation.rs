@@ -57,9 +57,6 @@ violations! {
     /// A body where none can be meant: on an upgrade it would be a smuggled request.
     UnexpectedBody = BadRequest, "unexpected_body",
         "This request takes no body.";
-    /// A chunked body that breaks RFC 9112, section 7.1.
-    Chunk = BadRequest, "bad_chunk",
-        "The chunked body is malformed.";
     /// `Sec-WebSocket-Key` is missing, repeated, or not sixteen bytes in base64.
     WsKey = BadRequest, "bad_websocket_key",
         "Exactly one Sec-WebSocket-Key of 16 bytes in base64 is needed.";
@@ -90,9 +87,6 @@ violations! {
     /// A known parameter is given twice, or its escapes are malformed.
     BadParameter = BadRequest, "bad_parameter",
         "A query parameter is given twice or is not percent-encoded UTF-8.";
-    /// A Last-Event-ID or another single field is given twice.
-    RepeatedField = BadRequest, "repeated_header",
-        "A header that may stand once is given twice.";
     /// An empty message (CVE-2022-21667 taught to name the case).
     EmptyBody = BadRequest, "empty_body",
         "A message is at least one byte; send it as the body.";
@@ -100,9 +94,6 @@ violations! {
     BadEvent = UnprocessableContent, "bad_event",
         "An event name has 1 to 255 bytes, no control character, no space or : at its ends, and \
          does not begin with fanfare.";
-    /// Missing or wrong credentials.
-    Unauthorized = Unauthorized, "unauthorized",
-        "Valid credentials are needed.";
     /// More than one Origin.
     TwoOrigins = Forbidden, "two_origins",
         "A request has at most one Origin.";
@@ -186,7 +177,6 @@ impl Violation {
             Self::MethodNotPost => &[("Allow", "POST")],
             Self::NoUpgrade => &[("Upgrade", "websocket")],
             Self::WsVersion => &[("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")],
-            Self::Unauthorized => &[("WWW-Authenticate", "Bearer")],
             Self::TooManyFromAddress | Self::Full | Self::Draining => &[("Retry-After", "1")],
             _ => &[],
         }
@@ -244,7 +234,6 @@ mod tests {
     fn statuses_carry_the_fields_that_the_rfc_demands() {
         for violation in Violation::ALL {
             let needed: &[&str] = match violation.status().code() {
-                401 => &["WWW-Authenticate"],
                 405 => &["Allow"],
                 426 => &["Upgrade"],
                 429 | 503 => &["Retry-After"],
