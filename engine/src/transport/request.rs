@@ -5,7 +5,7 @@ use fanfare_protocol::http::response::{self, NO_STORE};
 use fanfare_protocol::http::{
     Answer, Body, ContentType, Ending, Method, Request, Status, Violation,
 };
-use fanfare_protocol::id::{Id, parse_decimal};
+use fanfare_protocol::id::Id;
 use fanfare_protocol::limits::{LAST_EVENT_ID_BYTES_MAX, POLL_WAIT_S_MAX};
 use fanfare_protocol::ws::handshake::{self, AcceptKey};
 
@@ -92,13 +92,7 @@ fn refuse(
     let cors = reader.map(response::cors);
     let fields = cors.as_ref().map_or(&[][..], |fields| fields);
     let head_only = request.method == Method::Head;
-    // A body that was announced would have to be read before the next request.
-    let ending = if request.body.is_empty() { ending(request) } else { Ending::Close };
-    Decision::Refused(response::refusal(out, violation, ending, fields, head_only))
-}
-
-fn ending(request: &Request<'_>) -> Ending {
-    if request.keep_alive { Ending::KeepAlive } else { Ending::Close }
+    Decision::Refused(response::refusal(out, violation, request.ending(), fields, head_only))
 }
 
 fn route(
@@ -114,10 +108,10 @@ fn route(
             ask.accept_key = Some(accept_key);
             Ok(Decision::Follow(Box::new(ask)))
         }
-        ("/sse" | "/poll", Method::Options) => {
+        ("/" | "/healthz" | "/readyz" | "/sse" | "/poll", Method::Options) => {
             request.without_body()?;
-            response::options(out, reader, ending(request));
-            Ok(Decision::Answered(ending(request)))
+            response::options(out, reader, request.ending());
+            Ok(Decision::Answered(request.ending()))
         }
         ("/sse" | "/poll", Method::Get | Method::Head) => {
             request.without_body()?;
@@ -153,8 +147,8 @@ fn answer_head(
         response::event_stream(out, fields);
         return Decision::Answered(Ending::Close);
     }
-    response::head_of_unknown_length(out, ContentType::Json, ending(request), fields);
-    Decision::Answered(ending(request))
+    response::head_of_unknown_length(out, ContentType::Json, request.ending(), fields);
+    Decision::Answered(request.ending())
 }
 
 fn page(request: &Request<'_>, facts: &Facts, out: &mut Vec<u8>) -> Decision {
@@ -165,7 +159,7 @@ fn page(request: &Request<'_>, facts: &Facts, out: &mut Vec<u8>) -> Decision {
         }
         _ => (Status::Ok, ContentType::Text, &b"ok\n"[..]),
     };
-    let (ending, head_only) = (ending(request), request.method == Method::Head);
+    let (ending, head_only) = (request.ending(), request.method == Method::Head);
     let fields = &[NO_STORE];
     Answer { status, content_type, ending, fields, head_only }.write(out, body);
     Decision::Answered(ending)
@@ -217,26 +211,22 @@ fn since(request: &Request<'_>, target: Target) -> Result<Since, Violation> {
     if target != Target::EventStream {
         return Ok(parameter);
     }
-    Ok(match request.fields.get("last-event-id") {
-        None | Some(b"") => parameter,
-        Some(text) if text.len() > LAST_EVENT_ID_BYTES_MAX => Since::Unreadable,
-        Some(text) => Id::parse(text).map_or(Since::Unreadable, Since::After),
+    Ok(match request.fields.one("last-event-id") {
+        Ok(None | Some(b"")) => parameter,
+        Ok(Some(text)) if text.len() <= LAST_EVENT_ID_BYTES_MAX => {
+            Id::parse(text).map_or(Since::Unreadable, Since::After)
+        }
+        // Two of them are no position: which one is meant is not guessed.
+        _ => Since::Unreadable,
     })
 }
 
-/// Whole seconds, clamped; whatever else is refused.
+/// Seconds, clamped; what is no such number is refused.
 fn wait_ms(parameter: Option<&str>) -> Result<u64, Violation> {
     let Some(text) = parameter else { return Ok(WAIT_S * 1_000) };
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let scientific = || text.parse::<f64>().ok().filter(|wait| wait.is_finite() && *wait >= 0.0);
-    match parse_decimal(text.as_bytes()) {
-        Some(seconds) => Ok(seconds.min(POLL_WAIT_S_MAX) * 1_000),
-        None if digits => Ok(POLL_WAIT_S_MAX * 1_000), // more than a u64 holds, or leading zeros
-        None => {
-            let seconds = scientific().ok_or(Violation::BadWait)?;
-            Ok((seconds.min(POLL_WAIT_S_MAX as f64) * 1_000.0) as u64)
-        }
-    }
+    let number = text.parse::<f64>().ok().filter(|wait| wait.is_finite() && *wait >= 0.0);
+    let seconds = number.ok_or(Violation::BadWait)?.min(POLL_WAIT_S_MAX as f64);
+    Ok((seconds * 1_000.0) as u64)
 }
 
 /// The playground's publish: development mode only.
@@ -274,3 +264,6 @@ fn publish(request: &Request<'_>, facts: &Facts) -> Result<Decision, Violation> 
     };
     Ok(Decision::Publish(Box::new(publication), length))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! What heads ask for, decided without a socket.
+
+use fanfare_protocol::http::HeadReader;
+use fanfare_protocol::id::Epoch;
+
+use super::*;
+use crate::auth::origin::Origins;
+use crate::channel::Tenant;
+use crate::limits::Limits;
+
+fn facts() -> Facts {
+    Facts {
+        epoch: Epoch::from_random(1),
+        limits: Limits::default(),
+        origins: Origins::default(),
+        loopback: true,
+        dev: true,
+        tenant: Tenant::new("t"),
+        draining: false.into(),
+        open: 0.into(),
+    }
+}
+
+/// The decision about `line` with `fields`, and what was written.
+fn decided(line: &str, fields: &str) -> (Decision, String) {
+    let facts = facts();
+    let head = format!("{line} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n");
+    let mut reader = HeadReader::new();
+    reader.feed(head.as_bytes(), &facts.limits.http).unwrap();
+    let mut out = Vec::new();
+    let decision = decide(&reader.request(&facts.limits.http).unwrap(), &facts, &mut out);
+    (decision, String::from_utf8(out).unwrap())
+}
+
+fn asked(line: &str, fields: &str) -> Ask {
+    match decided(line, fields) {
+        (Decision::Follow(ask), out) if out.is_empty() => *ask,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+/// The status and, of a refusal, its word.
+fn told(line: &str, fields: &str) -> String {
+    let (decision, out) = decided(line, fields);
+    let status = out.get(9..12).unwrap_or("none");
+    let word = out.split("{\"error\":\"").nth(1).and_then(|rest| rest.split('"').next());
+    assert_eq!(matches!(decision, Decision::Refused(_)), word.is_some(), "{line}: {out}");
+    word.map_or(status.to_owned(), |word| format!("{status} {word}"))
+}
+
+#[test]
+fn routes() {
+    for (line, expected) in [
+        ("GET /", "200"),
+        ("GET /healthz", "200"),
+        ("GET /readyz", "200"),
+        ("GET /nowhere", "404 not_found"),
+        ("GET /sse/", "404 not_found"),
+        ("POST /", "405 method_not_allowed"),
+        ("POST /sse?channels=a", "405 method_not_allowed"),
+        ("GET /playground/publish?channel=a", "405 method_not_allowed"),
+        ("POST /playground/publish?channel=a", "400 empty_body"),
+        ("GET /ws?channels=a", "426 upgrade_required"),
+        ("GET /sse", "400 no_channels"),
+        ("GET /poll?channels=", "400 empty_channel"),
+        ("GET /poll?channels=a&format=raw", "400 bad_format"),
+        ("GET /sse?channels=a&format=xml", "400 bad_format"),
+        ("GET /sse?channels=a&channels=b", "400 bad_parameter"),
+    ] {
+        assert_eq!(told(line, ""), expected, "{line}");
+    }
+    let json_only = told("GET /sse?channels=a", "Accept: application/json\r\n");
+    assert_eq!(json_only, "406 not_acceptable");
+    let stranger = told("GET /sse?channels=a", "Origin: https://evil.example\r\n");
+    assert_eq!(stranger, "403 origin_not_allowed");
+}
+
+#[test]
+fn methods_that_a_refusal_names_are_taken() {
+    for path in ["/", "/healthz", "/readyz", "/sse?channels=a", "/poll?channels=a"] {
+        let (_, refusal) = decided(&format!("PUT {path}"), "");
+        assert!(refusal.contains("\r\nAllow: GET, HEAD, OPTIONS\r\n"), "{path}: {refusal}");
+        assert_eq!(told(&format!("OPTIONS {path}"), ""), "204", "{path}");
+        let (_, head) = decided(&format!("HEAD {path}"), "");
+        assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{path}: {head}");
+    }
+}
+
+#[test]
+fn a_body_that_nobody_reads_ends_the_connection() {
+    let (kept, _) = decided("GET /nowhere", "");
+    assert!(matches!(kept, Decision::Refused(Ending::KeepAlive)));
+    let (ended, _) = decided("GET /nowhere", "Content-Length: 1\r\n");
+    assert!(matches!(ended, Decision::Refused(Ending::Close)));
+}
+
+#[test]
+fn one_channel_is_raw_and_several_are_json() {
+    for (line, rendition) in [
+        ("GET /sse?channels=a", Rendition::SseRaw),
+        ("GET /sse?channels=a,a", Rendition::SseRaw),
+        ("GET /sse?channels=a,b", Rendition::SseJson),
+        ("GET /sse?channels=a&format=json", Rendition::SseJson),
+        ("GET /sse?channels=a,b&format=raw", Rendition::SseRaw),
+        ("GET /poll?channels=a", Rendition::PollItem),
+    ] {
+        assert_eq!(asked(line, "").rendition, rendition, "{line}");
+    }
+}
+
+#[test]
+fn where_to_begin() {
+    let id = |position| Since::After(Id { epoch: Epoch::from_random(1), position });
+    let long = format!("Last-Event-ID: 00000001-{}\r\n", "1".repeat(LAST_EVENT_ID_BYTES_MAX));
+    for (path, fields, expected) in [
+        ("/sse?channels=a", "", Since::Now),
+        ("/sse?channels=a&since=00000001-7", "", id(7)),
+        ("/sse?channels=a&since=00000001-7", "Last-Event-ID: 00000001-9\r\n", id(9)),
+        ("/sse?channels=a&since=00000001-7", "Last-Event-ID:\r\n", id(7)),
+        ("/sse?channels=a", "Last-Event-ID: 9\r\n", Since::Unreadable),
+        ("/sse?channels=a", &long, Since::Unreadable),
+        (
+            "/sse?channels=a",
+            "Last-Event-ID: 00000001-9\r\nLast-Event-ID: 00000001-8\r\n",
+            Since::Unreadable,
+        ),
+        ("/poll?channels=a", "Last-Event-ID: 00000001-9\r\n", Since::Now),
+    ] {
+        assert_eq!(asked(&format!("GET {path}"), fields).since, expected, "{path} {fields}");
+    }
+    assert_eq!(told("GET /sse?channels=a&since=7", ""), "400 bad_since");
+}
+
+#[test]
+fn how_long_to_wait() {
+    for (wait, expected) in [
+        ("", Some(25_000)),
+        ("&wait=0", Some(0)),
+        ("&wait=007", Some(7_000)),
+        ("&wait=0.5", Some(500)),
+        ("&wait=1", Some(1_000)),
+        ("&wait=30", Some(30_000)),
+        ("&wait=31", Some(30_000)),
+        ("&wait=1e9", Some(30_000)),
+        ("&wait=99999999999999999999", Some(30_000)),
+        ("&wait=", None),
+        ("&wait=-1", None),
+        ("&wait=NaN", None),
+        ("&wait=inf", None),
+        ("&wait=x", None),
+    ] {
+        let line = format!("GET /poll?channels=a{wait}");
+        match expected {
+            Some(ms) => assert_eq!(asked(&line, "").wait_ms, ms, "{wait}"),
+            None => assert_eq!(told(&line, ""), "400 bad_wait", "{wait}"),
+        }
+    }
+}
