@@ -1,6 +1,6 @@
 //! The sequencer: the one owner of channels and the one writer of the order.
 //!
-//! It takes commands from the inbox one at a time, decides ([`order`]), and writes what happened
+//! It takes commands from the inbox one at a time, decides (`order`), and writes what happened
 //! into the broadcast ring. Whatever it tells a shard it tells through that ring, so that replies,
 //! messages, floors and the ends of interests have one order, and a subscription starts at an exact
 //! place.

@@ -7,7 +7,7 @@
 //! **Why nothing of a send or a receive is pending after the enter.** Both carry `MSG_DONTWAIT`.
 //! The kernel marks such a request `REQ_F_NOWAIT`, and one so marked that cannot go on is completed
 //! with what it has (a count or `-EAGAIN`) where others would be armed and tried again later. So a
-//! request that the kernel *took* has ended when the enter returns. And [`Ring::submit`] returns
+//! request that the kernel *took* has ended when the enter returns. And `Ring::submit` returns
 //! only when the kernel took all of them: with `SUBMIT_ALL` a failing entry does not end the
 //! submission, and where it ended early for another reason (no memory, a full completion queue) the
 //! rest is submitted again. Entries that nobody took would be read by a later enter, with pointers
@@ -18,7 +18,7 @@
 //! short send would count as a success, and bytes would be lost in silence. (`-EAGAIN` and errors
 //! are failures anyhow.) One socket is in a batch once at most: two sends in flight may interleave.
 //!
-//! Generations ([`table`]) keep completions of a slot's earlier life from reaching its present one.
+//! Generations (`table`) keep completions of a slot's earlier life from reaching its present one.
 
 #![allow(unsafe_code)]
 
