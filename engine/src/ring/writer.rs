@@ -220,8 +220,8 @@ impl<T> Drop for Writer<T> {
             // SAFETY: put, not discarded (`tail` is not past it) and never published.
             unsafe { self.shared.discard(number) };
         }
-        // SAFETY: this is the writer, and it ends here. What lies before `tail` is discarded, and so
-        // is what was staged.
+        // SAFETY: this is the writer, and it ends here. What lies before `tail` is discarded, and
+        // so is what was staged.
         unsafe { self.shared.leave(self.tail) };
     }
 }

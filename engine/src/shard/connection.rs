@@ -138,7 +138,8 @@ pub(super) struct Connection {
     pub(super) armed: Millis,
     /// Last time that the kernel took bytes for it.
     pub(super) progress: Millis,
-    /// When the deadline of its phase is over: the head's, patience, ping or pong, heartbeat, close.
+    /// When the deadline of its phase is over: the head's, patience, ping or pong, heartbeat,
+    /// close.
     pub(super) beat: Millis,
     /// When it was last looked at while it was blocked.
     pub(super) checked: Millis,

@@ -19,8 +19,8 @@ const SEND: u64 = 1;
 const POLL: u64 = 2;
 
 /// Sends some bytes as shards do and sees them announced and arrive. Takes microseconds; the ring
-/// is gone afterwards. `files` is the capacity of one shard. Answers how many entries of how many wanted
-/// the ring got.
+/// is gone afterwards. `files` is the capacity of one shard. Answers how many entries of how many
+/// wanted the ring got.
 pub(in crate::driver) fn self_test(files: usize) -> Result<(usize, usize), Trouble> {
     let mut ring = Ring::new(&SIZES, files).map_err(|error| trouble("io_uring_setup", &error))?;
     let (near, mut far) = UnixStream::pair().map_err(|error| trouble("socketpair", &error))?;
