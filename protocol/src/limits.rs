@@ -1,6 +1,7 @@
 //! Every limit of the wire, with the relations between them checked when this is compiled.
 //!
-//! These are the defaults; a caller passes a [`HttpLimits`] or [`WsLimits`] of its own.
+//! These are the defaults; a caller may pass [`HttpLimits`], [`WsLimits`] or [`IngestLimits`] of
+//! its own.
 
 /// Longest channel name in bytes of UTF-8.
 pub const CHANNEL_NAME_BYTES_MAX: usize = 255;
