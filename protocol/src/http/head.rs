@@ -310,6 +310,15 @@ mod tests {
     }
 
     #[test]
+    fn a_field_too_many_is_refused_by_its_first_byte() {
+        let limits = HttpLimits { fields: 2, ..LIMITS };
+        let mut reader = HeadReader::new();
+        let two = b"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n";
+        assert_eq!(reader.feed(two, &limits), Ok(Fed::Partial));
+        assert_eq!(reader.feed(b"Z", &limits), Err(Violation::TooManyFields));
+    }
+
+    #[test]
     fn noise_is_refused_by_the_first_byte_that_no_request_has() {
         let cases: [(&[u8], usize, Violation); 16] = [
             (b"\x16\x03\x01\x02\x00", 1, Violation::NotHttp),
