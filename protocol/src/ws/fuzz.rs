@@ -1,9 +1,9 @@
-//! The body of the fuzz target `websocket`: however a stream is cut, it tells the same.
+//! The body of the fuzz target `websocket`: however a stream is cut, it tells the same, and the
+//! same as a naive decoder.
 //!
-//! `cargo test` replays `fuzz/corpus/websocket` through it; the tests of this module use `tell`
-//! to compare the machine with a naive decoder.
+//! `cargo test` replays `fuzz/corpus/websocket` through it.
 
-use super::{DataKind, Event, Receiver, Role, Violation};
+use super::{DataKind, Event, Receiver, Role, Violation, oracle};
 use crate::limits::{CONTROL_PAYLOAD_BYTES_MAX, WsLimits};
 
 /// Small, so that a fuzzer reaches them.
@@ -31,8 +31,14 @@ pub(super) struct Outcome {
     pub(super) idle: bool,
 }
 
-/// Feeds `data` to a server's and to a client's machine, whole and cut; panics where they differ.
+/// Feeds `data` to a server's and to a client's machine, whole and cut, and to the naive decoder.
+///
+/// # Panics
+/// When they do not come to the same.
 pub fn every_split(data: &[u8]) {
+    if let Some(expected) = oracle::decode(data, &LIMITS) {
+        same(&tell(data, &[], Role::Server, &LIMITS), &expected);
+    }
     for role in [Role::Server, Role::Client] {
         let whole = tell(data, &[], role, &LIMITS);
         let bytewise: Vec<usize> = (1..data.len()).collect();

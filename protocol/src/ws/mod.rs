@@ -25,7 +25,6 @@ pub mod fuzz;
 pub mod handshake;
 pub mod header;
 pub mod mask;
-#[cfg(test)]
 mod oracle;
 pub mod receive;
 pub mod send;
