@@ -21,6 +21,8 @@ pub(super) struct Channel {
     pub(super) sweep_left: u32,
     /// Whether it waits in one of the sweep's queues.
     pub(super) queued: bool,
+    /// Whether its log waits to be trimmed.
+    pub(super) overgrown: bool,
 }
 
 /// The table.
@@ -40,8 +42,14 @@ impl Channels {
     /// Adds a channel that is not there yet.
     pub(super) fn insert(&mut self, log: Log) -> Place {
         let id = log.id;
-        let channel =
-            Channel { log, members: Vec::new(), sweep_next: 0, sweep_left: 0, queued: false };
+        let channel = Channel {
+            log,
+            members: Vec::new(),
+            sweep_next: 0,
+            sweep_left: 0,
+            queued: false,
+            overgrown: false,
+        };
         let place = self.free.pop().unwrap_or_else(|| {
             self.table.push(None);
             self.table.len() as Place - 1

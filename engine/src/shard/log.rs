@@ -2,6 +2,8 @@
 //!
 //! The log keeps whatever the channel's history still promises (its *floor*) and, beyond that, the
 //! live window: what a connected laggard can still get. The sequencer alone moves the floor.
+//! Messages that neither holds are dropped by [`Log::trim`], which is the shard's to time: see
+//! [`super::trim`].
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -28,6 +30,8 @@ pub(super) struct Log {
     /// First offset that history promises, as far as this shard was told.
     floor: u64,
     cost: usize,
+    /// The part of `cost` that lies before the floor.
+    loose_cost: usize,
     lanes: [Option<Box<Lane>>; Rendition::COUNT],
 }
 
@@ -44,6 +48,7 @@ impl Log {
             // drop what history promises: an import first of all.
             floor: 1,
             cost: 0,
+            loose_cost: 0,
             lanes: Default::default(),
         }
     }
@@ -96,16 +101,37 @@ impl Log {
         self.raise_floor(floor);
     }
 
-    /// History promises nothing before `floor` any more: drops what the window does not hold.
+    /// History promises nothing before `floor` any more.
     pub(super) fn raise_floor(&mut self, floor: u64) {
+        let loose = self.floor.max(self.first)..floor.min(self.end());
+        for offset in loose {
+            self.loose_cost += self.messages[(offset - self.first) as usize].cost();
+        }
         self.floor = self.floor.max(floor);
+    }
+
+    /// Whether there is something to drop.
+    pub(super) fn is_over(&self) -> bool {
         let window = self.rule.window;
-        while self.first < self.floor
+        self.first < self.floor
             && self.messages.len() > 1
             && (self.messages.len() as u64 > window.count || self.cost > window.bytes)
-        {
+    }
+
+    /// Whether two windows of messages are kept that history does not promise: more than a
+    /// connected client can ask for, even while it is not its turn.
+    pub(super) fn is_far_over(&self) -> bool {
+        let window = self.rule.window;
+        let loose = self.floor.min(self.end()).saturating_sub(self.first);
+        loose > window.count.saturating_mul(2) || self.loose_cost > window.bytes.saturating_mul(2)
+    }
+
+    /// Drops what neither history nor the window holds. The newest message always stays.
+    pub(super) fn trim(&mut self) {
+        while self.is_over() {
             let Some(message) = self.messages.pop_front() else { break };
             self.cost -= message.cost();
+            self.loose_cost -= message.cost();
             self.first += 1;
         }
         for lane in self.lanes.iter_mut().flatten() {
@@ -210,15 +236,24 @@ mod tests {
         let mut log = log_after(10);
         log.import(&(1..=10).map(|offset| message(offset, 1)).collect::<Vec<_>>());
         log.raise_floor(1); // as the reply says that brought the import
+        log.trim();
         assert_eq!((log.first(), log.end()), (1, 11), "an import is kept");
         for offset in 11..=20 {
             append(&mut log, message(offset, 1));
         }
+        assert!(!log.is_over());
+        log.trim();
         assert_eq!((log.first(), log.end()), (1, 21), "and so is what comes after it");
-        append(&mut log, message(21, 6));
+        append(&mut log, message(21, 5));
+        assert!(log.is_over() && !log.is_far_over(), "four are two windows");
+        append(&mut log, message(22, 6));
+        assert!(log.is_far_over(), "five are more");
+        log.trim();
         assert_eq!(log.first(), 6, "what history drops goes");
-        log.raise_floor(22);
-        assert_eq!(log.first(), 20, "but for what the window holds");
+        log.raise_floor(23);
+        log.trim();
+        assert_eq!(log.first(), 21, "but for what the window holds");
+        assert!(!log.is_over() && !log.is_far_over());
     }
 
     #[test]
@@ -228,6 +263,7 @@ mod tests {
         for offset in 11..=20 {
             append(&mut log, message(offset, 1));
         }
+        log.trim();
         assert_eq!(log.first(), 11);
         log.import(&(1..=10).map(|offset| message(offset, 1)).collect::<Vec<_>>());
         log.raise_floor(1);

@@ -8,7 +8,7 @@
 //! 3. receive from those that have spoken;
 //! 4. timers;
 //! 5. offer the sequencer what it has to be told;
-//! 6. visit: up to two batches of sends, small audiences first;
+//! 6. visit: up to two batches of sends, small audiences first; then trim logs;
 //! 7. close, start or stop accepting, and sleep if nothing is left to do.
 //!
 //! Every step is bounded, so nothing waits longer than a tick for its turn.
@@ -41,6 +41,7 @@ mod replies;
 mod sessions;
 mod sweep;
 mod timers;
+mod trim;
 mod visit;
 mod wheel;
 
@@ -50,6 +51,8 @@ use visit::{BATCH, Batch};
 
 /// Ring entries in one tick.
 const ENTRIES: usize = 256;
+/// Ring entries between two looks at whether logs have grown too long.
+const ENTRIES_AT_ONCE: usize = 8;
 /// Receives in one tick.
 const RECEIVES: usize = 64;
 /// Batches of sends in one tick.
@@ -134,12 +137,12 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
     /// One tick at time `now`; where `sleep`, it waits for work when nothing is left to do.
     pub fn tick(&mut self, now: Millis, sleep: bool) -> Tick {
         self.take_events(now);
-        let sessions = &mut self.sessions;
-        self.ring.drain(ENTRIES, |entry| sessions.entry(entry, now));
+        self.drain(now);
         self.receive(now);
         self.sessions.timers(now);
         self.offer_commands(now);
         self.send(now);
+        self.sessions.trim_logs();
         self.close();
         self.accept_or_not();
         if self.sessions.ending && self.is_over(now) {
@@ -163,6 +166,20 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
                     let error = std::io::Error::from_raw_os_error(errno);
                     tracing::warn!(%error, "a connection could not be accepted");
                 }
+            }
+        }
+    }
+
+    /// Reads on in the order, unless a log has to be sent from first.
+    fn drain(&mut self, now: Millis) {
+        let sessions = &mut self.sessions;
+        for _ in 0..ENTRIES / ENTRIES_AT_ONCE {
+            if sessions.holds_back() {
+                return;
+            }
+            let entry = |entry: &Entry| sessions.entry(entry, now);
+            if self.ring.drain(ENTRIES_AT_ONCE, entry) < ENTRIES_AT_ONCE {
+                return;
             }
         }
     }

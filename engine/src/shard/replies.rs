@@ -29,7 +29,8 @@ impl<M: ClientMessages> Sessions<M> {
             Entry::Floors(floors) => {
                 for (channel, floor) in floors.iter() {
                     if let Some(place) = self.channels.find(*channel) {
-                        self.keep_log_bytes(place, |log| log.raise_floor(*floor));
+                        self.channels.at_mut(place).log.raise_floor(*floor);
+                        self.note_growth(place);
                     }
                 }
             }
@@ -52,10 +53,11 @@ impl<M: ClientMessages> Sessions<M> {
         scratch.shrink_to(64 << 10); // one long message leaves no long buffer behind
         self.scratch = scratch;
         self.sweep.mark(place, &mut self.channels);
+        self.note_growth(place);
     }
 
     /// Changes a log and keeps the gauge of rendered bytes true.
-    fn keep_log_bytes(&mut self, place: u32, change: impl FnOnce(&mut Log)) {
+    pub(super) fn keep_log_bytes(&mut self, place: u32, change: impl FnOnce(&mut Log)) {
         let log = &mut self.channels.at_mut(place).log;
         let before = log.lane_bytes();
         change(log);
@@ -70,8 +72,10 @@ impl<M: ClientMessages> Sessions<M> {
                 let (name, rule) = (Arc::clone(&channel.name), Arc::clone(&channel.rule));
                 self.channels.insert(Log::after(channel.channel, name, rule, channel.head))
             });
-            self.channels.at_mut(place).log.import(&channel.import);
-            self.channels.at_mut(place).log.raise_floor(channel.floor);
+            let log = &mut self.channels.at_mut(place).log;
+            log.import(&channel.import);
+            log.raise_floor(channel.floor);
+            self.note_growth(place);
             follows.push(Follow { channel: place, member: 0, next: channel.next });
         }
         self.metrics().channels.set(self.channels.len() as u64);

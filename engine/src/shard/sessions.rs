@@ -15,6 +15,7 @@ use super::channels::Channels;
 use super::connection::{Connection, Phase, Table, Transport};
 use super::messages::ClientMessages;
 use super::sweep::Sweep;
+use super::trim::Overgrown;
 use super::visit::{Batch, Found, Settled};
 use super::wheel::Wheel;
 use crate::auth::address::Addresses;
@@ -37,6 +38,8 @@ pub(super) struct Sessions<M> {
     pub(super) table: Table,
     pub(super) channels: Channels,
     pub(super) sweep: Sweep,
+    /// Logs that are to be trimmed.
+    pub(super) overgrown: Overgrown,
     pub(super) wheel: Wheel,
     /// Connections to visit for reasons of their own.
     pub(super) queue: VecDeque<Token>,
@@ -80,6 +83,7 @@ impl<M: ClientMessages> Sessions<M> {
             table: Table::default(),
             channels: Channels::default(),
             sweep: Sweep::default(),
+            overgrown: Overgrown::default(),
             wheel: Wheel::new(now),
             queue: VecDeque::new(),
             reading: VecDeque::new(),
@@ -413,6 +417,11 @@ impl<M: ClientMessages> Sessions<M> {
     pub(super) fn has_work(&self) -> bool {
         !(self.queue.is_empty() && self.visits.is_empty() && self.sweep.is_idle())
             || (!self.backlog && !(self.commands.is_empty() && self.reading.is_empty()))
+    }
+
+    /// Whether sweeps took visits that were not made.
+    pub(super) fn has_visits(&self) -> bool {
+        !self.visits.is_empty()
     }
 
     /// The sequencer takes commands again: heads are read on.
