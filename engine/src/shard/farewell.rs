@@ -19,8 +19,16 @@ pub(super) enum Farewell {
 }
 
 impl<M: ClientMessages> Sessions<M> {
-    /// Appends the words of this farewell in the connection's transport.
-    pub(super) fn farewell(&mut self, token: Token, farewell: Farewell) {
+    /// Says this farewell in the connection's transport, and ends it when that is sent. A WebSocket
+    /// gets `close_ms` for its own close; the end of a stream is the end of its socket (FIN), and
+    /// until it comes an `EventSource` does not know that it should come back.
+    pub(super) fn farewell(
+        &mut self,
+        token: Token,
+        farewell: Farewell,
+        close_ms: u64,
+        now: Millis,
+    ) {
         let retry_ms = self.facts.limits.retry_ms;
         let Some(connection) = self.table.get_mut(token) else { return };
         match (connection.transport, farewell) {
@@ -36,6 +44,8 @@ impl<M: ClientMessages> Sessions<M> {
             (Transport::EventStream, _) => sse::write::retry(connection.private(), retry_ms),
             (Transport::Http | Transport::Poll, _) => {}
         }
+        let answers = connection.transport == Transport::WebSocket;
+        self.leave(token, close_ms, answers, now);
     }
 
     /// The order has ended: everyone gets what is owed, then a farewell.
@@ -65,8 +75,7 @@ impl<M: ClientMessages> Sessions<M> {
         if owed {
             self.visit_soon(token); // comes back here when nothing is owed
         } else {
-            self.farewell(token, Farewell::Shutdown);
-            self.leave(token, self.facts.limits.close_ms, true, now);
+            self.farewell(token, Farewell::Shutdown, self.facts.limits.close_ms, now);
         }
     }
 }

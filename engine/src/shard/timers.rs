@@ -102,8 +102,7 @@ impl<M: ClientMessages> Sessions<M> {
     /// A client has left the live window.
     pub(super) fn slow(&mut self, token: Token, now: Millis) {
         self.metrics().slow_closed.add(1);
-        self.farewell(token, Farewell::Slow);
-        self.leave(token, SLOW_CLOSE_MS, true, now);
+        self.farewell(token, Farewell::Slow, SLOW_CLOSE_MS, now);
         if let Some(connection) = self.table.get_mut(token) {
             connection.flags.cut = true;
         }
