@@ -235,6 +235,7 @@ impl<M: ClientMessages> Sessions<M> {
         let epoch = self.facts.epoch;
         let Some(connection) = self.table.get_mut(token) else { return };
         let Some(mut poll) = connection.poll.take() else { return };
+        connection.flags.keep_alive &= !self.ending; // and the answer says so
         let follows = std::mem::take(&mut connection.follows);
         // What left the live window before this poll had its turn is told, not passed over.
         let mut gaps = 0;
