@@ -2,12 +2,17 @@
 //! nothing else.
 #![allow(dead_code)] // each test binary uses its part
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc;
 use std::time::Duration;
 
+use fanfare::channel::{ChannelName, Tenant};
 use fanfare::error::StartError;
+use fanfare::rule::{History, Pattern, Rule, Rules, Window};
+use fanfare::sequencer::command::{Command, Publication, Published};
 use fanfare::server::{self, DriverChoice, Running, Settings};
+use fanfare_protocol::message::Kind;
 
 /// Both drivers; where io_uring is blocked `uring` fails to start, and says so.
 pub const DRIVERS: [DriverChoice; 2] = [DriverChoice::Uring, DriverChoice::Epoll];
@@ -51,6 +56,16 @@ impl Client {
         Self { socket, buffer: Vec::new() }
     }
 
+    /// Connects with a receive buffer as small as the kernel lets it be.
+    pub fn narrow(address: SocketAddr) -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let socket = socket.unwrap();
+        socket.set_recv_buffer_size(1).unwrap();
+        socket.connect(&address.into()).expect("the node listens");
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { socket: socket.into(), buffer: Vec::new() }
+    }
+
     /// Connects and sends a GET.
     pub fn get(address: SocketAddr, target: &str) -> Self {
         let mut client = Self::connect(address);
@@ -92,7 +107,7 @@ impl Client {
                 Ok(0) => panic!("the node closed after {:?}", text(&self.buffer)),
                 Ok(count) => self.buffer.extend_from_slice(&chunk[..count]),
                 // A read with a timeout is not begun again by the kernel.
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => panic!("{error}; so far {:?}", text(&self.buffer)),
             }
         }
@@ -108,8 +123,9 @@ impl Client {
         let head = self.head();
         let length = head
             .lines()
-            .find_map(|line| line.strip_prefix("Content-Length: "))
-            .map_or(0, |length| length.parse().unwrap());
+            .filter_map(|line| line.split_once(": "))
+            .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+            .map_or(0, |(_, length)| length.parse().unwrap());
         let body = self.until(|bytes| (bytes.len() >= length).then_some(length));
         (head, text(&body))
     }
@@ -202,6 +218,42 @@ pub fn publish(node: &Running, channel: &str, data: &str) -> String {
     let answer = text(&bytes);
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     answer.split_once("\r\n\r\n").expect("an answer has a body").1.to_string()
+}
+
+/// Publishes texts in one command, straight into the inbox; where each got its place.
+pub fn publish_all<'a>(
+    node: &Running,
+    messages: impl IntoIterator<Item = (&'a str, String)>,
+) -> Vec<Published> {
+    let publication = |(channel, data): (&str, String)| Publication {
+        channel: ChannelName::new(Tenant::default(), channel),
+        kind: Kind::Text,
+        event: None,
+        idempotency_key: None,
+        data: data.into_bytes().into(),
+    };
+    let publications = messages.into_iter().map(publication).collect();
+    let (said, heard) = mpsc::channel();
+    let answer = Box::new(move |results| said.send(results).unwrap());
+    let sent = node.inbox().send(Command::PublishBatch(publications, answer));
+    assert!(sent.is_ok(), "the node has ended");
+    let results = heard.recv_timeout(PATIENCE).expect("the sequencer answers");
+    results.into_iter().map(|result| result.expect("there is room")).collect()
+}
+
+/// Rules by pattern, with the defaults for everything else.
+pub fn rules(rules: &[(&str, History, Window)]) -> Rules {
+    let rule = |(pattern, history, window): &(&str, History, Window)| Rule {
+        pattern: Pattern::parse(pattern).unwrap(),
+        history: *history,
+        window: *window,
+    };
+    Rules::new(rules.iter().map(rule).collect(), History::DEFAULT, Window::DEFAULT)
+}
+
+/// A history bounded by a count alone.
+pub fn keep(count: u64) -> History {
+    History { count, bytes: 100_000_000, age_ms: 600_000 }
 }
 
 /// Waits until `done`; panics with `what` after [`PATIENCE`].
