@@ -1,0 +1,170 @@
+//! A graceful stop: what was acknowledged is delivered, everyone is told, and it ends in time.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fanfare::rule::Window;
+use fanfare::server::{DriverChoice, Running};
+
+use crate::publisher::publish_until_goodbye;
+use crate::support::{Client, DRIVERS, find, keep, node_with, rules, text, upgrade, wait_until};
+
+/// Wide enough that nobody falls out of it on a busy machine.
+const WINDOW: Window = Window { count: 1_000_000, bytes: 1 << 30 };
+
+fn with_socket(driver: DriverChoice, folder: &tempfile::TempDir) -> Running {
+    let path = folder.path().join("fanfare.sock");
+    node_with(driver, |settings| {
+        settings.socket = Some(path);
+        settings.rules = rules(&[("**", keep(1_000), WINDOW)]);
+    })
+}
+
+/// All messages of a raw WebSocket, and the code of its close.
+fn read_websocket(mut client: Client) -> (Vec<u64>, u16) {
+    let mut numbers = Vec::new();
+    loop {
+        let (first, payload) = client.frame();
+        match first {
+            0x81 => numbers.push(text(&payload).parse().unwrap()),
+            0x88 => {
+                let code = u16::from_be_bytes(payload[..2].try_into().unwrap());
+                client.send_frame(0x88, &payload[..2]);
+                let (reset, rest) = client.end();
+                assert!(!reset && rest.is_empty(), "after the close: {rest:?}");
+                return (numbers, code);
+            }
+            other => panic!("{other:#x}"),
+        }
+    }
+}
+
+/// All messages of a raw event stream, and its last block.
+fn read_stream(client: Client) -> (Vec<u64>, String) {
+    let (reset, bytes) = client.end();
+    assert!(!reset, "a stream ends, it is not cut off");
+    let stream = text(&bytes);
+    assert!(stream.ends_with("\n\n"), "the last block is whole: {stream:?}");
+    let numbers = stream
+        .lines()
+        .filter_map(|line| line.strip_prefix("data: "))
+        .map(|number| number.parse().unwrap());
+    let last = stream.trim_end().rsplit("\n\n").next().unwrap();
+    (numbers.collect(), last.to_owned())
+}
+
+#[test]
+fn what_was_acknowledged_is_delivered_before_the_farewell() {
+    for driver in DRIVERS {
+        let folder = tempfile::tempdir().unwrap();
+        let node = with_socket(driver, &folder);
+        let (listen, path) = (node.addresses().listen, node.addresses().socket.clone().unwrap());
+        let mut streams = Vec::new();
+        let websockets: Vec<Client> =
+            (0..6).map(|_| Client::websocket(listen, "/ws?channels=a")).collect();
+        for _ in 0..6 {
+            let mut stream = Client::get(listen, "/sse?channels=a");
+            assert!(stream.head().starts_with("HTTP/1.1 200 "));
+            streams.push(stream);
+        }
+        let mut poll = Client::get(listen, "/poll?channels=silent&wait=25");
+        wait_until("everyone follows", || node.metrics().sequencer.subscriptions.read() == 13);
+        let websockets: Vec<_> =
+            websockets.into_iter().map(|it| thread::spawn(|| read_websocket(it))).collect();
+        let streams: Vec<_> =
+            streams.into_iter().map(|it| thread::spawn(|| read_stream(it))).collect();
+        let publisher = thread::spawn(move || publish_until_goodbye(&path, "a"));
+        wait_until("some are published", || node.metrics().sequencer.published.read() > 1_000);
+        let began = Instant::now();
+        node.stop();
+        let took = began.elapsed();
+        assert!(took < Duration::from_millis(1_900), "everyone left at once: {took:?}");
+        let accepted = publisher.join().unwrap();
+        assert!(accepted > 900, "{accepted}");
+        let all = |numbers: &[u64]| {
+            assert_eq!(numbers, Vec::from_iter(1..=numbers.len() as u64), "in order, no hole");
+            assert!(numbers.len() as u64 >= accepted, "{} of {accepted}", numbers.len());
+        };
+        for websocket in websockets {
+            let (numbers, code) = websocket.join().unwrap();
+            all(&numbers);
+            assert_eq!(code, 1012);
+        }
+        for stream in streams {
+            let (numbers, last) = stream.join().unwrap();
+            all(&numbers);
+            assert_eq!(last, "retry: 1000");
+        }
+        let (head, body) = poll.answer();
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        assert!(head.contains("\r\nConnection: close\r\n"), "{head}");
+        assert!(body.contains(r#""messages":[]"#), "{body}");
+        assert_eq!(poll.end(), (false, Vec::new()));
+    }
+}
+
+#[test]
+fn clients_that_do_not_leave_are_cut_off_in_time() {
+    for driver in DRIVERS {
+        let node = node_with(driver, |settings| settings.rules = rules(&[]));
+        let listen = node.addresses().listen;
+        let idle = Client::connect(listen);
+        let mut half = Client::connect(listen);
+        half.send(b"GET /ws?channels=a HTTP/1.1\r\nHo");
+        let silent = Client::websocket(listen, "/ws?channels=a");
+        // One that takes nothing: its bytes wait in the node.
+        let mut full = Client::narrow(listen);
+        full.send(upgrade("/ws?channels=b").as_bytes());
+        full.until(|bytes| find(bytes, b"\r\n\r\n").map(|at| at + 4));
+        let long = "x".repeat(900_000);
+        crate::support::publish_all(&node, [("b", long)]);
+        thread::sleep(Duration::from_millis(100));
+        let began = Instant::now();
+        node.stop();
+        let took = began.elapsed();
+        assert!(took < Duration::from_millis(7_000), "{driver:?}: {took:?}");
+        assert_eq!(idle.end().1, b"");
+        assert!(text(&half.end().1).len() < 2_000);
+        let (_, bytes) = silent.end();
+        assert_eq!((bytes[0], &bytes[2..4]), (0x88, &1012u16.to_be_bytes()[..]));
+        drop(full);
+    }
+}
+
+#[test]
+fn a_stop_under_load_ends_everyone_and_leaves_the_port() {
+    for driver in DRIVERS {
+        let folder = tempfile::tempdir().unwrap();
+        let mut node = with_socket(driver, &folder);
+        for _ in 0..3 {
+            let (listen, path) =
+                (node.addresses().listen, node.addresses().socket.clone().unwrap());
+            let clients: Vec<Client> = (0..200)
+                .map(|nth| match nth % 3 {
+                    0 => Client::websocket(listen, "/ws?channels=a"),
+                    1 => Client::get(listen, "/sse?channels=a,b"),
+                    _ => Client::get(listen, "/poll?channels=a&wait=20"),
+                })
+                .collect();
+            let publisher = thread::spawn(move || publish_until_goodbye(&path, "a"));
+            let reader = thread::spawn(move || {
+                for client in clients {
+                    client.socket.set_nonblocking(false).unwrap();
+                    client.end(); // to the end, however it comes
+                }
+            });
+            wait_until("some are published", || node.metrics().sequencer.published.read() > 500);
+            let began = Instant::now();
+            node.stop();
+            assert!(began.elapsed() < Duration::from_millis(7_000), "{:?}", began.elapsed());
+            assert!(publisher.join().unwrap() > 400);
+            reader.join().unwrap();
+            node = node_with(driver, |settings| {
+                settings.listen = listen;
+                settings.socket = Some(folder.path().join("fanfare.sock"));
+            });
+            assert_eq!(node.addresses().listen, listen);
+        }
+        node.stop();
+    }
+}
