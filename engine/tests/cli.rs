@@ -11,6 +11,8 @@ mod publish;
 mod server;
 #[path = "cli/tail.rs"]
 mod tail;
+#[path = "cli/tour.rs"]
+mod tour;
 #[path = "cli/usage.rs"]
 mod usage;
 
