@@ -60,8 +60,10 @@ impl<M: ClientMessages> Sessions<M> {
 
     fn timer(&mut self, token: Token, now: Millis) {
         let Some(connection) = self.table.get_mut(token) else { return };
+        let answering = connection.has_private() && !connection.flags.linger;
         match connection.phase {
             Phase::Asking => {}
+            Phase::Head | Phase::Leaving if answering => self.check_answer(token, now),
             Phase::Head => {
                 let idle = connection.input.is_none() && connection.flags.keep_alive;
                 if idle {
@@ -77,6 +79,18 @@ impl<M: ClientMessages> Sessions<M> {
             Phase::Leaving => self.end(token, Close::Gracefully),
             Phase::Open if connection.flags.blocked => self.check_blocked(token, now),
             Phase::Open => self.beat(token, now),
+        }
+    }
+
+    /// A client that has not taken its whole answer: it has time for as long as it takes bytes.
+    fn check_answer(&mut self, token: Token, now: Millis) {
+        let stall_ms = self.facts.limits.stall_ms;
+        let Some(connection) = self.table.get_mut(token) else { return };
+        if now.since(connection.progress) < stall_ms {
+            connection.beat = connection.progress.plus(stall_ms);
+        } else {
+            self.metrics().slow_closed.add(1);
+            self.end(token, Close::Abort);
         }
     }
 
