@@ -1,16 +1,20 @@
 //! H4 and H32: clients that take their time, or do not listen to the answer.
 
+use std::io::{ErrorKind, Read};
 use std::time::Duration;
 
+use fanfare::rule::History;
 use fanfare::server::{Running, Settings};
+use socket2::SockRef;
 
-use crate::site::on_both;
-use crate::support::Client;
-use crate::wire::{Answer, connect, ended_by_node, ends, get};
+use crate::site::{on_both, with_history};
+use crate::support::{Client, publish};
+use crate::wire::{Answer, connect, ended_by_node, ends, field, get};
 
 fn impatient(settings: &mut Settings) {
     settings.limits.head_ms = 300;
     settings.limits.idle_ms = 300;
+    settings.limits.stall_ms = 1_000;
 }
 
 /// Says a byte of `bytes` now and then, for ever, until the node has answered.
@@ -70,6 +74,46 @@ fn h4_slow_heads() {
             assert_eq!(ended_by_node(client, "idle"), b"");
         });
     });
+}
+
+/// A megabyte, more than the kernel takes at once, and a client that takes its time with it.
+#[test]
+fn an_answer_may_be_read_slowly() {
+    with_history(History::DEFAULT, impatient, |site| {
+        for fields in ["", "Connection: close\r\n"] {
+            site.case("a long answer, read bit by bit", |node| {
+                for _ in 0..15 {
+                    publish(node, "long", &"x".repeat(60_000));
+                }
+                let mut client = connect(node);
+                SockRef::from(&client.socket).set_recv_buffer_size(64 << 10).unwrap();
+                let id = beginning(node);
+                let target = format!("/poll?channels=long&since={id}");
+                client.send(get(&target, fields).as_bytes());
+                let head = client.head();
+                let length: usize = field(&head, "Content-Length").unwrap().parse().unwrap();
+                assert!(length > 15 * 60_000);
+                let mut chunk = [0; 40_000];
+                while client.buffer.len() < length {
+                    std::thread::sleep(Duration::from_millis(50)); // longer than idle, all in all
+                    match client.socket.read(&mut chunk) {
+                        Ok(0) => panic!("cut off after {} of {length}", client.buffer.len()),
+                        Ok(count) => client.buffer.extend_from_slice(&chunk[..count]),
+                        Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                        Err(error) => panic!("{error} after {}", client.buffer.len()),
+                    }
+                }
+            });
+        }
+    });
+}
+
+/// Where the node's order begins.
+fn beginning(node: &Running) -> String {
+    let mut client = Client::get(node.addresses().listen, "/poll?channels=other&wait=0");
+    let body: serde_json::Value = serde_json::from_str(&Answer::read(&mut client).body).unwrap();
+    let (epoch, _) = body["id"].as_str().unwrap().split_once('-').unwrap();
+    format!("{epoch}-0")
 }
 
 #[test]
