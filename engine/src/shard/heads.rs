@@ -136,7 +136,9 @@ impl<M: ClientMessages> Sessions<M> {
         let Some(connection) = self.table.get_mut(token) else { return };
         if ask.target == Target::EventStream {
             event_stream::come_back(ask, retry_ms, connection.private());
-            return self.refused(token, Ending::Close, now);
+            self.metrics().requests_refused.add(1);
+            // The end of the stream is the answer, so it does not wait for the client's.
+            return self.leave(token, REFUSED_CLOSE_MS, false, now);
         }
         let cors = ask.origin.as_deref().map(response::cors);
         let fields = cors.as_ref().map_or(&[][..], |fields| fields);
