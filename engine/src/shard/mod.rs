@@ -260,6 +260,8 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
         let limit = self.sessions.facts.limits.shutdown_ms;
         let deadline = *self.deadline.get_or_insert_with(|| now.plus(limit));
         if now >= deadline {
+            let count = self.sessions.table.len();
+            tracing::warn!(count, "clients that had not left in time are cut off");
             self.sessions.abort_all();
             self.close();
         }

@@ -355,8 +355,9 @@ impl<M: ClientMessages> Sessions<M> {
         match batch.visit(token, connection, &self.channels) {
             Found::Nothing => self.nothing_owed(token, now),
             Found::Lost => self.slow(token, now),
-            Found::All => connection.flags.planned = true,
-            Found::Part => {
+            // At the end of the order everyone is looked at once more, to take leave.
+            Found::All if !self.ending => connection.flags.planned = true,
+            Found::All | Found::Part => {
                 connection.flags.planned = true;
                 self.visit_soon(token);
             }

@@ -23,10 +23,8 @@ fn twenty_times_on_the_same_port() {
             publish_all(&node, [("a", nth.to_string())]);
             assert_eq!(websocket.text_frame(), nth.to_string());
             drop(websocket); // this one leaves; the other one is there when the node stops
-            let began = Instant::now();
             node.stop();
-            assert!(began.elapsed() < Duration::from_millis(1_900), "{:?}", began.elapsed());
-            assert!(!stream.end().0, "a stream ends, it is not cut off");
+            assert!(!stream.end().0, "a stream ends, it is not cut off at the deadline");
         }
     }
 }
