@@ -52,7 +52,8 @@ test('curl -N shows the head at once and each message when it is published', LIM
 test('the README works as it is printed', LIMIT, async (t) => {
   const node = await startNode(t);
   const readme = readFileSync(path.join(TOP, 'README.md'), 'utf8').replaceAll('\\\n', ' ');
-  const commands = [...readme.matchAll(/^ {4}(?:.*or: )?(curl .*)$/gm)].map(([, command]) => command);
+  const lines = readme.matchAll(/^ {4}(?:.*or: )?(curl .*)$/gm);
+  const commands = [...lines].map(([, command]) => command);
   assert.ok(commands.length >= 4, `only ${commands.length} commands were found`);
   const run = (command) => start(t, 'sh', ['-c', `exec ${command}`.replace('curl ', 'curl -sS ')
     .replaceAll('localhost:7070', `localhost:${node.listen}`)

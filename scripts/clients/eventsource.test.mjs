@@ -1,5 +1,5 @@
-// Two EventSources that we did not write, the npm package `eventsource` and the one of undici (which
-// is Node's own fetch): both reconnect by themselves and bring the id they had, as a browser does.
+// Two EventSources that we did not write: the npm package `eventsource` and that of undici. Both
+// reconnect by themselves and bring the id that they had, as a browser does.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -92,7 +92,7 @@ for (const { name, EventSource, cuts, givesUp, keepsBareIds } of CLIENTS) {
       if (!keepsBareIds) {
         await node.publish('a', '0');
         assert.equal(JSON.parse((await source.heard.next()).data).data, 0);
-      } // The others are cut before the first: the id that opens the stream is what they resume from.
+      } // Else it is cut before the first, and the id that opens the stream is all that it has.
       for (const round of range(1, 4)) {
         assert.equal(proxy.cut(cut), 1, `round ${round}: one connection to cut`);
         await node.publishAll(range(sent + 1, sent + 100).map((data) => (

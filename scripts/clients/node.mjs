@@ -80,7 +80,7 @@ export async function freePorts(count) {
   return ports;
 }
 
-/** What is done when the test ends, the last that was asked for first: clients go before their node. */
+/** Does `work` when the test ends, the last asked for first: clients go before their node. */
 export function atEnd(t, work) {
   if (!endings.has(t)) {
     endings.set(t, []);
@@ -127,7 +127,7 @@ export function start(t, program, args, options = {}) {
   return child;
 }
 
-/** A node. `toml` is its configuration file, `flags` what stands on its command line beside that. */
+/** A node. `toml` is its configuration file; `flags` are added to its command line. */
 export async function startNode(t, { toml = '', flags = [] } = {}) {
   const [listen, api] = await freePorts(2);
   const config = path.join(folder(t), 'fanfare.toml');
