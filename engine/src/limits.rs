@@ -21,6 +21,11 @@ pub struct Limits {
     pub message_bytes: usize,
     /// Messages of one publish batch.
     pub batch_messages: usize,
+    /// Idempotency keys that the node remembers, the newest ones; 0 for none. A key takes about
+    /// 150 bytes.
+    pub idempotency_keys: usize,
+    /// How long it remembers one.
+    pub idempotency_age_ms: u64,
     /// Bytes of all history together, as [`crate::message::Message::cost`] counts them.
     pub history_bytes: usize,
     /// Entries of the broadcast ring; a power of two.
@@ -74,6 +79,8 @@ impl Default for Limits {
             channels_per_connection: 1_000,
             message_bytes: 1 << 20,
             batch_messages: 1_000,
+            idempotency_keys: 100_000,
+            idempotency_age_ms: 300_000,
             history_bytes: 256_000_000,
             ring_entries: 8_192,
             ring_bytes: 64 << 20,

@@ -83,6 +83,12 @@ pub struct SequencerMetrics {
     pub published_bytes: Number,
     /// Publishes that were refused.
     pub refused: Number,
+    /// Publishes that had their place already, by their idempotency key.
+    pub duplicates: Number,
+    /// Publishes whose idempotency key was used for another message; refused.
+    pub key_conflicts: Number,
+    /// Gauge: idempotency keys that are remembered.
+    pub idempotency_keys: Number,
     /// Gauge: channel records.
     pub channels: Number,
     /// Gauge: subscriptions.

@@ -70,6 +70,8 @@ pub(super) static ROWS: &[Row] = &[
         "one published message"),
     row!("batch_messages", Count batch_messages, 1, 1 << 20,
         "messages of one publish request"),
+    row!("idempotency_keys", Count idempotency_keys, 0, 1 << 26,
+        "idempotency keys that are remembered, of 150 bytes each; 0 for none"),
     row!("history_bytes", Bytes history_bytes, MIB, TIB,
         "all history of the node together"),
     row!("ring_entries", Count ring_entries, 64, 1 << 24,
@@ -114,6 +116,8 @@ pub(super) static ROWS: &[Row] = &[
         "how long a shard keeps following a channel that its last client has left"),
     row!("channel_idle", Time channel_idle_ms, SECOND, 366 * 24 * HOUR,
         "how long a channel is remembered that nobody uses and that keeps nothing"),
+    row!("idempotency_age", Time idempotency_age_ms, SECOND, 24 * HOUR,
+        "how long an idempotency key is remembered"),
     row!("shutdown", Time shutdown_ms, 10, HOUR,
         "from the signal to the end of the process"),
 ];

@@ -92,11 +92,11 @@ impl IntoResponse for Fault {
 impl From<Refusal> for Fault {
     fn from(refusal: Refusal) -> Self {
         let (code, message) = refusal_words(refusal);
-        let retry_s = match refusal {
-            Refusal::ChannelLimit => 10,
-            Refusal::ShuttingDown => 1,
-        };
-        Self::unavailable(code, message, retry_s)
+        match refusal {
+            Refusal::ChannelLimit => Self::unavailable(code, message, 10),
+            Refusal::Conflict => Self::new(StatusCode::CONFLICT, code, message),
+            Refusal::ShuttingDown => Self::unavailable(code, message, 1),
+        }
     }
 }
 
@@ -107,6 +107,11 @@ pub(super) fn refusal_words(refusal: Refusal) -> (&'static str, &'static str) {
             "channel_limit",
             "the node keeps as many channels as it may and none is idle: publish to an existing \
              channel, wait, or raise the channel limit",
+        ),
+        Refusal::Conflict => (
+            "idempotency_conflict",
+            "the idempotency key was used for another message, so nothing was published: give \
+             each message a key of its own",
         ),
         Refusal::ShuttingDown => {
             ("shutting_down", "the node is shutting down: publish again when it is back")

@@ -92,6 +92,13 @@ const SEQUENCER: &[Row<SequencerMetrics>] = &[
     ("fanfare_published", "Messages that were given a place", COUNTER, |m| m.published.read()),
     ("fanfare_published_bytes", "Their payload bytes", COUNTER, |m| m.published_bytes.read()),
     ("fanfare_publish_refused", "Publishes that were refused", COUNTER, |m| m.refused.read()),
+    ("fanfare_publish_duplicates", "Publishes that had their place already", COUNTER, |m| {
+        m.duplicates.read()
+    }),
+    ("fanfare_idempotency_conflicts", "Keys used for another message", COUNTER, |m| {
+        m.key_conflicts.read()
+    }),
+    ("fanfare_idempotency_keys", "Keys that are remembered", GAUGE, |m| m.idempotency_keys.read()),
     ("fanfare_channels_forgotten", "Channel records that were dropped", COUNTER, |m| {
         m.channels_forgotten.read()
     }),

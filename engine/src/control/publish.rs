@@ -84,11 +84,14 @@ struct Receipt {
     id: String,
     offset: u64,
     subscribers: u64,
+    /// Said only where it is so.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    duplicate: bool,
 }
 
 impl From<Published> for Receipt {
-    fn from(Published { id, offset, subscribers }: Published) -> Self {
-        Self { id: id.to_string(), offset, subscribers }
+    fn from(Published { id, offset, subscribers, duplicate }: Published) -> Self {
+        Self { id: id.to_string(), offset, subscribers, duplicate }
     }
 }
 

@@ -129,9 +129,9 @@ fn write_outcome(
     match outcome {
         Err(refusal) => write::refused(sequence, refusal.code, refusal.text, out),
         Ok((false, _)) => {}
-        Ok((true, Published { id, offset, subscribers })) => {
+        Ok((true, Published { id, offset, subscribers, duplicate })) => {
             let position = id.position;
-            let answer = Answer { sequence, duplicate: false, position, offset, subscribers };
+            let answer = Answer { sequence, duplicate, position, offset, subscribers };
             write::answer(&answer, out);
         }
     }
@@ -144,6 +144,11 @@ fn wire(refusal: Refusal) -> WireRefusal {
             code: RefusalCode::CHANNEL_LIMIT,
             text: "the node keeps as many channels as it may and none is idle; publish to an \
                    existing channel, or try again later",
+        },
+        Refusal::Conflict => WireRefusal {
+            code: RefusalCode::CONFLICT,
+            text: "the idempotency key was used for another message; give each message a key of \
+                   its own",
         },
         Refusal::ShuttingDown => WireRefusal {
             code: RefusalCode::SHUTTING_DOWN,
@@ -161,7 +166,7 @@ mod tests {
 
     fn place(position: u64) -> Result<Published, Refusal> {
         let id = Id { epoch: Epoch::from_random(1), position };
-        Ok(Published { id, offset: position * 10, subscribers: 2 })
+        Ok(Published { id, offset: position * 10, subscribers: 2, duplicate: false })
     }
 
     /// What a publisher reads, in words.

@@ -45,7 +45,7 @@ pub struct Publication {
     pub kind: Kind,
     /// Validated by [`fanfare_protocol::names::is_event_name`].
     pub event: Option<Box<str>>,
-    /// The publisher's key for this message; carried, not yet used to find duplicates.
+    /// The publisher's key for this message: published again under it, it keeps its first place.
     pub idempotency_key: Option<Box<[u8]>>,
     /// The payload, within the configured size.
     pub data: Box<[u8]>,
@@ -78,6 +78,8 @@ pub struct Published {
     pub offset: u64,
     /// Connections that follow the channel at that position.
     pub subscribers: u64,
+    /// Whether the place was given earlier, to the same message under the same key.
+    pub duplicate: bool,
 }
 
 /// Why the sequencer did not do what it was asked.
@@ -85,6 +87,8 @@ pub struct Published {
 pub enum Refusal {
     /// The node keeps as many channels as it may and none of them is idle.
     ChannelLimit,
+    /// The idempotency key was used for another message.
+    Conflict,
     /// The node is shutting down.
     ShuttingDown,
 }

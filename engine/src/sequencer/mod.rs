@@ -22,6 +22,7 @@ mod forget;
 mod history;
 pub mod inbox;
 mod interest;
+mod keys;
 mod lazy;
 mod order;
 mod perform;
@@ -56,7 +57,7 @@ pub use sink::Sink;
 
 /// Commands of one step; each message of a batch counts.
 const COMMANDS_PER_STEP: usize = 256;
-/// Messages that expire, and records that are forgotten, in one step.
+/// Messages and keys that expire, and records that are forgotten, in one step.
 const UPKEEP_PER_STEP: usize = 1_024;
 /// Channels of one entry that tells floors or ends of interest.
 const CHANNELS_PER_ENTRY: usize = 512;
@@ -169,6 +170,8 @@ impl<S: Sink> Sequencer<S> {
         for shard in 0..self.order.lingering.len() {
             self.end_interests(shard, progress);
         }
+        let now = self.order.now;
+        progress.worked |= self.order.keys.expire(now, UPKEEP_PER_STEP) > 0;
         // Idle records have no interest, so nothing is to be told.
         progress.worked |= self.order.forget_idle(UPKEEP_PER_STEP) > 0;
     }
@@ -274,6 +277,7 @@ impl<S: Sink> Sequencer<S> {
         metrics.history_bytes.set(order.retention.bytes() as u64);
         metrics.channels_forgotten.set(order.forgotten);
         metrics.position.set(order.position);
+        metrics.idempotency_keys.set(order.keys.len() as u64);
         let is_blocked = progress.blocked && !progress.worked;
         metrics.ring_full.add(u64::from(is_blocked && !self.was_blocked));
         self.was_blocked = is_blocked;

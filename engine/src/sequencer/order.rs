@@ -14,6 +14,7 @@ use super::channel::Channel;
 use super::command::Refusal;
 use super::forget::Unfollowed;
 use super::interest::Lingering;
+use super::keys::Keys;
 use super::retention::Retention;
 use super::table::Channels;
 
@@ -31,6 +32,8 @@ pub(super) struct Order {
     pub(super) channels: Channels,
     pub(super) unfollowed: Unfollowed,
     pub(super) retention: Retention,
+    /// What was published under a key of its publisher's.
+    pub(super) keys: Keys,
     /// One for each shard.
     pub(super) lingering: Vec<Lingering>,
     /// Numbers the waits for the end of an interest.
@@ -66,6 +69,7 @@ impl Order {
             channels: Channels::default(),
             unfollowed: Unfollowed::default(),
             retention: Retention::new(limits.history_bytes, &rules),
+            keys: Keys::new(limits.idempotency_keys, limits.idempotency_age_ms),
             lingering: (0..shards).map(Lingering::new).collect(),
             ticket: 0,
             untold: VecDeque::new(),
@@ -98,7 +102,10 @@ impl Order {
         let all = &self.channels;
         let expiry = self.retention.next_expiry(all).map(|(due, _)| due);
         let interest = self.lingering.iter_mut().filter_map(|shard| shard.next_due(all)).min();
-        [expiry, interest, self.next_idle_end()].into_iter().flatten().min()
+        [expiry, interest, self.next_idle_end(), self.keys.next_expiry()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Takes the floors that shards have not heard of, `max` at most, with the shards to tell.
@@ -139,5 +146,6 @@ impl Order {
         }
         self.unfollowed.invariants(all);
         self.retention.invariants(all);
+        self.keys.invariants();
     }
 }

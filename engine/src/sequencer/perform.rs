@@ -6,6 +6,7 @@ use super::command::{
     BatchAnswer, Command, Entry, HistoryQuery, Publication, PublishAnswer, Published, Refusal,
     Subscribe,
 };
+use super::keys::Seen;
 use super::{Life, Sequencer, Sink};
 
 /// Something that was taken from the inbox and is not done.
@@ -99,14 +100,31 @@ impl<S: Sink> Sequencer<S> {
         Outcome::Done
     }
 
-    /// Gives a message its place and tells the shards that follow its channel.
+    /// Gives a message its place and tells the shards that follow its channel; one that has its
+    /// place already is only answered.
     fn publish(&mut self, publication: Publication) -> Result<Published, Refusal> {
+        let metrics = &self.metrics.sequencer;
+        let mark = match self.order.keys.look(&publication, self.order.now) {
+            Seen::Never(mark) => mark,
+            Seen::Before(published) => {
+                metrics.duplicates.add(1);
+                return Ok(published);
+            }
+            Seen::Otherwise => {
+                metrics.key_conflicts.add(1);
+                metrics.refused.add(1);
+                return Err(Refusal::Conflict);
+            }
+        };
         let placed = self.order.publish(publication);
         self.tell_released();
         let metrics = &self.metrics.sequencer;
         let placed = placed.inspect_err(|_| metrics.refused.add(1))?;
         metrics.published.add(1);
         metrics.published_bytes.add(placed.message.data.len() as u64);
+        if let Some(mark) = mark {
+            self.order.keys.remember(mark, placed.published, self.order.now);
+        }
         if placed.mask != 0 {
             self.push(placed.mask, Entry::Message(placed.message));
         }

@@ -54,7 +54,8 @@ impl Order {
         }
         self.unfollowed.settle(id, true, self.now, &mut self.channels);
         let place = Id { epoch: self.epoch, position: message.position };
-        let published = Published { id: place, offset: message.offset, subscribers };
+        let published =
+            Published { id: place, offset: message.offset, subscribers, duplicate: false };
         Ok(Placed { message, mask, published })
     }
 

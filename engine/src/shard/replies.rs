@@ -189,6 +189,7 @@ impl<M: ClientMessages> Sessions<M> {
         let Some(ask) = connection.ask.take() else { return };
         let violation = match refusal {
             Refusal::ChannelLimit => Violation::Full,
+            Refusal::Conflict => unreachable!("a subscribe has no idempotency key"),
             Refusal::ShuttingDown => Violation::Draining,
         };
         self.refuse_ask(token, &ask, violation, now);
@@ -212,6 +213,7 @@ impl<M: ClientMessages> Sessions<M> {
                 self.answered(token, now);
             }
             Err(Refusal::ChannelLimit) => self.refuse(token, Violation::Full, now),
+            Err(Refusal::Conflict) => unreachable!("the playground gives no idempotency key"),
             Err(Refusal::ShuttingDown) => self.refuse(token, Violation::Draining, now),
         }
     }

@@ -7,7 +7,7 @@ use crate::sequencer::command::Published;
 
 /// `{"id","offset","subscribers"}`, as the API says it.
 pub fn answer(published: Published, ending: Ending, out: &mut Vec<u8>) {
-    let Published { id, offset, subscribers } = published;
+    let Published { id, offset, subscribers, .. } = published; // it has no key
     let body = format!("{{\"id\":\"{id}\",\"offset\":{offset},\"subscribers\":{subscribers}}}");
     let (status, content_type, fields) = (Status::Ok, ContentType::Json, &[NO_STORE]);
     Answer { status, content_type, ending, fields, head_only: false }.write(out, body.as_bytes());

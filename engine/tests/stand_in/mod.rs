@@ -113,7 +113,7 @@ fn place(publication: Publication, log: &Mutex<Vec<Publication>>) -> Result<Publ
     let channel = &log.last().unwrap().channel;
     let offset = log.iter().filter(|p| p.channel == *channel).count() as u64;
     let id = Id { epoch: epoch(), position: log.len() as u64 };
-    Ok(Published { id, offset, subscribers: 3 })
+    Ok(Published { id, offset, subscribers: 3, duplicate: false })
 }
 
 fn answer(command: Command, log: &Mutex<Vec<Publication>>, sizes: &Mutex<Vec<usize>>) {

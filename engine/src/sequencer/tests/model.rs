@@ -34,10 +34,13 @@ enum From {
     Ago(i64),
 }
 
+/// Channel, bytes, key.
+type Saying = (usize, usize, Option<usize>);
+
 #[derive(Debug, Clone)]
 enum Op {
-    Publish(usize, usize),
-    Batch(Vec<(usize, usize)>),
+    Publish(Saying),
+    Batch(Vec<Saying>),
     Subscribe(usize, Vec<usize>, From),
     Unsubscribe(prop::sample::Index),
     Advance(u64),
@@ -56,10 +59,14 @@ fn from() -> impl Strategy<Value = From> {
 
 fn op() -> impl Strategy<Value = Op> {
     let channel = || 0..NAMES.len();
-    let said = || (channel(), prop_oneof![9 => 0..300usize, 1 => 900..6_000usize]);
+    let plain = || (channel(), prop_oneof![9 => 0..300usize, 1 => 900..6_000usize], Just(None));
+    // Few channels, bodies and keys, so that they meet again.
+    let keyed = || (0..3usize, prop_oneof![9 => Just(1usize), 1 => 2..4usize], 0..3usize);
+    let keyed = move || keyed().prop_map(|(channel, bytes, key)| (channel, bytes, Some(key)));
+    let said = move || prop_oneof![3 => plain(), 2 => keyed()];
     let channels = prop::sample::subsequence((0..NAMES.len()).collect::<Vec<_>>(), 1..4);
     prop_oneof![
-        8 => said().prop_map(|(channel, bytes)| Op::Publish(channel, bytes)),
+        8 => said().prop_map(Op::Publish),
         1 => prop::collection::vec(said(), 0..12).prop_map(Op::Batch),
         4 => (0..SHARDS, channels.prop_shuffle(), from())
             .prop_map(|(shard, channels, from)| Op::Subscribe(shard, channels, from)),
@@ -128,6 +135,13 @@ struct World {
     /// Shard and lives of each connection.
     connections: Vec<(usize, Vec<usize>)>,
     ids: HashMap<usize, ChannelId>,
+    duplicates: u64,
+    conflicts: u64,
+}
+
+fn said((channel, bytes, key): Saying) -> Publication {
+    let key = key.map(|key| format!("key {key}").into_bytes().into());
+    Publication { idempotency_key: key, ..publication(NAMES[channel], bytes) }
 }
 
 impl World {
@@ -137,13 +151,16 @@ impl World {
             history_bytes: 2_400,
             interest_ms: 50,
             channel_idle_ms: 120,
+            idempotency_keys: 4,
+            idempotency_age_ms: 90,
             inbox_commands: 4,
             ..Limits::default()
         };
         let node = Node::with_ring(limits.clone(), small_rules(), ring_entries, ring_bytes);
         let oracle = Oracle::new(node.now.0, small_rules(), &limits);
         let (connections, ids) = (Vec::new(), HashMap::new());
-        Self { node, oracle, logs: Default::default(), connections, ids }
+        let logs = Default::default();
+        Self { node, oracle, logs, connections, ids, duplicates: 0, conflicts: 0 }
     }
 
     fn since(&self, from: &From) -> Since {
@@ -160,7 +177,7 @@ impl World {
 
     fn apply(&mut self, op: &Op) {
         match op {
-            Op::Publish(channel, bytes) => self.publish(NAMES[*channel], *bytes),
+            Op::Publish(saying) => self.publish(*saying),
             Op::Batch(said) => self.batch(said),
             Op::Subscribe(shard, channels, from) => {
                 let channels: Vec<_> = channels.iter().map(|place| NAMES[*place]).collect();
@@ -181,16 +198,32 @@ impl World {
     }
 
     /// What the oracle says of a publish: the result, and the message entry if there is one.
-    fn expect(&mut self, name: &'static str, bytes: usize) -> (Result<Published, Refusal>, Told) {
+    fn expect(&mut self, (name, bytes, key): Saying) -> (Result<Published, Refusal>, Told) {
+        let name = NAMES[name];
+        match key.and_then(|key| self.oracle.keyed(name, key)) {
+            Some(keyed) if keyed.bytes == bytes => {
+                self.duplicates += 1;
+                return (Ok(Published { duplicate: true, ..keyed.published }), None);
+            }
+            Some(_) => {
+                self.conflicts += 1;
+                return (Err(Refusal::Conflict), None);
+            }
+            None => {}
+        }
         let Some(life) = self.oracle.publish(name, message::cost(bytes, None)) else {
             return (Err(Refusal::ChannelLimit), None);
         };
         let record = &self.oracle.lives[life];
         let place = id(self.oracle.last());
         let subscribers = record.subscribers();
-        let published = Published { id: place, offset: record.head, subscribers };
+        let published = Published { id: place, offset: record.head, subscribers, duplicate: false };
         let told = (record.mask(), record.head, self.oracle.last(), self.oracle.floor(life));
-        (Ok(published), (record.mask() != 0).then_some(told))
+        let told = (record.mask() != 0).then_some(told);
+        if let Some(key) = key {
+            self.oracle.remember(name, key, bytes, published);
+        }
+        (Ok(published), told)
     }
 
     fn messages(&self) -> Vec<(u64, u64, u64, u64)> {
@@ -203,17 +236,15 @@ impl World {
         self.node.entries.iter().filter_map(told).collect()
     }
 
-    fn publish(&mut self, name: &'static str, bytes: usize) {
-        let (expected, told) = self.expect(name, bytes);
-        assert_eq!(self.node.publish(name, bytes), expected);
+    fn publish(&mut self, saying: Saying) {
+        let (expected, told) = self.expect(saying);
+        assert_eq!(self.node.publish_this(said(saying)), expected);
         assert_eq!(self.messages(), Vec::from_iter(told));
     }
 
-    fn batch(&mut self, said: &[(usize, usize)]) {
-        let expected: Vec<_> =
-            said.iter().map(|(channel, bytes)| self.expect(NAMES[*channel], *bytes)).collect();
-        let batch = said.iter().map(|(channel, bytes)| publication(NAMES[*channel], *bytes));
-        let results = self.node.batch(batch.collect());
+    fn batch(&mut self, sayings: &[Saying]) {
+        let expected: Vec<_> = sayings.iter().map(|saying| self.expect(*saying)).collect();
+        let results = self.node.batch(sayings.iter().copied().map(said).collect());
         let (expected, told): (Vec<_>, Vec<_>) = expected.into_iter().unzip();
         assert_eq!(results, expected);
         assert_eq!(self.messages(), told.into_iter().flatten().collect::<Vec<_>>());
@@ -316,6 +347,8 @@ impl World {
         assert_eq!(metrics.subscriptions.read(), subscriptions);
         assert_eq!(metrics.position.read(), self.oracle.last());
         assert_eq!(metrics.published.read(), self.oracle.last());
+        assert_eq!(metrics.duplicates.read(), self.duplicates);
+        assert_eq!(metrics.key_conflicts.read(), self.conflicts);
         assert_eq!(metrics.history_bytes.read(), self.oracle.bytes() as u64);
         assert!(self.oracle.bytes() <= self.oracle.budget);
         assert_eq!(self.node.sequencer.order.watermark, self.oracle.watermark);

@@ -170,9 +170,12 @@ impl Node {
     }
 
     pub(super) fn publish(&mut self, channel: &str, bytes: usize) -> Result<Published, Refusal> {
+        self.publish_this(publication(channel, bytes))
+    }
+
+    pub(super) fn publish_this(&mut self, publication: Publication) -> Result<Published, Refusal> {
         let (answer, heard) = mpsc::channel();
         let answer = Box::new(move |result| answer.send(result).unwrap());
-        let publication = publication(channel, bytes);
         self.send(Command::Publish(publication, PublishAnswer::Callback(answer)));
         self.run();
         heard.try_recv().expect("the answer is called")

@@ -3,7 +3,7 @@
 
 use fanfare_protocol::message::GapReason;
 
-use super::super::command::{Gap, Since};
+use super::super::command::{Gap, Published, Since};
 use super::node::EPOCH;
 use crate::rule::{History, Rules};
 
@@ -39,6 +39,15 @@ pub(super) struct Life {
     since: (u64, u64),
 }
 
+/// A message that was published under a key.
+pub(super) struct Keyed {
+    name: &'static str,
+    key: usize,
+    pub(super) bytes: usize,
+    pub(super) published: Published,
+    at: u64,
+}
+
 /// Positions of up to 256 trimmed messages of one life.
 struct Block {
     life: usize,
@@ -50,6 +59,9 @@ pub(super) struct Oracle {
     pub(super) said: Vec<Said>,
     pub(super) lives: Vec<Life>,
     blocks: Vec<Block>,
+    keyed: Vec<Keyed>,
+    keys: usize,
+    key_age_ms: u64,
     pub(super) watermark: u64,
     events: u64,
     rules: Rules,
@@ -81,6 +93,9 @@ impl Oracle {
             said: Vec::new(),
             lives: Vec::new(),
             blocks: Vec::new(),
+            keyed: Vec::new(),
+            keys: limits.idempotency_keys,
+            key_age_ms: limits.idempotency_age_ms,
             watermark: 0,
             events: 0,
             rules,
@@ -281,6 +296,23 @@ impl Oracle {
         }
         self.settle(life, true);
         Some(life)
+    }
+
+    /// What was published under this key, while that is remembered.
+    pub(super) fn keyed(&self, name: &str, key: usize) -> Option<&Keyed> {
+        let newest = self.keyed.iter().rev().take(self.keys);
+        let young = |keyed: &&Keyed| keyed.at + self.key_age_ms > self.now;
+        newest.filter(young).find(|keyed| keyed.name == name && keyed.key == key)
+    }
+
+    pub(super) fn remember(
+        &mut self,
+        name: &'static str,
+        key: usize,
+        bytes: usize,
+        published: Published,
+    ) {
+        self.keyed.push(Keyed { name, key, bytes, published, at: self.now });
     }
 
     /// Follows all of the channels, or none.

@@ -72,7 +72,10 @@ fn a_batch_larger_than_the_ring_keeps_together() {
     assert_eq!(results.len(), 1_000);
     for (place, result) in results.iter().enumerate() {
         let offset = place as u64 + 1;
-        assert_eq!(*result, Ok(Published { id: id(offset), offset, subscribers: 1 }));
+        assert_eq!(
+            *result,
+            Ok(Published { id: id(offset), offset, subscribers: 1, duplicate: false })
+        );
     }
     assert_eq!(node.stats("b").offset, 1);
     let expected: Vec<u64> = (1..=1_000).chain([1]).collect();
@@ -110,7 +113,7 @@ fn a_connection_hears_of_its_publish_after_the_message() {
     let answer = PublishAnswer::Connection { shard: 1, token: token(9) };
     node.send(Command::Publish(publication("a", 1), answer));
     node.run();
-    let published = Published { id: id(1), offset: 1, subscribers: 1 };
+    let published = Published { id: id(1), offset: 1, subscribers: 1, duplicate: false };
     match &*node.take() {
         [(0b100, Entry::Message(_)), (0b010, Entry::Published(to, result))] => {
             assert_eq!((*to, *result), (token(9), Ok(published)));

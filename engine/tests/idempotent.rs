@@ -1,0 +1,142 @@
+//! A message that is published again under its key keeps its first place, whichever way it comes in
+//! (THREATS P7, P11): the HTTP header, the JSON field, the Unix socket.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
+
+use fanfare::server::{DriverChoice, Running};
+use fanfare_protocol::ingest::client::{Decoder, Reply};
+use fanfare_protocol::ingest::{PublishFrame, write};
+use support::{Client, PATIENCE, node_with};
+
+fn post(api: SocketAddr, target: &str, fields: &str, body: &str) -> (u16, String) {
+    let mut client = Client::connect(api);
+    let head = format!("POST {target} HTTP/1.1\r\nHost: localhost\r\n{fields}");
+    client.send(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes());
+    let head = client.head();
+    let length = head.lines().find_map(|line| {
+        line.to_ascii_lowercase().strip_prefix("content-length: ").map(|n| n.parse().unwrap())
+    });
+    let length: usize = length.expect("an answer has a length");
+    let body = client.until(|bytes| (bytes.len() >= length).then_some(length));
+    (head[9..12].parse().unwrap(), String::from_utf8(body).unwrap())
+}
+
+/// Publishes on the Unix socket; what each message is told, in words.
+fn publish(node: &Running, messages: &[PublishFrame<'_>]) -> Vec<String> {
+    let path = node.addresses().socket.as_ref().unwrap();
+    let mut socket = UnixStream::connect(path).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut out = Vec::new();
+    write::preface(&mut out);
+    write::batch(messages, &mut out);
+    socket.write_all(&out).unwrap();
+    socket.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut bytes = Vec::new();
+    socket.read_to_end(&mut bytes).unwrap();
+    let (mut decoder, mut input, mut words) = (Decoder::new(), bytes.as_slice(), Vec::new());
+    while let Some(reply) = decoder.next(&mut input).unwrap() {
+        match reply {
+            Reply::Answer(answer) => {
+                words.push(format!("{} duplicate={}", answer.offset, answer.duplicate));
+            }
+            Reply::Refused { code, .. } => words.push(format!("refused {}", code.0)),
+            _ => {}
+        }
+    }
+    words
+}
+
+fn node(keys: usize) -> (Running, SocketAddr, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let node = node_with(DriverChoice::Epoll, |settings| {
+        settings.socket = Some(folder.path().join("s"));
+        settings.limits.idempotency_keys = keys;
+    });
+    let api = node.addresses().api.unwrap();
+    (node, api, folder)
+}
+
+#[test]
+fn one_key_is_one_message_whichever_way_it_comes() {
+    let (node, api, _folder) = node(100);
+    let key = "Idempotency-Key: k-42\r\n";
+    let json = "Content-Type: application/json\r\n";
+    let (status, first) = post(api, "/v1/channels/demo", key, "{\"n\":1}");
+    assert_eq!(status, 200);
+    assert!(first.contains("\"offset\":1") && !first.contains("duplicate"), "{first}");
+
+    let again = first.trim_end().replace('}', ",\"duplicate\":true}");
+    assert_eq!(post(api, "/v1/channels/demo", key, "{\"n\":1}"), (200, format!("{again}\n")));
+    let one = r#"{"channel":"demo","data":{"n":1},"idempotency_key":"k-42"}"#;
+    assert_eq!(post(api, "/v1/publish", json, one), (200, format!("{again}\n")));
+    let many = format!("{{\"messages\":[{one},{{\"channel\":\"demo\",\"data\":2}}]}}");
+    let (status, results) = post(api, "/v1/publish", json, &many);
+    assert_eq!(status, 200);
+    assert!(results.starts_with(&format!("{{\"results\":[{again},")), "{results}");
+    assert!(results.contains("\"offset\":2"), "{results}");
+
+    let keyed = |channel, data| PublishFrame {
+        answer: true,
+        idempotency_key: Some(b"k-42"),
+        ..PublishFrame::new(channel, data)
+    };
+    let told = publish(
+        &node,
+        &[
+            keyed("demo", b"{\"n\":1}"),
+            keyed("demo", b"{\"n\":2}"),
+            keyed("other", b"{\"n\":2}"),
+            keyed("other", b"{\"n\":2}"),
+        ],
+    );
+    let expected = ["refused 409", "1 duplicate=true", "1 duplicate=false", "1 duplicate=true"];
+    let mut sorted = told.clone();
+    sorted.sort_by_key(|word| !word.starts_with("refused"));
+    assert_eq!(sorted, expected);
+    node.stop();
+}
+
+#[test]
+fn a_key_with_another_message_is_a_conflict() {
+    let (node, api, _folder) = node(100);
+    let key = "Idempotency-Key: k\r\n";
+    assert_eq!(post(api, "/v1/channels/demo", key, "one").0, 200);
+    for (target, body) in [
+        ("/v1/channels/demo", "two"),
+        // Text against JSON, and with an event's name.
+        ("/v1/channels/demo", "1"),
+        ("/v1/channels/demo?event=e", "one"),
+    ] {
+        let (status, answer) = post(api, target, key, body);
+        assert_eq!(status, 409, "{target} {body}");
+        assert!(answer.starts_with("{\"error\":\"idempotency_conflict\""), "{answer}");
+    }
+    assert_eq!(post(api, "/v1/channels/other", key, "two").0, 200, "the channel owns the key");
+    let sequencer = &node.metrics().sequencer;
+    assert_eq!(sequencer.published.read(), 2);
+    assert_eq!((sequencer.key_conflicts.read(), sequencer.duplicates.read()), (3, 0));
+    node.stop();
+}
+
+#[test]
+fn the_window_is_bounded_and_may_be_closed() {
+    let (full, api, _folder) = node(2);
+    let publish = |api, key: &str| {
+        let (status, body) =
+            post(api, "/v1/channels/demo", &format!("Idempotency-Key: {key}\r\n"), "x");
+        assert_eq!(status, 200, "{body}");
+        body.contains("\"duplicate\":true")
+    };
+    assert_eq!(
+        ["a", "b", "a", "c", "a"].map(|key| publish(api, key)),
+        [false, false, true, false, false]
+    );
+    full.stop();
+    let (closed, api, _folder) = node(0);
+    assert_eq!(["a", "a"].map(|key| publish(api, key)), [false, false]);
+    closed.stop();
+}
