@@ -117,6 +117,14 @@ pub fn load(overrides: Overrides) -> Result<Config, Problems> {
     if problems.is_empty() { Ok(config) } else { Err(Problems(problems)) }
 }
 
+/// The configuration that one text makes, as if it were the file, with nobody who says otherwise:
+/// for a node inside of another process. `name` stands for the file in problems.
+pub fn load_text(name: &str, text: &str) -> Result<Config, Problems> {
+    let (file, mut problems) = file::read(name, text);
+    let config = Draft::merge(Overrides::default(), file, &mut problems).settle(&mut problems);
+    if problems.is_empty() { Ok(config) } else { Err(Problems(problems)) }
+}
+
 fn read_file(path: Option<&Said<PathBuf>>, problems: &mut Vec<Problem>) -> File {
     let Some(Said { value: path, source }) = path else { return File::default() };
     let name = path.display().to_string();

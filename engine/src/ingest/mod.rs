@@ -26,6 +26,7 @@ use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::sequencer::inbox::Inbox;
 use publisher::Patience;
+pub use publisher::publication;
 
 /// What the socket is started with.
 #[derive(Clone, Debug)]

@@ -342,7 +342,12 @@ impl Draft {
     }
 }
 
-fn publication(
+/// What a frame asks to publish: the same for a publisher on the socket and for one inside of this
+/// process.
+///
+/// # Errors
+/// What is wrong with the message, as the socket's publishers are told it.
+pub fn publication(
     frame: &PublishFrame<'_>,
     limits: &IngestLimits,
     tenant: &Tenant,

@@ -207,6 +207,11 @@ impl Running {
         &self.addresses
     }
 
+    /// The identity of its order.
+    pub fn epoch(&self) -> Epoch {
+        self.facts.epoch
+    }
+
     /// `uring` or `epoll`.
     pub fn driver(&self) -> &'static str {
         self.driver

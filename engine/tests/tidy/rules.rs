@@ -8,7 +8,7 @@ const FILE_LINES_MAX: usize = 600;
 const FUNCTION_LINES_MAX: usize = 70;
 
 /// Where `unsafe` may stand, from the top of the workspace.
-const UNSAFE_HOMES: [&str; 2] = ["engine/src/ring/", "engine/src/driver/"];
+const UNSAFE_HOMES: [&str; 3] = ["engine/src/ring/", "engine/src/driver/", "ffi/src/abi/"];
 
 /// Every file says first why it exists.
 pub(super) fn opens_with_its_reason(source: &Source) -> Vec<Complaint> {

@@ -1,0 +1,135 @@
+//! Pointers of a C program, checked before they are used: not null, aligned, of a possible size.
+//! What cannot be checked (whether memory is really there) is the caller's promise.
+
+use std::ffi::c_char;
+
+use crate::code::{Code, FANFARE_E_INVAL};
+
+/// Largest structure that is looked at: a size beyond it is garbage.
+const SIZE_MAX: usize = 4_096;
+/// Longest URL, with the configuration that it may hold.
+const URL_BYTES_MAX: usize = 1 << 20;
+
+/// A structure that may grow at its end.
+///
+/// # Safety
+/// `repr(C)`, its first field is the `u32` of its size, it has no padding, and zero bytes are a
+/// value of it.
+pub(super) unsafe trait Extensible: Copy {
+    /// Bytes that every version has.
+    const SIZE_MIN: usize;
+}
+
+/// Bytes that were borrowed for the call. Null is nothing, when it is 0 bytes long.
+///
+/// # Safety
+/// Unless it is null, `pointer` points to `size` bytes that nobody changes for `'a`.
+pub(super) unsafe fn bytes<'a, T>(pointer: *const T, size: usize) -> Result<&'a [u8], Code> {
+    if pointer.is_null() {
+        return if size == 0 { Ok(&[]) } else { Err(FANFARE_E_INVAL) };
+    }
+    if size > isize::MAX as usize {
+        return Err(FANFARE_E_INVAL);
+    }
+    // SAFETY: not null, not longer than an allocation can be; bytes have no alignment and any value
+    // is one; that they are there and stay is the caller's promise.
+    Ok(unsafe { std::slice::from_raw_parts(pointer.cast(), size) })
+}
+
+/// As [`bytes`], where null means that there is none.
+///
+/// # Safety
+/// As for [`bytes`].
+pub(super) unsafe fn optional<'a, T>(
+    pointer: *const T,
+    size: usize,
+) -> Result<Option<&'a [u8]>, Code> {
+    // SAFETY: the caller's promise is passed on.
+    let borrowed = unsafe { bytes(pointer, size) }?;
+    Ok((!pointer.is_null()).then_some(borrowed))
+}
+
+/// A text that ends with a NUL.
+///
+/// # Safety
+/// Unless it is null, `pointer` points to bytes up to a NUL that nobody changes for `'a`.
+pub(super) unsafe fn text<'a>(pointer: *const c_char) -> Result<&'a str, Code> {
+    if pointer.is_null() {
+        return Err(FANFARE_E_INVAL);
+    }
+    // SAFETY: not null; strnlen reads up to the NUL, which the caller promises, or to the limit.
+    let length = unsafe { libc::strnlen(pointer, URL_BYTES_MAX + 1) };
+    if length > URL_BYTES_MAX {
+        return Err(FANFARE_E_INVAL);
+    }
+    // SAFETY: strnlen has read these bytes.
+    let bytes = unsafe { std::slice::from_raw_parts(pointer.cast(), length) };
+    std::str::from_utf8(bytes).map_err(|_| FANFARE_E_INVAL)
+}
+
+/// The size that a structure says it has.
+///
+/// # Safety
+/// Unless it is null or misaligned, `pointer` points to a structure of the caller's.
+pub(super) unsafe fn size_of_theirs<T: Extensible>(pointer: *const T) -> Result<usize, Code> {
+    if pointer.is_null() || !pointer.is_aligned() {
+        return Err(FANFARE_E_INVAL);
+    }
+    // SAFETY: not null, aligned for T and so for u32, which is T's first field.
+    let size = unsafe { pointer.cast::<u32>().read() } as usize;
+    if (T::SIZE_MIN..=SIZE_MAX).contains(&size) { Ok(size) } else { Err(FANFARE_E_INVAL) }
+}
+
+/// Copies a structure: a smaller one is filled up with zeros; of a larger one the rest must be
+/// zero, because nobody here knows what it asks for.
+///
+/// # Safety
+/// Unless it is null or misaligned, `pointer` points to as many bytes as its first field says.
+pub(super) unsafe fn read<T: Extensible>(pointer: *const T) -> Result<T, Code> {
+    // SAFETY: the caller's promise is passed on.
+    let size = unsafe { size_of_theirs(pointer) }?;
+    // SAFETY: not null; the structure has `size` bytes, as the caller promises.
+    let theirs = unsafe { std::slice::from_raw_parts(pointer.cast::<u8>(), size) };
+    let known = size.min(size_of::<T>());
+    if theirs[known..].iter().any(|byte| *byte != 0) {
+        return Err(FANFARE_E_INVAL);
+    }
+    let mut ours = std::mem::MaybeUninit::<T>::zeroed();
+    // SAFETY: `known` bytes are in both, and the two do not overlap, one being on our stack.
+    unsafe { ours.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(theirs.as_ptr(), known) };
+    // SAFETY: zero bytes are a value of T, and so are the fields that the caller has written.
+    Ok(unsafe { ours.assume_init() })
+}
+
+/// Writes a structure into the caller's, as much as it has room for; its `size` stays.
+///
+/// # Safety
+/// `pointer` was judged by [`size_of_theirs`], which gave `size`, and nobody else uses it now.
+pub(super) unsafe fn write<T: Extensible>(pointer: *mut T, size: usize, ours: &T) {
+    let (theirs, known) = (pointer.cast::<u8>(), size.min(size_of::<T>()));
+    let after_size = std::ptr::from_ref(ours).cast::<u8>().wrapping_add(4);
+    // SAFETY: `known` is at least SIZE_MIN, so over 4, and within both structures; ours is on the
+    // stack and does not overlap theirs.
+    unsafe { theirs.add(4).copy_from_nonoverlapping(after_size, known - 4) };
+}
+
+/// The n-th of structures that lie one after the other, each of `size` bytes.
+pub(super) fn nth<T: Extensible>(first: *const T, size: usize, nth: usize) -> *const T {
+    first.cast::<u8>().wrapping_add(size.wrapping_mul(nth)).cast()
+}
+
+/// Writes a text with a NUL at its end, cut where there is no room.
+///
+/// # Safety
+/// Unless it is null, `room` has `size` bytes that nobody else uses now.
+pub(super) unsafe fn write_text(text: &str, room: *mut c_char, size: usize) {
+    if room.is_null() || size == 0 || size > isize::MAX as usize {
+        return;
+    }
+    let text = &text[..text.floor_char_boundary(size - 1)];
+    // SAFETY: the text and its NUL fit into `size` bytes; a str of ours does not overlap them.
+    unsafe {
+        room.cast::<u8>().copy_from_nonoverlapping(text.as_ptr(), text.len());
+        room.add(text.len()).write(0);
+    }
+}

@@ -1,0 +1,424 @@
+//! The calls of the C ABI.
+
+use std::cell::Cell;
+use std::ffi::{c_char, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Duration;
+
+use fanfare_protocol::ingest::{DeclaredKind, PublishFrame};
+use fanfare_protocol::message::Kind;
+
+use super::table::{self, Instance};
+use super::types::{
+    Callback, FANFARE_ABI, FANFARE_BINARY, FANFARE_DETECT, FANFARE_DUPLICATE, FANFARE_JSON,
+    FANFARE_TEXT, Handle, Message, Numbers, Options, Receipt,
+};
+use super::{borrow, signals};
+use crate::code::{
+    self, Code, FANFARE_E_AGAIN, FANFARE_E_INVAL, FANFARE_E_PANIC, FANFARE_E_TIMEOUT,
+    FANFARE_E_VERSION, FANFARE_OK,
+};
+use crate::outcome::{Done, Outcome, Ticket};
+use crate::publisher::{Publisher, Settings};
+
+/// Messages of one batch: enough that more is a mistake in a size.
+const BATCH_MAX: usize = 1 << 20;
+
+thread_local! {
+    static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The version of the library as a number: major << 16 | minor << 8 | patch. Never 0. Any thread,
+/// any time, a signal handler too.
+#[unsafe(no_mangle)]
+pub extern "C" fn fanfare_version() -> u32 {
+    VERSION
+}
+
+const VERSION: u32 = number(env!("CARGO_PKG_VERSION_MAJOR")) << 16
+    | number(env!("CARGO_PKG_VERSION_MINOR")) << 8
+    | number(env!("CARGO_PKG_VERSION_PATCH"));
+const _: () = assert!(VERSION != 0, "0 is what a program reads that has no library");
+
+const fn number(text: &str) -> u32 {
+    match u32::from_str_radix(text, 10) {
+        Ok(number) if number < 256 => number,
+        _ => panic!("a part of the version is a number below 256"),
+    }
+}
+
+/// The ABI of the library: a program that was compiled with another FANFARE_ABI must be compiled
+/// again. Any thread, any time, a signal handler too.
+#[unsafe(no_mangle)]
+pub extern "C" fn fanfare_abi() -> u32 {
+    FANFARE_ABI
+}
+
+/// A sentence in English for a result. It is the library's, lives as long as it, and is never
+/// null. Any thread, any time, a signal handler too.
+#[unsafe(no_mangle)]
+pub extern "C" fn fanfare_result_text(result: i32) -> *const c_char {
+    code::text(result).as_ptr()
+}
+
+/// Opens a publisher and writes its handle, to be given to fanfare_close.
+///
+/// `url` is "unix:/path/of/the/socket", or "embedded:" with the text of a configuration file
+/// (TOML) right behind it, which starts a whole node in this process. `options` may be null. With
+/// unix: it returns at once, whether or not a server is there, unless connect_ms says otherwise.
+///
+/// INVAL: url, options or handle is null, misaligned or malformed. VERSION: options were compiled
+/// for another ABI. CONFIG, UNAVAILABLE, FORBIDDEN: see error_text. MFILE: 256 are open. AGAIN:
+/// from inside of a callback. Any thread.
+///
+/// # Safety
+/// `url` ends with a NUL; `options` and `handle` point to what they say; nobody changes them
+/// during the call.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fanfare_open(
+    url: *const c_char,
+    options: *const Options,
+    handle: *mut Handle,
+) -> i32 {
+    guard(|| {
+        if handle.is_null() || !handle.is_aligned() {
+            return Err(FANFARE_E_INVAL);
+        }
+        let none = || None;
+        // SAFETY: the caller's promise.
+        let options =
+            if options.is_null() { none() } else { Some(unsafe { borrow::read(options) }?) };
+        if options.is_some_and(|options: Options| options.abi != FANFARE_ABI) {
+            return Err(FANFARE_E_VERSION);
+        }
+        // SAFETY: the caller's promise.
+        let url = unsafe { borrow::text(url) }?;
+        let settings = settings(options.as_ref())?;
+        let opened = signals::blocked(|| Publisher::open(url, settings)).map_err(|failure| {
+            if let Some(options) = options {
+                let (room, size) = (options.error_text, options.error_text_size);
+                // SAFETY: the caller's promise about what the options point to.
+                unsafe { borrow::write_text(&failure.text, room, size) };
+            }
+            failure.code
+        })?;
+        let instance = Instance { publisher: opened, poisoned: Arc::default() };
+        let number = table::open(instance).map_err(|refused| {
+            let (instance, code) = *refused;
+            instance.publisher.close();
+            code
+        })?;
+        // SAFETY: not null, aligned, the caller's.
+        unsafe { handle.write(number) };
+        Ok(())
+    })
+}
+
+fn settings(options: Option<&Options>) -> Result<Settings, Code> {
+    let mut settings = Settings::default();
+    let Some(options) = options else { return Ok(settings) };
+    let size = |number: u64| usize::try_from(number).map_err(|_| FANFARE_E_INVAL);
+    if options.queue_messages > 0 {
+        settings.queue_messages = size(options.queue_messages)?;
+    }
+    if options.queue_bytes > 0 {
+        settings.queue_bytes = size(options.queue_bytes)?;
+    }
+    if options.unknown_ms > 0 {
+        settings.unknown_ms = options.unknown_ms;
+    }
+    settings.connect_ms = options.connect_ms;
+    Ok(settings)
+}
+
+/// Publishes one message.
+///
+/// With `receipt` null the message is queued and the call returns at once; what becomes of it is
+/// told by fanfare_flush and fanfare_stats. Otherwise the call waits for the outcome, at most
+/// timeout_ms milliseconds, and writes the receipt when it is FANFARE_OK.
+///
+/// AGAIN: the queue is full, or from inside of a callback; nothing was done. TIMEOUT: the message
+/// is still on its way. UNKNOWN: nobody knows whether it was published; with a key of the
+/// caller's it may be published again. PIPE: closed. INVAL: a pointer or size. BADF, FORKED,
+/// PANIC: the handle. The refusals: TOO_LARGE, BAD_CHANNEL, BAD_EVENT, BAD_KEY, BAD_DATA,
+/// CONFLICT, RATE_LIMITED, CHANNEL_LIMIT, FORBIDDEN, and minus the number of others. Any thread.
+///
+/// # Safety
+/// `message` and `receipt` point to structures of the size that they say, and the message to
+/// bytes as many as it says; nobody changes them during the call.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fanfare_publish(
+    handle: Handle,
+    message: *const Message,
+    timeout_ms: u64,
+    receipt: *mut Receipt,
+) -> i32 {
+    with(handle, |instance| {
+        // SAFETY: the caller's promise.
+        let message = unsafe { borrow::read(message) }?;
+        // SAFETY: the caller's promise about what the message points to.
+        let frame = unsafe { frame(&message) }?;
+        if receipt.is_null() {
+            return instance.publisher.offer(&frame, Done::Nobody);
+        }
+        // SAFETY: the caller's promise.
+        let size = unsafe { borrow::size_of_theirs(receipt) }?;
+        let ticket = Ticket::new(1);
+        instance.publisher.offer(&frame, Done::Wait(Arc::clone(&ticket), 0))?;
+        let outcome = ticket.wait(Duration::from_millis(timeout_ms)).pop().flatten();
+        let ours = told(outcome);
+        if ours.result == FANFARE_OK {
+            // SAFETY: the size was judged above; it is the caller's, who does not use it now.
+            unsafe { borrow::write(receipt, size, &ours) };
+        }
+        result(ours.result)
+    })
+}
+
+/// Publishes one message; `callback` hears what became of it, with `user`, exactly once, on a
+/// thread of the library, before fanfare_close returns. It may be called before this returns. If
+/// this does not give FANFARE_OK it is not called.
+///
+/// `user` is the caller's and must be good until then, on another thread. Never waits. Results as
+/// of fanfare_publish; TIMEOUT and UNKNOWN are for the callback. INVAL also for a null callback.
+/// Any thread.
+///
+/// # Safety
+/// As for fanfare_publish; `callback` may be called with `user` on another thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fanfare_publish_async(
+    handle: Handle,
+    message: *const Message,
+    callback: Callback,
+    user: *mut c_void,
+) -> i32 {
+    /// The program's, who promised that it may be used on another thread.
+    struct User(*mut c_void);
+    // SAFETY: only handed through to the callback, whose owner promised that it may.
+    unsafe impl Send for User {}
+    with(handle, |instance| {
+        let callback = callback.ok_or(FANFARE_E_INVAL)?;
+        // SAFETY: the caller's promise.
+        let message = unsafe { borrow::read(message) }?;
+        // SAFETY: the caller's promise about what the message points to.
+        let frame = unsafe { frame(&message) }?;
+        let (user, poisoned) = (User(user), Arc::clone(&instance.poisoned));
+        let call = move |outcome: Outcome| {
+            let (user, receipt) = (user, told(Some(outcome)));
+            IN_CALLBACK.set(true);
+            let called = catch_unwind(AssertUnwindSafe(|| callback(user.0, &receipt)));
+            IN_CALLBACK.set(false);
+            if called.is_err() {
+                poisoned.store(true, SeqCst);
+            }
+        };
+        instance.publisher.offer(&frame, Done::Call(Box::new(call)))
+    })
+}
+
+/// Publishes several messages, one after the other with nothing else of this handle between them.
+/// `messages` are `count` structures one after the other, each of the size that the first one
+/// says. All of them are queued, or none.
+///
+/// With `receipts` null the call returns at once. Otherwise they are `count` structures, each of
+/// the size that the first one says; the call waits for all outcomes, at most timeout_ms
+/// milliseconds, and writes them all, with TIMEOUT in those that are still on their way. It gives
+/// FANFARE_OK when all messages were published, else the result of the first that was not.
+///
+/// Results as of fanfare_publish; TOO_LARGE also when the queue could never hold them all. INVAL
+/// also for a count of 0 or over 1,048,576. Any thread.
+///
+/// # Safety
+/// As for fanfare_publish, for each message and receipt.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fanfare_publish_batch(
+    handle: Handle,
+    messages: *const Message,
+    count: usize,
+    timeout_ms: u64,
+    receipts: *mut Receipt,
+) -> i32 {
+    with(handle, |instance| {
+        if count == 0 || count > BATCH_MAX {
+            return Err(FANFARE_E_INVAL);
+        }
+        // SAFETY: the caller's promise, for this and for all that follow.
+        let size = unsafe { borrow::size_of_theirs(messages) }?;
+        let mut frames = Vec::with_capacity(count);
+        for nth in 0..count {
+            // SAFETY: as above; all are of one size, so this is where the n-th one begins.
+            let message = unsafe { borrow::read(borrow::nth(messages, size, nth)) }?;
+            // SAFETY: the caller's promise about what the message points to.
+            frames.push(unsafe { frame(&message) }?);
+        }
+        if receipts.is_null() {
+            let nobody = (0..count).map(|_| Done::Nobody).collect();
+            return instance.publisher.offer_batch(&frames, nobody);
+        }
+        // SAFETY: the caller's promise.
+        let size = unsafe { borrow::size_of_theirs(receipts) }?;
+        let ticket = Ticket::new(count);
+        let waits = (0..count).map(|nth| Done::Wait(Arc::clone(&ticket), nth)).collect();
+        instance.publisher.offer_batch(&frames, waits)?;
+        let mut worst = FANFARE_OK;
+        for (nth, outcome) in ticket.wait(Duration::from_millis(timeout_ms)).iter().enumerate() {
+            let ours = told(*outcome);
+            worst = if worst == FANFARE_OK { ours.result } else { worst };
+            // SAFETY: the first one's size was judged above, and the caller promised as many.
+            unsafe { borrow::write(borrow::nth(receipts, size, nth).cast_mut(), size, &ours) };
+        }
+        result(worst)
+    })
+}
+
+/// Waits until every message that was queued before has its outcome and its callback has
+/// returned, at most timeout_ms milliseconds.
+///
+/// TIMEOUT: not all have. PIPE: closed meanwhile. BADF, FORKED, PANIC: the handle. AGAIN: from
+/// inside of a callback. Any thread.
+#[unsafe(no_mangle)]
+pub extern "C" fn fanfare_flush(handle: Handle, timeout_ms: u64) -> i32 {
+    with(handle, |instance| instance.publisher.flush(Duration::from_millis(timeout_ms)))
+}
+
+/// Writes the publisher's numbers. Never waits.
+///
+/// INVAL: numbers is null, misaligned or of another size. BADF, FORKED, PANIC: the handle. AGAIN:
+/// from inside of a callback. Any thread.
+///
+/// # Safety
+/// `numbers` points to a structure of the size that it says, which nobody uses during the call.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fanfare_stats(handle: Handle, numbers: *mut Numbers) -> i32 {
+    with(handle, |instance| {
+        // SAFETY: the caller's promise.
+        let size = unsafe { borrow::size_of_theirs(numbers) }?;
+        let stats = instance.publisher.stats();
+        let ours = Numbers {
+            size: 0,
+            connected: stats.connected.into(),
+            pending: stats.pending,
+            published: stats.published,
+            refused: stats.refused,
+            unknown: stats.unknown,
+            duplicates: stats.duplicates,
+            resent: stats.resent,
+            connects: stats.connects,
+            epoch: stats.epoch,
+            last_error: stats.last_error,
+            listen_port: stats.listen_port.into(),
+            api_port: stats.api_port.into(),
+            reserved: 0,
+        };
+        // SAFETY: the size was judged above; it is the caller's, who does not use it now.
+        unsafe { borrow::write(numbers, size, &ours) };
+        Ok(())
+    })
+}
+
+/// Closes a publisher: its handle is no more. Does not wait for messages: call fanfare_flush
+/// before. Those that were not sent end with PIPE, those that were sent and have no outcome with
+/// UNKNOWN; calls that wait return with that. An embedded node is stopped, which takes up to its
+/// limits.shutdown. When this returns every callback has returned and none will be called.
+///
+/// BADF: not open (closed twice). FORKED: opened by the parent process, whose it stays. AGAIN:
+/// from inside of a callback. PANIC: a bug; the handle is closed. Any thread.
+#[unsafe(no_mangle)]
+pub extern "C" fn fanfare_close(handle: Handle) -> i32 {
+    guard(|| {
+        let instance = table::close(handle)?;
+        instance.publisher.close();
+        Ok(())
+    })
+}
+
+/// The gate of every call: not inside of a callback, and no panic passes.
+fn guard(call: impl FnOnce() -> Result<(), Code>) -> Code {
+    if IN_CALLBACK.get() {
+        return FANFARE_E_AGAIN;
+    }
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(())) => FANFARE_OK,
+        Ok(Err(code)) => code,
+        Err(_) => FANFARE_E_PANIC,
+    }
+}
+
+/// The gate of every call on a handle; a panic poisons it.
+pub(super) fn with(handle: Handle, call: impl FnOnce(&Instance) -> Result<(), Code>) -> Code {
+    let mut poisoned: Option<Arc<AtomicBool>> = None;
+    let result = guard(|| {
+        let instance = table::find(handle)?;
+        if instance.poisoned.load(SeqCst) {
+            return Err(FANFARE_E_PANIC);
+        }
+        poisoned = Some(Arc::clone(&instance.poisoned));
+        let result = call(&instance);
+        poisoned = None;
+        result
+    });
+    // Still there: the call did not come to its end.
+    if let Some(poisoned) = poisoned {
+        poisoned.store(true, SeqCst);
+    }
+    result
+}
+
+/// A message as the publisher takes it.
+///
+/// # Safety
+/// What the message points to is there, and nobody changes it for `'a`.
+unsafe fn frame<'a>(message: &Message) -> Result<PublishFrame<'a>, Code> {
+    let kind = match message.kind {
+        FANFARE_DETECT => DeclaredKind::Detect,
+        FANFARE_JSON => DeclaredKind::Known(Kind::Json),
+        FANFARE_TEXT => DeclaredKind::Known(Kind::Text),
+        FANFARE_BINARY => DeclaredKind::Known(Kind::Binary),
+        _ => return Err(FANFARE_E_INVAL),
+    };
+    // SAFETY: the caller's promise is passed on.
+    let (channel, data, event, idempotency_key) = unsafe {
+        (
+            borrow::bytes(message.channel, message.channel_size)?,
+            borrow::bytes(message.data, message.data_size)?,
+            borrow::optional(message.event, message.event_size)?,
+            borrow::optional(message.key, message.key_size)?,
+        )
+    };
+    let unknown_required = None;
+    Ok(PublishFrame {
+        answer: false,
+        kind,
+        channel,
+        event,
+        idempotency_key,
+        data,
+        unknown_required,
+    })
+}
+
+/// An outcome as C programs read it; `None` is on its way.
+fn told(outcome: Option<Outcome>) -> Receipt {
+    let (result, place) = match outcome {
+        None => (FANFARE_E_TIMEOUT, None),
+        Some(Err(code)) => (code, None),
+        Some(Ok(place)) => (FANFARE_OK, Some(place)),
+    };
+    let place = place.unwrap_or_default();
+    Receipt {
+        size: size_of::<Receipt>() as u32,
+        result,
+        epoch: place.epoch,
+        position: place.position,
+        offset: place.offset,
+        subscribers: place.subscribers,
+        flags: if place.duplicate { FANFARE_DUPLICATE } else { 0 },
+        reserved: 0,
+    }
+}
+
+fn result(code: Code) -> Result<(), Code> {
+    if code == FANFARE_OK { Ok(()) } else { Err(code) }
+}

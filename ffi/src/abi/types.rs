@@ -1,0 +1,171 @@
+//! The structures of the C ABI. Each begins with its own size, so that it can grow at its end:
+//! an older program's smaller one is taken, and a newer program's larger one too as long as the
+//! part that is not known here is zero.
+
+use std::ffi::{c_char, c_void};
+
+use super::borrow::Extensible;
+
+/// The ABI that this library speaks: it changes when a program must be compiled again.
+pub const FANFARE_ABI: u32 = 1;
+
+/// The server finds out: JSON where the bytes are valid JSON, text where they are other UTF-8,
+/// else binary.
+pub const FANFARE_DETECT: u32 = 0;
+/// JSON; refused where it is not valid.
+pub const FANFARE_JSON: u32 = 1;
+/// Text; refused where it is not UTF-8.
+pub const FANFARE_TEXT: u32 = 2;
+/// Bytes.
+pub const FANFARE_BINARY: u32 = 3;
+
+/// A flag of a receipt: an earlier sending of the message got the place, by the caller or by the
+/// library itself after a lost connection.
+pub const FANFARE_DUPLICATE: u32 = 1;
+
+/// An open publisher: a number, so that one that was closed, closed twice or never opened is
+/// recognized. 0 is never open.
+pub type Handle = u64;
+
+/// How to open. Zero means the default everywhere but in `size` and `abi`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// sizeof(fanfare_options)
+    pub size: u32,
+    /// FANFARE_ABI
+    pub abi: u32,
+    /// Messages without an outcome after which calls give AGAIN. Default 65,536.
+    pub queue_messages: u64,
+    /// Their bytes. Default 64 MiB.
+    pub queue_bytes: u64,
+    /// Milliseconds after which a message that was sent, and whose outcome was lost, is told
+    /// UNKNOWN instead of being sent again. Must be shorter than the server's
+    /// limits.idempotency_age. Default 240,000.
+    pub unknown_ms: u64,
+    /// Milliseconds that fanfare_open waits for a server to answer. Default 0: it does not wait,
+    /// and the library connects when there is one.
+    pub connect_ms: u64,
+    /// Where fanfare_open writes why it failed, with a NUL at its end; may be null. The caller's;
+    /// used during the call only.
+    pub error_text: *mut c_char,
+    /// Bytes at error_text.
+    pub error_text_size: usize,
+}
+
+/// One message. Everything it points to is the caller's, and is used during the call only.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Message {
+    /// sizeof(fanfare_message)
+    pub size: u32,
+    /// FANFARE_DETECT, FANFARE_JSON, FANFARE_TEXT or FANFARE_BINARY
+    pub kind: u32,
+    /// 1 to 255 bytes of UTF-8; no NUL is needed.
+    pub channel: *const c_char,
+    /// Bytes of the channel's name.
+    pub channel_size: usize,
+    /// The payload, at least one byte.
+    pub data: *const c_void,
+    /// Bytes of the payload.
+    pub data_size: usize,
+    /// The name of the event; null for none.
+    pub event: *const c_char,
+    /// Bytes of the event's name.
+    pub event_size: usize,
+    /// The idempotency key, 1 to 255 bytes; null for none (a connected library makes one then).
+    pub key: *const c_void,
+    /// Bytes of the key.
+    pub key_size: usize,
+}
+
+/// What became of a message.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Receipt {
+    /// sizeof(fanfare_receipt), set by the caller
+    pub size: u32,
+    /// The result of this message; the rest is zero unless it is FANFARE_OK.
+    pub result: i32,
+    /// Which life of the node: a server that was restarted has another one, and positions and
+    /// offsets of two say nothing about each other.
+    pub epoch: u64,
+    /// Node-wide, strictly increasing.
+    pub position: u64,
+    /// Within the channel, 1, 2, 3, ...
+    pub offset: u64,
+    /// Connections that follow the channel at that position.
+    pub subscribers: u64,
+    /// FANFARE_DUPLICATE or 0; ignore other bits.
+    pub flags: u32,
+    /// 0
+    pub reserved: u32,
+}
+
+/// A publisher's numbers, counted since it was opened.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Numbers {
+    /// sizeof(fanfare_numbers), set by the caller
+    pub size: u32,
+    /// 1 while there is a node at the other end, else 0.
+    pub connected: u32,
+    /// Messages without an outcome.
+    pub pending: u64,
+    /// Messages that were published.
+    pub published: u64,
+    /// Messages that were refused.
+    pub refused: u64,
+    /// Messages of which nobody knows.
+    pub unknown: u64,
+    /// Messages whose place was given to an earlier sending.
+    pub duplicates: u64,
+    /// Messages that were sent again after a lost connection.
+    pub resent: u64,
+    /// Connections that were made.
+    pub connects: u64,
+    /// The life of the node that was heard of last; 0 before.
+    pub epoch: u64,
+    /// Why the last connection ended or was not made; 0 where nothing went wrong.
+    pub last_error: i32,
+    /// Port where clients connect to an embedded node, else 0.
+    pub listen_port: u32,
+    /// Port of the HTTP API of an embedded node, else 0.
+    pub api_port: u32,
+    /// 0
+    pub reserved: u32,
+}
+
+/// Hears what became of a message, once, on a thread of the library. It must not wait long (other
+/// outcomes wait behind it), not leave by longjmp or an exception, and every call that it makes
+/// into this library but fanfare_version, fanfare_abi and fanfare_result_text gives AGAIN. The
+/// receipt is the library's and ends with the call.
+pub type Callback = Option<extern "C-unwind" fn(user: *mut c_void, receipt: *const Receipt)>;
+
+// SAFETY: repr(C), the first field is `size: u32`, no padding between 64-bit fields, and all-zero
+// bytes are a value of each field (null pointers included).
+unsafe impl Extensible for Options {
+    /// Up to and with `abi`.
+    const SIZE_MIN: usize = 8;
+}
+// SAFETY: as above.
+unsafe impl Extensible for Message {
+    const SIZE_MIN: usize = size_of::<Message>();
+}
+// SAFETY: as above.
+unsafe impl Extensible for Receipt {
+    const SIZE_MIN: usize = size_of::<Receipt>();
+}
+// SAFETY: as above.
+unsafe impl Extensible for Numbers {
+    const SIZE_MIN: usize = size_of::<Numbers>();
+}
+
+// What is compiled into programs: a change here is another ABI.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(
+    size_of::<Options>() == 56
+        && size_of::<Message>() == 72
+        && size_of::<Receipt>() == 48
+        && size_of::<Numbers>() == 88
+);

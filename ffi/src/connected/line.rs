@@ -1,0 +1,207 @@
+//! The publisher's thread: connects, keeps the pipeline moving, tells outcomes, sleeps.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use fanfare::clock::{Clock, Millis};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use super::Shared;
+use super::link::{Link, Lost};
+use super::pipeline::{Item, Pipeline};
+use crate::code::FANFARE_E_UNAVAILABLE;
+use crate::publisher::Settings;
+
+/// Between two attempts to connect: doubled each time, and spread over its upper half, so that
+/// publishers do not come back all at once.
+const PAUSE_MS_MIN: u64 = 10;
+const PAUSE_MS_MAX: u64 = 2_000;
+/// A connection that lasted this long, or served a message, was a good one.
+const GOOD_MS: u64 = 1_000;
+/// A server that does not say HELLO in this time is none.
+const HELLO_MS: u64 = 5_000;
+
+/// What the thread owns.
+pub(super) struct Line {
+    shared: Arc<Shared>,
+    path: PathBuf,
+    clock: Clock,
+    pipeline: Pipeline,
+    link: Option<Link>,
+    /// When to connect again.
+    next_try: Millis,
+    pause_ms: u64,
+    /// Pseudo-random, for the pauses.
+    dice: u64,
+    incoming: Vec<Item>,
+}
+
+impl Line {
+    pub(super) fn new(shared: Arc<Shared>, path: PathBuf, settings: &Settings, dice: u64) -> Self {
+        Self {
+            shared,
+            path,
+            clock: Clock::start(),
+            pipeline: Pipeline::new(settings.unknown_ms),
+            link: None,
+            next_try: Millis(0),
+            pause_ms: PAUSE_MS_MIN,
+            dice: dice | 1,
+            incoming: Vec::new(),
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        loop {
+            let now = self.clock.now();
+            let closing = self.take_incoming();
+            self.keep_connected(now);
+            if closing {
+                self.pipeline.end();
+            }
+            self.tell();
+            if closing {
+                return;
+            }
+            self.sleep(now);
+        }
+    }
+
+    /// Takes what was offered since the last look; whether it is to end.
+    fn take_incoming(&mut self) -> bool {
+        let mut queue = self.shared.lock();
+        std::mem::swap(&mut self.incoming, &mut queue.incoming);
+        let closing = queue.closing;
+        drop(queue);
+        self.pipeline.add(self.incoming.drain(..));
+        closing
+    }
+
+    fn keep_connected(&mut self, now: Millis) {
+        if self.link.is_none() {
+            self.pipeline.expire(now);
+            if now < self.next_try {
+                return;
+            }
+            match Link::open(&self.path, now) {
+                Ok(link) => self.link = Some(link),
+                Err(lost) => return self.lose(lost, now),
+            }
+        }
+        let Some(link) = &mut self.link else { return };
+        let had = link.epoch;
+        let turned = link.turn(&mut self.pipeline, now);
+        let epoch = link.epoch;
+        let is_mute = epoch.is_none() && now.since(link.since) >= HELLO_MS;
+        if had.is_none() && epoch.is_some() {
+            self.shared.counters.connects.fetch_add(1, Relaxed);
+            self.shared.set_connected(epoch, 0);
+            // What waits is written now that it is known what the server takes.
+            if turned.is_ok() {
+                return self.keep_connected(now);
+            }
+        }
+        match turned {
+            Err(lost) => self.lose(lost, now),
+            Ok(()) if is_mute => self.lose(Lost(FANFARE_E_UNAVAILABLE), now),
+            Ok(()) => {}
+        }
+    }
+
+    fn lose(&mut self, Lost(code): Lost, now: Millis) {
+        let was_good =
+            self.link.take().is_some_and(|link| link.served || now.since(link.since) >= GOOD_MS);
+        self.pipeline.lose();
+        self.pause_ms = if was_good { PAUSE_MS_MIN } else { (self.pause_ms * 2).min(PAUSE_MS_MAX) };
+        // Marsaglia's xorshift.
+        self.dice ^= self.dice << 13;
+        self.dice ^= self.dice >> 7;
+        self.dice ^= self.dice << 17;
+        let half = self.pause_ms / 2;
+        self.next_try = now.plus(half + self.dice % (half + 1));
+        self.shared.set_connected(None, code);
+    }
+
+    /// Tells the outcomes that are known, then gives their room back.
+    fn tell(&mut self) {
+        let counters = &self.shared.counters;
+        counters.resent.fetch_add(self.pipeline.take_resent(), Relaxed);
+        let settled = self.pipeline.take_settled();
+        let (messages, mut bytes) = (settled.len(), 0);
+        if messages == 0 {
+            return;
+        }
+        for (item, outcome) in settled {
+            bytes += item.frame.len();
+            counters.count(&outcome);
+            item.deliver(outcome);
+        }
+        let mut queue = self.shared.lock();
+        queue.messages -= messages;
+        queue.bytes -= bytes;
+        // What was offered since is not settled.
+        let open = self.pipeline.first_open().or(queue.incoming.first().map(|item| item.number));
+        queue.settled = open.map_or(queue.taken, |number| number - 1);
+        if queue.waiters > 0 {
+            self.shared.changed.notify_all();
+        }
+    }
+
+    /// Until the socket, the bell, or the time.
+    fn sleep(&self, now: Millis) {
+        let due = match &self.link {
+            Some(link) if link.epoch.is_none() => Some(link.since.plus(HELLO_MS)),
+            Some(_) => None,
+            None => [Some(self.next_try), self.pipeline.next_expiry()].into_iter().flatten().min(),
+        };
+        let timeout = due.map(|due| {
+            // One more, so that the time is over and not only near.
+            let ms = due.since(now) + 1;
+            Timespec { tv_sec: (ms / 1_000) as i64, tv_nsec: (ms % 1_000 * 1_000_000) as i64 }
+        });
+        let bell = PollFd::new(&self.shared.bell, PollFlags::IN);
+        let rang = match &self.link {
+            None => self.poll(&mut [bell], timeout.as_ref()),
+            Some(link) => {
+                let writes = link.wants_to_write();
+                let wanted = if writes { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+                self.poll(&mut [bell, PollFd::new(link, wanted)], timeout.as_ref())
+            }
+        };
+        if rang {
+            self.shared.bell.hear();
+        }
+    }
+
+    /// Whether the bell rang.
+    fn poll(&self, descriptors: &mut [PollFd<'_>], timeout: Option<&Timespec>) -> bool {
+        match poll(descriptors, timeout) {
+            Ok(_) => descriptors[0].revents().contains(PollFlags::IN),
+            // A signal, if it reaches this thread at all: the next turn finds nothing to do.
+            Err(Errno::INTR) => false,
+            Err(_) => false,
+        }
+    }
+}
+
+impl Drop for Line {
+    /// Also after a panic: nobody waits for a thread that is gone.
+    fn drop(&mut self) {
+        self.pipeline.end();
+        let lost = self.pipeline.take_settled();
+        lost.into_iter().for_each(|(item, outcome)| item.deliver(outcome));
+        let left = {
+            let mut queue = self.shared.lock();
+            queue.over = true;
+            queue.connected = false;
+            queue.settled = queue.taken;
+            queue.messages = 0;
+            queue.bytes = 0;
+            std::mem::take(&mut queue.incoming)
+        };
+        drop(left);
+        self.shared.changed.notify_all();
+    }
+}

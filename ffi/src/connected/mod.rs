@@ -1,0 +1,236 @@
+//! A server on this machine: messages go over its Unix socket, on a thread of our own.
+//!
+//! Callers encode and queue, and ring a bell; the thread ([`line`]) connects, writes ahead without
+//! waiting for answers, and connects again when the connection is lost. What has no outcome then
+//! is sent again, in its order and under its key ([`pipeline`]), so that the server finds out what
+//! it has had already.
+
+mod bell;
+mod line;
+mod link;
+mod pipeline;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use fanfare_protocol::id::Epoch;
+use fanfare_protocol::ingest::{PublishFrame, write};
+
+use crate::code::{
+    self, Code, FANFARE_E_AGAIN, FANFARE_E_INVAL, FANFARE_E_PIPE, FANFARE_E_TIMEOUT,
+    FANFARE_E_TOO_LARGE, FANFARE_E_UNAVAILABLE,
+};
+use crate::outcome::{Courier, Done};
+use crate::publisher::{Counters, Failure, SHAPE, Settings, Stats};
+use bell::Bell;
+use pipeline::Item;
+use rustix::net::SocketAddrUnix;
+
+/// What callers and the thread share.
+pub(crate) struct Shared {
+    queue: Mutex<Queue>,
+    /// Rung when something of the queue changed that somebody waits for.
+    changed: Condvar,
+    bell: Bell,
+    counters: Counters,
+}
+
+/// What waits for the thread, and what it tells.
+#[derive(Default)]
+struct Queue {
+    incoming: Vec<Item>,
+    /// Messages that were taken so far.
+    taken: u64,
+    /// All up to this many have their outcome.
+    settled: u64,
+    /// Messages without an outcome, here and at the thread.
+    messages: usize,
+    bytes: usize,
+    closing: bool,
+    /// The thread has ended.
+    over: bool,
+    epoch: u64,
+    connected: bool,
+    last_error: Code,
+    waiters: usize,
+}
+
+/// A publisher at the socket of a server.
+pub(crate) struct Connected {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    settings: Settings,
+    /// Half of each key that is made here: random, so that no other publisher makes the same.
+    salt: u64,
+}
+
+impl Connected {
+    pub(crate) fn open(path: PathBuf, settings: Settings) -> Result<Self, Failure> {
+        let failed = |what: &str, error: &dyn std::fmt::Display| Failure {
+            code: FANFARE_E_UNAVAILABLE,
+            text: format!("{what}: {error}"),
+        };
+        if let Err(error) = SocketAddrUnix::new(&path) {
+            let text = format!("{} is not a socket's path: {error}", path.display());
+            return Err(Failure { code: FANFARE_E_INVAL, text });
+        }
+        let bell = Bell::new().map_err(|error| failed("no descriptor for the bell", &error))?;
+        let salt = getrandom::u64().map_err(|error| failed("no random number", &error))?;
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            changed: Condvar::new(),
+            bell,
+            counters: Counters::default(),
+        });
+        let patience = Duration::from_millis(settings.connect_ms);
+        let line = line::Line::new(Arc::clone(&shared), path.clone(), &settings, salt);
+        let thread = std::thread::Builder::new()
+            .name("fanfare-publisher".into())
+            .spawn(move || line.run())
+            .map_err(|error| failed("a thread could not be started", &error))?;
+        let connected = Self { shared, thread: Mutex::new(Some(thread)), settings, salt };
+        if !patience.is_zero() && !connected.shared.wait(patience, |queue| queue.connected) {
+            let last = connected.shared.lock().last_error;
+            connected.close();
+            let code = if last == 0 { FANFARE_E_UNAVAILABLE } else { last };
+            let text = format!(
+                "no server answered at {} in {} ms: {}. Is it running, and is this its socket?",
+                path.display(),
+                patience.as_millis(),
+                code::text(code).to_string_lossy()
+            );
+            return Err(Failure { code, text });
+        }
+        Ok(connected)
+    }
+
+    pub(crate) fn offer(&self, messages: &[PublishFrame<'_>], done: Vec<Done>) -> Result<(), Code> {
+        for message in messages {
+            message.check(&SHAPE).map_err(|refusal| code::of_refusal(refusal.code))?;
+        }
+        // Encoded before the lock is taken; a message without a key gets one in there, where its
+        // number is known.
+        let mut items = Vec::with_capacity(messages.len());
+        for (message, done) in messages.iter().zip(done) {
+            let (courier, mut frame) = (Courier::new(done), Vec::new());
+            let answer = courier.wants_place();
+            let unset = [0; KEY_BYTES];
+            let idempotency_key = message.idempotency_key.or(Some(&unset));
+            let makes_key = message.idempotency_key.is_none();
+            write::publish(&PublishFrame { answer, idempotency_key, ..*message }, &mut frame);
+            let key_at = makes_key.then(|| frame.len() - message.data.len() - KEY_BYTES);
+            items.push((Item::new(frame.into(), courier), key_at));
+        }
+        match self.enqueue(items) {
+            Ok(()) => {
+                self.shared.bell.ring();
+                Ok(())
+            }
+            Err((items, code)) => {
+                crate::outcome::recall(items);
+                Err(code)
+            }
+        }
+    }
+
+    fn enqueue(&self, items: Vec<Drafted>) -> Result<(), (Vec<Drafted>, Code)> {
+        let bytes: usize = items.iter().map(|(item, _)| item.frame.len()).sum();
+        let Settings { queue_messages, queue_bytes, .. } = self.settings;
+        if items.len() > queue_messages || bytes > queue_bytes {
+            return Err((items, FANFARE_E_TOO_LARGE));
+        }
+        let mut queue = self.shared.lock();
+        if queue.closing || queue.over {
+            return Err((items, FANFARE_E_PIPE));
+        }
+        if queue.messages + items.len() > queue_messages || queue.bytes + bytes > queue_bytes {
+            return Err((items, FANFARE_E_AGAIN));
+        }
+        queue.messages += items.len();
+        queue.bytes += bytes;
+        for (mut item, key_at) in items {
+            queue.taken += 1;
+            item.number = queue.taken;
+            if let Some(at) = key_at {
+                let (salt, number) = item.frame[at..at + KEY_BYTES].split_at_mut(8);
+                salt.copy_from_slice(&self.salt.to_le_bytes());
+                number.copy_from_slice(&queue.taken.to_le_bytes());
+            }
+            queue.incoming.push(item);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn flush(&self, patience: Duration) -> Result<(), Code> {
+        let taken = self.shared.lock().taken;
+        if self.shared.wait(patience, |queue| queue.settled >= taken || queue.over) {
+            let is_settled = self.shared.lock().settled >= taken;
+            return if is_settled { Ok(()) } else { Err(FANFARE_E_PIPE) };
+        }
+        Err(FANFARE_E_TIMEOUT)
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        use std::sync::atomic::Ordering::Relaxed;
+        let counters = &self.shared.counters;
+        let queue = self.shared.lock();
+        Stats {
+            pending: queue.messages as u64,
+            published: counters.published.load(Relaxed),
+            refused: counters.refused.load(Relaxed),
+            unknown: counters.unknown.load(Relaxed),
+            duplicates: counters.duplicates.load(Relaxed),
+            resent: counters.resent.load(Relaxed),
+            connects: counters.connects.load(Relaxed),
+            epoch: queue.epoch,
+            connected: queue.connected,
+            last_error: queue.last_error,
+            listen_port: 0,
+            api_port: 0,
+        }
+    }
+
+    pub(crate) fn close(&self) {
+        self.shared.lock().closing = true;
+        self.shared.bell.ring();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Bytes of a key that is made here: the publisher's salt and the message's number.
+const KEY_BYTES: usize = 16;
+
+/// A message and, where its key is to be made, the key's place in the frame.
+type Drafted = (Item, Option<usize>);
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until it is so; `false` when the time is over.
+    fn wait(&self, patience: Duration, is_so: impl Fn(&Queue) -> bool) -> bool {
+        let mut queue = self.lock();
+        queue.waiters += 1;
+        let waited = self.changed.wait_timeout_while(queue, patience, |queue| !is_so(queue));
+        let (mut queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        queue.waiters -= 1;
+        is_so(&queue)
+    }
+
+    /// The server's HELLO has come, or the connection is lost.
+    fn set_connected(&self, epoch: Option<Epoch>, error: Code) {
+        let mut queue = self.lock();
+        queue.connected = epoch.is_some();
+        queue.last_error = error;
+        if let Some(epoch) = epoch {
+            queue.epoch = epoch.number();
+        }
+        self.changed.notify_all();
+    }
+}

@@ -1,0 +1,158 @@
+//! What becomes of a message, and who hears it.
+//!
+//! Every message that was taken has one outcome, whatever happens to threads and sockets on its
+//! way: a [`Courier`] that is dropped tells that nobody knows.
+
+use std::cell::Cell;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::code::{Code, FANFARE_E_UNKNOWN};
+
+/// Where a message stands in the order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Which life of the node: positions of two say nothing about each other.
+    pub epoch: u64,
+    /// Node-wide.
+    pub position: u64,
+    /// Within the channel, from 1.
+    pub offset: u64,
+    /// Connections that followed the channel at that position.
+    pub subscribers: u64,
+    /// Whether an earlier sending of the message got the place.
+    pub duplicate: bool,
+}
+
+/// What became of a message.
+pub type Outcome = Result<Place, Code>;
+
+/// Who hears of an outcome.
+pub enum Done {
+    /// Nobody: counters only.
+    Nobody,
+    /// One who waits, at one of the places of a ticket.
+    Wait(Arc<Ticket>, usize),
+    /// A callback, on a thread of the library.
+    Call(Box<dyn FnOnce(Outcome) + Send>),
+}
+
+impl Done {
+    /// Whether the place is wanted, not only that there is one.
+    pub(crate) fn wants_place(&self) -> bool {
+        !matches!(self, Self::Nobody)
+    }
+}
+
+/// Brings an outcome to whoever hears it, exactly once.
+pub(crate) struct Courier(Option<Done>);
+
+impl Courier {
+    pub(crate) fn new(done: Done) -> Self {
+        Self(Some(done))
+    }
+
+    pub(crate) fn wants_place(&self) -> bool {
+        self.0.as_ref().is_some_and(Done::wants_place)
+    }
+
+    pub(crate) fn deliver(mut self, outcome: Outcome) {
+        self.tell(outcome);
+    }
+
+    fn tell(&mut self, outcome: Outcome) {
+        match self.0.take() {
+            None | Some(Done::Nobody) => {}
+            Some(Done::Wait(ticket, nth)) => ticket.settle(nth, outcome),
+            Some(Done::Call(call)) => call(outcome),
+        }
+    }
+}
+
+impl Drop for Courier {
+    fn drop(&mut self) {
+        if !is_recalling() {
+            self.tell(Err(FANFARE_E_UNKNOWN));
+        }
+    }
+}
+
+thread_local! {
+    static RECALLING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Drops what was not taken, with the couriers in it, wherever they are: nobody hears anything.
+pub(crate) fn recall<T>(untaken: T) {
+    RECALLING.set(true);
+    drop(untaken);
+    RECALLING.set(false);
+}
+
+/// Whether what is dropped now was not taken.
+pub(crate) fn is_recalling() -> bool {
+    RECALLING.get()
+}
+
+/// Waits for the outcomes of one message or of a batch.
+#[derive(Debug)]
+pub struct Ticket {
+    state: Mutex<(Vec<Option<Outcome>>, usize)>,
+    all: Condvar,
+}
+
+impl Ticket {
+    /// For so many messages.
+    pub fn new(messages: usize) -> Arc<Self> {
+        let state = Mutex::new((vec![None; messages], messages));
+        Arc::new(Self { state, all: Condvar::new() })
+    }
+
+    /// Waits at most so long; what is known then, `None` for what is on its way.
+    pub fn wait(&self, patience: Duration) -> Vec<Option<Outcome>> {
+        let open = |state: &mut (_, usize)| state.1 > 0;
+        let waited = self.all.wait_timeout_while(self.lock(), patience, open);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.0.clone()
+    }
+
+    fn settle(&self, nth: usize, outcome: Outcome) {
+        let mut state = self.lock();
+        if let Some(slot @ None) = state.0.get_mut(nth) {
+            *slot = Some(outcome);
+            state.1 -= 1;
+            if state.1 == 0 {
+                self.all.notify_all();
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (Vec<Option<Outcome>>, usize)> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_waits_for_all_and_no_longer_than_it_may() {
+        let ticket = Ticket::new(2);
+        let courier = |nth| Courier::new(Done::Wait(Arc::clone(&ticket), nth));
+        let place = Place { position: 7, ..Place::default() };
+        courier(1).deliver(Ok(place));
+        assert_eq!(ticket.wait(Duration::from_millis(1)), [None, Some(Ok(place))]);
+        drop(courier(0));
+        let both = [Some(Err(FANFARE_E_UNKNOWN)), Some(Ok(place))];
+        assert_eq!(ticket.wait(Duration::MAX), both);
+        courier(0).deliver(Ok(place));
+        assert_eq!(ticket.wait(Duration::MAX), both, "the first outcome counts");
+    }
+
+    #[test]
+    fn a_message_that_was_not_taken_has_no_outcome() {
+        let ticket = Ticket::new(1);
+        recall(Courier::new(Done::Wait(Arc::clone(&ticket), 0)));
+        assert_eq!(ticket.wait(Duration::ZERO), [None]);
+    }
+}
