@@ -1,7 +1,7 @@
 //! A node inside of this process: messages go straight into the sequencer's inbox.
 //!
-//! The sequencer tells outcomes on its own thread and must not wait, so callbacks of the program run
-//! on another one.
+//! The sequencer tells outcomes on its own thread and must not wait, so callbacks of the program
+//! run on another one.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::ffi::{c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use fanfare_protocol::ingest::{DeclaredKind, PublishFrame};
@@ -86,10 +86,12 @@ pub unsafe extern "C" fn fanfare_open(
         if handle.is_null() || !handle.is_aligned() {
             return Err(FANFARE_E_INVAL);
         }
-        let none = || None;
-        // SAFETY: the caller's promise.
-        let options =
-            if options.is_null() { none() } else { Some(unsafe { borrow::read(options) }?) };
+        let options = if options.is_null() {
+            None
+        } else {
+            // SAFETY: the caller's promise.
+            Some(unsafe { borrow::read(options) }?)
+        };
         if options.is_some_and(|options: Options| options.abi != FANFARE_ABI) {
             return Err(FANFARE_E_VERSION);
         }
@@ -220,7 +222,9 @@ pub unsafe extern "C" fn fanfare_publish_async(
 
 /// Publishes several messages, one after the other with nothing else of this handle between them.
 /// `messages` are `count` structures one after the other, each of the size that the first one
-/// says. All of them are queued, or none.
+/// says. All of them are queued, or none: also where one is refused for what it is (BAD_CHANNEL,
+/// BAD_EVENT, BAD_KEY, BAD_DATA, and in an embedded node TOO_LARGE). What the server refuses later
+/// (CONFLICT, CHANNEL_LIMIT, ...) does not take the others with it.
 ///
 /// With `receipts` null the call returns at once. Otherwise they are `count` structures, each of
 /// the size that the first one says; the call waits for all outcomes, at most timeout_ms
@@ -348,22 +352,16 @@ fn guard(call: impl FnOnce() -> Result<(), Code>) -> Code {
 
 /// The gate of every call on a handle; a panic poisons it.
 pub(super) fn with(handle: Handle, call: impl FnOnce(&Instance) -> Result<(), Code>) -> Code {
-    let mut poisoned: Option<Arc<AtomicBool>> = None;
-    let result = guard(|| {
+    guard(|| {
         let instance = table::find(handle)?;
         if instance.poisoned.load(SeqCst) {
             return Err(FANFARE_E_PANIC);
         }
-        poisoned = Some(Arc::clone(&instance.poisoned));
-        let result = call(&instance);
-        poisoned = None;
-        result
-    });
-    // Still there: the call did not come to its end.
-    if let Some(poisoned) = poisoned {
-        poisoned.store(true, SeqCst);
-    }
-    result
+        catch_unwind(AssertUnwindSafe(|| call(&instance))).unwrap_or_else(|_| {
+            instance.poisoned.store(true, SeqCst);
+            Err(FANFARE_E_PANIC)
+        })
+    })
 }
 
 /// A message as the publisher takes it.

@@ -15,12 +15,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use fanfare::ingest::kind::detect;
 use fanfare_protocol::id::Epoch;
-use fanfare_protocol::ingest::{PublishFrame, write};
+use fanfare_protocol::ingest::{DeclaredKind, PublishFrame, write};
+use fanfare_protocol::message::Kind;
 
 use crate::code::{
-    self, Code, FANFARE_E_AGAIN, FANFARE_E_INVAL, FANFARE_E_PIPE, FANFARE_E_TIMEOUT,
-    FANFARE_E_TOO_LARGE, FANFARE_E_UNAVAILABLE,
+    self, Code, FANFARE_E_AGAIN, FANFARE_E_BAD_DATA, FANFARE_E_INVAL, FANFARE_E_PIPE,
+    FANFARE_E_TIMEOUT, FANFARE_E_TOO_LARGE, FANFARE_E_UNAVAILABLE,
 };
 use crate::outcome::{Courier, Done};
 use crate::publisher::{Counters, Failure, SHAPE, Settings, Stats};
@@ -109,6 +111,11 @@ impl Connected {
     pub(crate) fn offer(&self, messages: &[PublishFrame<'_>], done: Vec<Done>) -> Result<(), Code> {
         for message in messages {
             message.check(&SHAPE).map_err(|refusal| code::of_refusal(refusal.code))?;
+            // The server would find out; but then the rest of a batch were published.
+            let says_json = message.kind == DeclaredKind::Known(Kind::Json);
+            if says_json && detect(message.data) != Kind::Json {
+                return Err(FANFARE_E_BAD_DATA);
+            }
         }
         // Encoded before the lock is taken; a message without a key gets one in there, where its
         // number is known.
