@@ -45,6 +45,9 @@ mod trim;
 mod visit;
 mod wheel;
 
+#[cfg(test)]
+mod tests;
+
 use messages::ClientMessages;
 use sessions::Sessions;
 use visit::{BATCH, Batch};

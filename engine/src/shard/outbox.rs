@@ -63,6 +63,12 @@ impl Outbox {
             + self.rest.as_ref().map_or(0, |(_, start, end)| (end - start) as usize)
     }
 
+    /// Bytes of memory of its own.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
         self.len() == 0

@@ -234,6 +234,11 @@ impl SimNet {
         self.net.borrow().slots.iter().filter(|slot| slot.1.is_some()).count()
     }
 
+    /// Places for connections.
+    pub fn places(&self) -> usize {
+        self.net.borrow().slots.len()
+    }
+
     /// Whether the driver was told to accept.
     pub fn accepting(&self) -> bool {
         self.net.borrow().accepting

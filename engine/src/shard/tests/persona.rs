@@ -1,0 +1,326 @@
+//! A client with a memory: it connects, listens, lags, leaves, and comes back with the id it has.
+
+use super::truth::{Start, View, channel_name};
+use super::wire::{Ear, Said, Way, masked, request};
+use super::world::World;
+use crate::driver::sim::{Chance, Client, Standing};
+
+/// How it reads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Mood {
+    /// All that is there.
+    Eager,
+    /// So many bytes a step.
+    Slow(usize),
+    /// Nothing.
+    Stopped,
+}
+
+/// What a world allows, beside the guarantees.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Allowance {
+    /// Whether the network keeps back what a client would take, so that eager ones may be late.
+    pub(super) lies: bool,
+    pub(super) may_forget: bool,
+    pub(super) keeps_all: bool,
+}
+
+/// A lie that a persona tells itself, to see that the oracle hears it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Canary {
+    Lose,
+    Double,
+    Swap,
+    WrongOffset,
+    Flip,
+    GapTooLong,
+}
+
+/// A connection of a persona.
+struct Line {
+    client: Client,
+    ear: Ear,
+    view: View,
+    /// It was told that it follows its channels.
+    open: bool,
+    /// It has not read all that it could at some time, or the test has ended its side.
+    tainted: bool,
+    left: bool,
+    mood: Mood,
+    refused: bool,
+}
+
+pub(super) struct Persona {
+    pub(super) shard: usize,
+    pub(super) way: Way,
+    channels: Vec<usize>,
+    since: Option<u64>,
+    line: Option<Line>,
+    allowance: Allowance,
+    /// Time has jumped since it connected: pings may be late.
+    pub(super) jumped: bool,
+    pub(super) canary: Option<Canary>,
+    pub(super) heard: u64,
+    pub(super) gaps: u64,
+    pub(super) codes: Vec<u16>,
+}
+
+impl Persona {
+    pub(super) fn new(shard: usize, way: Way, channels: Vec<usize>, allowance: Allowance) -> Self {
+        Self {
+            shard,
+            way,
+            channels,
+            since: None,
+            line: None,
+            allowance,
+            jumped: false,
+            canary: None,
+            heard: 0,
+            gaps: 0,
+            codes: Vec::new(),
+        }
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.line.is_some()
+    }
+
+    /// Asks to follow its channels from where it is, or from somewhere odd.
+    pub(super) fn connect(&mut self, world: &World, chance: &mut Chance) {
+        let client = world.nets[self.shard].connect();
+        self.jumped = false;
+        self.ask(world, chance, client);
+    }
+
+    fn ask(&mut self, world: &World, chance: &mut Chance, client: Client) {
+        let (mut start, mut text) = match self.since {
+            Some(position) => (Start::After(position), Some(world.id(position))),
+            None => (Start::Now, None),
+        };
+        if chance.percent(5) {
+            let other =
+                format!("{}-7", if world.id(0).starts_with('0') { "zzzzzzzz" } else { "00000000" });
+            (start, text) = (Start::Odd("epoch"), Some(other));
+        } else if chance.percent(3) {
+            (start, text) = (Start::Odd("unknown"), Some(world.id(u64::MAX - 1)));
+        } else if chance.percent(3) && matches!(self.way, Way::Events { .. }) {
+            (start, text) = (Start::Odd("unknown"), Some("garbage".into()));
+        }
+        let names: Vec<String> = self.channels.iter().map(|nth| channel_name(*nth)).collect();
+        let wait = if self.since.is_none() { 0 } else { [1, 25][chance.below(2)] };
+        let head = request(self.way, &names, text.as_deref(), wait);
+        world.nets[self.shard].write(client, head.as_bytes());
+        let promise = (self.allowance.may_forget, self.allowance.keeps_all);
+        let view = View::new(&self.channels, start, &world.truth, promise);
+        match &mut self.line {
+            Some(line) => line.view = view,
+            None => {
+                self.line = Some(Line {
+                    client,
+                    ear: Ear::new(self.way),
+                    view,
+                    open: false,
+                    tainted: false,
+                    left: false,
+                    mood: Mood::Eager,
+                    refused: false,
+                });
+            }
+        }
+    }
+
+    pub(super) fn feel(&mut self, world: &World, mood: Mood) {
+        let Some(line) = &mut self.line else { return };
+        line.mood = mood;
+        line.tainted |= mood != Mood::Eager;
+        let window = match mood {
+            Mood::Eager => usize::MAX,
+            Mood::Slow(bytes) => bytes * 3,
+            Mood::Stopped => 300,
+        };
+        world.nets[self.shard].set_window(line.client, window);
+    }
+
+    pub(super) fn reset(&mut self, world: &World) {
+        if let Some(line) = self.line.take() {
+            world.nets[self.shard].reset(line.client);
+        }
+    }
+
+    pub(super) fn half_close(&mut self, world: &World) {
+        let Some(line) = &mut self.line else { return };
+        if !line.left {
+            (line.left, line.tainted) = (true, true);
+            world.nets[self.shard].half_close(line.client);
+        }
+    }
+
+    /// A frame of a WebSocket client.
+    pub(super) fn say(&mut self, world: &World, opcode: u8, payload: &[u8]) {
+        let Some(line) = &mut self.line else { return };
+        if line.open && !line.left && matches!(self.way, Way::Socket { .. }) {
+            world.nets[self.shard].write(line.client, &masked(opcode, payload));
+            line.left |= opcode == 8;
+            line.tainted |= opcode == 8;
+        }
+    }
+
+    /// Reads what it is willing to and checks every word of it.
+    pub(super) fn listen(&mut self, world: &World, chance: &mut Chance) {
+        let Some(line) = &mut self.line else { return };
+        let net = &world.nets[self.shard];
+        let standing = net.standing(line.client);
+        let bytes = match line.mood {
+            _ if standing == Standing::Ended => net.take(line.client),
+            Mood::Eager => net.take(line.client),
+            Mood::Slow(bytes) => net.take_some(line.client, bytes),
+            Mood::Stopped => Vec::new(),
+        };
+        let mut said = line.ear.hear(&bytes);
+        if let Some(canary) = self.canary {
+            spoil(canary, &mut said);
+        }
+        for one in said {
+            self.heard_one(one, world, chance);
+        }
+        let over = matches!(standing, Standing::Ended | Standing::Reset);
+        if over && let Some(line) = self.line.take() {
+            self.ended(&line, standing);
+        }
+    }
+
+    fn heard_one(&mut self, said: Said, world: &World, chance: &mut Chance) {
+        let Some(line) = &mut self.line else { return };
+        let (truth, epoch) = (&world.truth, world.epoch.to_string());
+        match said {
+            Said::Head(101 | 200) => {
+                // An event stream may only say when to come back; a real one begins with an id.
+                line.open = !matches!(self.way, Way::Events { .. });
+                line.view.subscribed_at = Some(truth.position());
+                if matches!(self.way, Way::Events { .. } | Way::Socket { json: true }) {
+                    line.view.subscribed_at = None; // the open block is more exact
+                }
+            }
+            Said::Head(status) => {
+                assert!([408, 503].contains(&status), "refused with {status}");
+                line.refused = true;
+            }
+            Said::Gap(gap) => {
+                self.gaps += 1;
+                line.view.gap(gap, truth);
+            }
+            Said::Open(id) => {
+                let begin = position_of(&id, &epoch);
+                line.view.open(begin, truth);
+                line.open = true;
+                self.since = Some(begin);
+            }
+            Said::Message(message) => {
+                self.heard += 1;
+                self.since = Some(line.view.message(&message, &epoch, truth));
+            }
+            Said::Answer { id, messages, gaps } => {
+                self.gaps += gaps.len() as u64;
+                gaps.into_iter().for_each(|gap| line.view.gap(gap, truth));
+                for message in &messages {
+                    self.heard += 1;
+                    line.view.message(message, &epoch, truth);
+                }
+                let id = position_of(&id, &epoch);
+                line.view.answered(id, truth);
+                self.since = Some(id);
+                let (client, left) = (line.client, line.left);
+                if !left {
+                    self.ask(world, chance, client);
+                }
+            }
+            Said::Ping => self.say(world, 10, b""),
+            Said::Close(code) => {
+                let late = line.tainted || self.allowance.lies;
+                match code {
+                    4508 => assert!(late, "an eager client was called slow"),
+                    4512 => assert!(late || self.jumped, "it did answer"),
+                    1008 => assert!(self.jumped, "no message of ours takes long"),
+                    1012 => {}
+                    1000 if line.left => {}
+                    code => panic!("closed with {code}"),
+                }
+                self.codes.push(code);
+                self.say(world, 8, &code.to_be_bytes());
+            }
+            Said::Pong(_) | Said::Heartbeat | Said::Retry => {}
+        }
+    }
+
+    /// Our side has ended it: was it allowed to?
+    fn ended(&mut self, line: &Line, standing: Standing) {
+        let excused = line.tainted || line.refused || line.left || !line.open;
+        let late = excused || self.allowance.lies;
+        if standing == Standing::Reset {
+            assert!(late || self.jumped, "an eager client was cut off");
+            return;
+        }
+        assert!(late || line.ear.is_between(), "a stream that was cut in a frame");
+        match (self.way, line.ear.closed) {
+            (Way::Socket { .. }, Some(_)) => {}
+            (Way::Socket { .. }, None) => assert!(excused, "closed without a word"),
+            (Way::Events { .. }, _) => assert!(late, "an eager stream was ended"),
+            (Way::Poll, _) => assert!(excused || self.jumped, "a poll was ended"),
+        }
+    }
+
+    /// The node is at rest: a client that reads has everything, one that has left is gone.
+    pub(super) fn at_rest(&mut self, world: &World) {
+        let Some(line) = &self.line else { return };
+        let net = &world.nets[self.shard];
+        if std::env::var("FANFARE_SEED").is_ok() {
+            let token = net.token(line.client);
+            let table = &world.shards[self.shard].sessions.table;
+            let connection = token.and_then(|token| table.at(token.index));
+            eprintln!("{:?} {:?} {:?} {connection:?}", world.now, self.way, line.mood);
+        }
+        if line.left {
+            let gone = line.mood != Mood::Eager || net.standing(line.client) != Standing::Open;
+            assert!(gone, "a client has left and its connection stands: {:?}", line.client);
+            return;
+        }
+        if line.mood == Mood::Eager && line.open && self.way != Way::Poll {
+            line.view.nothing_owed(&world.truth);
+        }
+    }
+}
+
+fn position_of(id: &str, epoch: &str) -> u64 {
+    let (its_epoch, position) = id.split_once('-').expect("an id");
+    assert_eq!(its_epoch, epoch);
+    position.parse().expect("a position")
+}
+
+fn spoil(canary: Canary, said: &mut Vec<Said>) {
+    let messages: Vec<usize> =
+        (0..said.len()).filter(|nth| matches!(said[*nth], Said::Message(_))).collect();
+    match (canary, &messages[..]) {
+        (Canary::Lose, [first, _, ..]) => drop(said.remove(*first)),
+        (Canary::Double, [first, ..]) => said.insert(*first, said[*first].clone()),
+        (Canary::Swap, [first, second, ..]) => said.swap(*first, *second),
+        (Canary::WrongOffset, [first, ..]) => {
+            if let Said::Message(message) = &mut said[*first] {
+                message.offset = message.offset.map(|offset| offset + 1);
+            }
+        }
+        (Canary::Flip, [first, ..]) => {
+            if let Said::Message(message) = &mut said[*first] {
+                *message.payload.last_mut().unwrap() ^= 1;
+            }
+        }
+        (Canary::GapTooLong, _) => {
+            for one in said {
+                if let Said::Gap(gap) = one {
+                    gap.bounds = gap.bounds.map(|(from, to)| (from, to + 1));
+                }
+            }
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,264 @@
+//! What really happened: every message in the order of its position, told by the publishers'
+//! answers alone, and what one connection may believe of it.
+
+use std::collections::{HashMap, HashSet};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use fanfare_protocol::message::Kind;
+
+use super::wire::{GapSaid, MessageSaid};
+
+/// One message that has its place.
+#[derive(Debug)]
+pub(super) struct Fact {
+    pub(super) channel: usize,
+    /// Which life of the channel's record: offsets begin again with each.
+    pub(super) life: u32,
+    pub(super) offset: u64,
+    pub(super) kind: Kind,
+    pub(super) payload: Vec<u8>,
+}
+
+/// All messages; the one at position `p` is `facts[p - 1]`.
+#[derive(Default)]
+pub(super) struct Truth {
+    pub(super) facts: Vec<Fact>,
+    by_number: HashMap<u64, u64>,
+    heads: HashMap<usize, (u32, u64)>,
+}
+
+impl Truth {
+    /// The last position.
+    pub(super) fn position(&self) -> u64 {
+        self.facts.len() as u64
+    }
+
+    pub(super) fn at(&self, position: u64) -> &Fact {
+        &self.facts[position as usize - 1]
+    }
+
+    /// Message `number` of the publishers got this place.
+    pub(super) fn placed(&mut self, number: u64, position: u64, mut fact: Fact) {
+        assert_eq!(position, self.position() + 1, "positions are dense");
+        let head = self.heads.entry(fact.channel).or_default();
+        if fact.offset == 1 {
+            head.0 += 1;
+        } else {
+            assert_eq!(fact.offset, head.1 + 1, "offsets are dense");
+        }
+        head.1 = fact.offset;
+        fact.life = head.0;
+        self.facts.push(fact);
+        self.by_number.insert(number, position);
+    }
+
+    fn life(&self, channel: usize) -> u32 {
+        self.heads.get(&channel).map_or(0, |head| head.0)
+    }
+
+    /// Which message a client was given, checked byte by byte.
+    fn find(&self, said: &MessageSaid) -> (u64, &Fact) {
+        let decoded = || STANDARD.decode(&said.payload).ok();
+        let number = number_in(&said.payload).or_else(|| number_in(&decoded()?));
+        let number = number.unwrap_or_else(|| panic!("not a payload of ours: {said:?}"));
+        let position = *self.by_number.get(&number).expect("it was published");
+        let fact = self.at(position);
+        let expected = match (fact.kind, said.channel.is_some(), said.breaks_lost) {
+            (Kind::Binary, false, true) => STANDARD.encode(&fact.payload).into_bytes(),
+            (Kind::Json, true, _) => {
+                serde_json::from_slice::<String>(&fact.payload).unwrap().into_bytes()
+            }
+            _ => fact.payload.clone(),
+        };
+        assert!(said.payload == expected, "the payload of {number} is changed");
+        (position, fact)
+    }
+}
+
+fn number_in(payload: &[u8]) -> Option<u64> {
+    let start = payload.windows(2).position(|two| two == b"#n")? + 2;
+    let end = payload[start..].iter().position(|byte| *byte == b';')? + start;
+    std::str::from_utf8(&payload[start..end]).ok()?.parse().ok()
+}
+
+/// Where a subscription began, as the client asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Start {
+    Now,
+    After(u64),
+    /// From a place that means nothing here; every channel owes a gap of this reason.
+    Odd(&'static str),
+}
+
+#[derive(Debug)]
+/// What one connection, or one poll, was told, and what it may conclude.
+pub(super) struct View {
+    channels: Vec<usize>,
+    start: Start,
+    /// Everything that it follows, up to here, was given or announced.
+    pub(super) covered: Option<u64>,
+    /// What was published when it saw that it is subscribed.
+    pub(super) subscribed_at: Option<u64>,
+    asked_at: u64,
+    last: u64,
+    gaps: HashMap<usize, (GapSaid, u32)>,
+    seen: HashSet<usize>,
+    /// Whether records of channels may be forgotten, or bounds of gaps lost.
+    may_forget: bool,
+    /// Whether history keeps everything, so that a gap is a lie.
+    keeps_all: bool,
+}
+
+impl View {
+    pub(super) fn new(
+        channels: &[usize],
+        start: Start,
+        truth: &Truth,
+        (may_forget, keeps_all): (bool, bool),
+    ) -> Self {
+        let covered = match start {
+            Start::After(position) => Some(position),
+            _ => None,
+        };
+        Self {
+            channels: channels.to_vec(),
+            start,
+            covered,
+            subscribed_at: None,
+            asked_at: truth.position(),
+            last: covered.unwrap_or(0),
+            gaps: HashMap::new(),
+            seen: HashSet::new(),
+            may_forget,
+            keeps_all,
+        }
+    }
+
+    /// A notice: exact, before anything of its channel, and never where nothing is missing.
+    pub(super) fn gap(&mut self, said: GapSaid, truth: &Truth) {
+        let channel = channel_of(&said.channel);
+        assert!(self.channels.contains(&channel), "a gap of a channel that it does not follow");
+        assert!(!self.seen.contains(&channel), "a gap comes before what follows it: {said:?}");
+        let mut life = truth.life(channel);
+        match (said.bounds, self.start) {
+            (Some((from, to)), start) => {
+                assert!(from <= to);
+                match &*said.reason {
+                    "slow" => {}
+                    "trimmed" | "expired" => {
+                        assert!(matches!(start, Start::After(_)), "{said:?} for {start:?}");
+                        assert!(!self.keeps_all, "{said:?}, but history keeps everything");
+                    }
+                    other => panic!("exact bounds with reason {other}"),
+                }
+                if let Start::After(since) = start {
+                    let first = self.first_after(since, channel, truth);
+                    let (its_life, first) = first.expect("a gap of something");
+                    assert_eq!(first, from, "a gap begins with the first missed");
+                    life = its_life;
+                }
+            }
+            (None, Start::Odd(reason)) => assert_eq!(said.reason, reason),
+            (None, Start::After(_)) => assert!(self.may_forget, "bounds are known: {said:?}"),
+            (None, Start::Now) => panic!("whoever begins now missed nothing: {said:?}"),
+        }
+        let before = self.gaps.insert(channel, (said, life));
+        assert!(before.is_none(), "two gaps of one channel: {before:?} {self:?}");
+    }
+
+    fn first_after(&self, since: u64, channel: usize, truth: &Truth) -> Option<(u32, u64)> {
+        let mut later = truth.facts.iter().skip(since as usize);
+        let first = later.find(|fact| fact.channel == channel)?;
+        Some((first.life, first.offset))
+    }
+
+    /// Where delivery begins.
+    pub(super) fn open(&mut self, begin: u64, truth: &Truth) {
+        assert!(begin <= truth.position());
+        match self.start {
+            Start::Now => assert!(begin >= self.asked_at, "now is not before the question"),
+            Start::After(since) => {
+                assert!(begin >= since);
+                self.all_told(since, begin, truth);
+            }
+            Start::Odd(_) => assert_eq!(self.gaps.len(), self.channels.len(), "a gap for each"),
+        }
+        self.covered = Some(begin.max(self.covered.unwrap_or(0)));
+        self.last = self.last.max(begin);
+    }
+
+    /// A message: the right one, once, in order, and nothing left out before it.
+    pub(super) fn message(&mut self, said: &MessageSaid, epoch: &str, truth: &Truth) -> u64 {
+        let (position, fact) = truth.find(said);
+        let at = format!("{position} (channel {}, offset {})", fact.channel, fact.offset);
+        assert!(self.channels.contains(&fact.channel), "not followed: {at}");
+        assert!(position > self.last, "{at} came after {}", self.last);
+        if let Some(name) = &said.channel {
+            assert_eq!(channel_of(name), fact.channel);
+            assert_eq!(said.offset, Some(fact.offset));
+        }
+        if let Some(id) = &said.id {
+            assert_eq!(*id, format!("{epoch}-{position}"));
+        }
+        if self.start == Start::Now {
+            assert!(position > self.asked_at, "{at} was published before it asked");
+        }
+        if let Some(from) = self.covered.or(self.subscribed_at) {
+            self.all_told(from, position - 1, truth);
+        }
+        if let Some((gap, life)) = self.gaps.get(&fact.channel) {
+            let within = gap.bounds.is_some_and(|(from, to)| (from..=to).contains(&fact.offset));
+            assert!(!within || *life != fact.life, "{at} was announced as missed and came");
+        }
+        self.covered = Some(position);
+        self.last = position;
+        self.seen.insert(fact.channel);
+        position
+    }
+
+    /// Everything in `(from, to]` that it follows was announced as missed.
+    pub(super) fn all_told(&self, from: u64, to: u64, truth: &Truth) {
+        for position in from + 1..=to {
+            let fact = truth.at(position);
+            if self.channels.contains(&fact.channel) && !self.is_announced(fact) {
+                let (channel, offset) = (fact.channel, fact.offset);
+                panic!("silence: {position} (channel {channel}, offset {offset}) {self:?}");
+            }
+        }
+    }
+
+    fn is_announced(&self, fact: &Fact) -> bool {
+        self.gaps.get(&fact.channel).is_some_and(|(gap, life)| match gap.bounds {
+            None => !self.seen.contains(&fact.channel),
+            Some((from, to)) => *life == fact.life && (from..=to).contains(&fact.offset),
+        })
+    }
+
+    /// A client that reads has everything by now.
+    pub(super) fn nothing_owed(&self, truth: &Truth) {
+        if let Some(from) = self.covered.or(self.subscribed_at) {
+            self.all_told(from, truth.position(), truth);
+        }
+    }
+
+    /// A poll's answer ends here; what follows continues from it.
+    pub(super) fn answered(&mut self, id: u64, truth: &Truth) {
+        assert!(id >= self.last, "an answer ends where its last message is");
+        match self.covered {
+            Some(from) => self.all_told(from, id, truth),
+            None if matches!(self.start, Start::Odd(_)) => {
+                assert_eq!(self.gaps.len(), self.channels.len(), "a gap for each");
+            }
+            None => assert!(id >= self.asked_at),
+        }
+    }
+}
+
+pub(super) fn channel_name(channel: usize) -> String {
+    format!("c{channel}")
+}
+
+fn channel_of(name: &str) -> usize {
+    name[1..].parse().expect("a channel of ours")
+}

@@ -1,0 +1,258 @@
+//! What a client reads, parsed as small as possible and without the engine's codecs: an error in
+//! these would otherwise be in both.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+/// How a persona listens.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Way {
+    Socket { json: bool },
+    Events { json: bool },
+    Poll,
+}
+
+/// A gap notice.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct GapSaid {
+    pub(super) channel: String,
+    pub(super) bounds: Option<(u64, u64)>,
+    pub(super) reason: String,
+}
+
+/// A message, with what the rendition tells of it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct MessageSaid {
+    pub(super) channel: Option<String>,
+    pub(super) id: Option<String>,
+    pub(super) offset: Option<u64>,
+    pub(super) payload: Vec<u8>,
+    /// SSE gives line breaks back as LF.
+    pub(super) breaks_lost: bool,
+}
+
+/// Something a client heard.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Said {
+    Head(u16),
+    Gap(GapSaid),
+    Open(String),
+    Message(MessageSaid),
+    Answer { id: String, messages: Vec<MessageSaid>, gaps: Vec<GapSaid> },
+    Ping,
+    Pong(Vec<u8>),
+    Close(u16),
+    Heartbeat,
+    Retry,
+}
+
+/// Bytes that came, up to the first that are not whole.
+pub(super) struct Ear {
+    way: Way,
+    bytes: Vec<u8>,
+    /// Whether the head of the answer was read; a poll begins again after each answer.
+    streaming: bool,
+    pub(super) closed: Option<u16>,
+}
+
+impl Ear {
+    pub(super) fn new(way: Way) -> Self {
+        Self { way, bytes: Vec::new(), streaming: false, closed: None }
+    }
+
+    /// Whether everything that came was whole: a stream that ends elsewhere was cut in a frame.
+    pub(super) fn is_between(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    pub(super) fn hear(&mut self, bytes: &[u8]) -> Vec<Said> {
+        self.bytes.extend_from_slice(bytes);
+        let mut said = Vec::new();
+        while let Some(one) = self.next() {
+            said.push(one);
+        }
+        said
+    }
+
+    fn next(&mut self) -> Option<Said> {
+        if !self.streaming {
+            return self.head();
+        }
+        match self.way {
+            Way::Socket { json } => self.frame(json),
+            Way::Events { json } => self.block(json),
+            Way::Poll => unreachable!("a poll streams nothing"),
+        }
+    }
+
+    fn head(&mut self) -> Option<Said> {
+        let end = self.bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+        let head = String::from_utf8(self.bytes[..end].to_vec()).expect("a head is text");
+        assert!(head.starts_with("HTTP/1.1 "), "{head:?}");
+        let status: u16 = head[9..12].parse().expect("a status");
+        let length = head.to_lowercase().lines().find_map(|line| {
+            line.strip_prefix("content-length: ").map(|text| text.parse::<usize>().unwrap())
+        });
+        let body = match length {
+            Some(length) if self.bytes.len() < end + length => return None,
+            Some(length) => self.bytes[end..end + length].to_vec(),
+            None => Vec::new(),
+        };
+        self.bytes.drain(..end + body.len());
+        match (self.way, status) {
+            (Way::Socket { .. }, 101) | (Way::Events { .. }, 200) => self.streaming = true,
+            (Way::Poll, 200) => {
+                let body: Value = serde_json::from_slice(&body).expect("an answer is JSON");
+                let list = |name: &str| body[name].as_array().cloned().unwrap_or_default();
+                let messages = list("messages").iter().map(object).collect();
+                let gaps = list("gaps").iter().map(gap).collect();
+                return Some(Said::Answer { id: text(&body["id"]), messages, gaps });
+            }
+            _ => {}
+        }
+        Some(Said::Head(status))
+    }
+
+    fn frame(&mut self, json: bool) -> Option<Said> {
+        let (&first, &second) = (self.bytes.first()?, self.bytes.get(1)?);
+        assert!(self.closed.is_none(), "a frame after the close frame");
+        assert_eq!(first & 0xf0, 0x80, "one frame, no extension");
+        assert_eq!(second & 0x80, 0, "a server masks nothing");
+        let (length, start) = match second {
+            126 => (usize::from(u16::from_be_bytes(self.bytes.get(2..4)?.try_into().ok()?)), 4),
+            127 => (u64::from_be_bytes(self.bytes.get(2..10)?.try_into().ok()?) as usize, 10),
+            short => (usize::from(short), 2),
+        };
+        let payload = self.bytes.get(start..start + length)?.to_vec();
+        self.bytes.drain(..start + length);
+        Some(match first & 0x0f {
+            kind @ (1 | 2) => {
+                if kind == 1 {
+                    std::str::from_utf8(&payload).expect("text is UTF-8");
+                }
+                data(payload, json)
+            }
+            8 => {
+                let code = u16::from_be_bytes(payload[..2].try_into().expect("a code"));
+                self.closed = Some(code);
+                Said::Close(code)
+            }
+            9 => Said::Ping,
+            10 => Said::Pong(payload),
+            other => panic!("frames are mixed up: opcode {other}"),
+        })
+    }
+
+    fn block(&mut self, json: bool) -> Option<Said> {
+        let end = self.bytes.windows(2).position(|two| two == b"\n\n")? + 2;
+        let block: Vec<u8> = self.bytes.drain(..end).collect();
+        let block = String::from_utf8(block).expect("a stream is text");
+        let (mut id, mut event, mut lines) = (None, None, Vec::new());
+        for line in block.lines() {
+            match line.split_once(": ") {
+                Some(("id", value)) => id = Some(value.to_string()),
+                Some(("event", value)) => event = Some(value.to_string()),
+                Some(("data", value)) => lines.push(value.to_string()),
+                Some(("retry", value)) => {
+                    value.parse::<u64>().expect("retry is a number");
+                    return Some(Said::Retry);
+                }
+                None if line.is_empty() => {}
+                None if line == ":" || line == ": " => return Some(Said::Heartbeat),
+                other => panic!("events are mixed up: {other:?} in {block:?}"),
+            }
+        }
+        if lines.is_empty() {
+            return Some(Said::Open(id.expect("a block of an id")));
+        }
+        let data_text = lines.join("\n");
+        if event.as_deref() == Some("fanfare.gap") {
+            return Some(Said::Gap(gap(&serde_json::from_str(&data_text).expect("JSON"))));
+        }
+        assert!(id.is_some(), "a message has its id: {block:?}");
+        let mut said = if json {
+            object(&serde_json::from_str(&data_text).expect("JSON"))
+        } else {
+            MessageSaid { payload: data_text.into_bytes(), ..MessageSaid::default() }
+        };
+        assert!(said.id.is_none() || said.id == id, "both ids are the same");
+        said.id = id;
+        said.breaks_lost = !json;
+        Some(Said::Message(said))
+    }
+}
+
+fn data(payload: Vec<u8>, json: bool) -> Said {
+    let event = |said: &Value| said["event"].as_str().unwrap_or_default().to_string();
+    if !json {
+        return match serde_json::from_slice::<Value>(&payload) {
+            Ok(said) if event(&said) == "fanfare.gap" => Said::Gap(gap(&said)),
+            _ => Said::Message(MessageSaid { payload, ..MessageSaid::default() }),
+        };
+    }
+    let said: Value = serde_json::from_slice(&payload).expect("JSON");
+    match &*event(&said) {
+        "fanfare.gap" => Said::Gap(gap(&said)),
+        "fanfare.open" => Said::Open(text(&said["id"])),
+        _ => Said::Message(object(&said)),
+    }
+}
+
+fn object(said: &Value) -> MessageSaid {
+    let payload = match (&said["data"], &said["base64"]) {
+        (Value::Null, Value::String(coded)) => STANDARD.decode(coded).expect("base64"),
+        (Value::String(string), Value::Null) => string.clone().into_bytes(),
+        other => panic!("a payload in neither or in both: {other:?}"),
+    };
+    let channel = Some(text(&said["channel"]));
+    let id = Some(text(&said["id"]));
+    MessageSaid { channel, id, offset: said["offset"].as_u64(), payload, breaks_lost: false }
+}
+
+fn gap(said: &Value) -> GapSaid {
+    let bounds = said["from"].as_u64().zip(said["to"].as_u64());
+    let missed = bounds.map(|(from, to)| to - from + 1);
+    assert_eq!(said["missed"].as_u64(), missed, "missed is their count: {said}");
+    assert!(bounds.is_some() || said["to"].is_null() && said["from"].is_null(), "{said}");
+    GapSaid { channel: text(&said["channel"]), bounds, reason: text(&said["reason"]) }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("not a string: {value}")).to_string()
+}
+
+/// A frame as a client sends it.
+pub(super) fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    assert!(payload.len() < 126);
+    let mut frame = vec![0x80 | opcode, 0x80 | payload.len() as u8, 1, 2, 3, 4];
+    frame.extend(payload.iter().enumerate().map(|(at, byte)| byte ^ [1, 2, 3, 4][at % 4]));
+    frame
+}
+
+/// A request to follow channels.
+pub(super) fn request(way: Way, channels: &[String], since: Option<&str>, wait: u64) -> String {
+    let path = match way {
+        Way::Socket { .. } => "/ws",
+        Way::Events { .. } => "/sse",
+        Way::Poll => "/poll",
+    };
+    let mut target = format!("{path}?channels={}", channels.join(","));
+    match way {
+        Way::Socket { json } | Way::Events { json } => {
+            target += if json { "&format=json" } else { "&format=raw" };
+        }
+        Way::Poll => target += &format!("&wait={wait}"),
+    }
+    let mut fields = String::from("Host: localhost\r\n");
+    match (way, since) {
+        (Way::Events { .. }, Some(since)) => fields += &format!("Last-Event-ID: {since}\r\n"),
+        (_, Some(since)) => target += &format!("&since={since}"),
+        _ => {}
+    }
+    if matches!(way, Way::Socket { .. }) {
+        fields += "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    }
+    format!("GET {target} HTTP/1.1\r\n{fields}\r\n")
+}
