@@ -123,7 +123,10 @@ impl Log {
     pub(super) fn is_far_over(&self) -> bool {
         let window = self.rule.window;
         let loose = self.floor.min(self.end()).saturating_sub(self.first);
-        loose > window.count.saturating_mul(2) || self.loose_cost > window.bytes.saturating_mul(2)
+        // One message that is longer than two windows is no reason to wait: it always stays.
+        self.is_over()
+            && (loose > window.count.saturating_mul(2)
+                || self.loose_cost > window.bytes.saturating_mul(2))
     }
 
     /// Drops what neither history nor the window holds. The newest message always stays.
