@@ -25,6 +25,16 @@ pub(super) struct Channel {
     pub(super) overgrown: bool,
 }
 
+impl Channel {
+    /// One member more; its place. Where a sweep is under way it stands between the sweep's place and
+    /// its end, so that the sweep takes one visit more and still reaches all that were there.
+    pub(super) fn join(&mut self, index: u32) -> u32 {
+        self.members.push(index);
+        self.sweep_left += u32::from(self.sweep_left > 0);
+        self.members.len() as u32 - 1
+    }
+}
+
 /// The table.
 #[derive(Debug, Default)]
 pub(super) struct Channels {
@@ -92,11 +102,13 @@ impl Channels {
     }
 
     /// Whether there are none.
+    #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
 
     /// All of them.
+    #[cfg(test)]
     pub(super) fn iter(&self) -> impl Iterator<Item = &Channel> {
         self.table.iter().flatten()
     }

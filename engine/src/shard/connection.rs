@@ -252,6 +252,7 @@ impl Table {
     }
 
     /// All of them, with their places.
+    #[cfg(test)]
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Connection)> {
         self.table.iter().enumerate().filter_map(|(index, connection)| {
             connection.as_ref().map(|connection| (index as u32, connection))

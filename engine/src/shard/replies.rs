@@ -104,9 +104,7 @@ impl<M: ClientMessages> Sessions<M> {
             self.keep_log_bytes(follow.channel, |log| {
                 log.follow(ask.rendition, next, epoch, &mut scratch);
             });
-            let channel = self.channels.at_mut(follow.channel);
-            follow.member = channel.members.len() as u32;
-            channel.members.push(token.index);
+            follow.member = self.channels.at_mut(follow.channel).join(token.index);
         }
         self.scratch = scratch;
         self.metrics().subscriptions.add(follows.len() as u64);

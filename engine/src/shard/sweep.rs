@@ -3,9 +3,9 @@
 //! A new message marks its channel: each member is owed a visit. Channels take turns, a quantum of
 //! visits each (deficit round robin; a visit is the unit, whatever it sends). Small audiences have
 //! a queue of their own that is served first in each tick, so a message to one client waits for
-//! about one quantum of a broadcast and never for the broadcast. A sweep goes on where the last one
-//! stopped, so nobody is always last; a message that comes in the middle of a sweep only makes it
-//! go round once more, and whoever is visited later gets both in one send.
+//! about one quantum of a broadcast and never for the broadcast. Each sweep begins a quantum after
+//! the one before, so nobody is always last; a message that comes in the middle of a sweep only
+//! makes it go round once more, and whoever is visited later gets both in one send.
 
 use std::collections::VecDeque;
 
@@ -59,13 +59,19 @@ fn take(queue: &mut VecDeque<Place>, channels: &mut Channels, visits: &mut VecDe
         let Some(place) = queue.pop_front() else { return };
         let Some(channel) = channels.get_mut(place) else { continue };
         let members = &channel.members;
-        let turn = (channel.sweep_left as usize).min(members.len()).min(budget);
-        let start = channel.sweep_next as usize % members.len().max(1);
-        let until_wrap = turn.min(members.len() - start.min(members.len()));
+        let left = (channel.sweep_left as usize).min(members.len());
+        let turn = left.min(budget);
+        // Where members have left since, whoever stood behind the new end was moved and is visited
+        // for that: the sweep goes on with the first.
+        let next = channel.sweep_next as usize;
+        let start = if next < members.len() { next } else { 0 };
+        let until_wrap = turn.min(members.len() - start);
         visits.extend(&members[start..start + until_wrap]);
         visits.extend(&members[..turn - until_wrap]);
-        channel.sweep_next = ((start + turn) % members.len().max(1)) as u32;
-        channel.sweep_left = (channel.sweep_left as usize).min(members.len()) as u32 - turn as u32;
+        // The next sweep does not begin where this one did, or some would always be last.
+        let rotation = if left == turn { QUANTUM } else { 0 };
+        channel.sweep_next = ((start + turn + rotation) % members.len().max(1)) as u32;
+        channel.sweep_left = (left - turn) as u32;
         budget -= turn;
         if channel.sweep_left > 0 {
             queue.push_back(place);
@@ -137,15 +143,15 @@ mod tests {
             assert_eq!(visits, (0..1_000).collect::<Vec<_>>(), "round {round}");
         }
         sweep.mark(place, &mut channels);
-        tick(&mut sweep, &mut channels);
+        assert_eq!(tick(&mut sweep, &mut channels)[0], 3 * 256, "each began a quantum later");
         sweep.mark(place, &mut channels);
-        assert_eq!(tick(&mut sweep, &mut channels)[0], 256, "goes on, does not begin again");
+        assert_eq!(tick(&mut sweep, &mut channels)[0], 24, "goes on, does not begin again");
         let mut visits = VecDeque::new();
         while !sweep.is_idle() {
             sweep.take(&mut channels, &mut visits);
         }
         assert_eq!(visits.len(), 1_000 - 256, "and goes round once for the second message");
         sweep.mark(place, &mut channels);
-        assert_eq!(tick(&mut sweep, &mut channels)[0], 256, "the next sweep starts elsewhere");
+        assert_eq!(tick(&mut sweep, &mut channels)[0], 280, "the next sweep starts elsewhere");
     }
 }
