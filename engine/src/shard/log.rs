@@ -74,6 +74,12 @@ impl Log {
         Some(self.messages.get(usize::try_from(nth).ok()?)?.position)
     }
 
+    /// Offset of the first message after `position`; [`Log::end`] where there is none.
+    pub(super) fn after_position(&self, position: u64) -> u64 {
+        let until = self.messages.partition_point(|message| message.position <= position);
+        self.first + until as u64
+    }
+
     /// Puts messages that end where the log begins before it; empty is nothing.
     pub(super) fn import(&mut self, earlier: &[Arc<Message>]) {
         let Some(last) = earlier.last() else { return };

@@ -168,11 +168,8 @@ impl Batch {
             let log = &logs.at(follow.channel).log;
             let lane = log.lane(rendition).expect("a subscription has its lane");
             // As long as no other channel's message comes in between, the run goes on.
-            let mut before = follow.next + 1;
-            let other = self.owed.peek().map_or(u64::MAX, |Reverse((position, _))| *position);
-            while log.position(before).is_some_and(|position| position < other) {
-                before += 1;
-            }
+            let other = self.owed.peek().map(|Reverse((position, _))| *position);
+            let before = other.map_or(u64::MAX, |position| log.after_position(position));
             let room = SEND_BYTES_MAX.saturating_sub(self.scratch.len() - from);
             let run =
                 lane.run(follow.next, before, room).expect("the lane holds what the log does");
