@@ -212,9 +212,7 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
                 Err(NotTaken::Ended(command)) => self.sessions.not_taken(command, now),
             }
         }
-        if self.sessions.backlog {
-            self.sessions.resume_reads();
-        }
+        self.sessions.backlog = false;
     }
 
     fn send(&mut self, now: Millis) {

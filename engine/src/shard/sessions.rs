@@ -47,7 +47,7 @@ pub(super) struct Sessions<M> {
     pub(super) reading: VecDeque<Token>,
     /// What the sequencer has still to be told.
     pub(super) commands: VecDeque<Command>,
-    /// Whether the inbox was full: no head is read and nothing is accepted until it has taken all.
+    /// Whether the inbox was full: nothing is received or accepted until it has taken all.
     pub(super) backlog: bool,
     /// What the driver has still to be told.
     pub(super) closes: Vec<(Token, Close)>,
@@ -132,14 +132,13 @@ impl<M: ClientMessages> Sessions<M> {
 
     /// The kernel says that bytes or an end may have come.
     pub(super) fn readable(&mut self, token: Token, hangup: bool) {
-        let paused = self.backlog;
         let Some(connection) = self.table.get_mut(token) else { return };
         connection.flags.readable = true;
         connection.flags.hangup |= hangup;
         // While the sequencer is asked its answer comes soon, and may be all that the client waits
         // for; then it is looked at again.
         let follows = matches!(connection.phase, Phase::Open | Phase::Waiting);
-        if hangup && follows && !wants_bytes(connection, paused) {
+        if hangup && follows && !wants_bytes(connection) {
             self.end(token, Close::Gracefully);
         } else {
             self.read_on(token);
@@ -148,10 +147,9 @@ impl<M: ClientMessages> Sessions<M> {
 
     /// Queues a receive, where bytes may wait and are wanted.
     pub(super) fn read_on(&mut self, token: Token) {
-        let paused = self.backlog;
         let Some(connection) = self.table.get_mut(token) else { return };
         let flags = connection.flags;
-        if flags.readable && !flags.reading && wants_bytes(connection, paused) {
+        if flags.readable && !flags.reading && wants_bytes(connection) {
             connection.flags.reading = true;
             self.reading.push_back(token);
         }
@@ -426,17 +424,6 @@ impl<M: ClientMessages> Sessions<M> {
         !self.visits.is_empty()
     }
 
-    /// The sequencer takes commands again: heads are read on.
-    pub(super) fn resume_reads(&mut self) {
-        self.backlog = false;
-        for index in 0..self.table.places() {
-            let Some(connection) = self.table.at(index) else { continue };
-            if connection.flags.readable && !connection.flags.reading {
-                self.read_on(Token { index, generation: connection.generation });
-            }
-        }
-    }
-
     /// The sequencer has ended and did not take this.
     pub(super) fn not_taken(&mut self, command: Command, now: Millis) {
         match command {
@@ -460,9 +447,9 @@ impl<M: ClientMessages> Sessions<M> {
 }
 
 /// Whether what the client sends is read now.
-fn wants_bytes(connection: &Connection, paused: bool) -> bool {
+fn wants_bytes(connection: &Connection) -> bool {
     match connection.phase {
-        Phase::Head => !paused && !connection.has_private(),
+        Phase::Head => !connection.has_private(),
         Phase::Asking | Phase::Waiting => false,
         Phase::Open => {
             connection.outbox.as_ref().is_none_or(|outbox| outbox.len() <= PRIVATE_BYTES_MAX)
