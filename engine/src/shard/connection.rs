@@ -138,6 +138,8 @@ pub(super) struct Connection {
     pub(super) armed: Millis,
     /// Last time that the kernel took bytes for it.
     pub(super) progress: Millis,
+    /// Since when bytes wait that the kernel does not take; [`NEVER`] while it takes all.
+    pub(super) waits_since: Millis,
     /// When the deadline of its phase is over: the head's, patience, ping or pong, heartbeat,
     /// close.
     pub(super) beat: Millis,
@@ -176,6 +178,7 @@ impl Connection {
             due: NEVER,
             armed: NEVER,
             progress: now,
+            waits_since: NEVER,
             beat: NEVER,
             checked: Millis(0),
             pinged_at: Millis(0),

@@ -130,12 +130,10 @@ impl<M: ClientMessages> Sessions<M> {
     pub(super) fn beat_websocket(&mut self, token: Token, now: Millis) {
         let limits = &self.facts.limits;
         let (ping_ms, pong_ms) = (limits.ping_ms, limits.pong_ms);
-        let Some(connection) = self.table.get_mut(token) else { return };
-        if let Some(Input::Frames(frames)) = connection.input.as_deref()
-            && frames.due <= now
-        {
-            return self.close(token, CloseCode::POLICY, "the message took too long", true, now);
+        if !self.message_in_time(token, now) {
+            return;
         }
+        let Some(connection) = self.table.get_mut(token) else { return };
         if connection.beat > now {
             return;
         }
@@ -148,6 +146,19 @@ impl<M: ClientMessages> Sessions<M> {
         connection.pinged_at = now;
         connection.beat = now.plus(pong_ms.min(ping_ms));
         self.visit_soon(token);
+    }
+
+    /// Closes a client whose message should be whole by now; whether there was no need to.
+    pub(super) fn message_in_time(&mut self, token: Token, now: Millis) -> bool {
+        let Some(connection) = self.table.get_mut(token) else { return false };
+        let late = match connection.input.as_deref() {
+            Some(Input::Frames(frames)) => frames.due <= now,
+            _ => false,
+        };
+        if late {
+            self.close(token, CloseCode::POLICY, "the message took too long", true, now);
+        }
+        !late
     }
 
     fn visit_if_private(&mut self, token: Token) {

@@ -163,7 +163,7 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
                     self.sessions.accept(token, peer.map(|peer| peer.ip()), room, now);
                 }
                 Event::Readable { token, hangup } => self.sessions.readable(token, hangup),
-                Event::Writable { token } => self.sessions.writable(token),
+                Event::Writable { token } => self.sessions.writable(token, now),
                 Event::AcceptFailed(errno) => {
                     self.accepting = false; // asked for again below, when there is room
                     let error = std::io::Error::from_raw_os_error(errno);

@@ -116,8 +116,8 @@ impl<M: ClientMessages> Sessions<M> {
     /// Says hello: the head of the answer, gaps, and where delivery begins.
     fn open(&mut self, reply: &Subscribed, ask: Box<Ask>, now: Millis) {
         let token = reply.token;
-        let limits = self.facts.limits.clone();
         let facts = Arc::clone(&self.facts);
+        let limits = &facts.limits;
         let gaps = reply.channels.iter().filter(|channel| channel.gap.is_some()).count();
         self.metrics().gaps.add(gaps as u64);
         let connection = self.table.get_mut(token).expect("it was attached");
@@ -164,9 +164,6 @@ impl<M: ClientMessages> Sessions<M> {
             self.take(token, &mut early, now);
         }
         self.read_on(token);
-        if self.ending {
-            self.farewell_when_sent(token, now);
-        }
     }
 
     /// Ends a poll that would wait for a client which has ended its side before it waited: nobody

@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use fanfare_protocol::http::Violation;
 
 use super::channels::Channels;
-use super::connection::{Connection, Phase, Table, Transport};
+use super::connection::{Connection, NEVER, Phase, Table, Transport};
 use super::messages::ClientMessages;
 use super::sweep::Sweep;
 use super::trim::Overgrown;
@@ -156,9 +156,13 @@ impl<M: ClientMessages> Sessions<M> {
     }
 
     /// The kernel has room again for a client that was blocked.
-    pub(super) fn writable(&mut self, token: Token) {
+    pub(super) fn writable(&mut self, token: Token, now: Millis) {
         if let Some(connection) = self.table.get_mut(token) {
             connection.flags.blocked = false;
+            if connection.flags.pinged {
+                // Our ping may have waited too: the pong has its whole time from here.
+                connection.beat = connection.beat.max(now.plus(self.facts.limits.pong_ms));
+            }
             self.visit_soon(token);
         }
     }
@@ -402,10 +406,19 @@ impl<M: ClientMessages> Sessions<M> {
             if end.progress {
                 connection.progress = now;
             }
-            if outcomes[nth].is_some() {
+            if outcomes[nth].is_none() {
+                connection.waits_since = NEVER;
+            } else {
+                if end.progress || connection.waits_since == NEVER {
+                    connection.waits_since = now;
+                }
                 connection.flags.blocked = true;
                 watches.push(end.token);
                 self.arm(end.token);
+            }
+            self.read_on(end.token); // what is private may have been in the way
+            if self.ending {
+                self.visit_soon(end.token); // nothing may be owed any more: then the farewell
             }
         }
         self.settled = settled;

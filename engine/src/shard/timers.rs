@@ -30,9 +30,8 @@ impl<M: ClientMessages> Sessions<M> {
             connection.due = connection.due.min(frames.due);
         }
         if open && connection.flags.blocked {
-            let check = connection.progress.plus(BLOCKED_CHECK_MS);
-            connection.due =
-                connection.due.min(check.max(connection.checked.plus(BLOCKED_CHECK_MS)));
+            let since = connection.waits_since.max(connection.checked);
+            connection.due = connection.due.min(since.plus(BLOCKED_CHECK_MS));
         }
         if connection.due < connection.armed {
             connection.armed = connection.due;
@@ -98,7 +97,8 @@ impl<M: ClientMessages> Sessions<M> {
     fn check_blocked(&mut self, token: Token, now: Millis) {
         let Some(connection) = self.table.get_mut(token) else { return };
         connection.checked = now;
-        if now.since(connection.progress) >= self.facts.limits.stall_ms {
+        let beat = connection.beat;
+        if now.since(connection.waits_since) >= self.facts.limits.stall_ms {
             self.metrics().slow_closed.add(1);
             return self.end(token, Close::Abort);
         }
@@ -107,7 +107,10 @@ impl<M: ClientMessages> Sessions<M> {
         };
         if connection.follows.as_slice().iter().any(lost) {
             self.slow(token, now);
-        } else if now >= connection.beat {
+        } else if connection.transport == Transport::EventStream {
+            connection.beat = now.plus(self.facts.limits.heartbeat_ms);
+        } else if self.message_in_time(token, now) && now >= beat {
+            let Some(connection) = self.table.get_mut(token) else { return };
             connection.flags.pinged = false; // while bytes wait no pong is owed
             connection.beat = now.plus(self.facts.limits.ping_ms);
         }
