@@ -16,7 +16,7 @@ use super::connection::{Connection, NEVER, Phase, Table, Transport};
 use super::messages::ClientMessages;
 use super::sweep::Sweep;
 use super::trim::Overgrown;
-use super::visit::{Batch, Found, Settled};
+use super::visit::{BATCH, Batch, Found, Settled};
 use super::wheel::Wheel;
 use crate::auth::address::Addresses;
 use crate::clock::Millis;
@@ -320,28 +320,38 @@ impl<M: ClientMessages> Sessions<M> {
         }
     }
 
-    /// Visits connections for reasons of their own, and then those that sweeps owe a visit; fills
-    /// `batch` with sends.
+    /// Fills `batch` with sends to those that are to be visited for reasons of their own and to
+    /// those that sweeps owe a visit. Each kind has half of it for itself, so that a storm of
+    /// resumes does not keep live messages waiting, nor a broadcast those who come.
     pub(super) fn plan(&mut self, batch: &mut Batch, now: Millis) {
-        for _ in 0..self.queue.len().min(super::sweep::QUANTUM) {
-            let Some(token) = self.queue.pop_front() else { break };
-            if let Some(connection) = self.table.get_mut(token) {
-                connection.flags.queued = false;
-                self.visit(token, batch, now);
-            }
-            if batch.is_full() {
-                return;
-            }
-        }
+        self.visit_queued(batch, BATCH / 2, now);
         if self.visits.is_empty() {
             self.sweep.take(&mut self.channels, &mut self.visits);
         }
-        while let Some(index) = self.visits.pop_front() {
+        while !batch.is_full() {
+            let Some(index) = self.visits.pop_front() else { break };
             let Some(connection) = self.table.at(index) else { continue };
             let token = Token { index, generation: connection.generation };
             self.visit(token, batch, now);
-            if batch.is_full() {
+        }
+        self.visit_queued(batch, BATCH, now);
+    }
+
+    /// Visits connections of the queue until `batch` has `sends`, each at most once.
+    fn visit_queued(&mut self, batch: &mut Batch, sends: usize, now: Millis) {
+        for _ in 0..self.queue.len().min(BATCH) {
+            if batch.len() >= sends || batch.is_full() {
                 return;
+            }
+            let Some(token) = self.queue.pop_front() else { return };
+            match self.table.get_mut(token) {
+                None => {}
+                // One send of a batch is its own already: the next batch has the next.
+                Some(connection) if connection.flags.planned => self.queue.push_back(token),
+                Some(connection) => {
+                    connection.flags.queued = false;
+                    self.visit(token, batch, now);
+                }
             }
         }
     }
@@ -429,7 +439,7 @@ impl<M: ClientMessages> Sessions<M> {
     /// Whether there is anything to do without the kernel or the ring.
     pub(super) fn has_work(&self) -> bool {
         !(self.queue.is_empty() && self.visits.is_empty() && self.sweep.is_idle())
-            || (!self.backlog && !(self.commands.is_empty() && self.reading.is_empty()))
+            || !(self.backlog || self.commands.is_empty() && self.reading.is_empty())
     }
 
     /// Whether sweeps took visits that were not made.
