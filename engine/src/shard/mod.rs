@@ -63,6 +63,9 @@ const BATCHES: usize = 2;
 /// Between two offers to a full inbox.
 const INBOX_RETRY: Duration = Duration::from_millis(1);
 
+/// From a failed accept to the next one: what is missing (descriptors, memory) comes back slowly.
+const ACCEPT_RETRY_MS: u64 = 100;
+
 /// What a shard is started with, beside its driver.
 pub struct Parts<M> {
     /// Its side of the broadcast ring, which has its number.
@@ -98,6 +101,8 @@ pub struct Shard<D, M> {
     sessions: Sessions<M>,
     connections_max: usize,
     accepting: bool,
+    /// Not before this time, after an accept failed.
+    accept_again: Millis,
     /// When clients that have not left after the end are cut off.
     deadline: Option<Millis>,
     events: Vec<Event>,
@@ -122,6 +127,7 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
             sessions,
             connections_max,
             accepting: false,
+            accept_again: now,
             deadline: None,
             events: Vec::new(),
             receivers: Vec::new(),
@@ -147,7 +153,7 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
         self.send(now);
         self.sessions.trim_logs();
         self.close();
-        self.accept_or_not();
+        self.accept_or_not(now);
         if self.sessions.ending && self.is_over(now) {
             return Tick::Ended;
         }
@@ -165,7 +171,8 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
                 Event::Readable { token, hangup } => self.sessions.readable(token, hangup),
                 Event::Writable { token } => self.sessions.writable(token, now),
                 Event::AcceptFailed(errno) => {
-                    self.accepting = false; // asked for again below, when there is room
+                    self.accepting = false;
+                    self.accept_again = now.plus(ACCEPT_RETRY_MS);
                     let error = std::io::Error::from_raw_os_error(errno);
                     tracing::warn!(%error, "a connection could not be accepted");
                 }
@@ -245,11 +252,12 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
     }
 
     /// Accepts while commands are taken and the driver has places, some of which are for saying no.
-    fn accept_or_not(&mut self) {
+    fn accept_or_not(&mut self, now: Millis) {
         let sessions = &self.sessions;
         let wanted = !sessions.ending
             && !sessions.facts.draining()
             && !sessions.backlog
+            && now >= self.accept_again
             && sessions.table.len() < self.driver.capacity();
         if wanted != self.accepting {
             self.accepting = wanted;
@@ -275,7 +283,8 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
         if !sleep || self.sessions.has_work() {
             return self.driver.poll(Some(Duration::ZERO), &mut self.events);
         }
-        let due = self.sessions.next_due().into_iter().chain(self.deadline).min();
+        let accept = (self.accept_again > now).then_some(self.accept_again);
+        let due = self.sessions.next_due().into_iter().chain(self.deadline).chain(accept).min();
         let mut timeout = due.map(|due| Duration::from_millis(due.since(now)));
         if self.sessions.backlog {
             timeout = Some(INBOX_RETRY);
