@@ -16,6 +16,7 @@ pub mod limits;
 pub mod log;
 pub mod message;
 pub mod metrics;
+pub mod payload;
 pub mod ring;
 pub mod rule;
 pub mod sequencer;

@@ -14,7 +14,7 @@ use super::answer::{Fault, json, refusal_words};
 use super::batch::{self, Order};
 use super::gate::idempotency_key;
 use super::{Api, target};
-use crate::ingest::kind;
+use crate::payload;
 use crate::sequencer::command::{Command, Publication, PublishAnswer, Published, Refusal};
 
 /// The raw body is the message; its kind is decided here.
@@ -26,7 +26,7 @@ pub(super) async fn raw(State(api): State<Arc<Api>>, request: Request) -> Result
     let taken = api.take(&head.headers, body, api.facts.limits.message_bytes).await?;
     let kind = match media_type(&head.headers) {
         Some(kind) if kind.eq_ignore_ascii_case(b"application/octet-stream") => Kind::Binary,
-        _ => kind::detect(&taken.bytes),
+        _ => payload::detect(&taken.bytes),
     };
     let data = taken.bytes.into_boxed_slice();
     publish_one(&api, Publication { channel, kind, event, idempotency_key: key, data }).await

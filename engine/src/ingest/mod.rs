@@ -5,7 +5,6 @@
 //! nobody is read, and publishers wait in their own `write`. Answers come back through a queue and
 //! a waker, so that the sequencer never waits for a publisher.
 
-pub mod kind;
 mod ledger;
 mod publisher;
 mod socket;

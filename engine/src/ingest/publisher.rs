@@ -8,10 +8,11 @@ use fanfare_protocol::ingest::{DeclaredKind, ErrorCode, PublishFrame, Refusal, V
 use fanfare_protocol::limits::IngestLimits;
 use fanfare_protocol::message::Kind;
 
+use super::Settings;
 use super::ledger::{Ledger, Results, Slot};
-use super::{Settings, kind};
 use crate::channel::{ChannelName, Tenant};
 use crate::clock::Millis;
+use crate::payload;
 use crate::sequencer::command::{Publication, Refusal as SequencerRefusal};
 
 /// Bytes of replies that wait for a publisher after which it is not read.
@@ -354,8 +355,8 @@ pub fn publication(
 ) -> Result<Publication, Refusal> {
     let checked = frame.check(limits)?;
     let kind = match checked.kind {
-        DeclaredKind::Detect => kind::detect(checked.data),
-        DeclaredKind::Known(Kind::Json) if kind::detect(checked.data) != Kind::Json => {
+        DeclaredKind::Detect => payload::detect(checked.data),
+        DeclaredKind::Known(Kind::Json) if payload::detect(checked.data) != Kind::Json => {
             return Err(Refusal::NOT_JSON);
         }
         DeclaredKind::Known(kind) => kind,

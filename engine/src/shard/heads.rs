@@ -7,7 +7,7 @@ use super::messages::ClientMessages;
 use super::sessions::Sessions;
 use crate::clock::Millis;
 use crate::driver::Token;
-use crate::ingest::kind;
+use crate::payload;
 use crate::sequencer::command::{Command, PublishAnswer, Subscribe};
 use crate::transport::input::Input;
 use crate::transport::request::{Ask, Decision, Target};
@@ -178,7 +178,7 @@ impl<M: ClientMessages> Sessions<M> {
             return self.arm(token);
         }
         keep_rest(connection, &bytes[taken..]);
-        publication.kind = kind::detect(&data);
+        publication.kind = payload::detect(&data);
         publication.data = data.into();
         connection.phase = Phase::Asking;
         let answer = PublishAnswer::Connection { shard: self.number, token };
