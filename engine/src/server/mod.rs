@@ -26,9 +26,10 @@ use crate::control::{self, Control};
 use crate::driver::{choose, listener, waker::Waker};
 use crate::error::StartError;
 use crate::ingest;
+use crate::limits::Limits;
 use crate::metrics::Metrics;
-use crate::ring::{self, Wake};
-use crate::sequencer::command::Command;
+use crate::ring::{self, Reader, Wake};
+use crate::sequencer::command::{Command, Entry};
 use crate::sequencer::inbox::{Inbox, inbox};
 use crate::sequencer::{self, Sequencer};
 use crate::shard::messages::{ClientMessages, Dropped};
@@ -82,32 +83,12 @@ pub fn start_with<M: ClientMessages + Send + 'static>(
     let listen = probe("clients", settings.listen)?;
     let api = settings.api.map(bind_api).transpose()?;
 
-    let epoch = Epoch::from_random(random()?);
-    let metrics = Arc::new(Metrics::new(plan.shards));
     let mut limits = settings.limits.clone();
     limits.connections = plan.connections;
-    let wakers = (0..plan.shards)
-        .map(|_| Waker::new())
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| unavailable("a waker could not be made", &error))?;
-    let (inbox, commands) = inbox(limits.inbox_commands);
-    let ring_wakers = wakers.iter().map(|waker| Arc::clone(waker) as Arc<dyn Wake>).collect();
-    let (writer, readers) = ring::ring(limits.ring_entries, limits.ring_bytes, ring_wakers);
-    let sequencer = Sequencer::new(
-        sequencer::Settings {
-            epoch,
-            shards: plan.shards,
-            limits: limits.clone(),
-            rules: settings.rules.clone(),
-        },
-        commands,
-        writer,
-        Arc::clone(&metrics),
-    );
-    let sequencer = spawn("fanfare-sequencer", move || sequencer.run(clock))?;
-
+    let metrics = Arc::new(Metrics::new(plan.shards));
+    let order = start_order(&settings, &limits, plan.shards, &metrics, clock)?;
     let facts = Arc::new(Facts {
-        epoch,
+        epoch: order.epoch,
         loopback: listen.ip().is_loopback(),
         origins: settings.origins.clone(),
         dev: settings.dev,
@@ -123,26 +104,21 @@ pub fn start_with<M: ClientMessages + Send + 'static>(
         facts: Arc::clone(&facts),
         addresses: Arc::new(PeerAddresses::new(&limits)),
         metrics: Arc::clone(&metrics),
-        inbox: inbox.clone(),
+        inbox: order.inbox.clone(),
         clock,
     };
-    let shards = shards.spawn(readers, &wakers, client_messages);
-    let shards = match shards {
-        Ok(shards) => shards,
-        Err(error) => {
-            let _ = inbox.send(Command::Shutdown); // the shards that did start end with it
-            return Err(error);
-        }
-    };
+    let shards = shards.spawn(order.readers, &order.wakers, client_messages).inspect_err(|_| {
+        let _ = order.inbox.send(Command::Shutdown); // the shards that did start end with it
+    })?;
     let mut running = Running {
         addresses: Addresses { listen, api: None, socket: None },
         driver: chosen.name,
-        inbox,
+        inbox: order.inbox,
         metrics,
         facts,
-        wakers,
+        wakers: order.wakers,
         ready: Arc::new(AtomicBool::new(true)),
-        sequencer,
+        sequencer: order.thread,
         shards,
         control: None,
         ingest: None,
@@ -154,6 +130,39 @@ pub fn start_with<M: ClientMessages + Send + 'static>(
             Err(error)
         }
     }
+}
+
+/// The sequencer's thread, and both ends of what it speaks through.
+struct Order {
+    epoch: Epoch,
+    inbox: Inbox,
+    /// One for each shard, as are the wakers that end their sleep.
+    readers: Vec<Reader<Entry>>,
+    wakers: Vec<Arc<Waker>>,
+    thread: JoinHandle<()>,
+}
+
+/// Starts the one order of the node.
+fn start_order(
+    settings: &Settings,
+    limits: &Limits,
+    shards: usize,
+    metrics: &Arc<Metrics>,
+    clock: Clock,
+) -> Result<Order, StartError> {
+    let epoch = Epoch::from_random(random()?);
+    let wakers = (0..shards)
+        .map(|_| Waker::new())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| unavailable("a waker could not be made", &error))?;
+    let (inbox, commands) = inbox(limits.inbox_commands);
+    let ring_wakers = wakers.iter().map(|waker| Arc::clone(waker) as Arc<dyn Wake>).collect();
+    let (writer, readers) = ring::ring(limits.ring_entries, limits.ring_bytes, ring_wakers);
+    let (limits, rules) = (limits.clone(), settings.rules.clone());
+    let settings = sequencer::Settings { epoch, shards, limits, rules };
+    let sequencer = Sequencer::new(settings, commands, writer, Arc::clone(metrics));
+    let thread = spawn("fanfare-sequencer", move || sequencer.run(clock))?;
+    Ok(Order { epoch, inbox, readers, wakers, thread })
 }
 
 impl Running {

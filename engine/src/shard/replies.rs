@@ -146,7 +146,7 @@ impl<M: ClientMessages> Sessions<M> {
                 connection.beat = now.plus(ask.wait_ms);
                 connection.input = early.map(|early| Box::new(Input::Early(early)));
                 let at_once = gaps > 0 || ask.wait_ms == 0;
-                connection.poll = Some(Box::new(long_poll::Poll::new(ask, reply)));
+                connection.poll = Some(Box::new(long_poll::Poll::new(*ask, reply)));
                 self.metrics().polls.add(1);
                 if at_once {
                     self.answer_poll(token, now)

@@ -36,7 +36,7 @@ pub type Item<'a> = (u64, &'a [u8]);
 
 impl Poll {
     /// What has to be remembered until the answer.
-    pub fn new(ask: Box<Ask>, reply: &Subscribed) -> Self {
+    pub fn new(ask: Ask, reply: &Subscribed) -> Self {
         let mut poll = Self { origin: ask.origin, begin: reply.begin, gaps: Vec::new() };
         for gap in gaps(reply) {
             poll.missed(&gap);
