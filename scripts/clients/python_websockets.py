@@ -48,6 +48,7 @@ class Node:
         listen, api = free_ports(2)
         self.http, self.ws = f"http://127.0.0.1:{listen}", f"ws://127.0.0.1:{listen}"
         self.api = f"http://127.0.0.1:{api}"
+        self.stopping = False
         self.folder = tempfile.TemporaryDirectory(prefix="fanfare-clients-")
         config = pathlib.Path(self.folder.name, "fanfare.toml")
         config.write_text(toml)
@@ -76,12 +77,14 @@ class Node:
         return self.log.read()
 
     def begin_to_stop(self):
-        self.process.send_signal(signal.SIGTERM)
+        """Once: a second signal would end it at once."""
+        if not self.stopping and self.process.poll() is None:
+            self.stopping = True
+            self.process.send_signal(signal.SIGTERM)
 
     def stop(self):
         try:
-            if self.process.poll() is None:
-                self.begin_to_stop()
+            self.begin_to_stop()
             code = self.process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             self.process.kill()

@@ -232,13 +232,12 @@ impl<M: ClientMessages> Sessions<M> {
     }
 
     /// Sends what is private and then ends; where `linger`, reads and drops meanwhile and waits for
-    /// the client to end its side, at most `ms`. An event stream never lingers: its client learns
-    /// by our end that it ended.
+    /// the client to end its side, at most `ms`.
     pub(super) fn leave(&mut self, token: Token, ms: u64, linger: bool, now: Millis) {
         self.detach(token);
         let Some(connection) = self.table.get_mut(token) else { return };
         connection.phase = Phase::Leaving;
-        connection.flags.linger = linger && connection.transport != Transport::EventStream;
+        connection.flags.linger = linger;
         connection.beat = now.plus(ms);
         if connection.transport != Transport::WebSocket {
             connection.input = None;
