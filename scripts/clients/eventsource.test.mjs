@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { EventSource as PackageEventSource } from 'eventsource';
 import { EventSource as UndiciEventSource } from 'undici';
-import { Arrivals, atEnd, range, startNode, within } from './node.mjs';
+import { Arrivals, atEnd, range, startNode, until, within } from './node.mjs';
 import { startProxy } from './proxy.mjs';
 
 const LIMIT = { timeout: 30_000 };
@@ -149,6 +149,21 @@ for (const { name, EventSource, cuts, givesUp, keepsBareIds } of CLIENTS) {
     const heard = await source.heard.next();
     assert.deepEqual([JSON.parse(heard.data).data, heard.lastEventId], ['after', id]);
     assert.equal(source.opens, 2);
+  });
+
+  test(`${name}: where there is no room it comes back until there is`, LIMIT, async (t) => {
+    const node = await startNode(t, { toml: '[limits]\nchannels = 1\nretry = "100ms"\n' });
+    const first = await follow(t, EventSource, `${node.http}/sse?channels=one`);
+    const begun = Date.now();
+    const second = await follow(t, EventSource, `${node.http}/sse?channels=two`);
+    const refusals = new Arrivals('refusals');
+    second.addEventListener('error', () => refusals.push(second.readyState));
+    assert.deepEqual(await refusals.take(3), [0, 0, 0], 'each time it says that it comes back');
+    assert.ok(Date.now() - begun < 2_000, 'a refusal is over as soon as it is said');
+    first.close();
+    await until('there is room', async () => (await node.channel('two')).subscribers === 1);
+    await node.publish('two', 'welcome');
+    assert.equal((await second.heard.next()).data, 'welcome');
   });
 
   test(`${name}: a refusal ends it for good`, LIMIT, async (t) => {
