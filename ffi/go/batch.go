@@ -1,0 +1,66 @@
+package fanfare
+
+// #include "glue.h"
+import "C"
+
+import "unsafe"
+
+// batch is messages and receipts in C's memory: C must not be given Go's pointers to pointers.
+type batch struct {
+	messages []C.fanfare_message
+	receipts []C.fanfare_receipt
+	bytes    unsafe.Pointer
+}
+
+func newBatch(messages []Message) *batch {
+	count, size := len(messages), 1
+	for _, message := range messages {
+		size += len(message.Channel) + len(message.Data) + len(message.Event) + len(message.Key)
+	}
+	made := &batch{
+		messages: unsafe.Slice((*C.fanfare_message)(C.calloc(C.size_t(count), C.sizeof_fanfare_message)), count),
+		receipts: unsafe.Slice((*C.fanfare_receipt)(C.calloc(C.size_t(count), C.sizeof_fanfare_receipt)), count),
+		bytes:    C.malloc(C.size_t(size)),
+	}
+	room := unsafe.Slice((*byte)(made.bytes), size)
+	put := func(bytes string) (unsafe.Pointer, C.size_t) {
+		at := unsafe.Pointer(&room[0])
+		room = room[copy(room, bytes):]
+		return at, C.size_t(len(bytes))
+	}
+	for nth, message := range messages {
+		made.receipts[nth].size = C.sizeof_fanfare_receipt
+		to := &made.messages[nth]
+		to.size, to.kind = C.sizeof_fanfare_message, C.uint32_t(message.Kind)
+		var name unsafe.Pointer
+		name, to.channel_size = put(message.Channel)
+		to.channel = (*C.char)(name)
+		to.data, to.data_size = put(unsafe.String(unsafe.SliceData(message.Data), len(message.Data)))
+		if message.Event != "" {
+			name, to.event_size = put(message.Event)
+			to.event = (*C.char)(name)
+		}
+		if message.Key != nil {
+			to.key, to.key_size = put(unsafe.String(unsafe.SliceData(message.Key), len(message.Key)))
+		}
+	}
+	return made
+}
+
+func (b *batch) publish(handle C.fanfare_t, patience C.uint64_t) C.int32_t {
+	return C.fanfare_publish_batch(handle, &b.messages[0], C.size_t(len(b.messages)), patience, &b.receipts[0])
+}
+
+func (b *batch) told() []Receipt {
+	receipts := make([]Receipt, len(b.receipts))
+	for nth := range receipts {
+		receipts[nth] = receiptOf(&b.receipts[nth])
+	}
+	return receipts
+}
+
+func (b *batch) free() {
+	C.free(unsafe.Pointer(&b.messages[0]))
+	C.free(unsafe.Pointer(&b.receipts[0]))
+	C.free(b.bytes)
+}

@@ -1,0 +1,232 @@
+package fanfare
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// node starts a node in this process, with its socket at a path of the test's.
+func node(t *testing.T) (*Publisher, string) {
+	t.Helper()
+	socket := filepath.Join(t.TempDir(), "s")
+	configuration := "listen = \"127.0.0.1:0\"\napi = \"none\"\ndriver = \"epoll\"\nshards = 1\n"
+	publisher, err := Open(fmt.Sprintf("embedded:%ssocket = %q\n", configuration, socket), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { publisher.Close() })
+	return publisher, "unix:" + socket
+}
+
+func soon(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func both(t *testing.T, test func(t *testing.T, publisher *Publisher)) {
+	embedded, url := node(t)
+	connected, err := Open(url, &Options{ConnectTimeout: 10 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { connected.Close() })
+	t.Run("embedded", func(t *testing.T) { test(t, embedded) })
+	t.Run("connected", func(t *testing.T) { test(t, connected) })
+}
+
+func TestPublish(t *testing.T) {
+	both(t, func(t *testing.T, publisher *Publisher) {
+		message := Message{Channel: t.Name(), Data: []byte(`{"n":1}`), Event: "tick", Key: []byte("k")}
+		for _, duplicate := range []bool{false, true} {
+			receipt, err := publisher.Publish(soon(t), message)
+			if err != nil || receipt.Offset != 1 || receipt.Epoch == 0 || receipt.Duplicate != duplicate {
+				t.Fatalf("%+v, %v", receipt, err)
+			}
+		}
+		message.Data = []byte("other")
+		if _, err := publisher.Publish(soon(t), message); !errors.Is(err, ErrConflict) {
+			t.Fatal(err)
+		}
+		if _, err := publisher.Publish(soon(t), Message{Channel: "a*", Data: []byte("x")}); !errors.Is(err, ErrBadChannel) {
+			t.Fatal(err)
+		}
+		if err := publisher.Enqueue(Message{Channel: t.Name(), Data: []byte("x")}); err != nil {
+			t.Fatal(err)
+		}
+		if err := publisher.Flush(soon(t)); err != nil {
+			t.Fatal(err)
+		}
+		stats, err := publisher.Stats()
+		if err != nil || stats.Published != 3 || stats.Duplicates != 1 || stats.Refused != 1 || !stats.Connected {
+			t.Fatalf("%+v, %v", stats, err)
+		}
+	})
+}
+
+func TestBatch(t *testing.T) {
+	both(t, func(t *testing.T, publisher *Publisher) {
+		messages := make([]Message, 500)
+		for nth := range messages {
+			messages[nth] = Message{Channel: t.Name(), Data: fmt.Appendf(nil, "message %d", nth)}
+		}
+		messages[7].Key, messages[8].Key = []byte("k"), []byte("k")
+		receipts, err := publisher.PublishBatch(soon(t), messages)
+		if !errors.Is(err, ErrConflict) || len(receipts) != len(messages) {
+			t.Fatalf("%d receipts, %v", len(receipts), err)
+		}
+		for nth, receipt := range receipts {
+			offset := uint64(nth + 1)
+			if nth > 8 {
+				offset--
+			}
+			if nth == 8 {
+				if !errors.Is(receipt.Err, ErrConflict) {
+					t.Fatalf("%+v", receipt)
+				}
+			} else if receipt.Err != nil || receipt.Offset != offset {
+				t.Fatalf("%d: %+v", nth, receipt)
+			}
+		}
+		messages[3].Data = nil
+		if receipts, err := publisher.PublishBatch(soon(t), messages); !errors.Is(err, ErrBadData) || receipts != nil {
+			t.Fatalf("%v, %v", receipts, err)
+		}
+		if receipts, err := publisher.PublishBatch(soon(t), nil); receipts != nil || err != nil {
+			t.Fatal(receipts, err)
+		}
+	})
+}
+
+func TestManyGoroutines(t *testing.T) {
+	both(t, func(t *testing.T, publisher *Publisher) {
+		const goroutines, each = 16, 200
+		var all sync.WaitGroup
+		var seen sync.Map
+		for range goroutines {
+			all.Go(func() {
+				for range each {
+					receipt, err := publisher.Publish(soon(t), Message{Channel: t.Name(), Data: []byte("x")})
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					if _, twice := seen.LoadOrStore(receipt.Offset, true); twice {
+						t.Errorf("offset %d was given twice", receipt.Offset)
+					}
+				}
+			})
+		}
+		all.Wait()
+	})
+}
+
+func TestContexts(t *testing.T) {
+	// Nobody is at the socket: whatever is asked ends with its context.
+	publisher, err := Open("unix:"+filepath.Join(t.TempDir(), "nobody"), &Options{QueueMessages: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	message := Message{Channel: "a", Data: []byte("x")}
+	short := func() (context.Context, context.CancelFunc) {
+		return context.WithTimeout(context.Background(), 20*time.Millisecond)
+	}
+	ctx, cancel := short()
+	defer cancel()
+	if _, err := publisher.Publish(ctx, message); !errors.Is(err, ErrTimeout) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatal(err)
+	}
+	cancelled, cancel := context.WithCancel(context.Background())
+	time.AfterFunc(20*time.Millisecond, cancel)
+	if _, err := publisher.PublishBatch(cancelled, []Message{message, message}); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if _, err := publisher.Publish(cancelled, message); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if err := publisher.Enqueue(message); err != nil {
+		t.Fatal(err)
+	}
+	if err := publisher.Enqueue(message); !errors.Is(err, ErrAgain) {
+		t.Fatal(err)
+	}
+	ctx, cancel = short()
+	defer cancel()
+	if _, err := publisher.Publish(ctx, message); !errors.Is(err, ErrAgain) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatal(err)
+	}
+	ctx, cancel = short()
+	defer cancel()
+	if err := publisher.Flush(ctx); !errors.Is(err, ErrTimeout) {
+		t.Fatal(err)
+	}
+	if err := publisher.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := publisher.Close(); !errors.Is(err, ErrClosed) {
+		t.Fatal(err)
+	}
+	if _, err := publisher.Publish(soon(t), message); !errors.Is(err, ErrClosed) {
+		t.Fatal(err)
+	}
+}
+
+func TestCloseTellsWhoWaits(t *testing.T) {
+	publisher, err := Open("unix:"+filepath.Join(t.TempDir(), "nobody"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(50*time.Millisecond, func() { publisher.Close() })
+	if _, err := publisher.Publish(context.Background(), Message{Channel: "a", Data: []byte("x")}); !errors.Is(err, ErrPipe) {
+		t.Fatal(err)
+	}
+}
+
+func TestOpenSaysWhy(t *testing.T) {
+	for url, expected := range map[string]Result{
+		"http://localhost":         ErrInvalid,
+		"embedded:nonsense = true": ErrConfig,
+	} {
+		if _, err := Open(url, nil); !errors.Is(err, expected) || len(err.Error()) < 40 {
+			t.Fatal(url, err)
+		}
+	}
+	_, err := Open("unix:"+filepath.Join(t.TempDir(), "nobody"), &Options{ConnectTimeout: time.Millisecond})
+	if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "Is it running") {
+		t.Fatal(err)
+	}
+}
+
+func TestASubscriberHasIt(t *testing.T) {
+	publisher, _ := node(t)
+	stats, err := publisher.Stats()
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/sse?channels=demo", stats.ListenPort))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	lines := bufio.NewScanner(response.Body)
+	for lines.Scan() && !strings.HasPrefix(lines.Text(), "id:") {
+	}
+	receipt, err := publisher.Publish(soon(t), Message{Channel: "demo", Data: []byte("hello from Go")})
+	if err != nil || receipt.Subscribers != 1 {
+		t.Fatalf("%+v, %v", receipt, err)
+	}
+	for lines.Scan() {
+		if lines.Text() == "data: hello from Go" {
+			return
+		}
+	}
+	t.Fatal("the stream ended without the message")
+}

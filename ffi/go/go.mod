@@ -1,0 +1,3 @@
+module fanfare
+
+go 1.25
