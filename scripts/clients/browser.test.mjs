@@ -260,19 +260,21 @@ test('a page of a foreign origin is refused, of a listed one served', LIMIT, asy
   for (const origin of [`http://foreign.example:${port}`, listed]) {
     const page = await open(t, origin);
     // A page cannot see why it was refused, so that is asked of the browser itself.
-    const statuses = {};
-    const paths = new Map();
+    // Its two notices of a request may come in either order.
+    const [paths, codes, socket] = [new Map(), new Map(), []];
+    const statuses = () => Object.fromEntries([...paths].filter(([request]) => codes.has(request))
+      .map(([request, name]) => [name, codes.get(request)]).concat(socket));
     const browserSays = await page.context().newCDPSession(page);
-    await browserSays.send('Network.enable');
     browserSays.on('Network.requestWillBeSent', ({ requestId, request }) => {
-      paths.set(requestId, new URL(request.url).pathname);
+      if (request.url.startsWith(node.http)) paths.set(requestId, new URL(request.url).pathname);
     });
     browserSays.on('Network.responseReceivedExtraInfo', ({ requestId, statusCode }) => {
-      statuses[paths.get(requestId)] = statusCode;
+      codes.set(requestId, statusCode);
     });
+    await browserSays.send('Network.enable');
     page.on('console', (message) => { // of a WebSocket it only writes it down
       const code = message.text().match(/\/ws\?.*Unexpected response code: (\d+)/)?.[1];
-      if (code) statuses['/ws'] = Number(code);
+      if (code) socket.push(['/ws', Number(code)]);
     });
     await page.exposeFunction('publishNow', (word) => node.publish('c', word));
     const outcome = page.evaluate(async ({ http: base, ws }) => {
@@ -299,9 +301,9 @@ test('a page of a foreign origin is refused, of a listed one served', LIMIT, asy
     } else {
       assert.deepEqual(await within(outcome, 'the page'),
         { sse: 'refused', poll: 'refused', ws: 'refused' });
-      await until('three refusals', () => Object.keys(statuses).length === 3)
-        .catch((error) => assert.fail(`${error.message}: ${JSON.stringify(statuses)}`));
-      assert.deepEqual(statuses, { '/sse': 403, '/poll': 403, '/ws': 403 });
+      await until('three refusals', () => Object.keys(statuses()).length === 3)
+        .catch((error) => assert.fail(`${error.message}: ${JSON.stringify(statuses())}`));
+      assert.deepEqual(statuses(), { '/sse': 403, '/poll': 403, '/ws': 403 });
     }
   }
 });
