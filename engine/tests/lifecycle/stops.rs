@@ -4,10 +4,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fanfare::rule::Window;
+use fanfare::sequencer::command::Command;
 use fanfare::server::{DriverChoice, Running};
 
 use crate::publisher::publish_until_goodbye;
-use crate::support::{Client, DRIVERS, find, keep, node_with, rules, text, upgrade, wait_until};
+use crate::support::{
+    Client, DRIVERS, batch, find, keep, node_with, publish_all, rules, text, upgrade, wait_until,
+};
 
 /// Wide enough that nobody falls out of it on a busy machine.
 const WINDOW: Window = Window { count: 1_000_000, bytes: 1 << 30 };
@@ -104,6 +107,40 @@ fn what_was_acknowledged_is_delivered_before_the_farewell() {
 }
 
 #[test]
+fn a_burst_right_before_the_end_is_delivered_whole() {
+    for driver in DRIVERS {
+        // One, several, and more than a shard reads in one tick.
+        for burst in [1, 1, 1, 10, 1_900] {
+            let folder = tempfile::tempdir().unwrap();
+            let node = with_socket(driver, &folder);
+            let listen = node.addresses().listen;
+            let websocket = Client::websocket(listen, "/ws?channels=a");
+            let mut stream = Client::get(listen, "/sse?channels=a");
+            stream.head();
+            let mut poll = Client::get(listen, "/poll?channels=b&wait=25");
+            wait_until("all follow", || node.metrics().sequencer.subscriptions.read() == 3);
+            let messages = (1..=burst).map(|number: u64| ("a", number.to_string()));
+            let messages = batch(messages.chain([("b", "last".to_owned())]));
+            // Nothing stands between the last message and the end of the order.
+            let publish = Command::PublishBatch(messages, Box::new(drop));
+            assert!(node.inbox().send(publish).is_ok());
+            assert!(node.inbox().send(Command::Shutdown).is_ok());
+            let stop = thread::spawn(|| {
+                let began = Instant::now();
+                node.stop();
+                began.elapsed()
+            });
+            let all = Vec::from_iter(1..=burst);
+            assert_eq!(read_websocket(websocket), (all.clone(), 1012));
+            assert_eq!(read_stream(stream), (all, "retry: 1000".to_owned()));
+            assert!(poll.answer().1.contains(r#""data":"last""#));
+            let took = stop.join().unwrap();
+            assert!(took < Duration::from_millis(1_900), "everyone left at once: {took:?}");
+        }
+    }
+}
+
+#[test]
 fn clients_that_do_not_leave_are_cut_off_in_time() {
     for driver in DRIVERS {
         let node = node_with(driver, |settings| settings.rules = rules(&[]));
@@ -117,7 +154,7 @@ fn clients_that_do_not_leave_are_cut_off_in_time() {
         full.send(upgrade("/ws?channels=b").as_bytes());
         full.until(|bytes| find(bytes, b"\r\n\r\n").map(|at| at + 4));
         let long = "x".repeat(900_000);
-        crate::support::publish_all(&node, [("b", long)]);
+        publish_all(&node, [("b", long)]);
         thread::sleep(Duration::from_millis(100));
         let began = Instant::now();
         node.stop();

@@ -1,5 +1,7 @@
 //! The live window: who is connected and reads loses nothing, whatever history keeps.
 
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
 use fanfare::rule::Window;
 
 use crate::reader::{Reader, Transport, poll};
@@ -78,10 +80,47 @@ fn a_burst_to_a_large_audience_loses_nobody_who_reads() {
             let listen = node.addresses().listen;
             let clients = (0..1_200).map(|_| Client::websocket(listen, "/ws?channels=a"));
             let mut clients: Vec<Client> = clients.collect();
-            fill(node, "a", 1..=1_000);
+            let (over, log_bytes) = (AtomicBool::new(false), &node.metrics().shards[0].log_bytes);
+            let longest = std::thread::scope(|scope| {
+                let watch = scope.spawn(|| {
+                    let mut longest = 0;
+                    while !over.load(SeqCst) {
+                        longest = longest.max(log_bytes.read());
+                    }
+                    longest
+                });
+                fill(node, "a", 1..=1_000);
+                wait_until("all is sent", || {
+                    node.metrics().shards[0].deliveries.read() == 1_200 * 1_000
+                });
+                over.store(true, SeqCst);
+                watch.join().unwrap()
+            });
+            // Two windows, and what is read at once; a frame of these has at most 6 bytes.
+            assert!(longest <= (2 * 64 + 5 + 8) * 6, "{longest} bytes were kept");
             for client in &mut clients {
                 for number in 1..=1_000 {
                     assert_eq!(client.text_frame(), number.to_string());
+                }
+            }
+        },
+    );
+}
+
+#[test]
+fn a_message_that_waits_for_its_turn_stays_though_the_window_is_one() {
+    on_both(
+        |settings| {
+            let one = Window { count: 1, bytes: 1_000_000 };
+            settings.rules = rules(&[("a", keep(0), one)]);
+        },
+        |node| {
+            // Each has a page of its own, and a tick sends two pages to one client.
+            let mut client = Client::websocket(node.addresses().listen, "/ws?channels=a");
+            for _ in 0..50 {
+                publish_all(node, (0..4).map(|number| ("a", number.to_string().repeat(17_000))));
+                for number in 0..4 {
+                    assert_eq!(client.text_frame(), number.to_string().repeat(17_000));
                 }
             }
         },

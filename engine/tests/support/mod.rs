@@ -220,11 +220,8 @@ pub fn publish(node: &Running, channel: &str, data: &str) -> String {
     answer.split_once("\r\n\r\n").expect("an answer has a body").1.to_string()
 }
 
-/// Publishes texts in one command, straight into the inbox; where each got its place.
-pub fn publish_all<'a>(
-    node: &Running,
-    messages: impl IntoIterator<Item = (&'a str, String)>,
-) -> Vec<Published> {
+/// Texts to be published in one command.
+pub fn batch<'a>(messages: impl IntoIterator<Item = (&'a str, String)>) -> Vec<Publication> {
     let publication = |(channel, data): (&str, String)| Publication {
         channel: ChannelName::new(Tenant::default(), channel),
         kind: Kind::Text,
@@ -232,7 +229,15 @@ pub fn publish_all<'a>(
         idempotency_key: None,
         data: data.into_bytes().into(),
     };
-    let publications = messages.into_iter().map(publication).collect();
+    messages.into_iter().map(publication).collect()
+}
+
+/// Publishes texts in one command, straight into the inbox; where each got its place.
+pub fn publish_all<'a>(
+    node: &Running,
+    messages: impl IntoIterator<Item = (&'a str, String)>,
+) -> Vec<Published> {
+    let publications = batch(messages);
     let (said, heard) = mpsc::channel();
     let answer = Box::new(move |results| said.send(results).unwrap());
     let sent = node.inbox().send(Command::PublishBatch(publications, answer));
