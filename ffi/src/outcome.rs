@@ -1,7 +1,7 @@
 //! What becomes of a message, and who hears it.
 //!
 //! Every message that was taken has one outcome, whatever happens to threads and sockets on its
-//! way: a [`Courier`] that is dropped tells that nobody knows.
+//! way: a `Courier` that is dropped tells that nobody knows.
 
 use std::cell::Cell;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
