@@ -44,8 +44,8 @@ fn the_header_is_what_the_source_makes() {
     let checked_in = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         made == checked_in,
-        "{} is not what ffi/src makes; write it anew: FANFARE_HEADER=write cargo test -p fanfare-ffi \
-         --test header",
+        "{} is not what ffi/src makes; write it anew: \
+         FANFARE_HEADER=write cargo test -p fanfare-ffi --test header",
         path.display()
     );
 }

@@ -26,8 +26,8 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    /// One member more; its place. Where a sweep is under way it stands between the sweep's place and
-    /// its end, so that the sweep takes one visit more and still reaches all that were there.
+    /// One member more; its place. Where a sweep is under way it stands between the sweep's place
+    /// and its end, so that the sweep takes one visit more and still reaches all that were there.
     pub(super) fn join(&mut self, index: u32) -> u32 {
         self.members.push(index);
         self.sweep_left += u32::from(self.sweep_left > 0);

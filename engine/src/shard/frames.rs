@@ -117,8 +117,8 @@ impl<M: ClientMessages> Sessions<M> {
         }
     }
 
-    /// Closes with a code of ours for a fault of the client's; where `answered`, it is given time to
-    /// answer with a close frame of its own.
+    /// Closes with a code of ours for a fault of the client's; where `answered`, it is given time
+    /// to answer with a close frame of its own.
     fn close(&mut self, token: Token, code: CloseCode, reason: &str, answered: bool, now: Millis) {
         self.metrics().protocol_faults.add(1);
         let Some(connection) = self.table.get_mut(token) else { return };
