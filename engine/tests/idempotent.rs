@@ -140,3 +140,25 @@ fn the_window_is_bounded_and_may_be_closed() {
     assert_eq!(["a", "a"].map(|key| publish(api, key)), [false, false]);
     closed.stop();
 }
+
+/// THREATS P11: the outcome is kept for whoever asks again.
+#[test]
+fn a_client_that_left_before_its_answer_gets_it_when_it_comes_back() {
+    let (node, api, _folder) = node(100);
+    let mut client = Client::connect(api);
+    client.send(
+        b"POST /v1/channels/demo HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: k\r\n\
+          Content-Length: 3\r\n\r\none",
+    );
+    let end = std::time::Instant::now() + PATIENCE;
+    while node.metrics().sequencer.published.read() == 0 {
+        assert!(std::time::Instant::now() < end, "it was published");
+        std::thread::yield_now();
+    }
+    drop(client);
+    let (status, answer) = post(api, "/v1/channels/demo", "Idempotency-Key: k\r\n", "one");
+    assert_eq!(status, 200);
+    assert!(answer.contains("\"offset\":1,") && answer.contains("\"duplicate\":true"), "{answer}");
+    assert_eq!(node.metrics().sequencer.published.read(), 1);
+    node.stop();
+}
