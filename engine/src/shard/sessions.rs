@@ -426,9 +426,6 @@ impl<M: ClientMessages> Sessions<M> {
                 self.arm(end.token);
             }
             self.read_on(end.token); // what is private may have been in the way
-            if self.ending {
-                self.visit_soon(end.token); // nothing may be owed any more: then the farewell
-            }
         }
         self.settled = settled;
     }
