@@ -93,14 +93,17 @@ fn who_comes_and_goes_in_a_sweep_makes_nobody_be_passed_over() {
         let mut world = world(2_500);
         let mut crowd = audience(&mut world, 0, 900);
         for round in 1..4 {
-            world.publish(0, 10, Kind::Text);
-            for _ in 0..6 {
+            for step in 0..6 {
+                if step == 3 {
+                    world.publish(0, 10, Kind::Text); // some are on the way just now
+                }
                 world.step();
                 // Those who come are not counted: they may come before or after the message.
                 for _ in 0..chance.below(40) {
                     Peer::ask(&world, RAW, &[0], None, 0);
                 }
-                for _ in 0..chance.below(60) {
+                // Odd seeds: nobody leaves, whose place could hide who is passed over.
+                for _ in 0..chance.below(60) * usize::from(seed % 2 == 0) {
                     let gone = crowd.swap_remove(chance.below(crowd.len()));
                     world.nets[0].reset(gone.client);
                 }
