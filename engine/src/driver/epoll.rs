@@ -4,10 +4,11 @@
 //! process, so `RLIMIT_NOFILE` bounds them all together and not each shard. Sockets are blocking
 //! ones on purpose: every call says `MSG_DONTWAIT`, which spares setting a flag on each.
 
+use std::collections::HashMap;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags};
 
+use super::dial::{Call, DIALS_MAX, Dial, Dialed, bind_address_no_port};
 use super::{
     Close, Config, Driver, Event, Exception, Received, Send, SendOutcome, Token, Waker, canonical,
     debug_assert_distinct,
@@ -57,6 +59,10 @@ pub struct Epoll {
     scratch: Box<[u8]>,
     /// An accept that failed where no event can tell it: waits for the next poll.
     refused: Option<i32>,
+    /// Calls under way, by the names that their callers gave them.
+    dialing: HashMap<Token, u32>,
+    /// Waits for the next [`Dial::dialed`].
+    dialed: Vec<Dialed>,
 }
 
 impl Epoll {
@@ -84,6 +90,8 @@ impl Epoll {
             ready: Vec::with_capacity(EVENTS_MAX),
             scratch: vec![0; SCRATCH_BYTES].into(),
             refused: None,
+            dialing: HashMap::new(),
+            dialed: Vec::new(),
         })
     }
 
@@ -145,6 +153,13 @@ impl Epoll {
     }
 
     fn tell(&mut self, flags: EventFlags, token: Token, events: &mut Vec<Event>) {
+        if self.live(token).is_none() {
+            return;
+        }
+        if let Some(nth) = self.dialing.remove(&token) {
+            self.end_call(nth, token);
+            // What came with the connection, or right behind it, is told below.
+        }
         if self.live(token).is_none() {
             return;
         }
@@ -261,6 +276,8 @@ impl Driver for Epoll {
         if let Some(errno) = self.refused.take() {
             return events.push(Event::AcceptFailed(errno));
         }
+        let told = !self.dialed.is_empty();
+        let timeout = if told { Some(Duration::ZERO) } else { timeout };
         let timeout = timeout.map(timespec);
         let mut ready = std::mem::take(&mut self.ready);
         ready.clear();
@@ -282,6 +299,63 @@ impl Driver for Epoll {
             }
         }
         self.ready = ready;
+    }
+}
+
+impl Dial for Epoll {
+    fn dial(&mut self, call: Call) -> bool {
+        if self.dialing.len() >= DIALS_MAX {
+            return false;
+        }
+        if let Err(error) = self.begin_call(call) {
+            let errno = error.raw_os_error().unwrap_or(libc::EINVAL);
+            self.dialed.push(Dialed::Failed { nth: call.nth, errno });
+        }
+        true
+    }
+
+    fn dialed(&mut self, dialed: &mut Vec<Dialed>) {
+        dialed.append(&mut self.dialed);
+    }
+}
+
+impl Epoll {
+    fn begin_call(&mut self, call: Call) -> io::Result<()> {
+        let index = *self.free.last().ok_or(io::Error::from_raw_os_error(libc::ENFILE))?;
+        let to = socket2::SockAddr::from(call.destination);
+        let domain = socket2::Domain::for_address(call.destination);
+        let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+        if let Some(bytes) = call.receive_bytes {
+            socket.set_recv_buffer_size(bytes as usize)?;
+        }
+        if let Some(source) = call.source {
+            bind_address_no_port(socket.as_fd())?;
+            socket.bind(&SocketAddr::new(source, 0).into())?;
+        }
+        socket.set_nonblocking(true)?;
+        match socket.connect(&to) {
+            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
+            _ => {}
+        }
+        let slot = &mut self.slots[index as usize];
+        let token = Token { index, generation: slot.generation.wrapping_add(1) };
+        // Room to send is how a connection shows (connect(2)).
+        epoll::add(&self.epoll, &socket, data(token), READABLE | EventFlags::OUT)?;
+        self.free.pop();
+        let socket = Some(OwnedFd::from(socket));
+        *slot = Slot { generation: token.generation, socket, watched: false };
+        self.dialing.insert(token, call.nth);
+        Ok(())
+    }
+
+    fn end_call(&mut self, nth: u32, token: Token) {
+        let Some(socket) = self.live(token) else { return };
+        let outcome = rustix::net::sockopt::socket_error(socket).unwrap_or_else(Err);
+        let Err(error) = outcome else {
+            return self.dialed.push(Dialed::Connected { token, nth });
+        };
+        self.close(token, Close::Abort);
+        self.dialed.push(Dialed::Failed { nth, errno: error.raw_os_error() });
     }
 }
 

@@ -5,6 +5,7 @@
 //! operation that reads or writes our memory is ever pending, so buffers are ordinary borrows.
 
 pub mod choose;
+pub mod dial;
 pub mod epoll;
 pub mod listener;
 pub mod sim;

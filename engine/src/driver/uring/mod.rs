@@ -23,6 +23,7 @@
 #![allow(unsafe_code)]
 
 mod accept;
+mod dial;
 mod ops;
 mod ring;
 pub(super) mod self_test;
@@ -45,10 +46,12 @@ use io_uring::types::{Fd, Fixed};
 use io_uring::{opcode, types::CancelBuilder};
 
 use self::accept::{Acceptor, Outcome};
+use self::dial::{Dialer, Step};
 use self::ops::{Descriptors, ENTRIES_MAX, Op};
 use self::ring::{Completion, Ring, SIZES};
 use self::table::Table;
 use self::user_data::{BATCHES, Tag};
+use super::dial::{Call, Dial, Dialed};
 use super::{
     Close, Config, Driver, Event, Exception, Received, SEND_BYTES_MAX, Send, SendOutcome, Token,
     Waker, debug_assert_distinct,
@@ -78,6 +81,9 @@ pub struct Uring {
 struct State {
     table: Table,
     acceptor: Acceptor,
+    dialer: Dialer,
+    /// Waits for the next [`Dial::dialed`].
+    dialed: Vec<Dialed>,
     /// Waits for the next submission.
     ops: VecDeque<Op>,
     /// Waits for the next [`Driver::poll`].
@@ -113,6 +119,8 @@ impl Uring {
         let state = State {
             table: Table::new(capacity),
             acceptor: Acceptor::new(want_peers),
+            dialer: Dialer::default(),
+            dialed: Vec::new(),
             ops: VecDeque::from([Op::WatchWaker]),
             events: Vec::new(),
             batch: 0,
@@ -140,10 +148,12 @@ impl Uring {
     fn queue_ops(&mut self, spare: usize) {
         while self.ring.room() >= spare + ENTRIES_MAX {
             let Some(op) = self.state.ops.pop_front() else { break };
-            for entry in op.entries(self.descriptors, &self.state.acceptor) {
+            let State { acceptor, dialer, .. } = &self.state;
+            for entry in op.entries(self.descriptors, acceptor, dialer) {
                 // SAFETY: polls, cancellations and closes point to nothing. An accept points to its
                 // lane's place, which is boxed, is armed once at a time, is not touched while it is
-                // armed, and outlives the operation (see `drop`). The socket option is a static.
+                // armed, and outlives the operation (see `drop`). So does a dial to its lane's place.
+                // Other socket options are statics.
                 // The receive has a null pointer with MSG_TRUNC, by which TCP drops bytes without
                 // writing them anywhere (tcp(7)); our listeners are TCP.
                 unsafe { self.ring.queue(&entry) };
@@ -277,7 +287,8 @@ impl Driver for Uring {
 
     fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) {
         self.make_room(0);
-        let timeout = if self.state.events.is_empty() { timeout } else { Some(Duration::ZERO) };
+        let told = !self.state.events.is_empty() || !self.state.dialed.is_empty();
+        let timeout = if told { Some(Duration::ZERO) } else { timeout };
         self.ring.wait(timeout, &mut |completion| self.state.take(completion));
         let State { table, events: waiting, .. } = &mut self.state;
         // What was told of a socket that was closed since is nobody's concern any more.
@@ -285,6 +296,16 @@ impl Driver for Uring {
             Event::Readable { token, .. } | Event::Writable { token } => table.is_live(*token),
             Event::Accepted { .. } | Event::AcceptFailed(_) => true,
         }));
+    }
+}
+
+impl Dial for Uring {
+    fn dial(&mut self, call: Call) -> bool {
+        self.state.dialer.dial(call, &mut self.state.ops)
+    }
+
+    fn dialed(&mut self, dialed: &mut Vec<Dialed>) {
+        dialed.append(&mut self.state.dialed);
     }
 }
 
@@ -316,6 +337,26 @@ impl State {
                 self.sent.push((nth as usize, result));
             }
             Tag::Recv { region } => self.received[region as usize] = Some(result),
+            Tag::Socket { lane } => {
+                let step = self.dialer.take_socket(lane, completion, &mut self.ops);
+                self.take_step(step);
+            }
+            Tag::Connect { lane } => {
+                let step = self.dialer.take_connect(lane, completion, &mut self.ops);
+                self.take_step(step);
+            }
+        }
+    }
+
+    fn take_step(&mut self, step: Step) {
+        match step {
+            Step::Going => {}
+            Step::Connected { nth, slot } => {
+                let token = self.table.begin(slot);
+                self.ops.push_back(Op::WatchReadable(token));
+                self.dialed.push(Dialed::Connected { token, nth });
+            }
+            Step::Failed { nth, errno } => self.dialed.push(Dialed::Failed { nth, errno }),
         }
     }
 
@@ -339,6 +380,7 @@ impl Drop for Uring {
     fn drop(&mut self) {
         if std::thread::panicking() {
             // The ring may be in any state; ask nothing more of it.
+            self.state.dialer.leak_places();
             return self.state.acceptor.leak_places();
         }
         self.state.acceptor.set(false, &mut self.state.ops);
@@ -356,6 +398,8 @@ impl Drop for Uring {
         if self.state.acceptor.is_armed() {
             self.state.acceptor.leak_places();
         }
+        // A chain that the cancellation caught may still read its place; there are few at most.
+        self.state.dialer.leak_places();
         self.ring.close_files();
     }
 }

@@ -9,6 +9,7 @@ use io_uring::types::{CancelBuilder, DestinationSlot, Fd, Fixed};
 use io_uring::{opcode, squeue};
 
 use super::accept::Acceptor;
+use super::dial::Dialer;
 use super::user_data::Tag;
 use crate::driver::{Close, Token};
 
@@ -26,12 +27,16 @@ pub(super) enum Op {
     Accept { lane: u8 },
     /// Ends every lane.
     CancelAccepts,
+    /// Makes the socket of a lane of dialing.
+    Socket { lane: u16 },
+    /// Binds and connects it.
+    Connect { lane: u16 },
     /// Closes a slot.
     Close { index: u32, how: Close },
 }
 
 /// Entries of the longest operation.
-pub(super) const ENTRIES_MAX: usize = 3;
+pub(super) const ENTRIES_MAX: usize = 4;
 
 /// Descriptors that operations name.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +60,7 @@ impl Op {
         self,
         on: Descriptors,
         acceptor: &Acceptor,
+        dialer: &Dialer,
     ) -> ArrayVec<Entry, ENTRIES_MAX> {
         let one = |entry: Entry, tag: Tag| ArrayVec::from_iter([entry.user_data(tag.encode())]);
         match self {
@@ -74,6 +80,11 @@ impl Op {
                 let all = CancelBuilder::fd(on.listener).all();
                 let cancel = opcode::AsyncCancel2::new(all).build();
                 one(cancel.flags(Flags::SKIP_SUCCESS), Tag::Silent)
+            }
+            Self::Socket { lane } => one(dialer.socket(lane), Tag::Socket { lane }),
+            Self::Connect { lane } => {
+                let tag = Tag::Connect { lane }.encode();
+                dialer.connect(lane).into_iter().map(|entry| entry.user_data(tag)).collect()
             }
             Self::Close { index, how } => close(index, how),
         }
@@ -119,7 +130,7 @@ fn close(index: u32, how: Close) -> ArrayVec<Entry, ENTRIES_MAX> {
     let silent = |entry: Entry, flags: squeue::Flags| {
         entry.flags(flags | Flags::SKIP_SUCCESS).user_data(Tag::Silent.encode())
     };
-    ArrayVec::from([
+    ArrayVec::from_iter([
         silent(first, Flags::IO_HARDLINK),
         silent(cancel, Flags::IO_HARDLINK),
         silent(close, Flags::empty()),

@@ -27,6 +27,10 @@ pub(super) enum Tag {
     Send { batch: u32, nth: u32 },
     /// A receive ended, into this region of the scratch.
     Recv { region: u32 },
+    /// A socket was made for this lane of dialing.
+    Socket { lane: u16 },
+    /// The chain of this lane of dialing ended.
+    Connect { lane: u16 },
 }
 
 const PLACE_BITS: u32 = 24;
@@ -44,6 +48,8 @@ impl Tag {
             Self::Writable(token) => (4, token.index, token.generation),
             Self::Send { batch, nth } => (5, batch, nth),
             Self::Recv { region } => (6, 0, region),
+            Self::Socket { lane } => (7, 0, u32::from(lane)),
+            Self::Connect { lane } => (8, 0, u32::from(lane)),
         };
         debug_assert!(place < 1 << PLACE_BITS);
         kind << 56 | u64::from(place) << 32 | u64::from(life)
@@ -61,6 +67,8 @@ impl Tag {
             4 => Self::Writable(token),
             5 => Self::Send { batch: place, nth: life },
             6 => Self::Recv { region: life },
+            7 => Self::Socket { lane: life as u16 },
+            8 => Self::Connect { lane: life as u16 },
             kind => unreachable!("no operation was tagged with kind {kind}"),
         }
     }
@@ -81,6 +89,8 @@ mod tests {
             Tag::Writable(far),
             Tag::Send { batch: BATCHES - 1, nth: u32::MAX },
             Tag::Recv { region: 15 },
+            Tag::Socket { lane: 255 },
+            Tag::Connect { lane: 255 },
         ];
         for tag in tags {
             assert_eq!(Tag::decode(tag.encode()), tag);

@@ -1,0 +1,254 @@
+//! Connections that go out: what a load generator needs beyond [`Driver`], on the same drivers.
+//!
+//! A dialed socket is a socket like any other from the moment it is connected: the same table, the
+//! same tokens, the same contract. On `uring` it is made, bound and connected inside the ring, so
+//! it never is a descriptor of the process, and one process holds more of them than
+//! `RLIMIT_NOFILE`: as many in each ring.
+
+#![allow(unsafe_code)]
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::Arc;
+
+use super::choose::{Verdict, probe};
+use super::epoll::Epoll;
+use super::uring::Uring;
+use super::{Config, Driver, Waker};
+
+/// Dials under way at once in one driver. A listener's backlog is a few thousand at most, and what
+/// overflows it waits a second for the next try.
+pub const DIALS_MAX: usize = 256;
+
+/// A connection to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct Call {
+    /// The caller's name for it, told back in [`Dialed`].
+    pub nth: u32,
+    /// From where: an address of this machine, with a port that the kernel picks when it knows the
+    /// destination (`IP_BIND_ADDRESS_NO_PORT`), so that one port serves many destinations. `None`
+    /// leaves it all to the kernel.
+    pub source: Option<IpAddr>,
+    /// To where.
+    pub destination: SocketAddr,
+    /// `SO_RCVBUF` in bytes, set before the connection is made because the window's scale is fixed
+    /// by then; `None` for the kernel's own.
+    pub receive_bytes: Option<u32>,
+}
+
+/// What became of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialed {
+    /// It is a connection now, and is watched for readability.
+    Connected {
+        /// Its token.
+        token: super::Token,
+        /// Which call.
+        nth: u32,
+    },
+    /// It is none; the errno of the step that failed.
+    Failed {
+        /// Which call.
+        nth: u32,
+        /// Why.
+        errno: i32,
+    },
+}
+
+/// A driver that also makes connections.
+pub trait Dial: Driver {
+    /// Begins a call; whether there was room for it. Where not ([`DIALS_MAX`] are under way), it
+    /// may be tried again after the next [`Driver::poll`]. What becomes of it is told once.
+    fn dial(&mut self, call: Call) -> bool;
+
+    /// Appends what became of calls since this was last asked. Ask after each [`Driver::poll`].
+    fn dialed(&mut self, dialed: &mut Vec<Dialed>);
+}
+
+/// Which driver dials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Sockets in the ring's table.
+    Uring,
+    /// Sockets as descriptors of the process.
+    Epoll,
+}
+
+/// Which driver there is for `capacity` sockets in each: `uring`, or `epoll` with the reason.
+///
+/// # Errors
+///
+/// io_uring works but the limits leave no room; which to raise.
+pub fn kind(capacity: usize) -> Result<(Kind, Option<String>), String> {
+    match probe(capacity) {
+        Verdict::Uring { advice } => Ok((Kind::Uring, advice)),
+        Verdict::Blocked(why) => Ok((Kind::Epoll, Some(why))),
+        Verdict::NoRoom(why) => Err(why),
+    }
+}
+
+/// Makes a driver that dials and accepts nobody, on the thread that will use it.
+///
+/// # Errors
+///
+/// As [`Uring::new`] and [`Epoll::new`].
+pub fn open(kind: Kind, waker: Arc<Waker>, capacity: usize) -> io::Result<Box<dyn Dial>> {
+    // Drivers watch a listener; this one never listens, and accepting stays off.
+    let idle = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+    let listener = TcpListener::from(idle);
+    let config = Config { listener, waker, capacity, want_peers: false };
+    Ok(match kind {
+        Kind::Uring => Box::new(Uring::new(config)?),
+        Kind::Epoll => Box::new(Epoll::new(config)?),
+    })
+}
+
+/// Lets a bind to port 0 leave the port open until the socket is connected (ip(7)), for sockets that
+/// are descriptors. No safe package knows this option.
+pub(super) fn bind_address_no_port(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    let (level, name) = (libc::SOL_IP, libc::IP_BIND_ADDRESS_NO_PORT);
+    let bytes = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the descriptor is open as long as it is borrowed, and the kernel reads `bytes` bytes
+    // of `on`, which lives until the call returns.
+    let set = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), level, name, std::ptr::from_ref(&on).cast(), bytes)
+    };
+    if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::time::{Duration, Instant};
+
+    use super::super::{Close, Event, Received, Send};
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    /// Both drivers, where the machine lets them.
+    fn each(capacity: usize, test: impl Fn(Box<dyn Dial>)) {
+        for kind in [Kind::Uring, Kind::Epoll] {
+            match open(kind, Waker::new().unwrap(), capacity) {
+                Ok(driver) => test(driver),
+                Err(error) => eprintln!("SKIPPED: {kind:?}: {error}"),
+            }
+        }
+    }
+
+    /// Polls until `count` calls have their end.
+    fn outcomes(driver: &mut dyn Dial, count: usize, events: &mut Vec<Event>) -> Vec<Dialed> {
+        let (mut told, deadline) = (Vec::new(), Instant::now() + PATIENCE);
+        while told.len() < count {
+            assert!(Instant::now() < deadline, "only {told:?}");
+            driver.poll(Some(Duration::from_millis(20)), events);
+            driver.dialed(&mut told);
+        }
+        // Whatever is told twice would come now.
+        driver.poll(Some(Duration::from_millis(20)), events);
+        driver.dialed(&mut told);
+        assert_eq!(told.len(), count, "{told:?}");
+        told
+    }
+
+    fn call(destination: SocketAddr) -> Call {
+        Call { nth: 7, source: None, destination, receive_bytes: None }
+    }
+
+    #[test]
+    fn a_call_comes_from_where_it_should_and_carries_bytes_both_ways() {
+        each(4, |mut driver| {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let source = Some("127.9.8.7".parse().unwrap());
+            let destination = listener.local_addr().unwrap();
+            let receive_bytes = Some(4_096);
+            assert!(driver.dial(Call { source, receive_bytes, ..call(destination) }));
+            let mut events = Vec::new();
+            let told = outcomes(&mut *driver, 1, &mut events);
+            let [Dialed::Connected { token, nth: 7 }] = told[..] else { panic!("{told:?}") };
+            let (mut far, peer) = listener.accept().unwrap();
+            assert_eq!(peer.ip().to_string(), "127.9.8.7");
+
+            let mut exceptions = Vec::new();
+            driver.send_batch(&[Send { token, bytes: b"ask" }], &mut exceptions);
+            assert!(exceptions.is_empty(), "{exceptions:?}");
+            let mut asked = [0; 3];
+            far.read_exact(&mut asked).unwrap();
+            assert_eq!(&asked, b"ask");
+            far.write_all(b"answer").unwrap();
+
+            let deadline = Instant::now() + PATIENCE;
+            while !events.iter().any(|event| matches!(event, Event::Readable { .. })) {
+                assert!(Instant::now() < deadline, "the watch of a dialed socket never fired");
+                driver.poll(Some(Duration::from_millis(20)), &mut events);
+            }
+            let mut came = Vec::new();
+            driver.recv_batch(&[token], &mut |_, received| {
+                if let Received::Bytes { bytes, .. } = received {
+                    came.extend_from_slice(bytes);
+                }
+            });
+            assert_eq!(came, b"answer");
+            driver.close(token, Close::Gracefully);
+            driver.poll(Some(Duration::ZERO), &mut events);
+            assert_eq!(far.read(&mut [0; 1]).unwrap(), 0, "closing says FIN");
+        });
+    }
+
+    #[test]
+    fn a_call_that_fails_is_told_once_with_its_reason_and_costs_no_place() {
+        each(2, |mut driver| {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let open = listener.local_addr().unwrap();
+            let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+            let elsewhere = Some("192.0.2.1".parse().unwrap()); // TEST-NET-1: not ours (RFC 5737)
+            for _ in 0..5 {
+                let mut events = Vec::new();
+                assert!(driver.dial(call(gone)));
+                let told = outcomes(&mut *driver, 1, &mut events);
+                assert_eq!(told, [Dialed::Failed { nth: 7, errno: libc::ECONNREFUSED }]);
+                assert!(driver.dial(Call { source: elsewhere, ..call(open) }));
+                let told = outcomes(&mut *driver, 1, &mut events);
+                assert_eq!(told, [Dialed::Failed { nth: 7, errno: libc::EADDRNOTAVAIL }]);
+            }
+            let mut events = Vec::new();
+            assert!(driver.dial(call(open)) && driver.dial(call(open)));
+            let told = outcomes(&mut *driver, 2, &mut events);
+            assert!(told.iter().all(|told| matches!(told, Dialed::Connected { .. })), "{told:?}");
+            driver.dial(call(open));
+            let told = outcomes(&mut *driver, 1, &mut events);
+            assert_eq!(told, [Dialed::Failed { nth: 7, errno: libc::ENFILE }], "two are all");
+        });
+    }
+
+    #[test]
+    fn more_calls_than_may_be_under_way_are_for_later() {
+        each(DIALS_MAX + 8, |mut driver| {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let destination = listener.local_addr().unwrap();
+            let begun = (0..DIALS_MAX as u32 + 8)
+                .take_while(|nth| driver.dial(Call { nth: *nth, ..call(destination) }))
+                .count();
+            assert_eq!(begun, DIALS_MAX);
+            // Connections beyond the backlog of 128 wait; those that came are distinct.
+            let (mut told, mut events) = (Vec::new(), Vec::new());
+            let deadline = Instant::now() + PATIENCE;
+            while told.len() < 100 && Instant::now() < deadline {
+                driver.poll(Some(Duration::from_millis(20)), &mut events);
+                driver.dialed(&mut told);
+            }
+            let connected = |told: &Dialed| match told {
+                Dialed::Connected { nth, .. } => Some(*nth),
+                Dialed::Failed { .. } => None,
+            };
+            let mut names: Vec<_> = told.iter().filter_map(connected).collect();
+            assert!(names.len() >= 100, "{told:?}");
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), told.len());
+            assert!(driver.dial(call(destination)), "there is room again");
+        });
+    }
+}
