@@ -34,6 +34,11 @@ impl Clock {
     pub fn now(&self) -> Millis {
         Millis(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
+
+    /// Nanoseconds since the clock was started, for measuring.
+    pub fn nanos(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
 }
 
 /// Seconds since 1970, for logs and build facts; never for ordering.

@@ -4,6 +4,7 @@
 //! `shard`, `ingest` and `control` meet only in [`server`], which starts them and joins them.
 
 pub mod auth;
+pub mod bench;
 pub mod channel;
 pub mod cli;
 pub mod clock;

@@ -98,6 +98,9 @@ pub(super) enum Command {
     /// Follow channels: a payload per line
     #[command(after_help = TAIL_AFTER_HELP)]
     Tail(Tail),
+    /// Load a server and measure it: connections, latency, throughput, memory, loss
+    #[command(after_help = super::bench::AFTER_HELP)]
+    Bench(Box<super::bench::Bench>),
     /// Check a configuration, or print one to begin with
     Config {
         #[command(subcommand)]

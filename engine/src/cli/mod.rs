@@ -4,6 +4,7 @@
 //! flag is a flag of `serve`.
 
 mod arguments;
+mod bench;
 mod config;
 mod exit;
 mod publish;
@@ -34,6 +35,7 @@ fn run(words: Vec<OsString>) -> Result<ExitCode, Failure> {
         Command::Serve(arguments) => serve::run(&arguments, &matches),
         Command::Publish(arguments) => publish::run(&arguments),
         Command::Tail(arguments) => tail::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Config { command: ConfigCommand::Check(arguments) } => {
             config::check(&arguments, &matches)
         }

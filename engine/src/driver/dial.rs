@@ -104,8 +104,8 @@ pub fn open(kind: Kind, waker: Arc<Waker>, capacity: usize) -> io::Result<Box<dy
     })
 }
 
-/// Lets a bind to port 0 leave the port open until the socket is connected (ip(7)), for sockets that
-/// are descriptors. No safe package knows this option.
+/// Lets a bind to port 0 leave the port open until the socket is connected (ip(7)), for sockets
+/// that are descriptors. No safe package knows this option.
 pub(super) fn bind_address_no_port(socket: BorrowedFd<'_>) -> io::Result<()> {
     let on: libc::c_int = 1;
     let (level, name) = (libc::SOL_IP, libc::IP_BIND_ADDRESS_NO_PORT);

@@ -152,10 +152,10 @@ impl Uring {
             for entry in op.entries(self.descriptors, acceptor, dialer) {
                 // SAFETY: polls, cancellations and closes point to nothing. An accept points to its
                 // lane's place, which is boxed, is armed once at a time, is not touched while it is
-                // armed, and outlives the operation (see `drop`). So does a dial to its lane's place.
-                // Other socket options are statics.
-                // The receive has a null pointer with MSG_TRUNC, by which TCP drops bytes without
-                // writing them anywhere (tcp(7)); our listeners are TCP.
+                // armed, and outlives the operation (see `drop`). So does a dial to its lane's
+                // place, which the kernel only reads. The other socket options are statics. The
+                // receive has a null pointer with MSG_TRUNC, by which TCP drops bytes without
+                // writing them anywhere (tcp(7)); our listeners and dials are TCP.
                 unsafe { self.ring.queue(&entry) };
             }
         }

@@ -1,0 +1,137 @@
+//! What a client says: its request, the frame that subscribes, pongs.
+
+use fanfare_protocol::http::percent;
+
+use super::plan::{Plan, Transport};
+
+/// RFC 6455's own example. All clients may use one key: it keeps caches from answering, no more.
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+/// A poll waits this long, in seconds.
+const WAIT_S: u32 = 25;
+
+/// Makes the requests of one run.
+#[derive(Debug)]
+pub struct Requests {
+    host: String,
+    path: Option<String>,
+    /// Encoded, by stream.
+    channels: [String; 2],
+    subscribe: Option<[String; 2]>,
+    accept: [u8; 28],
+}
+
+impl Requests {
+    /// For a run.
+    pub fn new(plan: &Plan) -> Self {
+        let streams = [0, 1].map(|stream| plan.channel_of(stream));
+        let subscribe = plan.subscribe_frame.as_ref();
+        Self {
+            host: plan.url.host.clone(),
+            path: plan.url.path.clone(),
+            channels: [0, 1].map(|stream| {
+                let mut out = String::new();
+                percent::encode(&streams[stream], &mut out);
+                out
+            }),
+            subscribe: subscribe
+                .map(|text| [0, 1].map(|stream| text.replace("{channel}", &streams[stream]))),
+            accept: fanfare_protocol::ws::handshake::accept(KEY.as_bytes()),
+        }
+    }
+
+    /// The value of `Sec-WebSocket-Accept` that is right.
+    pub fn accept(&self) -> &[u8] {
+        &self.accept
+    }
+
+    /// A client's first request, to begin now or after an id; a poll's later requests too.
+    pub fn ask(&self, transport: Transport, stream: u8, since: Option<&str>) -> Vec<u8> {
+        let channel = &self.channels[usize::from(stream)];
+        let since = since.map_or_else(String::new, |id| format!("&since={id}"));
+        let host = &self.host;
+        let (path, fields) = match transport {
+            Transport::WebSocket => (
+                format!("/ws?channels={channel}&format=raw{since}"),
+                format!(
+                    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                     Sec-WebSocket-Key: {KEY}\r\n"
+                ),
+            ),
+            Transport::EventStream => (
+                format!("/sse?channels={channel}&format=raw{since}"),
+                "Accept: text/event-stream\r\n".to_owned(),
+            ),
+            // The first poll only asks where the present is.
+            Transport::LongPoll => {
+                let wait = if since.is_empty() { 0 } else { WAIT_S };
+                (format!("/poll?channels={channel}{since}&wait={wait}"), String::new())
+            }
+        };
+        let path = match &self.path {
+            Some(path) => path.replace("{channel}", channel),
+            None => path,
+        };
+        format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n").into_bytes()
+    }
+
+    /// What is sent after the upgrade.
+    pub fn subscribe(&self, stream: u8) -> Option<Vec<u8>> {
+        let text = &self.subscribe.as_ref()?[usize::from(stream)];
+        Some(frame(0x81, text.as_bytes()))
+    }
+}
+
+/// The answer to a ping.
+pub fn pong(payload: &[u8]) -> Vec<u8> {
+    frame(0x8a, payload)
+}
+
+/// A client's frame. Its mask is zero: the server undoes it all the same, and nobody in between
+/// could be fooled by bytes that we choose.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut out = vec![first];
+    match payload.len() {
+        length @ 0..=125 => out.push(0x80 | length as u8),
+        length @ 126..=0xffff => {
+            out.push(0x80 | 126);
+            out.extend_from_slice(&(length as u16).to_be_bytes());
+        }
+        length => {
+            out.push(0x80 | 127);
+            out.extend_from_slice(&(length as u64).to_be_bytes());
+        }
+    }
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(payload);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::plan::{Mode, tests::plan};
+
+    #[test]
+    fn channels_are_put_where_they_belong() {
+        let mut plan = plan(Mode::Paced);
+        plan.channel = "a b".into();
+        let text = |requests: &Requests, transport, stream, since| {
+            String::from_utf8(requests.ask(transport, stream, since)).unwrap()
+        };
+        let requests = Requests::new(&plan);
+        let ws = text(&requests, Transport::WebSocket, 0, None);
+        assert!(ws.starts_with("GET /ws?channels=a%20b&format=raw HTTP/1.1\r\n"), "{ws}");
+        let poll = text(&requests, Transport::LongPoll, 1, Some("x-1"));
+        assert!(poll.starts_with("GET /poll?channels=a%20b-lone&since=x-1&wait=25 "), "{poll}");
+        assert_eq!(requests.subscribe(0), None);
+
+        plan.url.path = Some("/sub/{channel}".into());
+        plan.subscribe_frame = Some("{\"join\":\"{channel}\"}".into());
+        let requests = Requests::new(&plan);
+        let ws = text(&requests, Transport::WebSocket, 1, None);
+        assert!(ws.starts_with("GET /sub/a%20b-lone HTTP/1.1\r\n"), "{ws}");
+        let frame = requests.subscribe(1).unwrap();
+        assert_eq!(frame[..6], [0x81, 0x80 | 19, 0, 0, 0, 0]);
+        assert_eq!(&frame[6..], b"{\"join\":\"a b-lone\"}");
+    }
+}
