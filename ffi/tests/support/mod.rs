@@ -1,8 +1,10 @@
 //! What the tests from C share: the compiler, the library under its installed name, programs.
 #![allow(dead_code)] // each test binary uses its part
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// The C or C++ compiler, where this machine has one; the lack of it is said.
@@ -56,16 +58,30 @@ pub fn run(command: &mut Command, patience: Duration) -> Output {
     output
 }
 
-/// Waits for a program, which is killed when it does not end in time.
+/// Waits for a program, which is killed when it does not end in time. What it says is read
+/// meanwhile: a program that fills a pipe would wait for its reader.
 pub fn finish(mut child: Child, patience: Duration) -> Output {
+    let (stdout, stderr) = (child.stdout.take().map(read), child.stderr.take().map(read));
+    let said =
+        |reader: Option<JoinHandle<Vec<u8>>>| reader.map_or(Vec::new(), |it| it.join().unwrap());
     let end = Instant::now() + patience;
-    while child.try_wait().unwrap().is_none() {
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Output { status, stdout: said(stdout), stderr: said(stderr) };
+        }
         if Instant::now() > end {
             child.kill().unwrap();
-            let output = child.wait_with_output().unwrap();
-            panic!("it hangs; it said {}", String::from_utf8_lossy(&output.stderr));
+            child.wait().unwrap();
+            panic!("it hangs; it said {}", String::from_utf8_lossy(&said(stderr)));
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    child.wait_with_output().unwrap()
+}
+
+fn read(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).unwrap();
+        bytes
+    })
 }
