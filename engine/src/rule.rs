@@ -1,4 +1,4 @@
-//! Channel rules: what history a channel keeps, chosen by a pattern of its name.
+//! Channel rules: what a channel keeps, and for whom, chosen by a pattern of its name.
 //!
 //! `:` parts a name into segments; in a pattern `*` stands for one segment and `**`, as the last
 //! one, for any rest. The first rule that matches wins; the last of the table matches everything.
@@ -35,6 +35,33 @@ impl Window {
     pub const DEFAULT: Self = Self { count: 1_024, bytes: 1_000_000 };
 }
 
+/// What becomes of a connection whose cursor has left the live window of a channel. Whatever it
+/// misses is told, and a frame that was begun is finished first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Slow {
+    /// It is closed (4508, or the end of its stream), and resumes.
+    #[default]
+    Disconnect,
+    /// It goes on with the oldest message that is still kept, after a gap notice.
+    Window,
+    /// It goes on with the newest message, after a gap notice.
+    Latest,
+}
+
+impl Slow {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Disconnect, Self::Window, Self::Latest];
+
+    /// Its name in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Disconnect => "disconnect",
+            Self::Window => "window",
+            Self::Latest => "latest",
+        }
+    }
+}
+
 /// One rule of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
@@ -44,6 +71,8 @@ pub struct Rule {
     pub history: History,
     /// What its channels keep for those who lag.
     pub window: Window,
+    /// What becomes of those who lag by more.
+    pub slow: Slow,
 }
 
 /// A pattern of channel names.
@@ -102,8 +131,14 @@ pub struct Rules(Vec<Arc<Rule>>);
 impl Rules {
     /// `rules` in order, then one with `history` and `window` for everything else.
     pub fn new(rules: Vec<Rule>, history: History, window: Window) -> Self {
-        let rest = Rule { pattern: Pattern("**".into()), history, window };
+        let rest = Rule { pattern: Pattern("**".into()), history, window, slow: Slow::default() };
         Self(rules.into_iter().chain([rest]).map(Arc::new).collect())
+    }
+
+    /// The same rules, with another policy in the last one, which matches everything.
+    pub fn with_slow(mut self, slow: Slow) -> Self {
+        Arc::make_mut(self.0.last_mut().expect("there is a last rule")).slow = slow;
+        self
     }
 
     /// How many there are.
@@ -170,6 +205,7 @@ mod tests {
             pattern: Pattern::parse(pattern).unwrap(),
             history: History { count, ..History::DEFAULT },
             window: Window::DEFAULT,
+            slow: Slow::Latest,
         };
         let rules = Rules::new(
             vec![rule("room:vip", 1), rule("room:*", 2)],
@@ -179,5 +215,9 @@ mod tests {
         assert_eq!(rules.of("room:vip").1.history.count, 1);
         assert_eq!(rules.of("room:x").1.history.count, 2);
         assert_eq!(rules.of("else").1.history, History::DEFAULT);
+        assert_eq!(rules.of("else").1.slow, Slow::Disconnect);
+        let rules = rules.with_slow(Slow::Window);
+        assert_eq!(rules.of("else").1.slow, Slow::Window);
+        assert_eq!(rules.of("room:x").1.slow, Slow::Latest, "the others keep their own");
     }
 }

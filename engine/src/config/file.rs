@@ -11,7 +11,7 @@ use super::read;
 use super::source::{Problem, Said, Source};
 use super::units::{self, Endpoint};
 use crate::auth::origin::Origins;
-use crate::rule::{History, Pattern, Rule, Window};
+use crate::rule::{History, Pattern, Rule, Slow, Window};
 use crate::server::DriverChoice;
 
 /// What a file said. `None` where it was silent.
@@ -31,6 +31,7 @@ pub(super) struct File {
     pub(super) no_dev: Option<Said<bool>>,
     pub(super) history: Kept<History>,
     pub(super) window: Kept<Window>,
+    pub(super) slow: Slow,
     pub(super) channels: Vec<Rule>,
     pub(super) limits: Table,
 }
@@ -71,11 +72,12 @@ impl File {
     fn read(root: Section<'_, '_>) -> Self {
         let history = history(root.section("history"), History::DEFAULT);
         let window = window(root.section("window"), Window::DEFAULT);
+        let slow = slow(&root, Slow::default());
         let limits = limits::read(root.section("limits"));
         let budget = limits.limits.history_bytes as u64;
         within_budget(&root, &history, budget);
         let channels = (root.sections("channels").into_iter())
-            .filter_map(|section| channel(section, history.value, window.value, budget))
+            .filter_map(|section| channel(section, history.value, window.value, slow, budget))
             .collect();
         let file = Self {
             listen: root.value("listen", read::word(units::address)),
@@ -92,6 +94,7 @@ impl File {
             no_dev: root.value("no_dev", read::switch),
             history,
             window,
+            slow,
             channels,
             limits,
         };
@@ -105,18 +108,20 @@ fn channel(
     section: Section<'_, '_>,
     all_history: History,
     all_window: Window,
+    all_slow: Slow,
     budget: u64,
 ) -> Option<Rule> {
     let pattern = section.value("match", |value| Pattern::parse(&read::text(value)?));
     let history = history(section.section("history"), all_history);
     let window = window(section.section("window"), all_window);
+    let slow = slow(&section, all_slow);
     within_budget(&section, &history, budget);
     if pattern.is_none() && !section.has("match") {
         section.complain("this rule has no \"match\": write match = \"room:*\", for example");
     }
     section.end();
     let pattern = pattern?.value;
-    Some(Rule { pattern, history: history.value, window: window.value })
+    Some(Rule { pattern, history: history.value, window: window.value, slow })
 }
 
 fn history(section: Section<'_, '_>, rest: History) -> Kept<History> {
@@ -151,6 +156,10 @@ fn window(section: Section<'_, '_>, rest: Window) -> Kept<Window> {
     let value =
         Window { count: count.map_or(rest.count, |said| said.value), bytes: bytes.value as usize };
     Kept { value, bytes }
+}
+
+fn slow(section: &Section<'_, '_>, rest: Slow) -> Slow {
+    section.value("slow", read::word(units::slow)).map_or(rest, |said| said.value)
 }
 
 /// One channel's history must not be larger than what the node keeps for all. Only what a table
@@ -244,6 +253,7 @@ mod tests {
             no_dev = true
             history = { count = 7 }
             window = { bytes = "2MB" }
+            slow = "window"
             [[channels]]
             match = "room:*"
             history = { age = "1h" }
@@ -251,6 +261,7 @@ mod tests {
             match = "log:**"
             history = { count = 0 }
             window = { count = 5 }
+            slow = "latest"
             [limits]
             message_bytes = "1KB"
             stall = "90s"
@@ -267,6 +278,7 @@ mod tests {
         assert_eq!(room.history, History { count: 7, age_ms, ..History::DEFAULT });
         assert_eq!(room.window, Window { bytes: 2_000_000, ..Window::DEFAULT });
         assert_eq!(log.history.count, 0);
+        assert_eq!((file.slow, room.slow, log.slow), (Slow::Window, Slow::Window, Slow::Latest));
         assert_eq!(log.window, Window { count: 5, bytes: 2_000_000 });
         assert_eq!(file.limits.limits.message_bytes, 1_000);
         assert_eq!(file.limits.limits.stall_ms, 90_000);
@@ -294,6 +306,8 @@ mod tests {
         refused("history = { bytes = \"1GB\" }", "1:21", "history_bytes = 256MB");
         refused("history = { bites = 1 }", "1:13", "\"bytes\"");
         refused("window = { count = 0 }", "1:20", "between 1");
+        refused("slow = \"drop\"", "1:8", "\"disconnect\", \"window\" and \"latest\"");
+        refused("slow = true", "1:8", "a string");
         refused("[limits]\nring_bytes = \"16 parsecs\"", "2:14", "16KB");
         refused("[limits]\nmessage_bytes = 0", "2:17", "between 1B and 1GiB");
         refused("[limits]\nping = \"0s\"", "2:8", "between 100ms");
@@ -307,6 +321,7 @@ mod tests {
         refused("[[channels]]\nhistory = { count = 1 }", "1:1", "no \"match\"");
         refused("[[channels]]\nmatch = \"a*\"", "2:9", "whole segment");
         refused("[[channels]]\nmatch = \"a\"\nhistroy = { count = 1 }", "3:1", "\"history\"");
+        refused("[[channels]]\nmatch = \"a\"\nslow = \"no\"", "3:8", "\"latest\"");
         refused("[channels]\nmatch = \"a\"", "1:1", "[[channels]]");
         let big = "[[channels]]\nmatch = \"a\"\nhistory = { bytes = \"1GB\" }";
         refused(big, "3:21", "does not fit");

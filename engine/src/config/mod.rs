@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use crate::auth::origin::Origins;
 use crate::error::StartError;
-use crate::rule::{History, Rule, Rules, Window};
+use crate::rule::{History, Rule, Rules, Slow, Window};
 use crate::server::{DriverChoice, Settings};
 use file::File;
 use secret::SmallFile;
@@ -82,6 +82,7 @@ pub struct Config {
     /// What is shown for all channels, and the rules before it.
     history: History,
     window: Window,
+    slow: Slow,
     rules: Vec<Rule>,
     origins: Vec<String>,
     no_dev: bool,
@@ -277,6 +278,7 @@ impl Draft {
             limits.connections = asked.value;
         }
         let (history, window) = (self.file.history.value, self.file.window.value);
+        let slow = self.file.slow;
         let rules = self.file.channels;
         let origins = self.file.origins.map_or_else(Vec::new, |said| said.value);
         let settings = Settings {
@@ -289,13 +291,14 @@ impl Draft {
             shards: self.shards.map(|said| said.value),
             limits,
             connections_asked,
-            rules: Rules::new(rules.clone(), history, window),
+            rules: Rules::new(rules.clone(), history, window).with_slow(slow),
             origins: Origins::new(&origins).unwrap_or_default(),
             api_key: self.api_key.map(|said| said.value),
             dev,
             insecure,
         };
-        Config { settings, sources, history, window, rules, origins, no_dev: self.no_dev.value }
+        let no_dev = self.no_dev.value;
+        Config { settings, sources, history, window, slow, rules, origins, no_dev }
     }
 
     fn sources(&self) -> BTreeMap<String, Source> {

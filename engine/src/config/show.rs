@@ -25,12 +25,15 @@ impl Config {
             .expect("a String takes all");
         writeln!(page, "\nhistory = {}", history(self.history)).expect("a String takes all");
         writeln!(page, "window = {}", window(self.window)).expect("a String takes all");
+        writeln!(page, "slow = \"{}\"", self.slow.as_str()).expect("a String takes all");
         for rule in &self.rules {
             let pattern = quoted(rule.pattern.as_str());
             let (history, window) = (history(rule.history), window(rule.window));
+            let slow = rule.slow.as_str();
             write!(
                 page,
-                "\n[[channels]]\nmatch = {pattern}\nhistory = {history}\nwindow = {window}\n"
+                "\n[[channels]]\nmatch = {pattern}\nhistory = {history}\nwindow = {window}\n\
+                 slow = \"{slow}\"\n"
             )
             .expect("a String takes all");
         }
@@ -156,12 +159,16 @@ pub fn default_toml() -> String {
          history = {}\n\
          \n# what a connected client may be behind by, whatever the history\n\
          window = {}\n\
+         \n# what becomes of one that is behind by more: \"disconnect\" (it resumes), or a gap\n\
+         # notice and on with the oldest that is kept (\"window\") or the newest (\"latest\")\n\
+         slow = \"{}\"\n\
          \n# Channels that differ; the first match wins. `:` parts segments, `*` is one, `**` any\n\
          # rest.\n\
          # [[channels]]\n# match = \"room:*\"\n# history = {{ count = 100, age = \"1h\" }}\n\
          \n[limits]\n",
         history(defaults.history),
         window(defaults.window),
+        defaults.slow.as_str(),
     )
     .expect("a String takes all");
     for row in ROWS {

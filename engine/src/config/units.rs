@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
+use crate::rule::Slow;
 use crate::server::DriverChoice;
 
 /// Longest path of a Unix socket: `sun_path` has 108 bytes, one of them the final NUL (unix(7)).
@@ -92,6 +93,17 @@ pub fn driver_name(driver: DriverChoice) -> &'static str {
         DriverChoice::Uring => "uring",
         DriverChoice::Epoll => "epoll",
     }
+}
+
+/// Reads what becomes of clients that are too slow.
+pub fn slow(text: &str) -> Result<Slow, String> {
+    let policy = Slow::ALL.into_iter().find(|policy| policy.as_str() == text);
+    policy.ok_or_else(|| {
+        format!(
+            "\"{text}\" is not a policy for slow clients: there are \"disconnect\", \"window\" and \
+             \"latest\""
+        )
+    })
 }
 
 /// Reads how many threads send: the interest mask of a message is 64 bits wide.

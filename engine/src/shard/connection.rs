@@ -100,6 +100,8 @@ pub(super) struct Flags {
     pub(super) hangup: bool,
     /// The kernel's buffer was full; a watch for room is armed.
     pub(super) blocked: bool,
+    /// It was told what it was too slow for, and has not caught up since: no log waits for it.
+    pub(super) lagging: bool,
     /// It waits in the queue of connections to visit.
     pub(super) queued: bool,
     /// Our ping has no pong yet.

@@ -14,7 +14,7 @@ use fanfare_protocol::id::Epoch;
 use super::lane::Lane;
 use crate::channel::{ChannelId, ChannelName};
 use crate::message::Message;
-use crate::rule::Rule;
+use crate::rule::{Rule, Slow};
 
 /// One channel's log.
 #[derive(Debug)]
@@ -61,6 +61,20 @@ impl Log {
     /// Offset of the next append.
     pub(super) fn end(&self) -> u64 {
         self.first + self.messages.len() as u64
+    }
+
+    /// What becomes of those who want what is not here any more.
+    pub(super) fn slow(&self) -> Slow {
+        self.rule.slow
+    }
+
+    /// Where a cursor that has left the log goes on; `None` where its connection does not.
+    pub(super) fn goes_on_at(&self) -> Option<u64> {
+        match self.rule.slow {
+            Slow::Disconnect => None,
+            Slow::Window => Some(self.first),
+            Slow::Latest => Some(self.first.max(self.end() - 1)), // the newest always stays
+        }
     }
 
     /// Bytes of rendered frames.
@@ -214,6 +228,7 @@ mod tests {
             pattern: Pattern::parse("**").unwrap(),
             history: History { count: 100, bytes: 1 << 20, age_ms: 60_000 },
             window: Window { count: 2, bytes: 1 << 20 },
+            slow: Slow::Latest,
         };
         Log::after(ChannelId(1), name(), Arc::new(rule), head)
     }

@@ -39,6 +39,7 @@ pub mod messages;
 mod outbox;
 mod replies;
 mod sessions;
+mod slow;
 mod sweep;
 mod timers;
 mod trim;

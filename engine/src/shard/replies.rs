@@ -6,6 +6,7 @@ use super::connection::{Connection, Follow, Follows, Phase, Transport};
 use super::log::Log;
 use super::messages::ClientMessages;
 use super::sessions::Sessions;
+use super::slow::skip_lost;
 use crate::clock::Millis;
 use crate::driver::{Close, Token};
 use crate::message::Message;
@@ -14,7 +15,6 @@ use crate::transport::input::Input;
 use crate::transport::request::{Ask, Target};
 use crate::transport::{event_stream, long_poll, publish, websocket};
 use fanfare_protocol::http::{Ending, Violation};
-use fanfare_protocol::message::{GapReason, GapView};
 
 impl<M: ClientMessages> Sessions<M> {
     /// One entry that is addressed to this shard, in the order of the ring.
@@ -233,18 +233,9 @@ impl<M: ClientMessages> Sessions<M> {
         let Some(connection) = self.table.get_mut(token) else { return };
         let Some(mut poll) = connection.poll.take() else { return };
         connection.flags.keep_alive &= !self.ending; // and the answer says so
-        let follows = std::mem::take(&mut connection.follows);
+        let mut follows = std::mem::take(&mut connection.follows);
         // What left the live window before this poll had its turn is told, not passed over.
-        let mut gaps = 0;
-        for follow in follows.as_slice() {
-            let log = &self.channels.at(follow.channel).log;
-            if follow.next < log.first() {
-                let bounds = Some((follow.next, log.first() - 1));
-                let channel = &log.name.name;
-                poll.missed(&GapView { channel, bounds, reason: GapReason::Slow });
-                gaps += 1;
-            }
-        }
+        let gaps = skip_lost(follows.as_mut_slice(), &self.channels, |gap| poll.missed(gap));
         let items =
             super::merge::Merged::new(follows.as_slice(), &self.channels, connection.rendition);
         let answer = poll.answer(items, epoch, position, ending(connection));

@@ -363,9 +363,15 @@ impl<M: ClientMessages> Sessions<M> {
         if connection.phase == Phase::Waiting {
             return self.answer_poll_if_owed(token, now);
         }
-        match batch.visit(token, connection, &self.channels) {
+        let found = batch.visit(token, connection, &self.channels);
+        connection.flags.lagging &= matches!(found, Found::Part | Found::Lost);
+        match found {
             Found::Nothing => self.nothing_owed(token, now),
-            Found::Lost => self.slow(token, now),
+            Found::Lost => {
+                if self.goes_on(token, now) {
+                    self.visit(token, batch, now); // the notice, which waits in its outbox
+                }
+            }
             // At the end of the order everyone is looked at once more, to take leave.
             Found::All if !self.ending => connection.flags.planned = true,
             Found::All | Found::Part => {

@@ -4,17 +4,15 @@ use fanfare_protocol::http::Violation;
 use fanfare_protocol::sse;
 
 use super::connection::{NEVER, Phase, Transport};
-use super::farewell::Farewell;
 use super::messages::ClientMessages;
 use super::sessions::Sessions;
+use super::slow::must_close;
 use crate::clock::Millis;
 use crate::driver::{Close, Token};
 use crate::transport::input::Input;
 
 /// How often a client whose buffer is full is looked at: has it left the live window?
 const BLOCKED_CHECK_MS: u64 = 1_000;
-/// From the decision that a client is slow to the end of its socket (THREATS W21).
-const SLOW_CLOSE_MS: u64 = 5_000;
 
 impl<M: ClientMessages> Sessions<M> {
     /// Lets the wheel look at a connection when its deadline is over.
@@ -93,7 +91,8 @@ impl<M: ClientMessages> Sessions<M> {
         }
     }
 
-    /// A client whose buffer is full: has it stalled, or has it left the live window?
+    /// A client whose buffer is full: has it stalled, or has it left the live window of a channel
+    /// that closes for that? Who goes on after a gap is told of it when there is room.
     fn check_blocked(&mut self, token: Token, now: Millis) {
         let Some(connection) = self.table.get_mut(token) else { return };
         connection.checked = now;
@@ -102,26 +101,14 @@ impl<M: ClientMessages> Sessions<M> {
             self.metrics().slow_closed.add(1);
             return self.end(token, Close::Abort);
         }
-        let lost = |follow: &super::connection::Follow| {
-            follow.next < self.channels.at(follow.channel).log.first()
-        };
-        if connection.follows.as_slice().iter().any(lost) {
-            self.slow(token, now);
+        if must_close(connection, &self.channels) {
+            self.close_slow(token, now);
         } else if connection.transport == Transport::EventStream {
             connection.beat = now.plus(self.facts.limits.heartbeat_ms);
         } else if self.message_in_time(token, now) && now >= beat {
             let Some(connection) = self.table.get_mut(token) else { return };
             connection.flags.pinged = false; // while bytes wait no pong is owed
             connection.beat = now.plus(self.facts.limits.ping_ms);
-        }
-    }
-
-    /// A client has left the live window.
-    pub(super) fn slow(&mut self, token: Token, now: Millis) {
-        self.metrics().slow_closed.add(1);
-        self.farewell(token, Farewell::Slow, SLOW_CLOSE_MS, now);
-        if let Some(connection) = self.table.get_mut(token) {
-            connection.flags.cut = true;
         }
     }
 

@@ -2,9 +2,11 @@
 //!
 //! A burst may be longer than the window, and come before anybody had a turn. Who reads as fast as
 //! we send must not lose by that, so a log is trimmed only when every member had its visit and
-//! nobody but the blocked is owed anything. Until then it grows, and where it is two windows too
-//! long no more of the ring is read: the ring fills, and publishers wait. That is no circle: a
-//! visit never waits for anyone, and a client that takes nothing is blocked after its first one.
+//! nobody is owed anything but the blocked and those who lag. Until then it grows, and where it is
+//! two windows too long no more of the ring is read: the ring fills, and publishers wait. That is
+//! no circle: a visit never waits for anyone, a client that takes nothing is blocked after its first
+//! one, and one that was told a gap and takes a little now and then is not waited for until it has
+//! caught up: thousands of such would keep publishers waiting for ever.
 
 use super::channels::Place;
 use super::log::Log;
@@ -52,7 +54,8 @@ impl<M: ClientMessages> Sessions<M> {
         let Some(channel) = self.channels.get_mut(place) else { return true };
         let has_turn = |index: &u32| {
             let connection = self.table.at(*index).expect("a member is open");
-            connection.flags.queued && !connection.flags.blocked
+            let flags = connection.flags;
+            flags.queued && !flags.blocked && !flags.lagging
         };
         if channel.queued || channel.members.iter().any(has_turn) {
             self.overgrown.far |= channel.log.is_far_over();

@@ -58,7 +58,7 @@ pub(super) enum Found {
     All,
     /// A send was planned, and more is owed after it.
     Part,
-    /// A message that is owed is not kept any more.
+    /// A message that is owed is not kept any more, and nothing private waits.
     Lost,
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use fanfare::channel::{ChannelName, Tenant};
 use fanfare::error::StartError;
-use fanfare::rule::{History, Pattern, Rule, Rules, Window};
+use fanfare::rule::{History, Pattern, Rule, Rules, Slow, Window};
 use fanfare::sequencer::command::{Command, Publication, Published};
 use fanfare::server::{self, DriverChoice, Running, Settings};
 use fanfare_protocol::message::Kind;
@@ -252,6 +252,7 @@ pub fn rules(rules: &[(&str, History, Window)]) -> Rules {
         pattern: Pattern::parse(pattern).unwrap(),
         history: *history,
         window: *window,
+        slow: Slow::default(),
     };
     Rules::new(rules.iter().map(rule).collect(), History::DEFAULT, Window::DEFAULT)
 }

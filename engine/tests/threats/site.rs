@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use fanfare::rule::{History, Pattern, Rule, Rules, Window};
+use fanfare::rule::{History, Pattern, Rule, Rules, Slow, Window};
 use fanfare::server::{Running, Settings};
 
 use crate::support::{Client, DRIVERS, PATIENCE, node_with, publish, wait_until};
@@ -65,6 +65,7 @@ fn rules(history: History) -> Rules {
         pattern: Pattern::parse("canary").unwrap(),
         history: History { count: 1, ..FORGETFUL },
         window: Window { count: 1, bytes: 1_000 },
+        slow: Slow::default(),
     };
     Rules::new(vec![one], history, Window::DEFAULT)
 }

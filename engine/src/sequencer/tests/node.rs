@@ -15,7 +15,7 @@ use crate::driver::Token;
 use crate::limits::Limits;
 use crate::message::Message;
 use crate::metrics::Metrics;
-use crate::rule::{History, Pattern, Rule, Rules, Window};
+use crate::rule::{History, Pattern, Rule, Rules, Slow, Window};
 
 pub(super) const EPOCH: u64 = 7;
 
@@ -95,7 +95,12 @@ pub(super) fn name(text: &str) -> ChannelName {
 
 pub(super) fn rule(pattern: &str, count: u64, bytes: usize, age_ms: u64) -> Rule {
     let history = History { count, bytes, age_ms };
-    Rule { pattern: Pattern::parse(pattern).unwrap(), history, window: Window::DEFAULT }
+    Rule {
+        pattern: Pattern::parse(pattern).unwrap(),
+        history,
+        window: Window::DEFAULT,
+        slow: Slow::default(),
+    }
 }
 
 /// Everything is kept, except as `rules` say.
