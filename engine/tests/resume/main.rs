@@ -8,6 +8,7 @@ mod live;
 mod missed;
 mod polls;
 mod reader;
+mod slow;
 #[path = "../support/mod.rs"]
 mod support;
 mod window;

@@ -312,7 +312,7 @@ fn a_history_that_is_longer_than_the_window_is_given_whole() {
 }
 
 /// Lets visits pass over everyone.
-fn pass_over(world: &mut World, on: bool) {
+pub(super) fn pass_over(world: &mut World, on: bool) {
     let table = &mut world.shards[0].sessions.table;
     for index in 0..table.places() {
         if let Some(connection) = table.at_mut(index) {

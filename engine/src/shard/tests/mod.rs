@@ -7,6 +7,7 @@ mod directed;
 mod fairness;
 mod peer;
 mod persona;
+mod slow;
 mod truth;
 mod wire;
 mod world;
@@ -14,7 +15,7 @@ mod world;
 use fanfare_protocol::message::Kind;
 
 use crate::driver::sim::{Chance, Temper};
-use crate::rule::{History, Window};
+use crate::rule::{History, Slow, Window};
 use persona::{Allowance, Canary, Mood, Persona};
 use wire::Way;
 use world::{Shape, World};
@@ -55,6 +56,9 @@ fn shape(seed: u64, chance: &mut Chance) -> (Shape, Allowance) {
         count: pick(chance, &[1, 2, 8, 64, 1_024]),
         bytes: pick(chance, &[1_000, 50_000, 1_000_000]),
     };
+    if chance.percent(60) {
+        shape.slow = (0..CHANNELS).map(|_| pick(chance, &Slow::ALL)).collect();
+    }
     if chance.percent(20) {
         shape.capacity = (6, 4);
     }
@@ -208,6 +212,7 @@ fn sim_the_oracle_hears_every_lie() {
         Canary::WrongOffset,
         Canary::Flip,
         Canary::GapTooLong,
+        Canary::LoseSlow,
     ];
     let heard =
         |lie| (1..30).any(|seed| std::panic::catch_unwind(|| play(seed, Some(lie))).is_err());

@@ -1,9 +1,10 @@
 //! A client with a memory: it connects, listens, lags, leaves, and comes back with the id it has.
 
-use super::truth::{Start, View, channel_name};
+use super::truth::{Start, View, channel_name, channel_of};
 use super::wire::{Ear, Said, Way, masked, request};
 use super::world::World;
 use crate::driver::sim::{Chance, Client, Standing};
+use crate::rule::Slow;
 
 /// How it reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,6 +35,7 @@ pub(super) enum Canary {
     WrongOffset,
     Flip,
     GapTooLong,
+    LoseSlow,
 }
 
 /// A connection of a persona.
@@ -186,7 +188,7 @@ impl Persona {
         }
         let over = matches!(standing, Standing::Ended | Standing::Reset);
         if over && let Some(line) = self.line.take() {
-            self.ended(&line, standing);
+            self.ended(world, &line, standing);
         }
     }
 
@@ -208,6 +210,11 @@ impl Persona {
             }
             Said::Gap(gap) => {
                 self.gaps += 1;
+                if gap.reason == "slow" {
+                    assert!(line.tainted || self.allowance.lies, "an eager client was slow");
+                    let slow = truth.slow(channel_of(&gap.channel));
+                    assert_ne!(slow, Slow::Disconnect, "goes on after {gap:?}");
+                }
                 line.view.gap(gap, truth);
             }
             Said::Open(id) => {
@@ -239,7 +246,10 @@ impl Persona {
             Said::Close(code) => {
                 let late = line.tainted || self.allowance.lies;
                 match code {
-                    4508 => assert!(late, "an eager client was called slow"),
+                    4508 => {
+                        assert!(late, "an eager client was called slow");
+                        assert!(self.may_be_closed(world), "no channel of its says so");
+                    }
                     4512 => assert!(late || self.jumped, "it did answer"),
                     1008 => assert!(self.jumped, "no message of ours takes long"),
                     1012 => {}
@@ -254,7 +264,7 @@ impl Persona {
     }
 
     /// Our side has ended it: was it allowed to?
-    fn ended(&mut self, line: &Line, standing: Standing) {
+    fn ended(&mut self, world: &World, line: &Line, standing: Standing) {
         let excused = line.tainted || line.refused || line.left || !line.open;
         let late = excused || self.allowance.lies;
         if standing == Standing::Reset {
@@ -265,9 +275,18 @@ impl Persona {
         match (self.way, line.ear.closed) {
             (Way::Socket { .. }, Some(_)) => {}
             (Way::Socket { .. }, None) => assert!(excused, "closed without a word"),
-            (Way::Events { .. }, _) => assert!(late, "an eager stream was ended"),
+            (Way::Events { .. }, _) => {
+                assert!(late, "an eager stream was ended");
+                let asked_for = line.refused || line.left || !line.open;
+                assert!(asked_for || self.may_be_closed(world), "no channel of its says so");
+            }
             (Way::Poll, _) => assert!(excused || self.jumped, "a poll was ended"),
         }
+    }
+
+    /// Whether one of its channels closes slow clients.
+    fn may_be_closed(&self, world: &World) -> bool {
+        self.channels.iter().any(|nth| world.truth.slow(*nth) == Slow::Disconnect)
     }
 
     /// The node is at rest: a client that reads has everything, one that has left is gone.
@@ -320,6 +339,9 @@ fn spoil(canary: Canary, said: &mut Vec<Said>) {
                     gap.bounds = gap.bounds.map(|(from, to)| (from, to + 1));
                 }
             }
+        }
+        (Canary::LoseSlow, _) => {
+            said.retain(|one| !matches!(one, Said::Gap(gap) if gap.reason == "slow"));
         }
         _ => {}
     }

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use fanfare_protocol::message::Kind;
 
 use super::wire::{GapSaid, MessageSaid};
+use crate::rule::Slow;
 
 /// One message that has its place.
 #[derive(Debug)]
@@ -24,11 +25,18 @@ pub(super) struct Fact {
 #[derive(Default)]
 pub(super) struct Truth {
     pub(super) facts: Vec<Fact>,
+    /// What each channel's rule says of slow clients; the others' say that they are disconnected.
+    slow: Vec<Slow>,
     by_number: HashMap<u64, u64>,
     heads: HashMap<usize, (u32, u64)>,
 }
 
 impl Truth {
+    /// Nothing has happened.
+    pub(super) fn new(slow: Vec<Slow>) -> Self {
+        Self { slow, ..Self::default() }
+    }
+
     /// The last position.
     pub(super) fn position(&self) -> u64 {
         self.facts.len() as u64
@@ -51,6 +59,11 @@ impl Truth {
         fact.life = head.0;
         self.facts.push(fact);
         self.by_number.insert(number, position);
+    }
+
+    /// What becomes of slow clients of a channel.
+    pub(super) fn slow(&self, channel: usize) -> Slow {
+        self.slow.get(channel).copied().unwrap_or_default()
     }
 
     fn life(&self, channel: usize) -> u32 {
@@ -102,7 +115,8 @@ pub(super) struct View {
     pub(super) subscribed_at: Option<u64>,
     asked_at: u64,
     last: u64,
-    gaps: HashMap<usize, (GapSaid, u32)>,
+    /// Notices of each channel, with the life of its record that they speak of.
+    gaps: HashMap<usize, Vec<(GapSaid, u32)>>,
     seen: HashSet<usize>,
     /// Whether records of channels may be forgotten, or bounds of gaps lost.
     may_forget: bool,
@@ -135,17 +149,20 @@ impl View {
         }
     }
 
-    /// A notice: exact, before anything of its channel, and never where nothing is missing.
+    /// A notice: exact, and never where nothing is missing. Only one that says `slow` comes after
+    /// anything of its channel.
     pub(super) fn gap(&mut self, said: GapSaid, truth: &Truth) {
         let channel = channel_of(&said.channel);
         assert!(self.channels.contains(&channel), "a gap of a channel that it does not follow");
+        if said.reason == "slow" {
+            return self.slow_gap(channel, said, truth);
+        }
         assert!(!self.seen.contains(&channel), "a gap comes before what follows it: {said:?}");
         let mut life = truth.life(channel);
         match (said.bounds, self.start) {
             (Some((from, to)), start) => {
                 assert!(from <= to);
                 match &*said.reason {
-                    "slow" => {}
                     "trimmed" | "expired" => {
                         assert!(matches!(start, Start::After(_)), "{said:?} for {start:?}");
                         assert!(!self.keeps_all, "{said:?}, but history keeps everything");
@@ -163,8 +180,42 @@ impl View {
             (None, Start::After(_)) => assert!(self.may_forget, "bounds are known: {said:?}"),
             (None, Start::Now) => panic!("whoever begins now missed nothing: {said:?}"),
         }
-        let before = self.gaps.insert(channel, (said, life));
-        assert!(before.is_none(), "two gaps of one channel: {before:?} {self:?}");
+        let gaps = self.gaps.entry(channel).or_default();
+        assert!(gaps.is_empty(), "two gaps of one channel before anything else: {gaps:?}");
+        gaps.push((said, life));
+    }
+
+    /// A client was too slow: the notice begins with the first that it is owed, and ends before one
+    /// that was published. That this one comes next is seen when it comes: see [`View::message`].
+    fn slow_gap(&mut self, channel: usize, said: GapSaid, truth: &Truth) {
+        let (from, to) = said.bounds.expect("what a client was too slow for is known");
+        assert!(from <= to, "{said:?}");
+        let unbounded = |(gap, _): &(GapSaid, u32)| gap.bounds.is_none();
+        let untold = self.gaps.get(&channel).is_some_and(|gaps| gaps.iter().any(unbounded))
+            && !self.seen.contains(&channel);
+        let life = match self.covered {
+            Some(covered) if !untold => {
+                let mut later = truth.facts.iter().skip(covered as usize);
+                let owed = later.find(|fact| fact.channel == channel && !self.is_announced(fact));
+                let owed = owed.expect("a gap of something");
+                assert_eq!(owed.offset, from, "a gap begins with the first missed: {self:?}");
+                owed.life
+            }
+            // Where it began is not known exactly: after it asked, and not after it was told so.
+            None if self.start == Start::Now => {
+                let first = self.first_after(self.asked_at, channel, truth);
+                let (life, first) = first.expect("a gap of something");
+                assert!(first <= from, "{said:?} begins before what was published: {first}");
+                let sure = self.subscribed_at.and_then(|at| self.first_after(at, channel, truth));
+                assert!(sure.is_none_or(|sure| sure.0 != life || from <= sure.1), "{said:?}");
+                life
+            }
+            _ => truth.life(channel),
+        };
+        let follows =
+            |fact: &Fact| (fact.channel, fact.life, fact.offset) == (channel, life, to + 1);
+        assert!(truth.facts.iter().any(follows), "something is always kept after a gap: {said:?}");
+        self.gaps.entry(channel).or_default().push((said, life));
     }
 
     fn first_after(&self, since: u64, channel: usize, truth: &Truth) -> Option<(u32, u64)> {
@@ -207,7 +258,7 @@ impl View {
         if let Some(from) = self.covered.or(self.subscribed_at) {
             self.all_told(from, position - 1, truth);
         }
-        if let Some((gap, life)) = self.gaps.get(&fact.channel) {
+        for (gap, life) in self.gaps.get(&fact.channel).into_iter().flatten() {
             let within = gap.bounds.is_some_and(|(from, to)| (from..=to).contains(&fact.offset));
             assert!(!within || *life != fact.life, "{at} was announced as missed and came");
         }
@@ -229,7 +280,8 @@ impl View {
     }
 
     fn is_announced(&self, fact: &Fact) -> bool {
-        self.gaps.get(&fact.channel).is_some_and(|(gap, life)| match gap.bounds {
+        let mut gaps = self.gaps.get(&fact.channel).into_iter().flatten();
+        gaps.any(|(gap, life)| match gap.bounds {
             None => !self.seen.contains(&fact.channel),
             Some((from, to)) => *life == fact.life && (from..=to).contains(&fact.offset),
         })
@@ -259,6 +311,6 @@ pub(super) fn channel_name(channel: usize) -> String {
     format!("c{channel}")
 }
 
-fn channel_of(name: &str) -> usize {
+pub(super) fn channel_of(name: &str) -> usize {
     name[1..].parse().expect("a channel of ours")
 }

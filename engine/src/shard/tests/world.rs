@@ -17,7 +17,7 @@ use crate::driver::sim::{Sim, SimNet, Temper};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::ring::{self, Wake, Writer};
-use crate::rule::{History, Rules, Window};
+use crate::rule::{History, Pattern, Rule, Rules, Slow, Window};
 use crate::sequencer::command::{Command, Entry, Publication, PublishAnswer, Published, Refusal};
 use crate::sequencer::inbox::{Inbox, NotTaken, inbox};
 use crate::sequencer::{self, Sequencer, Step};
@@ -35,6 +35,8 @@ pub(super) struct Shape {
     pub(super) limits: Limits,
     pub(super) history: History,
     pub(super) window: Window,
+    /// What becomes of slow clients of each channel; those beyond it disconnect.
+    pub(super) slow: Vec<Slow>,
     /// Sockets of a shard, and how many of them it serves.
     pub(super) capacity: (usize, usize),
 }
@@ -51,6 +53,7 @@ impl Shape {
             limits,
             history: History::DEFAULT,
             window: Window::DEFAULT,
+            slow: Vec::new(),
             capacity: (64, 64),
         }
     }
@@ -94,11 +97,17 @@ impl World {
         let (inbox, commands) = inbox(limits.inbox_commands);
         let wakers = (0..shape.shards).map(|_| Arc::new(Asleep) as Arc<dyn Wake>).collect();
         let (writer, readers) = ring::ring(limits.ring_entries, limits.ring_bytes, wakers);
+        let rules = shape.slow.iter().enumerate().map(|(channel, slow)| Rule {
+            pattern: Pattern::parse(&channel_name(channel)).unwrap(),
+            history: shape.history,
+            window: shape.window,
+            slow: *slow,
+        });
         let settings = sequencer::Settings {
             epoch,
             shards: shape.shards,
             limits: limits.clone(),
-            rules: Rules::new(Vec::new(), shape.history, shape.window),
+            rules: Rules::new(rules.collect(), shape.history, shape.window),
         };
         let sequencer = Sequencer::new(settings, commands, writer, Arc::clone(&metrics));
         let addresses = Arc::new(Addresses::new(&limits));
@@ -137,7 +146,7 @@ impl World {
             nets,
             facts,
             metrics,
-            truth: Truth::default(),
+            truth: Truth::new(shape.slow.clone()),
             offers: VecDeque::new(),
             idle: false,
             inbox,
