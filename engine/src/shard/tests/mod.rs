@@ -110,6 +110,7 @@ fn rest(world: &mut World, personas: &mut [Persona], chance: &mut Chance) {
         quiet = if world.is_quiet() && sent == before { quiet + 1 } else { 0 };
         before = sent;
         steps += 1;
+        // An inbox of one, and twelve polls that ask again after each message: thousands of steps.
         assert!(steps < 50_000, "the node never comes to rest: {}", world.unrest());
     }
     personas.iter_mut().for_each(|persona| persona.at_rest(world));
