@@ -5,6 +5,8 @@
 
 #[path = "cli/configuration.rs"]
 mod configuration;
+#[path = "cli/doctor.rs"]
+mod doctor;
 #[path = "cli/publish.rs"]
 mod publish;
 #[path = "cli/server.rs"]

@@ -29,7 +29,7 @@ mod clients;
 mod connection;
 mod crew;
 mod ledger;
-mod machine;
+pub(crate) mod machine;
 mod modes;
 pub mod plan;
 pub mod plot;

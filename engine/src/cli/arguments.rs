@@ -101,6 +101,9 @@ pub(super) enum Command {
     /// Load a server and measure it: connections, latency, throughput, memory, loss
     #[command(after_help = super::bench::AFTER_HELP)]
     Bench(Box<super::bench::Bench>),
+    /// Say whether this machine will hold what serve would start, and what to change
+    #[command(after_help = super::doctor::AFTER_HELP)]
+    Doctor(Box<super::doctor::Doctor>),
     /// Check a configuration, or print one to begin with
     Config {
         #[command(subcommand)]

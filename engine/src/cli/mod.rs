@@ -6,6 +6,7 @@
 mod arguments;
 mod bench;
 mod config;
+mod doctor;
 mod exit;
 mod publish;
 mod serve;
@@ -36,6 +37,7 @@ fn run(words: Vec<OsString>) -> Result<ExitCode, Failure> {
         Command::Publish(arguments) => publish::run(&arguments),
         Command::Tail(arguments) => tail::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments, &matches),
         Command::Config { command: ConfigCommand::Check(arguments) } => {
             config::check(&arguments, &matches)
         }

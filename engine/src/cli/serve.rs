@@ -56,7 +56,7 @@ fn failure(error: StartError) -> Failure {
 
 /// Raises the soft limit of open files to the hard one: nothing here uses select(2), which is what
 /// the low soft limit protects, and the io_uring table of sockets is bounded by it too.
-fn raise_descriptor_limit() {
+pub(super) fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     match setrlimit(Resource::Nofile, raised) {

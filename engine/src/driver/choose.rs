@@ -7,6 +7,7 @@
 
 use std::fs;
 
+use super::uring::ring::SIZES;
 use super::uring::self_test::self_test;
 
 /// The oldest kernel whose io_uring does what `uring` needs.
@@ -42,6 +43,16 @@ pub struct Trouble {
     pub step: &'static str,
     /// Its errno.
     pub errno: i32,
+}
+
+/// Locked memory of one shard's ring in bytes: as it should be, and the least that works.
+///
+/// An entry to submit is 64 bytes and one to complete is 16 (`struct io_uring_sqe`, `io_uring_cqe`);
+/// a page more for the heads of the two.
+pub fn ring_bytes() -> (u64, u64) {
+    let bytes =
+        |(submit, complete): (u32, u32)| u64::from(submit) * 64 + u64::from(complete) * 16 + 4_096;
+    (bytes(SIZES[0]), bytes(SIZES[SIZES.len() - 1]))
 }
 
 /// Tries io_uring on this machine, in this process, under its seccomp filter. `capacity` is what

@@ -13,7 +13,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// How many connections may wait to be accepted; the kernel clamps it to `net.core.somaxconn`.
-const BACKLOG: i32 = 4096;
+pub const BACKLOG: i32 = 4096;
 /// How often, and after which pause, a bind to a port in use is tried again: 3 s together. A
 /// process that dies with many sockets in a ring frees its port late.
 const PROBE_TRIES: u32 = 30;
@@ -62,8 +62,8 @@ impl Default for Inherited {
 pub fn probe(address: SocketAddr) -> io::Result<SocketAddr> {
     let mut tries = 1;
     loop {
-        match bound(address, false) {
-            Ok(socket) => return resolved(&socket),
+        match probe_once(address) {
+            Ok(found) => return Ok(found),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries < PROBE_TRIES => {
                 tries += 1;
                 sleep(PROBE_PAUSE);
@@ -71,6 +71,15 @@ pub fn probe(address: SocketAddr) -> io::Result<SocketAddr> {
             Err(error) => return Err(error),
         }
     }
+}
+
+/// As [`probe`], without the wait.
+///
+/// # Errors
+///
+/// Those of [`probe`].
+pub fn probe_once(address: SocketAddr) -> io::Result<SocketAddr> {
+    resolved(&bound(address, false)?)
 }
 
 /// Opens a listener that shares `address` with the other shards' listeners.

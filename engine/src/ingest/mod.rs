@@ -7,7 +7,7 @@
 
 mod ledger;
 mod publisher;
-mod socket;
+pub mod socket;
 mod thread;
 
 use std::path::PathBuf;

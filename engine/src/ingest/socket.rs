@@ -13,6 +13,7 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt}
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Access, access};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
@@ -42,6 +43,24 @@ impl Bound {
             tracing::warn!(%error, path = %self.path.display(), "the socket's file stays behind");
         }
     }
+}
+
+/// Whether [`bind`] would find a place at `path`; nothing is made.
+///
+/// # Errors
+///
+/// What `bind` would say.
+pub fn judge(path: &Path) -> Result<(), StartError> {
+    nursery(path)?;
+    let directory = judge_directory(path)?;
+    judge_place(path)?;
+    access(directory, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
+        StartError::Unavailable(format!(
+            "the Unix socket cannot be made in {}: {error}. Choose another path with --socket, or \
+             see who owns that directory",
+            directory.display()
+        ))
+    })
 }
 
 /// Listens at `path` with exactly `mode`.
@@ -105,7 +124,7 @@ fn nursery(path: &Path) -> Result<PathBuf, StartError> {
 }
 
 /// Where anyone may rename anything, anyone may put a socket of theirs in the place of ours.
-fn judge_directory(path: &Path) -> Result<(), StartError> {
+fn judge_directory(path: &Path) -> Result<&Path, StartError> {
     const WORLD_WRITABLE: u32 = 0o002;
     const STICKY: u32 = 0o1000;
     let directory = match path.parent() {
@@ -126,7 +145,7 @@ fn judge_directory(path: &Path) -> Result<(), StartError> {
              choose a directory of your own, or set its sticky bit (chmod +t)"
         )));
     }
-    Ok(())
+    Ok(directory)
 }
 
 /// Whether there is a stale socket to be replaced; anything else that is there is not ours to take.

@@ -35,7 +35,7 @@ use crate::sequencer::{self, Sequencer};
 use crate::shard::messages::{ClientMessages, Dropped};
 use crate::transport::Facts;
 
-mod plan;
+pub(crate) mod plan;
 mod settings;
 mod shards;
 
@@ -304,7 +304,8 @@ fn choose_driver(settings: &Settings) -> Result<Chosen, StartError> {
     }
 }
 
-fn machine(tables: bool) -> plan::Machine {
+/// What this process may use, with the limits that it has now.
+pub(crate) fn machine(tables: bool) -> plan::Machine {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     plan::Machine {
         cores: std::thread::available_parallelism().map_or(1, usize::from),
@@ -323,7 +324,8 @@ fn bind_api(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
     std::net::TcpListener::bind(address).map_err(|error| taken("the API", address, &error))
 }
 
-fn taken(who: &str, address: SocketAddr, error: &std::io::Error) -> StartError {
+/// Why an address cannot be listened on, and what to do.
+pub(crate) fn taken(who: &str, address: SocketAddr, error: &std::io::Error) -> StartError {
     let message = format!("cannot listen on {address} for {who}: {error}");
     match error.kind() {
         std::io::ErrorKind::AddrInUse => StartError::Unavailable(format!(

@@ -11,7 +11,7 @@ pub const RESERVE: usize = 64;
 /// Most shards: the width of the ring's interest mask.
 pub const SHARDS_MAX: usize = 64;
 /// Most places of one ring's table (`IORING_MAX_FIXED_FILES`).
-const TABLE_MAX: usize = 1 << 20;
+pub const TABLE_MAX: usize = 1 << 20;
 /// Descriptors that the rest of the process needs beside publishers: rings, listeners, wakers, API.
 const DESCRIPTORS_KEPT: usize = 512;
 
@@ -63,23 +63,28 @@ pub fn plan(settings: &Settings, machine: Machine) -> Result<Plan, StartError> {
         return Ok(Plan { shards, capacity, connections: held });
     }
     if wanted > held {
-        return Err(too_many(settings, machine, shards, held, kept));
+        return Err(too_many(settings, machine, shards, held));
     }
     // The kernel spreads clients by a hash, not evenly: a shard may get more than its share.
     let share = wanted.div_ceil(shards) * 5 / 4 + 2 * RESERVE;
     Ok(Plan { shards, capacity: capacity.min(share.max(RESERVE + 1)), connections: wanted })
 }
 
-fn too_many(
-    settings: &Settings,
-    machine: Machine,
-    shards: usize,
-    held: usize,
-    kept: usize,
-) -> StartError {
+/// The smallest open files limit under which the connections that were asked for have room. With
+/// tables a limit above [`TABLE_MAX`] helps no further: there more shards do.
+pub fn descriptors_needed(settings: &Settings, machine: Machine) -> usize {
     let wanted = settings.limits.connections;
+    if machine.tables {
+        return wanted.div_ceil(settings.shards.unwrap_or(SHARDS_MAX)) + RESERVE;
+    }
+    let shards = settings.shards.unwrap_or(machine.cores).clamp(1, SHARDS_MAX);
+    DESCRIPTORS_KEPT + settings.limits.publishers + shards * (wanted.div_ceil(shards) + RESERVE)
+}
+
+fn too_many(settings: &Settings, machine: Machine, shards: usize, held: usize) -> StartError {
+    let wanted = settings.limits.connections;
+    let limit = descriptors_needed(settings, machine);
     let raise = if machine.tables {
-        let limit = wanted.div_ceil(shards) + RESERVE;
         let more = wanted.div_ceil(machine.descriptors.min(TABLE_MAX) - RESERVE);
         let by_shards =
             if more <= SHARDS_MAX { format!(", or use --shards {more}") } else { String::new() };
@@ -87,7 +92,6 @@ fn too_many(
             "raise the open files limit to {limit} (`ulimit -n`, LimitNOFILE={limit}){by_shards}"
         )
     } else {
-        let limit = wanted + kept + RESERVE * shards;
         format!(
             "raise the open files limit to {limit} (`ulimit -n`, LimitNOFILE={limit}), or allow \
              io_uring, which holds connections outside that limit"
@@ -148,6 +152,22 @@ mod tests {
         assert!(plan.connections + 2 * RESERVE + DESCRIPTORS_KEPT <= 20_000);
         let text = planned(Some(100_000), None, epoll).unwrap_err().to_string();
         assert!(text.contains("allow io_uring"), "{text}");
+    }
+
+    #[test]
+    fn the_limit_that_is_named_is_enough_and_one_less_is_not() {
+        for tables in [true, false] {
+            for (wanted, shards) in [(100_001, None), (2_000_000, None), (99_999, Some(7))] {
+                let mut settings = Settings::on_loopback();
+                (settings.shards, settings.connections_asked) = (shards, true);
+                settings.limits.connections = wanted;
+                let machine = Machine { cores: 3, descriptors: 0, tables };
+                let descriptors = descriptors_needed(&settings, machine);
+                let with = |descriptors| plan(&settings, Machine { descriptors, ..machine });
+                assert!(with(descriptors).is_ok(), "{wanted} {shards:?} {tables}");
+                assert!(with(descriptors - 1).is_err(), "{wanted} {shards:?} {tables}");
+            }
+        }
     }
 
     #[test]

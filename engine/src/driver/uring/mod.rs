@@ -25,7 +25,7 @@
 mod accept;
 mod dial;
 mod ops;
-mod ring;
+pub(super) mod ring;
 pub(super) mod self_test;
 mod table;
 mod user_data;

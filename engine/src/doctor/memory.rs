@@ -1,0 +1,214 @@
+//! Memory: what a connection takes, against what there is.
+//!
+//! The two figures for a connection are measured, not guessed: `fanfare bench idle --ws 8000` on
+//! Linux 6.18 (x86-64) saw 8,105 bytes of kernel memory for both ends of a loopback connection
+//! (`Slab` of `/proc/meminfo`) and 1,221 bytes in the server (PSS). A socket with one unread message
+//! takes a page more, because TCP counts pages; a client that reads nothing takes what its buffers
+//! hold.
+
+use super::Case;
+use super::finding::{Finding, bytes, grouped};
+use crate::driver::listener::Inherited;
+
+/// Kernel memory of an idle connection: socket, inode, file, its armed poll, its place in a table.
+const KERNEL_BYTES: u64 = 4_200;
+/// Our memory of an idle connection that follows one channel.
+const USER_BYTES: u64 = 1_300;
+/// A node without connections.
+const NODE_BYTES: u64 = 30 << 20;
+
+/// What the connections take, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Estimate {
+    /// Kernel memory of one idle connection.
+    pub kernel_per_connection: u64,
+    /// Memory of the process for it.
+    pub user_per_connection: u64,
+    /// All connections, with nothing to send.
+    pub idle: u64,
+    /// All connections, each with a message on the way, and history and broadcast ring full.
+    pub busy: u64,
+    /// What the sockets' buffers take more, were every client to stop reading; `tcp_mem` ends it
+    /// before.
+    pub stalled_buffers: u64,
+}
+
+/// What the case's connections take.
+pub(super) fn estimate(case: &Case<'_>) -> Estimate {
+    let connections = case.connections as u64;
+    let (limits, facts) = (&case.settings.limits, case.facts);
+    let buffers = Inherited::for_stall_limit(limits.stall_ms);
+    let buffers = (buffers.send_buffer_bytes + buffers.receive_buffer_bytes) as u64;
+    let kept = (limits.history_bytes + limits.ring_bytes) as u64;
+    let idle = NODE_BYTES + connections * (KERNEL_BYTES + USER_BYTES);
+    Estimate {
+        kernel_per_connection: KERNEL_BYTES,
+        user_per_connection: USER_BYTES,
+        idle,
+        busy: idle + connections * facts.page_bytes + kept,
+        stalled_buffers: connections * buffers,
+    }
+}
+
+/// Everything about memory.
+pub(super) fn judge(case: &Case<'_>, estimate: &Estimate) -> Vec<Finding> {
+    let mut findings = vec![memory(case, estimate)];
+    findings.extend(tcp_mem(case, estimate));
+    findings.extend(buffers(case));
+    findings
+}
+
+/// The estimate against the cgroup's limit and what the machine has left.
+fn memory(case: &Case<'_>, estimate: &Estimate) -> Finding {
+    const CHECK: &str = "memory";
+    let facts = case.facts;
+    let takes = format!(
+        "{} idle, {} busy: {} connections of {} B (kernel {KERNEL_BYTES} + user {USER_BYTES}, \
+         measured by fanfare bench idle)",
+        bytes(estimate.idle),
+        bytes(estimate.busy),
+        grouped(case.connections as u64),
+        grouped(KERNEL_BYTES + USER_BYTES),
+    );
+    let limit = facts.memory_limit.filter(|limit| *limit < estimate.busy);
+    if let Some(limit) = limit {
+        let (is, why) = (takes, format!("this cgroup may take {}", bytes(limit)));
+        let finding = match limit < estimate.idle {
+            true => Finding::fails(CHECK, is, format!("{why}: the node would be killed")),
+            false => Finding::advice(CHECK, is, format!("{why}: too little when all is full")),
+        };
+        let mib = (estimate.busy + estimate.busy / 4).div_ceil(1 << 20);
+        return finding
+            .change(format!("systemd: MemoryMax={mib}M in [Service]"))
+            .change(format!("docker run --memory={mib}m"));
+    }
+    match facts.memory_available {
+        Some(left) if left < estimate.idle => {
+            let why = format!("{} are available on this machine", bytes(left));
+            Finding::fails(CHECK, takes, why)
+                .change(format!("at most --max-connections {}", fitting(left)))
+        }
+        Some(left) if left < estimate.busy => {
+            let why = format!("{} are available: too little when all is full", bytes(left));
+            Finding::advice(CHECK, takes, why)
+                .change("limits.history_bytes and limits.ring_bytes of the configuration, lower")
+        }
+        _ => Finding::holds(CHECK, takes),
+    }
+}
+
+/// How many idle connections fit, with as much again left to others.
+fn fitting(left: u64) -> u64 {
+    (left / 2).saturating_sub(NODE_BYTES) / (KERNEL_BYTES + USER_BYTES)
+}
+
+/// Pages for what is on its way: one for each socket at least, since TCP counts whole pages.
+fn tcp_mem(case: &Case<'_>, estimate: &Estimate) -> Option<Finding> {
+    const CHECK: &str = "tcp_mem";
+    let [_, pressure, high] = case.facts.tcp_mem?;
+    let page = case.facts.page_bytes;
+    let pages = case.connections as u64;
+    let is = format!(
+        "{} until pressure, {} at most; a message on the way to everyone takes {}, clients that \
+         stop reading up to {}",
+        bytes(pressure * page),
+        bytes(high * page),
+        bytes(pages * page),
+        bytes(estimate.stalled_buffers),
+    );
+    let finding = match pages {
+        _ if pages <= pressure => return Some(Finding::holds(CHECK, is)),
+        _ if pages <= high => {
+            let why = "one message to everyone brings TCP under pressure: it shrinks buffers";
+            Finding::advice(CHECK, is, why)
+        }
+        _ => {
+            let why = "one message to everyone takes more than TCP may have: it drops packets";
+            Finding::fails(CHECK, is, why)
+        }
+    };
+    let (low, pressure, high) = (pages * 2, pages * 3, pages * 4);
+    Some(finding.change(format!("sysctl -w net.ipv4.tcp_mem='{low} {pressure} {high}'")))
+}
+
+/// Buffers of a socket. They are set for each, so `tcp_rmem` and `tcp_wmem` do not count, but the
+/// highest that may be set does.
+fn buffers(case: &Case<'_>) -> Option<Finding> {
+    const CHECK: &str = "socket buffers";
+    let (receive_max, send_max) = case.facts.buffers_max?;
+    let ours = Inherited::for_stall_limit(case.settings.limits.stall_ms);
+    // What is asked for is half: the kernel doubles it for its overhead (socket(7)).
+    let (send, receive) = (ours.send_buffer_bytes as u64 / 2, ours.receive_buffer_bytes as u64 / 2);
+    let kernel = |name: &str, values: Option<[u64; 3]>| match values {
+        Some([_, default, most]) => format!("{name} {default} to {most} does not count"),
+        None => format!("{name} does not count"),
+    };
+    let is = format!(
+        "set to {} for sending and {} for receiving ({}, {})",
+        bytes(ours.send_buffer_bytes as u64),
+        bytes(ours.receive_buffer_bytes as u64),
+        kernel("tcp_wmem", case.facts.tcp_wmem),
+        kernel("tcp_rmem", case.facts.tcp_rmem),
+    );
+    if send_max >= send && receive_max >= receive {
+        return Some(Finding::holds(CHECK, is));
+    }
+    let why =
+        format!("wmem_max {send_max} and rmem_max {receive_max} cut that: more, smaller sends");
+    Some(Finding::advice(CHECK, is, why).change(format!(
+        "sysctl -w net.core.wmem_max={} net.core.rmem_max={}",
+        send_max.max(send),
+        receive_max.max(receive)
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::doctor::facts::Facts;
+    use crate::doctor::facts::tests::{change, expect, report, sound};
+    use crate::doctor::finding::Verdict;
+
+    #[test]
+    fn a_hundred_thousand_take_half_a_gibibyte_idle() {
+        let estimate = report(&sound(), 100_000).estimate;
+        assert_eq!(estimate.idle, (30 << 20) + 100_000 * 5_500);
+        let more = 100_000 * 4_096 + 256_000_000 + (64 << 20);
+        assert_eq!(estimate.busy - estimate.idle, more);
+        assert_eq!(estimate.stalled_buffers, 100_000 * 96 * 1_024);
+    }
+
+    #[test]
+    fn a_cgroup_that_is_too_small_is_told_the_right_size() {
+        let with = |limit| report(&Facts { memory_limit: Some(limit), ..sound() }, 100_000);
+        let fails = expect(&with(256 << 20), "memory", Verdict::Fails);
+        assert!(fails.why.contains("256.0 MiB"), "{fails:#?}");
+        change(&fails, "MemoryMax=1");
+        change(&fails, "docker run --memory=1");
+        expect(&with(1 << 30), "memory", Verdict::Advice);
+        expect(&with(2 << 30), "memory", Verdict::Holds);
+    }
+
+    #[test]
+    fn a_machine_that_is_too_small_is_told_how_many_fit() {
+        let with = |left| report(&Facts { memory_available: Some(left), ..sound() }, 100_000);
+        change(&expect(&with(512 << 20), "memory", Verdict::Fails), "--max-connections 43");
+        change(&expect(&with(1 << 30), "memory", Verdict::Advice), "history_bytes");
+        expect(&with(2 << 30), "memory", Verdict::Holds);
+    }
+
+    #[test]
+    fn tcp_counts_a_page_for_each_socket() {
+        let with = |tcp_mem| report(&Facts { tcp_mem: Some(tcp_mem), ..sound() }, 100_000);
+        expect(&with([80_000, 100_000, 120_000]), "tcp_mem", Verdict::Holds);
+        expect(&with([80_000, 99_999, 120_000]), "tcp_mem", Verdict::Advice);
+        let fails = expect(&with([20_000, 30_000, 40_000]), "tcp_mem", Verdict::Fails);
+        change(&fails, "sysctl -w net.ipv4.tcp_mem='200000 300000 400000'");
+    }
+
+    #[test]
+    fn buffers_that_are_cut_are_told() {
+        let facts = Facts { buffers_max: Some((212_992, 8_192)), ..sound() };
+        let buffers = expect(&report(&facts, 1_000), "socket buffers", Verdict::Advice);
+        change(&buffers, "net.core.wmem_max=32768 net.core.rmem_max=212992");
+    }
+}

@@ -1,0 +1,61 @@
+//! Whether the configured addresses can be had.
+
+use super::Case;
+use super::facts::Spot;
+use super::finding::Finding;
+
+/// The two listeners and the Unix socket.
+pub(super) fn judge(case: &Case<'_>) -> Vec<Finding> {
+    let mut findings = vec![address("clients", &case.facts.listen, "--listen")];
+    findings.extend(case.facts.api.as_ref().map(|api| address("API", api, "--api")));
+    findings.extend(case.settings.socket.as_ref().map(|path| {
+        let is = path.display().to_string();
+        match &case.facts.socket {
+            Ok(()) => Finding::holds("Unix socket", format!("{is} can be made")),
+            Err(why) => Finding::fails("Unix socket", is, why.as_str()).change("--socket PATH"),
+        }
+    }));
+    findings
+}
+
+fn address(check: &'static str, spot: &Spot, flag: &str) -> Finding {
+    let is = spot.address.to_string();
+    let Some(why) = &spot.taken else {
+        return Finding::holds(check, format!("{is} is free"));
+    };
+    let beside =
+        format!("{flag} {}:0   (to judge this machine beside a node that runs)", spot.address.ip());
+    Finding::fails(check, is, why.as_str())
+        .change(format!("ss -ltnp 'sport = :{}'   (names who has it)", spot.address.port()))
+        .change(beside)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::doctor::facts::Facts;
+    use crate::doctor::facts::tests::{change, expect, sound};
+    use crate::doctor::finding::Verdict;
+    use crate::doctor::judge;
+    use crate::server::Settings;
+
+    #[test]
+    fn an_address_that_is_taken_fails() {
+        let mut facts = sound();
+        facts.listen.taken = Some("in use".into());
+        let report = judge(&Settings::on_loopback(), &facts);
+        change(&expect(&report, "clients", Verdict::Fails), "--listen 127.0.0.1:0");
+        expect(&report, "API", Verdict::Holds);
+        assert!(!report.holds());
+    }
+
+    #[test]
+    fn a_socket_that_cannot_be_made_fails_and_none_is_not_judged() {
+        let facts = Facts { socket: Err("no such directory".into()), ..sound() };
+        let mut settings = Settings::on_loopback();
+        assert!(judge(&settings, &facts).holds());
+        settings.socket = Some("/nowhere/fanfare.sock".into());
+        let report = judge(&settings, &facts);
+        let socket = expect(&report, "Unix socket", Verdict::Fails);
+        assert_eq!(socket.is, "/nowhere/fanfare.sock");
+    }
+}
