@@ -32,14 +32,15 @@ Environment:
   NO_COLOR          no colors in the log
 
 Exit codes:
-  0 done   64 wrong flags   65 data refused   69 a server, a port or the like is not there
+  0 done   64 wrong flags   65 data refused
+  69 a server, a port or the like is not there, or the machine will not hold it (doctor)
   74 input or output failed   77 not allowed   78 the configuration is wrong
   130, 143 ended at once by a second SIGINT, SIGTERM";
 
 const SERVE_AFTER_HELP: &str = "\
 A flag wins over the environment, the environment over the file, the file over the default.
 `fanfare config show-default` prints a file with every key to begin with; `fanfare config check`
-takes the same flags and says what would be used.
+takes the same flags and says what would be used, `fanfare doctor` whether this machine will hold it.
 
 SIGTERM or SIGINT ends gracefully: clients are told to come back, and the exit code is 0. A second
 one ends at once.

@@ -246,6 +246,21 @@ mod tests {
     }
 
     #[test]
+    fn what_operators_are_told_to_watch_is_there() {
+        let page = page(&Arc::new(Metrics::new(1)), &build());
+        let there: Vec<_> = page.lines().filter_map(|l| l.split(['{', ' ']).next()).collect();
+        let manual = include_str!("../../../docs/OPERATIONS.md");
+        let words = manual.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        let named: Vec<_> = words
+            .filter(|word| word.starts_with("fanfare_") || word.starts_with("process_"))
+            .collect();
+        assert!(named.len() > 15, "{named:?}");
+        for name in named {
+            assert!(there.contains(&name), "{name} is in docs/OPERATIONS.md and not on the page");
+        }
+    }
+
+    #[test]
     fn no_family_stands_twice() {
         let page = page(&Arc::new(Metrics::new(1)), &build());
         let mut names: Vec<_> = page.lines().filter(|line| line.starts_with("# TYPE ")).collect();

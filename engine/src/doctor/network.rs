@@ -120,11 +120,10 @@ fn conntrack(case: &Case<'_>) -> Option<Finding> {
         _ => Finding::fails(CHECK, is, why),
     };
     let port = case.settings.listen.port();
-    Some(
-        finding
-            .change(format!("sysctl -w net.netfilter.nf_conntrack_max={max}"))
-            .change(format!("nft add rule raw prerouting tcp dport {port} notrack   (both ways)")),
-    )
+    Some(finding.change(format!("sysctl -w net.netfilter.nf_conntrack_max={max}")).change(format!(
+        "nftables: tcp dport {port} notrack (raw prerouting), tcp sport {port} notrack (raw \
+                 output)"
+    )))
 }
 
 fn congestion(case: &Case<'_>) -> Option<Finding> {

@@ -87,7 +87,7 @@ fn raise(finding: Finding, case: &Case<'_>, limit: usize) -> Finding {
     let above = case.facts.descriptors_max.is_some_and(|max| limit as u64 > max);
     let first = if above { format!("sysctl -w fs.nr_open={limit} && ") } else { String::new() };
     finding
-        .change(format!("{first}ulimit -Hn {limit} && ulimit -n {limit}   (as root, this shell)"))
+        .change(format!("{first}ulimit -n {limit}   (as root, in this shell)"))
         .change(format!("systemd: LimitNOFILE={limit} in [Service] (systemctl edit fanfare)"))
         .change(format!("docker run --ulimit nofile={limit}:{limit}"))
 }
@@ -194,7 +194,7 @@ fn locked(case: &Case<'_>) -> Option<Finding> {
     let kib = full.next_multiple_of(1 << 20) >> 10;
     Some(
         finding
-            .change(format!("ulimit -l {kib}   (as root, this shell)"))
+            .change(format!("ulimit -l {kib}   (as root, in this shell)"))
             .change("systemd: LimitMEMLOCK=infinity in [Service]")
             .change("docker run --ulimit memlock=-1:-1"),
     )
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn a_limit_above_what_may_be_set_begins_with_the_sysctl() {
         let files = expect(&report(&epoll(300), 1_200_000), "open files", Verdict::Fails);
-        change(&files, "sysctl -w fs.nr_open=1200704 && ulimit -Hn 1200704");
+        change(&files, "sysctl -w fs.nr_open=1200704 && ulimit -n 1200704");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::finding::Finding;
 /// The two listeners and the Unix socket.
 pub(super) fn judge(case: &Case<'_>) -> Vec<Finding> {
     let mut findings = vec![address("clients", &case.facts.listen, "--listen")];
+    findings.extend(per_address(case));
     findings.extend(case.facts.api.as_ref().map(|api| address("API", api, "--api")));
     findings.extend(case.settings.socket.as_ref().map(|path| {
         let is = path.display().to_string();
@@ -16,6 +17,20 @@ pub(super) fn judge(case: &Case<'_>) -> Vec<Finding> {
         }
     }));
     findings
+}
+
+/// What one peer address may have. A proxy is one address, and only on loopback it is not counted.
+fn per_address(case: &Case<'_>) -> Option<Finding> {
+    let each = case.settings.limits.connections_per_address;
+    if each == 0 || case.settings.listen.ip().to_canonical().is_loopback() {
+        return None;
+    }
+    let is = format!("{each} connections of one");
+    let why = "behind a proxy on another machine or in another container that is all clients";
+    Some(
+        Finding::advice("peer addresses", is, why)
+            .change("connections_per_address = 0 and heads_per_address = 0 under [limits]"),
+    )
 }
 
 fn address(check: &'static str, spot: &Spot, flag: &str) -> Finding {
@@ -46,6 +61,22 @@ mod tests {
         change(&expect(&report, "clients", Verdict::Fails), "--listen 127.0.0.1:0");
         expect(&report, "API", Verdict::Holds);
         assert!(!report.holds());
+    }
+
+    #[test]
+    fn a_public_listener_is_told_of_proxies() {
+        let mut settings = Settings::on_loopback();
+        let told = |settings: &Settings| {
+            judge(settings, &sound()).findings.iter().any(|f| f.check == "peer addresses")
+        };
+        assert!(!told(&settings));
+        settings.listen = "192.0.2.1:80".parse().unwrap();
+        change(
+            &expect(&judge(&settings, &sound()), "peer addresses", Verdict::Advice),
+            "connections_per_address = 0",
+        );
+        settings.limits.connections_per_address = 0;
+        assert!(!told(&settings));
     }
 
     #[test]
