@@ -40,7 +40,8 @@ Exit codes:
 const SERVE_AFTER_HELP: &str = "\
 A flag wins over the environment, the environment over the file, the file over the default.
 `fanfare config show-default` prints a file with every key to begin with; `fanfare config check`
-takes the same flags and says what would be used, `fanfare doctor` whether this machine will hold it.
+takes the same flags and says what would be used, `fanfare doctor` whether this machine will
+hold it.
 
 SIGTERM or SIGINT ends gracefully: clients are told to come back, and the exit code is 0. A second
 one ends at once.

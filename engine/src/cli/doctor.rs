@@ -22,7 +22,8 @@ Limits differ between a shell, a unit and a container, so ask where the node wil
   systemd-run --pty -p LimitNOFILE=1048576 fanfare doctor --max-connections 100000
 
 Exit codes:
-  0 it holds   64 wrong flags   69 it will not hold, see what fails   78 the configuration is wrong";
+  0 it holds   64 wrong flags   69 it will not hold: see what fails
+  78 the configuration is wrong";
 
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]

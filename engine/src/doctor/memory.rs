@@ -2,9 +2,9 @@
 //!
 //! The two figures for a connection are measured, not guessed: `fanfare bench idle --ws 8000` on
 //! Linux 6.18 (x86-64) saw 8,105 bytes of kernel memory for both ends of a loopback connection
-//! (`Slab` of `/proc/meminfo`) and 1,221 bytes in the server (PSS). A socket with one unread message
-//! takes a page more, because TCP counts pages; a client that reads nothing takes what its buffers
-//! hold.
+//! (`Slab` of `/proc/meminfo`) and 1,221 bytes in the server (PSS). A socket with one unread
+//! message takes a page more, because TCP counts pages; a client that reads nothing takes what its
+//! buffers hold.
 
 use super::Case;
 use super::finding::{Finding, bytes, grouped};

@@ -1,8 +1,9 @@
 //! Will this machine hold it? `fanfare doctor` says so before clients do.
 //!
-//! Two halves that never mix: [`collect`] reads what is ([`Facts`]: `/proc`, `/sys`, limits, whether
-//! io_uring and the addresses can be had) and judges nothing; everything else judges facts and reads
-//! nothing, so that a container, an old kernel or a full conntrack table is one line of a test.
+//! Two halves that never mix: [`collect`] reads what is ([`Facts`]: `/proc`, `/sys`, limits,
+//! whether io_uring and the addresses can be had) and judges nothing; everything else judges facts
+//! and reads nothing, so that a container, an old kernel or a full conntrack table is one line of a
+//! test.
 //!
 //! What is judged is what `serve` would start from the same settings: its own plan of shards, its
 //! own choice of a driver, its own sentence for an address that is taken.

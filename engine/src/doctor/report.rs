@@ -37,7 +37,7 @@ pub fn table(report: &Report) -> String {
     }
     if lasting.into_iter().any(|change| change.contains("sysctl -w")) {
         out.push_str(
-            "sysctl -w lasts until the next boot; the same in /etc/sysctl.d/90-fanfare.conf stays.\n",
+            "sysctl -w lasts until the next boot; /etc/sysctl.d/90-fanfare.conf is for good.\n",
         );
     }
     out.push_str(

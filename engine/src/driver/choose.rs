@@ -47,8 +47,8 @@ pub struct Trouble {
 
 /// Locked memory of one shard's ring in bytes: as it should be, and the least that works.
 ///
-/// An entry to submit is 64 bytes and one to complete is 16 (`struct io_uring_sqe`, `io_uring_cqe`);
-/// a page more for the heads of the two.
+/// An entry to submit is 64 bytes and one to complete is 16 (`struct io_uring_sqe` and
+/// `io_uring_cqe`); a page more for the heads of the two.
 pub fn ring_bytes() -> (u64, u64) {
     let bytes =
         |(submit, complete): (u32, u32)| u64::from(submit) * 64 + u64::from(complete) * 16 + 4_096;
