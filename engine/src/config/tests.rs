@@ -191,7 +191,8 @@ fn what_is_shown_names_its_sources_and_hides_the_key() {
 fn what_is_shown_can_be_read_back() {
     let toml = "shards = 3\nno_dev = true\nsocket_mode = '0660'\nhistory = { count = 9 }\n\
                 slow = 'window'\n\
-                [[channels]]\nmatch = 'r:*'\nwindow = { count = 5 }\nslow = 'latest'\n[limits]\nping = '30s'\n";
+                [[channels]]\nmatch = 'r:*'\nwindow = { count = 5 }\nslow = 'latest'\n\
+                [limits]\nping = '30s'\n";
     let (_folder, overrides) = file(toml);
     let first = load(overrides).unwrap();
     let (_folder, again) = file(&first.effective_toml());

@@ -4,9 +4,9 @@
 //! we send must not lose by that, so a log is trimmed only when every member had its visit and
 //! nobody is owed anything but the blocked and those who lag. Until then it grows, and where it is
 //! two windows too long no more of the ring is read: the ring fills, and publishers wait. That is
-//! no circle: a visit never waits for anyone, a client that takes nothing is blocked after its first
-//! one, and one that was told a gap and takes a little now and then is not waited for until it has
-//! caught up: thousands of such would keep publishers waiting for ever.
+//! no circle: a visit never waits for anyone, a client that takes nothing is blocked after its
+//! first one, and one that was told a gap and takes a little now and then is not waited for until
+//! it has caught up: thousands of such would keep publishers waiting for ever.
 
 use super::channels::Place;
 use super::log::Log;

@@ -158,8 +158,8 @@ fn each_channel_tells_its_own_gap_and_the_rest_comes_in_order() {
         }
         world.pass(5_000);
         wake(&mut world, &mut peer);
-        // Channel 0 has had 24 messages (2, 4, 8, 10, ...) and keeps 16, channel 1 has had 36 (1, 3,
-        // 5, ...) and goes on with its last, channel 2 has had 12 and lost none.
+        // Channel 0 has had 24 messages (2, 4, 8, 10, ...) and keeps 16, channel 1 has had 36 (1,
+        // 3, 5, ...) and goes on with its last, channel 2 has had 12 and lost none.
         let mut expected = vec![Told::Gap(0, 1, 8), Told::Gap(1, 1, 35)];
         let is_owed = |position: &u64| match (position % 6, position % 2) {
             (0, _) => true,
