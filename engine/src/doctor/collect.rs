@@ -188,12 +188,13 @@ mod tests {
         };
         put("a/b/memory.max", "max\n");
         put("a/memory.max", "1000\n");
+        put("memory.max", "3000\n");
         put("memory/memory.limit_in_bytes", "9223372036854771712\n");
         let limit = |cgroup: (&'static str, &'static str, &str)| {
             memory_limit(folder.path(), &[(cgroup.0, cgroup.1, cgroup.2.into())])
         };
         assert_eq!(limit(("", "memory.max", "a/b")), Some(1_000));
-        assert_eq!(limit(("", "memory.max", "elsewhere")), None);
+        assert_eq!(limit(("", "memory.max", "elsewhere")), Some(3_000));
         assert_eq!(limit(("memory", "memory.limit_in_bytes", "docker/123")), None);
         put("memory/memory.limit_in_bytes", "5000\n");
         assert_eq!(limit(("memory", "memory.limit_in_bytes", "docker/123")), Some(5_000));
