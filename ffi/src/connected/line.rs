@@ -124,23 +124,25 @@ impl Line {
         self.shared.set_connected(None, code);
     }
 
-    /// Tells the outcomes that are known, then gives their room back.
+    /// Gives the room of messages back whose outcomes are known, then tells these: whoever was told
+    /// finds nothing pending. What is flushed has been told, so that comes last.
     fn tell(&mut self) {
         let counters = &self.shared.counters;
         counters.resent.fetch_add(self.pipeline.take_resent(), Relaxed);
         let settled = self.pipeline.take_settled();
-        let (messages, mut bytes) = (settled.len(), 0);
-        if messages == 0 {
+        if settled.is_empty() {
             return;
         }
+        let bytes: usize = settled.iter().map(|(item, _)| item.frame.len()).sum();
+        let mut queue = self.shared.lock();
+        queue.messages -= settled.len();
+        queue.bytes -= bytes;
+        drop(queue);
         for (item, outcome) in settled {
-            bytes += item.frame.len();
             counters.count(&outcome);
             item.deliver(outcome);
         }
         let mut queue = self.shared.lock();
-        queue.messages -= messages;
-        queue.bytes -= bytes;
         // What was offered since is not settled.
         let open = self.pipeline.first_open().or(queue.incoming.first().map(|item| item.number));
         queue.settled = open.map_or(queue.taken, |number| number - 1);
