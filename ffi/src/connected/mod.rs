@@ -121,12 +121,15 @@ impl Connected {
         // number is known.
         let mut items = Vec::with_capacity(messages.len());
         for (message, done) in messages.iter().zip(done) {
-            let (courier, mut frame) = (Courier::new(done), Vec::new());
+            let courier = Courier::new(done);
             let answer = courier.wants_place();
             let unset = [0; KEY_BYTES];
             let idempotency_key = message.idempotency_key.or(Some(&unset));
             let makes_key = message.idempotency_key.is_none();
-            write::publish(&PublishFrame { answer, idempotency_key, ..*message }, &mut frame);
+            let whole = PublishFrame { answer, idempotency_key, ..*message };
+            // Its exact length: it is allocated once, and a box of it is no copy.
+            let mut frame = Vec::with_capacity(write::publish_bytes(&whole));
+            write::publish(&whole, &mut frame);
             let key_at = makes_key.then(|| frame.len() - message.data.len() - KEY_BYTES);
             items.push((Item::new(frame.into(), courier), key_at));
         }

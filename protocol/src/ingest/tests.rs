@@ -325,7 +325,11 @@ proptest! {
         write::preface(&mut stream);
         for messages in &commands {
             match messages.as_slice() {
-                [one] => write::publish(&lend(one), &mut stream),
+                [one] => {
+                    let before = stream.len();
+                    write::publish(&lend(one), &mut stream);
+                    assert_eq!(stream.len() - before, write::publish_bytes(&lend(one)));
+                }
                 many => write::batch(&many.iter().map(lend).collect::<Vec<_>>(), &mut stream),
             }
         }

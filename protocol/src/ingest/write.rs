@@ -24,6 +24,13 @@ pub fn publish(message: &PublishFrame<'_>, out: &mut Vec<u8>) {
     frame(frame_type::PUBLISH, out, |out| write_message(message, out));
 }
 
+/// Bytes that [`publish`] appends: for a buffer that is allocated once.
+pub fn publish_bytes(message: &PublishFrame<'_>) -> usize {
+    // Length, type, flags, kind, and the lengths of channel, fields and data.
+    const FIXED_BYTES: usize = 4 + 1 + 1 + 1 + 2 + 2 + 4;
+    FIXED_BYTES + message.channel.len() + fields_bytes(message) + message.data.len()
+}
+
 /// Appends a BATCH frame.
 ///
 /// # Panics
@@ -114,7 +121,7 @@ fn frame(number: u8, out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
 
 fn write_message(message: &PublishFrame<'_>, out: &mut Vec<u8>) {
     let fields = [(field::EVENT, message.event), (field::IDEMPOTENCY_KEY, message.idempotency_key)];
-    let fields_bytes: usize = fields.iter().flat_map(|(_, value)| value).map(|v| 3 + v.len()).sum();
+    let fields_bytes = fields_bytes(message);
     out.push(if message.answer { FLAG_ANSWER } else { 0 });
     out.push(message.kind.number());
     write_u16(message.channel.len(), out);
@@ -130,6 +137,11 @@ fn write_message(message: &PublishFrame<'_>, out: &mut Vec<u8>) {
         }
     }
     out.extend_from_slice(message.data);
+}
+
+fn fields_bytes(message: &PublishFrame<'_>) -> usize {
+    let values = [message.event, message.idempotency_key];
+    values.iter().flatten().map(|value| 3 + value.len()).sum()
 }
 
 fn write_u16(length: usize, out: &mut Vec<u8>) {
