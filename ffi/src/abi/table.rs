@@ -15,6 +15,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use super::process;
 use crate::code::{Code, FANFARE_E_BADF, FANFARE_E_FORKED, FANFARE_E_MFILE};
 use crate::publisher::Publisher;
 
@@ -45,9 +46,9 @@ static TABLE: [Slot; SLOTS] = [const {
 
 /// Enters an instance; its handle.
 pub(super) fn open(instance: Instance) -> Result<u64, Box<(Instance, Code)>> {
-    let process = std::process::id();
+    let own = process::id();
     for (number, slot) in TABLE.iter().enumerate() {
-        if slot.process.compare_exchange(0, process, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+        if slot.process.compare_exchange(0, own, Ordering::AcqRel, Ordering::Relaxed).is_err() {
             continue;
         }
         // A lock that is held here was held when we were forked: then the slot is lost.
@@ -90,7 +91,7 @@ fn slot(handle: u64) -> Result<&'static Slot, Code> {
     }
     match slot.process.load(Ordering::Acquire) {
         0 => Err(FANFARE_E_BADF),
-        process if process != std::process::id() => Err(FANFARE_E_FORKED),
+        owner if owner != process::id() => Err(FANFARE_E_FORKED),
         _ => Ok(slot),
     }
 }
