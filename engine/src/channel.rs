@@ -3,25 +3,25 @@
 use std::fmt;
 use std::sync::Arc;
 
+/// The name of the tenant that there always is.
+const DEFAULT: &str = "default";
+
 /// An isolated customer of one node. Until identity exists there is one: [`Tenant::default`].
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Tenant(Arc<str>);
+///
+/// `None` is that one, and nothing else is: every message names its tenant, and the threads between
+/// which messages pass would take turns in counting one name's owners.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Tenant(Option<Arc<str>>);
 
 impl Tenant {
     /// A tenant by its name.
     pub fn new(name: &str) -> Self {
-        Self(name.into())
+        Self((name != DEFAULT).then(|| name.into()))
     }
 
     /// Its name, for metrics and logs.
     pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Default for Tenant {
-    fn default() -> Self {
-        Self::new("default")
+        self.0.as_deref().unwrap_or(DEFAULT)
     }
 }
 
@@ -52,3 +52,17 @@ impl fmt::Display for ChannelName {
 /// that was forgotten and begun again is not mistaken for the old one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub struct ChannelId(pub u64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenant_is_its_name() {
+        assert_eq!(Tenant::new("default"), Tenant::default());
+        assert_eq!(Tenant::default().as_str(), "default");
+        assert_eq!(Tenant::new("other").as_str(), "other");
+        assert_ne!(Tenant::new("other"), Tenant::default());
+        assert_ne!(Tenant::new(""), Tenant::default());
+    }
+}

@@ -55,6 +55,19 @@ struct Way {
     errands: Sender<Errand>,
 }
 
+impl Way {
+    fn offer(&self, command: Command) -> Result<(), Code> {
+        self.inbox.offer(command).map_err(|refused| {
+            let (command, code) = match refused {
+                NotTaken::Full(command) => (command, FANFARE_E_AGAIN),
+                NotTaken::Ended(command) => (command, FANFARE_E_PIPE),
+            };
+            recall(command);
+            code
+        })
+    }
+}
+
 /// What outlives a message's way through the sequencer.
 #[derive(Default)]
 struct Shared {
@@ -63,37 +76,59 @@ struct Shared {
     bytes: AtomicUsize,
 }
 
-/// One message at the sequencer; whatever becomes of it, its room is given back.
-struct Pending {
+/// Room in the queue for messages at the sequencer; whatever becomes of them, it is given back.
+struct Room {
     shared: Arc<Shared>,
-    courier: Option<Courier>,
+    messages: usize,
     bytes: usize,
+    /// Messages of which nobody has told an outcome.
+    open: u64,
 }
 
-impl Pending {
-    fn settle(mut self, result: Result<Published, Refusal>) {
-        let outcome = result.map_err(of_own_refusal).map(|published| Place {
-            epoch: published.id.epoch.number(),
-            position: published.id.position,
-            offset: published.offset,
-            subscribers: published.subscribers,
-            duplicate: published.duplicate,
-        });
-        self.shared.counters.count(&outcome);
-        if let Some(courier) = self.courier.take() {
-            courier.deliver(outcome);
-        }
-    }
-}
-
-impl Drop for Pending {
+impl Drop for Room {
     fn drop(&mut self) {
-        self.shared.messages.fetch_sub(1, Relaxed);
-        self.shared.bytes.fetch_sub(self.bytes, Relaxed);
-        if self.courier.is_some() && !is_recalling() {
-            self.shared.counters.unknown.fetch_add(1, Relaxed);
+        self.give_back();
+        if self.open > 0 && !is_recalling() {
+            self.shared.counters.unknown.fetch_add(self.open, Relaxed);
         }
     }
+}
+
+impl Room {
+    /// Before anybody is told: whoever was told finds nothing pending.
+    fn give_back(&mut self) {
+        self.shared.messages.fetch_sub(std::mem::take(&mut self.messages), Relaxed);
+        self.shared.bytes.fetch_sub(std::mem::take(&mut self.bytes), Relaxed);
+    }
+
+    /// One message has its outcome.
+    fn settle(&mut self, courier: Courier, result: Result<Published, Refusal>) {
+        let outcome = outcome(result);
+        self.open -= 1;
+        self.shared.counters.count(&outcome);
+        courier.deliver(outcome);
+    }
+
+    /// All messages have their outcomes, and nobody hears them: they are counted.
+    fn settle_unheard(&mut self, results: &[Result<Published, Refusal>]) {
+        let published = results.iter().flatten().count() as u64;
+        let duplicates = results.iter().flatten().filter(|place| place.duplicate).count() as u64;
+        let Self { shared, open, .. } = self;
+        *open = 0;
+        shared.counters.published.fetch_add(published, Relaxed);
+        shared.counters.duplicates.fetch_add(duplicates, Relaxed);
+        shared.counters.refused.fetch_add(results.len() as u64 - published, Relaxed);
+    }
+}
+
+fn outcome(result: Result<Published, Refusal>) -> Outcome {
+    result.map_err(of_own_refusal).map(|published| Place {
+        epoch: published.id.epoch.number(),
+        position: published.id.position,
+        offset: published.offset,
+        subscribers: published.subscribers,
+        duplicate: published.duplicate,
+    })
 }
 
 impl Embedded {
@@ -145,51 +180,60 @@ impl Embedded {
         })
     }
 
-    pub(crate) fn offer(&self, messages: &[PublishFrame<'_>], done: Vec<Done>) -> Result<(), Code> {
-        let publication = |message| {
-            ingest::publication(message, &self.limits, &self.tenant)
-                .map_err(|refusal| of_refusal(refusal.code))
-        };
-        let publications = messages.iter().map(publication).collect::<Result<Vec<_>, _>>()?;
+    /// One message, without the vectors of many.
+    pub(crate) fn offer_one(&self, message: &PublishFrame<'_>, done: Done) -> Result<(), Code> {
+        let publication = ingest::publication(message, &self.limits, &self.tenant)
+            .map_err(|refusal| of_refusal(refusal.code))?;
         let way = self.way.read().unwrap_or_else(PoisonError::into_inner);
         let way = way.as_ref().ok_or(FANFARE_E_PIPE)?;
-        let pending = self.admit(&publications, done, &way.errands)?;
-        let command = one_or_many(publications, pending);
-        way.inbox.offer(command).map_err(|refused| {
-            let (command, code) = match refused {
-                NotTaken::Full(command) => (command, FANFARE_E_AGAIN),
-                NotTaken::Ended(command) => (command, FANFARE_E_PIPE),
-            };
-            recall(command);
-            code
-        })
+        let mut room = self.admit(1, cost(&publication))?;
+        let courier = Courier::new(forward(done, &way.errands));
+        let answer = Box::new(move |result| {
+            room.give_back();
+            room.settle(courier, result);
+        });
+        way.offer(Command::Publish(publication, PublishAnswer::Callback(answer)))
+    }
+
+    pub(crate) fn offer(&self, messages: &[PublishFrame<'_>], done: Vec<Done>) -> Result<(), Code> {
+        let mut publications: Vec<Publication> = Vec::with_capacity(messages.len());
+        for message in messages {
+            let before = publications.last();
+            let read = ingest::publication_after(before, message, &self.limits, &self.tenant);
+            publications.push(read.map_err(|refusal| of_refusal(refusal.code))?);
+        }
+        let way = self.way.read().unwrap_or_else(PoisonError::into_inner);
+        let way = way.as_ref().ok_or(FANFARE_E_PIPE)?;
+        let mut room = self.admit(publications.len(), publications.iter().map(cost).sum())?;
+        if !done.iter().any(Done::wants_place) {
+            let answer = Box::new(move |results: Vec<_>| room.settle_unheard(&results));
+            return way.offer(Command::PublishBatch(publications, answer));
+        }
+        let couriers = done.into_iter().map(|done| Courier::new(forward(done, &way.errands)));
+        let couriers: Vec<Courier> = couriers.collect();
+        let answer = Box::new(move |results: Vec<_>| {
+            room.give_back();
+            couriers.into_iter().zip(results).for_each(|(courier, result)| {
+                room.settle(courier, result);
+            });
+        });
+        way.offer(Command::PublishBatch(publications, answer))
     }
 
     /// Takes room in the queue for all of them.
-    fn admit(
-        &self,
-        publications: &[Publication],
-        done: Vec<Done>,
-        errands: &Sender<Errand>,
-    ) -> Result<Vec<Pending>, Code> {
+    fn admit(&self, count: usize, bytes: usize) -> Result<Room, Code> {
         let shared = &self.shared;
-        let bytes: usize = publications.iter().map(cost).sum();
-        if publications.len() > self.settings.queue_messages || bytes > self.settings.queue_bytes {
+        if count > self.settings.queue_messages || bytes > self.settings.queue_bytes {
             return Err(FANFARE_E_TOO_LARGE);
         }
-        let messages = shared.messages.fetch_add(publications.len(), Relaxed) + publications.len();
+        let messages = shared.messages.fetch_add(count, Relaxed) + count;
         let all_bytes = shared.bytes.fetch_add(bytes, Relaxed) + bytes;
         if messages > self.settings.queue_messages || all_bytes > self.settings.queue_bytes {
-            shared.messages.fetch_sub(publications.len(), Relaxed);
+            shared.messages.fetch_sub(count, Relaxed);
             shared.bytes.fetch_sub(bytes, Relaxed);
             return Err(FANFARE_E_AGAIN);
         }
-        let pending = publications.iter().zip(done).map(|(publication, done)| Pending {
-            shared: Arc::clone(shared),
-            courier: Some(Courier::new(forward(done, errands))),
-            bytes: cost(publication),
-        });
-        Ok(pending.collect())
+        Ok(Room { shared: Arc::clone(shared), messages: count, bytes, open: count as u64 })
     }
 
     /// The inbox is a queue: when a question that is asked now is answered, all before it was done.
@@ -265,17 +309,4 @@ fn forward(done: Done, errands: &Sender<Errand>) -> Done {
 /// As [`fanfare::message::cost`] counts it.
 fn cost(publication: &Publication) -> usize {
     fanfare::message::cost(publication.data.len(), publication.event.as_deref())
-}
-
-fn one_or_many(mut publications: Vec<Publication>, mut pending: Vec<Pending>) -> Command {
-    if publications.len() == 1
-        && let (Some(publication), Some(pending)) = (publications.pop(), pending.pop())
-    {
-        let answer = Box::new(move |result| pending.settle(result));
-        return Command::Publish(publication, PublishAnswer::Callback(answer));
-    }
-    let answer = move |results: Vec<_>| {
-        pending.into_iter().zip(results).for_each(|(pending, result)| pending.settle(result));
-    };
-    Command::PublishBatch(publications, Box::new(answer))
 }

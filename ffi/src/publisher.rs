@@ -134,7 +134,10 @@ impl Publisher {
     /// AGAIN where there is no room, PIPE after the end, and what is wrong with the message. Then
     /// `done` hears nothing.
     pub fn offer(&self, message: &PublishFrame<'_>, done: Done) -> Result<(), Code> {
-        self.offer_batch(std::slice::from_ref(message), vec![done])
+        match &self.0 {
+            Way::Connected(connected) => connected.offer(std::slice::from_ref(message), vec![done]),
+            Way::Embedded(embedded) => embedded.offer_one(message, done),
+        }
     }
 
     /// Offers several messages, one after the other with nothing of this publisher between them:

@@ -25,7 +25,7 @@ use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::sequencer::inbox::Inbox;
 use publisher::Patience;
-pub use publisher::publication;
+pub use publisher::{publication, publication_after};
 
 /// What the socket is started with.
 #[derive(Clone, Debug)]

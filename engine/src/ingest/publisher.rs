@@ -322,7 +322,8 @@ struct Draft {
 
 impl Draft {
     fn add(&mut self, frame: &PublishFrame<'_>, limits: &IngestLimits, tenant: &Tenant) {
-        match publication(frame, limits, tenant) {
+        let before = self.publications.last();
+        match publication_after(before, frame, limits, tenant) {
             Ok(publication) => {
                 self.publications.push(publication);
                 self.slots.push(Slot::Asked { answer: frame.answer });
@@ -353,6 +354,20 @@ pub fn publication(
     limits: &IngestLimits,
     tenant: &Tenant,
 ) -> Result<Publication, Refusal> {
+    publication_after(None, frame, limits, tenant)
+}
+
+/// As [`publication`], behind another one: most publishers stay with a channel for a while, and then
+/// its name is shared and not copied.
+///
+/// # Errors
+/// As [`publication`].
+pub fn publication_after(
+    before: Option<&Publication>,
+    frame: &PublishFrame<'_>,
+    limits: &IngestLimits,
+    tenant: &Tenant,
+) -> Result<Publication, Refusal> {
     let checked = frame.check(limits)?;
     let kind = match checked.kind {
         DeclaredKind::Detect => payload::detect(checked.data),
@@ -361,8 +376,13 @@ pub fn publication(
         }
         DeclaredKind::Known(kind) => kind,
     };
+    let same = before.map(|before| &before.channel);
+    let same = same.filter(|same| *same.name == *checked.channel && same.tenant == *tenant);
     Ok(Publication {
-        channel: ChannelName::new(tenant.clone(), checked.channel),
+        channel: match same {
+            Some(same) => same.clone(),
+            None => ChannelName::new(tenant.clone(), checked.channel),
+        },
         kind,
         event: checked.event.map(Into::into),
         idempotency_key: checked.idempotency_key.map(Into::into),
