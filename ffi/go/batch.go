@@ -51,6 +51,10 @@ func (b *batch) publish(handle C.fanfare_t, patience C.uint64_t) C.int32_t {
 	return C.fanfare_publish_batch(handle, &b.messages[0], C.size_t(len(b.messages)), patience, &b.receipts[0])
 }
 
+func (b *batch) enqueue(handle C.fanfare_t) C.int32_t {
+	return C.fanfare_publish_batch(handle, &b.messages[0], C.size_t(len(b.messages)), 0, nil)
+}
+
 func (b *batch) told() []Receipt {
 	receipts := make([]Receipt, len(b.receipts))
 	for nth := range receipts {

@@ -162,6 +162,18 @@ func (p *Publisher) Enqueue(message Message) error {
 	return wrong(offer(p.handle, &message, 0))
 }
 
+// EnqueueBatch hands messages over, one after the other with nothing else of this publisher between
+// them, and does not wait: all are queued, or none is and the error says why, ErrAgain where there
+// is no room.
+func (p *Publisher) EnqueueBatch(messages []Message) error {
+	if len(messages) == 0 {
+		return nil
+	}
+	batch := newBatch(messages)
+	defer batch.free()
+	return wrong(batch.enqueue(p.handle))
+}
+
 // PublishBatch publishes messages one after the other, with nothing else of this publisher between
 // them: all are queued or none is. It waits until the context is done. Each receipt has the error
 // of its own message; the error is that of the first message that was not published.
