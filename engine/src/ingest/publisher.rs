@@ -357,8 +357,8 @@ pub fn publication(
     publication_after(None, frame, limits, tenant)
 }
 
-/// As [`publication`], behind another one: most publishers stay with a channel for a while, and then
-/// its name is shared and not copied.
+/// As [`publication`], behind another one: most publishers stay with a channel for a while, and
+/// then its name is shared and not copied.
 ///
 /// # Errors
 /// As [`publication`].
