@@ -17,8 +17,8 @@
 //! costs: one cache miss after the other.)
 //!
 //! **Nothing of the message is kept but two digests**, 128 bits of the key with its channel and 64
-//! of the body, so that an entry costs about 100 bytes whatever was published, and up to 150 with the
-//! room to grow of queue and table: a window of 100,000 takes at most 15 MB. They are runs of
+//! of the body, so that an entry costs about 100 bytes whatever was published, and up to 150 with
+//! the room to grow of queue and table: a window of 100,000 takes at most 15 MB. They are runs of
 //! SipHash under random secrets that never leave the process: nobody can look for two messages of
 //! one digest. Two keys of a billion share one by chance less than once in 10^20 nodes; bodies are
 //! compared only where the keys are equal, so of all keys that are used for a second message one in
