@@ -70,36 +70,34 @@ fn memory(case: &Case<'_>, estimate: &Estimate) -> Finding {
         grouped(case.connections as u64),
         grouped(KERNEL_BYTES + USER_BYTES),
     );
-    let limit = facts.memory_limit.filter(|limit| *limit < estimate.busy);
-    if let Some(limit) = limit {
-        let (is, why) = (takes, format!("this cgroup may take {}", bytes(limit)));
-        let finding = match limit < estimate.idle {
-            true => Finding::fails(CHECK, is, format!("{why}: the node would be killed")),
-            false => Finding::advice(CHECK, is, format!("{why}: too little when all is full")),
-        };
+    let limit = facts.memory_limit.unwrap_or(u64::MAX);
+    let left = facts.memory_available.unwrap_or(u64::MAX);
+    let least = limit.min(left);
+    if least >= estimate.busy {
+        return Finding::holds(CHECK, takes);
+    }
+    let what = if limit <= left { "this cgroup may take" } else { "this machine has left" };
+    let finding = if least < estimate.idle {
+        let why = format!("{what} {}: the node would be killed", bytes(least));
+        Finding::fails(CHECK, takes, why)
+    } else {
+        let why = format!("{what} {}: too little when all is full", bytes(least));
+        Finding::advice(CHECK, takes, why)
+    };
+    if limit <= left {
         let mib = (estimate.busy + estimate.busy / 4).div_ceil(1 << 20);
         return finding
             .change(format!("systemd: MemoryMax={mib}M in [Service]"))
             .change(format!("docker run --memory={mib}m"));
     }
-    match facts.memory_available {
-        Some(left) if left < estimate.idle => {
-            let why = format!("{} are available on this machine", bytes(left));
-            Finding::fails(CHECK, takes, why)
-                .change(format!("at most --max-connections {}", fitting(left)))
-        }
-        Some(left) if left < estimate.busy => {
-            let why = format!("{} are available: too little when all is full", bytes(left));
-            Finding::advice(CHECK, takes, why)
-                .change("limits.history_bytes and limits.ring_bytes of the configuration, lower")
-        }
-        _ => Finding::holds(CHECK, takes),
-    }
-}
-
-/// How many idle connections fit, with as much again left to others.
-fn fitting(left: u64) -> u64 {
-    (left / 2).saturating_sub(NODE_BYTES) / (KERNEL_BYTES + USER_BYTES)
+    let kept = estimate.busy - estimate.idle - case.connections as u64 * facts.page_bytes;
+    let each = KERNEL_BYTES + USER_BYTES + facts.page_bytes;
+    let fit = left.saturating_sub(NODE_BYTES + kept) / each;
+    let finding = match fit {
+        0 => finding,
+        _ => finding.change(format!("at most --max-connections {fit}")),
+    };
+    finding.change("history_bytes and ring_bytes under [limits], lower")
 }
 
 /// Pages for what is on its way. TCP counts whole pages, so that a socket with anything unread or
@@ -193,9 +191,14 @@ mod tests {
     #[test]
     fn a_machine_that_is_too_small_is_told_how_many_fit() {
         let with = |left| report(&Facts { memory_available: Some(left), ..sound() }, 100_000);
-        change(&expect(&with(512 << 20), "memory", Verdict::Fails), "--max-connections 43");
+        // 512 MiB less 30 for the node, 256 MB of history and 64 MiB of ring, by 9,596 bytes.
+        change(&expect(&with(512 << 20), "memory", Verdict::Fails), "--max-connections 18997");
         change(&expect(&with(1 << 30), "memory", Verdict::Advice), "history_bytes");
         expect(&with(2 << 30), "memory", Verdict::Holds);
+        // What is least decides, whichever it is.
+        let (limit, left) = (Some(1 << 30), Some(512 << 20));
+        let both = Facts { memory_limit: limit, memory_available: left, ..sound() };
+        change(&expect(&report(&both, 100_000), "memory", Verdict::Fails), "--max-connections");
     }
 
     #[test]
