@@ -106,6 +106,26 @@ func TestBatch(t *testing.T) {
 	})
 }
 
+func TestEnqueueBatch(t *testing.T) {
+	both(t, func(t *testing.T, publisher *Publisher) {
+		messages := []Message{{Channel: t.Name(), Data: []byte("one")}, {Channel: t.Name(), Data: []byte("two")}}
+		if err := publisher.EnqueueBatch(messages); err != nil {
+			t.Fatal(err)
+		}
+		if err := publisher.EnqueueBatch(nil); err != nil {
+			t.Fatal(err)
+		}
+		messages[1].Data = nil
+		if err := publisher.EnqueueBatch(messages); !errors.Is(err, ErrBadData) {
+			t.Fatal(err)
+		}
+		receipt, err := publisher.Publish(soon(t), Message{Channel: t.Name(), Data: []byte("three")})
+		if err != nil || receipt.Offset != 3 {
+			t.Fatalf("%+v, %v: all of a batch or nothing", receipt, err)
+		}
+	})
+}
+
 func TestManyGoroutines(t *testing.T) {
 	both(t, func(t *testing.T, publisher *Publisher) {
 		const goroutines, each = 16, 200
