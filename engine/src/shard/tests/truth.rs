@@ -206,8 +206,11 @@ impl View {
                 let first = self.first_after(self.asked_at, channel, truth);
                 let (life, first) = first.expect("a gap of something");
                 assert!(first <= from, "{said:?} begins before what was published: {first}");
-                let sure = self.subscribed_at.and_then(|at| self.first_after(at, channel, truth));
-                assert!(sure.is_none_or(|sure| sure.0 != life || from <= sure.1), "{said:?}");
+                // Of what it is sure to be owed, an earlier notice may have told some.
+                let sure = truth.facts.iter().skip(self.subscribed_at.unwrap_or(u64::MAX) as usize);
+                let mut sure = sure.filter(|fact| fact.channel == channel);
+                let sure = sure.find(|fact| !self.is_announced(fact));
+                assert!(sure.is_none_or(|it| it.life != life || from <= it.offset), "{said:?}");
                 life
             }
             _ => truth.life(channel),
