@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use fanfare_protocol::http::Violation;
+use fanfare_protocol::ws::close::ends_with_close;
 
 use super::channels::Channels;
 use super::connection::{Connection, NEVER, Phase, Table, Transport};
@@ -202,6 +203,11 @@ impl<M: ClientMessages> Sessions<M> {
         let Some(connection) = self.table.get_mut(token) else { return };
         match (connection.phase, connection.transport) {
             (Phase::Head, _) => self.take_head(token, bytes, now),
+            // The client answered our close; where the machine stands in its stream says nothing.
+            (Phase::Leaving, Transport::WebSocket) if ends_with_close(bytes) => {
+                connection.flags.linger = false;
+                self.visit_soon(token);
+            }
             (Phase::Open | Phase::Leaving, Transport::WebSocket) => {
                 self.take_frames(token, bytes, now);
             }

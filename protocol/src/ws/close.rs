@@ -92,9 +92,35 @@ pub(super) fn fit(reason: &str) -> &str {
     &reason[..reason.floor_char_boundary(REASON_BYTES_MAX)]
 }
 
+/// Whether `bytes`, as they came from a client, end with what can only be meant as a close frame.
+///
+/// For a reader that has closed already and may stand anywhere in the client's stream (after a
+/// fault, in the middle of a frame): all that it waits for is the close frame, behind which a client
+/// sends nothing more (RFC 6455, section 5.5.1). One that comes in pieces is not seen.
+pub fn ends_with_close(bytes: &[u8]) -> bool {
+    (0..=CONTROL_PAYLOAD_BYTES_MAX).any(|length| {
+        let frame = bytes.len().checked_sub(6 + length).map(|start| &bytes[start..]);
+        frame.is_some_and(|frame| frame[0] == 0x88 && frame[1] == 0x80 | length as u8)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_close_frame_is_seen_behind_anything() {
+        let empty = [0x88, 0x80, 1, 2, 3, 4];
+        let coded = [0x88, 0x82, 1, 2, 3, 4, 0x03 ^ 1, 0xe8 ^ 2];
+        for before in [&b""[..], b"\xa3", b"the rest of a frame", &[0x88; 300]] {
+            assert!(ends_with_close(&[before, &empty].concat()), "{before:?}");
+            assert!(ends_with_close(&[before, &coded].concat()), "{before:?}");
+        }
+        for other in [&b""[..], &coded[..7], b"\x89\x80abcd", b"\x88\x02ab", b"any text at all"] {
+            assert!(!ends_with_close(other), "{other:?}");
+        }
+        assert!(!ends_with_close(&[&coded[..], b"more"].concat()), "nothing follows a close frame");
+    }
 
     #[test]
     fn codes_that_may_be_received() {
