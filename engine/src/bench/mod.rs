@@ -1,6 +1,6 @@
 //! `fanfare bench`: the load generator. It measures Fanfare and its rivals with one tool.
 //!
-//! **The idea.** Every message carries a [`stamp`]: a sequence and the time when it was meant to be
+//! **The idea.** Every message carries a `stamp`: a sequence and the time when it was meant to be
 //! sent. Whatever envelope a server puts round it, a client finds the stamp again, so loss,
 //! duplicates, disorder and latency are counted alike for WebSocket, SSE and long-poll, in every
 //! mode and for every server.
@@ -12,7 +12,7 @@
 //!    and waits              progress <------------------ numbers of each thread
 //! ```
 //!
-//! A [`worker`] has a driver of its own, so on io_uring its sockets are no descriptors and a
+//! A `worker` has a driver of its own, so on io_uring its sockets are no descriptors and a
 //! process holds more of them than `RLIMIT_NOFILE`. A client costs this process about 300 bytes.
 //!
 //! A run goes: connect, *roll call* (messages until each client has had one, so that nobody has to

@@ -45,7 +45,7 @@ impl Bound {
     }
 }
 
-/// Whether [`bind`] would find a place at `path`; nothing is made.
+/// Whether `bind` would find a place at `path`; nothing is made.
 ///
 /// # Errors
 ///
