@@ -95,8 +95,8 @@ pub(super) fn fit(reason: &str) -> &str {
 /// Whether `bytes`, as they came from a client, end with what can only be meant as a close frame.
 ///
 /// For a reader that has closed already and may stand anywhere in the client's stream (after a
-/// fault, in the middle of a frame): all that it waits for is the close frame, behind which a client
-/// sends nothing more (RFC 6455, section 5.5.1). One that comes in pieces is not seen.
+/// fault, in the middle of a frame): all that it waits for is the close frame, behind which a
+/// client sends nothing more (RFC 6455, section 5.5.1). One that comes in pieces is not seen.
 pub fn ends_with_close(bytes: &[u8]) -> bool {
     (0..=CONTROL_PAYLOAD_BYTES_MAX).any(|length| {
         let frame = bytes.len().checked_sub(6 + length).map(|start| &bytes[start..]);
