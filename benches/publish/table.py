@@ -3,20 +3,14 @@
 table.py RESULTS RECORD NAME=VERSION...
 """
 
-import datetime
 import json
-import os
 import pathlib
-import platform
 import statistics
 import sys
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "harness"))
 
-def cpu():
-    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(": ", 1)[1]
-    return platform.machine()
+import machine as this_machine
 
 
 def main():
@@ -27,16 +21,8 @@ def main():
         numbers = {key: float(value) for key, value in (pair.split("=") for pair in said.split())}
         numbers["rate"] = numbers["messages"] / numbers["seconds"]
         rounds.setdefault(name, []).append(numbers)
-    machine = {
-        "bench": "publish",
-        "at": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "kernel": platform.release(),
-        "cpu": cpu(),
-        "cores": os.cpu_count(),
-        "load": os.getloadavg()[0],
-        "versions": dict(pair.split("=", 1) for pair in versions),
-        "payload_bytes": 128,
-    }
+    machine = {"bench": "publish", **this_machine.facts()}
+    machine |= {"versions": dict(pair.split("=", 1) for pair in versions), "payload_bytes": 128}
     print(f"{'128-byte messages, one publisher':58} {'messages/s':>11} {'least':>11} {'most':>11}  a call: median, 99 %")
     with open(record, "a", encoding="utf-8") as file:
         for name, told in rounds.items():

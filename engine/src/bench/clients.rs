@@ -40,6 +40,9 @@ pub enum Effect {
 pub struct Clients {
     shared: Arc<Shared>,
     number: usize,
+    /// The first one's number in the whole run, and from one to the next.
+    first: u32,
+    step: u32,
     /// By number within the thread.
     pub all: Vec<Connection>,
     /// By group.
@@ -58,16 +61,24 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// The clients of the thread with this number: every n-th of the run.
+    /// The clients of the thread with this number: every n-th of the run; the lone client has the
+    /// last thread for itself, so that what the others receive does not delay its clock.
     pub fn new(shared: Arc<Shared>, number: usize) -> Self {
-        let threads = shared.progress.len();
         let plan = &shared.plan;
-        let numbers = (number as u32..plan.everyone()).step_by(threads);
-        let all: Vec<_> =
-            numbers.map(|nth| Connection::new(plan.transport(nth), plan.group(nth))).collect();
+        let crowd = shared.progress.len() - usize::from(plan.mode.has_lone());
+        let (first, end, step) = match number == crowd {
+            true => (plan.clients(), plan.everyone(), 1),
+            false => (number as u32, plan.clients(), crowd),
+        };
+        let all: Vec<_> = (first..end)
+            .step_by(step)
+            .map(|nth| Connection::new(plan.transport(nth), plan.group(nth)))
+            .collect();
         let faithful = all.iter().filter(|client| client.group == Group::Main).count() as u32;
         Self {
             shared,
+            first,
+            step: step as u32,
             number,
             all,
             tallies: Default::default(),
@@ -84,7 +95,7 @@ impl Clients {
 
     /// The number in the whole run.
     pub fn global(&self, nth: u32) -> u32 {
-        nth * self.shared.progress.len() as u32 + self.number as u32
+        nth * self.step + self.first
     }
 
     /// Counts a stream from `first` on.

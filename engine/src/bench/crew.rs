@@ -53,9 +53,11 @@ impl Crew {
         let everyone = plan.everyone() as usize;
         let per_ring = limit.min(TABLE_MAX).saturating_sub(SPARE_SLOTS.min(limit / 2)).max(1);
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        let threads = plan.threads.unwrap_or_else(|| everyone.div_ceil(per_ring).max(cores / 2));
-        let threads = threads.clamp(1, everyone);
-        let each = everyone.div_ceil(threads);
+        let crowd = plan.clients() as usize;
+        let threads = plan.threads.unwrap_or_else(|| crowd.div_ceil(per_ring).max(cores / 2));
+        let threads = threads.clamp(1, crowd);
+        let each = crowd.div_ceil(threads);
+        let threads = threads + usize::from(plan.mode.has_lone());
         let capacity = (each + SPARE_SLOTS).min(limit).min(TABLE_MAX);
         let (kind, advice) = match plan.driver {
             Driver::Epoll => (Kind::Epoll, None),

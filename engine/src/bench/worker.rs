@@ -260,9 +260,10 @@ impl Worker {
         while let Some(at) = self.retries.iter().position(|(when, _)| *when <= now) {
             self.queue.push_back(self.retries.swap_remove(at).1);
         }
-        let threads = self.shared.progress.len() as f64;
-        let allowed = match self.shared.plan.connect_rate {
-            Some(rate) => rate_due(rate / threads, now.saturating_sub(self.pace.0)),
+        let plan = &self.shared.plan;
+        let mine = self.clients.all.len() as f64 / f64::from(plan.everyone());
+        let allowed = match plan.connect_rate {
+            Some(rate) => rate_due(rate * mine, now.saturating_sub(self.pace.0)),
             None => f64::INFINITY,
         };
         while self.pace.1 < allowed {

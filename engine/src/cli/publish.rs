@@ -254,7 +254,11 @@ impl Session {
     fn greet(&mut self) -> Result<Hello, Failure> {
         let mut buffer = [0; 4_096];
         loop {
-            let bytes = self.replies.read(&mut buffer).map_err(|error| lost(&error))?;
+            let bytes = match self.replies.read(&mut buffer) {
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(lost(&error)),
+            };
             if bytes == 0 {
                 let what = "the server ended the connection before it said who it is";
                 return Err(Failure::new(exit::UNAVAILABLE, what));

@@ -113,7 +113,12 @@ fn read(stream: &mut TcpStream) -> Result<Answer, String> {
     let mut kept = Vec::new();
     let mut state: Option<(u16, Body, bool)> = None;
     loop {
-        let count = stream.read(&mut buffer).map_err(|error| error.to_string())?;
+        let count = match stream.read(&mut buffer) {
+            Ok(count) => count,
+            // The kernel interrupts a read with a time limit for reasons of its own.
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error.to_string()),
+        };
         let mut bytes = &buffer[..count];
         if count == 0 {
             let (status, _, _) = state.ok_or("the server closed before it answered")?;

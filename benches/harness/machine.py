@@ -1,0 +1,52 @@
+"""What a record says about the machine that it was taken on."""
+
+import datetime
+import os
+import pathlib
+import platform
+import subprocess
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+
+
+def cpu():
+    """The processor's name, as the kernel tells it."""
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(": ", 1)[1]
+    return platform.machine()
+
+
+def said(*command):
+    """The first line that a command prints, or an empty one where it cannot be run."""
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, cwd=TOP, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return (told.stdout or told.stderr).strip().partition("\n")[0]
+
+
+def sysctl(name):
+    """A kernel setting, or an empty string."""
+    path = pathlib.Path("/proc/sys", *name.split("."))
+    return path.read_text().strip() if path.exists() else ""
+
+
+def facts():
+    """Kernel, processor, load and commit at this moment."""
+    return {
+        "at": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "kernel": platform.release(),
+        "cpu": cpu(),
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+        "congestion_control": sysctl("net.ipv4.tcp_congestion_control"),
+        "netdev_max_backlog": sysctl("net.core.netdev_max_backlog"),
+        "commit": said("git", "describe", "--always", "--dirty"),
+    }
+
+
+def record_file():
+    """Where today's lines of this machine go."""
+    today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
+    return TOP / "benches" / "record" / platform.node() / f"{today}.jsonl"
