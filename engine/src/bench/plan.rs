@@ -276,9 +276,9 @@ impl Plan {
         self.url.path.is_none()
     }
 
-    /// From where to where clients go.
-    pub fn spread(&self) -> Spread {
-        Spread { first: self.url.address, destinations: self.destinations }
+    /// From where to where the clients of a run go.
+    pub fn spread(&self, run: u32) -> Spread {
+        Spread { first: self.url.address, destinations: self.destinations, run }
     }
 }
 

@@ -9,8 +9,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 /// free port one by one, and connecting becomes slower with the square of their number.
 pub const PAIR_CONNECTIONS_MAX: usize = 12_000;
 
-/// The first address that clients come from: far from what people use of 127.0.0.0/8.
-const FIRST_SOURCE: Ipv4Addr = Ipv4Addr::new(127, 100, 0, 1);
+/// The first address that clients of a run come from, far from what people use of 127.0.0.0/8.
+/// Ports that the last run used wait a minute before they are free (RFC 9293, section 3.6.1), and
+/// looking for others among them is slow: so each run comes from a corner of its own.
+fn first_source(run: u32) -> Ipv4Addr {
+    let [a, b, ..] = run.to_le_bytes();
+    Ipv4Addr::new(127, 64 + a % 128, b, 1)
+}
 
 /// A URL of plain HTTP or WebSocket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +80,8 @@ pub struct Spread {
     /// How many addresses of the server are used, from `first` on: a server at 0.0.0.0 has all of
     /// 127.0.0.0/8.
     pub destinations: u32,
+    /// Which run.
+    pub run: u32,
 }
 
 impl Spread {
@@ -85,7 +92,7 @@ impl Spread {
         let destination = SocketAddr::from((Ipv4Addr::from(destination), self.first.port()));
         let source = first.is_loopback().then(|| {
             let group = nth / self.destinations / PAIR_CONNECTIONS_MAX as u32;
-            IpAddr::from(Ipv4Addr::from(u32::from(FIRST_SOURCE) + group))
+            IpAddr::from(Ipv4Addr::from(u32::from(first_source(self.run)) + group))
         });
         (source, destination)
     }
@@ -125,17 +132,17 @@ mod tests {
     fn no_pair_of_addresses_has_too_many_connections() {
         for destinations in [1, 3] {
             let first = "127.0.0.1:7070".parse().unwrap();
-            let spread = Spread { first, destinations };
+            let spread = Spread { first, destinations, run: 7 };
             let mut pairs = HashMap::new();
             for nth in 0..100_000 {
                 *pairs.entry(spread.pair(nth)).or_insert(0) += 1;
             }
             assert!(pairs.values().all(|count| *count <= PAIR_CONNECTIONS_MAX));
             let (source, destination) = spread.pair(0);
-            assert_eq!(source, Some("127.100.0.1".parse().unwrap()));
+            assert_eq!(source, Some("127.71.0.1".parse().unwrap()));
             assert_eq!(destination, first);
         }
-        let far = Spread { first: "192.0.2.1:80".parse().unwrap(), destinations: 1 };
+        let far = Spread { first: "192.0.2.1:80".parse().unwrap(), destinations: 1, run: 7 };
         assert_eq!(far.pair(70_000), (None, far.first));
     }
 }

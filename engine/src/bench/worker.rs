@@ -25,6 +25,10 @@ use crate::driver::{Close, Event, Exception, Received, Send, SendOutcome, Token}
 const SLEEP: Duration = Duration::from_millis(50);
 /// Sleep while the rate of connecting or replacing is bounded.
 const NAP: Duration = Duration::from_millis(2);
+/// Clients of one thread whose request is not answered yet; more wait to be dialed. A server that
+/// falls behind by more overflows its backlog, and then the second that the kernel waits before it
+/// tries again is measured instead of the server. In a storm nobody waits for anybody.
+const ASKED_MAX: usize = 512;
 /// Attempts at a connection before it is given up, and the first wait between two; it doubles.
 const ATTEMPTS_MAX: u8 = 8;
 const RETRY_MS: u64 = 50;
@@ -99,6 +103,8 @@ pub struct Worker {
     owners: Vec<u32>,
     /// Clients to be dialed.
     queue: VecDeque<u32>,
+    /// Clients whose request is not answered yet, oldest first, and some whose is.
+    asked: VecDeque<u32>,
     /// Clients to be queued again: when, who.
     retries: Vec<(u64, u32)>,
     /// When dialing began, and how many were dialed since, where the rate is bounded.
@@ -131,6 +137,7 @@ impl Worker {
             clients,
             owners,
             queue: VecDeque::new(),
+            asked: VecDeque::new(),
             retries: Vec::new(),
             pace: (0, 0.0),
             churn: None,
@@ -266,17 +273,18 @@ impl Worker {
             Some(rate) => rate_due(rate * mine, now.saturating_sub(self.pace.0)),
             None => f64::INFINITY,
         };
-        while self.pace.1 < allowed {
+        let spread = plan.spread(self.shared.run);
+        let slow = plan.mode == super::plan::Mode::Slow;
+        let receive_bytes = slow.then_some(plan.slow_receive_bytes);
+        while self.pace.1 < allowed && self.may_ask() {
             let Some(nth) = self.queue.pop_front() else { return };
             if !self.clients.may_resume(nth) {
                 self.retries.push((now + NAP.as_nanos() as u64, nth));
                 continue;
             }
-            let global = self.clients.global(nth);
-            let (source, destination) = self.shared.plan.spread().pair(global);
+            let (source, destination) = spread.pair(self.clients.global(nth));
             let odd = self.clients.all[nth as usize].group == Group::Odd;
-            let slow = odd && self.shared.plan.mode == super::plan::Mode::Slow;
-            let receive_bytes = slow.then_some(self.shared.plan.slow_receive_bytes);
+            let receive_bytes = receive_bytes.filter(|_| odd);
             if !self.driver.dial(Call { nth, source, destination, receive_bytes }) {
                 self.queue.push_front(nth);
                 return;
@@ -284,6 +292,15 @@ impl Worker {
             self.pace.1 += 1.0;
             self.clients.all[nth as usize].life = Life::Dialing;
         }
+    }
+
+    /// Whether so few wait for an answer that another may ask.
+    fn may_ask(&mut self) -> bool {
+        let life = |nth: &u32| self.clients.all[*nth as usize].life;
+        while self.asked.front().is_some_and(|nth| life(nth) != Life::Asked) {
+            self.asked.pop_front();
+        }
+        self.asked.len() < ASKED_MAX || self.shared.plan.mode == super::plan::Mode::Storm
     }
 
     fn take_dialed(&mut self, told: Dialed) {
@@ -300,6 +317,7 @@ impl Worker {
                 };
                 let ask = self.shared.requests.ask(transport, stream, since.as_deref());
                 self.outbox.insert(nth, ask);
+                self.asked.push_back(nth);
             }
             Dialed::Failed { nth, errno } => {
                 let why = std::io::Error::from_raw_os_error(errno).to_string();

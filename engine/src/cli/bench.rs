@@ -41,8 +41,8 @@ Against any other server: every client that connects is in the channel, a publis
 A server that is told to subscribe: --subscribe-frame '{\"join\":\"{channel}\"}'
 
 On io_uring a thread holds as many clients as `ulimit -n` says, so 100,000 need six threads and no
-root; clients come from 127.100.0.1 and the addresses after it, 12,000 from each. Where io_uring is
-blocked, all clients together are bounded by `ulimit -n`.
+root; clients come from addresses in 127.64.0.0/9, 12,000 from each. Where io_uring is blocked, all
+clients together are bounded by `ulimit -n`.
 
 Only this machine is loaded, unless you say --i-own-this-server.
 

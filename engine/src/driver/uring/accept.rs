@@ -63,7 +63,8 @@ impl Acceptor {
         }
         self.on = on;
         if !on {
-            return ops.extend(self.is_armed().then_some(Op::CancelAccepts));
+            let armed = (0..).zip(&self.armed).filter(|(_, armed)| **armed);
+            return ops.extend(armed.map(|(lane, _)| Op::CancelAccept { lane }));
         }
         for lane in 0..self.armed.len() {
             // A lane whose cancellation is under way begins again when it has ended.
@@ -189,7 +190,7 @@ mod tests {
         assert_eq!(std::mem::take(&mut ops), [Op::Accept { lane: 0 }]);
         acceptor.set(false, &mut ops);
         acceptor.set(true, &mut ops);
-        assert_eq!(std::mem::take(&mut ops), [Op::CancelAccepts]);
+        assert_eq!(std::mem::take(&mut ops), [Op::CancelAccept { lane: 0 }]);
         assert_eq!(acceptor.take(0, CANCELLED, &mut ops), Outcome::Nothing);
         assert_eq!(std::mem::take(&mut ops), [Op::Accept { lane: 0 }]);
         acceptor.set(false, &mut ops);
@@ -216,7 +217,9 @@ mod tests {
         assert_eq!(ops.drain(..).count(), LANES);
         let full = Completion { result: -libc::ENFILE, ..CANCELLED };
         assert_eq!(acceptor.take(3, full, &mut ops), Outcome::Stopped(libc::ENFILE));
-        assert_eq!(std::mem::take(&mut ops), [Op::CancelAccepts]);
+        let others = (0..LANES as u8).filter(|lane| *lane != 3);
+        let cancelled = others.map(|lane| Op::CancelAccept { lane }).collect::<Vec<_>>();
+        assert_eq!(std::mem::take(&mut ops), cancelled);
         assert_eq!(acceptor.take(4, full, &mut ops), Outcome::Nothing);
         assert!(ops.is_empty());
     }

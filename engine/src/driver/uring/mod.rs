@@ -280,8 +280,9 @@ impl Driver for Uring {
     }
 
     fn close(&mut self, token: Token, how: Close) {
+        let watched = self.state.table.end_watch(token);
         if self.state.table.end(token) {
-            self.state.ops.push_back(Op::Close { index: token.index, how });
+            self.state.ops.push_back(Op::Close { token, watched, how });
         }
     }
 
