@@ -133,19 +133,13 @@ fn one_batch_tells_each_exception_by_its_place<M: Make>() {
     let (full, gone) = (pairs[280].1, pairs[290].1);
     rig.fill(full);
     let (client, _) = pairs.pop().unwrap();
-    let reset = rig.told.len();
     socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
     drop(client);
-    rig.poll_for(Duration::from_millis(50));
-    assert!(rig.told.len() > reset);
+    let reset = rig.until_event(|event| matches!(event, Event::Readable { hangup: true, .. }));
+    let Event::Readable { token: last, .. } = reset else { unreachable!("it was looked for") };
     rig.driver.close(gone, super::super::Close::Abort);
     let tokens = pairs.iter().map(|pair| pair.1);
-    let last = rig.told.iter().find_map(|event| match event {
-        Event::Readable { token, hangup: true } => Some(*token),
-        _ => None,
-    });
-    let sends: Vec<_> =
-        tokens.chain([last.unwrap()]).map(|token| Send { token, bytes: b"hello" }).collect();
+    let sends: Vec<_> = tokens.chain([last]).map(|token| Send { token, bytes: b"hello" }).collect();
     let mut exceptions = Vec::new();
     rig.driver.send_batch(&sends, &mut exceptions);
     exceptions.sort_by_key(|exception| exception.nth);

@@ -116,8 +116,8 @@ fn accept(listener: Fd, lane: u8, acceptor: &Acceptor) -> Entry {
 /// 1. To abort: no lingering, so that the last step sends RST. To close gracefully: throws away
 ///    what has arrived and was not read, because Linux answers a close over unread bytes with RST
 ///    (RFC 1122 section 4.2.2.13), which would take the last answer from the client's hands.
-/// 2. Cancels what is armed, watch by watch. An armed operation holds the file: without this CLOSE succeeds and no
-///    FIN is sent.
+/// 2. Cancels what is armed, watch by watch. An armed operation holds the file: without this CLOSE
+///    succeeds and no FIN is sent.
 /// 3. Closes.
 ///
 /// SHUTDOWN would do in one step, but starts a worker thread.
