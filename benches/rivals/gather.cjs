@@ -2,19 +2,23 @@
 //
 // A publisher that waits for each answer sends its next message a few dozen microseconds after the
 // answer. A server that fans out at once is then busy for many milliseconds before it reads that
-// next message, and so never has two that could share a send. Waiting for a quiet millisecond costs
-// no CPU and a hundredth of a fan-out's time, and every message of a window or a burst goes out in
-// the same pass: each contender that has no such step of its own is quoted with this one.
+// next message, and so never has two that could share a send. Waiting for a quiet moment costs no
+// CPU and less than a twentieth of a fan-out's time, and every message of a window or a burst goes
+// out in the same pass: each contender that has no such step of its own is quoted with this one
+// where messages come in numbers, and without it where they come singly.
 
 "use strict";
 
-/// Milliseconds without a new message after which the gathered ones go out.
+/// Milliseconds without a new message after which the gathered ones go out, and how many clients
+/// add one more: the longer the fan-out, the more is won by one that is not needed.
 const QUIET_MS = 1;
-/// The first message of a batch waits no longer than this, in milliseconds.
-const WAIT_MS_MAX = 10;
+const CLIENTS_PER_MS = 4000;
+/// The first message of a batch waits for no more than so many such moments.
+const MOMENTS_MAX = 8;
 
-/// Returns a function that takes one message. `fanOut` gets an array of them, in their order.
-module.exports = function gather(fanOut) {
+/// Returns a function that takes one message. `fanOut` gets an array of them, in their order;
+/// `clients` says how many there are.
+module.exports = function gather(fanOut, clients) {
     let waiting = [];
     let first = 0;
     let timer;
@@ -26,15 +30,13 @@ module.exports = function gather(fanOut) {
     };
     return (message) => {
         const now = performance.now();
+        const quiet = QUIET_MS + clients() / CLIENTS_PER_MS;
         if (waiting.push(message) === 1) {
             first = now;
+        } else if (now - first >= MOMENTS_MAX * quiet) {
+            return;
         }
-        if (timer !== undefined) {
-            if (now - first >= WAIT_MS_MAX) {
-                return;
-            }
-            clearTimeout(timer);
-        }
-        timer = setTimeout(go, QUIET_MS);
+        clearTimeout(timer);
+        timer = setTimeout(go, quiet);
     };
 };

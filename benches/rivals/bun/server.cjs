@@ -14,7 +14,7 @@ const fanOut = (messages) => {
         server.publish("bench", message);
     }
 };
-const gathered = gather(fanOut);
+const gathered = gather(fanOut, () => server.subscriberCount("bench"));
 // `plain`: after the answer has left, but each message by itself.
 const publish = variant === "gathered" ? gathered : (message) => setImmediate(fanOut, [message]);
 

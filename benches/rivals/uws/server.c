@@ -60,6 +60,7 @@ void uws_ws(int ssl, uws_app *app, const char *pattern, uws_behavior behavior, v
 bool uws_ws_subscribe(int ssl, uws_ws_t *ws, const char *topic, size_t length);
 bool uws_publish(int ssl, uws_app *app, const char *topic, size_t topic_length, const char *message,
                  size_t length, int opcode, bool compress);
+unsigned uws_num_subscribers(int ssl, uws_app *app, const char *topic, size_t length);
 void uws_res_on_data(int ssl, uws_res *res,
                      void (*handler)(uws_res *, const char *, size_t, bool, void *), void *user);
 void uws_res_on_aborted(int ssl, uws_res *res, void (*handler)(uws_res *, void *), void *user);
@@ -68,7 +69,7 @@ void uws_res_end(int ssl, uws_res *res, const char *bytes, size_t length, bool c
 enum { PLAIN_TCP = 0, OPCODE_TEXT = 1 };
 
 // As benches/rivals/gather.cjs, which says why.
-enum { QUIET_MS = 1, WAIT_MS_MAX = 10 };
+enum { QUIET_MS = 1, CLIENTS_PER_MS = 4000, MOMENTS_MAX = 8 };
 
 static const char TOPIC[] = "bench";
 
@@ -115,8 +116,12 @@ static void gather(message *it) {
     if (!server.gathers) {
         // The timer's turn comes after this one, whose end sends the answer.
         uv_timer_start(&server.quiet, fan_out, 0, 0);
-    } else if (now_ms - server.first_ms < WAIT_MS_MAX) {
-        uv_timer_start(&server.quiet, fan_out, QUIET_MS, 0);
+        return;
+    }
+    unsigned clients = uws_num_subscribers(PLAIN_TCP, server.app, TOPIC, sizeof TOPIC - 1);
+    uint64_t quiet_ms = QUIET_MS + clients / CLIENTS_PER_MS;
+    if (now_ms - server.first_ms < MOMENTS_MAX * quiet_ms) {
+        uv_timer_start(&server.quiet, fan_out, quiet_ms, 0);
     }
 }
 

@@ -37,7 +37,7 @@ const broadcastFramed = (messages) => {
 
 const publish =
     variant === "gathered"
-        ? gather(broadcastFramed)
+        ? gather(broadcastFramed, () => sockets.clients.size)
         : (message) => setImmediate(broadcast, message);
 
 const server = http.createServer((request, response) => {
