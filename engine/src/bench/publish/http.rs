@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use fanfare_protocol::http::percent;
 use fanfare_protocol::id::Id;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 
 use super::Outlet;
 use crate::bench::read::body::Body;
@@ -74,8 +76,8 @@ impl Outlet for Http {
         let _ = write!(self.request, "{}Content-Length: {length}\r\n\r\n", self.head);
         self.request.extend_from_slice(payload);
         let mut stream = match self.stream.take() {
-            Some(stream) => stream,
-            None => self.connect()?,
+            Some(stream) if !is_over(&stream) => stream,
+            _ => self.connect()?,
         };
         let failed = |what: &dyn std::fmt::Display| format!("publishing failed: {what}");
         stream.write_all(&self.request).map_err(|error| failed(&error))?;
@@ -95,6 +97,14 @@ impl Outlet for Http {
     fn flush(&mut self) -> Result<(), String> {
         Ok(())
     }
+}
+
+/// Whether the server has closed a kept connection meanwhile, or said something unasked on it. It
+/// may, as soon as it has waited for a few seconds (RFC 9112, section 9.5); uWebSockets does after
+/// ten, which a slow rate or a long time of connecting takes. Nothing was sent that could be lost.
+fn is_over(stream: &TcpStream) -> bool {
+    let peeked = recv(stream, &mut [0_u8; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+    !matches!(peeked, Err(Errno::AGAIN))
 }
 
 fn id_of(body: &[u8]) -> Option<Id> {
@@ -139,5 +149,30 @@ fn read(stream: &mut TcpStream) -> Result<Answer, String> {
         if body.is_over() {
             return Ok(Answer { status: *status, body: kept, is_kept: *is_kept });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kept_connection_is_used_until_the_server_closes_it_or_speaks_unasked() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let pair = || {
+            let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            (ours, listener.accept().unwrap().0)
+        };
+        let (ours, theirs) = pair();
+        assert!(!is_over(&ours));
+        drop(theirs);
+        // The end of a stream on loopback is there at once, yet nobody promises that.
+        ours.peek(&mut [0]).unwrap();
+        assert!(is_over(&ours));
+
+        let (ours, mut theirs) = pair();
+        theirs.write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n").unwrap();
+        ours.peek(&mut [0]).unwrap();
+        assert!(is_over(&ours));
     }
 }
