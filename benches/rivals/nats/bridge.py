@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Takes messages by POST and publishes them at a NATS server, whose own ways in are TCP and WebSocket.
+"""Takes messages by POST and publishes them at a NATS server, which speaks no HTTP of that kind.
 
     bridge.py HTTP-PORT NATS-PORT
 

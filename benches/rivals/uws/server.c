@@ -1,6 +1,6 @@
-// uWebSockets with its native publish, through the C interface of the library that the Python package
-// socketify carries. uWebSockets itself is in no package registry; this is its own C++ code, compiled
-// over libuv as in uWebSockets.js, and no line of Python runs here.
+// uWebSockets with its native publish, through the C interface of the library that the Python
+// package socketify carries. uWebSockets is in no package registry itself; this is its C++ code,
+// compiled over libuv as in uWebSockets.js, and no line of Python runs here.
 //
 //   server gathered|plain PORT
 
@@ -88,7 +88,7 @@ static struct {
     message *head, **tail;
 } server = {.tail = &server.head};
 
-// Publishes all that waits, in its order. uWebSockets coalesces what is published in one turn of the
+// Publishes all that waits, in its order. uWebSockets coalesces what is published in a turn of the
 // loop, for each subscriber.
 static void fan_out(uv_timer_t *timer) {
     (void)timer;
@@ -98,8 +98,8 @@ static void fan_out(uv_timer_t *timer) {
     while (next != NULL) {
         message *it = next;
         next = it->next;
-        uws_publish(PLAIN_TCP, server.app, TOPIC, sizeof TOPIC - 1, it->bytes, it->length, OPCODE_TEXT,
-                    false);
+        uws_publish(PLAIN_TCP, server.app, TOPIC, sizeof TOPIC - 1, it->bytes, it->length,
+                    OPCODE_TEXT, false);
         free(it->bytes);
         free(it);
     }
@@ -184,7 +184,8 @@ int main(int count, char **words) {
     server.app = uws_create_app(PLAIN_TCP, (us_socket_context_options){0});
     uws_behavior behavior = {
         .max_payload_length = 16 << 10,
-        .max_backpressure = 16 << 20, // Beyond it messages are dropped: no healthy client comes near.
+        // Beyond it messages are dropped: no healthy client comes near.
+        .max_backpressure = 16 << 20,
         .open = on_open,
     };
     uws_ws(PLAIN_TCP, server.app, "/ws", behavior, NULL);
