@@ -68,8 +68,11 @@ pub struct ShardMetrics {
     pub slow_closed: Number,
     /// Connections ended because no pong came.
     pub pong_missed: Number,
-    /// Gauge: ring entries that wait for this shard.
+    /// Gauge: ring entries that wait for this shard. The sequencer's to set: a shard that stands
+    /// still cannot say so itself.
     pub ring_lag: Number,
+    /// Times that completions did not fit into the driver's queue and had to be asked for.
+    pub queue_overflows: Number,
     /// Commands that found the inbox full and were offered again.
     pub inbox_full: Number,
 }

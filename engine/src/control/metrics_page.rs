@@ -60,6 +60,12 @@ const SHARD: &[Row<ShardMetrics>] = &[
     }),
     ("fanfare_log_bytes", "Rendered frames in the logs", GAUGE, |m| m.log_bytes.read()),
     ("fanfare_ring_lag_entries", "Ring entries that wait", GAUGE, |m| m.ring_lag.read()),
+    (
+        "fanfare_driver_queue_overflows",
+        "Times the driver's queue of completions was full",
+        COUNTER,
+        |m| m.queue_overflows.read(),
+    ),
     ("fanfare_accepted", "Sockets accepted", COUNTER, |m| m.accepted.read()),
     ("fanfare_turned_away", "Sockets turned away for want of room", COUNTER, |m| {
         m.turned_away.read()

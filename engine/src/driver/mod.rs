@@ -161,6 +161,13 @@ pub trait Driver {
     /// Appends what happened to `events`; waits until something does, the waker is used, or
     /// `timeout` is over (`None`: for ever; zero: does not wait). May return early with nothing.
     fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>);
+
+    /// How often what happened did not fit into the kernel's queue since this was made. Nothing is
+    /// lost by it, but it costs memory and ends watches, so more than a few mean that the queue is
+    /// too small. 0 where there is no such queue.
+    fn queue_overflows(&self) -> u64 {
+        0
+    }
 }
 
 /// An address as the world knows it: IPv4 peers of a dual-stack listener as IPv4.

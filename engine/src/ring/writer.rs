@@ -166,6 +166,15 @@ impl<T> Writer<T> {
         self.shared.seats[reader].lag(self.published)
     }
 
+    /// Whether this reader sleeps. Asked by the writer's thread after [`Self::publish`], this means
+    /// that nothing it has not passed is for it: whom an entry is for was woken then.
+    ///
+    /// # Panics
+    /// When there is no such reader.
+    pub fn is_parked(&self, reader: usize) -> bool {
+        self.shared.seats[reader].parker.is_parked()
+    }
+
     /// Wakes the parked readers that have not passed everything, interested or not. For a writer
     /// that waits for room: entries for others may fill less than half the ring behind a sleeper,
     /// and still be in the way.

@@ -278,6 +278,9 @@ impl<S: Sink> Sequencer<S> {
         metrics.channels_forgotten.set(order.forgotten);
         metrics.position.set(order.position);
         metrics.idempotency_keys.set(order.keys.len() as u64);
+        for (number, shard) in self.metrics.shards.iter().enumerate() {
+            shard.ring_lag.set(self.ring.lag(number));
+        }
         let is_blocked = progress.blocked && !progress.worked;
         metrics.ring_full.add(u64::from(is_blocked && !self.was_blocked));
         self.was_blocked = is_blocked;

@@ -21,6 +21,10 @@ pub trait Sink {
 
     /// Wakes the shards for which the sequencer waits.
     fn wake_lagging(&mut self);
+
+    /// Published entries that this shard has still to pass; 0 when it is gone, and when it sleeps,
+    /// since nothing is there for it then.
+    fn lag(&self, shard: usize) -> u64;
 }
 
 impl Sink for Writer<Entry> {
@@ -42,5 +46,9 @@ impl Sink for Writer<Entry> {
 
     fn wake_lagging(&mut self) {
         Self::wake_lagging(self);
+    }
+
+    fn lag(&self, shard: usize) -> u64 {
+        if self.is_parked(shard) { 0 } else { Self::lag(self, shard) }
     }
 }

@@ -280,7 +280,7 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
 
     /// Asks the kernel what happened; sleeps first if nothing is left to do.
     fn wait(&mut self, now: Millis, sleep: bool) {
-        self.sessions.metrics().ring_lag.set(self.ring.waiting());
+        self.sessions.metrics().queue_overflows.set(self.driver.queue_overflows());
         if !sleep || self.sessions.has_work() {
             return self.driver.poll(Some(Duration::ZERO), &mut self.events);
         }

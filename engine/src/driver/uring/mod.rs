@@ -138,12 +138,6 @@ impl Uring {
         })
     }
 
-    /// How often the completion queue overflowed since this was made: nothing is lost by it, but it
-    /// costs memory and ends watches, so more than a few mean that the queue is too small.
-    pub fn overflows(&self) -> u64 {
-        self.ring.overflows()
-    }
-
     /// Queues waiting operations until none waits or fewer than `spare` entries would be left.
     fn queue_ops(&mut self, spare: usize) {
         while self.ring.room() >= spare + ENTRIES_MAX {
@@ -297,6 +291,10 @@ impl Driver for Uring {
             Event::Readable { token, .. } | Event::Writable { token } => table.is_live(*token),
             Event::Accepted { .. } | Event::AcceptFailed(_) => true,
         }));
+    }
+
+    fn queue_overflows(&self) -> u64 {
+        self.ring.overflows()
     }
 }
 

@@ -70,6 +70,10 @@ impl Sink for Recorded {
     }
 
     fn wake_lagging(&mut self) {}
+
+    fn lag(&self, _shard: usize) -> u64 {
+        self.published as u64
+    }
 }
 
 impl Recorded {
