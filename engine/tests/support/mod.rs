@@ -12,6 +12,7 @@ use fanfare::error::StartError;
 use fanfare::rule::{History, Pattern, Rule, Rules, Slow, Window};
 use fanfare::sequencer::command::{Command, Publication, Published};
 use fanfare::server::{self, DriverChoice, Running, Settings};
+use fanfare::shard::messages::{ClientMessages, Dropped};
 use fanfare_protocol::message::Kind;
 
 /// Both drivers; where io_uring is blocked `uring` fails to start, and says so.
@@ -27,11 +28,20 @@ pub fn node(driver: DriverChoice) -> Running {
 
 /// A node with settings of its own.
 pub fn node_with(driver: DriverChoice, change: impl FnOnce(&mut Settings)) -> Running {
+    node_hearing(driver, change, || Dropped)
+}
+
+/// A node that does with the clients' messages what the test says.
+pub fn node_hearing<M: ClientMessages + Send + 'static>(
+    driver: DriverChoice,
+    change: impl FnOnce(&mut Settings),
+    client_messages: impl Fn() -> M,
+) -> Running {
     let mut settings = Settings { driver, shards: Some(2), ..Settings::on_loopback() };
     change(&mut settings);
     // A free port is found first and bound after: another test may have taken it in between.
     for _ in 0..10 {
-        match server::start(settings.clone()) {
+        match server::start_with(settings.clone(), &client_messages) {
             Err(StartError::Unavailable(why)) if why.contains("Address already in use") => {}
             started => return started.unwrap_or_else(|error| panic!("{driver:?}: {error}")),
         }
