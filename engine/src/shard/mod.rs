@@ -37,6 +37,7 @@ mod log;
 mod merge;
 pub mod messages;
 mod outbox;
+pub mod pace;
 mod replies;
 mod sessions;
 mod slow;
@@ -50,17 +51,12 @@ mod wheel;
 mod tests;
 
 use messages::ClientMessages;
+use pace::Pace;
 use sessions::Sessions;
 use visit::{BATCH, Batch};
 
-/// Ring entries in one tick.
-const ENTRIES: usize = 256;
 /// Ring entries between two looks at whether logs have grown too long.
 const ENTRIES_AT_ONCE: usize = 8;
-/// Receives in one tick.
-const RECEIVES: usize = 64;
-/// Batches of sends in one tick.
-const BATCHES: usize = 2;
 /// Between two offers to a full inbox.
 const INBOX_RETRY: Duration = Duration::from_millis(1);
 
@@ -101,6 +97,7 @@ pub struct Shard<D, M> {
     inbox: Inbox,
     sessions: Sessions<M>,
     connections_max: usize,
+    pace: Pace,
     accepting: bool,
     /// Not before this time, after an accept failed.
     accept_again: Millis,
@@ -127,6 +124,7 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
             inbox,
             sessions,
             connections_max,
+            pace: Pace::DEFAULT,
             accepting: false,
             accept_again: now,
             deadline: None,
@@ -137,6 +135,17 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
             outcomes: Vec::new(),
             watches: Vec::new(),
         }
+    }
+
+    /// Other bounds from the next tick on: for benchmarks, which compare them.
+    ///
+    /// # Panics
+    /// When any of them is 0: that work would never be done.
+    pub fn set_pace(&mut self, pace: Pace) {
+        let Pace { entries, receives, batches, quantum } = pace;
+        assert!([entries, receives, batches, quantum].iter().all(|bound| *bound > 0), "{pace:?}");
+        self.pace = pace;
+        self.sessions.sweep.set_quantum(quantum);
     }
 
     /// The thread: ticks until the order ends and every client is gone.
@@ -184,7 +193,7 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
     /// Reads on in the order, unless a log has to be sent from first.
     fn drain(&mut self, now: Millis) {
         let sessions = &mut self.sessions;
-        for _ in 0..ENTRIES / ENTRIES_AT_ONCE {
+        for _ in 0..self.pace.entries.div_ceil(ENTRIES_AT_ONCE) {
             if sessions.holds_back() {
                 return;
             }
@@ -197,7 +206,7 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
 
     fn receive(&mut self, now: Millis) {
         self.receivers.clear();
-        self.sessions.readers(RECEIVES, &mut self.receivers);
+        self.sessions.readers(self.pace.receives, &mut self.receivers);
         if self.receivers.is_empty() {
             return;
         }
@@ -224,7 +233,7 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
     }
 
     fn send(&mut self, now: Millis) {
-        for _ in 0..BATCHES {
+        for _ in 0..self.pace.batches {
             self.sessions.plan(&mut self.batch, now);
             if self.batch.is_empty() {
                 return;

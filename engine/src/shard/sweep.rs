@@ -10,21 +10,31 @@
 use std::collections::VecDeque;
 
 use super::channels::{Channels, Place};
-
-/// Visits in one turn of one channel, and of each queue in one tick.
-pub(super) const QUANTUM: usize = 256;
-
-/// An audience up to this size is small.
-const SMALL: usize = QUANTUM;
+use super::pace::Pace;
 
 /// The queues of channels whose members are owed a visit.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Sweep {
+    /// Visits in one turn of one channel, and of each queue in one batch. An audience up to this
+    /// size is small.
+    quantum: usize,
     small: VecDeque<Place>,
     large: VecDeque<Place>,
 }
 
+impl Default for Sweep {
+    fn default() -> Self {
+        let (small, large) = (VecDeque::new(), VecDeque::new());
+        Self { quantum: Pace::DEFAULT.quantum, small, large }
+    }
+}
+
 impl Sweep {
+    /// Takes turns of another length from now on.
+    pub(super) fn set_quantum(&mut self, quantum: usize) {
+        self.quantum = quantum;
+    }
+
     /// Every member of the channel is owed a visit from now on.
     pub(super) fn mark(&mut self, place: Place, channels: &mut Channels) {
         let channel = channels.at_mut(place);
@@ -33,7 +43,7 @@ impl Sweep {
             return;
         }
         channel.queued = true;
-        if channel.members.len() <= SMALL {
+        if channel.members.len() <= self.quantum {
             self.small.push_back(place);
         } else {
             self.large.push_back(place);
@@ -43,8 +53,8 @@ impl Sweep {
     /// Appends the connections to visit in this tick: at most a quantum of small audiences and one
     /// of large ones.
     pub(super) fn take(&mut self, channels: &mut Channels, visits: &mut VecDeque<u32>) {
-        take(&mut self.small, channels, visits);
-        take(&mut self.large, channels, visits);
+        take(&mut self.small, self.quantum, channels, visits);
+        take(&mut self.large, self.quantum, channels, visits);
     }
 
     /// Whether anybody is owed a visit.
@@ -53,8 +63,13 @@ impl Sweep {
     }
 }
 
-fn take(queue: &mut VecDeque<Place>, channels: &mut Channels, visits: &mut VecDeque<u32>) {
-    let mut budget = QUANTUM;
+fn take(
+    queue: &mut VecDeque<Place>,
+    quantum: usize,
+    channels: &mut Channels,
+    visits: &mut VecDeque<u32>,
+) {
+    let mut budget = quantum;
     while budget > 0 {
         let Some(place) = queue.pop_front() else { return };
         let Some(channel) = channels.get_mut(place) else { continue };
@@ -69,7 +84,7 @@ fn take(queue: &mut VecDeque<Place>, channels: &mut Channels, visits: &mut VecDe
         visits.extend(&members[start..start + until_wrap]);
         visits.extend(&members[..turn - until_wrap]);
         // The next sweep does not begin where this one did, or some would always be last.
-        let rotation = if left == turn { QUANTUM } else { 0 };
+        let rotation = if left == turn { quantum } else { 0 };
         channel.sweep_next = ((start + turn + rotation) % members.len().max(1)) as u32;
         channel.sweep_left = (left - turn) as u32;
         budget -= turn;

@@ -60,7 +60,7 @@ use super::{
 /// Receives that share one enter, each into a region of its own.
 const REGIONS: usize = 16;
 const REGION_BYTES: usize = 16 << 10;
-/// Sends that share one enter: 64 to 256 is the plateau, beyond it grows slower again.
+/// Sends that share one enter: `cargo bench -p fanfare --bench batches` draws the curve.
 const SENDS_PER_ENTER: usize = 256;
 
 const SEND_FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
@@ -72,6 +72,7 @@ pub struct Uring {
     /// Where receives land: [`REGIONS`] of [`REGION_BYTES`].
     scratch: Box<[u8]>,
     descriptors: Descriptors,
+    sends_per_enter: usize,
     _listener: TcpListener,
     _waker: Arc<Waker>,
     _on_its_thread: PhantomData<*const ()>,
@@ -116,6 +117,7 @@ impl Uring {
             waker: Fd(waker.as_fd().as_raw_fd()),
             listener: Fd(listener.as_raw_fd()),
         };
+        let sends_per_enter = SENDS_PER_ENTER.min(ring.entries() / 2);
         let state = State {
             table: Table::new(capacity),
             acceptor: Acceptor::new(want_peers),
@@ -132,6 +134,7 @@ impl Uring {
             state,
             scratch: vec![0; REGIONS * REGION_BYTES].into(),
             descriptors,
+            sends_per_enter,
             _listener: listener,
             _waker: waker,
             _on_its_thread: PhantomData,
@@ -170,8 +173,14 @@ impl Uring {
         self.ring.submit(&mut |completion| self.state.take(completion));
     }
 
-    fn sends_per_enter(&self) -> usize {
-        SENDS_PER_ENTER.min(self.ring.entries() / 2)
+    /// Lets up to `sends` share one enter, and no more than the ring has room for beside its other
+    /// work: for benchmarks, which compare this driver's default with others.
+    ///
+    /// # Panics
+    /// When `sends` is 0.
+    pub fn set_sends_per_enter(&mut self, sends: usize) {
+        assert!(sends > 0, "no send would ever be made");
+        self.sends_per_enter = sends.min(self.ring.entries() - ENTRIES_MAX);
     }
 
     fn send_chunk(&mut self, first: usize, sends: &[Send<'_>], exceptions: &mut Vec<Exception>) {
@@ -261,7 +270,7 @@ impl Driver for Uring {
 
     fn send_batch(&mut self, sends: &[Send<'_>], exceptions: &mut Vec<Exception>) {
         debug_assert_distinct(sends.iter().map(|send| send.token));
-        let step = self.sends_per_enter();
+        let step = self.sends_per_enter;
         for (nth, chunk) in sends.chunks(step).enumerate() {
             self.send_chunk(nth * step, chunk, exceptions);
         }

@@ -1,0 +1,30 @@
+//! How much of each kind of work a shard does before it looks at the next: the numbers behind
+//! "every step is bounded".
+//!
+//! Each is a trade between what a tick costs by itself (two or three calls into the kernel) and how
+//! long everything else waits for it. `cargo bench -p fanfare --bench batches` draws the curves
+//! from which the defaults were chosen; that is why they are values and not constants.
+
+/// Bounds of one tick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Ring entries that are read.
+    pub entries: usize,
+    /// Connections that are received from.
+    pub receives: usize,
+    /// Batches of sends.
+    pub batches: usize,
+    /// Visits in one turn of one channel, and of each queue in one batch.
+    pub quantum: usize,
+}
+
+impl Pace {
+    /// What production runs.
+    pub const DEFAULT: Self = Self { entries: 256, receives: 64, batches: 2, quantum: 256 };
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
