@@ -25,3 +25,4 @@ pub mod sequencer;
 pub mod server;
 pub mod shard;
 pub mod transport;
+pub mod vigil;

@@ -15,11 +15,12 @@ use fanfare::ingest;
 use fanfare::sequencer::command::{Command, Publication, PublishAnswer, Published, Refusal};
 use fanfare::sequencer::inbox::{Inbox, NotTaken};
 use fanfare::server::{self, Running};
+use fanfare::vigil::Vigil;
 use fanfare_protocol::ingest::PublishFrame;
 use fanfare_protocol::limits::IngestLimits;
 
 use crate::code::{
-    Code, FANFARE_E_AGAIN, FANFARE_E_CONFIG, FANFARE_E_PIPE, FANFARE_E_TIMEOUT,
+    Code, FANFARE_E_AGAIN, FANFARE_E_CONFIG, FANFARE_E_PANIC, FANFARE_E_PIPE, FANFARE_E_TIMEOUT,
     FANFARE_E_TOO_LARGE, FANFARE_E_UNAVAILABLE, of_own_refusal, of_refusal,
 };
 use crate::outcome::{Courier, Done, Outcome, Place, is_recalling, recall};
@@ -43,6 +44,7 @@ pub(crate) struct Embedded {
     way: RwLock<Option<Way>>,
     stopping: Mutex<Option<(Running, JoinHandle<()>)>>,
     shared: Arc<Shared>,
+    vigil: Arc<Vigil>,
     settings: Settings,
     limits: IngestLimits,
     tenant: Tenant,
@@ -148,6 +150,10 @@ impl Embedded {
                 error.to_string(),
             )
         })?;
+        Self::around(running, limits, settings)
+    }
+
+    fn around(running: Running, limits: IngestLimits, settings: Settings) -> Result<Self, Failure> {
         let (errands, heard) = unbounded();
         let thread =
             std::thread::Builder::new().name("fanfare-callbacks".into()).spawn(move || {
@@ -163,13 +169,14 @@ impl Embedded {
             Err(error) => {
                 running.stop();
                 let text = format!("a thread could not be started: {error}");
-                return Err(fail(FANFARE_E_UNAVAILABLE, text));
+                return Err(Failure { code: FANFARE_E_UNAVAILABLE, text });
             }
         };
         let (addresses, epoch) = (running.addresses(), running.epoch().number());
         let ports = (addresses.listen.port(), addresses.api.map_or(0, |api| api.port()));
         Ok(Self {
             way: RwLock::new(Some(Way { inbox: running.inbox().clone(), errands })),
+            vigil: Arc::clone(running.vigil()),
             stopping: Mutex::new(Some((running, thread))),
             shared: Arc::default(),
             settings,
@@ -180,8 +187,15 @@ impl Embedded {
         })
     }
 
+    /// A node that has lost a thread serves only a part of what it should: every call says so, and
+    /// none waits for what never comes.
+    fn sound(&self) -> Result<(), Code> {
+        if self.vigil.lost().is_some() { Err(FANFARE_E_PANIC) } else { Ok(()) }
+    }
+
     /// One message, without the vectors of many.
     pub(crate) fn offer_one(&self, message: &PublishFrame<'_>, done: Done) -> Result<(), Code> {
+        self.sound()?;
         let publication = ingest::publication(message, &self.limits, &self.tenant)
             .map_err(|refusal| of_refusal(refusal.code))?;
         let way = self.way.read().unwrap_or_else(PoisonError::into_inner);
@@ -196,6 +210,7 @@ impl Embedded {
     }
 
     pub(crate) fn offer(&self, messages: &[PublishFrame<'_>], done: Vec<Done>) -> Result<(), Code> {
+        self.sound()?;
         let mut publications: Vec<Publication> = Vec::with_capacity(messages.len());
         for message in messages {
             let before = publications.last();
@@ -241,6 +256,7 @@ impl Embedded {
         let (tell, heard) = bounded(1);
         let mut waited = Duration::ZERO;
         loop {
+            self.sound()?;
             let way = self.way.read().unwrap_or_else(PoisonError::into_inner);
             let Way { inbox, errands } = way.as_ref().ok_or(FANFARE_E_PIPE)?;
             let (errands, tell) = (errands.clone(), tell.clone());
@@ -257,7 +273,9 @@ impl Embedded {
             waited += INBOX_NAP;
         }
         drop(tell);
-        heard.recv_timeout(patience.saturating_sub(waited)).map_err(|error| match error {
+        let heard = heard.recv_timeout(patience.saturating_sub(waited));
+        self.sound()?;
+        heard.map_err(|error| match error {
             RecvTimeoutError::Timeout => FANFARE_E_TIMEOUT,
             RecvTimeoutError::Disconnected => FANFARE_E_PIPE,
         })
@@ -275,8 +293,8 @@ impl Embedded {
             resent: 0,
             connects: 1,
             epoch: self.epoch,
-            connected: is_open,
-            last_error: 0,
+            connected: is_open && self.sound().is_ok(),
+            last_error: self.sound().err().unwrap_or(0),
             listen_port: self.ports.0,
             api_port: self.ports.1,
         }
@@ -309,4 +327,94 @@ fn forward(done: Done, errands: &Sender<Errand>) -> Done {
 /// As [`fanfare::message::cost`] counts it.
 fn cost(publication: &Publication) -> usize {
     fanfare::message::cost(publication.data.len(), publication.event.as_deref())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    use std::time::Instant;
+
+    use fanfare::driver::Token;
+    use fanfare::shard::messages::{ClientMessages, Piece};
+
+    use super::*;
+    use crate::outcome::Ticket;
+
+    struct Panics;
+
+    impl ClientMessages for Panics {
+        fn piece(&mut self, _: Token, _: Piece<'_>, _: &mut Vec<u8>) {
+            panic!("injected by a test");
+        }
+
+        fn ended(&mut self, _: Token) {}
+    }
+
+    fn embedded() -> Embedded {
+        let settings = server::Settings { shards: Some(1), ..server::Settings::on_loopback() };
+        // A free port is found first and bound after: another test may have taken it in between.
+        let start = |_| server::start_with(settings.clone(), || Panics).ok();
+        let running = (0..10).find_map(start).expect("a free port in ten tries");
+        let limits = IngestLimits { message_bytes: 1_000, ..SHAPE };
+        let shape = Settings { queue_messages: 100, queue_bytes: 1 << 20, ..Settings::default() };
+        Embedded::around(running, limits, shape)
+            .unwrap_or_else(|failure| panic!("{}", failure.text))
+    }
+
+    /// Every call says it, and none hangs.
+    fn assert_says_so(embedded: &Embedded) {
+        let began = Instant::now();
+        while embedded.vigil.lost().is_none() {
+            assert!(began.elapsed() < Duration::from_secs(20), "nothing is lost");
+            std::thread::yield_now();
+        }
+        let began = Instant::now();
+        let message = PublishFrame::new("demo", b"y");
+        assert_eq!(embedded.offer_one(&message, Done::Nobody), Err(FANFARE_E_PANIC));
+        assert_eq!(embedded.offer(&[message], vec![Done::Nobody]), Err(FANFARE_E_PANIC));
+        assert_eq!(embedded.flush(Duration::from_secs(60)), Err(FANFARE_E_PANIC));
+        let stats = embedded.stats();
+        assert_eq!((stats.connected, stats.last_error), (false, FANFARE_E_PANIC));
+        embedded.close();
+        assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+        assert_eq!(
+            embedded.offer_one(&PublishFrame::new("demo", b"z"), Done::Nobody),
+            Err(FANFARE_E_PANIC)
+        );
+    }
+
+    #[test]
+    fn a_lost_shard_is_said_by_every_call() {
+        let embedded = embedded();
+        let mut client = TcpStream::connect(("127.0.0.1", embedded.ports.0)).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let upgrade = "GET /ws?channels=demo HTTP/1.1\r\nHost: localhost\r\n\
+                       Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        client.write_all(upgrade.as_bytes()).unwrap();
+        assert!(client.read(&mut [0; 1_024]).unwrap() > 0);
+        client.write_all(&[0x81, 0x80, 0, 0, 0, 0]).unwrap();
+        assert_says_so(&embedded);
+    }
+
+    #[test]
+    fn a_lost_sequencer_is_said_by_every_call_and_leaves_no_outcome_open() {
+        let embedded = embedded();
+        // Its answer waits on the sequencer's thread until a message is surely behind it.
+        let (go, wait) = bounded::<()>(1);
+        let answer = Box::new(move |_| {
+            let _ = wait.recv();
+            panic!("injected by a test");
+        });
+        let nobody = ChannelName::new(Tenant::default(), "");
+        let way = embedded.way.read().unwrap().as_ref().unwrap().inbox.clone();
+        assert!(way.offer(Command::Stats(nobody, answer)).is_ok());
+        let ticket = Ticket::new(1);
+        let done = Done::Wait(Arc::clone(&ticket), 0);
+        assert_eq!(embedded.offer_one(&PublishFrame::new("demo", b"x"), done), Ok(()));
+        go.send(()).unwrap();
+        assert_eq!(ticket.wait(Duration::from_secs(20)), [Some(Err(FANFARE_E_PIPE))]);
+        assert_says_so(&embedded);
+    }
 }

@@ -84,6 +84,7 @@ impl<D: Driver> Node<D> {
                 dev: false,
                 tenant: Tenant::default(),
                 draining: AtomicBool::new(false),
+                order_lost: Arc::default(),
                 open: AtomicUsize::new(0),
             }),
             metrics: Arc::clone(&metrics),

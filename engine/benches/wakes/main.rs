@@ -4,8 +4,8 @@
 //!
 //! One thread wakes, one sleeps, and the next wake waits until the sleeper really sleeps, as the
 //! parker has it: one wake for each park. Told are what the waking call costs its sender, how long
-//! the sleeper takes to be back, and the CPU time of both threads for each wake, which other load
-//! on the machine disturbs least.
+//! the sleeper takes to be back, and the CPU time of the sleeper for each wake, which other load on
+//! the machine disturbs least.
 //!
 //!     cargo bench -p fanfare --bench wakes
 //!
@@ -59,7 +59,6 @@ struct Meeting {
 struct Costs {
     sender: Vec<u64>,
     latency: Vec<u64>,
-    sender_cpu: u64,
     sleeper_cpu: u64,
 }
 
@@ -77,18 +76,17 @@ fn main() {
         }
     }
     println!("{} wakes each; nanoseconds, median (lowest tenth)", rounds * wakes);
-    let [one, two, three, four] = ["call", "latency", "CPU of sender", "CPU of sleeper"];
-    println!("{:<30} {one:>18} {two:>18} {three:>14} {four:>14}", "way");
+    let [one, two, three] = ["call", "latency", "CPU of sleeper"];
+    println!("{:<30} {one:>18} {two:>18} {three:>14}", "way");
     for ((_, name), costs) in WAYS.into_iter().zip(&mut costs) {
         let count = costs.sender.len() as u64;
         if count == 0 {
             continue;
         }
         println!(
-            "{name:<30} {:>18} {:>18} {:>14} {:>14}",
+            "{name:<30} {:>18} {:>18} {:>14}",
             spread(&mut costs.sender),
             spread(&mut costs.latency),
-            costs.sender_cpu / count,
             costs.sleeper_cpu / count
         );
     }
@@ -122,11 +120,10 @@ fn run(way: Way, wakes: u64, costs: &mut Costs) -> io::Result<()> {
     };
     let mut sender = Sender::new()?;
     let mut one = || wake(way, &waker, &mut sender, ring);
-    let mut cpu = 0;
     for nth in 0..wakes {
         wait_for("the sleeper sleeps", || meeting.begun.load(SeqCst) > nth);
         thread::sleep(FALL_ASLEEP);
-        let (cpu_before, began) = (cpu_nanos(), meeting.start.elapsed());
+        let began = meeting.start.elapsed();
         if let Err(error) = one() {
             waker.wake(); // by the way that always works, so that nobody sleeps for ever
             meeting.ended.store(u64::MAX, SeqCst);
@@ -134,13 +131,11 @@ fn run(way: Way, wakes: u64, costs: &mut Costs) -> io::Result<()> {
             return Err(error);
         }
         let called = meeting.start.elapsed();
-        cpu += cpu_nanos() - cpu_before;
         wait_for("the sleeper is back", || meeting.ended.load(SeqCst) > nth);
         let latency = meeting.back.load(SeqCst) - began.as_nanos() as u64;
         costs.sender.push((called - began).as_nanos() as u64);
         costs.latency.push(latency);
     }
-    costs.sender_cpu += cpu;
     costs.sleeper_cpu += sleeper.join().expect("the sleeper ends")?;
     Ok(())
 }

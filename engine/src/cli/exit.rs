@@ -12,6 +12,8 @@ pub(super) const UNAVAILABLE: u8 = 69;
 pub(super) const IO: u8 = 74;
 /// The server does not let this user in: `EX_NOPERM`.
 pub(super) const NO_PERMISSION: u8 = 77;
+/// A bug of ours: what Rust gives a panic of the main thread.
+pub(super) const BUG: u8 = 101;
 /// The configuration is wrong: `EX_CONFIG`.
 pub(super) const CONFIG: u8 = 78;
 

@@ -5,11 +5,11 @@ use std::io::{IsTerminal, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
 use clap::ArgMatches;
+use crossbeam_channel::{Receiver, bounded, select, unbounded};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -20,7 +20,10 @@ use super::exit::{self, Failure};
 use crate::config::{self, Config, Problems};
 use crate::error::StartError;
 use crate::server::{self, Running};
+use crate::vigil::Vigil;
 
+/// Beyond the time of an ordinary end, for one without a thread.
+const LOST_GRACE: Duration = Duration::from_secs(1);
 /// How often an insecure node says that it is.
 const WARNING_INTERVAL: Duration = Duration::from_secs(3_600);
 
@@ -36,11 +39,37 @@ pub(super) fn run(arguments: &Serve, matches: &ArgMatches) -> Result<ExitCode, F
     let (dev, insecure) = (settings.dev, settings.insecure);
     let running = server::start(settings).map_err(failure)?;
     greet(&running, dev);
-    let signal = wait(&signals, insecure);
-    info!(signal, "stopping: clients are told to come back; a second signal ends at once");
-    running.stop();
-    info!("stopped");
-    Ok(ExitCode::SUCCESS)
+    match wait(&signals, running.vigil(), insecure) {
+        End::Signal(signal) => {
+            info!(signal, "stopping: clients are told to come back; a second signal ends at once");
+            running.stop();
+            info!("stopped");
+            Ok(ExitCode::SUCCESS)
+        }
+        End::Lost(thread) => Err(without(&thread, running)),
+    }
+}
+
+/// Ends a node that has lost a thread: those who can still be served are told to come back, as far
+/// as that goes without the lost one. A part that waits for it in vain does not keep the process.
+fn without(name: &str, running: Running) -> Failure {
+    let patience = Duration::from_millis(running.limits().shutdown_ms) + LOST_GRACE;
+    let (done, stopped) = bounded(1);
+    let stopping = thread::Builder::new().name("stopping".into()).spawn(move || {
+        running.stop();
+        let _ = done.send(());
+    });
+    if stopping.is_ok() {
+        let _ = stopped.recv_timeout(patience);
+    }
+    Failure::new(
+        exit::BUG,
+        format!(
+            "the thread {name} has panicked, which is a bug in Fanfare: please report what it said \
+             above. The node has ended, as it would serve only a part of its clients from here \
+             on; whoever watches over it (systemd: Restart=on-failure) should start it again"
+        ),
+    )
 }
 
 /// The configuration of the command line, or the failure that tells everything that is wrong.
@@ -77,7 +106,7 @@ fn watch_signals() -> std::io::Result<Receiver<&'static str>> {
         signal_hook::flag::register(signal, seen.clone())?;
     }
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    let (sender, receiver) = channel();
+    let (sender, receiver) = unbounded();
     thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
             let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
@@ -89,8 +118,16 @@ fn watch_signals() -> std::io::Result<Receiver<&'static str>> {
     Ok(receiver)
 }
 
-/// Waits for a signal; an insecure node says so again and again meanwhile.
-fn wait(signals: &Receiver<&'static str>, insecure: bool) -> &'static str {
+/// What ends a node.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    Signal(&'static str),
+    /// A thread of this name has panicked.
+    Lost(String),
+}
+
+/// Waits for the end; an insecure node says that it is again and again meanwhile.
+fn wait(signals: &Receiver<&'static str>, vigil: &Vigil, insecure: bool) -> End {
     loop {
         if insecure {
             warn!(
@@ -98,10 +135,14 @@ fn wait(signals: &Receiver<&'static str>, insecure: bool) -> &'static str {
                  (--i-understand-insecure)"
             );
         }
-        match signals.recv_timeout(WARNING_INTERVAL) {
-            Ok(signal) => return signal,
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return "the end of the signal thread",
+        select! {
+            recv(vigil.losses()) -> name => {
+                return End::Lost(name.expect("the vigil holds both ends"));
+            }
+            recv(signals) -> signal => {
+                return End::Signal(signal.unwrap_or("the end of the signal thread"));
+            }
+            default(WARNING_INTERVAL) => {}
         }
     }
 }
@@ -156,4 +197,53 @@ fn greeting(running: &Running, dev: bool) -> String {
     }
     text.push('\n');
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use fanfare_protocol::message::Kind;
+
+    use super::*;
+    use crate::channel::{ChannelName, Tenant};
+    use crate::sequencer::command::{Command, Publication, PublishAnswer};
+    use crate::server::Settings;
+
+    /// A node whose sequencer has panicked: in the answer to a publish, which runs on its thread.
+    fn node_without_sequencer() -> Running {
+        let settings = Settings { shards: Some(1), ..Settings::on_loopback() };
+        // A free port is found first and bound after: another test may have taken it in between.
+        let running = (0..10).find_map(|_| server::start(settings.clone()).ok());
+        let running = running.expect("a free port in ten tries");
+        let publication = Publication {
+            channel: ChannelName::new(Tenant::default(), "demo"),
+            kind: Kind::Text,
+            event: None,
+            idempotency_key: None,
+            data: b"x"[..].into(),
+        };
+        let answer = PublishAnswer::Callback(Box::new(|_| panic!("injected by a test")));
+        assert!(running.inbox().send(Command::Publish(publication, answer)).is_ok());
+        running
+    }
+
+    #[test]
+    fn a_lost_thread_ends_the_node_and_is_named() {
+        let running = node_without_sequencer();
+        let (_signal, signals) = unbounded();
+        let end = wait(&signals, running.vigil(), false);
+        assert_eq!(end, End::Lost("fanfare-sequencer".into()));
+        let began = std::time::Instant::now();
+        let failure = without("fanfare-sequencer", running);
+        assert_eq!(failure.code, 101);
+        assert!(failure.what.contains("the thread fanfare-sequencer has panicked"), "{failure:?}");
+        assert!(began.elapsed() < Duration::from_secs(4), "nobody waits for what never comes");
+    }
+
+    #[test]
+    fn a_signal_ends_the_node_in_order() {
+        let vigil = Vigil::new(Arc::default());
+        let (signal, signals) = unbounded();
+        signal.send("SIGTERM").unwrap();
+        assert_eq!(wait(&signals, &vigil, false), End::Signal("SIGTERM"));
+    }
 }

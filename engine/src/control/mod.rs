@@ -5,6 +5,9 @@
 //! Whatever a backend can make it hold is bounded: connections, heads, bodies, and the time of each
 //! step.
 
+/// The thread's name.
+pub const THREAD: &str = "fanfare-control";
+
 mod answer;
 mod ask;
 mod batch;
@@ -31,6 +34,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::sequencer::inbox::Inbox;
+use crate::vigil::Guard;
 
 /// What the control thread is told of the node; fixed at start.
 #[derive(Clone, Debug)]
@@ -112,13 +116,14 @@ impl Control {
     }
 }
 
-/// Starts the control thread on a listener that is bound. The error is the machine's: no thread, no
-/// descriptors.
+/// Starts the control thread, under `guard`, on a listener that is bound. The error is the
+/// machine's: no thread, no descriptors.
 pub fn serve(
     listener: TcpListener,
     inbox: Inbox,
     metrics: Arc<Metrics>,
     facts: Facts,
+    guard: Guard,
 ) -> io::Result<Control> {
     let address = listener.local_addr()?;
     listener.set_nonblocking(true)?;
@@ -127,8 +132,8 @@ pub fn serve(
     let loopback = address.ip().is_loopback();
     let api = Arc::new(Api { inbox, metrics, facts, loopback, bodies });
     let (stop, stopped) = watch::channel(None);
-    let thread = std::thread::Builder::new()
-        .name("fanfare-control".into())
-        .spawn(move || runtime.block_on(connection::accept(listener, api, stopped)))?;
+    let thread = std::thread::Builder::new().name(THREAD.into()).spawn(move || {
+        guard.watch(|| runtime.block_on(connection::accept(listener, api, stopped)));
+    })?;
     Ok(Control { address, stop, thread })
 }

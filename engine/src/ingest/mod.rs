@@ -5,6 +5,9 @@
 //! nobody is read, and publishers wait in their own `write`. Answers come back through a queue and
 //! a waker, so that the sequencer never waits for a publisher.
 
+/// The thread's name.
+pub const THREAD: &str = "fanfare-ingest";
+
 mod ledger;
 mod publisher;
 pub mod socket;
@@ -24,6 +27,7 @@ use crate::error::StartError;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::sequencer::inbox::Inbox;
+use crate::vigil::Guard;
 use publisher::Patience;
 pub use publisher::{publication, publication_after};
 
@@ -85,7 +89,7 @@ impl Handle {
     }
 }
 
-/// Binds the socket and starts the thread.
+/// Binds the socket and starts the thread, under `guard`.
 ///
 /// # Errors
 /// [`StartError::Config`] for a path that cannot or must not be used, [`StartError::Unavailable`]
@@ -95,6 +99,7 @@ pub fn spawn(
     inbox: Inbox,
     metrics: Arc<Metrics>,
     clock: Clock,
+    guard: Guard,
 ) -> Result<Handle, StartError> {
     let bound = socket::bind(&settings.path, settings.mode)?;
     let failed = |error: std::io::Error| {
@@ -107,8 +112,8 @@ pub fn spawn(
     let (ingest, bell) =
         thread::Ingest::new(settings, bound, inbox, metrics, clock).map_err(failed)?;
     let thread = std::thread::Builder::new()
-        .name("fanfare-ingest".into())
-        .spawn(move || ingest.run())
+        .name(THREAD.into())
+        .spawn(move || guard.watch(|| ingest.run()))
         .map_err(failed)?;
     Ok(Handle { bell, thread, patience })
 }

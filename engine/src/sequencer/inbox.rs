@@ -2,7 +2,7 @@
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
-use super::command::Command;
+use super::command::{Command, PublishAnswer, Refusal};
 
 /// The sending side; one clone for each thread that asks.
 #[derive(Clone)]
@@ -37,5 +37,23 @@ impl Inbox {
     #[allow(clippy::result_large_err)]
     pub fn send(&self, command: Command) -> Result<(), Command> {
         self.0.send(command).map_err(|error| error.0)
+    }
+}
+
+/// Stands in for a sequencer that was lost, until the node is stopped or nobody is left to ask:
+/// publishes are refused, everything else is dropped unanswered. Without it, whoever was in the
+/// inbox would wait for as long as anyone else could still ask.
+pub fn refuse_until_shutdown(commands: &Receiver<Command>) {
+    for command in commands {
+        match command {
+            Command::Publish(_, PublishAnswer::Callback(answer)) => {
+                answer(Err(Refusal::ShuttingDown));
+            }
+            Command::PublishBatch(publications, answer) => {
+                answer(vec![Err(Refusal::ShuttingDown); publications.len()]);
+            }
+            Command::Shutdown => return,
+            _ => {}
+        }
     }
 }

@@ -30,16 +30,20 @@ use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::ring::{self, Reader, Wake};
 use crate::sequencer::command::{Command, Entry};
-use crate::sequencer::inbox::{Inbox, inbox};
+use crate::sequencer::inbox::{Inbox, inbox, refuse_until_shutdown};
 use crate::sequencer::{self, Sequencer};
 use crate::shard::messages::{ClientMessages, Dropped};
 use crate::transport::Facts;
+use crate::vigil::{Guard, Vigil};
 
 pub(crate) mod plan;
 mod settings;
 mod shards;
 
 pub use settings::{DriverChoice, Settings};
+
+/// The name of the sequencer's thread.
+const SEQUENCER: &str = "fanfare-sequencer";
 
 /// Where a node is.
 #[derive(Clone, Debug)]
@@ -61,6 +65,7 @@ pub struct Running {
     facts: Arc<Facts>,
     wakers: Vec<Arc<Waker>>,
     ready: Arc<AtomicBool>,
+    vigil: Arc<Vigil>,
     sequencer: JoinHandle<()>,
     shards: Vec<JoinHandle<()>>,
     control: Option<Control>,
@@ -86,7 +91,9 @@ pub fn start_with<M: ClientMessages + Send + 'static>(
     let mut limits = settings.limits.clone();
     limits.connections = plan.connections;
     let metrics = Arc::new(Metrics::new(plan.shards));
-    let order = start_order(&settings, &limits, plan.shards, &metrics, clock)?;
+    let ready = Arc::new(AtomicBool::new(true));
+    let vigil = Vigil::new(Arc::clone(&ready));
+    let order = start_order(&settings, &limits, plan.shards, &metrics, &vigil, clock)?;
     let facts = Arc::new(Facts {
         epoch: order.epoch,
         loopback: listen.ip().is_loopback(),
@@ -94,6 +101,7 @@ pub fn start_with<M: ClientMessages + Send + 'static>(
         dev: settings.dev,
         tenant: Tenant::default(),
         draining: AtomicBool::new(false),
+        order_lost: order.lost,
         open: AtomicUsize::new(0),
         limits: limits.clone(),
     });
@@ -105,6 +113,7 @@ pub fn start_with<M: ClientMessages + Send + 'static>(
         addresses: Arc::new(PeerAddresses::new(&limits)),
         metrics: Arc::clone(&metrics),
         inbox: order.inbox.clone(),
+        vigil: Arc::clone(&vigil),
         clock,
     };
     let shards = shards.spawn(order.readers, &order.wakers, client_messages).inspect_err(|_| {
@@ -117,7 +126,8 @@ pub fn start_with<M: ClientMessages + Send + 'static>(
         metrics,
         facts,
         wakers: order.wakers,
-        ready: Arc::new(AtomicBool::new(true)),
+        ready,
+        vigil,
         sequencer: order.thread,
         shards,
         control: None,
@@ -135,6 +145,8 @@ pub fn start_with<M: ClientMessages + Send + 'static>(
 /// The sequencer's thread, and both ends of what it speaks through.
 struct Order {
     epoch: Epoch,
+    /// Whether its thread has panicked.
+    lost: Arc<AtomicBool>,
     inbox: Inbox,
     /// One for each shard, as are the wakers that end their sleep.
     readers: Vec<Reader<Entry>>,
@@ -148,6 +160,7 @@ fn start_order(
     limits: &Limits,
     shards: usize,
     metrics: &Arc<Metrics>,
+    vigil: &Arc<Vigil>,
     clock: Clock,
 ) -> Result<Order, StartError> {
     let epoch = Epoch::from_random(random()?);
@@ -156,13 +169,21 @@ fn start_order(
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| unavailable("a waker could not be made", &error))?;
     let (inbox, commands) = inbox(limits.inbox_commands);
+    let left = commands.clone();
     let ring_wakers = wakers.iter().map(|waker| Arc::clone(waker) as Arc<dyn Wake>).collect();
     let (writer, readers) = ring::ring(limits.ring_entries, limits.ring_bytes, ring_wakers);
     let (limits, rules) = (limits.clone(), settings.rules.clone());
     let settings = sequencer::Settings { epoch, shards, limits, rules };
     let sequencer = Sequencer::new(settings, commands, writer, Arc::clone(metrics));
-    let thread = spawn("fanfare-sequencer", move || sequencer.run(clock))?;
-    Ok(Order { epoch, inbox, readers, wakers, thread })
+    let lost: Arc<AtomicBool> = Arc::default();
+    let (tell, sleepers) = (Arc::clone(&lost), wakers.clone());
+    let guard = vigil.guard(SEQUENCER, move || {
+        tell.store(true, Ordering::Relaxed);
+        sleepers.iter().for_each(|waker| waker.wake());
+        refuse_until_shutdown(&left);
+    });
+    let thread = spawn(SEQUENCER, guard, move || sequencer.run(clock))?;
+    Ok(Order { epoch, lost, inbox, readers, wakers, thread })
 }
 
 impl Running {
@@ -184,7 +205,8 @@ impl Running {
                 tenant: self.facts.tenant.clone(),
             };
             let metrics = Arc::clone(&self.metrics);
-            self.ingest = Some(ingest::spawn(ingest, self.inbox.clone(), metrics, clock)?);
+            let (inbox, guard) = (self.inbox.clone(), self.vigil.guard(ingest::THREAD, || {}));
+            self.ingest = Some(ingest::spawn(ingest, inbox, metrics, clock, guard)?);
             self.addresses.socket = Some(path.clone());
         }
         if let Some(listener) = api {
@@ -203,7 +225,8 @@ impl Running {
                 ready: Arc::clone(&self.ready),
             };
             let metrics = Arc::clone(&self.metrics);
-            let control = control::serve(listener, self.inbox.clone(), metrics, facts)
+            let (inbox, guard) = (self.inbox.clone(), self.vigil.guard(control::THREAD, || {}));
+            let control = control::serve(listener, inbox, metrics, facts, guard)
                 .map_err(|error| unavailable("the API's thread could not be started", &error))?;
             self.addresses.api = Some(control.address());
             self.control = Some(control);
@@ -236,9 +259,19 @@ impl Running {
         self.facts.limits.connections
     }
 
+    /// What it may use.
+    pub fn limits(&self) -> &Limits {
+        &self.facts.limits
+    }
+
     /// Its numbers.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// Whether all of its threads live. One that has panicked does not come back: stop the node.
+    pub fn vigil(&self) -> &Arc<Vigil> {
+        &self.vigil
     }
 
     /// The way in for publishers inside this process.
@@ -352,9 +385,13 @@ fn random() -> Result<u64, StartError> {
     })
 }
 
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
+fn spawn(
+    name: &str,
+    guard: Guard,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, StartError> {
     std::thread::Builder::new()
         .name(name.into())
-        .spawn(run)
+        .spawn(move || guard.watch(run))
         .map_err(|error| unavailable("a thread could not be started", &error))
 }

@@ -22,6 +22,7 @@ use crate::sequencer::inbox::Inbox;
 use crate::shard::messages::ClientMessages;
 use crate::shard::{Parts, Shard};
 use crate::transport::Facts;
+use crate::vigil::Vigil;
 
 /// What all shards are started with.
 pub(super) struct Start {
@@ -32,6 +33,7 @@ pub(super) struct Start {
     pub(super) addresses: Arc<Addresses>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) inbox: Inbox,
+    pub(super) vigil: Arc<Vigil>,
     pub(super) clock: Clock,
 }
 
@@ -69,7 +71,8 @@ impl Start {
                 connections_max: self.plan.capacity - RESERVE,
             };
             let (clock, tables, said) = (self.clock, self.tables, said.clone());
-            threads.push(spawn(&name, move || {
+            let guard = self.vigil.guard(&name, || {});
+            threads.push(spawn(&name, guard, move || {
                 if tables {
                     run(Uring::new(config), parts, clock, &said);
                 } else {

@@ -157,6 +157,9 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
     pub fn tick(&mut self, now: Millis, sleep: bool) -> Tick {
         self.take_events(now);
         self.drain(now);
+        if self.sessions.facts.order_lost() && !self.sessions.ending {
+            self.sessions.end_all(now);
+        }
         self.receive(now);
         self.sessions.timers(now);
         self.offer_commands(now);

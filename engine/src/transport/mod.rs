@@ -1,6 +1,7 @@
 //! Transports: what a request asks for, and what is said to it. Pure: bytes in, bytes and decisions
 //! out; [`crate::shard`] owns the connections.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use fanfare_protocol::id::Epoch;
@@ -33,11 +34,18 @@ pub struct Facts {
     pub tenant: Tenant,
     /// Whether the node has begun to shut down.
     pub draining: AtomicBool,
+    /// Whether the sequencer has panicked: the order goes on no more, and has no end entry.
+    pub order_lost: Arc<AtomicBool>,
     /// Connections that all shards hold together.
     pub open: AtomicUsize,
 }
 
 impl Facts {
+    /// Whether the sequencer has panicked.
+    pub fn order_lost(&self) -> bool {
+        self.order_lost.load(Relaxed)
+    }
+
     /// Whether the node has begun to shut down.
     pub fn draining(&self) -> bool {
         self.draining.load(Relaxed)

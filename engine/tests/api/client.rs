@@ -10,6 +10,7 @@ use fanfare::control::metrics_page::Build;
 use fanfare::control::{Bounds, Control, Facts, serve};
 use fanfare::limits::Limits;
 use fanfare::metrics::Metrics;
+use fanfare::vigil::Vigil;
 
 use crate::stand_in::{StandIn, epoch};
 
@@ -65,7 +66,8 @@ impl Node {
         };
         let listener = TcpListener::bind(wishes.listen).unwrap();
         let metrics = Arc::new(Metrics::new(1));
-        let control = serve(listener, sequencer.inbox.clone(), metrics, facts).unwrap();
+        let guard = Vigil::new(Arc::default()).guard("control", || {});
+        let control = serve(listener, sequencer.inbox.clone(), metrics, facts, guard).unwrap();
         let address = control.address();
         Self { address, sequencer, ready, control: Some(control) }
     }

@@ -12,6 +12,7 @@ use fanfare::error::StartError;
 use fanfare::ingest::{Handle, Settings, spawn};
 use fanfare::limits::Limits;
 use fanfare::metrics::Metrics;
+use fanfare::vigil::Vigil;
 use fanfare_protocol::ingest::client::{Decoder, Reply};
 use fanfare_protocol::ingest::{PublishFrame, write};
 
@@ -41,7 +42,8 @@ pub(crate) fn start(
     sequencer: &StandIn,
     metrics: &Arc<Metrics>,
 ) -> Result<Handle, StartError> {
-    spawn(settings, sequencer.inbox.clone(), Arc::clone(metrics), Clock::start())
+    let guard = Vigil::new(Arc::default()).guard("ingest", || {});
+    spawn(settings, sequencer.inbox.clone(), Arc::clone(metrics), Clock::start(), guard)
 }
 
 impl Node {

@@ -193,6 +193,7 @@ fn l6_waits_are_clamped_to_half_a_minute() {
         dev: false,
         tenant: Tenant::default(),
         draining: AtomicBool::new(false),
+        order_lost: Default::default(),
         open: AtomicUsize::new(0),
     };
     let rows = [

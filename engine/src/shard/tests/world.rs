@@ -119,6 +119,7 @@ impl World {
             dev: true,
             tenant: Tenant::default(),
             draining: AtomicBool::new(false),
+            order_lost: Arc::default(),
             open: AtomicUsize::new(0),
         });
         let (mut shards, mut nets) = (Vec::new(), Vec::new());

@@ -17,6 +17,7 @@ fn facts() -> Facts {
         dev: true,
         tenant: Tenant::new("t"),
         draining: false.into(),
+        order_lost: Default::default(),
         open: 0.into(),
     }
 }
