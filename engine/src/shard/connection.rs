@@ -4,6 +4,8 @@ use fanfare_protocol::dialect::Rendition;
 
 use super::channels::Place;
 use super::outbox::Outbox;
+use super::stamp::Stamp;
+use super::wheel::Link;
 use crate::clock::Millis;
 use crate::transport::input::Input;
 use crate::transport::long_poll::Poll;
@@ -121,6 +123,12 @@ pub(super) struct Flags {
     pub(super) cut: bool,
 }
 
+/// A time that never comes.
+pub(super) const NEVER: Millis = Millis(u64::MAX);
+
+/// How often a client whose buffer is full is looked at: has it left the live window?
+const BLOCKED_CHECK_MS: u64 = 1_000;
+
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -134,21 +142,19 @@ pub(super) struct Connection {
     pub(super) rendition: Rendition,
     /// What else is true of it.
     pub(super) flags: Flags,
-    /// When its deadline is over, whatever that means in its phase.
-    pub(super) due: Millis,
-    /// When the wheel will look at it; [`NEVER`] where no entry counts.
-    pub(super) armed: Millis,
-    /// Last time that the kernel took bytes for it.
-    pub(super) progress: Millis,
-    /// Since when bytes wait that the kernel does not take; [`NEVER`] while it takes all.
-    pub(super) waits_since: Millis,
+    /// Where it stands in the wheel.
+    pub(super) link: Link,
     /// When the deadline of its phase is over: the head's, patience, ping or pong, heartbeat,
     /// close.
-    pub(super) beat: Millis,
-    /// When it was last looked at while it was blocked.
-    pub(super) checked: Millis,
+    pub(super) beat: Stamp,
+    /// Last time that the kernel took bytes for it.
+    pub(super) progress: Stamp,
+    /// Since when bytes wait that the kernel does not take; never while it takes all.
+    pub(super) waits_since: Stamp,
+    /// When it began to wait or was last looked at while it did.
+    pub(super) checked: Stamp,
     /// When our last ping went out.
-    pub(super) pinged_at: Millis,
+    pub(super) pinged_at: Stamp,
     /// The second in which `pings` were counted.
     pub(super) ping_second: u32,
     /// Pings of the client in that second.
@@ -165,8 +171,9 @@ pub(super) struct Connection {
     pub(super) outbox: Option<Box<Outbox>>,
 }
 
-/// A time that never comes.
-pub(super) const NEVER: Millis = Millis(u64::MAX);
+// An idle client costs this and little else: `docs/OPERATIONS.md` says how much. Whoever makes it
+// longer makes 100,000 of them longer; what few connections have belongs into a box.
+const _: () = assert!(size_of::<Option<Connection>>() == 112);
 
 impl Connection {
     /// A fresh one, before its first byte.
@@ -177,13 +184,12 @@ impl Connection {
             transport: Transport::Http,
             rendition: Rendition::WsRaw,
             flags: Flags::default(),
-            due: NEVER,
-            armed: NEVER,
-            progress: now,
-            waits_since: NEVER,
-            beat: NEVER,
-            checked: Millis(0),
-            pinged_at: Millis(0),
+            link: Link::NONE,
+            beat: Stamp::NEVER,
+            progress: Stamp::of(now),
+            waits_since: Stamp::NEVER,
+            checked: Stamp::NEVER,
+            pinged_at: Stamp::NEVER,
             ping_second: 0,
             pings: 0,
             follows: Follows::None,
@@ -199,73 +205,29 @@ impl Connection {
         self.outbox.as_ref().is_some_and(|outbox| !outbox.is_empty())
     }
 
+    /// When it is to be looked at: its deadline, whatever that means in its phase, or before.
+    pub(super) fn due(&self, now: Millis) -> Millis {
+        let beat = self.beat.at(now);
+        match self.phase {
+            Phase::Asking => NEVER,
+            // Only a stream is looked at more often: what ends an answer or a farewell is its own
+            // time.
+            Phase::Head | Phase::Waiting | Phase::Leaving => beat,
+            Phase::Open => {
+                let message = match self.input.as_deref() {
+                    Some(Input::Frames(frames)) => frames.due,
+                    _ => beat,
+                };
+                let blocked = self.flags.blocked;
+                let check =
+                    if blocked { self.checked.at(now).plus(BLOCKED_CHECK_MS) } else { beat };
+                beat.min(message).min(check)
+            }
+        }
+    }
+
     /// Where private bytes are written.
     pub(super) fn private(&mut self) -> &mut Vec<u8> {
         self.outbox.get_or_insert_default().writer()
-    }
-}
-
-/// The connections of a shard, by the index of their socket.
-#[derive(Debug, Default)]
-pub(super) struct Table {
-    table: Vec<Option<Connection>>,
-    count: usize,
-}
-
-impl Table {
-    /// Puts a connection in its place.
-    pub(super) fn insert(&mut self, index: u32, connection: Connection) {
-        let index = index as usize;
-        if index >= self.table.len() {
-            self.table.resize_with(index + 1, || None);
-        }
-        assert!(self.table[index].is_none(), "the driver gives a place once");
-        self.table[index] = Some(connection);
-        self.count += 1;
-    }
-
-    /// Takes a connection out.
-    pub(super) fn remove(&mut self, index: u32) -> Option<Connection> {
-        let connection = self.table.get_mut(index as usize)?.take()?;
-        self.count -= 1;
-        Some(connection)
-    }
-
-    /// The connection at a place.
-    pub(super) fn at(&self, index: u32) -> Option<&Connection> {
-        self.table.get(index as usize)?.as_ref()
-    }
-
-    /// The connection at a place.
-    pub(super) fn at_mut(&mut self, index: u32) -> Option<&mut Connection> {
-        self.table.get_mut(index as usize)?.as_mut()
-    }
-
-    /// The connection that a token means, if that life goes on.
-    pub(super) fn get_mut(&mut self, token: crate::driver::Token) -> Option<&mut Connection> {
-        self.at_mut(token.index).filter(|connection| connection.generation == token.generation)
-    }
-
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.count
-    }
-
-    /// Whether there are none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    /// All of them, with their places.
-    #[cfg(test)]
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Connection)> {
-        self.table.iter().enumerate().filter_map(|(index, connection)| {
-            connection.as_ref().map(|connection| (index as u32, connection))
-        })
-    }
-
-    /// Places up to the highest that was ever used.
-    pub(super) fn places(&self) -> u32 {
-        self.table.len() as u32
     }
 }

@@ -5,6 +5,7 @@ use fanfare_protocol::ws::{CloseCode, Event, Receiver, Role, send};
 use super::connection::Phase;
 use super::messages::{ClientMessages, Piece};
 use super::sessions::Sessions;
+use super::stamp::Stamp;
 use crate::clock::Millis;
 use crate::driver::Token;
 use crate::transport::input::{Frames, Input};
@@ -38,7 +39,7 @@ impl<M: ClientMessages> Sessions<M> {
                 if !frames.receiver.is_idle() {
                     connection.input = Some(Box::new(Input::Frames(frames)));
                 }
-                self.arm(token);
+                self.arm(token, now);
                 self.visit_if_private(token);
             }
             // The client answered our close: nothing is owed.
@@ -89,7 +90,8 @@ impl<M: ClientMessages> Sessions<M> {
                 Ok(Some(Event::Pong(_))) => {
                     if connection.flags.pinged {
                         connection.flags.pinged = false;
-                        connection.beat = connection.pinged_at.plus(facts.limits.ping_ms);
+                        let pinged_at = connection.pinged_at.at(now);
+                        connection.beat = Stamp::after(pinged_at, facts.limits.ping_ms);
                     }
                 }
                 Ok(Some(Event::Ping(payload))) => {
@@ -134,7 +136,7 @@ impl<M: ClientMessages> Sessions<M> {
             return;
         }
         let Some(connection) = self.table.get_mut(token) else { return };
-        if connection.beat > now {
+        if connection.beat.at(now) > now {
             return;
         }
         if connection.flags.pinged {
@@ -143,8 +145,8 @@ impl<M: ClientMessages> Sessions<M> {
         }
         send::write_ping(b"", connection.private());
         connection.flags.pinged = true;
-        connection.pinged_at = now;
-        connection.beat = now.plus(pong_ms.min(ping_ms));
+        connection.pinged_at = Stamp::of(now);
+        connection.beat = Stamp::after(now, pong_ms.min(ping_ms));
         self.visit_soon(token);
     }
 

@@ -5,6 +5,7 @@ use fanfare_protocol::http::{Ending, Fed, HeadReader, Violation, response};
 use super::connection::{Connection, Phase};
 use super::messages::ClientMessages;
 use super::sessions::Sessions;
+use super::stamp::Stamp;
 use crate::clock::Millis;
 use crate::driver::Token;
 use crate::payload;
@@ -23,7 +24,7 @@ impl<M: ClientMessages> Sessions<M> {
         let Some(connection) = self.table.get_mut(token) else { return };
         let mut reader = match connection.input.take().map(|input| *input) {
             Some(Input::Head(reader)) => reader,
-            Some(body @ Input::Body { .. }) => return self.take_body(token, body, bytes),
+            Some(body @ Input::Body { .. }) => return self.take_body(token, body, bytes, now),
             Some(Input::Early(mut early)) => {
                 early.extend_from_slice(bytes);
                 connection.input = Some(Box::new(Input::Early(early)));
@@ -31,7 +32,7 @@ impl<M: ClientMessages> Sessions<M> {
             }
             _ => {
                 if connection.flags.keep_alive {
-                    connection.beat = now.plus(limits.head_ms);
+                    connection.beat = Stamp::after(now, limits.head_ms);
                 }
                 HeadReader::new()
             }
@@ -39,7 +40,7 @@ impl<M: ClientMessages> Sessions<M> {
         match reader.feed(bytes, &limits.http) {
             Ok(Fed::Partial) => {
                 connection.input = Some(Box::new(Input::Head(reader)));
-                self.arm(token);
+                self.arm(token, now);
             }
             Ok(Fed::Complete { taken }) => self.take_request(token, &reader, &bytes[taken..], now),
             Err(violation) => {
@@ -89,8 +90,8 @@ impl<M: ClientMessages> Sessions<M> {
                     response::go_on(connection.private());
                 }
                 let body = Input::Body { publication, data: Vec::new(), length };
-                connection.beat = now.plus(facts.limits.head_ms);
-                self.take_body(token, body, rest);
+                connection.beat = Stamp::after(now, facts.limits.head_ms);
+                self.take_body(token, body, rest, now);
                 self.visit_soon(token);
             }
         }
@@ -166,7 +167,7 @@ impl<M: ClientMessages> Sessions<M> {
     }
 
     /// The body of the playground's publish.
-    fn take_body(&mut self, token: Token, body: Input, bytes: &[u8]) {
+    fn take_body(&mut self, token: Token, body: Input, bytes: &[u8], now: Millis) {
         let Input::Body { mut publication, mut data, length } = body else {
             unreachable!("a body is read where a body is expected")
         };
@@ -175,7 +176,7 @@ impl<M: ClientMessages> Sessions<M> {
         data.extend_from_slice(&bytes[..taken]);
         if data.len() < length {
             connection.input = Some(Box::new(Input::Body { publication, data, length }));
-            return self.arm(token);
+            return self.arm(token, now);
         }
         keep_rest(connection, &bytes[taken..]);
         publication.kind = payload::detect(&data);

@@ -7,6 +7,7 @@ use super::log::Log;
 use super::messages::ClientMessages;
 use super::sessions::Sessions;
 use super::slow::skip_lost;
+use super::stamp::Stamp;
 use crate::clock::Millis;
 use crate::driver::{Close, Token};
 use crate::message::Message;
@@ -130,20 +131,20 @@ impl<M: ClientMessages> Sessions<M> {
                 websocket::open(&ask, reply, &facts, connection.private());
                 connection.phase = Phase::Open;
                 connection.transport = Transport::WebSocket;
-                connection.beat = now.plus(limits.ping_ms);
+                connection.beat = Stamp::after(now, limits.ping_ms);
                 self.metrics().websockets.add(1);
             }
             Target::EventStream => {
                 event_stream::open(&ask, reply, &facts, connection.private());
                 connection.phase = Phase::Open;
                 connection.transport = Transport::EventStream;
-                connection.beat = now.plus(limits.heartbeat_ms);
+                connection.beat = Stamp::after(now, limits.heartbeat_ms);
                 self.metrics().event_streams.add(1);
             }
             Target::Poll => {
                 connection.phase = Phase::Waiting;
                 connection.transport = Transport::Poll;
-                connection.beat = now.plus(ask.wait_ms);
+                connection.beat = Stamp::after(now, ask.wait_ms);
                 connection.input = early.map(|early| Box::new(Input::Early(early)));
                 let at_once = gaps > 0 || ask.wait_ms == 0;
                 connection.poll = Some(Box::new(long_poll::Poll::new(*ask, reply)));
@@ -154,11 +155,11 @@ impl<M: ClientMessages> Sessions<M> {
                     self.answer_poll_if_owed(token, now)
                 }
                 self.end_deserted_poll(token);
-                self.arm(token);
+                self.arm(token, now);
                 return;
             }
         }
-        self.arm(token);
+        self.arm(token, now);
         self.visit_soon(token);
         if let Some(mut early) = early {
             self.take(token, &mut early, now);
@@ -260,8 +261,8 @@ impl<M: ClientMessages> Sessions<M> {
         }
         connection.phase = Phase::Head;
         connection.transport = Transport::Http;
-        connection.beat = now.plus(idle_ms);
-        self.arm(token);
+        connection.beat = Stamp::after(now, idle_ms);
+        self.arm(token, now);
         self.visit_soon(token);
         self.read_on(token);
     }

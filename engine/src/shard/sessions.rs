@@ -13,9 +13,11 @@ use fanfare_protocol::http::Violation;
 use fanfare_protocol::ws::close::ends_with_close;
 
 use super::channels::Channels;
-use super::connection::{Connection, NEVER, Phase, Table, Transport};
+use super::connection::{Connection, Phase, Transport};
 use super::messages::ClientMessages;
+use super::stamp::Stamp;
 use super::sweep::Sweep;
+use super::table::Table;
 use super::trim::Overgrown;
 use super::visit::{BATCH, Batch, Found, Settled};
 use super::wheel::Wheel;
@@ -62,7 +64,8 @@ pub(super) struct Sessions<M> {
     visits: VecDeque<u32>,
     /// Reusable memory for one rendered message.
     pub(super) scratch: Vec<u8>,
-    pub(super) due: Vec<(Token, Millis)>,
+    /// Reusable memory for those whose time has come.
+    pub(super) due: Vec<u32>,
     settled: Vec<Settled>,
 }
 
@@ -119,12 +122,12 @@ impl<M: ClientMessages> Sessions<M> {
         let open = self.facts.open.fetch_add(1, Relaxed);
         let room = room && open < self.facts.limits.connections;
         let mut connection = Connection::new(token.generation, now);
-        connection.beat = now.plus(self.facts.limits.head_ms);
+        connection.beat = Stamp::after(now, self.facts.limits.head_ms);
         connection.flags.extra = !room;
         let welcome = peer.is_none_or(|peer| self.addresses.enter(self.number, token.index, peer));
         connection.flags.counted = peer.is_some() && welcome;
         self.table.insert(token.index, connection);
-        self.arm(token);
+        self.arm(token, now);
         if !welcome {
             self.metrics().turned_away.add(1);
             self.refuse(token, Violation::TooManyFromAddress, now);
@@ -162,7 +165,10 @@ impl<M: ClientMessages> Sessions<M> {
             connection.flags.blocked = false;
             if connection.flags.pinged {
                 // Our ping may have waited too: the pong has its whole time from here.
-                connection.beat = connection.beat.max(now.plus(self.facts.limits.pong_ms));
+                let pong_ms = self.facts.limits.pong_ms;
+                if connection.beat.at(now) < now.plus(pong_ms) {
+                    connection.beat = Stamp::after(now, pong_ms);
+                }
             }
             self.visit_soon(token);
         }
@@ -244,11 +250,11 @@ impl<M: ClientMessages> Sessions<M> {
         let Some(connection) = self.table.get_mut(token) else { return };
         connection.phase = Phase::Leaving;
         connection.flags.linger = linger;
-        connection.beat = now.plus(ms);
+        connection.beat = Stamp::after(now, ms);
         if connection.transport != Transport::WebSocket {
             connection.input = None;
         }
-        self.arm(token);
+        self.arm(token, now);
         self.visit_soon(token);
         self.read_on(token);
     }
@@ -260,6 +266,7 @@ impl<M: ClientMessages> Sessions<M> {
         }
         self.detach(token);
         self.client_messages.ended(token);
+        self.wheel.remove(&mut self.table, token.index);
         let connection = self.table.remove(token.index).expect("it was there");
         self.count_out(connection.phase, connection.transport);
         if connection.flags.counted {
@@ -425,17 +432,18 @@ impl<M: ClientMessages> Sessions<M> {
                 continue;
             }
             if end.progress {
-                connection.progress = now;
+                connection.progress = Stamp::of(now);
             }
             if outcomes[nth].is_none() {
-                connection.waits_since = NEVER;
+                connection.waits_since = Stamp::NEVER;
             } else {
-                if end.progress || connection.waits_since == NEVER {
-                    connection.waits_since = now;
+                if end.progress || connection.waits_since == Stamp::NEVER {
+                    connection.waits_since = Stamp::of(now);
+                    connection.checked = connection.waits_since;
                 }
                 connection.flags.blocked = true;
                 watches.push(end.token);
-                self.arm(end.token);
+                self.arm(end.token, now);
             }
             self.read_on(end.token); // what is private may have been in the way
         }

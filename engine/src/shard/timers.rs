@@ -7,50 +7,32 @@ use super::connection::{NEVER, Phase, Transport};
 use super::messages::ClientMessages;
 use super::sessions::Sessions;
 use super::slow::must_close;
+use super::stamp::Stamp;
 use crate::clock::Millis;
 use crate::driver::{Close, Token};
-use crate::transport::input::Input;
-
-/// How often a client whose buffer is full is looked at: has it left the live window?
-const BLOCKED_CHECK_MS: u64 = 1_000;
 
 impl<M: ClientMessages> Sessions<M> {
     /// Lets the wheel look at a connection when its deadline is over.
-    pub(super) fn arm(&mut self, token: Token) {
+    pub(super) fn arm(&mut self, token: Token, now: Millis) {
         let Some(connection) = self.table.get_mut(token) else { return };
-        connection.due = match connection.phase {
-            Phase::Asking => NEVER,
-            _ => connection.beat,
-        };
-        // Only a stream is looked at more often: what ends an answer or a farewell is its own time.
-        let open = connection.phase == Phase::Open;
-        if open && let Some(Input::Frames(frames)) = connection.input.as_deref() {
-            connection.due = connection.due.min(frames.due);
-        }
-        if open && connection.flags.blocked {
-            let since = connection.waits_since.max(connection.checked);
-            connection.due = connection.due.min(since.plus(BLOCKED_CHECK_MS));
-        }
-        if connection.due < connection.armed {
-            connection.armed = connection.due;
-            self.wheel.insert(token, connection.due);
+        let due = connection.due(now);
+        if due < NEVER {
+            self.wheel.look_by(&mut self.table, token.index, due);
         }
     }
 
     /// Does what is due by `now`.
     pub(super) fn timers(&mut self, now: Millis) {
         let mut due = std::mem::take(&mut self.due);
-        self.wheel.fire(now, &mut due);
-        for (token, at) in due.drain(..) {
-            let Some(connection) = self.table.get_mut(token) else { continue };
-            if connection.armed != at {
-                continue; // a later entry of the same connection counts
-            }
-            connection.armed = NEVER;
-            if connection.due <= now {
+        self.wheel.fire(&mut self.table, now, &mut due);
+        for index in due.drain(..) {
+            // What was due before may have ended this one.
+            let Some(connection) = self.table.at(index) else { continue };
+            let token = Token { index, generation: connection.generation };
+            if connection.due(now) <= now {
                 self.timer(token, now);
             }
-            self.arm(token);
+            self.arm(token, now);
         }
         self.due = due;
     }
@@ -83,8 +65,9 @@ impl<M: ClientMessages> Sessions<M> {
     fn check_answer(&mut self, token: Token, now: Millis) {
         let stall_ms = self.facts.limits.stall_ms;
         let Some(connection) = self.table.get_mut(token) else { return };
-        if now.since(connection.progress) < stall_ms {
-            connection.beat = connection.progress.plus(stall_ms);
+        let progress = connection.progress.at(now);
+        if now.since(progress) < stall_ms {
+            connection.beat = Stamp::after(progress, stall_ms);
         } else {
             self.metrics().slow_closed.add(1);
             self.end(token, Close::Abort);
@@ -95,20 +78,20 @@ impl<M: ClientMessages> Sessions<M> {
     /// that closes for that? Who goes on after a gap is told of it when there is room.
     fn check_blocked(&mut self, token: Token, now: Millis) {
         let Some(connection) = self.table.get_mut(token) else { return };
-        connection.checked = now;
-        let beat = connection.beat;
-        if now.since(connection.waits_since) >= self.facts.limits.stall_ms {
+        connection.checked = Stamp::of(now);
+        let beat = connection.beat.at(now);
+        if now.since(connection.waits_since.at(now)) >= self.facts.limits.stall_ms {
             self.metrics().slow_closed.add(1);
             return self.end(token, Close::Abort);
         }
         if must_close(connection, &self.channels) {
             self.close_slow(token, now);
         } else if connection.transport == Transport::EventStream {
-            connection.beat = now.plus(self.facts.limits.heartbeat_ms);
+            connection.beat = Stamp::after(now, self.facts.limits.heartbeat_ms);
         } else if self.message_in_time(token, now) && now >= beat {
             let Some(connection) = self.table.get_mut(token) else { return };
             connection.flags.pinged = false; // while bytes wait no pong is owed
-            connection.beat = now.plus(self.facts.limits.ping_ms);
+            connection.beat = Stamp::after(now, self.facts.limits.ping_ms);
         }
     }
 
@@ -120,13 +103,13 @@ impl<M: ClientMessages> Sessions<M> {
             return self.beat_websocket(token, now);
         }
         // Messages are heartbeats too: only a silent stream needs a comment (THREATS E8).
-        let silent_since = connection.progress;
+        let silent_since = connection.progress.at(now);
         if now.since(silent_since) >= heartbeat_ms {
             sse::write::comment(connection.private(), "");
-            connection.beat = now.plus(heartbeat_ms);
+            connection.beat = Stamp::after(now, heartbeat_ms);
             self.visit_soon(token);
         } else {
-            connection.beat = silent_since.plus(heartbeat_ms);
+            connection.beat = Stamp::after(silent_since, heartbeat_ms);
         }
     }
 

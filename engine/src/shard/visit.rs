@@ -9,8 +9,9 @@ use std::collections::BinaryHeap;
 use std::ops::Range;
 
 use super::channels::{Channels, Place};
-use super::connection::{Connection, Table};
+use super::connection::Connection;
 use super::lane::Run;
+use super::table::Table;
 use crate::driver::{Send, SendOutcome, Token};
 use fanfare_protocol::dialect::Rendition;
 

@@ -267,6 +267,12 @@ impl World {
                 follows += connection.follows.as_slice().len() as u64;
                 let private = connection.outbox.as_ref().map_or(0, |outbox| outbox.memory());
                 let stream = connection.phase == Phase::Open;
+                let asks = connection.ask.is_some() || connection.poll.is_some();
+                assert!(!stream || !asks, "a stream keeps nothing of its request");
+                assert!(
+                    connection.outbox.as_ref().is_none_or(|outbox| !outbox.is_empty()),
+                    "an outbox goes when it is empty"
+                );
                 assert!(
                     !stream || private <= 40 << 10,
                     "{private} private bytes of one connection"
@@ -277,6 +283,7 @@ impl World {
                     assert!(sessions.table.at(member).is_some());
                 }
             }
+            sessions.wheel.invariants(&sessions.table);
             assert_eq!(metrics.subscriptions.read(), follows);
             let lanes: usize = sessions.channels.iter().map(|one| one.log.lane_bytes()).sum();
             assert_eq!(metrics.log_bytes.read(), lanes as u64);

@@ -1,0 +1,138 @@
+//! The connections of a shard, by the index of their socket, in pages of a fixed size.
+//!
+//! A table in one piece would double when it grows: as much again for nothing, and all of it copied
+//! while clients wait. Pages stay where they are; one whose last connection has ended is given
+//! back, so that a storm leaves no memory behind. Drivers give low places first.
+
+use super::connection::Connection;
+use crate::driver::Token;
+
+/// Connections of a page: 28 KiB, which is a size that the allocator has without a rest.
+const PAGE: usize = 256;
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    pages: Vec<Page>,
+    count: usize,
+}
+
+#[derive(Debug, Default)]
+struct Page {
+    /// As many as a page has, or none where none is used.
+    places: Box<[Option<Connection>]>,
+    count: usize,
+}
+
+impl Table {
+    /// Puts a connection in its place.
+    pub(super) fn insert(&mut self, index: u32, connection: Connection) {
+        let (page, place) = split(index);
+        if page >= self.pages.len() {
+            self.pages.resize_with(page + 1, Page::default);
+        }
+        let page = &mut self.pages[page];
+        if page.places.is_empty() {
+            page.places = (0..PAGE).map(|_| None).collect();
+        }
+        let before = page.places[place].replace(connection);
+        assert!(before.is_none(), "the driver gives a place once");
+        page.count += 1;
+        self.count += 1;
+    }
+
+    /// Takes a connection out.
+    pub(super) fn remove(&mut self, index: u32) -> Option<Connection> {
+        let (page, place) = split(index);
+        let page = self.pages.get_mut(page)?;
+        let connection = page.places.get_mut(place)?.take()?;
+        page.count -= 1;
+        self.count -= 1;
+        if page.count == 0 {
+            page.places = Box::default();
+        }
+        Some(connection)
+    }
+
+    /// The connection at a place.
+    pub(super) fn at(&self, index: u32) -> Option<&Connection> {
+        let (page, place) = split(index);
+        self.pages.get(page)?.places.get(place)?.as_ref()
+    }
+
+    /// The connection at a place.
+    pub(super) fn at_mut(&mut self, index: u32) -> Option<&mut Connection> {
+        let (page, place) = split(index);
+        self.pages.get_mut(page)?.places.get_mut(place)?.as_mut()
+    }
+
+    /// The connection that a token means, if that life goes on.
+    pub(super) fn get_mut(&mut self, token: Token) -> Option<&mut Connection> {
+        self.at_mut(token.index).filter(|connection| connection.generation == token.generation)
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// All of them, with their places.
+    #[cfg(test)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Connection)> {
+        (0..self.places()).filter_map(|index| Some((index, self.at(index)?)))
+    }
+
+    /// Places of all pages up to the last that was ever used.
+    pub(super) fn places(&self) -> u32 {
+        (self.pages.len() * PAGE) as u32
+    }
+}
+
+fn split(index: u32) -> (usize, usize) {
+    (index as usize / PAGE, index as usize % PAGE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Millis;
+
+    fn connection(generation: u32) -> Connection {
+        Connection::new(generation, Millis(0))
+    }
+
+    #[test]
+    fn each_is_found_by_its_own_token_only() {
+        let mut table = Table::default();
+        let last = 3 * PAGE as u32 + 7;
+        table.insert(last, connection(5));
+        table.insert(0, connection(1));
+        assert_eq!(table.len(), 2);
+        assert!(table.get_mut(Token { index: last, generation: 5 }).is_some());
+        assert!(table.get_mut(Token { index: last, generation: 3 }).is_none());
+        for nobody in [1, last - 1, last + 1, PAGE as u32, u32::MAX] {
+            assert!(table.at(nobody).is_none() && table.at_mut(nobody).is_none());
+            assert!(table.remove(nobody).is_none());
+        }
+        assert_eq!(table.iter().map(|(index, _)| index).collect::<Vec<_>>(), [0, last]);
+        assert!(table.remove(last).is_some() && table.remove(last).is_none());
+        assert!(table.remove(0).is_some() && table.is_empty());
+    }
+
+    #[test]
+    fn a_page_that_nobody_needs_is_given_back() {
+        let mut table = Table::default();
+        let pages = |table: &Table| table.pages.iter().map(|page| page.places.len()).sum::<usize>();
+        (0..4 * PAGE as u32).for_each(|index| table.insert(index, connection(1)));
+        assert_eq!(pages(&table), 4 * PAGE, "nothing is held in reserve");
+        (PAGE as u32..4 * PAGE as u32).for_each(|index| drop(table.remove(index)));
+        assert_eq!((pages(&table), table.len()), (PAGE, PAGE));
+        table.insert(3 * PAGE as u32, connection(3));
+        assert_eq!(pages(&table), 2 * PAGE);
+    }
+}
