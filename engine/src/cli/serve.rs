@@ -32,6 +32,7 @@ pub(super) fn run(arguments: &Serve, matches: &ArgMatches) -> Result<ExitCode, F
     let Config { settings, .. } = load(arguments, matches)?;
     crate::log::start().map_err(|what| Failure::new(exit::CONFIG, what))?;
     raise_descriptor_limit();
+    refuse_huge_pages();
     // Before anything is started: a signal that comes during the start must not be lost.
     let signals = watch_signals()
         .map_err(|error| format!("cannot watch signals: {error}"))
@@ -91,6 +92,16 @@ pub(super) fn raise_descriptor_limit() {
     match setrlimit(Resource::Nofile, raised) {
         Ok(()) => debug!(from = limit.current, to = limit.maximum, "raised the open files limit"),
         Err(error) => warn!(%error, limit = limit.current, "cannot raise the open files limit"),
+    }
+}
+
+/// Has memory in pages of 4 KiB. The allocator asks for pages of 2 MiB, which the kernel gives whole
+/// wherever a thread needs the first 64 KiB of one: an empty node of six shards takes 46 MB so and
+/// 10 MB without, and 100,000 idle clients 465 bytes each instead of 169. What is gained by them
+/// elsewhere, fewer misses of the address cache, is little here: what is hot is small.
+fn refuse_huge_pages() {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        debug!(%error, "huge pages stay: this kernel does not let a process refuse them");
     }
 }
 

@@ -105,6 +105,7 @@ impl<M: ClientMessages> Sessions<M> {
                         let reason = "too many pings in a second";
                         return Verdict::Close(CloseCode::RATE_LIMITED, reason);
                     }
+                    self.spare.lend(&mut connection.outbox);
                     send::write_pong(payload, connection.private());
                 }
                 Ok(Some(Event::Data { kind, last, chunk, .. })) => {
@@ -113,6 +114,7 @@ impl<M: ClientMessages> Sessions<M> {
                     }
                     let piece = Piece { kind, last, bytes: chunk };
                     let connection = self.table.get_mut(token).expect("it was there");
+                    self.spare.lend(&mut connection.outbox);
                     self.client_messages.piece(token, piece, connection.private());
                 }
             }
@@ -143,6 +145,7 @@ impl<M: ClientMessages> Sessions<M> {
             self.metrics().pong_missed.add(1);
             return self.close(token, CloseCode::NO_PONG, "no pong came", true, now);
         }
+        self.spare.lend(&mut connection.outbox);
         send::write_ping(b"", connection.private());
         connection.flags.pinged = true;
         connection.pinged_at = Stamp::of(now);
@@ -165,10 +168,9 @@ impl<M: ClientMessages> Sessions<M> {
 
     fn visit_if_private(&mut self, token: Token) {
         let Some(connection) = self.table.get_mut(token) else { return };
-        match &connection.outbox {
-            Some(outbox) if outbox.is_empty() => connection.outbox = None,
-            Some(_) => self.visit_soon(token),
-            None => {}
+        self.spare.take_back(&mut connection.outbox);
+        if connection.has_private() {
+            self.visit_soon(token);
         }
     }
 }

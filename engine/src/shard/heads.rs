@@ -120,9 +120,7 @@ impl<M: ClientMessages> Sessions<M> {
 
     fn drop_empty_outbox(&mut self, token: Token) {
         let Some(connection) = self.table.get_mut(token) else { return };
-        if connection.outbox.as_ref().is_some_and(|outbox| outbox.is_empty()) {
-            connection.outbox = None;
-        }
+        self.spare.take_back(&mut connection.outbox);
     }
 
     /// Says no to a request that was good.

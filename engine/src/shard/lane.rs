@@ -18,6 +18,50 @@ pub(super) const PAGE_BYTES: usize = 32 << 10;
 /// Rendered frames, end to end.
 pub(super) type Page = Vec<u8>;
 
+/// Pages that a shard keeps for the next lane that needs one.
+const SPARE_MAX: usize = 8;
+
+/// What a shard lends to whichever log is rendered: a message in steady state takes no allocation.
+#[derive(Debug, Default)]
+pub(super) struct Press {
+    /// One rendered frame.
+    pub(super) frame: Vec<u8>,
+    /// Whole pages that no lane holds any more, empty.
+    pages: Vec<Rc<Page>>,
+}
+
+impl Press {
+    /// A page that begins with this frame.
+    fn page(&mut self, frame: &[u8]) -> Rc<Page> {
+        if frame.len() <= PAGE_BYTES
+            && let Some(mut page) = self.pages.pop()
+            && let Some(bytes) = Rc::get_mut(&mut page)
+        {
+            bytes.extend_from_slice(frame);
+            return page;
+        }
+        // A channel with little to say has little memory: a first page grows as it is needed.
+        Rc::new(frame.to_vec())
+    }
+
+    /// Keeps a page that a lane has done with, where it is a whole one and nobody else reads it.
+    fn keep(&mut self, mut page: Rc<Page>) {
+        let whole = PAGE_BYTES / 2..=2 * PAGE_BYTES;
+        if self.pages.len() < SPARE_MAX
+            && whole.contains(&page.capacity())
+            && let Some(bytes) = Rc::get_mut(&mut page)
+        {
+            bytes.clear();
+            self.pages.push(page);
+        }
+    }
+
+    /// One long message leaves no long buffer behind.
+    pub(super) fn shrink(&mut self) {
+        self.frame.shrink_to(2 * PAGE_BYTES);
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Frame {
     /// Number of its page; numbers run on from page to page and wrap.
@@ -91,15 +135,21 @@ impl Lane {
         self.bytes
     }
 
-    /// Appends the frame of message [`Lane::end`].
-    pub(super) fn append(&mut self, frame: &[u8]) {
+    /// Appends the press's frame, which is of message [`Lane::end`].
+    pub(super) fn append(&mut self, press: &mut Press) {
+        let frame = std::mem::take(&mut press.frame);
+        self.append_frame(&frame, press);
+        press.frame = frame;
+    }
+
+    fn append_frame(&mut self, frame: &[u8], press: &mut Press) {
         let start = match self.pages.back_mut().and_then(Rc::get_mut) {
             Some(page) if page.len() + frame.len() <= PAGE_BYTES => {
                 page.extend_from_slice(frame);
                 page.len() - frame.len()
             }
             _ => {
-                self.pages.push_back(Rc::new(frame.to_vec()));
+                self.pages.push_back(press.page(frame));
                 0
             }
         };
@@ -129,13 +179,13 @@ impl Lane {
     }
 
     /// Drops every frame before `offset`; later appends go on from where they are.
-    pub(super) fn drop_before(&mut self, offset: u64) {
+    pub(super) fn drop_before(&mut self, offset: u64, press: &mut Press) {
         while self.first < offset {
             self.first += 1;
             let Some(frame) = self.frames.pop_front() else { continue };
             self.bytes -= (frame.end - frame.start) as usize;
             if self.frames.front().is_none_or(|next| next.page != frame.page) {
-                self.pages.pop_front();
+                self.pages.pop_front().into_iter().for_each(|page| press.keep(page));
                 self.first_page = self.first_page.wrapping_add(1);
             }
         }
@@ -205,7 +255,8 @@ mod tests {
 
     fn lane(from: u64, before: u64) -> Lane {
         let mut lane = Lane::starting_at(from);
-        (from..before).for_each(|offset| lane.append(&frame(offset)));
+        let mut press = Press::default();
+        (from..before).for_each(|offset| lane.append_frame(&frame(offset), &mut press));
         lane
     }
 
@@ -237,17 +288,18 @@ mod tests {
 
     #[test]
     fn dropping_and_prepending_keep_the_rest_in_place() {
+        let press = &mut Press::default();
         let mut later = lane(30, 60);
-        later.drop_before(33);
+        later.drop_before(33, press);
         later.prepend(lane(5, 33));
         assert_eq!((later.first(), later.end()), (5, 60));
         let expected: Vec<u8> = (5..60).flat_map(frame).collect();
         assert!(read(&later, 5, usize::MAX) == expected);
-        later.drop_before(58);
+        later.drop_before(58, press);
         assert!(read(&later, 58, usize::MAX) == [frame(58), frame(59)].concat());
-        later.drop_before(70);
+        later.drop_before(70, press);
         assert_eq!((later.first(), later.end(), later.bytes(), later.pages.len()), (70, 70, 0, 0));
-        later.append(b"x");
+        later.append_frame(b"x", press);
         assert_eq!(read(&later, 70, 1), b"x");
     }
 
@@ -257,12 +309,30 @@ mod tests {
         let run = lane.run(1, 3, usize::MAX).unwrap();
         let held = Rc::clone(lane.page(run));
         let before = held.clone();
-        lane.append(b"new");
+        lane.append_frame(b"new", &mut Press::default());
         assert_eq!(before, held);
         assert_eq!(
             lane.run(3, 4, usize::MAX).map(|run| lane.slice(run).to_vec()),
             Some(b"new".to_vec())
         );
+    }
+
+    #[test]
+    fn a_page_goes_round_unless_somebody_reads_it() {
+        let (press, mut lane) = (&mut Press::default(), Lane::starting_at(1));
+        press.frame = vec![1; PAGE_BYTES / 4 - 1];
+        (1..=12).for_each(|_| lane.append(press));
+        let held = Rc::clone(&lane.pages[1]);
+        lane.drop_before(13, press);
+        assert_eq!((press.pages.len(), held[0]), (2, 1), "one of three is still read");
+        press.frame = vec![2; 8];
+        lane.append(press);
+        assert_eq!((press.pages.len(), read(&lane, 13, usize::MAX)), (1, vec![2; 8]));
+        press.frame = vec![3; PAGE_BYTES + 1];
+        lane.append(press);
+        assert_eq!(press.pages.len(), 1, "a long frame has a page of its own");
+        lane.drop_before(15, press);
+        assert!(press.pages.iter().all(|page| page.is_empty()));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use fanfare_protocol::dialect::{Rendition, plain};
 use fanfare_protocol::id::Epoch;
 
-use super::lane::Lane;
+use super::lane::{Lane, Press};
 use crate::channel::{ChannelId, ChannelName};
 use crate::message::Message;
 use crate::rule::{Rule, Slow};
@@ -106,13 +106,13 @@ impl Log {
     }
 
     /// Appends a message and renders it for every lane in use.
-    pub(super) fn append(&mut self, message: Arc<Message>, epoch: Epoch, scratch: &mut Vec<u8>) {
+    pub(super) fn append(&mut self, message: Arc<Message>, epoch: Epoch, press: &mut Press) {
         assert_eq!(message.offset, self.end(), "the ring keeps each channel dense");
         for (rendition, lane) in Rendition::ALL.into_iter().zip(&mut self.lanes) {
             if let Some(lane) = lane {
-                scratch.clear();
-                plain::render(&message.view(epoch), rendition, scratch);
-                lane.append(scratch);
+                press.frame.clear();
+                plain::render(&message.view(epoch), rendition, &mut press.frame);
+                lane.append(press);
             }
         }
         self.cost += message.cost();
@@ -150,7 +150,7 @@ impl Log {
     }
 
     /// Drops what neither history nor the window holds. The newest message always stays.
-    pub(super) fn trim(&mut self) {
+    pub(super) fn trim(&mut self, press: &mut Press) {
         while self.is_over() {
             let Some(message) = self.messages.pop_front() else { break };
             self.cost -= message.cost();
@@ -158,7 +158,7 @@ impl Log {
             self.first += 1;
         }
         for lane in self.lanes.iter_mut().flatten() {
-            lane.drop_before(self.first);
+            lane.drop_before(self.first, press);
         }
     }
 
@@ -173,7 +173,7 @@ impl Log {
         rendition: Rendition,
         next: u64,
         epoch: Epoch,
-        scratch: &mut Vec<u8>,
+        press: &mut Press,
     ) {
         let from = next.max(self.first).min(self.end());
         let mut lane = self.lanes[rendition as usize]
@@ -184,17 +184,17 @@ impl Log {
             let take = (lane.first() - from) as usize;
             let mut earlier = Lane::starting_at(from);
             for message in self.messages.iter().skip(skip).take(take) {
-                scratch.clear();
-                plain::render(&message.view(epoch), rendition, scratch);
-                earlier.append(scratch);
+                press.frame.clear();
+                plain::render(&message.view(epoch), rendition, &mut press.frame);
+                earlier.append(press);
             }
             lane.prepend(earlier);
         }
         while lane.end() < self.end() {
             let message = &self.messages[(lane.end() - self.first) as usize];
-            scratch.clear();
-            plain::render(&message.view(epoch), rendition, scratch);
-            lane.append(scratch);
+            press.frame.clear();
+            plain::render(&message.view(epoch), rendition, &mut press.frame);
+            lane.append(press);
         }
         lane.followers += 1;
         self.lanes[rendition as usize] = Some(lane);
@@ -252,7 +252,7 @@ mod tests {
     }
 
     fn append(log: &mut Log, message: Arc<Message>) {
-        log.append(message, Epoch::from_random(7), &mut Vec::new());
+        log.append(message, Epoch::from_random(7), &mut Press::default());
     }
 
     #[test]
@@ -260,22 +260,22 @@ mod tests {
         let mut log = log_after(10);
         log.import(&(1..=10).map(|offset| message(offset, 1)).collect::<Vec<_>>());
         log.raise_floor(1); // as the reply says that brought the import
-        log.trim();
+        log.trim(&mut Press::default());
         assert_eq!((log.first(), log.end()), (1, 11), "an import is kept");
         for offset in 11..=20 {
             append(&mut log, message(offset, 1));
         }
         assert!(!log.is_over());
-        log.trim();
+        log.trim(&mut Press::default());
         assert_eq!((log.first(), log.end()), (1, 21), "and so is what comes after it");
         append(&mut log, message(21, 5));
         assert!(log.is_over() && !log.is_far_over(), "four are two windows");
         append(&mut log, message(22, 6));
         assert!(log.is_far_over(), "five are more");
-        log.trim();
+        log.trim(&mut Press::default());
         assert_eq!(log.first(), 6, "what history drops goes");
         log.raise_floor(23);
-        log.trim();
+        log.trim(&mut Press::default());
         assert_eq!(log.first(), 21, "but for what the window holds");
         assert!(!log.is_over() && !log.is_far_over());
     }
@@ -287,7 +287,7 @@ mod tests {
         for offset in 11..=20 {
             append(&mut log, message(offset, 1));
         }
-        log.trim();
+        log.trim(&mut Press::default());
         assert_eq!(log.first(), 11);
         log.import(&(1..=10).map(|offset| message(offset, 1)).collect::<Vec<_>>());
         log.raise_floor(1);

@@ -133,8 +133,8 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
             events: Vec::new(),
             receivers: Vec::new(),
             batch: Batch::default(),
-            exceptions: Vec::new(),
-            outcomes: Vec::new(),
+            exceptions: Vec::with_capacity(BATCH),
+            outcomes: Vec::with_capacity(BATCH),
             watches: Vec::new(),
         }
     }

@@ -10,6 +10,11 @@ use super::lane::Page;
 /// A rest that is longer than this keeps its page alive instead of being copied.
 const COPY_BYTES_MAX: usize = 16 << 10;
 
+/// Outboxes that are kept for the next who needs one: what a second's pings of a crowd take.
+const SPARE_MAX: usize = 256;
+/// One that has grown longer is given back.
+const SPARE_BYTES_MAX: usize = 512;
+
 /// Private bytes in their order.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
@@ -70,7 +75,6 @@ impl Outbox {
     }
 
     /// Bytes of memory of its own.
-    #[cfg(test)]
     pub(super) fn memory(&self) -> usize {
         self.bytes.capacity()
     }
@@ -78,6 +82,31 @@ impl Outbox {
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+/// Empty outboxes of one shard. A pong, a ping or a heartbeat is in one for less than a tick; so
+/// these go round, and none of them is an allocation.
+#[derive(Debug, Default)]
+pub(super) struct Spare {
+    #[expect(clippy::vec_box, reason = "what is lent is the box")]
+    outboxes: Vec<Box<Outbox>>,
+}
+
+impl Spare {
+    /// Lends one where there is none.
+    pub(super) fn lend(&mut self, place: &mut Option<Box<Outbox>>) {
+        if place.is_none() {
+            *place = Some(self.outboxes.pop().unwrap_or_default());
+        }
+    }
+
+    /// Takes one back that is empty; leaves one that is not.
+    pub(super) fn take_back(&mut self, place: &mut Option<Box<Outbox>>) {
+        let Some(outbox) = place.take_if(|outbox| outbox.is_empty()) else { return };
+        if self.outboxes.len() < SPARE_MAX && outbox.memory() <= SPARE_BYTES_MAX {
+            self.outboxes.push(outbox);
+        }
     }
 }
 
@@ -98,6 +127,30 @@ mod tests {
         assert_eq!((outbox.front(), Rc::strong_count(&page)), (&b"pong"[..], 1));
         outbox.advance(4);
         assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn only_small_and_empty_ones_go_round() {
+        let (mut spare, mut place) = (Spare::default(), None);
+        spare.take_back(&mut place);
+        spare.lend(&mut place);
+        let writer = place.as_mut().unwrap().writer();
+        writer.extend_from_slice(b"pong");
+        let memory = writer.as_ptr();
+        spare.take_back(&mut place);
+        spare.lend(&mut place);
+        let outbox = place.as_mut().unwrap();
+        assert_eq!(outbox.front(), b"pong", "what waits stays");
+        outbox.advance(4);
+        spare.take_back(&mut place);
+        assert!(place.is_none());
+        spare.lend(&mut place);
+        let outbox = place.as_mut().unwrap();
+        assert!(outbox.is_empty() && outbox.writer().as_ptr() == memory, "the same again");
+        outbox.writer().extend_from_slice(&[7; SPARE_BYTES_MAX + 1]);
+        outbox.advance(SPARE_BYTES_MAX + 1);
+        spare.take_back(&mut place);
+        assert_eq!(spare.outboxes.len(), 0, "a long one is given back");
     }
 
     #[test]

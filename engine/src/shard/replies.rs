@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::connection::{Connection, Follow, Follows, Phase, Transport};
+use super::lane::Press;
 use super::log::Log;
 use super::messages::ClientMessages;
 use super::sessions::Sessions;
@@ -49,19 +50,17 @@ impl<M: ClientMessages> Sessions<M> {
         self.position = message.position;
         let Some(place) = self.channels.find(message.channel) else { return };
         let epoch = self.facts.epoch;
-        let mut scratch = std::mem::take(&mut self.scratch);
-        self.keep_log_bytes(place, |log| log.append(Arc::clone(message), epoch, &mut scratch));
-        scratch.shrink_to(64 << 10); // one long message leaves no long buffer behind
-        self.scratch = scratch;
+        self.keep_log_bytes(place, |log, press| log.append(Arc::clone(message), epoch, press));
+        self.press.shrink();
         self.sweep.mark(place, &mut self.channels);
         self.note_growth(place);
     }
 
     /// Changes a log and keeps the gauge of rendered bytes true.
-    pub(super) fn keep_log_bytes(&mut self, place: u32, change: impl FnOnce(&mut Log)) {
+    pub(super) fn keep_log_bytes(&mut self, place: u32, change: impl FnOnce(&mut Log, &mut Press)) {
         let log = &mut self.channels.at_mut(place).log;
         let before = log.lane_bytes();
-        change(log);
+        change(log, &mut self.press);
         let after = log.lane_bytes();
         self.metrics().log_bytes.add((after as u64).wrapping_sub(before as u64));
     }
@@ -98,16 +97,14 @@ impl<M: ClientMessages> Sessions<M> {
 
     /// Makes the connection a member of every channel, with its lanes.
     fn attach(&mut self, token: Token, ask: &Ask, mut follows: Vec<Follow>) {
-        let mut scratch = std::mem::take(&mut self.scratch);
         let epoch = self.facts.epoch;
         for follow in &mut follows {
             let next = follow.next;
-            self.keep_log_bytes(follow.channel, |log| {
-                log.follow(ask.rendition, next, epoch, &mut scratch);
+            self.keep_log_bytes(follow.channel, |log, press| {
+                log.follow(ask.rendition, next, epoch, press);
             });
             follow.member = self.channels.at_mut(follow.channel).join(token.index);
         }
-        self.scratch = scratch;
         self.metrics().subscriptions.add(follows.len() as u64);
         let connection = self.table.get_mut(token).expect("it asked");
         connection.rendition = ask.rendition;

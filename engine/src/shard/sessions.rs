@@ -14,7 +14,9 @@ use fanfare_protocol::ws::close::ends_with_close;
 
 use super::channels::Channels;
 use super::connection::{Connection, Phase, Transport};
+use super::lane::Press;
 use super::messages::ClientMessages;
+use super::outbox::Spare;
 use super::stamp::Stamp;
 use super::sweep::Sweep;
 use super::table::Table;
@@ -62,8 +64,10 @@ pub(super) struct Sessions<M> {
     pub(super) ending: bool,
     /// Connections that sweeps owe a visit and that were taken from them.
     visits: VecDeque<u32>,
-    /// Reusable memory for one rendered message.
-    pub(super) scratch: Vec<u8>,
+    /// Reusable memory for rendering.
+    pub(super) press: Press,
+    /// Outboxes that nobody uses.
+    pub(super) spare: Spare,
     /// Reusable memory for those whose time has come.
     pub(super) due: Vec<u32>,
     settled: Vec<Settled>,
@@ -98,7 +102,8 @@ impl<M: ClientMessages> Sessions<M> {
             position: 0,
             ending: false,
             visits: VecDeque::new(),
-            scratch: Vec::new(),
+            press: Press::default(),
+            spare: Spare::default(),
             due: Vec::new(),
             settled: Vec::new(),
         }
@@ -419,7 +424,7 @@ impl<M: ClientMessages> Sessions<M> {
         let mut settled = std::mem::take(&mut self.settled);
         let sends = batch.len() as u64;
         let (messages, bytes) =
-            batch.settle(&mut self.table, &self.channels, outcomes, &mut settled);
+            batch.settle(&mut self.table, &self.channels, &mut self.spare, outcomes, &mut settled);
         let metrics = self.metrics();
         metrics.sends.add(sends);
         metrics.deliveries.add(messages);

@@ -105,6 +105,7 @@ impl<M: ClientMessages> Sessions<M> {
         // Messages are heartbeats too: only a silent stream needs a comment (THREATS E8).
         let silent_since = connection.progress.at(now);
         if now.since(silent_since) >= heartbeat_ms {
+            self.spare.lend(&mut connection.outbox);
             sse::write::comment(connection.private(), "");
             connection.beat = Stamp::after(now, heartbeat_ms);
             self.visit_soon(token);

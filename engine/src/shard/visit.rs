@@ -11,6 +11,7 @@ use std::ops::Range;
 use super::channels::{Channels, Place};
 use super::connection::Connection;
 use super::lane::Run;
+use super::outbox::Spare;
 use super::table::Table;
 use crate::driver::{Send, SendOutcome, Token};
 use fanfare_protocol::dialect::Rendition;
@@ -224,6 +225,7 @@ impl Batch {
         &mut self,
         table: &mut Table,
         logs: &Channels,
+        spare: &mut Spare,
         outcomes: &[Option<SendOutcome>],
         settled: &mut Vec<Settled>,
     ) -> (u64, u64) {
@@ -245,9 +247,7 @@ impl Batch {
                 let count = outbox.front().len().min(taken);
                 outbox.advance(count);
                 bytes += count as u64;
-                if outbox.is_empty() {
-                    connection.outbox = None;
-                }
+                spare.take_back(&mut connection.outbox);
             } else {
                 let pieces = &self.pieces[plan.pieces.clone()];
                 let (sent, count) = keep_sent(connection, logs, plan.rendition, pieces, taken);

@@ -22,11 +22,17 @@ pub fn render(message: &MessageView<'_>, rendition: Rendition, out: &mut Vec<u8>
             frame(opcode, message.data, out);
         }
         Rendition::WsJson => {
-            let opening = opening(message);
-            let bytes = opening.len() + payload_bytes(message) + 1;
+            let start = out.len();
+            opening(message, out);
+            let bytes = out.len() - start + payload_bytes(message) + 1;
             out.reserve(HEADER_BYTES_MAX + bytes);
+            let end = out.len();
             write_header(Opcode::Text, bytes, out);
-            object(message, &opening, out);
+            // Only now is the length known that stands before it all; what has to move is small.
+            let header_bytes = out.len() - end;
+            out[start..].rotate_right(header_bytes);
+            payload(message, out);
+            out.push(b'}');
         }
         Rendition::SseRaw => {
             sse::begin(out, Some(message.id), message.event);
@@ -38,7 +44,7 @@ pub fn render(message: &MessageView<'_>, rendition: Rendition, out: &mut Vec<u8>
         }
         Rendition::SseJson => {
             sse::begin(out, Some(message.id), message.event);
-            out.extend_from_slice(&opening(message));
+            opening(message, out);
             match message.kind {
                 // Line breaks in JSON lie between its tokens: a LF for a CR changes nothing.
                 Kind::Json => sse::lines(out, message.data),
@@ -47,7 +53,11 @@ pub fn render(message: &MessageView<'_>, rendition: Rendition, out: &mut Vec<u8>
             out.push(b'}');
             sse::end(out);
         }
-        Rendition::PollItem => object(message, &opening(message), out),
+        Rendition::PollItem => {
+            opening(message, out);
+            payload(message, out);
+            out.push(b'}');
+        }
     }
 }
 
@@ -89,32 +99,24 @@ fn frame(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(payload);
 }
 
-fn object(message: &MessageView<'_>, opening: &[u8], out: &mut Vec<u8>) {
-    out.reserve(opening.len() + message.data.len() + 1);
-    out.extend_from_slice(opening);
-    payload(message, out);
-    out.push(b'}');
-}
-
-/// The object up to its payload: small, so that its length is known by making it.
-fn opening(message: &MessageView<'_>) -> Vec<u8> {
+/// Appends the object up to its payload: small, so that its length is known by making it.
+fn opening(message: &MessageView<'_>, out: &mut Vec<u8>) {
     let names = message.channel.len() + message.event.map_or(0, str::len);
-    let mut out = Vec::with_capacity(128 + names);
+    out.reserve(128 + names + message.data.len());
     out.extend_from_slice(br#"{"channel":"#);
-    json::string(message.channel.as_bytes(), &mut out);
+    json::string(message.channel.as_bytes(), out);
     out.extend_from_slice(br#","id":""#);
-    message.id.write(&mut out);
+    message.id.write(out);
     out.extend_from_slice(br#"","offset":"#);
-    write_decimal(message.offset, &mut out);
+    write_decimal(message.offset, out);
     if let Some(event) = message.event {
         out.extend_from_slice(br#","event":"#);
-        json::string(event.as_bytes(), &mut out);
+        json::string(event.as_bytes(), out);
     }
     out.extend_from_slice(match message.kind {
         Kind::Json | Kind::Text => br#","data":"#,
         Kind::Binary => br#","base64":"#,
     });
-    out
 }
 
 fn payload(message: &MessageView<'_>, out: &mut Vec<u8>) {

@@ -1,0 +1,189 @@
+//! A node of one shard over the simulated driver, whose ticks are counted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::time::Duration;
+
+use fanfare::auth::address::Addresses;
+use fanfare::auth::origin::Origins;
+use fanfare::channel::{ChannelName, Tenant};
+use fanfare::clock::Millis;
+use fanfare::driver::sim::{Client, Sim, SimNet, Temper};
+use fanfare::driver::{Close, Driver, Event, Exception, Received, Send, Token};
+use fanfare::limits::Limits;
+use fanfare::metrics::Metrics;
+use fanfare::ring::{Wake, Writer, ring};
+use fanfare::rule::{History, Rules, Window};
+use fanfare::sequencer::command::{Command, Entry, Publication, PublishAnswer};
+use fanfare::sequencer::inbox::{Inbox, inbox};
+use fanfare::sequencer::{Sequencer, Settings};
+use fanfare::shard::messages::Dropped;
+use fanfare::shard::{Parts, Shard, Tick};
+use fanfare::transport::Facts;
+use fanfare_protocol::id::Epoch;
+use fanfare_protocol::message::Kind;
+
+use crate::counting::{allocations_of, counted, uncounted};
+
+/// A client that follows something.
+pub(super) type Follower = Client;
+
+const CONNECTIONS: usize = 1_000;
+
+pub(super) struct Node {
+    /// What all ticks of the shard have allocated.
+    pub(super) allocations: u64,
+    now: Millis,
+    sequencer: Sequencer<Writer<Entry>>,
+    shard: Shard<Kernel, Dropped>,
+    net: SimNet,
+    inbox: Inbox,
+}
+
+/// The simulated driver, which is not counted; the shard that it calls back is.
+struct Kernel(Sim);
+
+impl Driver for Kernel {
+    fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
+
+    fn set_accepting(&mut self, on: bool) {
+        uncounted(|| self.0.set_accepting(on));
+    }
+
+    fn recv_batch(&mut self, tokens: &[Token], taken: &mut dyn FnMut(Token, Received<'_>)) {
+        let taken = &mut |token, received: Received<'_>| counted(|| taken(token, received));
+        uncounted(|| self.0.recv_batch(tokens, taken));
+    }
+
+    fn send_batch(&mut self, sends: &[Send<'_>], exceptions: &mut Vec<Exception>) {
+        uncounted(|| self.0.send_batch(sends, exceptions));
+    }
+
+    fn watch_writable(&mut self, token: Token) {
+        uncounted(|| self.0.watch_writable(token));
+    }
+
+    fn close(&mut self, token: Token, how: Close) {
+        uncounted(|| self.0.close(token, how));
+    }
+
+    fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) {
+        uncounted(|| self.0.poll(timeout, events));
+    }
+}
+
+struct Asleep;
+
+impl Wake for Asleep {
+    fn wake(&self) {}
+}
+
+impl Node {
+    pub(super) fn new() -> Self {
+        let now = Millis(1_000);
+        let limits = Limits {
+            connections_per_address: 0,
+            heads_per_address: 0,
+            control_frames_per_s: 1_000,
+            ..Limits::default()
+        };
+        let (epoch, metrics) = (Epoch::from_random(1), Arc::new(Metrics::new(1)));
+        let (inbox, commands) = inbox(64);
+        let (writer, mut readers) = ring(256, 1 << 20, vec![Arc::new(Asleep)]);
+        // Small ones, so that pages are dropped and begun all the time.
+        let history = History { count: 20, bytes: 1 << 20, age_ms: 60_000 };
+        let window = Window { count: 64, bytes: 1 << 20 };
+        let rules = Rules::new(Vec::new(), history, window);
+        let settings = Settings { epoch, shards: 1, limits: limits.clone(), rules };
+        let (driver, net) = Sim::new(1, CONNECTIONS, Temper::HONEST);
+        let parts = Parts {
+            ring: readers.remove(0),
+            inbox: inbox.clone(),
+            addresses: Arc::new(Addresses::new(&limits)),
+            facts: Arc::new(Facts {
+                epoch,
+                limits,
+                origins: Origins::new(&[]).expect("none is good"),
+                loopback: true,
+                dev: true,
+                tenant: Tenant::default(),
+                draining: AtomicBool::new(false),
+                open: AtomicUsize::new(0),
+            }),
+            metrics: Arc::clone(&metrics),
+            client_messages: Dropped,
+            connections_max: CONNECTIONS,
+        };
+        Self {
+            allocations: 0,
+            now,
+            sequencer: Sequencer::new(settings, commands, writer, metrics),
+            shard: Shard::new(Kernel(driver), parts, now),
+            net,
+            inbox,
+        }
+    }
+
+    /// One counted tick of the shard.
+    pub(super) fn tick(&mut self) -> Tick {
+        let (tick, allocations) = allocations_of(|| self.shard.tick(self.now, false));
+        self.allocations += allocations;
+        tick
+    }
+
+    /// Lets time pass, and everyone do what there is to do.
+    pub(super) fn pass(&mut self, time: Duration) {
+        self.now = self.now.plus(time.as_millis() as u64);
+        for _ in 0..6 {
+            self.sequencer.step(self.now);
+            assert_eq!(self.tick(), Tick::Goes);
+        }
+    }
+
+    /// Lets the deadlines of request heads go by, which are the first that the wheel looks at.
+    pub(super) fn outlive_heads(&mut self) {
+        self.pass(Duration::from_secs(6));
+    }
+
+    /// A client that has asked for this and was answered.
+    pub(super) fn follow(&mut self, target: &str) -> Follower {
+        let client = self.net.connect();
+        let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+        let fields = if target.starts_with("/ws") { upgrade } else { "" };
+        let head = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n");
+        self.net.write(client, head.as_bytes());
+        self.pass(Duration::ZERO);
+        let answer = self.net.take(client);
+        let status = if fields.is_empty() { "HTTP/1.1 200" } else { "HTTP/1.1 101" };
+        assert!(answer.starts_with(status.as_bytes()), "{}", String::from_utf8_lossy(&answer));
+        client
+    }
+
+    /// A WebSocket client says this in one frame.
+    pub(super) fn say(&self, client: Follower, opcode: u8, payload: &[u8]) {
+        let head = [0x80 | opcode, 0x80 | payload.len() as u8, 0, 0, 0, 0];
+        self.net.write(client, &[&head, payload].concat());
+    }
+
+    /// Bytes that have come to a client since it was last asked.
+    pub(super) fn heard(&self, client: Follower) -> usize {
+        self.net.take(client).len()
+    }
+
+    /// A backend publishes a message of so many bytes.
+    pub(super) fn publish(&mut self, channel: &str, bytes: usize) {
+        let publication = Publication {
+            channel: ChannelName::new(Tenant::default(), channel),
+            kind: Kind::Text,
+            event: None,
+            idempotency_key: None,
+            data: vec![b'm'; bytes].into(),
+        };
+        let command = Command::Publish(publication, PublishAnswer::Nobody);
+        assert!(self.inbox.offer(command).is_ok(), "there is room");
+        self.sequencer.step(self.now);
+    }
+}
