@@ -27,8 +27,10 @@ const QUIET_NANOS: u64 = 3 * SECOND;
 /// The same where clients did not read: a server gives those it throws out some seconds to take
 /// its last word.
 const QUIET_SLOW_NANOS: u64 = 8 * SECOND;
-/// Between two messages of a roll call.
+/// Between two messages of a roll call, and for each client beside: what a message to all takes, so
+/// that calls do not pile up.
 const CALL_NANOS: u64 = SECOND / 4;
+const CALL_EACH_NANOS: u64 = SECOND / 50_000;
 /// What connecting and the roll call may take, and for each client beside.
 const PATIENCE_NANOS: u64 = 20 * SECOND;
 const PATIENCE_EACH_NANOS: u64 = SECOND / 500;
@@ -198,7 +200,8 @@ impl Run {
             for publisher in &mut self.publishers {
                 publisher.publish_now()?;
             }
-            self.wait_for(CALL_NANOS, "roll call", |crew| crew.sum(|p| &p.called) >= everyone);
+            let pause = CALL_NANOS + everyone * CALL_EACH_NANOS;
+            self.wait_for(pause, "roll call", |crew| crew.sum(|p| &p.called) >= everyone);
         }
         for stream in 0..self.publishers.len() {
             let first = self.publishers[stream].last() + 1;
