@@ -19,15 +19,13 @@ use rustix::net::{RecvFlags, SendFlags, SocketFlags};
 
 use super::dial::{Call, DIALS_MAX, Dial, Dialed, bind_address_no_port};
 use super::{
-    Close, Config, Driver, Event, Exception, Received, Send, SendOutcome, Token, Waker, canonical,
-    debug_assert_distinct,
+    ACCEPTS_MAX, Close, Config, Driver, Event, Exception, Received, Send, SendOutcome, Token,
+    Waker, canonical, debug_assert_distinct,
 };
 
 const SCRATCH_BYTES: usize = 16 << 10;
 /// Events taken in one poll.
 const EVENTS_MAX: usize = 1024;
-/// Connections accepted in one poll, so that a storm of them does not starve those there are.
-const ACCEPTS_MAX: usize = 256;
 /// Bytes that closing throws away at once, and how often: what a receive buffer can hold.
 const DRAIN_BYTES: usize = 64 << 10;
 const DRAINS_MAX: usize = 16;
@@ -52,7 +50,10 @@ pub struct Epoll {
     listener: TcpListener,
     _waker: Arc<Waker>,
     want_peers: bool,
+    /// Whether accepting is on.
     accepting: bool,
+    /// Whether the listener is watched: while accepting is on and a place is free.
+    listening: bool,
     slots: Vec<Slot>,
     free: Vec<u32>,
     ready: Vec<epoll::Event>,
@@ -84,6 +85,7 @@ impl Epoll {
             _waker: waker,
             want_peers,
             accepting: false,
+            listening: false,
             slots: (0..places).map(|_| empty()).collect(),
             // Low places first.
             free: (0..places).rev().collect(),
@@ -101,15 +103,11 @@ impl Epoll {
     }
 
     fn accept(&mut self, events: &mut Vec<Event>) {
-        for nth in 0..ACCEPTS_MAX {
+        for _ in 0..ACCEPTS_MAX {
             // Looked at before the accept, so that a full table costs no client its connection: it
-            // waits in the backlog. Only the first is known to be there; if there is another, the
-            // next poll says so.
+            // waits in the backlog until a place is free.
             if self.free.is_empty() {
-                if nth == 0 {
-                    self.stop(libc::ENFILE, events);
-                }
-                return;
+                return self.listen(false);
             }
             match self.accept_one() {
                 Ok((socket, peer)) => self.admit(socket, peer, events),
@@ -145,6 +143,22 @@ impl Epoll {
         }
         *slot = Slot { generation: token.generation, socket: Some(socket), watched: false };
         events.push(Event::Accepted { token, peer });
+    }
+
+    fn listen(&mut self, on: bool) {
+        if self.listening == on {
+            return;
+        }
+        // Level-triggered: a backlog that one poll did not empty is told again by the next.
+        let watch = if on {
+            epoll::add(&self.epoll, &self.listener, EventData::new_u64(LISTENER), EventFlags::IN)
+        } else {
+            epoll::delete(&self.epoll, &self.listener)
+        };
+        match watch {
+            Ok(()) => self.listening = on,
+            Err(error) => self.refused = Some(error.raw_os_error()),
+        }
     }
 
     fn stop(&mut self, errno: i32, events: &mut Vec<Event>) {
@@ -191,19 +205,8 @@ impl Driver for Epoll {
     }
 
     fn set_accepting(&mut self, on: bool) {
-        if self.accepting == on {
-            return;
-        }
-        // Level-triggered: a backlog that one poll did not empty is told again by the next.
-        let watch = if on {
-            epoll::add(&self.epoll, &self.listener, EventData::new_u64(LISTENER), EventFlags::IN)
-        } else {
-            epoll::delete(&self.epoll, &self.listener)
-        };
-        match watch {
-            Ok(()) => self.accepting = on,
-            Err(error) => self.refused = Some(error.raw_os_error()),
-        }
+        self.accepting = on;
+        self.listen(on && !self.free.is_empty());
     }
 
     fn recv_batch(&mut self, tokens: &[Token], taken: &mut dyn FnMut(Token, Received<'_>)) {
@@ -260,8 +263,10 @@ impl Driver for Epoll {
         }
         let slot = &mut self.slots[token.index as usize];
         slot.generation = slot.generation.wrapping_add(1);
+        let socket = slot.socket.take();
         self.free.push(token.index);
-        let Some(socket) = slot.socket.take() else { return };
+        self.listen(self.accepting);
+        let Some(socket) = socket else { return };
         match how {
             Close::Gracefully => drain(&socket),
             // Where it fails the client gets a FIN instead, which is all that can be done.

@@ -132,14 +132,20 @@ pub enum Close {
     Abort,
 }
 
+/// Connections accepted in one poll: fewer than a tick receives from, so that a storm of them waits
+/// in the kernel, where no deadline runs, and does not starve those that are served.
+pub const ACCEPTS_MAX: usize = 32;
+
 /// The kernel, as a shard sees it. Owned by one thread, the one that made it.
 pub trait Driver {
     /// Sockets that it can hold at once.
     fn capacity(&self) -> usize;
 
-    /// Starts or stops accepting. Starts stopped. A driver whose table is full stops by itself and
-    /// says [`Event::AcceptFailed`] with `ENFILE`; it may have lost a client by then, so stop it
-    /// before. Connections that the kernel had accepted when it was turned off are still told.
+    /// Starts or stops accepting. Starts stopped. One poll accepts [`ACCEPTS_MAX`] at most. While
+    /// no place is free nobody is accepted and nobody is lost: who comes waits in the kernel's
+    /// backlog. A driver that cannot accept for another reason stops and says
+    /// [`Event::AcceptFailed`]. Connections that the kernel had accepted when it was turned off are
+    /// still told.
     fn set_accepting(&mut self, on: bool);
 
     /// Receives once from each of `tokens` (each at most once) and hands over what came. Tokens of

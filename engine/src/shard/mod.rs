@@ -266,14 +266,14 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
         }
     }
 
-    /// Accepts while commands are taken and the driver has places, some of which are for saying no.
+    /// Accepts while commands are taken. While the driver has no place free, those who come wait;
+    /// its last places are for saying no.
     fn accept_or_not(&mut self, now: Millis) {
         let sessions = &self.sessions;
         let wanted = !sessions.ending
             && !sessions.facts.draining()
             && !sessions.backlog
-            && now >= self.accept_again
-            && sessions.table.len() < self.driver.capacity();
+            && now >= self.accept_again;
         if wanted != self.accepting {
             self.accepting = wanted;
             self.driver.set_accepting(wanted);

@@ -2,15 +2,16 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::super::Close;
-use super::{Driver, Event, Make, PATIENCE, Rig, suite};
+use super::super::{ACCEPTS_MAX, Close, Token};
+use super::{Driver, Event, Make, PATIENCE, Rig, read_to_end, suite};
 
 suite! {
     nobody_is_accepted_until_asked_for
     on_and_off_loses_nobody
-    a_full_table_says_so_and_goes_on_when_asked
+    at_a_full_table_clients_wait_and_nobody_is_lost
+    one_poll_accepts_a_bounded_number
     peers_are_told_where_wanted
 }
 
@@ -60,22 +61,47 @@ fn on_and_off_loses_nobody<M: Make>() {
     }
 }
 
-fn a_full_table_says_so_and_goes_on_when_asked<M: Make>() {
+/// More clients than places: each is accepted as soon as another has left, without anybody asking,
+/// and has its answer.
+fn at_a_full_table_clients_wait_and_nobody_is_lost<M: Make>() {
+    const PLACES: usize = 5;
+    const CLIENTS: usize = 4 * PLACES;
     for want_peers in [false, true] {
-        let Some(mut rig) = Rig::with::<M>(4, want_peers, "127.0.0.1:0") else { return };
-        assert_eq!(rig.driver.capacity(), 4);
-        let pairs = rig.accept_many(4);
-        let _one_too_many = rig.connect();
-        let refused = rig.until_event(|event| matches!(event, Event::AcceptFailed(_)));
-        assert!(matches!(refused, Event::AcceptFailed(libc::ENFILE)));
+        let Some(mut rig) = Rig::with::<M>(PLACES, want_peers, "127.0.0.1:0") else { return };
+        assert_eq!(rig.driver.capacity(), PLACES);
+        let mut clients: Vec<TcpStream> = (0..CLIENTS).map(|_| rig.connect()).collect();
+        let mut inside: Vec<Token> = (0..PLACES).map(|_| rig.until_accepted()).collect();
         rig.poll_for(Duration::from_millis(30));
-        assert!(!rig.told.iter().any(|event| matches!(event, Event::Accepted { .. })));
-        rig.driver.close(pairs[2].1, Close::Gracefully);
+        assert!(rig.told.is_empty(), "nobody else, and no failure: {:?}", rig.told);
+        for _ in PLACES..CLIENTS {
+            let leaves = inside.remove(0);
+            assert_eq!(rig.send(leaves, b"bye"), None);
+            rig.driver.close(leaves, Close::Gracefully);
+            inside.push(rig.until_accepted());
+        }
+        for token in inside {
+            assert_eq!(rig.send(token, b"bye"), None);
+            rig.driver.close(token, Close::Gracefully);
+        }
         rig.poll_for(Duration::from_millis(20));
-        rig.told.clear();
-        rig.driver.set_accepting(true);
-        let _next = rig.connect();
-        assert_eq!(rig.until_accepted().index, pairs[2].1.index);
+        for client in &mut clients {
+            assert_eq!(read_to_end(client), (b"bye".to_vec(), Ok(())));
+        }
+    }
+}
+
+fn one_poll_accepts_a_bounded_number<M: Make>() {
+    const CLIENTS: usize = 3 * ACCEPTS_MAX;
+    let Some(mut rig) = Rig::new::<M>(CLIENTS + 10) else { return };
+    let _clients: Vec<TcpStream> = (0..CLIENTS).map(|_| rig.connect()).collect();
+    let (mut accepted, deadline) = (0, Instant::now() + PATIENCE);
+    while accepted < CLIENTS {
+        assert!(Instant::now() < deadline, "{accepted} of {CLIENTS}");
+        rig.driver.poll(Some(Duration::from_millis(100)), &mut rig.told);
+        let told = std::mem::take(&mut rig.told);
+        let count = told.iter().filter(|event| matches!(event, Event::Accepted { .. })).count();
+        assert!(count <= ACCEPTS_MAX, "{count} at once");
+        accepted += count;
     }
 }
 

@@ -157,7 +157,8 @@ impl Net {
     }
 
     fn can_accept(&self) -> bool {
-        self.accept_failure.is_some() || !self.waiting.is_empty()
+        let room = || self.slots.iter().any(|(_, client)| client.is_none());
+        self.accept_failure.is_some() || !self.waiting.is_empty() && room()
     }
 
     fn receive(&mut self, token: Token, scratch: &mut [u8]) -> Option<Took> {

@@ -105,12 +105,6 @@ impl Net {
         let Some(client) = self.waiting.pop_front() else { return };
         let free: Vec<usize> =
             (0..self.slots.len()).filter(|index| self.slots[*index].1.is_none()).collect();
-        if free.is_empty() {
-            // As the kernel does: the client was taken off the listener already, and is lost.
-            self.wires[client.0].standing = Standing::Reset;
-            self.accepting = false;
-            return events.push(Event::AcceptFailed(libc::ENFILE));
-        }
         let index = free[self.chance.below(free.len())];
         let slot = &mut self.slots[index];
         *slot = (slot.0.wrapping_add(1), Some(client));

@@ -1,24 +1,35 @@
 //! Accepting, straight into the ring's file table.
 //!
-//! Where nobody needs to know who the peers are, one multishot accept does it. A multishot accept
-//! cannot tell addresses, so where they are needed sixteen one-shot accepts wait side by side, each
-//! with memory of its own for an address. Either way an accept is a *lane* with at most one
-//! operation in flight, and one rule covers all races between on and off: a lane that ends while
-//! accepting is on begins again.
+//! Several one-shot accepts wait side by side, each a *lane* with at most one operation in flight.
+//! Lanes are armed in [`super::Uring`]'s poll and nowhere else, and never more of them than the
+//! table has places. Three things follow:
 //!
-//! When the table is full, the kernel has already taken the client off the listener: it answers
-//! `ENFILE`, and that client is lost. The shard pauses before it comes to that.
+//! * **Nobody is lost at a full table.** Where the kernel finds no place it has already taken the
+//!   client off the listener: it answers `ENFILE`, and that client is gone without a word. Here
+//!   an accept that is in flight has a place that is free, so it does not come to that: who comes
+//!   while there is none waits in the backlog.
+//! * **A poll accepts no more than [`LANES`].** So a storm of connects waits in the kernel, where
+//!   no deadline runs, and not in a queue of ours, where the time for a request head does.
+//! * **Peers can be told**, which a multishot accept cannot: each lane has memory for an address.
+//!
+//! One rule covers the races between on and off: a lane that ends is idle, and whoever arms lanes
+//! looks at whether accepting is on.
+//!
+//! A multishot accept would save an entry for each client (some 100 ns of the 10 us and more that a
+//! TCP accept takes), takes the whole backlog in one go, and knows no bound but `ENFILE`.
 
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use arrayvec::ArrayVec;
+
 use super::Completion;
 use super::ops::Op;
-use crate::driver::canonical;
+use crate::driver::{ACCEPTS_MAX, canonical};
 
-/// One-shot accepts side by side where addresses are wanted.
-const LANES: usize = 16;
+/// One-shot accepts side by side: what one poll accepts at most.
+const LANES: usize = ACCEPTS_MAX;
 
 /// Where the kernel writes one peer's address. It does so inside an enter, but *which* enter nobody
 /// knows: from when a lane is armed until it ends this memory is the kernel's.
@@ -32,7 +43,9 @@ pub(super) struct Place {
 pub(super) struct Acceptor {
     on: bool,
     /// Which lanes have an operation in flight.
-    armed: Vec<bool>,
+    armed: [bool; LANES],
+    /// How many have.
+    flying: usize,
     /// One for each lane, or none where addresses are not wanted.
     places: Box<[Place]>,
 }
@@ -50,57 +63,63 @@ pub(super) enum Outcome {
 
 impl Acceptor {
     pub(super) fn new(want_peers: bool) -> Self {
-        let lanes = if want_peers { LANES } else { 1 };
         let place = || Place { address: UnsafeCell::new(MaybeUninit::zeroed()), length: 0.into() };
         let places = if want_peers { (0..LANES).map(|_| place()).collect() } else { [].into() };
-        Self { on: false, armed: vec![false; lanes], places }
+        Self { on: false, armed: [false; LANES], flying: 0, places }
     }
 
-    /// Turns accepting on or off; what is to be submitted goes to `ops`.
+    /// Turns accepting on, from the next [`Self::arm`] on, or off; what is to be submitted for that
+    /// goes to `ops`.
     pub(super) fn set(&mut self, on: bool, ops: &mut impl Extend<Op>) {
-        if self.on == on {
+        let was_on = std::mem::replace(&mut self.on, on);
+        if was_on && !on {
+            let armed = (0..).zip(&self.armed).filter(|(_, armed)| **armed);
+            ops.extend(armed.map(|(lane, _)| Op::CancelAccept { lane }));
+        }
+    }
+
+    /// Arms idle lanes, so that no more than `free` are in flight: as many as the table has places.
+    pub(super) fn arm(&mut self, free: usize, ops: &mut impl Extend<Op>) {
+        if !self.on {
             return;
         }
-        self.on = on;
-        if !on {
-            let armed = (0..).zip(&self.armed).filter(|(_, armed)| **armed);
-            return ops.extend(armed.map(|(lane, _)| Op::CancelAccept { lane }));
-        }
-        for lane in 0..self.armed.len() {
-            // A lane whose cancellation is under way begins again when it has ended.
-            if !self.armed[lane] {
-                self.arm(lane, ops);
+        let more = free.min(LANES).saturating_sub(self.flying);
+        let idle = (0..LANES).filter(|lane| !self.armed[*lane]).take(more);
+        for lane in idle.collect::<ArrayVec<usize, LANES>>() {
+            self.armed[lane] = true;
+            self.flying += 1;
+            if let Some(place) = self.places.get_mut(lane) {
+                *place.length.get_mut() = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
             }
+            ops.extend([Op::Accept { lane: lane as u8 }]);
         }
     }
 
-    /// Takes the completion of a lane.
+    /// Takes the completion of a lane, which is idle then.
     pub(super) fn take(
         &mut self,
         lane: u8,
         completion: Completion,
         ops: &mut impl Extend<Op>,
     ) -> Outcome {
+        assert!(!completion.more, "accepts are one-shot");
         let lane = usize::from(lane);
-        let result = completion.result;
+        assert!(std::mem::replace(&mut self.armed[lane], false), "a lane ends once");
+        self.flying -= 1;
         // Accepted even where accepting was turned off meanwhile: the client is connected already.
-        let accepted = u32::try_from(result).ok();
-        let peer = accepted.and_then(|_| self.peer(lane, completion.more));
-        if !completion.more {
-            self.armed[lane] = false;
-            if self.on && (accepted.is_some() || begins_again(-result)) {
-                self.arm(lane, ops);
-            } else if self.on {
-                self.set(false, ops);
-                return Outcome::Stopped(-result);
-            }
+        if let Ok(slot) = u32::try_from(completion.result) {
+            return Outcome::Accepted { slot, peer: self.peer(lane) };
         }
-        accepted.map_or(Outcome::Nothing, |slot| Outcome::Accepted { slot, peer })
+        if self.on && !is_passing(-completion.result) {
+            self.set(false, ops);
+            return Outcome::Stopped(-completion.result);
+        }
+        Outcome::Nothing
     }
 
-    /// Whether any lane has an operation in flight, so that the places are the kernel's.
-    pub(super) fn is_armed(&self) -> bool {
-        self.armed.contains(&true)
+    /// How many lanes have an operation in flight. While any has, the places are the kernel's.
+    pub(super) fn flying(&self) -> usize {
+        self.flying
     }
 
     /// Leaves the places to the kernel for good.
@@ -108,24 +127,16 @@ impl Acceptor {
         std::mem::forget(std::mem::take(&mut self.places));
     }
 
-    /// Where a lane's operation has the address and its length written; `None` for a multishot.
+    /// Where a lane's operation has the address and its length written; `None` where
+    /// addresses are not wanted.
     pub(super) fn place(&self, lane: u8) -> Option<(*mut libc::sockaddr, *mut libc::socklen_t)> {
         let place = self.places.get(usize::from(lane))?;
         Some((place.address.get().cast(), place.length.get()))
     }
 
-    fn arm(&mut self, lane: usize, ops: &mut impl Extend<Op>) {
-        self.armed[lane] = true;
-        if let Some(place) = self.places.get_mut(lane) {
-            *place.length.get_mut() = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
-        }
-        ops.extend([Op::Accept { lane: lane as u8 }]);
-    }
-
     /// Reads the address that an ended lane was given.
-    fn peer(&mut self, lane: usize, more: bool) -> Option<SocketAddr> {
+    fn peer(&mut self, lane: usize) -> Option<SocketAddr> {
         let place = self.places.get_mut(lane)?;
-        assert!(!more, "an accept that tells addresses is one-shot");
         // SAFETY: the memory was zeroed when it was made, and a `sockaddr_storage` of zeros, or of
         // whatever bytes the kernel wrote over them, is a valid value: it has only integers. The
         // lane has ended, so the kernel no longer writes here, and `&mut self` excludes everyone
@@ -138,7 +149,7 @@ impl Acceptor {
 /// Whether an accept that failed with this errno is worth another at once. accept(2) asks to treat
 /// network errors of the *new* socket like `EAGAIN`; a cancelled lane is one that was turned off
 /// and on again.
-fn begins_again(errno: i32) -> bool {
+fn is_passing(errno: i32) -> bool {
     [
         libc::ECANCELED,
         libc::EAGAIN,
@@ -182,44 +193,67 @@ mod tests {
     const CANCELLED: Completion = Completion { tag: 0, result: -libc::ECANCELED, more: false };
     const SLOT_7: Completion = Completion { tag: 0, result: 7, more: false };
 
+    fn lanes(ops: &mut Vec<Op>) -> usize {
+        let accepts = ops.iter().filter(|op| matches!(op, Op::Accept { .. })).count();
+        assert_eq!(std::mem::take(ops).len(), accepts);
+        accepts
+    }
+
+    #[test]
+    fn no_more_accepts_are_in_flight_than_there_are_places() {
+        let (mut acceptor, mut ops) = (Acceptor::new(false), Vec::new());
+        acceptor.arm(100, &mut ops);
+        assert_eq!(lanes(&mut ops), 0, "it is not on");
+        acceptor.set(true, &mut ops);
+        for (free, more) in [(0, 0), (3, 3), (3, 0), (2, 0), (5, 2), (1_000, LANES - 5)] {
+            acceptor.arm(free, &mut ops);
+            assert_eq!(lanes(&mut ops), more, "{free} places are free");
+        }
+        assert_eq!(acceptor.flying(), LANES);
+        let told = acceptor.take(4, SLOT_7, &mut ops);
+        assert_eq!(told, Outcome::Accepted { slot: 7, peer: None });
+        assert_eq!(lanes(&mut ops), 0, "it waits for the next tick");
+        acceptor.arm(LANES - 1, &mut ops);
+        assert_eq!(lanes(&mut ops), 0, "the place that it took is taken");
+        acceptor.arm(LANES, &mut ops);
+        assert_eq!(ops, [Op::Accept { lane: 4 }]);
+    }
+
     #[test]
     fn off_and_on_again_loses_no_lane_and_arms_none_twice() {
-        let (mut acceptor, mut ops) = (Acceptor::new(false), Vec::new());
-        acceptor.set(true, &mut ops);
-        acceptor.set(true, &mut ops);
-        assert_eq!(std::mem::take(&mut ops), [Op::Accept { lane: 0 }]);
-        acceptor.set(false, &mut ops);
-        acceptor.set(true, &mut ops);
-        assert_eq!(std::mem::take(&mut ops), [Op::CancelAccept { lane: 0 }]);
-        assert_eq!(acceptor.take(0, CANCELLED, &mut ops), Outcome::Nothing);
-        assert_eq!(std::mem::take(&mut ops), [Op::Accept { lane: 0 }]);
-        acceptor.set(false, &mut ops);
-        ops.clear();
-        assert_eq!(acceptor.take(0, CANCELLED, &mut ops), Outcome::Nothing);
-        assert!(ops.is_empty() && !acceptor.is_armed());
-    }
-
-    #[test]
-    fn a_client_that_was_accepted_while_it_was_turned_off_is_told() {
-        let (mut acceptor, mut ops) = (Acceptor::new(false), Vec::new());
-        acceptor.set(true, &mut ops);
-        acceptor.set(false, &mut ops);
-        ops.clear();
-        let told = acceptor.take(0, SLOT_7, &mut ops);
-        assert_eq!(told, Outcome::Accepted { slot: 7, peer: None });
-        assert!(ops.is_empty() && !acceptor.is_armed());
-    }
-
-    #[test]
-    fn a_full_table_stops_every_lane_and_is_told_once() {
         let (mut acceptor, mut ops) = (Acceptor::new(true), Vec::new());
         acceptor.set(true, &mut ops);
-        assert_eq!(ops.drain(..).count(), LANES);
+        acceptor.arm(2, &mut ops);
+        ops.clear();
+        acceptor.set(false, &mut ops);
+        acceptor.set(false, &mut ops);
+        let cancels = [Op::CancelAccept { lane: 0 }, Op::CancelAccept { lane: 1 }];
+        assert_eq!(std::mem::take(&mut ops), cancels);
+        acceptor.set(true, &mut ops);
+        acceptor.arm(2, &mut ops);
+        assert!(ops.is_empty(), "both are still in flight");
+        assert_eq!(acceptor.take(0, CANCELLED, &mut ops), Outcome::Nothing);
+        acceptor.arm(2, &mut ops);
+        assert_eq!(std::mem::take(&mut ops), [Op::Accept { lane: 0 }]);
+        acceptor.set(false, &mut ops);
+        ops.clear();
+        // Who was accepted while it was turned off is told all the same.
+        let told = acceptor.take(0, SLOT_7, &mut ops);
+        assert!(matches!(told, Outcome::Accepted { slot: 7, .. }), "{told:?}");
+        assert_eq!(acceptor.take(1, CANCELLED, &mut ops), Outcome::Nothing);
+        acceptor.arm(2, &mut ops);
+        assert!(ops.is_empty() && acceptor.flying() == 0);
+    }
+
+    #[test]
+    fn a_failure_stops_every_lane_and_is_told_once() {
+        let (mut acceptor, mut ops) = (Acceptor::new(true), Vec::new());
+        acceptor.set(true, &mut ops);
+        acceptor.arm(LANES, &mut ops);
+        assert_eq!(lanes(&mut ops), LANES);
         let full = Completion { result: -libc::ENFILE, ..CANCELLED };
         assert_eq!(acceptor.take(3, full, &mut ops), Outcome::Stopped(libc::ENFILE));
-        let others = (0..LANES as u8).filter(|lane| *lane != 3);
-        let cancelled = others.map(|lane| Op::CancelAccept { lane }).collect::<Vec<_>>();
-        assert_eq!(std::mem::take(&mut ops), cancelled);
+        assert_eq!(std::mem::take(&mut ops).len(), LANES - 1, "all others are cancelled");
         assert_eq!(acceptor.take(4, full, &mut ops), Outcome::Nothing);
         assert!(ops.is_empty());
     }

@@ -105,7 +105,7 @@ impl Dialer {
         if completion.result >= 0 {
             return Step::Connected { nth, slot };
         }
-        ops.extend([Op::Discard { index: slot }]);
+        ops.extend([Op::Drop { slot }]);
         Step::Failed { nth, errno: -completion.result }
     }
 

@@ -283,13 +283,13 @@ impl Driver for Uring {
     }
 
     fn close(&mut self, token: Token, how: Close) {
-        let watched = self.state.table.end_watch(token);
-        if self.state.table.end(token) {
+        if let Some(watched) = self.state.table.end(token) {
             self.state.ops.push_back(Op::Close { token, watched, how });
         }
     }
 
     fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) {
+        self.state.acceptor.arm(self.state.table.free(), &mut self.state.ops);
         self.make_room(0);
         let told = !self.state.events.is_empty() || !self.state.dialed.is_empty();
         let timeout = if told { Some(Duration::ZERO) } else { timeout };
@@ -324,6 +324,7 @@ impl State {
             Tag::Silent => {}
             Tag::Waker => self.ops.extend((!more).then_some(Op::WatchWaker)),
             Tag::Accept { lane } => self.take_accept(lane, completion),
+            Tag::Closed => self.table.closed(),
             Tag::Readable(token) if self.table.is_live(token) => {
                 // A multishot ends where the completion queue overflows. Arming looks at the socket
                 // once, so what came in between is not missed.
@@ -399,11 +400,11 @@ impl Drop for Uring {
         for _ in 0..100 {
             let pause = Some(Duration::from_millis(10));
             self.ring.wait(pause, &mut |completion| self.state.take(completion));
-            if !self.state.acceptor.is_armed() {
+            if self.state.acceptor.flying() == 0 {
                 break;
             }
         }
-        if self.state.acceptor.is_armed() {
+        if self.state.acceptor.flying() > 0 {
             self.state.acceptor.leak_places();
         }
         // A chain that the cancellation caught may still read its place; there are few at most.

@@ -4,6 +4,9 @@
 //! before completions of the earlier life were read. So each slot counts its lives: the generation
 //! is odd while somebody lives there and even while nobody does, and a token is the generation at
 //! birth. One comparison answers both "is it alive" and "is it this one".
+//!
+//! A slot whose socket is being closed is neither: nobody lives there, and it is not free until the
+//! kernel says so.
 
 use crate::driver::Token;
 
@@ -17,15 +20,22 @@ struct Slot {
 /// The lives of all slots.
 pub(super) struct Table {
     slots: Vec<Slot>,
+    /// Slots that are not free: somebody lives there, or the kernel has not said that it is closed.
+    taken: usize,
 }
 
 impl Table {
     pub(super) fn new(capacity: usize) -> Self {
-        Self { slots: vec![Slot::default(); capacity] }
+        Self { slots: vec![Slot::default(); capacity], taken: 0 }
     }
 
     pub(super) fn capacity(&self) -> usize {
         self.slots.len()
+    }
+
+    /// Slots that the kernel can give out, as far as it has said.
+    pub(super) fn free(&self) -> usize {
+        self.slots.len() - self.taken
     }
 
     pub(super) fn is_live(&self, token: Token) -> bool {
@@ -40,17 +50,23 @@ impl Table {
         assert!(slot.generation.is_multiple_of(2), "the kernel gave a slot twice");
         slot.generation = slot.generation.wrapping_add(1);
         slot.watched = false;
+        self.taken += 1;
         Token { index, generation: slot.generation }
     }
 
-    /// Ends a life; whether there was one to end.
-    pub(super) fn end(&mut self, token: Token) -> bool {
-        let live = self.is_live(token);
-        if live {
-            let slot = &mut self.slots[token.index as usize];
-            slot.generation = slot.generation.wrapping_add(1);
+    /// Ends a life, if there is one to end: whether a watch for writability was open.
+    pub(super) fn end(&mut self, token: Token) -> Option<bool> {
+        if !self.is_live(token) {
+            return None;
         }
-        live
+        let slot = &mut self.slots[token.index as usize];
+        slot.generation = slot.generation.wrapping_add(1);
+        Some(slot.watched)
+    }
+
+    /// A slot whose life had ended is free.
+    pub(super) fn closed(&mut self) {
+        self.taken -= 1;
     }
 
     /// Opens the watch for writability; whether it was not open yet.
@@ -79,7 +95,9 @@ mod tests {
         let first = table.begin(1);
         assert!(table.is_live(first));
         assert!(table.open_watch(first) && !table.open_watch(first));
-        assert!(table.end(first) && !table.end(first));
+        assert_eq!((table.end(first), table.end(first), table.free()), (Some(true), None, 1));
+        table.closed();
+        assert_eq!(table.free(), 2);
         assert!(!table.is_live(first) && !table.end_watch(first));
         assert!(!table.is_live(Token { index: 1, generation: first.generation + 1 }));
         let second = table.begin(1);

@@ -31,6 +31,8 @@ pub(super) enum Tag {
     Socket { lane: u16 },
     /// The chain of this lane of dialing ended.
     Connect { lane: u16 },
+    /// A slot is free again.
+    Closed,
 }
 
 const PLACE_BITS: u32 = 24;
@@ -50,6 +52,7 @@ impl Tag {
             Self::Recv { region } => (6, 0, region),
             Self::Socket { lane } => (7, 0, u32::from(lane)),
             Self::Connect { lane } => (8, 0, u32::from(lane)),
+            Self::Closed => (9, 0, 0),
         };
         debug_assert!(place < 1 << PLACE_BITS);
         kind << 56 | u64::from(place) << 32 | u64::from(life)
@@ -69,6 +72,7 @@ impl Tag {
             6 => Self::Recv { region: life },
             7 => Self::Socket { lane: life as u16 },
             8 => Self::Connect { lane: life as u16 },
+            9 => Self::Closed,
             kind => unreachable!("no operation was tagged with kind {kind}"),
         }
     }
@@ -91,6 +95,7 @@ mod tests {
             Tag::Recv { region: 15 },
             Tag::Socket { lane: 255 },
             Tag::Connect { lane: 255 },
+            Tag::Closed,
         ];
         for tag in tags {
             assert_eq!(Tag::decode(tag.encode()), tag);
