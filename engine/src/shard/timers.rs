@@ -11,6 +11,9 @@ use super::stamp::Stamp;
 use crate::clock::Millis;
 use crate::driver::{Close, Token};
 
+/// How often a client is looked at whose time for a head is over while bytes of it wait to be read.
+const UNREAD_CHECK_MS: u64 = 100;
+
 impl<M: ClientMessages> Sessions<M> {
     /// Lets the wheel look at a connection when its deadline is over.
     pub(super) fn arm(&mut self, token: Token, now: Millis) {
@@ -43,6 +46,10 @@ impl<M: ClientMessages> Sessions<M> {
         match connection.phase {
             Phase::Asking => {}
             Phase::Head | Phase::Leaving if answering => self.check_answer(token, now),
+            // Its bytes are here, and it is we who have not come to read them.
+            Phase::Head if connection.flags.reading => {
+                connection.beat = Stamp::after(now, UNREAD_CHECK_MS);
+            }
             Phase::Head => {
                 let idle = connection.input.is_none() && connection.flags.keep_alive;
                 if idle {

@@ -110,6 +110,7 @@ impl Node {
                 dev: true,
                 tenant: Tenant::default(),
                 draining: AtomicBool::new(false),
+                order_lost: Arc::default(),
                 open: AtomicUsize::new(0),
             }),
             metrics: Arc::clone(&metrics),

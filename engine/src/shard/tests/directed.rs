@@ -80,14 +80,13 @@ fn a_slow_event_stream_ends_at_once_and_comes_back_by_itself() {
 #[test]
 fn w22_a_client_that_answers_no_ping_is_closed_4512() {
     let mut world = World::new(&Shape::plain());
-    let mut silent = Peer::follow(&mut world, RAW, &[0]);
     let mut lively = Peer::follow(&mut world, RAW, &[0]);
-    world.pass(25_100);
-    silent.listen(&world);
-    lively.listen(&world);
-    assert_eq!((silent.count(&Said::Ping), lively.count(&Said::Ping)), (1, 1));
+    lively.until_pinged(&mut world);
     lively.say(&world, 10, b"");
+    let mut silent = Peer::follow(&mut world, RAW, &[0]);
+    silent.until_pinged(&mut world);
     world.pass(9_700);
+    lively.say(&world, 10, b"");
     silent.listen(&world);
     assert_eq!(silent.said.last(), Some(&Said::Ping), "not before its ten seconds");
     world.pass(500);
@@ -139,8 +138,7 @@ fn a_stall_begins_when_bytes_begin_to_wait() {
 fn a_ping_that_waited_behind_messages_has_its_whole_time() {
     let mut world = World::new(&Shape::plain());
     let mut peer = Peer::follow(&mut world, RAW, &[0]);
-    world.pass(24_500);
-    world.pass(1_000); // our ping is out
+    peer.until_pinged(&mut world);
     world.nets[0].set_window(peer.client, 1);
     world.publish(0, 100, Kind::Text);
     world.pass(9_200);
@@ -193,7 +191,9 @@ fn e8_only_a_silent_stream_gets_heartbeats() {
 
 #[test]
 fn w19_a_message_that_never_ends_is_closed_1008() {
-    let mut world = World::new(&Shape::plain());
+    let mut shape = Shape::plain();
+    shape.limits.ping_ms = 3_600_000; // it would answer none
+    let mut world = World::new(&shape);
     let mut peer = Peer::follow(&mut world, RAW, &[0]);
     world.nets[0].write(peer.client, &[0x82]);
     world.pass(24_000);
@@ -222,6 +222,33 @@ fn h4_a_head_has_five_seconds_from_the_accept() {
     assert_eq!(peer.said, [Said::Head(408)]);
     world.pass(1_100);
     assert_eq!(peer.standing(&world), Standing::Ended);
+}
+
+#[test]
+fn a_head_that_came_in_time_is_not_late_because_we_are() {
+    let mut shape = Shape::plain();
+    shape.limits.inbox_commands = 1;
+    let mut world = World::new(&shape);
+    let mut patient = Peer::mute(&world, RAW);
+    world.steps(2);
+    let head = "GET /ws?channels=c0 HTTP/1.1\r\nHost: localhost\r\n";
+    world.nets[0].write(patient.client, head.as_bytes());
+    world.steps(2);
+    // The sequencer stands still, and its inbox is full: no head is read.
+    let _others = [0, 1].map(|channel| Peer::ask(&world, RAW, &[channel], None, 25));
+    (0..4).for_each(|_| world.tick(0));
+    world.nets[0].write(patient.client, b"Connection: nothing of the kind\r\n\r\n");
+    for _ in 0..80 {
+        world.now = world.now.plus(100);
+        world.tick(0);
+    }
+    assert!(world.metrics.shards[0].inbox_full.read() > 0, "the inbox was never full");
+    patient.listen(&world);
+    assert_eq!(patient.said, [], "eight seconds, none of them its fault");
+    world.steps(6);
+    patient.listen(&world);
+    assert!(!patient.said.contains(&Said::Head(408)), "{:?}", patient.said);
+    assert!(matches!(patient.said[..], [Said::Head(_)]), "it is read: {:?}", patient.said);
 }
 
 #[test]

@@ -51,6 +51,16 @@ impl Peer {
         self.messages() - before
     }
 
+    /// Lets time pass until our ping is with it, which is within a period.
+    pub(super) fn until_pinged(&mut self, world: &mut World) {
+        let (before, began) = (self.count(&Said::Ping), world.now);
+        while self.count(&Said::Ping) == before {
+            assert!(world.now.since(began) <= 25_100, "no ping for a period: {:?}", self.said);
+            world.pass(100);
+            self.listen(world);
+        }
+    }
+
     /// Takes what is there.
     pub(super) fn hear(&mut self, world: &World) {
         self.listen(world);
