@@ -31,9 +31,6 @@ use contender::start::{Start, raise_open_files};
 
 use crate::server::{Server, Way};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() {
     let start = Start::from_arguments(&["send", "ring", "coalesce", "accept"]);
     let way = match start.variant.as_str() {

@@ -28,9 +28,6 @@ use tokio::sync::Mutex;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::broadcast::{Receiver, Sender, channel};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const CHANNEL_MESSAGES: usize = 4096;
 
 type Channel = Sender<Bytes>;

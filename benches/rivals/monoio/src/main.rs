@@ -22,9 +22,6 @@ use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt, OwnedReadHalf
 use monoio::net::{TcpListener, TcpStream, UnixStream};
 use monoio::{IoUringDriver, RuntimeBuilder};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const SUBMISSIONS: u32 = 256;
 const COMPLETIONS: u32 = 1 << 16;
 const HEAD_BYTES_MAX: usize = 4 << 10;

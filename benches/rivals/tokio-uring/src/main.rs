@@ -20,9 +20,6 @@ use contender::publish::{self, Inbox};
 use contender::start::Start;
 use tokio_uring::net::{TcpListener, TcpStream, UnixStream};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const SUBMISSIONS: u32 = 256;
 const COMPLETIONS: u32 = 1 << 16;
 const HEAD_BYTES_MAX: usize = 4 << 10;
