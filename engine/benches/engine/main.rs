@@ -18,5 +18,12 @@ mod shard;
 
 use criterion::{criterion_group, criterion_main};
 
-criterion_group!(benches, ring::one_thread, ring::across_threads, shard::log, shard::sweep);
+criterion_group!(
+    benches,
+    ring::one_thread,
+    ring::across_threads,
+    shard::log,
+    shard::entries,
+    shard::sweep
+);
 criterion_main!(benches);

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 
+use fanfare::shard::pace::Pace;
+
 use crate::node::null::{Clients, Null};
 use crate::node::{Node, upgrade};
 
@@ -73,6 +75,32 @@ pub(crate) fn log(criterion: &mut Criterion) {
         assert_eq!(sent, bursts * BURST * (FRAME.len() + BYTES) as u64, "and nothing else");
     }
     group.finish();
+}
+
+/// The same for what one tick reads of the ring: more entries cost fewer ticks, and make the sends
+/// of everyone else wait longer.
+pub(crate) fn entries(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("entries per tick, 1,024 messages");
+    group.throughput(Throughput::Elements(4 * BURST));
+    let (mut node, clients) = node(vec![upgrade("bench")]);
+    let (answered, mut next) = (clients.borrow().bytes[0], 0);
+    for entries in [32, 64, 128, 256, 512, 1_024] {
+        node.set_pace(Pace { entries, ..Pace::DEFAULT });
+        let mut burst = || {
+            node.publish("bench", (next..next + 4 * BURST).map(text));
+            next += 4 * BURST;
+            let before = node.numbers().deliveries.read();
+            let began = Instant::now();
+            node.deliver(before, 4 * BURST);
+            began.elapsed()
+        };
+        group.bench_function(BenchmarkId::from_parameter(entries), |bencher| {
+            bencher.iter_custom(|rounds| (0..rounds).map(|_| burst()).sum());
+        });
+    }
+    group.finish();
+    let sent = clients.borrow().bytes[0] - answered;
+    assert_eq!(sent, next * (FRAME.len() + BYTES) as u64, "each message once");
 }
 
 /// One message to many clients: ticks until all have it.

@@ -2,8 +2,9 @@
 //! "every step is bounded".
 //!
 //! Each is a trade between what a tick costs by itself (two or three calls into the kernel) and how
-//! long everything else waits for it. `cargo bench -p fanfare --bench batches` draws the curves
-//! from which the defaults were chosen; that is why they are values and not constants.
+//! long everything else waits for it. `cargo bench -p fanfare --bench batches` draws the curves (of
+//! `entries`: `cargo bench -p fanfare --bench engine entries`), and for them these are values, not
+//! constants.
 
 /// Bounds of one tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
