@@ -95,10 +95,10 @@ pub(super) fn raise_descriptor_limit() {
     }
 }
 
-/// Has memory in pages of 4 KiB. The allocator asks for pages of 2 MiB, which the kernel gives whole
-/// wherever a thread needs the first 64 KiB of one: an empty node of six shards takes 46 MB so and
-/// 10 MB without, and 100,000 idle clients 465 bytes each instead of 169. What is gained by them
-/// elsewhere, fewer misses of the address cache, is little here: what is hot is small.
+/// Has memory in pages of 4 KiB. The allocator asks for pages of 2 MiB, which the kernel gives
+/// whole wherever a thread needs the first 64 KiB of one: an empty node of six shards takes 46 MB
+/// so and 10 MB without, and 100,000 idle clients 465 bytes each instead of 169. What is gained by
+/// them elsewhere, fewer misses of the address cache, is little here: what is hot is small.
 fn refuse_huge_pages() {
     if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
         debug!(%error, "huge pages stay: this kernel does not let a process refuse them");
