@@ -59,7 +59,8 @@ use visit::{BATCH, Batch};
 
 /// Ring entries between two looks at whether logs have grown too long.
 const ENTRIES_AT_ONCE: usize = 8;
-/// Between two offers to a full inbox.
+/// Between two offers to a full inbox, for two shards. More shards wait longer, so that together
+/// they ask no more often: what the inbox waits for is that the sequencer gets a core.
 const INBOX_RETRY: Duration = Duration::from_millis(1);
 
 /// From a failed accept to the next one: what is missing (descriptors, memory) comes back slowly.
@@ -101,6 +102,8 @@ pub struct Shard<D, M> {
     connections_max: usize,
     pace: Pace,
     accepting: bool,
+    /// By how much this shard is to offer less often than [`INBOX_RETRY`].
+    inbox_turns: u32,
     /// Not before this time, after an accept failed.
     accept_again: Millis,
     /// When clients that have not left after the end are cut off.
@@ -118,6 +121,7 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
     pub fn new(driver: D, parts: Parts<M>, now: Millis) -> Self {
         let Parts { ring, inbox, facts, addresses, metrics, client_messages, connections_max } =
             parts;
+        let inbox_turns = (metrics.shards.len() as u32).div_ceil(2);
         let sessions =
             Sessions::new(ring.number(), facts, addresses, metrics, client_messages, now);
         Self {
@@ -128,6 +132,7 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
             connections_max,
             pace: Pace::DEFAULT,
             accepting: false,
+            inbox_turns,
             accept_again: now,
             deadline: None,
             events: Vec::new(),
@@ -302,7 +307,7 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
         let due = self.sessions.next_due().into_iter().chain(self.deadline).chain(accept).min();
         let mut timeout = due.map(|due| Duration::from_millis(due.since(now)));
         if self.sessions.backlog {
-            timeout = Some(INBOX_RETRY);
+            timeout = Some(INBOX_RETRY * self.inbox_turns);
         }
         let (driver, events) = (&mut self.driver, &mut self.events);
         let slept = self.ring.park(|| driver.poll(timeout, events));
