@@ -192,12 +192,12 @@ mod tests {
     #[test]
     fn a_machine_that_is_too_small_is_told_how_many_fit() {
         let with = |left| report(&Facts { memory_available: Some(left), ..sound() }, 100_000);
-        // 512 MiB less 30 for the node, 256 MB of history and 64 MiB of ring, by 8,496 bytes.
-        change(&expect(&with(512 << 20), "memory", Verdict::Fails), "--max-connections 21457");
+        // 384 MiB less 30 for the node, 256 MB of history and 64 MiB of ring, by 8,496 bytes.
+        change(&expect(&with(384 << 20), "memory", Verdict::Fails), "--max-connections 5659");
         change(&expect(&with(1 << 30), "memory", Verdict::Advice), "history_bytes");
         expect(&with(2 << 30), "memory", Verdict::Holds);
         // What is least decides, whichever it is.
-        let (limit, left) = (Some(1 << 30), Some(512 << 20));
+        let (limit, left) = (Some(1 << 30), Some(384 << 20));
         let both = Facts { memory_limit: limit, memory_available: left, ..sound() };
         change(&expect(&report(&both, 100_000), "memory", Verdict::Fails), "--max-connections");
     }

@@ -152,6 +152,6 @@ mod tests {
         let kernel = &json["findings"][0];
         assert_eq!((&kernel["check"], &kernel["verdict"]), (&"kernel".into(), &"holds".into()));
         assert!(kernel["why"].is_null());
-        assert_eq!(json["memory"]["user_bytes_per_connection"], 1_300);
+        assert_eq!(json["memory"]["user_bytes_per_connection"], 200);
     }
 }
