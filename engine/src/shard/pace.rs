@@ -21,7 +21,7 @@ pub struct Pace {
 
 impl Pace {
     /// What production runs.
-    pub const DEFAULT: Self = Self { entries: 256, receives: 64, batches: 2, quantum: 256 };
+    pub const DEFAULT: Self = Self { entries: 256, receives: 64, batches: 1, quantum: 64 };
 }
 
 impl Default for Pace {

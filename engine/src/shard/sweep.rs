@@ -105,6 +105,12 @@ mod tests {
     use crate::rule::Rules;
     use crate::shard::log::Log;
 
+    fn sweep() -> Sweep {
+        let mut sweep = Sweep::default();
+        sweep.set_quantum(256);
+        sweep
+    }
+
     fn with_members(channels: &mut Channels, id: u64, members: std::ops::Range<u32>) -> Place {
         let name = Arc::new(ChannelName::new(Tenant::default(), "c"));
         let rule = Arc::clone(Rules::default().of("c").1);
@@ -121,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_small_audience_is_served_in_the_next_tick_of_a_broadcast() {
-        let (mut sweep, mut channels) = (Sweep::default(), Channels::default());
+        let (mut sweep, mut channels) = (sweep(), Channels::default());
         let broadcast = with_members(&mut channels, 1, 0..15_000);
         let one = with_members(&mut channels, 2, 15_000..15_001);
         sweep.mark(broadcast, &mut channels);
@@ -134,7 +140,7 @@ mod tests {
 
     #[test]
     fn large_audiences_take_turns() {
-        let (mut sweep, mut channels) = (Sweep::default(), Channels::default());
+        let (mut sweep, mut channels) = (sweep(), Channels::default());
         let a = with_members(&mut channels, 1, 0..1_000);
         let b = with_members(&mut channels, 2, 1_000..2_000);
         sweep.mark(a, &mut channels);
@@ -145,7 +151,7 @@ mod tests {
 
     #[test]
     fn each_member_is_visited_once_and_the_start_rotates() {
-        let (mut sweep, mut channels) = (Sweep::default(), Channels::default());
+        let (mut sweep, mut channels) = (sweep(), Channels::default());
         let place = with_members(&mut channels, 1, 0..1_000);
         for round in 0..3 {
             sweep.mark(place, &mut channels);

@@ -23,6 +23,7 @@ use crate::sequencer::inbox::{Inbox, NotTaken, inbox};
 use crate::sequencer::{self, Sequencer, Step};
 use crate::shard::connection::Phase;
 use crate::shard::messages::Dropped;
+use crate::shard::pace::Pace;
 use crate::shard::{Parts, Shard, Tick};
 use crate::transport::Facts;
 
@@ -39,7 +40,12 @@ pub(super) struct Shape {
     pub(super) slow: Vec<Slow>,
     /// Sockets of a shard, and how many of them it serves.
     pub(super) capacity: (usize, usize),
+    /// Bounds of a tick.
+    pub(super) pace: Pace,
 }
+
+/// The bounds that directed tests count ticks by, whatever production runs.
+pub(super) const COUNTED: Pace = Pace { entries: 256, receives: 64, batches: 2, quantum: 256 };
 
 impl Shape {
     /// One shard, a truthful network, defaults.
@@ -55,6 +61,7 @@ impl Shape {
             window: Window::DEFAULT,
             slow: Vec::new(),
             capacity: (64, 64),
+            pace: COUNTED,
         }
     }
 }
@@ -135,7 +142,9 @@ impl World {
                 client_messages: Dropped,
                 connections_max: shape.capacity.1,
             };
-            shards.push(Shard::new(driver, parts, now));
+            let mut shard = Shard::new(driver, parts, now);
+            shard.set_pace(shape.pace);
+            shards.push(shard);
             nets.push(net);
         }
         Self {
