@@ -2,10 +2,10 @@
 //!
 //! The two figures for a connection are measured, not guessed: `fanfare bench idle` on Linux 6.18
 //! (x86-64) saw 8,105 bytes of kernel memory for both ends of a loopback connection (`Slab` of
-//! `/proc/meminfo`), and in the server (PSS) 160 bytes for each of 100,000 WebSocket clients of six
-//! shards and 220 for each of 15,000 of one, of which 3 MB are the ring's and the inbox's first use.
-//! A socket with one unread message takes a page more, because TCP counts pages; a client that
-//! reads nothing takes what its buffers hold.
+//! `/proc/meminfo`), and in the server (PSS) 160 bytes for each of 100,000 WebSocket clients of
+//! six shards and 220 for each of 15,000 of one, of which 3 MB are the ring's and the inbox's first
+//! use. A socket with one unread message takes a page more, because TCP counts pages; a client
+//! that reads nothing takes what its buffers hold.
 
 use super::Case;
 use super::finding::{Finding, bytes, grouped};

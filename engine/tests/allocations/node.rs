@@ -137,7 +137,7 @@ impl Node {
     /// Lets time pass, and everyone do what there is to do.
     pub(super) fn pass(&mut self, time: Duration) {
         self.now = self.now.plus(time.as_millis() as u64);
-        for _ in 0..6 {
+        for _ in 0..24 {
             self.sequencer.step(self.now);
             assert_eq!(self.tick(), Tick::Goes);
         }
