@@ -44,6 +44,7 @@ class Contender:
         self.publish_port = told.get("publish_port", 0)
         self.subscribe = told.get("subscribe")
         self.has_socket = told.get("socket", False)
+        self.only = told.get("works")
         self.version_command = facts.get("version", "")
         self.process = None
         self.port = self.pid = None
@@ -112,6 +113,10 @@ class Contender:
         except ProcessLookupError:
             pass
         self.process = None
+
+    def plays(self, work):
+        """Whether this variant is shown in a work: one that is tuned for some says for which."""
+        return self.only is None or any(work.key.startswith(one) for one in self.only)
 
     def cpu_ticks(self):
         """CPU that its process took so far, in clock ticks."""

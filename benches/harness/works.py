@@ -3,7 +3,7 @@
 A figure has a name, a unit, and a path into the load generator's answer. Lower is better unless said.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,9 @@ P50 = Figure("p50", "ms", ("latency_us", "main", "each", "p50"), scale=1e-3, dig
 P99 = Figure("p99", "ms", ("latency_us", "main", "each", "p99"), scale=1e-3, digits=1)
 ALONE = Figure("p99 alone", "ms", ("latency_us", "lone", "alone", "p99"), scale=1e-3)
 BESIDE = Figure("p99 beside", "ms", ("latency_us", "lone", "beside a broadcast", "p99"), scale=1e-3)
+BESIDE_50 = Figure(
+    "p50 beside", "ms", ("latency_us", "lone", "beside a broadcast", "p50"), scale=1e-3
+)
 USER = Figure(
     "user memory per client", "B", ("memory", "server_pss_bytes_per_client"), digits=0
 )
@@ -70,6 +73,9 @@ class Work:
     fresh: bool = False
     #: Only contenders with Fanfare's channels can be asked this.
     own_paths: bool = False
+    #: Threads with these names keep the scheduler's usual policy, all others of the server and of
+    #: the generator come before them (SCHED_FIFO): what a core for each would be.
+    crowd: tuple = ()
 
     def command(self, quick):
         """The load generator's mode and flags."""
@@ -95,7 +101,7 @@ def paced(rate):
     """A fixed rate to 15,000."""
     return Work(
         key=f"paced-{rate}", title=f"paced, {rate} messages/s to 15,000 clients", mode="paced",
-        clients=15_000, flags=("--rate", str(rate)), seconds=8, figures=(P99, P50, CPU, OWN),
+        clients=15_000, flags=("--rate", str(rate)), seconds=5, figures=(P99, P50, CPU, OWN),
     )
 
 
@@ -112,8 +118,15 @@ WORKS = (
     window(16, 5_000, "sse"),
     Work(
         key="fairness", title="a one-client channel beside a broadcast to 15,000",
-        mode="fairness", clients=15_000, flags=("--window", "16", "--rate", "20"), seconds=12,
-        figures=(BESIDE, ALONE), own_paths=True,
+        mode="fairness", clients=15_000, flags=("--window", "16", "--rate", "200"), seconds=12,
+        figures=(BESIDE, BESIDE_50, ALONE), own_paths=True,
+    ),
+    Work(
+        key="fairness-apart",
+        title="the same, no thread waiting for the shard's or the crowd's core",
+        mode="fairness", clients=15_000, flags=("--window", "16", "--rate", "200"), seconds=12,
+        figures=(BESIDE, BESIDE_50, ALONE), own_paths=True,
+        crowd=("fanfare-shard", "clients-0"),
     ),
     Work(
         key="idle", title="15,000 idle clients", mode="idle", clients=15_000, seconds=3,
