@@ -18,12 +18,13 @@ def cpu():
 
 
 def said(*command):
-    """The first line that a command prints, or an empty one where it cannot be run."""
+    """The first line that a command prints, or an empty one where it fails."""
     try:
         told = subprocess.run(command, capture_output=True, text=True, cwd=TOP, timeout=20)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return (told.stdout or told.stderr).strip().partition("\n")[0]
+    text = (told.stdout or told.stderr) if told.returncode == 0 else ""
+    return text.strip().partition("\n")[0]
 
 
 def sysctl(name):

@@ -73,6 +73,8 @@ class Work:
     fresh: bool = False
     #: Only contenders with Fanfare's channels can be asked this.
     own_paths: bool = False
+    #: With --quick rivals play only such: the others would show nothing new of them.
+    in_brief: bool = False
     #: Threads with these names keep the scheduler's usual policy, all others of the server and of
     #: the generator come before them (SCHED_FIFO): what a core for each would be.
     crowd: tuple = ()
@@ -94,6 +96,7 @@ def window(size, clients, transport="ws"):
         mode="saturate", clients=clients, transport=transport,
         flags=("--window", str(size)), seconds=4, figures=(CPU, RATE, COALESCED, OWN),
         limit=("coalesce",) if size > 1 else ("ring", "send"),
+        in_brief=(size, clients) == (16, 5_000),
     )
 
 
@@ -111,7 +114,7 @@ WORKS = (
     window(1, 5_000),
     Work(
         key="burst", title="burst, 100 messages to 5,000 clients", mode="burst", clients=5_000,
-        flags=("--messages", "100", "--rounds", "5"), figures=(BURST, CPU, OWN),
+        flags=("--messages", "100", "--rounds", "5"), figures=(BURST, CPU, OWN), in_brief=True,
     ),
     paced(4),
     paced(10),
