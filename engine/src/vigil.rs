@@ -11,6 +11,8 @@ use std::sync::{Arc, OnceLock};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use crate::driver::turns::ask_for_short_turns;
+
 /// What is known of a node's threads.
 #[derive(Debug)]
 pub struct Vigil {
@@ -26,6 +28,7 @@ pub struct Guard {
     vigil: Arc<Vigil>,
     name: String,
     at_loss: Box<dyn FnOnce() + Send>,
+    short_turns: bool,
 }
 
 impl Vigil {
@@ -48,16 +51,26 @@ impl Vigil {
     /// Watches over the thread of this name. Where it panics, `at_loss` does on it what is to be
     /// done in its place; it may last until the node ends.
     pub fn guard(self: &Arc<Self>, name: &str, at_loss: impl FnOnce() + Send + 'static) -> Guard {
-        Guard { vigil: Arc::clone(self), name: name.into(), at_loss: Box::new(at_loss) }
+        let (vigil, name, at_loss) = (Arc::clone(self), name.into(), Box::new(at_loss));
+        Guard { vigil, name, at_loss, short_turns: false }
     }
 }
 
 impl Guard {
+    /// The thread only passes things on, and is not to wait for those that work long
+    /// ([`crate::driver::turns`]).
+    pub fn with_short_turns(self) -> Self {
+        Self { short_turns: true, ..self }
+    }
+
     /// The whole body of the thread. A panic goes on when its loss was told, so a join hears of it.
     pub fn watch(self, run: impl FnOnce()) {
+        if self.short_turns {
+            ask_for_short_turns();
+        }
         // Nothing is used afterwards that the panic may have left half done: `run` owns it all.
         let Err(panic) = catch_unwind(AssertUnwindSafe(run)) else { return };
-        let Self { vigil, name, at_loss } = self;
+        let Self { vigil, name, at_loss, .. } = self;
         tracing::error!(thread = name, "a thread has panicked: this is a bug in Fanfare");
         vigil.ready.store(false, Relaxed);
         if vigil.first.set(name.clone()).is_ok() {

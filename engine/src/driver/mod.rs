@@ -9,6 +9,7 @@ pub mod dial;
 pub mod epoll;
 pub mod listener;
 pub mod sim;
+pub mod turns;
 pub mod uring;
 pub mod waker;
 

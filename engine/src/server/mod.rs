@@ -182,6 +182,7 @@ fn start_order(
         sleepers.iter().for_each(|waker| waker.wake());
         refuse_until_shutdown(&left);
     });
+    let guard = guard.with_short_turns();
     let thread = spawn(SEQUENCER, guard, move || sequencer.run(clock))?;
     Ok(Order { epoch, lost, inbox, readers, wakers, thread })
 }
@@ -205,7 +206,8 @@ impl Running {
                 tenant: self.facts.tenant.clone(),
             };
             let metrics = Arc::clone(&self.metrics);
-            let (inbox, guard) = (self.inbox.clone(), self.vigil.guard(ingest::THREAD, || {}));
+            let (inbox, guard) =
+                (self.inbox.clone(), self.vigil.guard(ingest::THREAD, || {}).with_short_turns());
             self.ingest = Some(ingest::spawn(ingest, inbox, metrics, clock, guard)?);
             self.addresses.socket = Some(path.clone());
         }
@@ -225,7 +227,8 @@ impl Running {
                 ready: Arc::clone(&self.ready),
             };
             let metrics = Arc::clone(&self.metrics);
-            let (inbox, guard) = (self.inbox.clone(), self.vigil.guard(control::THREAD, || {}));
+            let (inbox, guard) =
+                (self.inbox.clone(), self.vigil.guard(control::THREAD, || {}).with_short_turns());
             let control = control::serve(listener, inbox, metrics, facts, guard)
                 .map_err(|error| unavailable("the API's thread could not be started", &error))?;
             self.addresses.api = Some(control.address());
