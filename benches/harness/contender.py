@@ -37,7 +37,7 @@ class Contender:
         told = facts["variants"][variant]
         self.folder, self.variant = folder, variant
         self.key = f"{folder.name}:{variant}"
-        self.title = told["title"]
+        self.name, self.title = facts["name"], told["title"]
         self.notes = told.get("notes", "")
         self.paths = {kind: told[kind] for kind in ("ws", "sse") if kind in told}
         self.publish = told.get("publish")

@@ -14,44 +14,56 @@ BEGIN, END = "<!-- made by benches/run -->", "<!-- end of what benches/run made 
 
 
 class Results:
-    """Steps by work and contender."""
+    """Steps by work and contender: what each figure was in each round, and whether it was sound."""
 
-    def __init__(self):
-        self.steps = {}  # (work.key, contender.key) -> [told, ...], one for each round; None: failed
-        self.works, self.contenders = {}, {}
+    def __init__(self, works, contenders):
+        self.works = {work.key: work for work in works}
+        self.contenders = {contender.key: contender for contender in contenders}
+        self.steps = {}  # (work's key, contender's key) -> a dictionary for each round
 
     def add(self, work, contender, told):
         """One step. `told` is the generator's answer, or `None` where there was none."""
-        self.works[work.key], self.contenders[contender.key] = work, contender
-        self.steps.setdefault((work.key, contender.key), []).append(told)
+        step = {figure.label: figure.of(told) if told else None for figure in work.figures}
+        step["sound"] = bool(told and told.get("sound"))
+        self.steps.setdefault((work.key, contender.key), []).append(step)
 
-    def values(self, work, contender, figure):
-        """The figure in each round, `None` where it is missing."""
-        told = self.steps.get((work.key, contender), [])
-        return [figure.of(one) if one else None for one in told]
+    def load(self, file):
+        """Takes the last steps of each work and contender out of a record."""
+        for text in file.read_text(encoding="utf-8").splitlines():
+            line = json.loads(text)
+            if line.get("bench") != "fan-out":
+                continue
+            pair = line["work"], line["contender"]
+            if pair[0] in self.works and pair[1] in self.contenders:
+                self.steps[pair] = line["steps"]
+
+    def sound(self, work, contender, figure):
+        """The figure in each round; `None` where it is missing, or the step was not sound."""
+        steps = self.steps.get((work.key, contender), [])
+        return [step.get(figure.label) if step["sound"] else None for step in steps]
 
     def median(self, work, contender, figure):
         """Over the rounds that have it."""
-        values = [value for value in self.values(work, contender, figure) if value is not None]
+        values = [value for value in self.sound(work, contender, figure) if value is not None]
         return statistics.median(values) if values else None
 
-    def ratio(self, work, contender, figure, to):
-        """Median over the rounds of this contender's figure over another's in the same round."""
-        pairs = zip(self.values(work, contender, figure), self.values(work, to, figure))
+    def ratio(self, work, contender, figure):
+        """Median over the rounds of this contender's figure over the limit's in the same round."""
+        limit = self.limit_of(work)
+        if not figure.has_limit or limit in (None, contender):
+            return None
+        pairs = zip(self.sound(work, contender, figure), self.sound(work, limit, figure))
         ratios = [one / other for one, other in pairs if one is not None and other]
         return statistics.median(ratios) if ratios else None
 
     def limit_of(self, work):
         """The contender that this work is held against."""
-        for variant in work.limit:
-            if (work.key, f"limit:{variant}") in self.steps:
-                return f"limit:{variant}"
-        return None
+        keys = (f"limit:{variant}" for variant in work.limit)
+        return next((key for key in keys if (work.key, key) in self.steps), None)
 
     def unsound(self, work, contender):
         """Rounds in which something was lost, doubled, out of order, or not answered at all."""
-        steps = self.steps.get((work.key, contender), [])
-        return sum(1 for told in steps if not (told and told.get("sound")))
+        return sum(not step["sound"] for step in self.steps.get((work.key, contender), []))
 
     def record(self, file, versions):
         """Appends a line for each work and contender."""
@@ -61,64 +73,72 @@ class Results:
             for (work_key, key), steps in self.steps.items():
                 work = self.works[work_key]
                 line = {"bench": "fan-out", "work": work_key, "contender": key}
-                line |= {"clients": work.clients, "rounds": len(steps)}
-                line["unsound"] = self.unsound(work, key)
-                limit = self.limit_of(work)
+                line |= {"clients": work.clients, "rounds": len(steps), "steps": steps}
                 for figure in work.figures:
-                    name = figure.name + (f" ({figure.unit})" if figure.unit else "")
-                    line[name] = self.median(work, key, figure)
-                    line[f"{name}, all"] = self.values(work, key, figure)
-                    if limit and limit != key:
-                        line[f"{name}, to {limit}"] = self.ratio(work, key, figure, limit)
+                    line[figure.label] = self.median(work, key, figure)
+                    ratio = self.ratio(work, key, figure)
+                    if ratio is not None:
+                        line[f"{figure.label}, to {self.limit_of(work)}"] = ratio
                 line["version"] = versions.get(key.partition(":")[0], "")
                 out.write(json.dumps(line | facts) + "\n")
 
     def cell(self, work, contender, figure):
         """A figure as text, with its ratio to the limit."""
-        median = self.median(work, contender, figure)
+        if (work.key, contender) not in self.steps:
+            return ""
+        median, unsound = self.median(work, contender, figure), self.unsound(work, contender)
         if median is None:
-            return "did not end" if (work.key, contender) in self.steps else ""
-        text = f"{median:,.{figure.digits}f}"
-        limit = self.limit_of(work)
-        if limit and limit != contender:
-            ratio = self.ratio(work, contender, figure, limit)
-            text += f" ({ratio:.2f}x)" if ratio is not None else ""
-        unsound = self.unsound(work, contender)
-        return text + (f" **{unsound} unsound**" if unsound else "")
+            return "not once sound" if unsound else ""
+        ratio = self.ratio(work, contender, figure)
+        text = f"{median:,.{figure.digits}f}" + (f" ({ratio:.2f}x)" if ratio is not None else "")
+        return text + (f" [{unsound} unsound]" if unsound else "")
 
-    def rows(self, work):
-        """Contenders of a work, best first by its first figure."""
+    def ranked(self, work, keys):
+        """Contenders that were in a work, best first by its first figure."""
         figure = work.figures[0]
-        keys = [key for (one, key) in self.steps if one == work.key]
         sign = -1 if figure.more_is_better else 1
 
         def rank(key):
             median = self.median(work, key, figure)
             return (median is None, sign * (median or 0))
 
-        return sorted(keys, key=rank)
+        return sorted((key for key in keys if (work.key, key) in self.steps), key=rank)
 
     def detail(self):
         """A table for each work, every figure of it, for the terminal and the documentation."""
         parts = []
         for work in self.works.values():
-            heads = [f"{one.name}{f', {one.unit}' if one.unit else ''}" for one in work.figures]
-            parts.append(f"\n**{work.title}**\n")
+            keys = self.ranked(work, self.contenders)
+            if not keys:
+                continue
+            heads = [figure.label for figure in work.figures]
+            parts.append(f"\n**{work.title}** (`{work.key}`)\n")
             parts.append("| | " + " | ".join(heads) + " |")
-            parts.append("|---" * (len(heads) + 1) + "|")
-            for key in self.rows(work):
+            parts.append("|---" + "|---:" * len(heads) + "|")
+            for key in keys:
                 cells = [self.cell(work, key, figure) for figure in work.figures]
                 parts.append(f"| {self.contenders[key].title} | " + " | ".join(cells) + " |")
         return "\n".join(parts)
 
     def overview(self):
-        """One table: a row for each contender, a column for the first figure of each work."""
-        works = [work for work in self.works.values() if not work.own_paths]
-        heads = [f"{work.title}: {work.figures[0].name}, {work.figures[0].unit}" for work in works]
-        lines = ["| | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
+        """One table: a row for each server, at its best in each work; a column for each work."""
+        works = [work for work in self.works.values() if work.short]
+        folders = {}
         for key, contender in self.contenders.items():
-            cells = [self.cell(work, key, work.figures[0]) for work in works]
-            lines.append(f"| {contender.title} | " + " | ".join(cells) + " |")
+            folders.setdefault(contender.folder.name, []).append((key, contender))
+        lines = ["| | " + " | ".join(work.short for work in works) + " |"]
+        lines.append("|---" + "|---:" * len(works) + "|")
+        for name, variants in folders.items():
+            # Fanfare is what its defaults are.
+            keys = [key for key, _ in (variants[:1] if name == "fanfare" else variants)]
+            cells = []
+            for work in works:
+                mine = [self.limit_of(work)] if name == "limit" else keys
+                best = self.ranked(work, mine) if name != "limit" or work.figures[0].has_limit else []
+                cells.append(self.cell(work, best[0], work.figures[0]) if best else "")
+            title = {"fanfare": "**Fanfare**", "limit": "the limit"}.get(name, variants[0][1].name)
+            if any(cells):
+                lines.append(f"| {title} | " + " | ".join(cells) + " |")
         return "\n".join(lines)
 
 

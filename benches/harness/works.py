@@ -16,6 +16,13 @@ class Figure:
     scale: float = 1.0
     digits: int = 2
     more_is_better: bool = False
+    #: Whether the limit does such a thing too, so that there is a ratio.
+    has_limit: bool = True
+
+    @property
+    def label(self):
+        """Name and unit."""
+        return f"{self.name}, {self.unit}" if self.unit else self.name
 
     def of(self, told):
         """Taken out of the generator's answer; `None` where it is not in it."""
@@ -42,7 +49,8 @@ BESIDE_50 = Figure(
     "p50 beside", "ms", ("latency_us", "lone", "beside a broadcast", "p50"), scale=1e-3
 )
 USER = Figure(
-    "user memory per client", "B", ("memory", "server_pss_bytes_per_client"), digits=0
+    "user memory per client", "B", ("memory", "server_pss_bytes_per_client"), digits=0,
+    has_limit=False,
 )
 KERNEL = Figure(
     "kernel slab per client, both ends", "B",
@@ -61,6 +69,8 @@ class Work:
 
     key: str
     title: str
+    #: Head of its column in the overview; without one it has none.
+    short: str
     mode: str
     clients: int
     figures: tuple
@@ -90,9 +100,12 @@ class Work:
 def window(size, clients, transport="ws"):
     """Saturation with a window."""
     titles = {"ws": "WebSocket", "sse": "SSE"}
+    heads = {(16, 15_000, "ws"): "window 16 to 15,000, us", (1, 5_000, "ws"): "window 1 to 5,000, us"}
+    heads[16, 5_000, "sse"] = "SSE, window 16 to 5,000, us"
     return Work(
         key=f"saturate-{size}-{clients}" + ("" if transport == "ws" else f"-{transport}"),
         title=f"saturate, window {size}, {clients:,} {titles[transport]} clients",
+        short=heads.get((size, clients, transport), ""),
         mode="saturate", clients=clients, transport=transport,
         flags=("--window", str(size)), seconds=4, figures=(CPU, RATE, COALESCED, OWN),
         limit=("coalesce",) if size > 1 else ("ring", "send"),
@@ -103,7 +116,8 @@ def window(size, clients, transport="ws"):
 def paced(rate):
     """A fixed rate to 15,000."""
     return Work(
-        key=f"paced-{rate}", title=f"paced, {rate} messages/s to 15,000 clients", mode="paced",
+        key=f"paced-{rate}", title=f"paced, {rate} messages/s to 15,000 clients",
+        short=f"{rate}/s to 15,000, p99 ms", mode="paced",
         clients=15_000, flags=("--rate", str(rate)), seconds=5, figures=(P99, P50, CPU, OWN),
     )
 
@@ -113,30 +127,33 @@ WORKS = (
     window(16, 5_000),
     window(1, 5_000),
     Work(
-        key="burst", title="burst, 100 messages to 5,000 clients", mode="burst", clients=5_000,
+        key="burst", title="burst, 100 messages to 5,000 clients",
+        short="burst of 100 to 5,000, ms", mode="burst", clients=5_000,
         flags=("--messages", "100", "--rounds", "5"), figures=(BURST, CPU, OWN), in_brief=True,
     ),
     paced(4),
     paced(10),
     window(16, 5_000, "sse"),
     Work(
-        key="fairness", title="a one-client channel beside a broadcast to 15,000",
+        key="fairness", title="a one-client channel beside a broadcast to 15,000", short="",
         mode="fairness", clients=15_000, flags=("--window", "16", "--rate", "200"), seconds=12,
         figures=(BESIDE, BESIDE_50, ALONE), own_paths=True,
     ),
     Work(
         key="fairness-apart",
-        title="the same, no thread waiting for the shard's or the crowd's core",
+        title="the same, no thread waiting for the shard's or the crowd's core", short="",
         mode="fairness", clients=15_000, flags=("--window", "16", "--rate", "200"), seconds=12,
         figures=(BESIDE, BESIDE_50, ALONE), own_paths=True,
         crowd=("fanfare-shard", "clients-0"),
     ),
     Work(
-        key="idle", title="15,000 idle clients", mode="idle", clients=15_000, seconds=3,
+        key="idle", title="15,000 idle clients", short="user memory of an idle client, B",
+        mode="idle", clients=15_000, seconds=3,
         figures=(USER, KERNEL), limit=("accept",), fresh=True,
     ),
     Work(
-        key="connect", title="15,000 clients connect and upgrade", mode="connect", clients=15_000,
+        key="connect", title="15,000 clients connect and upgrade", short="connects, K/s",
+        mode="connect", clients=15_000,
         figures=(CONNECTS,), limit=("accept",), fresh=True,
     ),
 )
