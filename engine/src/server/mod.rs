@@ -10,7 +10,7 @@
 //! shards, and last the ways in. Stop goes the other way round: listeners, publishers, what the
 //! inbox holds, the end entry, farewells.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -23,7 +23,8 @@ use crate::auth::address::Addresses as PeerAddresses;
 use crate::channel::Tenant;
 use crate::clock::{self, Clock};
 use crate::control::{self, Control};
-use crate::driver::{choose, listener, waker::Waker};
+use crate::driver::listener::{self, Inherited};
+use crate::driver::{choose, waker::Waker};
 use crate::error::StartError;
 use crate::ingest;
 use crate::limits::Limits;
@@ -44,6 +45,8 @@ pub use settings::{DriverChoice, Settings};
 
 /// The name of the sequencer's thread.
 const SEQUENCER: &str = "fanfare-sequencer";
+/// How many ports are tried where any will do.
+const PORT_TRIES: usize = 20;
 
 /// Where a node is.
 #[derive(Clone, Debug)]
@@ -85,7 +88,7 @@ pub fn start_with<M: ClientMessages + Send + 'static>(
     let clock = Clock::start();
     let chosen = choose_driver(&settings)?;
     let plan = plan::plan(&settings, machine(chosen.tables))?;
-    let listen = probe("clients", settings.listen)?;
+    let (listen, listeners) = listen(&settings, plan.shards)?;
     let api = settings.api.map(bind_api).transpose()?;
 
     let mut limits = settings.limits.clone();
@@ -106,7 +109,6 @@ pub fn start_with<M: ClientMessages + Send + 'static>(
         limits: limits.clone(),
     });
     let shards = shards::Start {
-        listen,
         plan,
         tables: chosen.tables,
         facts: Arc::clone(&facts),
@@ -116,9 +118,11 @@ pub fn start_with<M: ClientMessages + Send + 'static>(
         vigil: Arc::clone(&vigil),
         clock,
     };
-    let shards = shards.spawn(order.readers, &order.wakers, client_messages).inspect_err(|_| {
-        let _ = order.inbox.send(Command::Shutdown); // the shards that did start end with it
-    })?;
+    let shards = shards
+        .spawn(listeners, order.readers, &order.wakers, client_messages)
+        .inspect_err(|_| {
+            let _ = order.inbox.send(Command::Shutdown); // the shards that did start end with it
+        })?;
     let mut running = Running {
         addresses: Addresses { listen, api: None, socket: None },
         driver: chosen.name,
@@ -350,14 +354,35 @@ pub(crate) fn machine(tables: bool) -> plan::Machine {
     }
 }
 
-/// Finds out whether an address is free, before anything is started; port 0 becomes a real one.
+/// Listens for clients, before anything is started: one listener for each shard. Port 0 becomes a
+/// real one, the same for all; between the probe that finds it and the listeners, which join it,
+/// another process may have been given it, so another is tried then.
+fn listen(
+    settings: &Settings,
+    shards: usize,
+) -> Result<(SocketAddr, Vec<TcpListener>), StartError> {
+    let inherited = Inherited::for_stall_limit(settings.limits.stall_ms);
+    let mut tries = if settings.listen.port() == 0 { PORT_TRIES } else { 1 };
+    loop {
+        tries -= 1;
+        let address = probe("clients", settings.listen)?;
+        let opened = (0..shards).map(|_| listener::open(address, &inherited));
+        match opened.collect::<Result<_, _>>() {
+            Ok(listeners) => return Ok((address, listeners)),
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && tries > 0 => {}
+            Err(error) => return Err(taken("clients", address, &error)),
+        }
+    }
+}
+
+/// Finds out whether an address is free; port 0 becomes a real one.
 fn probe(who: &str, address: SocketAddr) -> Result<SocketAddr, StartError> {
     listener::probe(address).map_err(|error| taken(who, address, &error))
 }
 
-fn bind_api(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
-    let address = probe("the API", address)?;
-    std::net::TcpListener::bind(address).map_err(|error| taken("the API", address, &error))
+fn bind_api(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let address = if address.port() == 0 { address } else { probe("the API", address)? };
+    TcpListener::bind(address).map_err(|error| taken("the API", address, &error))
 }
 
 /// Why an address cannot be listened on, and what to do.

@@ -1,6 +1,6 @@
 //! Starts the shards: a listener, a thread and a driver each.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -10,7 +10,6 @@ use super::{spawn, unavailable};
 use crate::auth::address::Addresses;
 use crate::clock::Clock;
 use crate::driver::epoll::Epoll;
-use crate::driver::listener::{self, Inherited};
 use crate::driver::uring::Uring;
 use crate::driver::waker::Waker;
 use crate::driver::{Config, Driver};
@@ -26,7 +25,6 @@ use crate::vigil::Vigil;
 
 /// What all shards are started with.
 pub(super) struct Start {
-    pub(super) listen: SocketAddr,
     pub(super) plan: Plan,
     pub(super) tables: bool,
     pub(super) facts: Arc<Facts>,
@@ -38,19 +36,14 @@ pub(super) struct Start {
 }
 
 impl Start {
-    /// Starts one for each reader; returns when every driver stands.
+    /// Starts one for each listener and reader; returns when every driver stands.
     pub(super) fn spawn<M: ClientMessages + Send + 'static>(
         &self,
+        listeners: Vec<TcpListener>,
         readers: Vec<Reader<Entry>>,
         wakers: &[Arc<Waker>],
         client_messages: impl Fn() -> M,
     ) -> Result<Vec<JoinHandle<()>>, StartError> {
-        let inherited = Inherited::for_stall_limit(self.facts.limits.stall_ms);
-        let listeners: Vec<TcpListener> = readers
-            .iter()
-            .map(|_| listener::open(self.listen, &inherited))
-            .collect::<Result<_, _>>()
-            .map_err(|error| unavailable("a shard could not listen", &error))?;
         let (said, heard) = sync_channel(readers.len());
         let mut threads = Vec::new();
         for ((ring, listener), waker) in readers.into_iter().zip(listeners).zip(wakers) {
