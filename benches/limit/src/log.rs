@@ -44,11 +44,11 @@ impl Log {
         &self.frames[(cursor - self.base) as usize..(end - self.base) as usize]
     }
 
-    /// Forgets what is behind all of `cursors`, if that is everything, or if it is too much. The
-    /// place from which on there still is something: whoever is behind it is lost.
-    pub fn trim(&mut self, are_all_at_end: bool) -> Cursor {
+    /// Forgets what comes before `all_have`, which every client has been sent, or more if the log is
+    /// too long. The place from which on there still is something: whoever is behind it is lost.
+    pub fn trim(&mut self, all_have: Cursor) -> Cursor {
         let gone = match self.frames.len() {
-            length if are_all_at_end => length,
+            _ if all_have > self.base => (all_have - self.base) as usize,
             length if length > LOG_BYTES_MAX => {
                 let half = self.base + length as u64 / 2;
                 let nth = self.ends.partition_point(|end| *end <= half);
@@ -78,10 +78,19 @@ mod tests {
         assert_eq!(log.frame(1), b"\x02ab");
         assert_eq!(log.frame(4), b"\x81\x01c");
         assert_eq!(log.frame(7), b"");
-        assert_eq!(log.trim(false), 0);
-        assert_eq!(log.trim(true), 7);
-        log.append(b"d");
-        assert_eq!((log.frame(7), log.rest(7)), (&b"\x81\x01d"[..], &b"\x81\x01d"[..]));
+    }
+
+    #[test]
+    fn what_came_while_the_last_clients_were_asked_is_kept() {
+        let mut log = Log::default();
+        log.append(b"ab");
+        assert_eq!(log.trim(0), 0);
+        let all_have = log.end();
+        log.append(b"c");
+        assert_eq!(log.trim(all_have), 4);
+        assert_eq!((log.frame(4), log.rest(4)), (&b"\x81\x01c"[..], &b"\x81\x01c"[..]));
+        assert_eq!(log.trim(log.end()), 7);
+        assert_eq!(log.frame(7), b"");
     }
 
     #[test]
@@ -90,7 +99,7 @@ mod tests {
         for _ in 0..3 {
             log.append(&vec![b'x'; LOG_BYTES_MAX / 2]);
         }
-        let first = log.trim(false);
+        let first = log.trim(0);
         assert!(first > LOG_BYTES_MAX as u64 / 2 && first < log.end(), "{first}");
         assert_eq!(log.frame(first)[..2], [0x81, 127]);
     }

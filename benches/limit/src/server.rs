@@ -118,6 +118,8 @@ impl Server {
     /// A round over all clients; whether nobody is owed anything.
     fn round(&mut self) -> bool {
         let (mut tried, mut went) = (0, 0);
+        // What is published from here on may come behind those who were asked already.
+        let end = self.log.end();
         for lot in 0..self.lots.len() {
             let mut from = 0;
             while from < self.lots[lot].clients.len() {
@@ -127,7 +129,8 @@ impl Server {
                 self.poll(Duration::ZERO);
             }
         }
-        let first = self.log.trim(tried == 0);
+        let is_done = tried == 0;
+        let first = self.log.trim(if is_done { end } else { 0 });
         for lot in &mut self.lots {
             let Lot { ring, clients, files } = lot;
             clients.retain(|client| {
@@ -142,7 +145,7 @@ impl Server {
         if tried > 0 && went == 0 {
             std::thread::sleep(PAUSE);
         }
-        tried == 0
+        is_done && self.log.end() == end
     }
 
     /// One enter's worth of sends, to clients of a lot from the `from`-th on: how many were tried,
