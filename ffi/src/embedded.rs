@@ -353,9 +353,7 @@ mod tests {
 
     fn embedded() -> Embedded {
         let settings = server::Settings { shards: Some(1), ..server::Settings::on_loopback() };
-        // A free port is found first and bound after: another test may have taken it in between.
-        let start = |_| server::start_with(settings.clone(), || Panics).ok();
-        let running = (0..10).find_map(start).expect("a free port in ten tries");
+        let running = server::start_with(settings, || Panics).expect("a node starts");
         let limits = IngestLimits { message_bytes: 1_000, ..SHAPE };
         let shape = Settings { queue_messages: 100, queue_bytes: 1 << 20, ..Settings::default() };
         Embedded::around(running, limits, shape)

@@ -5,10 +5,8 @@
 pub(crate) mod null;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use fanfare::auth::address::Addresses;
-use fanfare::auth::origin::Origins;
 use fanfare::channel::{ChannelName, Tenant};
 use fanfare::clock::Millis;
 use fanfare::driver::Driver;
@@ -76,17 +74,7 @@ impl<D: Driver> Node<D> {
             ring: readers.pop().expect("one for the one shard"),
             inbox: inbox.clone(),
             addresses: Arc::new(Addresses::new(&limits)),
-            facts: Arc::new(Facts {
-                epoch,
-                limits,
-                origins: Origins::default(),
-                loopback: true,
-                dev: false,
-                tenant: Tenant::default(),
-                draining: AtomicBool::new(false),
-                order_lost: Arc::default(),
-                open: AtomicUsize::new(0),
-            }),
+            facts: Arc::new(Facts { loopback: true, ..Facts::new(epoch, limits) }),
             metrics: Arc::clone(&metrics),
             client_messages: Dropped,
             connections_max,

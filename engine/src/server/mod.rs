@@ -13,14 +13,13 @@
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use fanfare_protocol::id::Epoch;
 
 use crate::auth::address::Addresses as PeerAddresses;
-use crate::channel::Tenant;
 use crate::clock::{self, Clock};
 use crate::control::{self, Control};
 use crate::driver::listener::{self, Inherited};
@@ -98,15 +97,11 @@ pub fn start_with<M: ClientMessages + Send + 'static>(
     let vigil = Vigil::new(Arc::clone(&ready));
     let order = start_order(&settings, &limits, plan.shards, &metrics, &vigil, clock)?;
     let facts = Arc::new(Facts {
-        epoch: order.epoch,
         loopback: listen.ip().is_loopback(),
         origins: settings.origins.clone(),
         dev: settings.dev,
-        tenant: Tenant::default(),
-        draining: AtomicBool::new(false),
         order_lost: order.lost,
-        open: AtomicUsize::new(0),
-        limits: limits.clone(),
+        ..Facts::new(order.epoch, limits.clone())
     });
     let shards = shards::Start {
         plan,

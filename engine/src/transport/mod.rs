@@ -41,6 +41,22 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Those of a node that has just begun: no page of another origin may connect, others reach the
+    /// listener, and nobody may publish from the playground.
+    pub fn new(epoch: Epoch, limits: Limits) -> Self {
+        Self {
+            epoch,
+            limits,
+            origins: Origins::default(),
+            loopback: false,
+            dev: false,
+            tenant: Tenant::default(),
+            draining: AtomicBool::new(false),
+            order_lost: Arc::default(),
+            open: AtomicUsize::new(0),
+        }
+    }
+
     /// Whether the sequencer has panicked.
     pub fn order_lost(&self) -> bool {
         self.order_lost.load(Relaxed)

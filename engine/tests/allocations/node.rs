@@ -1,11 +1,9 @@
 //! A node of one shard over the simulated driver, whose ticks are counted.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use fanfare::auth::address::Addresses;
-use fanfare::auth::origin::Origins;
 use fanfare::channel::{ChannelName, Tenant};
 use fanfare::clock::Millis;
 use fanfare::driver::sim::{Client, Sim, SimNet, Temper};
@@ -102,17 +100,7 @@ impl Node {
             ring: readers.remove(0),
             inbox: inbox.clone(),
             addresses: Arc::new(Addresses::new(&limits)),
-            facts: Arc::new(Facts {
-                epoch,
-                limits,
-                origins: Origins::new(&[]).expect("none is good"),
-                loopback: true,
-                dev: true,
-                tenant: Tenant::default(),
-                draining: AtomicBool::new(false),
-                order_lost: Arc::default(),
-                open: AtomicUsize::new(0),
-            }),
+            facts: Arc::new(Facts { loopback: true, dev: true, ..Facts::new(epoch, limits) }),
             metrics: Arc::clone(&metrics),
             client_messages: Dropped,
             connections_max: CONNECTIONS,

@@ -8,7 +8,6 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use fanfare::channel::{ChannelName, Tenant};
-use fanfare::error::StartError;
 use fanfare::rule::{History, Pattern, Rule, Rules, Slow, Window};
 use fanfare::sequencer::command::{Command, Publication, Published};
 use fanfare::server::{self, DriverChoice, Running, Settings};
@@ -39,14 +38,8 @@ pub fn node_hearing<M: ClientMessages + Send + 'static>(
 ) -> Running {
     let mut settings = Settings { driver, shards: Some(2), ..Settings::on_loopback() };
     change(&mut settings);
-    // A free port is found first and bound after: another test may have taken it in between.
-    for _ in 0..10 {
-        match server::start_with(settings.clone(), &client_messages) {
-            Err(StartError::Unavailable(why)) if why.contains("Address already in use") => {}
-            started => return started.unwrap_or_else(|error| panic!("{driver:?}: {error}")),
-        }
-    }
-    panic!("{driver:?}: no free port ten times")
+    server::start_with(settings, client_messages)
+        .unwrap_or_else(|error| panic!("{driver:?}: {error}"))
 }
 
 /// A client.

@@ -2,7 +2,6 @@
 //! driver. The test makes time and chance, so that a run is a function of its seed.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex};
 
 use fanfare_protocol::id::{Epoch, Id};
@@ -10,7 +9,6 @@ use fanfare_protocol::message::Kind;
 
 use super::truth::{Fact, Truth, channel_name};
 use crate::auth::address::Addresses;
-use crate::auth::origin::Origins;
 use crate::channel::{ChannelName, Tenant};
 use crate::clock::Millis;
 use crate::driver::sim::{Sim, SimNet, Temper};
@@ -118,17 +116,7 @@ impl World {
         };
         let sequencer = Sequencer::new(settings, commands, writer, Arc::clone(&metrics));
         let addresses = Arc::new(Addresses::new(&limits));
-        let facts = Arc::new(Facts {
-            epoch,
-            limits,
-            origins: Origins::new(&[]).unwrap(),
-            loopback: true,
-            dev: true,
-            tenant: Tenant::default(),
-            draining: AtomicBool::new(false),
-            order_lost: Arc::default(),
-            open: AtomicUsize::new(0),
-        });
+        let facts = Arc::new(Facts { loopback: true, dev: true, ..Facts::new(epoch, limits) });
         let (mut shards, mut nets) = (Vec::new(), Vec::new());
         for ring in readers {
             let seed = shape.seed.wrapping_mul(31).wrapping_add(u64::from(ring.number()));

@@ -4,21 +4,15 @@ use fanfare_protocol::http::HeadReader;
 use fanfare_protocol::id::Epoch;
 
 use super::*;
-use crate::auth::origin::Origins;
 use crate::channel::Tenant;
 use crate::limits::Limits;
 
 fn facts() -> Facts {
     Facts {
-        epoch: Epoch::from_random(1),
-        limits: Limits::default(),
-        origins: Origins::default(),
         loopback: true,
         dev: true,
         tenant: Tenant::new("t"),
-        draining: false.into(),
-        order_lost: Default::default(),
-        open: 0.into(),
+        ..Facts::new(Epoch::from_random(1), Limits::default())
     }
 }
 
