@@ -4,26 +4,15 @@
 
 "use strict";
 
-const http = require("node:http");
 const { Server } = require("socket.io");
 const gather = require("../gather.cjs");
+const publishing = require("../publishing.cjs");
 
 const [variant, port] = process.argv.slice(2);
 /// Longer than any run: the load generator answers no pings of Engine.IO's, which are text.
 const PING_INTERVAL_MS = 3_600_000;
 
-const server = http.createServer((request, response) => {
-    if (request.method !== "POST") {
-        response.writeHead(404).end();
-        return;
-    }
-    const pieces = [];
-    request.on("data", (piece) => pieces.push(piece));
-    request.on("end", () => {
-        publish(Buffer.concat(pieces).toString());
-        response.writeHead(204).end();
-    });
-});
+const server = publishing((message) => publish(message.toString()));
 
 const io = new Server(server, {
     transports: ["websocket"],
@@ -56,5 +45,4 @@ if (variant === "gathered") {
     publish = (message) => setImmediate(fanOut, [message]);
 }
 
-server.keepAliveTimeout = 0;
 server.listen({ host: "127.0.0.1", port: Number(port), backlog: 4096 });

@@ -4,9 +4,9 @@
 
 "use strict";
 
-const http = require("node:http");
 const { WebSocketServer, WebSocket, Sender } = require("ws");
 const gather = require("../gather.cjs");
+const publishing = require("../publishing.cjs");
 
 const [variant, port] = process.argv.slice(2);
 const sockets = new WebSocketServer({ noServer: true, perMessageDeflate: false });
@@ -40,22 +40,10 @@ const publish =
         ? gather(broadcastFramed, () => sockets.clients.size)
         : (message) => setImmediate(broadcast, message);
 
-const server = http.createServer((request, response) => {
-    if (request.method !== "POST") {
-        response.writeHead(404).end();
-        return;
-    }
-    const pieces = [];
-    request.on("data", (piece) => pieces.push(piece));
-    request.on("end", () => {
-        publish(Buffer.concat(pieces));
-        response.writeHead(204).end();
-    });
-});
+const server = publishing(publish);
 server.on("upgrade", (request, socket, head) => {
     sockets.handleUpgrade(request, socket, head, (client) => {
         client.on("error", () => client.terminate());
     });
 });
-server.keepAliveTimeout = 0;
 server.listen({ host: "127.0.0.1", port: Number(port), backlog: 4096 });
