@@ -1,9 +1,11 @@
-"""What a record says about the machine that it was taken on."""
+"""The machine: what a record says about it, and which of its ports are free."""
 
 import datetime
 import os
 import pathlib
 import platform
+import random
+import socket
 import subprocess
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
@@ -51,3 +53,16 @@ def record_file():
     """Where today's lines of this machine go."""
     today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
     return TOP / "benches" / "record" / platform.node() / f"{today}.jsonl"
+
+
+def free_ports(count):
+    """A port with `count - 1` free ones behind it, away from those that the kernel gives."""
+    while True:
+        first = random.randrange(20_000, 30_000, 8)
+        try:
+            for port in range(first, first + count):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        return first

@@ -44,8 +44,8 @@ impl Log {
         &self.frames[(cursor - self.base) as usize..(end - self.base) as usize]
     }
 
-    /// Forgets what comes before `all_have`, which every client has been sent, or more if the log is
-    /// too long. The place from which on there still is something: whoever is behind it is lost.
+    /// Forgets what comes before `all_have`, which every client has been sent, or more if the log
+    /// is too long. The place from which on there still is something: whoever is behind it is lost.
     pub fn trim(&mut self, all_have: Cursor) -> Cursor {
         let gone = match self.frames.len() {
             _ if all_have > self.base => (all_have - self.base) as usize,
