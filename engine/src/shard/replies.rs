@@ -9,6 +9,7 @@ use super::messages::ClientMessages;
 use super::sessions::Sessions;
 use super::slow::skip_lost;
 use super::stamp::Stamp;
+use super::timers::early_beat;
 use crate::clock::Millis;
 use crate::driver::{Close, Token};
 use crate::message::Message;
@@ -128,14 +129,14 @@ impl<M: ClientMessages> Sessions<M> {
                 websocket::open(&ask, reply, &facts, connection.private());
                 connection.phase = Phase::Open;
                 connection.transport = Transport::WebSocket;
-                connection.beat = Stamp::after(now, first_beat(token, limits.ping_ms));
+                connection.beat = Stamp::after(now, early_beat(token, limits.ping_ms));
                 self.metrics().websockets.add(1);
             }
             Target::EventStream => {
                 event_stream::open(&ask, reply, &facts, connection.private());
                 connection.phase = Phase::Open;
                 connection.transport = Transport::EventStream;
-                connection.beat = Stamp::after(now, first_beat(token, limits.heartbeat_ms));
+                connection.beat = Stamp::after(now, early_beat(token, limits.heartbeat_ms));
                 self.metrics().event_streams.add(1);
             }
             Target::Poll => {
@@ -265,34 +266,7 @@ impl<M: ClientMessages> Sessions<M> {
     }
 }
 
-/// From its opening to a connection's first ping or heartbeat, where the next ones come after
-/// `period_ms` each: half of that to all of it, by its place in the table. So clients that came in
-/// one moment, as after a restart, are not all spoken to in one moment for as long as they stay.
-fn first_beat(token: Token, period_ms: u64) -> u64 {
-    // Fibonacci hashing: neighbours lie far apart.
-    let spread = token.index.wrapping_mul(0x9e37_79b9) >> 16;
-    period_ms - ((u64::from(spread) * (period_ms / 2)) >> 16)
-}
-
 /// Whether another request may follow the answer.
 fn ending(connection: &Connection) -> Ending {
     if connection.flags.keep_alive { Ending::KeepAlive } else { Ending::Close }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn first_beats_of_those_who_came_together_are_spread_evenly() {
-        const PERIOD_MS: u64 = 25_000;
-        let mut tenths = [0; 10];
-        for index in 0..20_000 {
-            let beat = first_beat(Token { index, generation: 1 }, PERIOD_MS);
-            assert!((PERIOD_MS / 2 + 1..=PERIOD_MS).contains(&beat), "{beat}");
-            tenths[((PERIOD_MS - beat) * 20 / PERIOD_MS) as usize] += 1;
-        }
-        assert!(tenths.iter().all(|count| (1_950..=2_050).contains(count)), "{tenths:?}");
-        assert_eq!(first_beat(Token { index: 7, generation: 1 }, 1), 1, "never at once");
-    }
 }

@@ -105,24 +105,54 @@ impl<M: ClientMessages> Sessions<M> {
     /// A ping, a heartbeat, or the end of a client that is gone.
     fn beat(&mut self, token: Token, now: Millis) {
         let heartbeat_ms = self.facts.limits.heartbeat_ms;
+        let patience_ms = early_beat(token, heartbeat_ms);
         let Some(connection) = self.table.get_mut(token) else { return };
         if connection.transport == Transport::WebSocket {
             return self.beat_websocket(token, now);
         }
-        // Messages are heartbeats too: only a silent stream needs a comment (THREATS E8).
+        // Messages are heartbeats too: only a silent stream needs a comment (THREATS E8). All have
+        // the same message in one moment, so from there, too, each has a patience of its own.
         let silent_since = connection.progress.at(now);
-        if now.since(silent_since) >= heartbeat_ms {
+        if now.since(silent_since) >= patience_ms {
             self.spare.lend(&mut connection.outbox);
             sse::write::comment(connection.private(), "");
             connection.beat = Stamp::after(now, heartbeat_ms);
             self.visit_soon(token);
         } else {
-            connection.beat = Stamp::after(silent_since, heartbeat_ms);
+            connection.beat = Stamp::after(silent_since, patience_ms);
         }
     }
 
     /// When the next deadline of anyone is over.
     pub(super) fn next_due(&self) -> Option<Millis> {
         self.wheel.next_due()
+    }
+}
+
+/// From its opening to a connection's first ping or heartbeat, and from a message to a stream's
+/// next one, where those after it come every `period_ms`: half of that to all of it, by its place
+/// in the table. So clients that came in one moment, as after a restart, or had a message in one,
+/// are not all spoken to in one moment for as long as they stay.
+pub(super) fn early_beat(token: Token, period_ms: u64) -> u64 {
+    // Fibonacci hashing: neighbours lie far apart.
+    let spread = token.index.wrapping_mul(0x9e37_79b9) >> 16;
+    period_ms - ((u64::from(spread) * (period_ms / 2)) >> 16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_beats_of_those_who_came_together_are_spread_evenly() {
+        const PERIOD_MS: u64 = 25_000;
+        let mut tenths = [0; 10];
+        for index in 0..20_000 {
+            let beat = early_beat(Token { index, generation: 1 }, PERIOD_MS);
+            assert!((PERIOD_MS / 2 + 1..=PERIOD_MS).contains(&beat), "{beat}");
+            tenths[((PERIOD_MS - beat) * 20 / PERIOD_MS) as usize] += 1;
+        }
+        assert!(tenths.iter().all(|count| (1_950..=2_050).contains(count)), "{tenths:?}");
+        assert_eq!(early_beat(Token { index: 7, generation: 1 }, 1), 1, "never at once");
     }
 }
