@@ -20,6 +20,7 @@ class Results:
         self.works = {work.key: work for work in works}
         self.contenders = {contender.key: contender for contender in contenders}
         self.steps = {}  # (work's key, contender's key) -> a dictionary for each round
+        self.runs = {}  # the same -> all steps of the run that these are of, where they were loaded
 
     def add(self, work, contender, told):
         """One step. `told` is the generator's answer, or `None` where there was none."""
@@ -28,31 +29,36 @@ class Results:
         self.steps.setdefault((work.key, contender.key), []).append(step)
 
     def load(self, file):
-        """Takes the last steps of each work and contender out of a record."""
+        """Takes the last steps of each work and contender out of a record, each with its own run."""
+        runs = {}
         for text in file.read_text(encoding="utf-8").splitlines():
             line = json.loads(text)
             if line.get("bench") != "fan-out":
                 continue
             pair = line["work"], line["contender"]
             if pair[0] in self.works and pair[1] in self.contenders:
-                self.steps[pair] = line["steps"]
+                run = runs.setdefault(line["at"], {})
+                self.steps[pair] = run[pair] = line["steps"]
+                self.runs[pair] = run
 
-    def sound(self, work, contender, figure):
+    @staticmethod
+    def sound(steps, figure):
         """The figure in each round; `None` where it is missing, or the step was not sound."""
-        steps = self.steps.get((work.key, contender), [])
         return [step.get(figure.label) if step["sound"] else None for step in steps]
 
     def median(self, work, contender, figure):
         """Over the rounds that have it."""
-        values = [value for value in self.sound(work, contender, figure) if value is not None]
+        steps = self.sound(self.steps.get((work.key, contender), []), figure)
+        values = [value for value in steps if value is not None]
         return statistics.median(values) if values else None
 
     def ratio(self, work, contender, figure):
         """Median over the rounds of this contender's figure over the limit's in the same round."""
-        limit = self.limit_of(work)
-        if not figure.has_limit or limit in (None, contender):
+        limit, pair = self.limit_of(work), (work.key, contender)
+        if not figure.has_limit or limit in (None, contender) or pair not in self.steps:
             return None
-        pairs = zip(self.sound(work, contender, figure), self.sound(work, limit, figure))
+        beside = self.runs.get(pair, self.steps).get((work.key, limit), [])
+        pairs = zip(self.sound(self.steps[pair], figure), self.sound(beside, figure))
         ratios = [one / other for one, other in pairs if one is not None and other]
         return statistics.median(ratios) if ratios else None
 
