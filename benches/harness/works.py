@@ -118,7 +118,8 @@ def paced(rate):
     return Work(
         key=f"paced-{rate}", title=f"paced, {rate} messages/s to 15,000 clients",
         short=f"{rate}/s to 15,000, p99 ms", mode="paced",
-        clients=15_000, flags=("--rate", str(rate)), seconds=max(5, 40 / rate), figures=(P99, P50, CPU, OWN),
+        clients=15_000, flags=("--rate", str(rate)), seconds=max(5, 40 / rate),
+        figures=(P99, P50, CPU, OWN),
     )
 
 

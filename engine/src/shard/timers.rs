@@ -105,11 +105,11 @@ impl<M: ClientMessages> Sessions<M> {
     /// A ping, a heartbeat, or the end of a client that is gone.
     fn beat(&mut self, token: Token, now: Millis) {
         let heartbeat_ms = self.facts.limits.heartbeat_ms;
-        let patience_ms = early_beat(token, heartbeat_ms);
         let Some(connection) = self.table.get_mut(token) else { return };
         if connection.transport == Transport::WebSocket {
             return self.beat_websocket(token, now);
         }
+        let patience_ms = early_beat(token, heartbeat_ms);
         // Messages are heartbeats too: only a silent stream needs a comment (THREATS E8). All have
         // the same message in one moment, so from there, too, each has a patience of its own.
         let silent_since = connection.progress.at(now);
