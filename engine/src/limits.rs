@@ -94,7 +94,7 @@ impl Default for Limits {
             pong_ms: 10_000,
             heartbeat_ms: 15_000,
             retry_ms: 1_000,
-            idle_ms: 60_000,
+            idle_ms: 75_000,
             stall_ms: 60_000,
             close_ms: 2_000,
             interest_ms: 30_000,

@@ -4,6 +4,9 @@
 use fanfare_protocol::message::Kind;
 use serde::de::IgnoredAny;
 
+/// U+FEFF in UTF-8, which some editors and runtimes put before a text.
+pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// JSON where the bytes are one valid JSON text (RFC 8259) with space around it at most, text where
 /// they are other UTF-8, else binary. Linear in the bytes and without recursion, so that ten
 /// thousand brackets are a question of length only.

@@ -68,10 +68,24 @@ impl Fault {
         Self { closes: true, ..self }
     }
 
-    /// The same refusal of one message among several.
-    pub(super) fn at(self, nth: usize) -> Self {
-        Self { message: format!("message {nth}: {}", self.message).into(), ..self }
+    /// The same refusal of one message among `count`, named as programs count and as people do.
+    pub(super) fn at(self, nth: usize, count: usize) -> Self {
+        let ordinal = ordinal(nth + 1);
+        let message = format!("messages[{nth}] (the {ordinal} of {count}): {}", self.message);
+        Self { message: message.into(), ..self }
     }
+}
+
+/// 1st, 2nd, 3rd, 4th, 11th, 21st.
+fn ordinal(number: usize) -> String {
+    let ending = match (number % 10, number % 100) {
+        (1..=3, 11..=13) => "th",
+        (1, _) => "st",
+        (2, _) => "nd",
+        (3, _) => "rd",
+        _ => "th",
+    };
+    format!("{number}{ending}")
 }
 
 impl IntoResponse for Fault {
@@ -133,4 +147,16 @@ pub(super) fn json_bytes(status: StatusCode, mut bytes: Vec<u8>) -> Response {
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];
     (status, fields, bytes).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_count_from_the_first() {
+        let cases = [1, 2, 3, 4, 11, 12, 13, 21, 22, 100, 101, 111, 112, 1_003];
+        let said = cases.map(ordinal).join(" ");
+        assert_eq!(said, "1st 2nd 3rd 4th 11th 12th 13th 21st 22nd 100th 101st 111th 112th 1003rd");
+    }
 }

@@ -19,6 +19,7 @@ use super::answer::Fault;
 use super::{gate, target};
 use crate::channel::{ChannelName, Tenant};
 use crate::limits::Limits;
+use crate::payload;
 use crate::sequencer::command::Publication;
 
 /// What a body asks for.
@@ -54,12 +55,14 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
 
 /// Reads a body. `key` is the request's own `Idempotency-Key`.
 pub(super) fn read(body: &[u8], key: Option<&[u8]>, limits: &Limits) -> Result<Order, Fault> {
+    // RFC 8259, section 8.1: a byte order mark may be passed over, and some editors write one.
+    let body = body.strip_prefix(payload::BYTE_ORDER_MARK).unwrap_or(body);
     let text = std::str::from_utf8(body).map_err(|_| not_json("it is not UTF-8"))?;
     if matches!(text.trim_ascii(), "null" | "{}" | "") {
         let message = "the body says nothing: send {\"channel\":…,\"data\":…}";
         return Err(Fault::bad_request("empty_body", message));
     }
-    let mut document = document(text)?;
+    let mut document = document(text, text)?;
     let Some(messages) = document.messages.take() else {
         return document.publication(key, limits).map(Order::One);
     };
@@ -76,22 +79,26 @@ pub(super) fn read(body: &[u8], key: Option<&[u8]>, limits: &Limits) -> Result<O
             "beside \"messages\" nothing else is read: put the fields into each message",
         ));
     }
-    read_many(messages, limits).map(Order::Many)
+    read_many(messages, text, limits).map(Order::Many)
 }
 
-fn document(text: &str) -> Result<Document<'_>, Fault> {
+/// One message out of `text`, which is a part of `body` or all of it.
+fn document<'a>(text: &'a str, body: &str) -> Result<Document<'a>, Fault> {
+    let failed = |error| unreadable(&error, text, body);
     // serde would take an array too, its values for the fields in their order.
     if !text.trim_ascii_start().starts_with('{') {
-        serde_json::from_str::<IgnoredAny>(text).map_err(|error| unreadable(&error))?;
+        serde_json::from_str::<IgnoredAny>(text).map_err(failed)?;
         return Err(wrong_shape("a message is a JSON object"));
     }
-    serde_json::from_str(text).map_err(|error| unreadable(&error))
+    serde_json::from_str(text).map_err(failed)
 }
 
-fn read_many(messages: &RawValue, limits: &Limits) -> Result<Vec<Publication>, Fault> {
+fn read_many(messages: &RawValue, body: &str, limits: &Limits) -> Result<Vec<Publication>, Fault> {
     let limit = limits.batch_messages;
     let mut text = serde_json::Deserializer::from_str(messages.get());
-    let items = Items { limit: limit + 1 }.deserialize(&mut text).map_err(|e| unreadable(&e))?;
+    let items = Items { limit: limit + 1 }
+        .deserialize(&mut text)
+        .map_err(|error| unreadable(&error, messages.get(), body))?;
     if items.is_empty() {
         let message = "\"messages\" is empty: name at least one";
         return Err(Fault::unprocessable("empty_batch", message));
@@ -103,10 +110,12 @@ fn read_many(messages: &RawValue, limits: &Limits) -> Result<Vec<Publication>, F
         );
         return Err(Fault::too_large("batch_too_large", message));
     }
-    let publication =
-        |item: &RawValue| document(item.get()).and_then(|item| item.publication(None, limits));
+    let publication = |item: &RawValue| {
+        document(item.get(), body).and_then(|item| item.publication(None, limits))
+    };
+    let count = items.len();
     let items = items.into_iter().enumerate();
-    items.map(|(nth, item)| publication(item).map_err(|fault| fault.at(nth))).collect()
+    items.map(|(nth, item)| publication(item).map_err(|fault| fault.at(nth, count))).collect()
 }
 
 /// Reads an array but keeps no more than `limit` items of it: a million `{}` are few bytes and much
@@ -212,9 +221,9 @@ fn payload(
     }
 }
 
-/// What serde says, without the parts of the body that it repeats.
-fn unreadable(error: &serde_json::Error) -> Fault {
-    let place = format!("line {}, column {}", error.line(), error.column());
+/// What serde says of `text`, without the parts that it repeats, and where in the body that is.
+fn unreadable(error: &serde_json::Error, text: &str, body: &str) -> Fault {
+    let place = place(error, text, body);
     if !error.is_data() {
         return not_json(&format!("it stops being JSON at {place}"));
     }
@@ -227,6 +236,18 @@ fn unreadable(error: &serde_json::Error) -> Fault {
         _ => "a value of the wrong type".into(),
     };
     wrong_shape(&format!("{what} at {place}"))
+}
+
+/// A place in the whole body, as its sender counts, though a part of it was read. serde counts
+/// lines from 1 and, in each, the bytes that it has read.
+fn place(error: &serde_json::Error, text: &str, body: &str) -> String {
+    let part = (text.as_ptr().addr() - body.as_ptr().addr()).min(body.len());
+    let lines = text.split_inclusive('\n').take(error.line().saturating_sub(1));
+    let at = part + lines.map(str::len).sum::<usize>() + error.column();
+    let before = &body.as_bytes()[..at.min(body.len())];
+    let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+    let column = before.rsplit(|byte| *byte == b'\n').next().map_or(0, <[u8]>::len);
+    format!("line {line}, column {column}")
 }
 
 fn wrong_shape(what: &str) -> Fault {

@@ -1,6 +1,6 @@
 //! Reads a request's body: refused by its declared length before a byte is read, by its growth
-//! where no length is declared, and held within a budget that all bodies share. Nothing is
-//! allocated from a declared length (CVE-2022-35922).
+//! where no length is declared, and held within a budget that all bodies share, inflated ones too.
+//! Nothing is allocated from a declared length (CVE-2022-35922).
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::Api;
 use super::answer::Fault;
+use super::encoding::{Coding, Failed, codings, inflate, wire_limit};
 
 /// A body that was read whole, with its share of the budget.
 pub(super) struct Taken {
@@ -22,15 +23,18 @@ pub(super) struct Taken {
 }
 
 impl Api {
-    /// Reads all of `body`, at most `limit` bytes, within the time for bodies.
+    /// Reads all of `body`, at most `limit` bytes, within the time for bodies, and undoes its
+    /// codings.
     pub(super) async fn take(
         &self,
         fields: &HeaderMap,
         body: Body,
         limit: usize,
     ) -> Result<Taken, Fault> {
+        let codings = codings(fields)?;
+        let most = if codings.is_empty() { limit } else { wire_limit(limit) };
         match declared(fields) {
-            Some(length) if length > limit as u64 => return Err(too_large(limit)),
+            Some(length) if length > most as u64 => return Err(too_large(limit)),
             None if !fields.contains_key(TRANSFER_ENCODING) => {
                 return Err(Fault::new(
                     StatusCode::LENGTH_REQUIRED,
@@ -42,9 +46,9 @@ impl Api {
             }
             _ => {}
         }
-        let read = self.read(body, limit);
+        let read = self.read(body, most);
         let taken = timeout(Duration::from_millis(self.facts.bounds.body_ms), read).await;
-        let taken = taken.unwrap_or_else(|_| {
+        let mut taken = taken.unwrap_or_else(|_| {
             Err(Fault::new(
                 StatusCode::REQUEST_TIMEOUT,
                 "body_timeout",
@@ -52,6 +56,9 @@ impl Api {
             )
             .closing())
         })?;
+        for (nth, coding) in codings.iter().enumerate().rev() {
+            taken = self.inflate(taken, *coding, if nth == 0 { limit } else { most })?;
+        }
         if taken.bytes.is_empty() {
             return Err(Fault::bad_request(
                 "empty_body",
@@ -84,6 +91,22 @@ impl Api {
         }
     }
 
+    /// The body without one of its codings. The deflated one is let go of when this is whole, so
+    /// that both are paid for meanwhile.
+    fn inflate(&self, deflated: Taken, coding: Coding, limit: usize) -> Result<Taken, Fault> {
+        let mut taken = Taken { bytes: Vec::new(), share: None };
+        let inflated = inflate(coding, &deflated.bytes, limit, |bytes| self.pay(&mut taken, bytes));
+        taken.bytes = inflated.map_err(|failed| match failed {
+            Failed::TooLarge => too_large(limit),
+            Failed::Corrupt => Fault::bad_request(
+                "bad_body",
+                "the body is not what its Content-Encoding says, or ends early",
+            ),
+            Failed::Unpaid(fault) => fault,
+        })?;
+        Ok(taken)
+    }
+
     /// Takes the next bytes' share of the budget.
     fn pay(&self, taken: &mut Taken, bytes: usize) -> Result<(), Fault> {
         let wanted = u32::try_from(bytes).unwrap_or(u32::MAX);
@@ -111,7 +134,8 @@ fn declared(fields: &HeaderMap) -> Option<u64> {
 /// The body is not read further, so the connection cannot go on.
 fn too_large(limit: usize) -> Fault {
     let message = format!(
-        "the body is larger than {limit} bytes: send less, or raise the message size limit"
+        "the body has more than {limit} bytes, inflated where it is compressed: send less, or \
+         raise the message size limit"
     );
     Fault::too_large("body_too_large", message).closing()
 }

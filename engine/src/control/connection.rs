@@ -3,6 +3,11 @@
 //! hyper keeps one time for a head and for the silence between two requests, so that is the idle
 //! time; the head of the first request has its own, shorter one, which is kept here. A peer that
 //! takes no byte of an answer is ended by the kernel (`TCP_USER_TIMEOUT`).
+//!
+//! A request that is sent in the moment in which a silent connection is ended is lost without an
+//! answer. So the silence is longer than that of the proxies and clients that we know (60 s), each
+//! answer says how long it will be, a second less, and whoever heeds that never meets the end; and
+//! from the signal to stop on every answer says that it is the last one.
 
 use std::convert::Infallible;
 use std::io::{Error, ErrorKind};
@@ -14,6 +19,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::http::header::{CONNECTION, HeaderName};
+use axum::http::{HeaderMap, HeaderValue, Version};
 use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -94,7 +101,7 @@ async fn converse(stream: TcpStream, api: &Api, router: Router, mut stop: Stop) 
     let limits = &api.facts.limits;
     set_options(&stream, limits.stall_ms);
     let heard = Arc::new(AtomicBool::new(false));
-    let service = service(router, Arc::clone(&heard));
+    let service = service(router, Arc::clone(&heard), Kept::new(api));
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_millis(limits.idle_ms))
@@ -105,6 +112,9 @@ async fn converse(stream: TcpStream, api: &Api, router: Router, mut stop: Stop) 
     let mut waits_for_head = true;
     let late = loop {
         tokio::select! {
+            // What came is read before its time is judged: a process that stood still for longer
+            // than a head may take finds both at once.
+            biased;
             ended = std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)) => {
                 if let Err(error) = ended {
                     tracing::debug!(%error, "a connection to the API failed");
@@ -124,10 +134,52 @@ async fn converse(stream: TcpStream, api: &Api, router: Router, mut stop: Stop) 
     say_last(stream, if late { LATE } else { b"" }).await;
 }
 
+/// What answers say of their connection's future.
+#[derive(Clone)]
+struct Kept {
+    ready: Arc<AtomicBool>,
+    /// `None` where the silence that is allowed is too short to be told in seconds.
+    idle: Option<HeaderValue>,
+}
+
+impl Kept {
+    fn new(api: &Api) -> Self {
+        // A second less than the truth, for the way here.
+        let seconds = (api.facts.limits.idle_ms / 1_000).saturating_sub(1);
+        let text = (seconds > 0).then(|| format!("timeout={seconds}"));
+        let idle = text.map(|text| HeaderValue::try_from(text).expect("digits"));
+        Self { ready: Arc::clone(&api.facts.ready), idle }
+    }
+
+    fn tell(&self, is_kept: bool, fields: &mut HeaderMap) {
+        if !self.ready.load(Relaxed) {
+            fields.insert(CONNECTION, HeaderValue::from_static("close"));
+        } else if let Some(idle) = &self.idle
+            && is_kept
+            && !fields.contains_key(CONNECTION)
+        {
+            // Without a Connection field that lists it: hyper would put its own "close" beside
+            // that, and RFC 9110, section 7.6.1, has intermediaries drop this one all the same.
+            fields.insert(HeaderName::from_static("keep-alive"), idle.clone());
+        }
+    }
+}
+
+/// Whether a client of HTTP/1.1 leaves it to us how long the connection is kept.
+fn is_kept(request: &Request<Incoming>) -> bool {
+    let mut values = request.headers().get_all(CONNECTION).iter();
+    let says_close = values.any(|value| {
+        let mut tokens = value.as_bytes().split(|byte| *byte == b',');
+        tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"))
+    });
+    request.version() == Version::HTTP_11 && !says_close
+}
+
 /// The router as hyper calls it; notes that a head was read.
 fn service(
     router: Router,
     heard: Arc<AtomicBool>,
+    kept: Kept,
 ) -> impl Service<
     Request<Incoming>,
     Response = Response,
@@ -137,7 +189,13 @@ fn service(
     let router = TowerToHyperService::new(router);
     hyper::service::service_fn(move |request: Request<Incoming>| {
         heard.store(true, Relaxed);
-        Box::pin(router.call(request)) as _
+        let (kept, is_kept) = (kept.clone(), is_kept(&request));
+        let answer = router.call(request);
+        Box::pin(async move {
+            let mut answer = answer.await?;
+            kept.tell(is_kept, answer.headers_mut());
+            Ok(answer)
+        }) as _
     })
 }
 

@@ -13,6 +13,7 @@ mod ask;
 mod batch;
 mod body;
 mod connection;
+mod encoding;
 mod gate;
 pub mod metrics_page;
 mod page;

@@ -5,6 +5,7 @@
 mod stand_in;
 
 mod client;
+mod encoding;
 mod hostile;
 mod publishing;
 mod reading;

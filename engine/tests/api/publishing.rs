@@ -152,7 +152,7 @@ fn a_bad_item_is_named_and_nothing_of_its_batch_is_published() {
         let answer = node.post("/v1/publish", JSON, body);
         assert_eq!((answer.status, &*answer.error()), (status, code), "{item}");
         let message = answer.json()["message"].as_str().unwrap().to_owned();
-        assert!(message.starts_with("message 1: "), "{item}: {message}");
+        assert!(message.starts_with("messages[1] (the 2nd of 2): "), "{item}: {message}");
         assert!(!message.contains("evnt"), "no echo: {message}");
         // The same alone, except for what is no message at all and for what makes a batch.
         if item.starts_with('{') && !item.contains("messages") {
@@ -268,4 +268,31 @@ fn a_client_that_leaves_has_published() {
     node.sequencer.hear();
     assert_eq!(node.post("/v1/channels/demo", "", "second").status, 200);
     assert_eq!(node.sequencer.payloads(), [&b"first"[..], b"second"]);
+}
+
+#[test]
+fn a_byte_order_mark_before_json_is_passed_over() {
+    let node = Node::start();
+    let body = "\u{feff}{\"channel\":\"a\",\"data\":1}";
+    assert_eq!(node.post("/v1/publish", JSON, body).status, 200);
+    let answer = node.post("/v1/publish", JSON, "\u{feff}");
+    assert_eq!((answer.status, &*answer.error()), (400, "empty_body"));
+    let answer = node.post("/v1/publish", JSON, "\u{feff}\u{feff}{}");
+    assert_eq!((answer.status, &*answer.error()), (400, "bad_json"));
+    assert_eq!(node.sequencer.payloads(), [&b"1"[..]]);
+}
+
+#[test]
+fn a_fault_in_a_batch_is_placed_in_the_whole_body() {
+    let node = Node::start();
+    let said = |body: &str| {
+        let answer = node.post("/v1/publish", JSON, body);
+        answer.json()["message"].as_str().unwrap().to_owned()
+    };
+    let second = "{\"messages\":[\n  {\"channel\":\"a\",\"data\":1},\n  {\"channel\":\n 7}]}";
+    let message = said(second);
+    assert!(message.starts_with("messages[1] (the 2nd of 2): "), "{message}");
+    assert!(message.contains("at line 4, column 2:"), "{message}");
+    let alone = said("{\n\"channel\":7}");
+    assert!(alone.contains("at line 2, column 11:"), "{alone}");
 }
