@@ -66,6 +66,9 @@ pub struct Limits {
     pub shutdown_ms: u64,
     /// Publishers on the Unix socket.
     pub publishers: usize,
+    /// A publisher on the Unix socket for which bytes wait and which takes none. It is shorter than
+    /// a client's: the publisher is on this machine, and its places are few.
+    pub publisher_stall_ms: u64,
 }
 
 impl Default for Limits {
@@ -101,6 +104,7 @@ impl Default for Limits {
             channel_idle_ms: 600_000,
             shutdown_ms: 5_000,
             publishers: 64,
+            publisher_stall_ms: 5_000,
         }
     }
 }

@@ -94,6 +94,8 @@ pub(super) static ROWS: &[Row] = &[
         "pings that a WebSocket client may send in a second"),
     row!("publishers", Count publishers, 1, 1 << 16,
         "publishers that are connected to the Unix socket"),
+    row!("publisher_stall", Time publisher_stall_ms, 10, HOUR,
+        "a publisher on the Unix socket that does not read what waits for it"),
     row!("head_time", Time head_ms, 10, HOUR,
         "from a connection's beginning to the end of its request head"),
     row!("client_message_time", Time client_message_ms, 10, HOUR,

@@ -63,9 +63,9 @@ impl Settings {
         }
     }
 
-    /// How long a publisher may let us wait: a frame is to be finished as fast as a request head.
+    /// How long a publisher may let us wait: a frame is to go on as fast as a request head ends.
     fn patience(&self) -> Patience {
-        Patience { frame_ms: self.limits.head_ms, stall_ms: self.limits.stall_ms }
+        Patience { frame_ms: self.limits.head_ms, stall_ms: self.limits.publisher_stall_ms }
     }
 }
 

@@ -17,9 +17,13 @@ use crate::sequencer::command::{Publication, Refusal as SequencerRefusal};
 
 /// Bytes of replies that wait for a publisher after which it is not read.
 const REPLY_BYTES_MAX: usize = 64 << 10;
-/// From our last byte to the end of the socket; meanwhile what arrives is dropped, so that what we
-/// said last is not lost to a reset.
+/// Bytes of replies that are kept for a publisher that is ended because it reads none.
+const LEFT_BYTES_MAX: usize = 128 << 10;
+/// From our last byte to the end of the socket; meanwhile what arrives is dropped, so that one who
+/// still writes comes to read what we said last.
 const LINGER_MS: u64 = 1_000;
+/// Bytes of a frame's length, which does not count itself.
+const LENGTH_BYTES: usize = 4;
 
 /// Messages that go to the sequencer as one command.
 pub(super) struct Group {
@@ -38,6 +42,9 @@ enum Phase {
     Settling(Farewell),
     /// Nothing more is written; what is left is sent.
     Flushing,
+    /// It has read nothing for too long: what is left is sent until then, as far as there is room;
+    /// what arrives is dropped.
+    Parting(Millis),
     /// All is sent and our side is shut; what arrives is dropped until then.
     Lingering(Millis),
     /// To be dropped.
@@ -60,7 +67,7 @@ enum Farewell {
 pub(super) struct Patience {
     /// For the rest of a frame, from its last bytes on.
     pub(super) frame_ms: u64,
-    /// For the reading of replies.
+    /// For the reading of replies, from the last bytes that it took.
     pub(super) stall_ms: u64,
 }
 
@@ -110,7 +117,7 @@ impl Publisher {
                 self.ledger.messages() < self.limits.window as usize
                     && self.out.len() - self.sent <= REPLY_BYTES_MAX
             }
-            Phase::Lingering(_) => true,
+            Phase::Parting(_) | Phase::Lingering(_) => true,
             Phase::Settling(_) | Phase::Flushing | Phase::Over => false,
         }
     }
@@ -127,7 +134,17 @@ impl Publisher {
 
     /// Whether all is sent and our side is to be shut.
     pub(super) fn is_flushed(&self) -> bool {
-        self.phase == Phase::Flushing && self.unsent().is_empty()
+        self.is_parting() && self.unsent().is_empty()
+    }
+
+    /// Whether what is unsent is all that it is ever told.
+    pub(super) fn is_parting(&self) -> bool {
+        matches!(self.phase, Phase::Flushing | Phase::Parting(_))
+    }
+
+    /// Whether it has let us wait with its replies for too long, as far as we know.
+    pub(super) fn is_stalled(&self, now: Millis, patience: Patience) -> bool {
+        !self.unsent().is_empty() && now >= self.taken.plus(patience.stall_ms)
     }
 
     /// Messages refused since the last call.
@@ -181,7 +198,7 @@ impl Publisher {
                 self.write_outcomes(now);
             }
             Phase::Lingering(_) => self.phase = Phase::Over,
-            Phase::Settling(_) | Phase::Flushing | Phase::Over => {}
+            Phase::Settling(_) | Phase::Flushing | Phase::Parting(_) | Phase::Over => {}
         }
     }
 
@@ -205,8 +222,7 @@ impl Publisher {
     /// The sequencer took the group and ended without a word: nobody knows its outcome, so nothing
     /// more may be acknowledged.
     pub(super) fn handle_lost(&mut self, group: u64) {
-        let is_ending = matches!(self.phase, Phase::Flushing | Phase::Lingering(_) | Phase::Over);
-        if is_ending || !self.ledger.awaits(group) {
+        if self.is_ending() || !self.ledger.awaits(group) {
             return;
         }
         const TEXT: &str = "the node ended before it told the outcome of your last messages; \
@@ -225,6 +241,11 @@ impl Publisher {
             self.sent = 0;
             // We listen again: what it owes is owed from now on.
             self.heard = now;
+        } else if self.sent > REPLY_BYTES_MAX {
+            // One that reads, but is never quite done, must not make this grow.
+            let whole = self.begun();
+            self.out.drain(..whole);
+            self.sent -= whole;
         }
     }
 
@@ -256,22 +277,23 @@ impl Publisher {
             Phase::Open if self.decoder.is_mid_frame() && self.wants_bytes() => {
                 Some(self.heard.plus(patience.frame_ms))
             }
-            Phase::Lingering(until) => Some(until),
+            Phase::Parting(until) | Phase::Lingering(until) => return Some(until),
             _ => None,
         };
         stalled.into_iter().chain(owed).min()
     }
 
-    /// Ends what has let us wait too long.
+    /// Ends what has let us wait too long. Whether it still takes nothing is asked before.
     pub(super) fn handle_deadline(&mut self, now: Millis, patience: Patience) {
-        if !self.unsent().is_empty() && now >= self.taken.plus(patience.stall_ms) {
-            // It reads nothing, so there is nobody to tell.
-            tracing::info!("a publisher did not read its replies and was cut off");
-            self.phase = Phase::Over;
-            return;
-        }
         match self.phase {
-            Phase::Lingering(until) if now >= until => self.phase = Phase::Over,
+            Phase::Parting(until) | Phase::Lingering(until) if now >= until => {
+                self.phase = Phase::Over;
+            }
+            Phase::Open | Phase::Settling(_) | Phase::Flushing
+                if self.is_stalled(now, patience) =>
+            {
+                self.part(now);
+            }
             Phase::Open if self.deadline(patience).is_some_and(|deadline| now >= deadline) => {
                 const TEXT: &str = "a frame was begun and its rest did not come in time";
                 self.refuse(now, ErrorCode::STALLED, TEXT);
@@ -280,13 +302,53 @@ impl Publisher {
         }
     }
 
+    /// Ends one that reads nothing: after the frame that it has the beginning of, after the
+    /// outcomes that wait too as far as there may be room for them, it is told why.
+    fn part(&mut self, now: Millis) {
+        const TEXT: &str = "you did not read your replies; read while you write. The outcomes of \
+            what you sent last were not told";
+        tracing::info!("a publisher did not read its replies and is ended");
+        if self.phase != Phase::Flushing {
+            self.out.truncate(self.frames_until(self.sent + LEFT_BYTES_MAX));
+            let (code, offset, text) = match self.phase {
+                Phase::Settling(Farewell::Error(code, offset, text)) => (code, offset, text),
+                _ => (ErrorCode::NOT_READING, self.decoder.offset(), TEXT),
+            };
+            write::error(code, offset, text, &mut self.out);
+        }
+        self.phase = Phase::Parting(now.plus(LINGER_MS));
+    }
+
+    /// Where the frame begins that is sent in part, or the first that is not sent.
+    fn begun(&self) -> usize {
+        let ends = FrameEnds { bytes: &self.out, at: 0 };
+        ends.take_while(|end| *end <= self.sent).last().unwrap_or(0)
+    }
+
+    /// Where the last frame ends that fits within so many bytes, or the frame that is sent in part.
+    fn frames_until(&self, bytes: usize) -> usize {
+        let mut last = 0;
+        for end in (FrameEnds { bytes: &self.out, at: 0 }) {
+            if end > bytes && last >= self.sent {
+                break;
+            }
+            last = end;
+        }
+        last
+    }
+
+    /// Whether nothing more is written to it.
+    fn is_ending(&self) -> bool {
+        self.is_parting() || matches!(self.phase, Phase::Lingering(_) | Phase::Over)
+    }
+
     fn fail(&mut self, violation: Violation) {
         let Violation { code, offset, .. } = violation;
         self.phase = Phase::Settling(Farewell::Error(code, offset, violation.text()));
     }
 
     fn write_outcomes(&mut self, now: Millis) {
-        if matches!(self.phase, Phase::Flushing | Phase::Lingering(_) | Phase::Over) {
+        if self.is_ending() {
             return;
         }
         let waited = self.unsent().is_empty();
@@ -310,6 +372,22 @@ impl Publisher {
         if was_full {
             self.heard = now;
         }
+    }
+}
+
+/// Where each frame ends of replies that begin with a whole one.
+struct FrameEnds<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Iterator for FrameEnds<'_> {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        let length = self.bytes[self.at..].first_chunk::<LENGTH_BYTES>()?;
+        self.at += LENGTH_BYTES + u32::from_le_bytes(*length) as usize;
+        Some(self.at)
     }
 }
 

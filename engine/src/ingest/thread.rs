@@ -16,7 +16,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendFlags, Shutdown, recvmsg, send, shutdown,
-    sockopt::socket_peercred,
+    sockopt::{set_socket_send_buffer_size, socket_peercred},
 };
 
 use super::Settings;
@@ -33,6 +33,11 @@ const BELL: Token = Token(1);
 const FIRST_PUBLISHER: usize = 2;
 /// Bytes read from one publisher in one turn.
 const SCRATCH_BYTES: usize = 64 << 10;
+/// Bytes of one `send`. The kernel frees what was sent only as a whole, so smaller pieces show
+/// sooner that a slow publisher reads.
+const PIECE_BYTES: usize = 8 << 10;
+/// Asked for as room in the kernel when a publisher is told its last; it grants what it may.
+const FAREWELL_ROOM_BYTES: usize = 4 << 20;
 /// Connections beyond the limit that are told so; more are dropped without a word.
 const REFUSALS_MAX: usize = 16;
 /// After an accept that failed for want of descriptors.
@@ -101,6 +106,8 @@ struct Connection {
     publisher: Publisher,
     readable: bool,
     writable: bool,
+    /// Whether its socket was given [`FAREWELL_ROOM_BYTES`].
+    has_farewell_room: bool,
     /// Whether it has one of the places for publishers, or is only told why it has none.
     is_guest: bool,
 }
@@ -193,6 +200,9 @@ impl Ingest {
                 break;
             }
         }
+        for connection in self.connections.values_mut() {
+            connection.end(&mut self.scratch);
+        }
         if let Some((bound, _listener)) = self.bound.take() {
             bound.remove();
         }
@@ -262,7 +272,14 @@ impl Ingest {
             publisher.refuse(now, code, text);
         }
         let is_guest = refusal.is_none();
-        let connection = Connection { stream, publisher, readable: true, writable: true, is_guest };
+        let connection = Connection {
+            stream,
+            publisher,
+            readable: true,
+            writable: true,
+            has_farewell_room: false,
+            is_guest,
+        };
         self.connections.insert(token, connection);
         self.count();
     }
@@ -310,6 +327,12 @@ impl Ingest {
         let patience = self.settings.patience();
         let before = self.connections.len();
         for (token, connection) in &mut self.connections {
+            if connection.publisher.is_stalled(now, patience) {
+                // The kernel says that there is room only when three quarters of its buffer are
+                // free; one that reads slowly must not be taken for one that does not.
+                connection.writable = true;
+                connection.write(now);
+            }
             connection.publisher.handle_deadline(now, patience);
             if connection.readable && connection.publisher.wants_bytes() {
                 connection.read(now, &mut self.scratch, &mut self.groups);
@@ -328,7 +351,14 @@ impl Ingest {
             self.metrics.ingest.refused.add(connection.publisher.take_refused());
             connection.write(now);
         }
-        self.connections.retain(|_, connection| !connection.publisher.is_over());
+        let scratch = &mut self.scratch;
+        self.connections.retain(|_, connection| {
+            let is_over = connection.publisher.is_over();
+            if is_over {
+                connection.end(scratch);
+            }
+            !is_over
+        });
         if self.connections.len() != before {
             self.count();
         }
@@ -361,11 +391,13 @@ impl Connection {
     }
 
     fn write(&mut self, now: Millis) {
+        self.writable |= self.publisher.is_parting() && !self.has_farewell_room;
         while self.writable && !self.publisher.unsent().is_empty() {
             let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            match send(&self.stream, self.publisher.unsent(), flags) {
+            let unsent = self.publisher.unsent();
+            match send(&self.stream, &unsent[..unsent.len().min(PIECE_BYTES)], flags) {
                 Ok(bytes) => self.publisher.handle_sent(now, bytes),
-                Err(Errno::AGAIN) => self.writable = false,
+                Err(Errno::AGAIN) => self.writable = self.make_room(),
                 Err(Errno::INTR) => {}
                 Err(_) => return self.publisher.handle_failure(),
             }
@@ -374,6 +406,34 @@ impl Connection {
             match shutdown(&self.stream, Shutdown::Write) {
                 Ok(()) => self.publisher.handle_shut(now),
                 Err(_) => self.publisher.handle_failure(),
+            }
+        }
+    }
+
+    /// Once, for what a publisher is told last: it is to find it behind what it has not read,
+    /// whenever it reads. Whether it is worth to try again.
+    fn make_room(&mut self) -> bool {
+        if !self.publisher.is_parting() || self.has_farewell_room {
+            return false;
+        }
+        self.has_farewell_room = true;
+        set_socket_send_buffer_size(&self.stream, FAREWELL_ROOM_BYTES).is_ok()
+    }
+
+    /// Takes leave of its socket. The kernel makes an end with unread bytes a reset, which hides
+    /// our last words from some; so nothing more may come, and what has come is read.
+    fn end(&mut self, scratch: &mut [u8]) {
+        if shutdown(&self.stream, Shutdown::Both).is_err() {
+            return;
+        }
+        let mut no_room = RecvAncillaryBuffer::default();
+        let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+        loop {
+            let parts = &mut [IoSliceMut::new(scratch)];
+            match recvmsg(&self.stream, parts, &mut no_room, flags) {
+                Ok(received) if received.bytes > 0 => {}
+                Err(Errno::INTR) => {}
+                _ => return,
             }
         }
     }

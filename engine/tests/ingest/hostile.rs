@@ -1,14 +1,14 @@
 //! Strangers, broken clients, and those that do not read.
 
-use std::io::{IoSlice, Read, Write};
+use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::mem::MaybeUninit;
 use std::time::{Duration, Instant};
 
 use fanfare_protocol::ingest::{PublishFrame, write};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
-use crate::node::{Node, until};
-use crate::stand_in::LOST;
+use crate::node::{Client, Node, asks, until};
+use crate::stand_in::{FULL, LOST};
 
 /// A publisher is still served, and nobody else holds a place.
 fn still_serves(node: &Node) {
@@ -163,36 +163,73 @@ fn descriptors_are_not_taken() {
     still_serves(&node);
 }
 
-/// D7: it is read no more, and after the patience it is cut off; others do not notice.
+/// D7: it is read no more, and after the patience it is ended; others do not notice. Its replies
+/// are whole frames when it reads at last, and the last one says why.
 #[test]
 fn one_that_reads_no_replies() {
-    let node = Node::with(|settings| settings.limits.stall_ms = 500);
-    let mut deaf = node.publisher();
-    let mut frame = Vec::new();
-    write::publish(&PublishFrame::new("bad*", b"1"), &mut frame);
+    let node = Node::with(|settings| settings.limits.publisher_stall_ms = 500);
+    for frame in [PublishFrame::new("bad*", b"1"), asks(FULL, b"1")] {
+        let mut deaf = node.publisher();
+        let mut bytes = Vec::new();
+        write::publish(&frame, &mut bytes);
+        let sent = flood(&mut deaf, &bytes, || {
+            // Backpressure; a well-behaved neighbour is served meanwhile.
+            let mut other = node.publisher();
+            other.publish(&[PublishFrame::new("demo", b"1")]);
+            assert_eq!(other.reply(), "ack 1");
+        });
+        until("its place is free", || node.metrics.ingest.publishers.read() == 0);
+        let replies: Vec<_> =
+            std::iter::from_fn(|| Some(deaf.reply()).filter(|reply| reply != "end")).collect();
+        let (last, outcomes) = replies.split_last().unwrap();
+        let offset = last.strip_prefix("error 429 at ").expect(last);
+        assert!(offset.parse::<usize>().unwrap() <= sent + 8, "{last} of {sent}");
+        let told = outcomes.iter().filter(|reply| !reply.starts_with("ack ")).count();
+        assert!(told > 100, "{told} outcomes");
+        let last = outcomes.last().unwrap();
+        assert_eq!(last.split(' ').nth(1), Some(told.to_string().as_str()), "{last}");
+    }
+    still_serves(&node);
+}
+
+/// Writes the frame again and again and reads nothing, until the socket fails; how many bytes were
+/// taken. Each time that it has to wait it calls `waits`.
+fn flood(client: &mut Client, frame: &[u8], waits: impl Fn()) -> usize {
     let flood = frame.repeat(1_000);
-    deaf.stream.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
+    client.stream.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
     let mut sent = 0;
     let begun = Instant::now();
     let failed = loop {
-        match deaf.stream.write(&flood[sent % frame.len()..]) {
+        match client.stream.write(&flood[sent % frame.len()..]) {
             Ok(bytes) => sent += bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                // Backpressure; a well-behaved neighbour is served meanwhile.
-                let mut other = node.publisher();
-                other.publish(&[PublishFrame::new("demo", b"1")]);
-                assert_eq!(other.reply(), "ack 1");
-            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => waits(),
             Err(error) => break error,
         }
-        assert!(begun.elapsed() < Duration::from_secs(5), "{sent} bytes and no end");
+        assert!(begun.elapsed() < Duration::from_secs(20), "{sent} bytes and no end");
     };
-    assert!(matches!(
-        failed.kind(),
-        std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionReset
-    ));
-    drop(deaf);
-    still_serves(&node);
+    assert!(matches!(failed.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset));
+    sent
+}
+
+/// The kernel tells us of room only when most of its buffer is free, which takes one that reads
+/// slowly longer than the patience.
+#[test]
+fn one_that_reads_slowly_is_not_ended() {
+    let node = Node::with(|settings| settings.limits.publisher_stall_ms = 2_000);
+    let mut slow = node.publisher();
+    let mut frame = Vec::new();
+    write::publish(&PublishFrame::new("bad*", b"1"), &mut frame);
+    let sent = slow.send_until_blocked(&frame.repeat(100_000), Duration::from_millis(300));
+    for _ in 0..10 {
+        let mut piece = [0; 16 << 10];
+        slow.stream.read_exact(&mut piece).unwrap();
+        slow.take(&piece);
+        std::thread::sleep(Duration::from_millis(400));
+    }
+    // Of a frame that was cut by the wait the rest is sent, so that what it has is whole.
+    slow.send(&frame[sent % frame.len()..]);
+    let count = sent.div_ceil(frame.len());
+    assert_eq!(slow.outcomes(count as u64).len(), count);
 }
 
 /// As many as may be, and one more.

@@ -152,6 +152,16 @@ impl Client {
         }
     }
 
+    /// Bytes that a test has read by itself.
+    pub(crate) fn take(&mut self, bytes: &[u8]) {
+        self.unread.extend_from_slice(bytes);
+    }
+
+    /// Whether bytes came that are no reply yet.
+    pub(crate) fn has_unread(&self) -> bool {
+        !self.unread.is_empty()
+    }
+
     pub(crate) fn replies(&mut self, count: usize) -> Vec<String> {
         (0..count).map(|_| self.reply()).collect()
     }
@@ -162,6 +172,11 @@ impl Client {
         let replies = std::iter::from_fn(|| Some(self.reply()).filter(|reply| *reply != last));
         replies.filter(|reply| !reply.starts_with("ack ")).collect()
     }
+}
+
+/// A message that wants an answer.
+pub(crate) fn asks<'a>(channel: &'a str, data: &'a [u8]) -> PublishFrame<'a> {
+    PublishFrame { answer: true, ..PublishFrame::new(channel, data) }
 }
 
 fn words(reply: Reply<'_>) -> String {

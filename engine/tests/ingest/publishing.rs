@@ -6,12 +6,8 @@ use std::time::{Duration, Instant};
 use fanfare_protocol::ingest::{DeclaredKind, PublishFrame, write};
 use fanfare_protocol::message::Kind;
 
-use crate::node::{Node, until};
+use crate::node::{Node, asks, until};
 use crate::stand_in::FULL;
-
-fn asks<'a>(channel: &'a str, data: &'a [u8]) -> PublishFrame<'a> {
-    PublishFrame { answer: true, ..PublishFrame::new(channel, data) }
-}
 
 #[test]
 fn a_message_arrives_as_it_was_sent() {
@@ -90,6 +86,27 @@ fn refusals_stand_at_their_place_and_before_the_acknowledgement() {
     assert_eq!(client.outcomes(11), expected);
     assert_eq!(node.sequencer.payloads(), [&b"1"[..], b"3", b"11"]);
     assert_eq!(node.metrics.ingest.refused.read(), 8);
+}
+
+/// Whoever reads acknowledgements alone knows when all is told, whatever its messages asked for.
+#[test]
+fn every_run_of_outcomes_ends_with_an_acknowledgement() {
+    let node = Node::start();
+    let mut client = node.publisher();
+    client.publish(&[asks("demo", b"1")]);
+    assert_eq!(client.replies(2), ["answer 1 1/1", "ack 1"]);
+    client.publish(&[PublishFrame::new("bad*name", b"2")]);
+    assert_eq!(client.replies(2), ["refused 2 460", "ack 2"]);
+    client.publish(&[PublishFrame::new("demo", b"3")]);
+    assert_eq!(client.reply(), "ack 3");
+    // With the outcomes that it covers in one write, and not a moment later.
+    let (four, five) = (asks("demo", b"4"), asks(FULL, b"5"));
+    let mut batch = Vec::new();
+    write::batch(&[four, five], &mut batch);
+    client.send(&batch);
+    assert_eq!(client.reply(), "answer 4 3/3");
+    assert!(client.has_unread(), "the others came in another write");
+    assert_eq!(client.replies(2), ["refused 5 507", "ack 5"]);
 }
 
 #[test]
