@@ -41,6 +41,27 @@ impl Clock {
     }
 }
 
+/// The time of day as a thread tells it that reads its own clock anyway.
+#[derive(Clone, Copy, Debug)]
+pub enum Wall {
+    /// The machine's, which may be set while we run.
+    System,
+    /// The zero of [`Millis`] was this many milliseconds after the beginning of 1970: for tests,
+    /// which make time.
+    Since(u64),
+}
+
+impl Wall {
+    /// Milliseconds since 1970; never for ordering.
+    pub fn unix_millis(self, now: Millis) -> u64 {
+        let read = || SystemTime::now().duration_since(UNIX_EPOCH);
+        match self {
+            Self::System => read().map_or(0, |since| since.as_millis() as u64),
+            Self::Since(zero) => zero.saturating_add(now.0),
+        }
+    }
+}
+
 /// Seconds since 1970, for logs and build facts; never for ordering.
 pub fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())

@@ -12,7 +12,7 @@ use std::hint::black_box;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, measurement::WallTime};
 use criterion::{criterion_group, criterion_main};
 use fanfare_protocol::dialect::{Rendition, plain};
-use fanfare_protocol::http::{Fed, HeadReader, Method, Request};
+use fanfare_protocol::http::{Fed, HeadReader, HttpDate, Method, Request};
 use fanfare_protocol::id::{Epoch, Id};
 use fanfare_protocol::limits::{HttpLimits, WsLimits};
 use fanfare_protocol::message::{Kind, MessageView};
@@ -117,10 +117,12 @@ fn handshake(criterion: &mut Criterion) {
     // RFC 6455, section 1.3.
     let key: &[u8] = b"dGhlIHNhbXBsZSBub25jZQ==";
     checked(&mut group, "accept key", b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", || accept(black_box(key)));
-    let answer: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+    let date = HttpDate::from_unix_seconds(784_111_777);
+    let answer: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\n\
+        Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nUpgrade: websocket\r\n\
         Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
     written(&mut group, "decide and answer", answer, |out| {
-        write_switch(out, &decide(black_box(&request)).unwrap());
+        write_switch(out, date, &decide(black_box(&request)).unwrap());
     });
     group.finish();
 }

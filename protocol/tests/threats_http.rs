@@ -87,6 +87,7 @@ fn h6_line_syntax() {
         "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
         "GET / http/1.1\r\nHost: a\r\n\r\n",
         "GET / HTTP/1.10\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.a\r\nHost: a\r\n\r\n",
         "GET /#x HTTP/1.1\r\nHost: a\r\n\r\n",
     ] {
         check("H6", bytes.as_bytes(), 400);
@@ -121,6 +122,7 @@ fn h7_h8_host() {
     for host in ["", "a b", "a,b", "a/b", "u@a", "a:x", "[::1", "a\u{e4}", "a:99999"] {
         check("H7", format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes(), 400);
     }
+    check("RFC 3986, 3.2.3: a port may be empty", b"GET / HTTP/1.1\r\nHost: a:\r\n\r\n", 200);
     check("H8", b"GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", 400);
     check("H8", b"GET http://a:80/ HTTP/1.1\r\nHost: a\r\n\r\n", 400);
     check("H8", b"GET http://A/ HTTP/1.1\r\nHost: a\r\n\r\n", 200);
@@ -194,7 +196,9 @@ fn h23_to_h26_methods_targets_and_noise() {
     check("H24", b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", 405);
     check("H24", b"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", 405);
     check("H24", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505);
-    check("H24", b"GET / HTTP/1.2\r\nHost: a\r\n\r\n", 505);
+    check("RFC 9110, 2.5: a later 1.x is 1.1", b"GET / HTTP/1.2\r\nHost: a\r\n\r\n", 200);
+    check("RFC 9110, 2.5", b"GET / HTTP/1.9\r\nHost: a\r\n\r\n", 200);
+    check("RFC 9110, 2.5: and needs a Host", b"GET / HTTP/1.2\r\n\r\n", 400);
     check("H24", b"GET / HTTP/3\r\nHost: a\r\n\r\n", 505);
     for path in ["/%00", "/%0d%0a", "/%c0%af", "/a/../b", "/%2e%2e/", "/a\\b", "/a%5Cb", "/%", "x"]
     {

@@ -20,7 +20,7 @@ use std::time::Duration;
 use fanfare_protocol::id::Epoch;
 
 use crate::auth::address::Addresses as PeerAddresses;
-use crate::clock::{self, Clock};
+use crate::clock::{self, Clock, Wall};
 use crate::control::{self, Control};
 use crate::driver::listener::{self, Inherited};
 use crate::driver::{choose, waker::Waker};
@@ -100,6 +100,7 @@ pub fn start_with<M: ClientMessages + Send + 'static>(
         loopback: listen.ip().is_loopback(),
         origins: settings.origins.clone(),
         dev: settings.dev,
+        wall: Wall::System,
         order_lost: order.lost,
         ..Facts::new(order.epoch, limits.clone())
     });

@@ -20,6 +20,7 @@ const REFUSED_CLOSE_MS: u64 = 1_000;
 impl<M: ClientMessages> Sessions<M> {
     /// Bytes of a client whose request is not whole.
     pub(super) fn take_head(&mut self, token: Token, bytes: &[u8], now: Millis) {
+        let date = self.dates.at(now);
         let limits = &self.facts.limits;
         let Some(connection) = self.table.get_mut(token) else { return };
         let mut reader = match connection.input.take().map(|input| *input) {
@@ -46,7 +47,7 @@ impl<M: ClientMessages> Sessions<M> {
             Err(violation) => {
                 let head_only = reader.is_head_method();
                 let private = connection.private();
-                response::refusal(private, violation, Ending::Close, &[], head_only);
+                response::refusal(private, date, violation, Ending::Close, &[], head_only);
                 self.refused(token, Ending::Close, now);
             }
         }
@@ -54,6 +55,7 @@ impl<M: ClientMessages> Sessions<M> {
 
     /// A whole head, and what came after it.
     fn take_request(&mut self, token: Token, reader: &HeadReader, rest: &[u8], now: Millis) {
+        let date = self.dates.at(now);
         let facts = self.facts.clone();
         if let Some(connection) = self.table.get_mut(token)
             && connection.flags.counted
@@ -66,12 +68,12 @@ impl<M: ClientMessages> Sessions<M> {
             Err(violation) => {
                 let head_only = reader.is_head_method();
                 let private = connection.private();
-                response::refusal(private, violation, Ending::Close, &[], head_only);
+                response::refusal(private, date, violation, Ending::Close, &[], head_only);
                 return self.refused(token, Ending::Close, now);
             }
         };
         connection.flags.keep_alive = request.keep_alive;
-        match request::decide(&request, &facts, connection.private()) {
+        match request::decide(&request, &facts, date, connection.private()) {
             Decision::Answered(ending) => {
                 keep_rest(connection, rest);
                 connection.flags.keep_alive = ending == Ending::KeepAlive;
@@ -131,24 +133,25 @@ impl<M: ClientMessages> Sessions<M> {
         violation: Violation,
         now: Millis,
     ) {
-        let retry_ms = self.facts.limits.retry_ms;
+        let (retry_ms, date) = (self.facts.limits.retry_ms, self.dates.at(now));
         let Some(connection) = self.table.get_mut(token) else { return };
         if ask.target == Target::EventStream {
-            event_stream::come_back(ask, retry_ms, connection.private());
+            event_stream::come_back(ask, retry_ms, date, connection.private());
             self.metrics().requests_refused.add(1);
             // The end of the stream is the answer, so it does not wait for the client's.
             return self.leave(token, REFUSED_CLOSE_MS, false, now);
         }
         let cors = ask.origin.as_deref().map(response::cors);
         let fields = cors.as_ref().map_or(&[][..], |fields| fields);
-        response::refusal(connection.private(), violation, Ending::Close, fields, false);
+        response::refusal(connection.private(), date, violation, Ending::Close, fields, false);
         self.refused(token, Ending::Close, now);
     }
 
     /// Answers with a refusal and leaves.
     pub(super) fn refuse(&mut self, token: Token, violation: Violation, now: Millis) {
+        let date = self.dates.at(now);
         let Some(connection) = self.table.get_mut(token) else { return };
-        response::refusal(connection.private(), violation, Ending::Close, &[], false);
+        response::refusal(connection.private(), date, violation, Ending::Close, &[], false);
         self.refused(token, Ending::Close, now);
     }
 

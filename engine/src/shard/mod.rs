@@ -29,6 +29,7 @@ use crate::transport::Facts;
 
 mod channels;
 mod connection;
+mod dates;
 mod farewell;
 mod frames;
 mod heads;

@@ -115,7 +115,7 @@ impl<M: ClientMessages> Sessions<M> {
     /// Says hello: the head of the answer, gaps, and where delivery begins.
     fn open(&mut self, reply: &Subscribed, ask: Box<Ask>, now: Millis) {
         let token = reply.token;
-        let facts = Arc::clone(&self.facts);
+        let (facts, date) = (Arc::clone(&self.facts), self.dates.at(now));
         let limits = &facts.limits;
         let gaps = reply.channels.iter().filter(|channel| channel.gap.is_some()).count();
         self.metrics().gaps.add(gaps as u64);
@@ -126,14 +126,14 @@ impl<M: ClientMessages> Sessions<M> {
         };
         match ask.target {
             Target::WebSocket => {
-                websocket::open(&ask, reply, &facts, connection.private());
+                websocket::open(&ask, reply, &facts, date, connection.private());
                 connection.phase = Phase::Open;
                 connection.transport = Transport::WebSocket;
                 connection.beat = Stamp::after(now, early_beat(token, limits.ping_ms));
                 self.metrics().websockets.add(1);
             }
             Target::EventStream => {
-                event_stream::open(&ask, reply, &facts, connection.private());
+                event_stream::open(&ask, reply, &facts, date, connection.private());
                 connection.phase = Phase::Open;
                 connection.transport = Transport::EventStream;
                 connection.beat = Stamp::after(now, early_beat(token, limits.heartbeat_ms));
@@ -196,6 +196,7 @@ impl<M: ClientMessages> Sessions<M> {
         result: Result<Published, Refusal>,
         now: Millis,
     ) {
+        let date = self.dates.at(now);
         let Some(connection) = self.table.get_mut(token) else { return };
         if connection.phase != Phase::Asking {
             return;
@@ -203,7 +204,7 @@ impl<M: ClientMessages> Sessions<M> {
         match result {
             Ok(published) => {
                 let ending = ending(connection);
-                publish::answer(published, ending, connection.private());
+                publish::answer(published, date, ending, connection.private());
                 self.answered(token, now);
             }
             Err(Refusal::ChannelLimit) => self.refuse(token, Violation::Full, now),
@@ -227,8 +228,8 @@ impl<M: ClientMessages> Sessions<M> {
 
     /// Answers a poll with whatever there is, and ends its subscriptions.
     pub(super) fn answer_poll(&mut self, token: Token, now: Millis) {
-        let position = self.position;
-        let epoch = self.facts.epoch;
+        let (position, epoch) = (self.position, self.facts.epoch);
+        let date = self.dates.at(now);
         let Some(connection) = self.table.get_mut(token) else { return };
         let Some(mut poll) = connection.poll.take() else { return };
         connection.flags.keep_alive &= !self.ending; // and the answer says so
@@ -237,7 +238,7 @@ impl<M: ClientMessages> Sessions<M> {
         let gaps = skip_lost(follows.as_mut_slice(), &self.channels, |gap| poll.missed(gap));
         let items =
             super::merge::Merged::new(follows.as_slice(), &self.channels, connection.rendition);
-        let answer = poll.answer(items, epoch, position, ending(connection));
+        let answer = poll.answer(items, epoch, position, date, ending(connection));
         connection.private().extend_from_slice(&answer.bytes);
         connection.follows = follows;
         self.metrics().gaps.add(gaps);

@@ -14,6 +14,7 @@ use fanfare_protocol::ws::close::ends_with_close;
 
 use super::channels::Channels;
 use super::connection::{Connection, Phase, Transport};
+use super::dates::Dates;
 use super::lane::Press;
 use super::messages::ClientMessages;
 use super::outbox::Spare;
@@ -39,6 +40,8 @@ pub(super) struct Sessions<M> {
     pub(super) number: u8,
     pub(super) facts: Arc<Facts>,
     pub(super) addresses: Arc<Addresses>,
+    /// The `Date` of answers.
+    pub(super) dates: Dates,
     metrics: Arc<Metrics>,
     pub(super) table: Table,
     pub(super) channels: Channels,
@@ -85,6 +88,7 @@ impl<M: ClientMessages> Sessions<M> {
     ) -> Self {
         Self {
             number,
+            dates: Dates::new(facts.wall),
             facts,
             addresses,
             metrics,

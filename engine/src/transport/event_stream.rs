@@ -1,6 +1,6 @@
 //! Server-Sent Events: the bytes that open a stream.
 
-use fanfare_protocol::http::response;
+use fanfare_protocol::http::{HttpDate, response};
 use fanfare_protocol::sse;
 
 use super::Facts;
@@ -10,19 +10,19 @@ use crate::sequencer::command::Subscribed;
 
 /// The head, gap notices, `retry:`, and a block that holds only `id:`, so that even a client that
 /// has received nothing resumes.
-pub fn open(ask: &Ask, reply: &Subscribed, facts: &Facts, out: &mut Vec<u8>) {
-    head(ask, out);
+pub fn open(ask: &Ask, reply: &Subscribed, facts: &Facts, date: HttpDate, out: &mut Vec<u8>) {
+    head(ask, date, out);
     hello(ask.rendition, reply, facts, out);
 }
 
 /// A refusal that may be over in a moment: `EventSource` takes any other status for the end, so it
 /// is an empty stream that says when to come back (THREATS, "Browsers").
-pub fn come_back(ask: &Ask, retry_ms: u64, out: &mut Vec<u8>) {
-    head(ask, out);
+pub fn come_back(ask: &Ask, retry_ms: u64, date: HttpDate, out: &mut Vec<u8>) {
+    head(ask, date, out);
     sse::write::retry(out, retry_ms);
 }
 
-fn head(ask: &Ask, out: &mut Vec<u8>) {
+fn head(ask: &Ask, date: HttpDate, out: &mut Vec<u8>) {
     let cors = ask.origin.as_deref().map(response::cors);
-    response::event_stream(out, cors.as_ref().map_or(&[][..], |fields| fields));
+    response::event_stream(out, date, cors.as_ref().map_or(&[][..], |fields| fields));
 }

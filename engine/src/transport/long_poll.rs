@@ -1,8 +1,8 @@
 //! Long-poll: one answer with whatever there is.
 
 use fanfare_protocol::dialect::{Rendition, plain};
-use fanfare_protocol::http::Ending;
 use fanfare_protocol::http::response::{self, NO_STORE};
+use fanfare_protocol::http::{Ending, HttpDate};
 use fanfare_protocol::id::{Epoch, Id};
 use fanfare_protocol::limits::{POLL_BYTES_MAX, POLL_MESSAGES_MAX};
 use fanfare_protocol::message::GapView;
@@ -58,6 +58,7 @@ impl Poll {
         items: impl Iterator<Item = Item<'a>>,
         epoch: Epoch,
         position: u64,
+        date: HttpDate,
         ending: Ending,
     ) -> Answered {
         let mut taken: Vec<&[u8]> = Vec::new();
@@ -77,7 +78,7 @@ impl Poll {
         let mut fields = vec![NO_STORE];
         fields.extend(cors.iter().flatten());
         let mut out = Vec::new();
-        answer.write_answer(&mut out, ending, &fields, false);
+        answer.write_answer(&mut out, date, ending, &fields, false);
         Answered { bytes: out, messages: taken.len() as u64 }
     }
 }

@@ -8,6 +8,7 @@ use fanfare_protocol::id::Epoch;
 
 use crate::auth::origin::Origins;
 use crate::channel::Tenant;
+use crate::clock::Wall;
 use crate::limits::Limits;
 
 pub mod event_stream;
@@ -30,6 +31,8 @@ pub struct Facts {
     pub loopback: bool,
     /// Whether the playground may publish.
     pub dev: bool,
+    /// The time of day, for the `Date` of answers.
+    pub wall: Wall,
     /// Whose channels clients name, until identity exists.
     pub tenant: Tenant,
     /// Whether the node has begun to shut down.
@@ -50,6 +53,7 @@ impl Facts {
             origins: Origins::default(),
             loopback: false,
             dev: false,
+            wall: Wall::Since(0),
             tenant: Tenant::default(),
             draining: AtomicBool::new(false),
             order_lost: Arc::default(),

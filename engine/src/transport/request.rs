@@ -3,7 +3,7 @@
 use fanfare_protocol::dialect::Rendition;
 use fanfare_protocol::http::response::{self, NO_STORE};
 use fanfare_protocol::http::{
-    Answer, Body, ContentType, Ending, Method, Request, Status, Violation,
+    Answer, Body, ContentType, Ending, HttpDate, Method, Request, Status, Violation, accept,
 };
 use fanfare_protocol::id::Id;
 use fanfare_protocol::limits::{LAST_EVENT_ID_BYTES_MAX, POLL_WAIT_S_MAX};
@@ -62,20 +62,20 @@ pub enum Decision {
     Publish(Box<Publication>, usize),
 }
 
-/// Decides about a whole head; writes the answer where one is due already.
-pub fn decide(request: &Request<'_>, facts: &Facts, out: &mut Vec<u8>) -> Decision {
+/// Decides about a whole head; writes the answer where one is due already, with `date` in it.
+pub fn decide(request: &Request<'_>, facts: &Facts, date: HttpDate, out: &mut Vec<u8>) -> Decision {
     let origin = match request.origin() {
         Ok(origin) => origin,
-        Err(violation) => return refuse(request, violation, None, out),
+        Err(violation) => return refuse(request, violation, date, None, out),
     };
     let verdict = facts.origins.verdict(origin.map(str::as_bytes), request.host, facts.loopback);
     let reader = origin.filter(|_| verdict == Verdict::Allowed);
     if verdict == Verdict::Refused && is_guarded(&request.path) {
-        return refuse(request, Violation::Origin, None, out);
+        return refuse(request, Violation::Origin, date, None, out);
     }
-    match route(request, facts, reader, out) {
+    match route(request, facts, date, reader, out) {
         Ok(decision) => decision,
-        Err(violation) => refuse(request, violation, reader, out),
+        Err(violation) => refuse(request, violation, date, reader, out),
     }
 }
 
@@ -86,18 +86,20 @@ fn is_guarded(path: &str) -> bool {
 fn refuse(
     request: &Request<'_>,
     violation: Violation,
+    date: HttpDate,
     reader: Option<&str>,
     out: &mut Vec<u8>,
 ) -> Decision {
     let cors = reader.map(response::cors);
     let fields = cors.as_ref().map_or(&[][..], |fields| fields);
     let head_only = request.method == Method::Head;
-    Decision::Refused(response::refusal(out, violation, request.ending(), fields, head_only))
+    Decision::Refused(response::refusal(out, date, violation, request.ending(), fields, head_only))
 }
 
 fn route(
     request: &Request<'_>,
     facts: &Facts,
+    date: HttpDate,
     reader: Option<&str>,
     out: &mut Vec<u8>,
 ) -> Result<Decision, Violation> {
@@ -110,7 +112,7 @@ fn route(
         }
         ("/" | "/healthz" | "/readyz" | "/sse" | "/poll", Method::Options) => {
             request.without_body()?;
-            response::options(out, reader, request.ending());
+            response::options(out, date, reader, request.ending());
             Ok(Decision::Answered(request.ending()))
         }
         ("/sse" | "/poll", Method::Get | Method::Head) => {
@@ -119,7 +121,7 @@ fn route(
             let target = if sse { Target::EventStream } else { Target::Poll };
             let ask = ask(request, facts, target, reader)?;
             if request.method == Method::Head {
-                return Ok(answer_head(request, target, reader, out));
+                return Ok(answer_head(request, target, date, reader, out));
             }
             Ok(Decision::Follow(Box::new(ask)))
         }
@@ -127,7 +129,7 @@ fn route(
         ("/playground/publish", _) => Err(Violation::MethodNotPost),
         ("/" | "/healthz" | "/readyz", Method::Get | Method::Head) => {
             request.without_body()?;
-            Ok(page(request, facts, out))
+            Ok(page(request, facts, date, out))
         }
         ("/" | "/healthz" | "/readyz" | "/sse" | "/poll", _) => Err(Violation::MethodNotRead),
         _ => Err(Violation::NotFound),
@@ -138,20 +140,21 @@ fn route(
 fn answer_head(
     request: &Request<'_>,
     target: Target,
+    date: HttpDate,
     reader: Option<&str>,
     out: &mut Vec<u8>,
 ) -> Decision {
     let cors = reader.map(response::cors);
     let fields = cors.as_ref().map_or(&[][..], |fields| fields);
     if target == Target::EventStream {
-        response::event_stream(out, fields);
+        response::event_stream(out, date, fields);
         return Decision::Answered(Ending::Close);
     }
-    response::head_of_unknown_length(out, ContentType::Json, request.ending(), fields);
+    response::head_of_unknown_length(out, date, ContentType::Json, request.ending(), fields);
     Decision::Answered(request.ending())
 }
 
-fn page(request: &Request<'_>, facts: &Facts, out: &mut Vec<u8>) -> Decision {
+fn page(request: &Request<'_>, facts: &Facts, date: HttpDate, out: &mut Vec<u8>) -> Decision {
     let (status, content_type, body) = match &*request.path {
         "/" => (Status::Ok, ContentType::Html, PLAYGROUND),
         "/readyz" if facts.draining() => {
@@ -161,7 +164,7 @@ fn page(request: &Request<'_>, facts: &Facts, out: &mut Vec<u8>) -> Decision {
     };
     let (ending, head_only) = (request.ending(), request.method == Method::Head);
     let fields = &[NO_STORE];
-    Answer { status, content_type, ending, fields, head_only }.write(out, body);
+    Answer { date, status, content_type, ending, fields, head_only }.write(out, body);
     Decision::Answered(ending)
 }
 
@@ -186,7 +189,7 @@ fn ask(
         (Target::EventStream, true) => Rendition::SseJson,
         (Target::Poll, _) => Rendition::PollItem,
     };
-    if target == Target::EventStream && !request.accepts("text/event-stream") {
+    if target == Target::EventStream && !request.accepts(&accept::EVENT_STREAM) {
         return Err(Violation::NotAcceptable);
     }
     let channel = |name: &_| ChannelName::new(facts.tenant.clone(), name);

@@ -1,6 +1,7 @@
 //! WebSocket: the bytes that open a stream.
 
 use fanfare_protocol::dialect::{Rendition, plain};
+use fanfare_protocol::http::HttpDate;
 use fanfare_protocol::id::Id;
 use fanfare_protocol::message::GapView;
 use fanfare_protocol::ws::handshake;
@@ -10,9 +11,9 @@ use super::request::Ask;
 use crate::sequencer::command::Subscribed;
 
 /// `101`, gap notices, and where delivery begins (raw streams carry no ids).
-pub fn open(ask: &Ask, reply: &Subscribed, facts: &Facts, out: &mut Vec<u8>) {
+pub fn open(ask: &Ask, reply: &Subscribed, facts: &Facts, date: HttpDate, out: &mut Vec<u8>) {
     let accept_key = ask.accept_key.as_ref().expect("an upgrade has a key");
-    handshake::write_switch(out, accept_key);
+    handshake::write_switch(out, date, accept_key);
     hello(ask.rendition, reply, facts, out);
 }
 

@@ -1,9 +1,12 @@
 //! H1 to H13 and H24 to H26: bytes that are no request, or one that two readers could read in two
 //! ways.
 
+use fanfare::clock::unix_seconds;
+use fanfare_protocol::http::HttpDate;
+
 use crate::site::on_both;
 use crate::support::find;
-use crate::wire::{accepted, connect, get, refused};
+use crate::wire::{accepted, connect, field, get, refused, status, upgrade};
 
 fn post(fields: &str) -> Vec<u8> {
     let line = "POST /playground/publish?channel=a HTTP/1.1\r\nHost: localhost\r\n";
@@ -123,6 +126,10 @@ fn h7_h8_one_host() {
             site.case("one host", |node| {
                 let absolute = "GET http://A/healthz HTTP/1.1\r\nHost: a\r\n\r\n";
                 accepted(node, "H8", absolute.as_bytes());
+                for host in ["localhost:", "127.0.0.1:", "[::1]:"] {
+                    let head = format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n");
+                    accepted(node, "RFC 3986, 3.2.3: a port may be empty", head.as_bytes());
+                }
                 accepted(node, "H7: HTTP/1.0 needs none", b"GET /healthz HTTP/1.0\r\n\r\n");
             });
         },
@@ -182,7 +189,7 @@ fn h9_to_h13_bodies_of_two_lengths() {
 
 #[test]
 fn h24_methods_and_versions() {
-    let rows: [(&str, u16, Option<&str>); 10] = [
+    let rows: [(&str, u16, Option<&str>); 9] = [
         ("BREW /pot HTTP/1.1\r\nHost: a\r\n\r\n", 501, None),
         ("get /healthz HTTP/1.1\r\nHost: a\r\n\r\n", 501, None),
         ("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", 405, Some("GET, HEAD, OPTIONS")),
@@ -190,7 +197,6 @@ fn h24_methods_and_versions() {
         ("DELETE /sse HTTP/1.1\r\nHost: a\r\n\r\n", 405, Some("GET, HEAD, OPTIONS")),
         ("GET /playground/publish HTTP/1.1\r\nHost: a\r\n\r\n", 405, Some("POST")),
         ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, None),
-        ("GET /healthz HTTP/1.2\r\nHost: a\r\n\r\n", 505, None),
         ("GET /healthz HTTP/2\r\nHost: a\r\n\r\n", 505, None),
         ("PUT /ws HTTP/1.1\r\nHost: a\r\n\r\n", 405, Some("GET")),
     ];
@@ -203,6 +209,16 @@ fn h24_methods_and_versions() {
                     assert_eq!(answer.field("Allow"), allow, "{head}");
                 }
                 refused(node, "H24: endless letters", &b"A".repeat(4_096), 501);
+            });
+            site.case("RFC 9110, 2.5: later versions of HTTP/1 are HTTP/1.1", |node| {
+                for version in ["1.2", "1.9"] {
+                    let head = format!("GET /healthz HTTP/{version}\r\nHost: localhost\r\n\r\n");
+                    let answer = accepted(node, "2.5", head.as_bytes());
+                    assert!(answer.head.starts_with("HTTP/1.1 200"), "{answer:?}");
+                    assert_eq!(answer.field("Connection"), Some("keep-alive"));
+                    let no_host = format!("GET /healthz HTTP/{version}\r\n\r\n");
+                    refused(node, "2.5", no_host.as_bytes(), 400);
+                }
             });
         },
     );
@@ -265,6 +281,47 @@ fn h25_paths_and_h26_noise() {
                         !reset && !bytes.is_empty() && find(&bytes, secret.as_bytes()).is_none()
                     );
                     assert_eq!(find(&bytes, env!("CARGO_PKG_VERSION").as_bytes()), None);
+                }
+            });
+        },
+    );
+}
+
+#[test]
+fn every_final_answer_says_the_date() {
+    let publish = "POST /playground/publish?channel=a HTTP/1.1\r\nHost: localhost\r\n\
+                   Content-Length: 2\r\n\r\nhi";
+    let rows: [(String, u16); 14] = [
+        (upgrade("/ws?channels=a", ""), 101),
+        (get("/", ""), 200),
+        (get("/healthz", ""), 200),
+        (get("/healthz", "").replacen("GET", "HEAD", 1), 200),
+        (get("/sse?channels=a", ""), 200),
+        (get("/sse?channels=a", "").replacen("GET", "HEAD", 1), 200),
+        (get("/poll?channels=a&wait=0", ""), 200),
+        (get("/poll?channels=a&wait=0", "").replacen("GET", "HEAD", 1), 200),
+        (publish.into(), 200),
+        (get("/sse", "").replacen("GET", "OPTIONS", 1), 204),
+        (get("/poll?channels=a&since=x", ""), 400),
+        (get("/nix", ""), 404),
+        (get("/ws?channels=a", ""), 426),
+        ("\0".into(), 400),
+    ];
+    on_both(
+        |_| {},
+        |site| {
+            site.case("RFC 9110, 6.6.1", |node| {
+                for (request, expected) in &rows {
+                    let before = unix_seconds() - 1; // what a tick began with
+                    let mut client = connect(node);
+                    client.send(request.as_bytes());
+                    let head = client.head();
+                    let after = unix_seconds();
+                    assert_eq!(status(&head), *expected, "{request}");
+                    let date = field(&head, "Date").unwrap_or_else(|| panic!("no Date: {head}"));
+                    let mut seconds = before..=after;
+                    let now = seconds.any(|s| HttpDate::from_unix_seconds(s).as_str() == date);
+                    assert!(now, "{date} is not now");
                 }
             });
         },

@@ -1,14 +1,10 @@
 //! H25 in names, L6, and what else a query may say.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize};
-
-use fanfare::auth::origin::Origins;
-use fanfare::channel::Tenant;
 use fanfare::limits::Limits;
 use fanfare::server::Running;
 use fanfare::transport::Facts;
 use fanfare::transport::request::{Decision, decide};
-use fanfare_protocol::http::{Fed, HeadReader};
+use fanfare_protocol::http::{Fed, HeadReader, HttpDate};
 use fanfare_protocol::id::Epoch;
 
 use crate::site::on_both;
@@ -185,17 +181,8 @@ fn l6_waits() {
 /// L6, the clamp itself: nobody waits half a minute for a test.
 #[test]
 fn l6_waits_are_clamped_to_half_a_minute() {
-    let facts = Facts {
-        epoch: Epoch::from_random(1),
-        limits: Limits::default(),
-        origins: Origins::default(),
-        loopback: true,
-        dev: false,
-        tenant: Tenant::default(),
-        draining: AtomicBool::new(false),
-        order_lost: Default::default(),
-        open: AtomicUsize::new(0),
-    };
+    let facts = Facts::new(Epoch::from_random(1), Limits::default());
+    let date = HttpDate::from_unix_seconds(0);
     let rows = [
         ("0", 0),
         ("7", 7_000),
@@ -212,7 +199,7 @@ fn l6_waits_are_clamped_to_half_a_minute() {
         let fed = reader.feed(head.as_bytes(), &facts.limits.http);
         assert!(matches!(fed, Ok(Fed::Complete { .. })));
         let request = reader.request(&facts.limits.http).unwrap();
-        match decide(&request, &facts, &mut Vec::new()) {
+        match decide(&request, &facts, date, &mut Vec::new()) {
             Decision::Follow(ask) => assert_eq!(ask.wait_ms, expected_ms, "{wait}"),
             other => panic!("{wait}: {other:?}"),
         }

@@ -35,6 +35,71 @@ fn h14_h15_what_follows_the_head() {
     );
 }
 
+/// What a proxy would never pass on as a request, behind one that it may take for a tunnel's.
+fn smuggled() -> String {
+    "POST /playground/publish?channel=a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8\r\n\r\n\
+     smuggled"
+        .into()
+}
+
+#[test]
+fn h15_nothing_behind_a_refused_upgrade_is_a_request() {
+    let foreign = "Origin: https://evil.example\r\n";
+    let rows: [(&str, &str, u16); 10] = [
+        ("/ws?channels=*", "", 400),
+        ("/ws?channels=", "", 400),
+        ("/ws", "", 400),
+        ("/ws?channels=a&since=x", "", 400),
+        ("/ws?channels=a&format=x", "", 400),
+        ("/ws?channels=a", foreign, 403),
+        ("/ws?channels=a", "Expect: 100-continue\r\n", 417),
+        ("/nowhere", "", 404),
+        ("/sse?channels=a&since=x", "", 400),
+        ("/poll?channels=a&wait=x", "", 400),
+    ];
+    on_both(
+        |_| {},
+        |site| {
+            site.case("H15: whatever it was refused for", |node| {
+                let published = node.metrics().sequencer.published.read();
+                for (target, fields, status) in rows {
+                    let bytes = format!("{}{}", upgrade(target, fields), smuggled());
+                    refused(node, "H15", bytes.as_bytes(), status);
+                }
+                let by_post = upgrade("/ws?channels=a", "").replacen("GET", "POST", 1);
+                refused(node, "H15", format!("{by_post}{}", smuggled()).as_bytes(), 405);
+                assert_eq!(node.metrics().sequencer.published.read(), published);
+            });
+            site.case("H15: where an upgrade is not refused but passed over", |node| {
+                let published = node.metrics().sequencer.published.read();
+                for target in ["/healthz", "/", "/poll?channels=a&wait=0"] {
+                    let bytes = format!("{}{}", upgrade(target, ""), smuggled());
+                    let mut client = connect(node);
+                    client.send(bytes.as_bytes());
+                    let answer = Answer::read(&mut client);
+                    assert_eq!((answer.status, answer.field("Connection")), (200, Some("close")));
+                    let (_, rest) = client.end();
+                    assert_eq!(rest, b"", "{target}");
+                }
+                assert_eq!(node.metrics().sequencer.published.read(), published);
+            });
+        },
+    );
+}
+
+#[test]
+fn h15_refusals_of_the_sequencer_end_the_connection_too() {
+    let one = |settings: &mut fanfare::server::Settings| settings.limits.channels = 1;
+    on_both(one, |site| {
+        site.case("H15: no room for another channel", |node| {
+            let published = node.metrics().sequencer.published.read();
+            let bytes = format!("{}{}", upgrade("/ws?channels=another", ""), smuggled());
+            assert_eq!(refused(node, "H15", bytes.as_bytes(), 503).error(), "full");
+            assert_eq!(node.metrics().sequencer.published.read(), published);
+        });
+    });
+}
+
 #[test]
 fn h16_frames_before_our_101() {
     on_both(

@@ -233,7 +233,12 @@ impl HeadReader {
             // "HTTP/" and another digit: HTTP/2 with prior knowledge, or what is yet to come.
             (5, b'0'..=b'9') => Err(Violation::HttpVersion),
             (7, b'0' | b'1') => Ok(At::Version),
-            (7, b'2'..=b'9') => Err(Violation::HttpVersion),
+            // A minor version that is yet to come is read as the highest that we speak (RFC 9110,
+            // section 2.5); `httparse` knows only these two.
+            (7, b'2'..=b'9') => {
+                self.buffer[offset] = b'1';
+                Ok(At::Version)
+            }
             (8, b'\r') => Ok(At::LineLf),
             _ => Err(Violation::RequestLine),
         }

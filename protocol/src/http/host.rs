@@ -1,9 +1,15 @@
 //! The syntax of `Host` and of the authority of a target, stricter than RFC 3986.
 //!
 //! A registered name here is letters, digits, `-`, `.`, `_`, `~`: no escape, no `@`, no list, so
-//! that two readers of the same header cannot see two hosts.
+//! that two readers of the same header cannot see two hosts. A port may be empty (RFC 3986, section
+//! 3.2.3), which says no more than none (section 6.2.3).
 
 use std::net::Ipv6Addr;
+
+/// `authority` without a colon that no port follows.
+pub(super) fn without_empty_port(authority: &str) -> &str {
+    authority.strip_suffix(':').unwrap_or(authority)
+}
 
 /// Whether `text` is a host with an optional port.
 pub(super) fn is_authority(text: &str) -> bool {
@@ -26,9 +32,10 @@ fn is_name(host: &str) -> bool {
 }
 
 fn is_port(digits: &str) -> bool {
-    digits.len() <= 5
-        && digits.bytes().all(|b| b.is_ascii_digit())
-        && digits.parse::<u16>().is_ok_and(|port| port != 0)
+    digits.is_empty()
+        || digits.len() <= 5
+            && digits.bytes().all(|b| b.is_ascii_digit())
+            && digits.parse::<u16>().is_ok_and(|port| port != 0)
 }
 
 #[cfg(test)]
@@ -39,12 +46,19 @@ mod tests {
     fn hosts() {
         for good in ["a", "a.example", "a.example:80", "127.0.0.1:7070", "[::1]", "[::1]:7070"] {
             assert!(is_authority(good), "{good}");
+            assert_eq!(without_empty_port(good), good);
+        }
+        for (good, bare) in [("a:", "a"), ("127.0.0.1:", "127.0.0.1"), ("[::1]:", "[::1]")] {
+            assert!(is_authority(good), "{good}");
+            assert_eq!(without_empty_port(good), bare);
         }
         let long = "a".repeat(256);
         for bad in [
             "",
             ":80",
-            "a:",
+            ":",
+            "a::",
+            "[::1]::",
             "a:0",
             "a:65536",
             "a:080000",

@@ -6,6 +6,8 @@
 //! what the peer is told. Strict where parsers have disagreed in the past (RFC 9112, section 11):
 //! what is ambiguous is refused and never guessed.
 
+pub mod accept;
+pub mod date;
 pub mod fields;
 mod framing;
 pub mod fuzz;
@@ -19,6 +21,8 @@ pub mod status;
 mod target;
 pub mod violation;
 
+pub use accept::MediaType;
+pub use date::HttpDate;
 pub use fields::Fields;
 pub use head::{Fed, HeadReader};
 pub use query::Query;

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::accept::{self, MediaType};
 use super::fields::Fields;
 use super::query::Query;
 use super::response::Ending;
@@ -69,13 +70,15 @@ pub struct Request<'a> {
     pub raw_query: Option<&'a str>,
     /// 0 or 1, of HTTP/1.
     pub minor_version: u8,
-    /// Host and port that the client means, valid in syntax; always there in HTTP/1.1.
+    /// Host and port that the client means, valid in syntax, without an empty port; always there in
+    /// HTTP/1.1.
     pub host: Option<&'a str>,
     /// All header fields.
     pub fields: Fields<'a>,
     /// What follows the head.
     pub body: Body,
-    /// Whether the client would send another request on this connection (RFC 9112, section 9.3).
+    /// Whether another request may come on this connection: the client would send one (RFC 9112,
+    /// section 9.3), and asks for no WebSocket, after which every byte that is no frame is dropped.
     pub keep_alive: bool,
     /// Whether the client waits for `100 Continue` before it sends its body.
     pub expects_continue: bool,
@@ -120,7 +123,7 @@ impl<'a> Request<'a> {
             minor_version,
             host: host_of(&fields, target.authority, minor_version)?,
             body: framing::body(&fields, minor_version)?,
-            keep_alive: keep_alive(&fields, minor_version),
+            keep_alive: keep_alive(&fields, minor_version) && !asks_for_websocket(&fields),
             expects_continue: expects_continue(&fields, minor_version)?,
             fields,
         })
@@ -164,11 +167,9 @@ impl<'a> Request<'a> {
         if self.keep_alive && self.body.is_empty() { Ending::KeepAlive } else { Ending::Close }
     }
 
-    /// Whether `Accept` lets `kind/subtype` pass (RFC 9110, section 12.5.1): no such field, or a
-    /// range in it that covers the type with a weight that is not zero.
-    pub fn accepts(&self, media_type: &str) -> bool {
-        let mut ranges = self.fields.all("accept").flat_map(super::fields::elements).peekable();
-        ranges.peek().is_none() || ranges.any(|range| covers(range, media_type))
+    /// Whether `Accept` lets a media type pass (see [`super::accept`]).
+    pub fn accepts(&self, media_type: &MediaType) -> bool {
+        accept::accepts(&self.fields, media_type)
     }
 }
 
@@ -180,11 +181,23 @@ fn host_of<'a>(
     minor_version: u8,
 ) -> Result<Option<&'a str>, Violation> {
     let Some(value) = fields.one("host").map_err(|_| Violation::Host)? else {
+        let authority = authority.map(host::without_empty_port);
         return if minor_version == 0 { Ok(authority) } else { Err(Violation::Host) };
     };
     let value = std::str::from_utf8(value).map_err(|_| Violation::Host)?;
-    let agrees = authority.is_none_or(|authority| authority.eq_ignore_ascii_case(value));
-    if host::is_authority(value) && agrees { Ok(Some(value)) } else { Err(Violation::Host) }
+    if !host::is_authority(value) {
+        return Err(Violation::Host);
+    }
+    let value = host::without_empty_port(value);
+    let agrees = |authority| host::without_empty_port(authority).eq_ignore_ascii_case(value);
+    if authority.is_none_or(agrees) { Ok(Some(value)) } else { Err(Violation::Host) }
+}
+
+/// Whether a WebSocket is asked for, well or badly. A proxy on the way may take the connection for
+/// a tunnel from here on, whatever it is answered, and its peer may send through it what the proxy
+/// would never pass on as a request. So only frames may follow, after a 101 (THREATS H15).
+fn asks_for_websocket(fields: &Fields<'_>) -> bool {
+    fields.has_token("upgrade", "websocket")
 }
 
 fn keep_alive(fields: &Fields<'_>, minor_version: u8) -> bool {
@@ -198,25 +211,6 @@ fn expects_continue(fields: &Fields<'_>, minor_version: u8) -> Result<bool, Viol
         Ok(None) => Ok(false),
         Ok(Some(value)) if value.eq_ignore_ascii_case(b"100-continue") => Ok(minor_version >= 1),
         _ => Err(Violation::Expectation),
-    }
-}
-
-fn covers(range: &[u8], media_type: &str) -> bool {
-    let mut parts = range.split(|byte| *byte == b';').map(super::fields::trim);
-    let range = parts.next().unwrap_or_default();
-    let kind = media_type.split_once('/').map_or(media_type, |(kind, _)| kind);
-    let matches = range == b"*/*"
-        || range.eq_ignore_ascii_case(media_type.as_bytes())
-        || range.strip_suffix(b"/*").is_some_and(|r| r.eq_ignore_ascii_case(kind.as_bytes()));
-    matches && !parts.any(is_weight_zero)
-}
-
-/// `q=0`, `q=0.`, `q=0.0` to `q=0.000`.
-fn is_weight_zero(parameter: &[u8]) -> bool {
-    match parameter {
-        [b'q' | b'Q', b'=', b'0'] => true,
-        [b'q' | b'Q', b'=', b'0', b'.', digits @ ..] => digits.iter().all(|d| *d == b'0'),
-        _ => false,
     }
 }
 
@@ -272,22 +266,45 @@ mod tests {
     }
 
     #[test]
-    fn accept() {
+    fn no_request_follows_one_that_asks_for_a_websocket() {
         let cases = [
-            ("", true),
-            ("Accept: text/event-stream\r\n", true),
-            ("Accept: application/json, TEXT/*;q=0.5\r\n", true),
-            ("Accept: a/b\r\nAccept: */*\r\n", true),
-            ("Accept: application/json\r\n", false),
-            ("Accept: text/event-stream; q=0.000\r\n", false),
-            ("Accept: text/event-stream;q=0.001\r\n", true),
-            ("Accept: text/html\r\n", false),
+            ("Upgrade: websocket\r\nConnection: Upgrade\r\n", false),
+            ("Upgrade: WebSocket\r\n", false), // a proxy that read it may have taken Connection
+            ("Upgrade: foo/2, websocket\r\nConnection: keep-alive, Upgrade\r\n", false),
+            ("Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\n", true), // ignored
+            ("Connection: Upgrade\r\n", true),
         ];
-        for (line, expected) in cases {
-            let reader = read(&format!("GET / HTTP/1.1\r\nHost: a\r\n{line}\r\n"));
+        for (lines, expected) in cases {
+            let reader = read(&format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n"));
             let request = reader.request(&LIMITS).unwrap();
-            assert_eq!(request.accepts("text/event-stream"), expected, "{line}");
+            assert_eq!(request.keep_alive, expected, "{lines}");
+            assert_eq!(request.ending() == Ending::KeepAlive, expected, "{lines}");
         }
+    }
+
+    #[test]
+    fn minor_versions_that_are_yet_to_come_are_read_as_1_1() {
+        for (version, expected) in [("1.0", 0), ("1.1", 1), ("1.2", 1), ("1.9", 1)] {
+            let reader = read(&format!("GET / HTTP/{version}\r\nHost: a\r\n\r\n"));
+            let request = reader.request(&LIMITS).unwrap();
+            assert_eq!(request.minor_version, expected, "{version}");
+            assert_eq!(request.keep_alive, expected == 1, "{version}");
+        }
+    }
+
+    #[test]
+    fn an_empty_port_is_none() {
+        for (line, host, expected) in [
+            ("GET /", "a:", "a"),
+            ("GET /", "[::1]:", "[::1]"),
+            ("GET http://a/", "a:", "a"),
+            ("GET http://a:/", "a", "a"),
+        ] {
+            let reader = read(&format!("{line} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+            assert_eq!(reader.request(&LIMITS).unwrap().host, Some(expected), "{line} at {host}");
+        }
+        let reader = read("GET http://a:/ HTTP/1.0\r\n\r\n");
+        assert_eq!(reader.request(&LIMITS).unwrap().host, Some("a"));
     }
 
     #[test]

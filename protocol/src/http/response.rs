@@ -1,7 +1,9 @@
 //! Writes answers into a buffer of the caller's, whole: a head, and what is small after it.
 //!
-//! There is no `Date`: nothing here reads a clock, and a caller that wants one adds the field.
+//! Every answer but an interim one says its `Date` (RFC 9110, section 6.6.1). Nothing here reads a
+//! clock, so the caller brings it: one text for all answers of a second.
 
+use super::date::HttpDate;
 use super::status::Status;
 use super::violation::Violation;
 use crate::id::write_decimal;
@@ -56,6 +58,8 @@ impl ContentType {
 /// An answer whose length is known.
 #[derive(Clone, Copy, Debug)]
 pub struct Answer<'a> {
+    /// Now.
+    pub date: HttpDate,
     /// The status.
     pub status: Status,
     /// What the body is.
@@ -72,7 +76,7 @@ impl Answer<'_> {
     /// Appends the head of an answer with `body_bytes` of body; the caller appends these, unless
     /// [`Self::head_only`].
     pub fn write_head(&self, out: &mut Vec<u8>, body_bytes: usize) {
-        begin(out, self.status);
+        dated(out, self.status, self.date);
         field(out, ("Content-Type", self.content_type.as_str()));
         out.extend_from_slice(b"Content-Length: ");
         write_decimal(body_bytes as u64, out);
@@ -97,6 +101,7 @@ impl Answer<'_> {
 /// [`Ending::Close`] where the violation leaves no choice; what was written is returned.
 pub fn refusal(
     out: &mut Vec<u8>,
+    date: HttpDate,
     violation: Violation,
     ending: Ending,
     fields: &[Field<'_>],
@@ -109,7 +114,7 @@ pub fn refusal(
         format!("{{\"error\":\"{}\",\"message\":\"{}\"}}", violation.code(), violation.message());
     let status = violation.status();
     let content_type = ContentType::Json;
-    let answer = Answer { status, content_type, ending, fields: &fields, head_only };
+    let answer = Answer { date, status, content_type, ending, fields: &fields, head_only };
     answer.write(out, body.as_bytes());
     ending
 }
@@ -117,8 +122,8 @@ pub fn refusal(
 /// Appends the head of an event stream. The end of the connection ends the stream, for HTTP/1.0
 /// and 1.1 alike (RFC 9112, section 6.3, rule 8): no chunks, so that the bytes on the wire are
 /// the bytes of the log. `X-Accel-Buffering` asks nginx to pass messages on as they come.
-pub fn event_stream(out: &mut Vec<u8>, fields: &[Field<'_>]) {
-    begin(out, Status::Ok);
+pub fn event_stream(out: &mut Vec<u8>, date: HttpDate, fields: &[Field<'_>]) {
+    dated(out, Status::Ok, date);
     field(out, ("Content-Type", "text/event-stream"));
     field(out, NO_STORE);
     field(out, ("X-Accel-Buffering", "no"));
@@ -131,18 +136,19 @@ pub fn event_stream(out: &mut Vec<u8>, fields: &[Field<'_>]) {
 /// known may be left out (RFC 9110, section 8.6).
 pub fn head_of_unknown_length(
     out: &mut Vec<u8>,
+    date: HttpDate,
     content_type: ContentType,
     ending: Ending,
     fields: &[Field<'_>],
 ) {
-    begin(out, Status::Ok);
+    dated(out, Status::Ok, date);
     field(out, ("Content-Type", content_type.as_str()));
     fields.iter().chain([&NO_STORE]).for_each(|extra| field(out, *extra));
     field(out, ending.field());
     end(out);
 }
 
-/// Appends `100 Continue`: the client may send its body now.
+/// Appends `100 Continue`: the client may send its body now. An interim answer needs no `Date`.
 pub fn go_on(out: &mut Vec<u8>) {
     begin(out, Status::Continue);
     end(out);
@@ -156,8 +162,8 @@ pub fn cors(origin: &str) -> [Field<'_>; 2] {
 
 /// Appends the answer to OPTIONS: 204, and where an allowed `origin` asks, what a page may do
 /// (Fetch, "CORS-preflight fetch"). An origin that is not allowed is refused before.
-pub fn options(out: &mut Vec<u8>, origin: Option<&str>, ending: Ending) {
-    begin(out, Status::NoContent);
+pub fn options(out: &mut Vec<u8>, date: HttpDate, origin: Option<&str>, ending: Ending) {
+    dated(out, Status::NoContent, date);
     field(out, ("Allow", "GET, HEAD, OPTIONS"));
     if let Some(origin) = origin {
         cors(origin).into_iter().for_each(|extra| field(out, extra));
@@ -169,7 +175,13 @@ pub fn options(out: &mut Vec<u8>, origin: Option<&str>, ending: Ending) {
     end(out);
 }
 
-pub(crate) fn begin(out: &mut Vec<u8>, status: Status) {
+/// The status line and the date: how every final answer begins, and the 101.
+pub(crate) fn dated(out: &mut Vec<u8>, status: Status, date: HttpDate) {
+    begin(out, status);
+    field(out, ("Date", date.as_str()));
+}
+
+fn begin(out: &mut Vec<u8>, status: Status) {
     out.extend_from_slice(b"HTTP/1.1 ");
     write_decimal(u64::from(status.code()), out);
     out.push(b' ');
@@ -193,6 +205,12 @@ pub(crate) fn end(out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NOW: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+
+    fn now() -> HttpDate {
+        HttpDate::from_unix_seconds(784_111_777)
+    }
 
     /// Status, fields and body as another parser sees them.
     fn parsed(bytes: &[u8]) -> (u16, Vec<(String, String)>, Vec<u8>) {
@@ -218,11 +236,12 @@ mod tests {
         for violation in Violation::ALL {
             let mut out = Vec::new();
             let extra = [("X-Extra", "1")];
-            let ending = refusal(&mut out, *violation, Ending::KeepAlive, &extra, false);
+            let ending = refusal(&mut out, now(), *violation, Ending::KeepAlive, &extra, false);
             let (code, fields, body) = parsed(&out);
             assert_eq!(code, violation.status().code());
             assert_eq!(value(&fields, "Content-Length"), Some(body.len().to_string().as_str()));
             assert_eq!(value(&fields, "X-Extra"), Some("1"));
+            assert_eq!(value(&fields, "Date"), Some(NOW));
             let connection = if violation.must_close() { "close" } else { "keep-alive" };
             assert_eq!(value(&fields, "Connection"), Some(connection));
             assert_eq!(ending == Ending::Close, violation.must_close());
@@ -239,15 +258,15 @@ mod tests {
     #[test]
     fn a_head_request_gets_the_same_head_alone() {
         let (mut whole, mut head) = (Vec::new(), Vec::new());
-        refusal(&mut whole, Violation::NotFound, Ending::KeepAlive, &[], false);
-        refusal(&mut head, Violation::NotFound, Ending::KeepAlive, &[], true);
+        refusal(&mut whole, now(), Violation::NotFound, Ending::KeepAlive, &[], false);
+        refusal(&mut head, now(), Violation::NotFound, Ending::KeepAlive, &[], true);
         assert!(whole.starts_with(&head) && head.ends_with(b"\r\n\r\n"));
     }
 
     #[test]
     fn an_event_stream_is_ended_by_its_connection() {
         let mut out = Vec::new();
-        event_stream(&mut out, &cors("https://a.example"));
+        event_stream(&mut out, now(), &cors("https://a.example"));
         let (code, fields, body) = parsed(&out);
         assert_eq!((code, body.as_slice()), (200, &b""[..]));
         assert_eq!(value(&fields, "Content-Type"), Some("text/event-stream"));
@@ -263,14 +282,14 @@ mod tests {
     #[test]
     fn preflight() {
         let mut out = Vec::new();
-        options(&mut out, Some("http://a"), Ending::KeepAlive);
+        options(&mut out, now(), Some("http://a"), Ending::KeepAlive);
         let (code, fields, body) = parsed(&out);
         assert_eq!((code, body.as_slice()), (204, &b""[..]));
         assert_eq!(value(&fields, "Access-Control-Allow-Origin"), Some("http://a"));
         assert_eq!(value(&fields, "Access-Control-Allow-Methods"), Some("GET, HEAD"));
         assert_eq!(value(&fields, "Content-Length"), None, "RFC 9110, section 8.6");
         out.clear();
-        options(&mut out, None, Ending::Close);
+        options(&mut out, now(), None, Ending::Close);
         assert_eq!(value(&parsed(&out).1, "Access-Control-Allow-Origin"), None);
     }
 
@@ -278,8 +297,9 @@ mod tests {
     fn a_page() {
         let mut out = Vec::new();
         let (status, content_type) = (Status::Ok, ContentType::Html);
-        let (ending, fields) = (Ending::KeepAlive, &[NO_STORE]);
-        Answer { status, content_type, ending, fields, head_only: false }.write(&mut out, b"<p>");
+        let (date, ending, fields) = (now(), Ending::KeepAlive, &[NO_STORE]);
+        Answer { date, status, content_type, ending, fields, head_only: false }
+            .write(&mut out, b"<p>");
         let (code, fields, body) = parsed(&out);
         assert_eq!((code, body.as_slice()), (200, &b"<p>"[..]));
         assert_eq!(value(&fields, "Content-Length"), Some("3"));
@@ -297,6 +317,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "breaks its line")]
     fn a_field_cannot_break_its_line() {
-        event_stream(&mut Vec::new(), &cors("http://a\r\nSet-Cookie: x"));
+        event_stream(&mut Vec::new(), now(), &cors("http://a\r\nSet-Cookie: x"));
     }
 }

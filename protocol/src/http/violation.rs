@@ -163,7 +163,7 @@ violations! {
     /// The server is going away.
     Draining = ServiceUnavailable, "draining",
         "The server is shutting down; try again in a moment.";
-    /// Not HTTP/1.0 or HTTP/1.1; an HTTP/2 preface is told so.
+    /// Not HTTP/1; an HTTP/2 preface is told so.
     HttpVersion = VersionNotSupported, "http_version",
         "HTTP/1.1 is spoken here; HTTP/2 ends at the proxy in front of it.";
 }

@@ -3,6 +3,7 @@
 //! The length is known before a byte is written, so that head and body go into one buffer and no
 //! item is copied twice. `gaps` is there only when something was missed.
 
+use crate::http::date::HttpDate;
 use crate::http::response::{Answer, ContentType, Ending, Field};
 use crate::http::status::Status;
 use crate::id::Id;
@@ -24,13 +25,15 @@ impl Poll<'_> {
     pub fn write_answer(
         &self,
         out: &mut Vec<u8>,
+        date: HttpDate,
         ending: Ending,
         fields: &[Field<'_>],
         head_only: bool,
     ) {
         let (status, content_type) = (Status::Ok, ContentType::Json);
         let body_bytes = self.body_bytes();
-        Answer { status, content_type, ending, fields, head_only }.write_head(out, body_bytes);
+        let answer = Answer { date, status, content_type, ending, fields, head_only };
+        answer.write_head(out, body_bytes);
         if !head_only {
             out.reserve(body_bytes);
             self.pieces(|piece| out.extend_from_slice(piece));
@@ -80,7 +83,8 @@ mod tests {
         let id = Id { epoch: Epoch::from_random(1), position: 9 };
         let mut out = Vec::new();
         let poll = Poll { id, messages, gaps };
-        poll.write_answer(&mut out, Ending::KeepAlive, &[NO_STORE], head_only);
+        let date = HttpDate::from_unix_seconds(0);
+        poll.write_answer(&mut out, date, Ending::KeepAlive, &[NO_STORE], head_only);
         let end = out.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
         let body = out.split_off(end);
         (String::from_utf8(out).unwrap(), body)
@@ -104,6 +108,7 @@ mod tests {
         for (messages, gaps, expected) in cases {
             let (head, body) = answer(messages, gaps, false);
             assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), expected);
+            assert!(head.contains("\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n"), "{head}");
             assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())));
             assert!(head.contains("\r\nCache-Control: no-store\r\n"));
             assert_eq!(answer(messages, gaps, true), (head, Vec::new()), "HEAD: the same head");

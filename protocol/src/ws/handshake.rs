@@ -7,8 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
-use crate::http::response::{begin, end, field};
-use crate::http::{Method, Request, Status, Violation};
+use crate::http::response::{dated, end, field};
+use crate::http::{HttpDate, Method, Request, Status, Violation};
 
 /// What RFC 6455, section 1.3, appends to every key.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -62,8 +62,8 @@ pub fn accept(key: &[u8]) -> AcceptKey {
 }
 
 /// Appends the `101 Switching Protocols`; after it the connection speaks frames.
-pub fn write_switch(out: &mut Vec<u8>, accept: &AcceptKey) {
-    begin(out, Status::SwitchingProtocols);
+pub fn write_switch(out: &mut Vec<u8>, date: HttpDate, accept: &AcceptKey) {
+    dated(out, Status::SwitchingProtocols, date);
     field(out, ("Upgrade", "websocket"));
     field(out, ("Connection", "Upgrade"));
     field(out, ("Sec-WebSocket-Accept", std::str::from_utf8(accept).expect("base64 is ASCII")));
@@ -96,10 +96,12 @@ mod tests {
     fn the_vector_of_rfc_6455_section_1_3() {
         assert_eq!(&accept(b"dGhlIHNhbXBsZSBub25jZQ=="), b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         let mut out = Vec::new();
-        write_switch(&mut out, &get(&[UPGRADE, VERSION, KEY]).unwrap());
+        let date = HttpDate::from_unix_seconds(0);
+        write_switch(&mut out, date, &get(&[UPGRADE, VERSION, KEY]).unwrap());
         assert_eq!(
             out,
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            b"HTTP/1.1 101 Switching Protocols\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\
+              Upgrade: websocket\r\nConnection: Upgrade\r\n\
               Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
         );
     }

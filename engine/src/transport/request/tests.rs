@@ -1,6 +1,6 @@
 //! What heads ask for, decided without a socket.
 
-use fanfare_protocol::http::HeadReader;
+use fanfare_protocol::http::{HeadReader, HttpDate};
 use fanfare_protocol::id::Epoch;
 
 use super::*;
@@ -23,7 +23,8 @@ fn decided(line: &str, fields: &str) -> (Decision, String) {
     let mut reader = HeadReader::new();
     reader.feed(head.as_bytes(), &facts.limits.http).unwrap();
     let mut out = Vec::new();
-    let decision = decide(&reader.request(&facts.limits.http).unwrap(), &facts, &mut out);
+    let date = HttpDate::from_unix_seconds(0);
+    let decision = decide(&reader.request(&facts.limits.http).unwrap(), &facts, date, &mut out);
     (decision, String::from_utf8(out).unwrap())
 }
 
