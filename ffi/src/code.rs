@@ -93,7 +93,7 @@ const TEXTS: &[(Code, &std::ffi::CStr)] = &[
     (FANFARE_E_TOO_LARGE, c"refused: the message is longer than the server takes"),
     (FANFARE_E_RATE_LIMITED, c"refused: too many messages; try again later"),
     (FANFARE_E_BAD_CHANNEL, c"refused: a channel has 1 to 255 bytes of UTF-8 without `*`"),
-    (FANFARE_E_BAD_EVENT, c"refused: not the name of an event, or one that begins with fanfare."),
+    (FANFARE_E_BAD_EVENT, c"refused: not the name of an event, or fanfare.*, open or error"),
     (FANFARE_E_BAD_KEY, c"refused: an idempotency key has 1 to 255 bytes"),
     (FANFARE_E_BAD_DATA, c"refused: the data is empty, or not what its kind says"),
     (FANFARE_E_CHANNEL_LIMIT, c"refused: the node keeps as many channels as it may"),

@@ -8,14 +8,21 @@ pub fn is_channel_name(name: &str) -> bool {
 }
 
 /// Whether `name` may name an event: 1 to 255 bytes, no control character, no space or `:` at
-/// either end, and not one of ours (`fanfare.`). Control characters would be an injection into an
-/// SSE stream (CVE-2026-33128).
+/// either end, not one of ours (`fanfare.`), and neither `open` nor `error`. Control characters
+/// would be an injection into an SSE stream (CVE-2026-33128).
+///
+/// `open` and `error` are what an `EventSource` itself tells its page: a message of that name runs
+/// `onopen` or `onerror`, where a page counts reconnects or gives up, and in Node's `EventEmitter`
+/// an `error` that nobody listens for ends the process. Names are compared as they are written, in
+/// browsers too, so that `Error` is as good as any. `message` is what an event without a name is
+/// called, and does what its publisher expects.
 pub fn is_event_name(name: &str) -> bool {
     (1..=EVENT_NAME_BYTES_MAX).contains(&name.len())
         && !has_control(name)
         && !name.starts_with([' ', ':'])
         && !name.ends_with([' ', ':'])
         && !name.starts_with("fanfare.")
+        && !matches!(name, "open" | "error")
 }
 
 /// Nearly all names are ASCII, and every published message has one: without an end in the middle
@@ -40,6 +47,17 @@ mod tests {
                 let is_name = !char.is_control() && char != '*';
                 assert_eq!(is_channel_name(&name), is_name, "{name:?}");
             }
+        }
+    }
+
+    #[test]
+    fn names_that_an_event_source_has_itself_are_no_events() {
+        for name in ["open", "error", "fanfare.open", "fanfare.", " a", "a:", "a ", ":a"] {
+            assert!(!is_event_name(name), "{name:?}");
+        }
+        for name in ["message", "Open", "ERROR", "opened", "errors", "on error", "close", "fanfare"]
+        {
+            assert!(is_event_name(name), "{name:?}");
         }
     }
 

@@ -8,6 +8,8 @@ import test from 'node:test';
 import { TOP, folder, range, start, startNode, until, within } from './node.mjs';
 
 const LIMIT = { timeout: 30_000 };
+const STREAM = 'text/event-stream; charset=utf-8';
+const OPENING = '\nevent: fanfare.open\n';
 
 /** Runs curl to its end; gives what it wrote. Exit code 0 is asked for. */
 async function curl(t, ...args) {
@@ -32,12 +34,12 @@ test('curl -N shows the head at once and each message when it is published', LIM
   const node = await startNode(t);
   const begun = Date.now();
   const stream = start(t, 'curl', ['-sSN', '--include', `${node.http}/sse?channels=demo`]);
-  await until('the first bytes', () => stream.said.includes('\n\nid: '));
+  await until('the first bytes', () => stream.said.includes(OPENING));
   assert.ok(Date.now() - begun < 2_000, `the first bytes came after ${Date.now() - begun} ms`);
   const { status, fields } = parts(stream.said);
   assert.equal(status, 'HTTP/1.1 200 OK');
-  assert.equal(fields['content-type'], 'text/event-stream');
-  assert.equal(fields['cache-control'], 'no-store');
+  assert.equal(fields['content-type'], STREAM);
+  assert.equal(fields['cache-control'], 'no-store, no-transform');
   assert.equal(fields['x-accel-buffering'], 'no');
   assert.equal(fields['transfer-encoding'], undefined, 'the bytes are the stream itself');
   for (const number of range(1, 5)) {
@@ -61,7 +63,7 @@ test('the README works as it is printed', LIMIT, async (t) => {
 
   const follow = commands.find((command) => command.includes('/sse?'));
   const stream = run(follow);
-  await until(`${follow}: it opens`, () => stream.said.includes('\n\nid: '));
+  await until(`${follow}: it opens`, () => stream.said.includes(OPENING));
   const publish = commands.filter((command) => command.includes(' -d '));
   assert.equal(publish.length, commands.length - 1);
   for (const command of publish) {
@@ -85,7 +87,7 @@ test('HEAD gives the head of GET and no body', LIMIT, async (t) => {
   const node = await startNode(t);
   for (const [target, type] of [
     ['/', 'text/html; charset=utf-8'], ['/healthz', undefined], ['/readyz', undefined],
-    ['/sse?channels=h', 'text/event-stream'], ['/poll?channels=h&wait=0', 'application/json'],
+    ['/sse?channels=h', STREAM], ['/poll?channels=h&wait=0', 'application/json'],
   ]) {
     const { status, fields, body } = parts(await curl(t, '--head', node.http + target));
     assert.equal(status, 'HTTP/1.1 200 OK', target);
@@ -101,7 +103,7 @@ test('HEAD gives the head of GET and no body', LIMIT, async (t) => {
 test('HTTP/1.0 has streams and answers that end with the connection', LIMIT, async (t) => {
   const node = await startNode(t);
   const stream = start(t, 'curl', ['-sSN', '-0', '--include', `${node.http}/sse?channels=old`]);
-  await until('the stream opens', () => stream.said.includes('\n\nid: '));
+  await until('the stream opens', () => stream.said.includes(OPENING));
   const { id } = await node.publish('old', 'to an old client');
   await until('the message', () => stream.said.endsWith(
     `id: ${id}\ndata: to an old client\n\n`));
@@ -122,7 +124,7 @@ test('a long body is published, and arrives as it was', LIMIT, async (t) => {
   writeFileSync(file, long);
   for (const expect of ['Expect: 100-continue', 'Expect:']) {
     const stream = start(t, 'curl', ['-sSN', `${node.http}/sse?channels=long`]);
-    await until('the stream opens', () => stream.said.includes('\n\nid: '));
+    await until('the stream opens', () => stream.said.includes(OPENING));
     const answer = await curl(t, '-H', expect, '--data-binary', `@${file}`,
       `${node.apiHttp}/v1/channels/long`);
     assert.equal(JSON.parse(answer).subscribers, 1, expect);

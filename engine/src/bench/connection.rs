@@ -295,7 +295,11 @@ mod tests {
     #[test]
     fn an_event_stream_however_it_is_cut_chunked_or_not() {
         let (one, two) = (message(1), message(2));
-        let events = format!("retry: 1\n\nid: a\ndata: {one}\n\n: {one}\n\ndata: {two}\n\n");
+        let opening = r#"data: {"id":"z"}"#;
+        let events = format!(
+            "retry: 1\nid: z\nevent: fanfare.open\n{opening}\n\n:\nid: a\ndata: {one}\n\n: {one}\n\
+             data: {two}\n\n"
+        );
         let plain = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{events}");
         assert_eq!(every_split(Transport::EventStream, plain.as_bytes()), ["Open", "1", "2"]);
         let (first, second) = events.split_at(30);

@@ -278,7 +278,8 @@ fn event(text: &str) -> Result<String, String> {
         return Ok(text.into());
     }
     Err("an event name is 1 to 255 bytes without control characters, without a space or \":\" at \
-         either end, and does not begin \"fanfare.\""
+         either end, does not begin with \"fanfare.\", and is not \"open\" or \"error\", which \
+         fire the own handlers of EventSource"
         .into())
 }
 

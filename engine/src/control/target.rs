@@ -53,7 +53,8 @@ pub(super) fn event(name: Option<Cow<'_, str>>) -> Result<Option<Box<str>>, Faul
         Some(_) => Err(Fault::unprocessable(
             "bad_event",
             "an event name is 1 to 255 bytes of UTF-8 without control characters, does not begin \
-             or end with a space or \":\", and does not begin with \"fanfare.\"",
+             or end with a space or \":\", does not begin with \"fanfare.\", and is not \"open\" \
+             or \"error\", which fire the own handlers of EventSource",
         )),
     }
 }

@@ -142,7 +142,7 @@ impl<M: ClientMessages> Sessions<M> {
             return self.leave(token, REFUSED_CLOSE_MS, false, now);
         }
         let cors = ask.origin.as_deref().map(response::cors);
-        let fields = cors.as_ref().map_or(&[][..], |fields| fields);
+        let fields = cors.as_deref().unwrap_or_default();
         response::refusal(connection.private(), date, violation, Ending::Close, fields, false);
         self.refused(token, Ending::Close, now);
     }

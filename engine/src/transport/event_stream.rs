@@ -8,15 +8,15 @@ use super::request::Ask;
 use super::websocket::hello;
 use crate::sequencer::command::Subscribed;
 
-/// The head, gap notices, `retry:`, and a block that holds only `id:`, so that even a client that
-/// has received nothing resumes.
+/// The head, gap notices, and a block that says `retry:` and where delivery begins, so that even a
+/// client that has received nothing resumes.
 pub fn open(ask: &Ask, reply: &Subscribed, facts: &Facts, date: HttpDate, out: &mut Vec<u8>) {
     head(ask, date, out);
-    hello(ask.rendition, reply, facts, out);
+    hello(ask, reply, facts, out);
 }
 
 /// A refusal that may be over in a moment: `EventSource` takes any other status for the end, so it
-/// is an empty stream that says when to come back (THREATS, "Browsers").
+/// is a stream without events that says when to come back (THREATS, "Browsers").
 pub fn come_back(ask: &Ask, retry_ms: u64, date: HttpDate, out: &mut Vec<u8>) {
     head(ask, date, out);
     sse::write::retry(out, retry_ms);
@@ -24,5 +24,5 @@ pub fn come_back(ask: &Ask, retry_ms: u64, date: HttpDate, out: &mut Vec<u8>) {
 
 fn head(ask: &Ask, date: HttpDate, out: &mut Vec<u8>) {
     let cors = ask.origin.as_deref().map(response::cors);
-    response::event_stream(out, date, cors.as_ref().map_or(&[][..], |fields| fields));
+    response::event_stream(out, date, cors.as_deref().unwrap_or_default());
 }

@@ -76,7 +76,7 @@ impl Poll {
         let answer = poll::Poll { id: Id { epoch, position: last }, messages: &taken, gaps: &gaps };
         let cors = self.origin.as_deref().map(response::cors);
         let mut fields = vec![NO_STORE];
-        fields.extend(cors.iter().flatten());
+        fields.extend(cors.iter().flat_map(|cors| cors.iter()));
         let mut out = Vec::new();
         answer.write_answer(&mut out, date, ending, &fields, false);
         Answered { bytes: out, messages: taken.len() as u64 }

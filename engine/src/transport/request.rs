@@ -1,7 +1,7 @@
 //! What a request of the public listener asks for: routes, parameters, origins.
 
 use fanfare_protocol::dialect::Rendition;
-use fanfare_protocol::http::response::{self, NO_STORE};
+use fanfare_protocol::http::response::{self, ANY_ORIGIN, NO_STORE};
 use fanfare_protocol::http::{
     Answer, Body, ContentType, Ending, HttpDate, Method, Request, Status, Violation, accept,
 };
@@ -43,7 +43,10 @@ pub struct Ask {
     pub rendition: Rendition,
     /// How long a poll waits, in milliseconds.
     pub wait_ms: u64,
-    /// The origin of the page that asks and may read the answer.
+    /// Whether it is told where delivery begins.
+    pub opening: bool,
+    /// The origin of the page that asks and may read the answer; [`response::ANY_ORIGIN`] where
+    /// every page may.
     pub origin: Option<Box<str>>,
     /// Of a WebSocket, the answer to its key.
     pub accept_key: Option<AcceptKey>,
@@ -69,6 +72,7 @@ pub fn decide(request: &Request<'_>, facts: &Facts, date: HttpDate, out: &mut Ve
         Err(violation) => return refuse(request, violation, date, None, out),
     };
     let verdict = facts.origins.verdict(origin.map(str::as_bytes), request.host, facts.loopback);
+    let origin = origin.map(|origin| if facts.origins.allows_any() { ANY_ORIGIN } else { origin });
     let reader = origin.filter(|_| verdict == Verdict::Allowed);
     if verdict == Verdict::Refused && is_guarded(&request.path) {
         return refuse(request, Violation::Origin, date, None, out);
@@ -91,7 +95,7 @@ fn refuse(
     out: &mut Vec<u8>,
 ) -> Decision {
     let cors = reader.map(response::cors);
-    let fields = cors.as_ref().map_or(&[][..], |fields| fields);
+    let fields = cors.as_deref().unwrap_or_default();
     let head_only = request.method == Method::Head;
     Decision::Refused(response::refusal(out, date, violation, request.ending(), fields, head_only))
 }
@@ -145,7 +149,7 @@ fn answer_head(
     out: &mut Vec<u8>,
 ) -> Decision {
     let cors = reader.map(response::cors);
-    let fields = cors.as_ref().map_or(&[][..], |fields| fields);
+    let fields = cors.as_deref().unwrap_or_default();
     if target == Target::EventStream {
         response::event_stream(out, date, fields);
         return Decision::Answered(Ending::Close);
@@ -199,6 +203,11 @@ fn ask(
         since: since(request, target)?,
         rendition,
         wait_ms: wait_ms(query.value("wait")?.as_deref())?,
+        opening: match query.value("open")?.as_deref() {
+            None | Some("1") => true,
+            Some("0") => false,
+            Some(_) => return Err(Violation::BadOpen),
+        },
         origin: reader.map(Into::into),
         accept_key: None,
     })

@@ -1,6 +1,6 @@
 //! WebSocket: the bytes that open a stream.
 
-use fanfare_protocol::dialect::{Rendition, plain};
+use fanfare_protocol::dialect::plain;
 use fanfare_protocol::http::HttpDate;
 use fanfare_protocol::id::Id;
 use fanfare_protocol::message::GapView;
@@ -10,20 +10,25 @@ use super::Facts;
 use super::request::Ask;
 use crate::sequencer::command::Subscribed;
 
-/// `101`, gap notices, and where delivery begins (raw streams carry no ids).
+/// `101`, gap notices, and where delivery begins (raw frames carry no ids).
 pub fn open(ask: &Ask, reply: &Subscribed, facts: &Facts, date: HttpDate, out: &mut Vec<u8>) {
     let accept_key = ask.accept_key.as_ref().expect("an upgrade has a key");
     handshake::write_switch(out, date, accept_key);
-    hello(ask.rendition, reply, facts, out);
+    hello(ask, reply, facts, out);
 }
 
-/// Gap notices of every channel, then where delivery begins.
-pub(super) fn hello(rendition: Rendition, reply: &Subscribed, facts: &Facts, out: &mut Vec<u8>) {
+/// Gap notices of every channel, then where delivery begins, unless that is not wanted.
+pub(super) fn hello(ask: &Ask, reply: &Subscribed, facts: &Facts, out: &mut Vec<u8>) {
     for gap in gaps(reply) {
-        plain::gap(&gap, rendition, out);
+        plain::gap(&gap, ask.rendition, out);
     }
-    let id = Id { epoch: facts.epoch, position: reply.begin };
-    plain::open(id, facts.limits.retry_ms, rendition, out);
+    let retry_ms = facts.limits.retry_ms;
+    if ask.opening {
+        let id = Id { epoch: facts.epoch, position: reply.begin };
+        plain::open(id, retry_ms, ask.rendition, out);
+    } else {
+        plain::open_unsaid(retry_ms, ask.rendition, out);
+    }
 }
 
 /// The gaps of a subscribe reply, as codecs see them.

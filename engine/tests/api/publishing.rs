@@ -142,6 +142,8 @@ fn a_bad_item_is_named_and_nothing_of_its_batch_is_published() {
         (r#"{"channel":"a","base64":"AA"}"#, 422, "bad_base64"),
         (r#"{"channel":"a","data":1,"event":"fanfare.gap"}"#, 422, "bad_event"),
         (r#"{"channel":"a","data":1,"event":"a\nid: 9"}"#, 422, "bad_event"),
+        (r#"{"channel":"a","data":1,"event":"open"}"#, 422, "bad_event"),
+        (r#"{"channel":"a","data":1,"event":"error"}"#, 422, "bad_event"),
         (r#"{"channel":"a","data":1,"event":""}"#, 422, "bad_event"),
         (r#"{"channel":"a","data":1,"idempotency_key":""}"#, 422, "bad_idempotency_key"),
         ("[]", 422, "bad_message"),

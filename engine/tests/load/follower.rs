@@ -180,17 +180,18 @@ impl Follower {
 
     fn take_block(&mut self, bytes: &[u8]) -> Option<usize> {
         let end = find(bytes, b"\n\n")? + 2;
-        let (mut id, mut data) = (None, None);
+        let (mut id, mut data, mut event) = (None, None, None);
         for line in text(&bytes[..end]).lines() {
             match line.split_once(": ") {
                 Some(("id", value)) => id = Some(value),
                 Some(("data", value)) => data = Some(value),
+                Some(("event", value)) => event = Some(value),
                 Some(("retry", _)) | None => {}
                 Some(other) => panic!("{other:?}"),
             }
         }
         match (id, data, self.kind) {
-            (Some(_), None, _) => self.is_ready = true,
+            (Some(_), Some(_), _) if event == Some("fanfare.open") => self.is_ready = true,
             (Some(id), Some(data), Kind::SseRaw) => {
                 self.check_position(id);
                 self.check(None, data);
@@ -200,7 +201,7 @@ impl Follower {
                 assert_eq!(envelope.id, id);
                 self.check_envelope(&envelope);
             }
-            (None, None, _) => {} // `retry:` or a heartbeat
+            (_, None, _) => panic!("a block without data"),
             (None, Some(data), _) => panic!("a message without an id: {data}"),
         }
         Some(end)

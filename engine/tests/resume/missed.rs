@@ -87,8 +87,7 @@ fn last_event_id_wins_over_since_on_an_event_stream() {
                 .as_bytes(),
             );
             client.head();
-            assert_eq!(client.block(), "retry: 1000");
-            assert_eq!(client.block(), format!("id: {late}"));
+            assert_eq!(client.opening(), *late);
             assert_eq!(client.block(), format!("id: {}\ndata: 8", ids[7]));
             assert_eq!(client.block(), format!("id: {}\ndata: 9", ids[8]));
         },

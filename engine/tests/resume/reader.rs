@@ -99,11 +99,11 @@ impl Reader {
                     let block = self.client.block();
                     if let Some(notice) = block.strip_prefix("event: fanfare.gap\ndata: ") {
                         self.gaps.push(serde_json::from_str(notice).unwrap());
-                    } else if let Some(id) = block.strip_prefix("id: ") {
-                        assert!(!id.contains('\n'), "a message before the opening: {block}");
-                        self.id = id.into();
                     } else {
-                        assert!(block.starts_with("retry: "), "{block}");
+                        let id = block.strip_prefix("retry: 1000\nid: ");
+                        let (id, said) = id.and_then(|rest| rest.split_once('\n')).expect(&block);
+                        assert!(said.starts_with("event: fanfare.open\ndata: "), "{block}");
+                        self.id = id.into();
                     }
                 }
             }

@@ -139,6 +139,21 @@ impl Client {
         block.trim_end_matches('\n').to_string()
     }
 
+    /// The next line of an event stream, without its end: a heartbeat, or the farewell.
+    pub fn line(&mut self) -> String {
+        let line = text(&self.until(|bytes| find(bytes, b"\n").map(|at| at + 1)));
+        line.trim_end_matches('\n').to_string()
+    }
+
+    /// The block that opens an event stream: where delivery begins.
+    pub fn opening(&mut self) -> String {
+        let block = self.block();
+        let id = block.strip_prefix("retry: 1000\nid: ").and_then(|rest| rest.split_once('\n'));
+        let (id, said) = id.unwrap_or_else(|| panic!("no opening: {block}"));
+        assert_eq!(said, format!("event: fanfare.open\ndata: {{\"id\":\"{id}\"}}"), "{block}");
+        id.to_string()
+    }
+
     /// The next frame: its first byte and its payload.
     pub fn frame(&mut self) -> (u8, Vec<u8>) {
         let frame = self.until(frame_end);

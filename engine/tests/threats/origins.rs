@@ -75,9 +75,9 @@ fn h20_pages() {
                 assert_eq!(status(&head), ok(target), "{origin} at {target}: {head}");
                 if !target.starts_with("/ws") {
                     assert_eq!(field(&head, "Access-Control-Allow-Origin"), Some(*origin));
+                    assert_eq!(field(&head, "Access-Control-Allow-Credentials"), Some("true"));
                     assert_eq!(field(&head, "Vary"), Some("Origin"));
                 }
-                assert_eq!(field(&head, "Access-Control-Allow-Credentials"), None);
             }
         });
         site.case("H20: pages that may not", |node| {
@@ -85,6 +85,7 @@ fn h20_pages() {
                 let bytes = request("GET", target, &format!("Origin: {origin}\r\n"));
                 let answer = refused(node, "H20", &bytes, 403);
                 assert_eq!(answer.field("Access-Control-Allow-Origin"), None, "{origin}");
+                assert_eq!(answer.field("Access-Control-Allow-Credentials"), None, "{origin}");
             }
         });
         site.case("H20: two pages at once", |node| {
@@ -109,6 +110,34 @@ fn h20_pages() {
     });
 }
 
+/// With `*` the operator has named nobody: every page reads, none as its visitor. A browser itself
+/// withholds the answer to `withCredentials` then.
+#[test]
+fn every_page_may_and_none_with_credentials() {
+    let any = |settings: &mut Settings| {
+        settings.origins = Origins::new(&["*".to_string()]).unwrap();
+    };
+    on_both(any, |site| {
+        site.case("H20: every page", |node| {
+            for origin in ["https://evil.example", "http://localhost:3000", "null"] {
+                let fields = format!("Origin: {origin}\r\nCookie: session=1\r\n");
+                for (method, target, code) in [
+                    ("GET", TARGETS[1], 200),
+                    ("GET", TARGETS[2], 200),
+                    ("HEAD", TARGETS[1], 200),
+                    ("OPTIONS", "/sse", 204),
+                    ("GET", "/sse?channels=", 400),
+                ] {
+                    let head = head_of(node, &request(method, target, &fields));
+                    assert_eq!(status(&head), code, "{method} {target}");
+                    assert_eq!(field(&head, "Access-Control-Allow-Origin"), Some("*"), "{head}");
+                    assert_eq!(field(&head, "Access-Control-Allow-Credentials"), None, "{head}");
+                }
+            }
+        });
+    });
+}
+
 #[test]
 fn e9_preflights_and_refusals_across_origins() {
     on_both(listed, |site| {
@@ -123,7 +152,7 @@ fn e9_preflights_and_refusals_across_origins() {
                 assert_eq!(value("Access-Control-Allow-Origin"), Some("https://good.example"));
                 assert!(value("Access-Control-Allow-Methods").unwrap().contains("GET"));
                 assert!(value("Access-Control-Allow-Headers").unwrap().contains("Last-Event-ID"));
-                assert_eq!(value("Access-Control-Allow-Credentials"), None);
+                assert_eq!(value("Access-Control-Allow-Credentials"), Some("true"));
                 assert_eq!(value("Vary"), Some("Origin"));
                 assert_eq!(value("Content-Length"), None);
             }

@@ -4,7 +4,7 @@ use fanfare::server::{Running, Settings};
 
 use crate::site::on_both;
 use crate::support::{Client, wait_until};
-use crate::wire::{Answer, accepted, connect, ends, field, get, is_heard, status, upgrade};
+use crate::wire::{Answer, STREAM, accepted, connect, ends, field, get, is_heard, status, upgrade};
 
 /// The canary has one of four.
 fn four(settings: &mut Settings) {
@@ -31,8 +31,8 @@ fn come_back_later(node: &Running, channel: &str, word: &str) {
     let mut client = Client::get(node.addresses().listen, &format!("/sse?channels={channel}"));
     let head = client.head();
     assert_eq!(status(&head), 200);
-    assert_eq!(field(&head, "Content-Type"), Some("text/event-stream"));
-    assert_eq!(client.block(), "retry: 1000");
+    assert_eq!(field(&head, "Content-Type"), Some(STREAM));
+    assert_eq!(client.line(), "retry: 1000");
     ends(client, "H28");
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::site::on_both;
 use crate::support::{Client, wait_until};
-use crate::wire::{Answer, connect, field, get, refused, status};
+use crate::wire::{Answer, STREAM, connect, field, get, refused, status};
 
 fn post(node: &Running, target: &str, data: &[u8]) -> Answer {
     let api = node.addresses().api.unwrap();
@@ -27,7 +27,7 @@ fn read_back(node: &Running, format: &str, messages: &[&[u8]]) -> Vec<Event> {
     let target = format!("/sse?channels=s&format={format}");
     let mut client = Client::get(node.addresses().listen, &target);
     assert_eq!(status(&client.head()), 200);
-    assert_eq!(client.block(), "retry: 1000");
+    client.opening();
     for message in messages {
         assert_eq!(post(node, "/v1/channels/s", message).status, 200);
     }
@@ -97,8 +97,22 @@ fn e2_line_ends_and_other_traps() {
 
 #[test]
 fn e3_event_names() {
-    let bad =
-        ["a%0ab", "a%0db", "a%00", "%20a", "a%20", ":a", "a:", "%7f", "fanfare.gap", "%c2%85"];
+    let bad = [
+        "a%0ab",
+        "a%0db",
+        "a%00",
+        "%20a",
+        "a%20",
+        ":a",
+        "a:",
+        "%7f",
+        "%c2%85",
+        "fanfare.gap",
+        "fanfare.open",
+        "open",
+        "error",
+        "%65rror",
+    ];
     on_both(
         |_| {},
         |site| {
@@ -122,9 +136,16 @@ fn e3_event_names() {
             site.case("names that are some", |node| {
                 let mut client = Client::get(node.addresses().listen, "/sse?channels=s");
                 assert_eq!(status(&client.head()), 200);
-                assert_eq!(client.block(), "retry: 1000");
-                assert!(client.block().starts_with("id: "));
-                for (name, shown) in [("a:b", "a:b"), ("a%20b", "a b"), ("%E2%9C%93", "\u{2713}")] {
+                client.opening();
+                let names = [
+                    ("a:b", "a:b"),
+                    ("a%20b", "a b"),
+                    ("%E2%9C%93", "\u{2713}"),
+                    ("message", "message"),
+                    ("Open", "Open"),
+                    ("ERROR", "ERROR"),
+                ];
+                for (name, shown) in names {
                     post(node, &format!("/v1/channels/s?event={name}"), b"x");
                     let block = client.block();
                     assert!(block.ends_with(&format!("\nevent: {shown}\ndata: x")), "{block}");
@@ -135,9 +156,9 @@ fn e3_event_names() {
 }
 
 #[test]
-fn e7_e8_heads_of_streams() {
+fn e7_heads_of_streams() {
     on_both(
-        |settings: &mut Settings| settings.limits.heartbeat_ms = 200,
+        |_| {},
         |site| {
             site.case("E7: Accept that excludes an event stream", |node| {
                 for accept in
@@ -171,21 +192,7 @@ fn e7_e8_heads_of_streams() {
                 let (reset, bytes) = client.end();
                 let head = crate::support::text(&bytes);
                 assert!(!reset && head.ends_with("\r\n\r\n") && status(&head) == 200, "{head}");
-                assert_eq!(field(&head, "Content-Type"), Some("text/event-stream"));
-            });
-            site.case("E8: fields against buffering, and a heartbeat", |node| {
-                let mut client = Client::get(node.addresses().listen, "/sse?channels=a");
-                let head = client.head();
-                assert_eq!(field(&head, "Content-Type"), Some("text/event-stream"));
-                assert_eq!(field(&head, "Cache-Control"), Some("no-store"));
-                assert_eq!(field(&head, "X-Accel-Buffering"), Some("no"));
-                assert_eq!(field(&head, "Content-Length"), None);
-                assert_eq!(field(&head, "Transfer-Encoding"), None);
-                assert_eq!(client.block(), "retry: 1000");
-                assert!(client.block().starts_with("id: "));
-                for _ in 0..3 {
-                    assert_eq!(client.block(), ":", "a comment, which no page sees");
-                }
+                assert_eq!(field(&head, "Content-Type"), Some(STREAM));
             });
             site.case("what the client of a stream says is dropped", |node| {
                 let mut client = Client::get(node.addresses().listen, "/sse?channels=a");
@@ -193,6 +200,60 @@ fn e7_e8_heads_of_streams() {
                 client.send(&[b'x'; 100_000]);
                 crate::support::publish(node, "a", "still here");
                 while !client.block().ends_with("\ndata: still here") {}
+            });
+        },
+    );
+}
+
+/// The next line that is no heartbeat.
+fn line_of_a_message(client: &mut Client) -> String {
+    loop {
+        let line = client.line();
+        if line != ":" {
+            return line;
+        }
+    }
+}
+
+#[test]
+fn e8_what_is_no_message_ends_no_block() {
+    on_both(
+        |settings: &mut Settings| settings.limits.heartbeat_ms = 200,
+        |site| {
+            site.case("E8: fields against buffering, and a heartbeat", |node| {
+                let mut client = Client::get(node.addresses().listen, "/sse?channels=a");
+                let head = client.head();
+                assert_eq!(field(&head, "Content-Type"), Some(STREAM));
+                assert_eq!(field(&head, "Cache-Control"), Some("no-store, no-transform"));
+                assert_eq!(field(&head, "X-Accel-Buffering"), Some("no"));
+                assert_eq!(field(&head, "Content-Length"), None);
+                assert_eq!(field(&head, "Transfer-Encoding"), None);
+                client.opening();
+                for _ in 0..3 {
+                    assert_eq!(client.line(), ":", "a comment, and no empty line: no parser's end");
+                }
+                crate::support::publish(node, "a", "x");
+                let line = line_of_a_message(&mut client);
+                assert!(line.starts_with("id: ") && client.block() == "data: x", "{line}");
+            });
+            site.case("open=0: nothing but what is published", |node| {
+                let mut client =
+                    Client::get(node.addresses().listen, "/sse?channels=a&open=0&format=raw");
+                assert_eq!(status(&client.head()), 200);
+                assert_eq!(client.line(), "retry: 1000");
+                assert_eq!(client.line(), ":", "no empty line behind it");
+                let target = "/ws?channels=a&open=0&format=json";
+                let mut socket = Client::websocket(node.addresses().listen, target);
+                crate::support::publish(node, "a", "y");
+                assert!(socket.text_frame().ends_with("\"data\":\"y\"}"));
+                let line = line_of_a_message(&mut client);
+                assert!(line.starts_with("id: ") && client.block() == "data: y", "{line}");
+                for target in ["/sse?channels=a&open=2", "/sse?channels=a&open="] {
+                    let mut client = connect(node);
+                    client.send(get(target, "").as_bytes());
+                    let answer = Answer::read(&mut client);
+                    assert_eq!((answer.status, answer.error().as_str()), (400, "bad_open"));
+                }
             });
         },
     );
@@ -207,9 +268,7 @@ fn e5_a_stream_that_nobody_reads() {
             let before = slow.read();
             let mut client = Client::get(node.addresses().listen, "/sse?channels=a");
             assert_eq!(status(&client.head()), 200);
-            assert_eq!(client.block(), "retry: 1000");
-            let id = client.block();
-            assert!(id.starts_with("id: "));
+            client.opening();
             for _ in 0..100 {
                 crate::support::publish(node, "a", &"x".repeat(60_000));
             }

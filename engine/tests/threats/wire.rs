@@ -8,6 +8,9 @@ use socket2::SockRef;
 
 use crate::support::{Client, text};
 
+/// The type of an event stream.
+pub(crate) const STREAM: &str = "text/event-stream; charset=utf-8";
+
 /// An answer with its length.
 #[derive(Debug)]
 pub(crate) struct Answer {

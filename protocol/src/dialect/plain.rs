@@ -13,6 +13,7 @@ use crate::ws::header::{HEADER_BYTES_MAX, write_header};
 
 /// Our own events begin with `fanfare.`, which no publisher may use.
 const GAP: &str = "fanfare.gap";
+const OPEN: &str = "fanfare.open";
 
 /// Appends `message` complete, as every connection of `rendition` gets it.
 pub fn render(message: &MessageView<'_>, rendition: Rendition, out: &mut Vec<u8>) {
@@ -77,6 +78,10 @@ pub fn gap(gap: &GapView<'_>, rendition: Rendition, out: &mut Vec<u8>) {
 /// Appends what a connection begins with, after any gap notices: where delivery begins, so that a
 /// client that has received nothing can resume, and for an event stream how long to wait before
 /// connecting again. A raw WebSocket and a poll have no such beginning.
+///
+/// An event stream says it in one block, with a name and with data. By the standard a block of an
+/// id alone would do, and no page would see it; but half of the parsers in use make an empty
+/// message of a block without data.
 pub fn open(id: Id, retry_ms: u64, rendition: Rendition, out: &mut Vec<u8>) {
     match rendition {
         Rendition::WsRaw | Rendition::PollItem => {}
@@ -88,8 +93,20 @@ pub fn open(id: Id, retry_ms: u64, rendition: Rendition, out: &mut Vec<u8>) {
         }
         Rendition::SseRaw | Rendition::SseJson => {
             sse::retry(out, retry_ms);
-            sse::id_only(out, id);
+            let mut object = br#"{"id":""#.to_vec();
+            id.write(&mut object);
+            object.extend_from_slice(br#""}"#);
+            sse::event(out, Some(id), Some(OPEN), &object);
         }
+    }
+}
+
+/// Appends what is left of [`open`] for a client that wants the publishers' messages alone: how
+/// long to wait before connecting again is a line of the event that comes next.
+pub fn open_unsaid(retry_ms: u64, rendition: Rendition, out: &mut Vec<u8>) {
+    match rendition {
+        Rendition::WsRaw | Rendition::WsJson | Rendition::PollItem => {}
+        Rendition::SseRaw | Rendition::SseJson => sse::retry(out, retry_ms),
     }
 }
 

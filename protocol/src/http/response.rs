@@ -14,6 +14,10 @@ pub type Field<'a> = (&'a str, &'a str);
 /// What is asked of every cache, ours or not.
 pub const NO_STORE: Field<'static> = ("Cache-Control", "no-store");
 
+/// What is asked of everyone between us and the reader of a stream: `no-transform` keeps a proxy
+/// from compressing it, which in practice means holding every message until a block is full.
+const NO_STORE_NO_TRANSFORM: Field<'static> = ("Cache-Control", "no-store, no-transform");
+
 /// Whether another request may follow on the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -42,7 +46,8 @@ pub enum ContentType {
 }
 
 impl ContentType {
-    /// The media type, with the charset where one belongs.
+    /// The media type, with the charset where one belongs. JSON has none: it is UTF-8 by itself
+    /// (RFC 8259, sections 8.1 and 11), and clients read it so without being told.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Json => "application/json",
@@ -121,11 +126,13 @@ pub fn refusal(
 
 /// Appends the head of an event stream. The end of the connection ends the stream, for HTTP/1.0
 /// and 1.1 alike (RFC 9112, section 6.3, rule 8): no chunks, so that the bytes on the wire are
-/// the bytes of the log. `X-Accel-Buffering` asks nginx to pass messages on as they come.
+/// the bytes of the log. The charset is the only one that there is, and has to be said all the
+/// same: many a client takes text without one for Latin-1. `X-Accel-Buffering` asks nginx to pass
+/// messages on as they come.
 pub fn event_stream(out: &mut Vec<u8>, date: HttpDate, fields: &[Field<'_>]) {
     dated(out, Status::Ok, date);
-    field(out, ("Content-Type", "text/event-stream"));
-    field(out, NO_STORE);
+    field(out, ("Content-Type", "text/event-stream; charset=utf-8"));
+    field(out, NO_STORE_NO_TRANSFORM);
     field(out, ("X-Accel-Buffering", "no"));
     fields.iter().for_each(|extra| field(out, *extra));
     field(out, Ending::Close.field());
@@ -154,10 +161,35 @@ pub fn go_on(out: &mut Vec<u8>) {
     end(out);
 }
 
-/// The fields that let the page of an allowed `origin` read an answer. `Vary` keeps a cache from
+/// Stands for every origin where the operator has allowed them all; no page has this one.
+pub const ANY_ORIGIN: &str = "*";
+
+/// The fields that let a page read an answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Cors<'a> {
+    fields: [Field<'a>; 3],
+    count: usize,
+}
+
+impl<'a> std::ops::Deref for Cors<'a> {
+    type Target = [Field<'a>];
+
+    fn deref(&self) -> &[Field<'a>] {
+        &self.fields[..self.count]
+    }
+}
+
+/// The fields that let the page of an allowed `origin` read an answer. A page that the operator
+/// named may send credentials: an `EventSource` with `withCredentials` reads nothing otherwise.
+/// Where all are allowed ([`ANY_ORIGIN`]) nobody was named, and none may. `Vary` keeps a cache from
 /// giving the answer to another page.
-pub fn cors(origin: &str) -> [Field<'_>; 2] {
-    [("Access-Control-Allow-Origin", origin), ("Vary", "Origin")]
+pub fn cors(origin: &str) -> Cors<'_> {
+    let fields = [
+        ("Access-Control-Allow-Origin", origin),
+        ("Access-Control-Allow-Credentials", "true"),
+        ("Vary", "Origin"),
+    ];
+    Cors { fields, count: if origin == ANY_ORIGIN { 1 } else { fields.len() } }
 }
 
 /// Appends the answer to OPTIONS: 204, and where an allowed `origin` asks, what a page may do
@@ -166,7 +198,7 @@ pub fn options(out: &mut Vec<u8>, date: HttpDate, origin: Option<&str>, ending: 
     dated(out, Status::NoContent, date);
     field(out, ("Allow", "GET, HEAD, OPTIONS"));
     if let Some(origin) = origin {
-        cors(origin).into_iter().for_each(|extra| field(out, extra));
+        cors(origin).iter().for_each(|extra| field(out, *extra));
         field(out, ("Access-Control-Allow-Methods", "GET, HEAD"));
         field(out, ("Access-Control-Allow-Headers", "Last-Event-ID, Cache-Control"));
         field(out, ("Access-Control-Max-Age", "600"));
@@ -269,14 +301,27 @@ mod tests {
         event_stream(&mut out, now(), &cors("https://a.example"));
         let (code, fields, body) = parsed(&out);
         assert_eq!((code, body.as_slice()), (200, &b""[..]));
-        assert_eq!(value(&fields, "Content-Type"), Some("text/event-stream"));
-        assert_eq!(value(&fields, "Cache-Control"), Some("no-store"));
+        assert_eq!(value(&fields, "Content-Type"), Some("text/event-stream; charset=utf-8"));
+        assert_eq!(value(&fields, "Cache-Control"), Some("no-store, no-transform"));
         assert_eq!(value(&fields, "X-Accel-Buffering"), Some("no"));
         assert_eq!(value(&fields, "Connection"), Some("close"));
         assert_eq!(value(&fields, "Content-Length"), None);
         assert_eq!(value(&fields, "Transfer-Encoding"), None);
         assert_eq!(value(&fields, "Access-Control-Allow-Origin"), Some("https://a.example"));
+        assert_eq!(value(&fields, "Access-Control-Allow-Credentials"), Some("true"));
         assert_eq!(value(&fields, "Vary"), Some("Origin"));
+    }
+
+    /// Fetch, "CORS check": with `*` a browser gives no answer to a request with credentials, and
+    /// an echoed origin with credentials would be every site's leave to read as its visitors.
+    #[test]
+    fn no_credentials_where_every_origin_may_read() {
+        let mut out = Vec::new();
+        event_stream(&mut out, now(), &cors(ANY_ORIGIN));
+        options(&mut out, now(), Some(ANY_ORIGIN), Ending::Close);
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text.matches("\r\nAccess-Control-Allow-Origin: *\r\n").count(), 2);
+        assert!(!text.contains("Credentials") && !text.contains("Vary"), "{text}");
     }
 
     #[test]
@@ -286,6 +331,8 @@ mod tests {
         let (code, fields, body) = parsed(&out);
         assert_eq!((code, body.as_slice()), (204, &b""[..]));
         assert_eq!(value(&fields, "Access-Control-Allow-Origin"), Some("http://a"));
+        assert_eq!(value(&fields, "Access-Control-Allow-Credentials"), Some("true"));
+        assert_eq!(value(&fields, "Vary"), Some("Origin"));
         assert_eq!(value(&fields, "Access-Control-Allow-Methods"), Some("GET, HEAD"));
         assert_eq!(value(&fields, "Content-Length"), None, "RFC 9110, section 8.6");
         out.clear();

@@ -84,6 +84,9 @@ violations! {
     /// `format` is unknown, or not offered on this transport.
     BadFormat = BadRequest, "bad_format",
         "format is raw or json; a poll is always json.";
+    /// `open` is neither 0 nor 1.
+    BadOpen = BadRequest, "bad_open",
+        "open is 1, or 0 for a stream without the opening that tells where delivery begins.";
     /// A known parameter is given twice, or its escapes are malformed.
     BadParameter = BadRequest, "bad_parameter",
         "A query parameter is given twice or is not percent-encoded UTF-8.";
@@ -92,8 +95,9 @@ violations! {
         "A message is at least one byte; send it as the body.";
     /// An event name that would break a stream, or one of ours.
     BadEvent = UnprocessableContent, "bad_event",
-        "An event name has 1 to 255 bytes, no control character, no space or : at its ends, and \
-         does not begin with fanfare.";
+        "An event name has 1 to 255 bytes, no control character, no space or : at its ends, does \
+         not begin with fanfare., and is not open or error: those fire the own handlers of \
+         EventSource.";
     /// More than one Origin.
     TwoOrigins = Forbidden, "two_origins",
         "A request has at most one Origin.";
@@ -195,6 +199,7 @@ impl Violation {
                 | Self::BadSince
                 | Self::BadWait
                 | Self::BadFormat
+                | Self::BadOpen
                 | Self::BadParameter
                 | Self::NotFound
                 | Self::NotAcceptable

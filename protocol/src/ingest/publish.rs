@@ -124,7 +124,8 @@ impl<'a> PublishFrame<'a> {
         let event = self.event.map(|name| text(name).filter(|name| is_event_name(name)));
         if event == Some(None) {
             const TEXT: &str = "an event's name is 1 to 255 bytes of UTF-8 without control \
-                characters, no space or `:` at its ends, and does not begin with `fanfare.`";
+                characters, no space or `:` at its ends, does not begin with `fanfare.`, and is \
+                not `open` or `error`, which fire the own handlers of EventSource";
             return refuse(RefusalCode::BAD_EVENT, TEXT);
         }
         let key_bytes = self.idempotency_key.map_or(1, <[u8]>::len);

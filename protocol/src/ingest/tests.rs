@@ -111,6 +111,7 @@ fn what_is_wrong_with_a_message_refuses_that_message() {
         ("channel of 256 bytes", raw_message(0, 3, &[b'c'; 256], b"", b"hi"), 460),
         ("event empty", fields(b"\x01\x00\x00"), 461),
         ("event of ours", fields(b"\x01\x0b\x00fanfare.gap"), 461),
+        ("event of EventSource", fields(b"\x01\x05\x00error"), 461),
         ("event with a line end", fields(b"\x01\x02\x00a\n"), 461),
         ("event not UTF-8", fields(b"\x01\x01\x00\xff"), 461),
         ("key empty", fields(b"\x02\x00\x00"), 462),

@@ -28,11 +28,14 @@ pub(super) fn check_event(position: u64, name: Option<&str>, data: &[u8]) {
     let id = |position| Id { epoch: Epoch::from_random(position), position };
     let mut stream = Vec::new();
     write::retry(&mut stream, 1_000);
-    write::id_only(&mut stream, id(1));
+    write::event(&mut stream, Some(id(1)), Some("fanfare.open"), b"{}");
+    write::comment(&mut stream, "");
     write::event(&mut stream, None, None, b"before");
+    write::comment(&mut stream, "");
     write::comment(&mut stream, "");
     write::event(&mut stream, Some(id(position)), name, data);
     write::event(&mut stream, Some(id(2)), None, b"after");
+    write::retry(&mut stream, 2_000);
     let text = String::from_utf8_lossy(data).replace("\r\n", "\n").replace('\r', "\n");
     let event = |id: Id, event: &str, data: &str| Event {
         id: id.to_string(),
@@ -40,11 +43,13 @@ pub(super) fn check_event(position: u64, name: Option<&str>, data: &[u8]) {
         data: data.into(),
     };
     let expected = [
+        event(id(1), "fanfare.open", "{}"),
         event(id(1), "message", "before"),
         event(id(position), name.unwrap_or("message"), &text),
         event(id(2), "message", "after"),
     ];
-    assert_eq!(read([stream.as_slice()], usize::MAX).0, expected);
+    let (events, _, retry_ms) = read([stream.as_slice()], usize::MAX);
+    assert_eq!((events.as_slice(), retry_ms), (&expected[..], Some(2_000)));
     same_under_cuts(&stream, position);
 }
 

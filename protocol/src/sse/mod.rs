@@ -8,4 +8,4 @@ pub mod reader;
 pub mod write;
 
 pub use reader::{Event, Reader, TooLong};
-pub use write::{comment, event, id_only, retry};
+pub use write::{comment, event, retry};

@@ -13,24 +13,19 @@ pub fn event(out: &mut Vec<u8>, id: Option<Id>, event: Option<&str>, data: &[u8]
     end(out);
 }
 
-/// Appends a comment, which keeps the path to the client alive and which no page sees.
-/// `text` has no line breaks.
+/// Appends a comment, which keeps the path to the client alive and which no page sees. It is a
+/// line and no block: many parsers take an empty line for the end of a message, whatever stood
+/// before it. `text` has no line breaks.
 pub fn comment(out: &mut Vec<u8>, text: &str) {
     line(out, b":", text.as_bytes());
-    out.push(b'\n');
 }
 
-/// Appends how long a client waits before it connects again, in milliseconds.
+/// Appends how long a client waits before it connects again, in milliseconds. It is a line and no
+/// block, for the reason of [`comment`]: it belongs to the event that follows, and where none does
+/// it counts all the same.
 pub fn retry(out: &mut Vec<u8>, retry_ms: u64) {
     out.extend_from_slice(b"retry: ");
     write_decimal(retry_ms, out);
-    out.extend_from_slice(b"\n\n");
-}
-
-/// Appends a block that moves the client's last event id and dispatches nothing: without data
-/// there is no event, but the id counts ("dispatch the event", steps 1 and 2).
-pub fn id_only(out: &mut Vec<u8>, id: Id) {
-    id_line(out, id);
     out.push(b'\n');
 }
 
@@ -38,7 +33,9 @@ pub fn id_only(out: &mut Vec<u8>, id: Id) {
 /// [`lines`], in pieces if need be, and then [`end`].
 pub(crate) fn begin(out: &mut Vec<u8>, id: Option<Id>, event: Option<&str>) {
     if let Some(id) = id {
-        id_line(out, id);
+        out.extend_from_slice(b"id: ");
+        id.write(out);
+        out.push(b'\n');
     }
     if let Some(event) = event {
         line(out, b"event: ", event.as_bytes());
@@ -62,12 +59,6 @@ pub(crate) fn lines(out: &mut Vec<u8>, mut piece: &[u8]) {
 /// The end of the last `data` field and of the event.
 pub(crate) fn end(out: &mut Vec<u8>) {
     out.extend_from_slice(b"\n\n");
-}
-
-fn id_line(out: &mut Vec<u8>, id: Id) {
-    out.extend_from_slice(b"id: ");
-    id.write(out);
-    out.push(b'\n');
 }
 
 fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
@@ -107,9 +98,8 @@ mod tests {
         for (id, name, data, expected) in cases {
             assert_eq!(written(|out| event(out, id, name, data.as_bytes())), expected);
         }
-        assert_eq!(written(|out| comment(out, "")), ":\n\n");
-        assert_eq!(written(|out| retry(out, 1000)), "retry: 1000\n\n");
-        assert_eq!(written(|out| id_only(out, id)), "id: 00000000-7\n\n");
+        assert_eq!(written(|out| comment(out, "")), ":\n");
+        assert_eq!(written(|out| retry(out, 1000)), "retry: 1000\n");
     }
 
     proptest! {

@@ -153,9 +153,31 @@ fn beginnings() {
     let bytes = written(Rendition::WsJson);
     assert_eq!(unframed(&bytes), (1, &br#"{"event":"fanfare.open","id":"00000005-77"}"#[..]));
     for rendition in [Rendition::SseRaw, Rendition::SseJson] {
+        let block = written(rendition);
+        assert_eq!(
+            String::from_utf8(block.clone()).unwrap(),
+            "retry: 1000\nid: 00000005-77\nevent: fanfare.open\ndata: {\"id\":\"00000005-77\"}\n\n"
+        );
         let (mut reader, mut events) = (Reader::new(1_000), Vec::new());
-        reader.feed(&written(rendition), &mut events).unwrap();
-        assert_eq!((events.len(), reader.last_id(), reader.retry_ms()), (0, ID, Some(1_000)));
+        reader.feed(&block, &mut events).unwrap();
+        assert_eq!((events.len(), reader.last_id(), reader.retry_ms()), (1, ID, Some(1_000)));
+    }
+}
+
+/// Who leaves the opening out gets no byte that a parser could take for a message.
+#[test]
+fn an_opening_that_is_left_out() {
+    for rendition in Rendition::ALL {
+        let mut out = Vec::new();
+        open_unsaid(1_000, rendition, &mut out);
+        match rendition {
+            Rendition::SseRaw | Rendition::SseJson => assert_eq!(out, b"retry: 1000\n"),
+            _ => assert_eq!(out, b""),
+        }
+        render(&message(Kind::Text, None, b"x"), rendition, &mut out);
+        if let Rendition::SseRaw = rendition {
+            assert_eq!(events(&out).len(), 1, "the line is part of the first message's block");
+        }
     }
 }
 
