@@ -1,6 +1,6 @@
 //! What the engine may use: the numbers that configuration sets and every part obeys.
 
-use fanfare_protocol::limits::{HttpLimits, WsLimits};
+use fanfare_protocol::limits::{HttpLimits, MESSAGE_BYTES_DEFAULT, WsLimits};
 
 /// Limits and times of one node. Times are milliseconds.
 #[derive(Clone, Debug)]
@@ -80,7 +80,7 @@ impl Default for Limits {
             count_loopback: false,
             channels: 1_000_000,
             channels_per_connection: 1_000,
-            message_bytes: 1 << 20,
+            message_bytes: MESSAGE_BYTES_DEFAULT,
             batch_messages: 1_000,
             idempotency_keys: 100_000,
             idempotency_age_ms: 300_000,

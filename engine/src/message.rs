@@ -53,7 +53,7 @@ impl Message {
 }
 
 /// What budgets count for a message beyond its bytes: the `Arc`, its fields and a slot in a queue.
-const OVERHEAD_BYTES: usize = 160;
+pub(crate) const OVERHEAD_BYTES: usize = 160;
 
 /// [`Message::cost`] before there is a message.
 pub fn cost(data_bytes: usize, event: Option<&str>) -> usize {

@@ -5,6 +5,10 @@
 
 use std::sync::Arc;
 
+use fanfare_protocol::limits::{EVENT_NAME_BYTES_MAX, MESSAGE_BYTES_DEFAULT};
+
+use crate::message::OVERHEAD_BYTES;
+
 /// How much history a channel keeps; the first bound that is reached trims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct History {
@@ -17,8 +21,8 @@ pub struct History {
 }
 
 impl History {
-    /// 1,000 messages, 1 MB, 10 minutes.
-    pub const DEFAULT: Self = Self { count: 1_000, bytes: 1_000_000, age_ms: 600_000 };
+    /// 1,000 messages, 1 MiB, 10 minutes.
+    pub const DEFAULT: Self = Self { count: 1_000, bytes: 1 << 20, age_ms: 600_000 };
 }
 
 /// What a connected laggard can still get, whatever the history keeps.
@@ -31,9 +35,14 @@ pub struct Window {
 }
 
 impl Window {
-    /// 1,024 messages, 1 MB.
-    pub const DEFAULT: Self = Self { count: 1_024, bytes: 1_000_000 };
+    /// 1,024 messages, 1 MiB.
+    pub const DEFAULT: Self = Self { count: 1_024, bytes: 1 << 20 };
 }
+
+// The largest message with the longest event name is kept, for those who return and those who lag:
+// one that were not would be a gap for whoever is not connected in that very moment.
+const LARGEST: usize = MESSAGE_BYTES_DEFAULT + EVENT_NAME_BYTES_MAX + OVERHEAD_BYTES;
+const _: () = assert!(LARGEST <= History::DEFAULT.bytes && LARGEST <= Window::DEFAULT.bytes);
 
 /// What becomes of a connection whose cursor has left the live window of a channel. Whatever it
 /// misses is told, and a frame that was begun is finished first.

@@ -3,6 +3,12 @@
 //! These are the defaults; a caller may pass [`HttpLimits`], [`WsLimits`] or [`IngestLimits`] of
 //! its own.
 
+/// Longest payload of one message. Odd on purpose: with its envelope it is a frame of 1 MiB at most
+/// in every rendition, which is what the strictest of the common WebSocket clients take that do
+/// not ask for less (Python's websockets, envelope included).
+pub const MESSAGE_BYTES_DEFAULT: usize = 1_020 << 10;
+/// The most that a rendition adds to a payload: names, id, offset, framing.
+pub const ENVELOPE_BYTES_MAX: usize = 4 << 10;
 /// Longest channel name in bytes of UTF-8.
 pub const CHANNEL_NAME_BYTES_MAX: usize = 255;
 /// Longest event name in bytes of UTF-8.
@@ -69,8 +75,12 @@ pub struct IngestLimits {
 
 impl IngestLimits {
     /// The defaults.
-    pub const DEFAULT: Self =
-        Self { frame_bytes: 2 << 20, message_bytes: 1 << 20, batch_messages: 1_000, window: 1_024 };
+    pub const DEFAULT: Self = Self {
+        frame_bytes: 2 << 20,
+        message_bytes: MESSAGE_BYTES_DEFAULT as u32,
+        batch_messages: 1_000,
+        window: 1_024,
+    };
 }
 
 /// Longest frame of the server on the Unix socket, so that a publisher reads into a fixed buffer.
@@ -87,6 +97,18 @@ const _: () = assert!(
         + IDEMPOTENCY_KEY_BYTES_MAX
         + 64
         < IngestLimits::DEFAULT.frame_bytes as usize
+);
+// Every frame of a default node is at most 1 MiB, and so is a poll answer's largest message.
+const _: () = assert!(MESSAGE_BYTES_DEFAULT + ENVELOPE_BYTES_MAX == 1 << 20);
+const _: () = assert!(MESSAGE_BYTES_DEFAULT + ENVELOPE_BYTES_MAX <= POLL_BYTES_MAX);
+// Of the characters of a name `"` and `\` alone are escaped, by one more each; the rest of an
+// envelope is an id, a number, a frame's header and less than 128 bytes that never change.
+const _: () = assert!(
+    2 * (CHANNEL_NAME_BYTES_MAX + EVENT_NAME_BYTES_MAX)
+        + EVENT_NAME_BYTES_MAX
+        + 2 * crate::id::ID_TEXT_BYTES_MAX
+        + 256
+        < ENVELOPE_BYTES_MAX
 );
 const _: () = assert!(IngestLimits::DEFAULT.batch_messages <= IngestLimits::DEFAULT.window);
 const _: () = assert!(INGEST_TEXT_BYTES_MAX + 64 <= INGEST_SERVER_FRAME_BYTES_MAX);

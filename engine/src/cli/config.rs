@@ -12,6 +12,9 @@ use crate::config;
 /// Prints what would be used, or everything that is wrong with it.
 pub(super) fn check(arguments: &Serve, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let config = super::serve::load(arguments, matches)?;
+    for warning in config.warnings() {
+        eprintln!("warning: {warning}");
+    }
     print(&config.effective_toml())
 }
 

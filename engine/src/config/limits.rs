@@ -67,7 +67,7 @@ pub(super) static ROWS: &[Row] = &[
     row!("channels_per_connection", Count channels_per_connection, 1, 1 << 20,
         "channels that one connection follows"),
     row!("message_bytes", Bytes message_bytes, 1, GIB,
-        "one published message"),
+        "one published message; with 4KiB more the longest frame that clients get"),
     row!("batch_messages", Count batch_messages, 1, 1 << 20,
         "messages of one publish request"),
     row!("idempotency_keys", Count idempotency_keys, 0, 1 << 26,

@@ -12,6 +12,7 @@ mod secret;
 mod show;
 mod source;
 pub mod units;
+mod warnings;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -43,7 +43,7 @@ fn without_a_word_it_is_the_documented_defaults() {
     assert_eq!(settings.api_key, None);
     assert!(settings.dev && !settings.insecure);
     let (_, rule) = settings.rules.of("any");
-    assert_eq!((rule.history.count, rule.history.bytes), (1_000, 1_000_000));
+    assert_eq!((rule.history.count, rule.history.bytes), (1_000, 1 << 20));
     assert_eq!((rule.history.age_ms, rule.window.count), (600_000, 1_024));
 }
 

@@ -16,6 +16,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::answer::Fault;
+use super::publish::with_room;
 use super::{gate, target};
 use crate::channel::{ChannelName, Tenant};
 use crate::limits::Limits;
@@ -173,14 +174,18 @@ impl Document<'_> {
                  characters and without \"*\"",
             )
         })?;
-        let (kind, data) = payload(self.data, self.base64)?;
+        let (kind, data) = content(self.data, self.base64)?;
         if data.is_empty() {
             // An EventSource drops an event without data: it would be lost without a word.
             let message = "\"base64\" is empty and a message is not: send at least one byte";
             return Err(Fault::unprocessable("empty_message", message));
         }
         if data.len() > limits.message_bytes {
-            let message = format!("a message has at most {} bytes", limits.message_bytes);
+            let (bytes, most) = (data.len(), limits.message_bytes);
+            let message = format!(
+                "the message has {bytes} bytes and may have {most}: send less in one message, or \
+                 raise message_bytes"
+            );
             return Err(Fault::too_large("message_too_large", message));
         }
         let own_key = self.idempotency_key.as_ref().map(|key| gate::checked_key(key.as_bytes()));
@@ -191,22 +196,29 @@ impl Document<'_> {
                 "the Idempotency-Key field and \"idempotency_key\" differ: give one of them",
             ));
         }
-        Ok(Publication {
+        let message = Publication {
             channel: ChannelName::new(Tenant::default(), &channel),
             kind,
             event: target::event(self.event)?,
             idempotency_key: own_key.or(key).map(Into::into),
             data,
-        })
+        };
+        with_room(message, limits)
     }
 }
 
-fn payload(
+fn content(
     data: Option<&RawValue>,
     base64: Option<Cow<'_, str>>,
 ) -> Result<(Kind, Box<[u8]>), Fault> {
     match (data, base64) {
-        (Some(data), None) => Ok((Kind::Json, data.get().as_bytes().into())),
+        (Some(data), None) => {
+            payload::check(data.get()).map_err(|unfit| {
+                let message = format!("\"data\" {unfit}: send it as a string, or in \"base64\"");
+                Fault::unprocessable("bad_data", message)
+            })?;
+            Ok((Kind::Json, data.get().as_bytes().into()))
+        }
         (None, Some(text)) => {
             let bytes = STANDARD.decode(text.as_bytes()).map_err(|_| {
                 let message = "\"base64\" is not base 64 (RFC 4648, section 4, with padding)";

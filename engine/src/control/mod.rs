@@ -73,12 +73,21 @@ impl Default for Bounds {
     }
 }
 
-impl Facts {
-    /// Most bytes of a JSON body: room for one message of the largest size in base 64 (4/3), or
-    /// escaped, or for a batch of smaller ones.
-    fn json_bytes(&self) -> usize {
-        self.limits.message_bytes.saturating_mul(4)
+impl Bounds {
+    /// Those of a node with these limits: one body of the largest size has room, compressed and
+    /// inflated, or it would be told for ever to try again.
+    pub fn of(limits: &Limits) -> Self {
+        let bounds = Self::default();
+        let largest = json_bytes(limits);
+        let whole = largest.saturating_add(encoding::wire_limit(largest));
+        Self { bodies_bytes: bounds.bodies_bytes.max(whole), ..bounds }
     }
+}
+
+/// Most bytes of a JSON body: room for one message of the largest size in base 64 (4/3), or
+/// escaped, or for a batch of smaller ones.
+fn json_bytes(limits: &Limits) -> usize {
+    limits.message_bytes.saturating_mul(4)
 }
 
 /// What every request sees.
@@ -137,4 +146,17 @@ pub fn serve(
         guard.watch(|| runtime.block_on(connection::accept(listener, api, stopped)));
     })?;
     Ok(Control { address, stop, thread })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_body_has_room_whatever_a_message_may_have() {
+        assert_eq!(Bounds::of(&Limits::default()).bodies_bytes, Bounds::default().bodies_bytes);
+        let limits = Limits { message_bytes: 1 << 30, ..Limits::default() };
+        assert!(Bounds::of(&limits).bodies_bytes > 2 * json_bytes(&limits));
+        assert!(Bounds::of(&limits).bodies_bytes < Semaphore::MAX_PERMITS);
+    }
 }

@@ -6,19 +6,19 @@ use fanfare_protocol::message::GapView;
 
 use crate::sequencer::command::HistoryPage;
 
-/// `{"id","messages":[…],"gap"?,"more"}`.
-pub(super) fn history(channel: &str, page: &HistoryPage, epoch: Epoch) -> Vec<u8> {
-    let costs: usize = page.messages.iter().map(|message| message.cost()).sum();
-    let mut out = Vec::with_capacity(costs + 128);
+/// `{"id","messages":[…],"gap"?,"more"}`, of which the messages have `bytes_max` at most.
+pub(super) fn history(
+    channel: &str,
+    page: &mut HistoryPage,
+    epoch: Epoch,
+    bytes_max: usize,
+) -> Vec<u8> {
+    let items = items(page, epoch, bytes_max);
+    let mut out = Vec::with_capacity(items.len() + 256);
     out.extend_from_slice(b"{\"id\":\"");
     page.id.write(&mut out);
     out.extend_from_slice(b"\",\"messages\":[");
-    for (nth, message) in page.messages.iter().enumerate() {
-        if nth > 0 {
-            out.push(b',');
-        }
-        plain::render(&message.view(epoch), Rendition::PollItem, &mut out);
-    }
+    out.extend_from_slice(&items);
     out.push(b']');
     if let Some(gap) = page.gap {
         out.extend_from_slice(b",\"gap\":");
@@ -27,4 +27,83 @@ pub(super) fn history(channel: &str, page: &HistoryPage, epoch: Epoch) -> Vec<u8
     }
     out.extend_from_slice(if page.more { b",\"more\":true}" } else { b",\"more\":false}" });
     out
+}
+
+/// The messages as they are told, which is how they are counted: what is escaped is longer than
+/// what is kept. One is given whatever its size; what is cut off is `more`.
+fn items(page: &mut HistoryPage, epoch: Epoch, bytes_max: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (nth, message) in page.messages.iter().enumerate() {
+        let before = out.len();
+        if nth > 0 {
+            out.push(b',');
+        }
+        plain::render(&message.view(epoch), Rendition::PollItem, &mut out);
+        if out.len() > bytes_max && nth > 0 {
+            out.truncate(before);
+            page.id.position = page.messages[nth - 1].position;
+            page.messages.truncate(nth);
+            page.more = true;
+            break;
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::channel::{ChannelId, ChannelName, Tenant};
+    use crate::clock::Millis;
+    use crate::message::Message;
+    use fanfare_protocol::id::Id;
+    use fanfare_protocol::message::Kind;
+
+    fn page_of(sizes: &[usize], with: u8) -> HistoryPage {
+        let name = Arc::new(ChannelName::new(Tenant::default(), "demo"));
+        let message = |(nth, size): (usize, &usize)| {
+            Arc::new(Message {
+                channel: ChannelId(1),
+                name: Arc::clone(&name),
+                position: 10 * (nth as u64 + 1),
+                offset: nth as u64 + 1,
+                floor: 1,
+                at: Millis(0),
+                kind: Kind::Text,
+                event: None,
+                data: vec![with; *size].into(),
+            })
+        };
+        HistoryPage {
+            messages: sizes.iter().enumerate().map(message).collect(),
+            gap: None,
+            id: Id { epoch: Epoch::from_random(1), position: 99 },
+            more: false,
+        }
+    }
+
+    #[test]
+    fn pages_are_cut_by_the_bytes_that_are_told() {
+        let cases: [(&[usize], u8, usize, u64, bool); 7] = [
+            (&[], b'x', 0, 99, false),
+            (&[100, 100], b'x', 2, 99, false),
+            (&[600, 600, 600], b'x', 1, 10, true),
+            (&[5_000], b'x', 1, 99, false),
+            (&[5_000, 1], b'x', 1, 10, true),
+            // Escaped they have six times as many bytes.
+            (&[100, 100], 1, 1, 10, true),
+            (&[70, 70], 1, 2, 99, false),
+        ];
+        for (sizes, with, kept, position, more) in cases {
+            let mut page = page_of(sizes, with);
+            let bytes = history("demo", &mut page, Epoch::from_random(1), 1_000);
+            assert_eq!((page.messages.len(), page.id.position, page.more), (kept, position, more));
+            let told: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+            assert_eq!(told["messages"].as_array().unwrap().len(), kept);
+            assert_eq!((&told["more"], &told["id"]), (&more.into(), &page.id.to_string().into()));
+            assert!(bytes.len() <= 1_256 || kept == 1);
+        }
+    }
 }

@@ -13,7 +13,8 @@ use serde::Serialize;
 use super::answer::{Fault, json, refusal_words};
 use super::batch::{self, Order};
 use super::gate::idempotency_key;
-use super::{Api, target};
+use super::{Api, json_bytes, target};
+use crate::limits::Limits;
 use crate::payload;
 use crate::sequencer::command::{Command, Publication, PublishAnswer, Published, Refusal};
 
@@ -23,13 +24,20 @@ pub(super) async fn raw(State(api): State<Arc<Api>>, request: Request) -> Result
     let channel = target::channel(&head.uri)?;
     let event = target::event(target::parameter(&head.uri, "event")?)?;
     let key = idempotency_key(&head.headers)?.map(Into::into);
-    let taken = api.take(&head.headers, body, api.facts.limits.message_bytes).await?;
+    let limits = &api.facts.limits;
+    let mut taken = api.take(&head.headers, body, limits.message_bytes).await?;
     let kind = match media_type(&head.headers) {
         Some(kind) if kind.eq_ignore_ascii_case(b"application/octet-stream") => Kind::Binary,
-        _ => payload::detect(&taken.bytes),
+        _ => {
+            let (kind, message) = payload::settle(&taken.bytes);
+            let mark_bytes = taken.bytes.len() - message.len();
+            taken.bytes.drain(..mark_bytes);
+            kind
+        }
     };
-    let data = taken.bytes.into_boxed_slice();
-    publish_one(&api, Publication { channel, kind, event, idempotency_key: key, data }).await
+    let data = std::mem::take(&mut taken.bytes).into_boxed_slice();
+    let message = Publication { channel, kind, event, idempotency_key: key, data };
+    publish_one(&api, with_room(message, limits)?).await
 }
 
 /// A JSON body names one message or several.
@@ -55,13 +63,21 @@ pub(super) async fn json_body(
     }
 }
 
+/// The message, if every frame that is made of it will be short enough.
+pub(super) fn with_room(message: Publication, limits: &Limits) -> Result<Publication, Fault> {
+    let Publication { channel, kind, event, data, .. } = &message;
+    payload::room(limits.message_bytes, &channel.name, event.as_deref(), *kind, data)
+        .map_err(|too_long| Fault::too_large("message_too_large", too_long.to_string()))?;
+    Ok(message)
+}
+
 async fn read_order(
     api: &Api,
     fields: &HeaderMap,
     body: Body,
     key: Option<&[u8]>,
 ) -> Result<Order, Fault> {
-    let taken = api.take(fields, body, api.facts.json_bytes()).await?;
+    let taken = api.take(fields, body, json_bytes(&api.facts.limits)).await?;
     batch::read(&taken.bytes, key, &api.facts.limits)
 }
 

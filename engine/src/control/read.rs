@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::answer::{Fault, json, json_bytes};
 use super::{Api, page, target};
-use crate::sequencer::command::{ChannelStats, Command, HistoryPage, HistoryQuery};
+use crate::sequencer::command::{ChannelStats, Command, HistoryQuery};
 
 /// How many messages a page has where the request does not say.
 const LIMIT_DEFAULT: usize = 100;
@@ -52,8 +52,8 @@ pub(super) async fn history(State(api): State<Arc<Api>>, uri: Uri) -> Result<Res
     let mut found = api
         .ask(|answer| Command::History(Box::new(HistoryQuery { channel, since, limit, answer })))
         .await?;
-    cut(&mut found, POLL_BYTES_MAX);
-    Ok(json_bytes(StatusCode::OK, page::history(&name, &found, api.facts.epoch)))
+    let page = page::history(&name, &mut found, api.facts.epoch, POLL_BYTES_MAX);
+    Ok(json_bytes(StatusCode::OK, page))
 }
 
 fn since(text: &str) -> Result<Id, Fault> {
@@ -71,69 +71,9 @@ fn limit(text: &str) -> Result<usize, Fault> {
     }
 }
 
-/// Keeps a page within `bytes`, but one message whatever its size; what is cut off is `more`.
-fn cut(page: &mut HistoryPage, bytes: usize) {
-    let mut sum = 0;
-    let fits = page.messages.iter().take_while(|message| {
-        sum += message.cost();
-        sum <= bytes
-    });
-    let kept = fits.count().max(1);
-    if kept >= page.messages.len() {
-        return;
-    }
-    page.messages.truncate(kept);
-    page.id.position = page.messages[kept - 1].position;
-    page.more = true;
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channel::{ChannelId, ChannelName, Tenant};
-    use crate::clock::Millis;
-    use crate::message::Message;
-    use fanfare_protocol::id::Epoch;
-    use fanfare_protocol::message::Kind;
-
-    fn page_of(sizes: &[usize]) -> HistoryPage {
-        let name = Arc::new(ChannelName::new(Tenant::default(), "demo"));
-        let message = |(nth, size): (usize, &usize)| {
-            Arc::new(Message {
-                channel: ChannelId(1),
-                name: Arc::clone(&name),
-                position: 10 * (nth as u64 + 1),
-                offset: nth as u64 + 1,
-                floor: 1,
-                at: Millis(0),
-                kind: Kind::Text,
-                event: None,
-                data: vec![b'x'; *size].into(),
-            })
-        };
-        HistoryPage {
-            messages: sizes.iter().enumerate().map(message).collect(),
-            gap: None,
-            id: Id { epoch: Epoch::from_random(1), position: 99 },
-            more: false,
-        }
-    }
-
-    #[test]
-    fn pages_are_cut_by_bytes() {
-        let cases: [(&[usize], usize, u64, bool); 5] = [
-            (&[], 0, 99, false),
-            (&[100, 100], 2, 99, false),
-            (&[600, 600, 600], 1, 10, true),
-            (&[5_000], 1, 99, false),
-            (&[5_000, 1], 1, 10, true),
-        ];
-        for (sizes, kept, position, more) in cases {
-            let mut page = page_of(sizes);
-            cut(&mut page, 1_000);
-            assert_eq!((page.messages.len(), page.id.position, page.more), (kept, position, more));
-        }
-    }
 
     #[test]
     fn limits_are_numbers_from_one() {

@@ -127,7 +127,7 @@ fn write_outcome(
     out: &mut Vec<u8>,
 ) {
     match outcome {
-        Err(refusal) => write::refused(sequence, refusal.code, refusal.text, out),
+        Err(refusal) => write::refused(sequence, refusal.code, &refusal.text, out),
         Ok((false, _)) => {}
         Ok((true, Published { id, offset, subscribers, duplicate })) => {
             let position = id.position;
@@ -139,22 +139,22 @@ fn write_outcome(
 
 /// The sequencer's refusal as a publisher is told it.
 fn wire(refusal: Refusal) -> WireRefusal {
-    match refusal {
-        Refusal::ChannelLimit => WireRefusal {
-            code: RefusalCode::CHANNEL_LIMIT,
-            text: "the node keeps as many channels as it may and none is idle; publish to an \
-                   existing channel, or try again later",
-        },
-        Refusal::Conflict => WireRefusal {
-            code: RefusalCode::CONFLICT,
-            text: "the idempotency key was used for another message; give each message a key of \
-                   its own",
-        },
-        Refusal::ShuttingDown => WireRefusal {
-            code: RefusalCode::SHUTTING_DOWN,
-            text: "the node is shutting down; publish again when it is back",
-        },
-    }
+    let (code, text) = match refusal {
+        Refusal::ChannelLimit => (
+            RefusalCode::CHANNEL_LIMIT,
+            "the node keeps as many channels as it may and none is idle; publish to an \
+             existing channel, or try again later",
+        ),
+        Refusal::Conflict => (
+            RefusalCode::CONFLICT,
+            "the idempotency key was used for another message; give each message a key of \
+             its own",
+        ),
+        Refusal::ShuttingDown => {
+            (RefusalCode::SHUTTING_DOWN, "the node is shutting down; publish again when it is back")
+        }
+    };
+    WireRefusal { code, text: text.into() }
 }
 
 #[cfg(test)]
@@ -190,13 +190,15 @@ mod tests {
 
     const ASKED: Slot = Slot::Asked { answer: false };
     const ANSWERED: Slot = Slot::Asked { answer: true };
-    const NOT_JSON: Slot = Slot::Refused(WireRefusal::NOT_JSON);
+    fn not_json() -> Slot {
+        Slot::Refused(WireRefusal::not_json("is not valid JSON"))
+    }
 
     #[test]
     fn outcomes_leave_in_the_order_of_their_messages() {
         let mut ledger = Ledger::default();
-        let first = ledger.enter(vec![ASKED, NOT_JSON, ANSWERED]);
-        let second = ledger.enter(vec![NOT_JSON]);
+        let first = ledger.enter(vec![ASKED, not_json(), ANSWERED]);
+        let second = ledger.enter(vec![not_json()]);
         let third = ledger.enter(vec![ANSWERED, ASKED]);
         assert_eq!((ledger.messages(), ledger.settled()), (6, 0));
         let mut out = Vec::new();
@@ -221,7 +223,7 @@ mod tests {
     #[test]
     fn a_local_refusal_alone_is_told_at_once_and_results_count_once() {
         let mut ledger = Ledger::default();
-        ledger.enter(vec![NOT_JSON]);
+        ledger.enter(vec![not_json()]);
         let mut out = Vec::new();
         assert_eq!(ledger.write(&mut out), 1);
         assert_eq!(read(&out), ["refused 1 463", "ack 1"]);

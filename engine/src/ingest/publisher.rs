@@ -447,13 +447,16 @@ pub fn publication_after(
     tenant: &Tenant,
 ) -> Result<Publication, Refusal> {
     let checked = frame.check(limits)?;
-    let kind = match checked.kind {
-        DeclaredKind::Detect => payload::detect(checked.data),
-        DeclaredKind::Known(Kind::Json) if payload::detect(checked.data) != Kind::Json => {
-            return Err(Refusal::NOT_JSON);
+    let (kind, data) = match checked.kind {
+        DeclaredKind::Detect => payload::settle(checked.data),
+        DeclaredKind::Known(Kind::Json) => {
+            payload::check_bytes(checked.data).map_err(Refusal::not_json)?;
+            (Kind::Json, checked.data)
         }
-        DeclaredKind::Known(kind) => kind,
+        DeclaredKind::Known(kind) => (kind, checked.data),
     };
+    payload::room(limits.message_bytes as usize, checked.channel, checked.event, kind, data)
+        .map_err(Refusal::too_large)?;
     let same = before.map(|before| &before.channel);
     let same = same.filter(|same| *same.name == *checked.channel && same.tenant == *tenant);
     Ok(Publication {
@@ -464,6 +467,6 @@ pub fn publication_after(
         kind,
         event: checked.event.map(Into::into),
         idempotency_key: checked.idempotency_key.map(Into::into),
-        data: checked.data.into(),
+        data: data.into(),
     })
 }

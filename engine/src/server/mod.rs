@@ -223,7 +223,7 @@ impl Running {
                 },
                 api_key: settings.api_key.clone(),
                 limits: self.facts.limits.clone(),
-                bounds: control::Bounds::default(),
+                bounds: control::Bounds::of(&self.facts.limits),
                 ready: Arc::clone(&self.ready),
             };
             let metrics = Arc::clone(&self.metrics);

@@ -9,7 +9,7 @@ use super::stamp::Stamp;
 use crate::clock::Millis;
 use crate::driver::Token;
 use crate::payload;
-use crate::sequencer::command::{Command, PublishAnswer, Subscribe};
+use crate::sequencer::command::{Command, Publication, PublishAnswer, Subscribe};
 use crate::transport::input::Input;
 use crate::transport::request::{Ask, Decision, Target};
 use crate::transport::{event_stream, request};
@@ -180,8 +180,14 @@ impl<M: ClientMessages> Sessions<M> {
             return self.arm(token, now);
         }
         keep_rest(connection, &bytes[taken..]);
-        publication.kind = payload::detect(&data);
-        publication.data = data.into();
+        let (kind, message) = payload::settle(&data);
+        let Publication { channel, event, .. } = &*publication;
+        let message_bytes = self.facts.limits.message_bytes;
+        if payload::room(message_bytes, &channel.name, event.as_deref(), kind, message).is_err() {
+            return self.refuse(token, Violation::MessageTooLong, now);
+        }
+        publication.kind = kind;
+        publication.data = message.into();
         connection.phase = Phase::Asking;
         let answer = PublishAnswer::Connection { shard: self.number, token };
         self.commands.push_back(Command::Publish(*publication, answer));

@@ -253,14 +253,15 @@ impl<M: ClientMessages> Sessions<M> {
 
     /// An ordinary answer is in the outbox: the connection is free for its next request, or ends.
     pub(super) fn answered(&mut self, token: Token, now: Millis) {
-        let idle_ms = self.facts.limits.idle_ms;
+        // Looked at when it may have stalled; one that has taken all is idle for longer.
+        let look_ms = self.facts.limits.idle_ms.min(self.facts.limits.stall_ms);
         let Some(connection) = self.table.get_mut(token) else { return };
         if !connection.flags.keep_alive || self.ending {
-            return self.leave(token, idle_ms, false, now);
+            return self.leave(token, look_ms, false, now);
         }
         connection.phase = Phase::Head;
         connection.transport = Transport::Http;
-        connection.beat = Stamp::after(now, idle_ms);
+        connection.beat = Stamp::after(now, look_ms);
         self.arm(token, now);
         self.visit_soon(token);
         self.read_on(token);

@@ -52,7 +52,10 @@ impl<M: ClientMessages> Sessions<M> {
             }
             Phase::Head => {
                 let idle = connection.input.is_none() && connection.flags.keep_alive;
-                if idle {
+                let (idle_ms, since) = (self.facts.limits.idle_ms, connection.progress.at(now));
+                if idle && now.since(since) < idle_ms {
+                    connection.beat = Stamp::after(since, idle_ms);
+                } else if idle {
                     self.end(token, Close::Gracefully);
                 } else {
                     self.refuse(token, Violation::HeadDeadline, now);

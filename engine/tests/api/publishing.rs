@@ -1,5 +1,6 @@
 //! Publishing: what is taken, as what, and what is answered.
 
+use fanfare::limits::Limits;
 use fanfare_protocol::message::Kind;
 use serde_json::json;
 
@@ -79,7 +80,7 @@ fn chunked_bodies_are_read_and_connections_are_reused() {
 #[test]
 fn json_data_keeps_the_publishers_bytes() {
     let node = Node::start();
-    let body = r#"{"channel":"demo","data": {"b":1.0, "a":1e400,"b":2} ,"event":"tick"}"#;
+    let body = r#"{"channel":"demo","data": {"b":1.0, "a":1e40,"b":2} ,"event":"tick"}"#;
     let answer = node.post("/v1/publish", JSON, body);
     assert_eq!(answer.json(), json!({"id": id_text(1), "offset": 1, "subscribers": 3}));
     let cases = [
@@ -94,7 +95,7 @@ fn json_data_keeps_the_publishers_bytes() {
         assert_eq!(answer.status, 200, "{body} {answer:?}");
     }
     let published = node.sequencer.published.lock().unwrap();
-    assert_eq!(&*published[0].data, br#"{"b":1.0, "a":1e400,"b":2}"#);
+    assert_eq!(&*published[0].data, br#"{"b":1.0, "a":1e40,"b":2}"#);
     assert_eq!(published[0].event.as_deref(), Some("tick"));
     for ((_, data, kind), have) in cases.iter().zip(&published[1..]) {
         assert_eq!((&*have.data, have.kind), (*data, *kind));
@@ -297,4 +298,82 @@ fn a_fault_in_a_batch_is_placed_in_the_whole_body() {
     assert!(message.contains("at line 4, column 2:"), "{message}");
     let alone = said("{\n\"channel\":7}");
     assert!(alone.contains("at line 2, column 11:"), "{alone}");
+}
+
+#[test]
+fn json_that_common_parsers_refuse_is_text_or_is_refused() {
+    let node = Node::start();
+    let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    let cases = [
+        (deep(65), "more than 64 arrays"),
+        ("1E400".into(), "no double holds"),
+        (format!("[{}]", "1".repeat(400)), "no double holds"),
+        (r#"{"a":"\ud800"}"#.into(), "half of a surrogate pair"),
+        (r#"{"\u0000a":1}"#.into(), "begins with"),
+    ];
+    for (data, rule) in &cases {
+        assert_eq!(node.post("/v1/channels/demo", "", data).status, 200, "{data}");
+        let answer =
+            node.post("/v1/publish", JSON, format!("{{\"channel\":\"a\",\"data\":{data}}}"));
+        assert_eq!((answer.status, &*answer.error()), (422, "bad_data"), "{data}");
+        let message = answer.json()["message"].as_str().unwrap().to_owned();
+        assert!(message.contains(rule), "{message}");
+    }
+    {
+        let published = node.sequencer.published.lock().unwrap();
+        assert_eq!(published.len(), cases.len());
+        for (message, (data, _)) in published.iter().zip(&cases) {
+            assert_eq!((message.kind, &*message.data), (Kind::Text, data.as_bytes()));
+        }
+    }
+    for data in [deep(64), "1e-400".into(), "-0".into(), r#""\ud83d\ude00""#.into()] {
+        let body = format!("{{\"messages\":[{{\"channel\":\"a\",\"data\":{data}}}]}}");
+        assert_eq!(node.post("/v1/publish", JSON, body).status, 200, "{data}");
+        assert_eq!(node.post("/v1/channels/demo", "", &data).status, 200, "{data}");
+        let published = node.sequencer.published.lock().unwrap();
+        assert!(published.iter().rev().take(2).all(|message| message.kind == Kind::Json), "{data}");
+    }
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_json_in_a_raw_body() {
+    let node = Node::start();
+    let octets = "Content-Type: application/octet-stream\r\n";
+    let cases: [(&str, &str, Kind, &str); 3] = [
+        ("", "\u{feff}{\"a\":1}", Kind::Json, "{\"a\":1}"),
+        ("", "\u{feff}hello", Kind::Text, "\u{feff}hello"),
+        (octets, "\u{feff}{}", Kind::Binary, "\u{feff}{}"),
+    ];
+    for (nth, (fields, body, kind, data)) in cases.into_iter().enumerate() {
+        assert_eq!(node.post("/v1/channels/demo", fields, body).status, 200);
+        let published = node.sequencer.published.lock().unwrap();
+        assert_eq!((published[nth].kind, &*published[nth].data), (kind, data.as_bytes()));
+    }
+}
+
+#[test]
+fn a_message_that_grows_beyond_a_frame_is_refused_and_says_how_far() {
+    let limits = Limits { message_bytes: 100_000, ..Limits::default() };
+    let node = Node::with(Wishes { limits, ..Wishes::default() });
+    let octets = "Content-Type: application/octet-stream\r\n";
+    let grows =
+        [("", "\n".repeat(50_000)), ("", "\u{1}".repeat(50_000)), (octets, "x".repeat(90_000))];
+    for (fields, body) in &grows {
+        let answer = node.post("/v1/channels/demo", fields, body);
+        assert_eq!((answer.status, &*answer.error()), (413, "message_too_large"));
+        let message = answer.json()["message"].as_str().unwrap().to_owned();
+        let told: usize = message.split(' ').find_map(|word| word.parse().ok()).unwrap();
+        assert!(told > 100_000 + 4_096, "{message}");
+        assert!(message.contains("104096") && message.contains("raise message_bytes"), "{message}");
+    }
+    let item = |data: &str| format!("{{\"messages\":[{{\"channel\":\"a\",\"data\":{data}}}]}}");
+    let spaced = format!("[{}1]", "\n".repeat(90_000));
+    let answer = node.post("/v1/publish", JSON, item(&spaced));
+    assert_eq!((answer.status, &*answer.error()), (413, "message_too_large"));
+    assert!(answer.json()["message"].as_str().unwrap().starts_with("messages[0] (the 1st of 1): "));
+    assert_eq!(node.sequencer.count(), 0);
+    let whole = "x".repeat(100_000);
+    assert_eq!(node.post("/v1/channels/demo", "", &whole).status, 200, "nothing of it grows");
+    let quoted = format!("\"{}\"", "x".repeat(99_998));
+    assert_eq!(node.post("/v1/publish", JSON, item(&quoted)).status, 200);
 }

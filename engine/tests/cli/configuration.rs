@@ -95,3 +95,17 @@ fn a_log_filter_that_cannot_be_read_is_configuration() {
     command.args(["--listen", "127.0.0.1:0", "--api", "none", "--socket", "none"]);
     run(command.env("FANFARE_LOG", "fanfare=loud"), "").expect(78, &["FANFARE_LOG"]);
 }
+
+#[test]
+fn what_cannot_hold_the_largest_message_is_said() {
+    assert_eq!(check("").err, "");
+    assert_eq!(check("history = { count = 0 }\n").err, "", "nothing is meant to be kept");
+    let raised = check("[limits]\nmessage_bytes = '8MiB'\n");
+    raised.expect(0, &["warning: history = { bytes = \"1MiB\" } of the channels \"**\"", "8MiB"]);
+    let rule = "[[channels]]\nmatch = 'room:*'\nhistory = { bytes = '500KB' }\n";
+    let small = check(rule);
+    small.expect(0, &["warning: history = { bytes = \"500KB\" } of the channels \"room:*\""]);
+    assert_eq!(small.err.lines().count(), 1, "{small:#?}");
+    let window = check("history = { count = 0, bytes = '1B' }\nwindow = { bytes = '1KB' }\n");
+    window.expect(0, &["warning: window = { bytes = \"1KB\" } of the channels \"**\""]);
+}

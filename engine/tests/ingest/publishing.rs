@@ -243,3 +243,42 @@ fn a_stop_is_bounded() {
     assert!((Duration::from_millis(190)..Duration::from_secs(2)).contains(&took), "{took:?}");
     assert_eq!(client.reply(), "end");
 }
+
+#[test]
+fn json_that_common_parsers_refuse_is_refused_with_the_rule_or_detected_as_text() {
+    let node = Node::start();
+    let mut client = node.publisher();
+    let json = |data| PublishFrame { kind: DeclaredKind::Known(Kind::Json), ..asks("demo", data) };
+    let deep = [[b'['; 65], [b']'; 65]].concat();
+    client.publish(&[
+        json(&deep),
+        json(b"[1E400]"),
+        json(b"\"\\udc00\""),
+        json(b"\xef\xbb\xbf{}"),
+        json(b"[\xff]"),
+        json(&deep[1..129]),
+        asks("demo", &deep),
+        asks("demo", b"[1E400]"),
+        asks("demo", b"\xef\xbb\xbf{}"),
+    ]);
+    let outcomes = client.outcomes(9);
+    let refused = outcomes.iter().filter(|outcome| outcome.starts_with("refused"));
+    let refused: Vec<_> = refused.map(String::as_str).collect();
+    assert_eq!(refused.len(), 5, "{outcomes:?}");
+    assert!(refused.iter().all(|outcome| outcome.contains("463")), "{refused:?}");
+    let published = node.sequencer.published.lock().unwrap();
+    let kinds: Vec<_> = published.iter().map(|p| (p.kind, p.data.len())).collect();
+    use Kind::{Json, Text};
+    assert_eq!(kinds, [(Json, 128), (Text, 130), (Text, 7), (Json, 2)]);
+}
+
+#[test]
+fn a_message_that_grows_beyond_a_frame_is_refused() {
+    let node = Node::start(); // of messages of 1,000 bytes
+    let mut client = node.publisher();
+    let (breaks, controls) = ([b'\n'; 1_000], [1; 1_000]);
+    client.publish(&[asks("demo", &breaks), asks("demo", &controls), asks("demo", &[b'x'; 1_000])]);
+    let outcomes = client.outcomes(3);
+    assert!(outcomes[..2].iter().all(|outcome| outcome.contains("413")), "{outcomes:?}");
+    assert_eq!(node.sequencer.published.lock().unwrap().len(), 1);
+}

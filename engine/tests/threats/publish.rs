@@ -67,6 +67,12 @@ fn p1_to_p5_bodies() {
                     411,
                     "length_required",
                 ),
+                (with_length(TARGET, &"\n".repeat(1_000)), 413, "message_too_large"),
+                (
+                    post(TARGET, "Content-Encoding: gzip\r\nContent-Length: 2\r\n", "hi"),
+                    415,
+                    "bad_encoding",
+                ),
                 (with_length("/playground/publish", "hi"), 400, "no_channels"),
                 (with_length("/playground/publish?channel=", "hi"), 400, "bad_channel"),
                 (with_length("/playground/publish?channel=a*", "hi"), 400, "bad_channel"),

@@ -5,7 +5,7 @@
 //! when it is text; binary is `"base64"` in its place.
 
 use super::{Rendition, json};
-use crate::id::{Id, write_decimal};
+use crate::id::{ID_TEXT_BYTES_MAX, Id, write_decimal};
 use crate::message::{GapView, Kind, MessageView};
 use crate::sse::write as sse;
 use crate::ws::Opcode;
@@ -151,6 +151,21 @@ fn payload_bytes(message: &MessageView<'_>) -> usize {
         Kind::Text => json::string_bytes(message.data),
         Kind::Binary => json::base64_string_bytes(message.data),
     }
+}
+
+/// Length of the longest rendition of such a message, whatever place it is given: never less than
+/// what [`render`] appends, and hardly more than the longest of them.
+pub fn longest_bytes(channel: &str, event: Option<&str>, kind: Kind, data: &[u8]) -> usize {
+    /// What never changes, the longest frame header or event block around it, and the digits.
+    const FIXED_BYTES: usize = 128 + 2 * ID_TEXT_BYTES_MAX;
+    let name = json::string_bytes(channel.as_bytes());
+    let event = event.map_or(0, |event| event.len() + json::string_bytes(event.as_bytes()));
+    let payload = match kind {
+        Kind::Json => sse::lines_bytes(data),
+        Kind::Text => sse::lines_bytes(data).max(json::string_bytes(data)),
+        Kind::Binary => json::base64_string_bytes(data),
+    };
+    FIXED_BYTES + name + event + payload
 }
 
 fn gap_object(gap: &GapView<'_>, out: &mut Vec<u8>) {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::accept::{self, MediaType};
-use super::fields::Fields;
+use super::fields::{Fields, elements};
 use super::query::Query;
 use super::response::Ending;
 use super::violation::Violation;
@@ -116,13 +116,17 @@ impl<'a> Request<'a> {
         fields: Fields<'a>,
     ) -> Result<Self, Violation> {
         let target = target::parse(raw_target, method)?;
+        let body = framing::body(&fields, minor_version)?;
+        if !body.is_empty() && is_coded(&fields) {
+            return Err(Violation::ContentCoding);
+        }
         Ok(Self {
             method,
             path: target::decode_path(target.path)?,
             raw_query: target.query,
             minor_version,
             host: host_of(&fields, target.authority, minor_version)?,
-            body: framing::body(&fields, minor_version)?,
+            body,
             keep_alive: keep_alive(&fields, minor_version) && !asks_for_websocket(&fields),
             expects_continue: expects_continue(&fields, minor_version)?,
             fields,
@@ -191,6 +195,13 @@ fn host_of<'a>(
     let value = host::without_empty_port(value);
     let agrees = |authority| host::without_empty_port(authority).eq_ignore_ascii_case(value);
     if authority.is_none_or(agrees) { Ok(Some(value)) } else { Err(Violation::Host) }
+}
+
+/// Whether the body is not what its bytes say (RFC 9110, section 8.4). `identity` is no coding, and
+/// an empty element of a list is nothing.
+fn is_coded(fields: &Fields<'_>) -> bool {
+    let mut codings = fields.all("content-encoding").flat_map(elements);
+    codings.any(|name| !name.is_empty() && !name.eq_ignore_ascii_case(b"identity"))
 }
 
 /// Whether a WebSocket is asked for, well or badly. A proxy on the way may take the connection for

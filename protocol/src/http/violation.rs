@@ -134,6 +134,12 @@ violations! {
     /// A body over the limit.
     BodyTooLong = ContentTooLarge, "body_too_long",
         "The body is longer than this server takes.";
+    /// A message that would leave in a longer frame than clients are promised.
+    MessageTooLong = ContentTooLarge, "message_too_large",
+        "Escaped for clients this message is longer than a frame may be; send less in one message.";
+    /// A body in a content coding: the API undoes some, this listener none.
+    ContentCoding = UnsupportedMediaType, "bad_encoding",
+        "A body has no Content-Encoding here; send it as it is.";
     /// A target over the limit.
     TargetTooLong = UriTooLong, "target_too_long",
         "The request target is longer than this server takes; use several connections.";
@@ -179,6 +185,7 @@ impl Violation {
             Self::MethodNever | Self::MethodNotRead => &[("Allow", "GET, HEAD, OPTIONS")],
             Self::MethodNotGet => &[("Allow", "GET")],
             Self::MethodNotPost => &[("Allow", "POST")],
+            Self::ContentCoding => &[("Accept-Encoding", "identity")],
             Self::NoUpgrade => &[("Upgrade", "websocket")],
             Self::WsVersion => &[("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")],
             Self::TooManyFromAddress | Self::Full | Self::Draining => &[("Retry-After", "1")],
@@ -240,6 +247,7 @@ mod tests {
         for violation in Violation::ALL {
             let needed: &[&str] = match violation.status().code() {
                 405 => &["Allow"],
+                415 => &["Accept-Encoding"],
                 426 => &["Upgrade"],
                 429 | 503 => &["Retry-After"],
                 _ => &[],

@@ -10,6 +10,9 @@
 //! What makes a frame unreadable ends the connection; what is wrong with one message only (its
 //! name, its size, its kind) refuses that message, by [`PublishFrame::check`].
 
+use std::borrow::Cow;
+use std::fmt;
+
 use super::code::RefusalCode;
 use super::field;
 use super::reader::Reader;
@@ -86,20 +89,28 @@ pub struct CheckedPublish<'a> {
 }
 
 /// Why one message is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// For machines.
     pub code: RefusalCode,
     /// For people: what happened and what to do.
-    pub text: &'static str,
+    pub text: Cow<'static, str>,
 }
 
 impl Refusal {
-    /// What said it was JSON is not: for the caller of [`PublishFrame::check`].
-    pub const NOT_JSON: Self = Self {
-        code: RefusalCode::BAD_DATA,
-        text: "the data is not valid JSON; publish it as text, or let the kind be detected",
-    };
+    /// What said it was JSON is not, as `reason` says of "the data": for the caller of
+    /// [`PublishFrame::check`].
+    pub fn not_json(reason: impl fmt::Display) -> Self {
+        let text =
+            format!("the data {reason}; publish it as text, or let the kind be detected").into();
+        Self { code: RefusalCode::BAD_DATA, text }
+    }
+
+    /// The message is longer than may be, as `text` says: for the caller of
+    /// [`PublishFrame::check`], who knows what becomes of it.
+    pub fn too_large(text: impl fmt::Display) -> Self {
+        Self { code: RefusalCode::TOO_LARGE, text: text.to_string().into() }
+    }
 }
 
 impl<'a> PublishFrame<'a> {
@@ -110,7 +121,7 @@ impl<'a> PublishFrame<'a> {
 
     /// Whether it may be published; `Err` says what a REFUSED frame should.
     pub fn check(&self, limits: &IngestLimits) -> Result<CheckedPublish<'a>, Refusal> {
-        let refuse = |code, text| Err(Refusal { code, text });
+        let refuse = |code, text: &'static str| Err(Refusal { code, text: text.into() });
         if self.unknown_required.is_some() {
             const TEXT: &str = "the message has a field that must be understood and is not known \
                 here; use a newer server, or do without it";
@@ -137,8 +148,11 @@ impl<'a> PublishFrame<'a> {
             return refuse(RefusalCode::BAD_DATA, "the data is empty; send at least one byte");
         }
         if self.data.len() > limits.message_bytes as usize {
-            const TEXT: &str = "the data is longer than the `message_bytes` that HELLO told";
-            return refuse(RefusalCode::TOO_LARGE, TEXT);
+            let (bytes, most) = (self.data.len(), limits.message_bytes);
+            return Err(Refusal::too_large(format_args!(
+                "the data has {bytes} bytes, more than the {most} that HELLO told as \
+                 `message_bytes`; send less in one message"
+            )));
         }
         if self.kind == DeclaredKind::Known(Kind::Text) && text(self.data).is_none() {
             return refuse(RefusalCode::BAD_DATA, "the text is not UTF-8; publish it as binary");

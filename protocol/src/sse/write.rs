@@ -1,7 +1,7 @@
 //! Events as bytes. A line break in a payload can never end its field: every line of the payload
 //! is a `data:` line of its own, whichever of CR, LF and CRLF parted it. A reader sees LF for each.
 
-use memchr::memchr2;
+use memchr::{memchr2, memchr2_iter};
 
 use crate::id::{Id, write_decimal};
 
@@ -56,6 +56,17 @@ pub(crate) fn lines(out: &mut Vec<u8>, mut piece: &[u8]) {
     out.extend_from_slice(piece);
 }
 
+/// Length of what [`lines`] appends.
+pub(crate) fn lines_bytes(piece: &[u8]) -> usize {
+    let breaks = memchr2_iter(b'\r', b'\n', piece);
+    // Of CR LF one byte is let go of, beside the other, which becomes seven.
+    let growth = breaks.map(|at| match (piece[at], piece.get(at + 1)) {
+        (b'\r', Some(b'\n')) => -1,
+        _ => 6,
+    });
+    piece.len().saturating_add_signed(growth.sum())
+}
+
 /// The end of the last `data` field and of the event.
 pub(crate) fn end(out: &mut Vec<u8>) {
     out.extend_from_slice(b"\n\n");
@@ -103,6 +114,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn lengths_are_told_before(data in "(\r|\n|\r\n|a|é){0,12}") {
+            let data = data.as_bytes();
+            prop_assert_eq!(written(|out| lines(out, data)).len(), lines_bytes(data));
+        }
+
         #[test]
         fn what_is_written_is_read_back(
             data in "(\r|\n|\r\n|\0|\u{2028}|\u{feff}|:|data: |[ a-zä]){0,12}",

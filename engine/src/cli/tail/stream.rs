@@ -10,13 +10,15 @@ use ureq::http::{Response, StatusCode};
 
 use super::super::arguments::Tail;
 use super::super::exit::{self, Failure};
+use crate::payload::frame_bytes;
 
 /// No byte for so long, although the server sends a comment every 15 seconds (by default): the
 /// connection is dead, whatever the kernel thinks.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 const CONNECT_MAX: Duration = Duration::from_secs(10);
-/// Most bytes of one event: far above what a server takes from a publisher.
-const EVENT_BYTES_MAX: usize = 1 << 30;
+/// Most bytes of one event: more than a server gives out that takes messages of 1 GiB, the most
+/// that it may be configured for. One that is longer would come again with each new connection.
+const EVENT_BYTES_MAX: usize = frame_bytes(1 << 30);
 
 /// What a connection brings.
 pub(super) enum Seen<'a> {

@@ -292,7 +292,9 @@ fn a_poll_waits_as_long_as_it_said_and_its_connection_serves_again() {
     world.nets[0].write(peer.client, head.as_bytes());
     world.steps(6);
     assert_eq!(peer.listen(&world), 1);
-    world.pass(61_000);
+    world.pass(73_000);
+    assert_eq!(peer.standing(&world), Standing::Open, "it outlives the 60 s of common proxies");
+    world.pass(3_000);
     assert_eq!(peer.standing(&world), Standing::Ended, "an idle connection ends");
 }
 

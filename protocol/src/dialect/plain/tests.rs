@@ -183,6 +183,29 @@ fn an_opening_that_is_left_out() {
 
 proptest! {
     #[test]
+    fn the_longest_is_told_before_and_nearly_exact(
+        data in "(\r|\n|\r\n|\0|\"|\\\\|[ -~é]){0,300}",
+        kind in 0u8..3,
+        channel in "[ -)+-~é]{1,100}",
+        event in prop::option::of("[a-z][\"\\\\a-z]{0,99}"),
+        position: u64,
+        offset: u64,
+    ) {
+        let event = event.as_deref();
+        let kind = Kind::from_number(kind).unwrap();
+        let id = Id { epoch: Epoch::from_random(5), position };
+        let data = data.as_bytes();
+        let message = MessageView { channel: &channel, id, offset, event, kind, data };
+        let longest = longest_bytes(&channel, event, kind, data);
+        let lengths = Rendition::ALL.map(|rendition| rendered(&message, rendition).len());
+        let most = lengths.into_iter().max().unwrap();
+        prop_assert!(most <= longest, "{lengths:?} {longest}");
+        // Text in an event stream without an envelope is longest where it is nearly all lines.
+        let envelope = channel.len() * 2 + event.map_or(0, |event| event.len() * 2);
+        prop_assert!(longest - most <= 256 + envelope, "{lengths:?} {longest}");
+    }
+
+    #[test]
     fn any_text_comes_back(text in "(\r|\n|\r\n|\0|\"|\\\\|\u{2028}|.){0,200}") {
         let message = message(Kind::Text, None, text.as_bytes());
         let expected = json!({

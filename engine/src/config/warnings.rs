@@ -1,0 +1,41 @@
+//! What is allowed and hardly meant: said by `config check` and at each start, and no reason not to
+//! start.
+
+use fanfare_protocol::limits::EVENT_NAME_BYTES_MAX;
+
+use super::Config;
+use super::units::bytes_text;
+use crate::message::OVERHEAD_BYTES;
+use crate::rule::Rule;
+
+impl Config {
+    /// A sentence for each channel rule whose channels cannot keep the largest message.
+    pub fn warnings(&self) -> Vec<String> {
+        let message_bytes = self.settings.limits.message_bytes;
+        let largest = message_bytes + EVENT_NAME_BYTES_MAX + OVERHEAD_BYTES;
+        self.settings
+            .rules
+            .iter()
+            .filter_map(|rule| warning(rule, message_bytes, largest))
+            .collect()
+    }
+}
+
+fn warning(rule: &Rule, message_bytes: usize, largest: usize) -> Option<String> {
+    let keeps = rule.history.count > 0 && rule.history.bytes > 0 && rule.history.age_ms > 0;
+    let (what, bytes, lost) = if keeps && rule.history.bytes < largest {
+        ("history", rule.history.bytes, "is told of a gap in their place when it comes back")
+    } else if rule.history.bytes.max(rule.window.bytes) < largest {
+        ("window", rule.window.bytes, "loses them unless it takes them at once")
+    } else {
+        return None;
+    };
+    Some(format!(
+        "{what} = {{ bytes = \"{}\" }} of the channels \"{}\" does not hold the largest message \
+         that limits.message_bytes = \"{}\" lets pass: a client {lost}. Raise it to {largest} \
+         bytes, or lower message_bytes",
+        bytes_text(bytes as u64),
+        rule.pattern.as_str(),
+        bytes_text(message_bytes as u64),
+    ))
+}
