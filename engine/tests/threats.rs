@@ -30,6 +30,8 @@ mod liveness;
 mod origins;
 #[path = "threats/parameters.rs"]
 mod parameters;
+#[path = "threats/pipeline.rs"]
+mod pipeline;
 #[path = "threats/process.rs"]
 mod process;
 #[path = "threats/publish.rs"]

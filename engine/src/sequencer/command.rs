@@ -125,6 +125,9 @@ pub struct Subscribed {
     pub token: Token,
     /// Where delivery begins: the largest position such that all messages to deliver lie after it.
     pub begin: u64,
+    /// Last position of the order when this was said: what lies at or before it is to be
+    /// delivered, or is told as a gap, or is none of the client's.
+    pub present: u64,
     /// One for each channel that was asked for, in the same order.
     pub channels: Box<[SubscribedChannel]>,
 }
@@ -146,6 +149,8 @@ pub struct SubscribedChannel {
     pub floor: u64,
     /// What the client missed and will not get.
     pub gap: Option<Gap>,
+    /// Position of the first message of that gap, where it is known.
+    pub gap_begins: Option<u64>,
     /// Messages from `floor` up to where this shard's log begins (or up to `head`, where the shard
     /// has no log of the channel): the shard puts them before what it has. Empty when the log
     /// reaches back to `next` already.

@@ -36,7 +36,7 @@ impl Order {
             reply
         });
         let channels = channels.collect();
-        Ok(Subscribed { token: request.token, begin, channels })
+        Ok(Subscribed { token: request.token, begin, present: self.position, channels })
     }
 
     /// Whether the channels of this request that have no record can all get one.
@@ -65,6 +65,10 @@ impl Order {
     fn reply(&mut self, id: ChannelId, shard: u8, from: From) -> (SubscribedChannel, Option<u64>) {
         let channel = self.channels.living(id);
         let (next, gap) = channel.start(from);
+        let gap_begins = match from {
+            From::After(position) if gap.is_some() => channel.trimmed.first_after(position),
+            _ => None,
+        };
         let (head, floor) = (channel.head, channel.floor());
         let log_from = channel.audience.log_from(shard);
         // History reaches a shard once: all that is kept and that its log lacks, so that every
@@ -77,7 +81,10 @@ impl Order {
         };
         let owed = channel.history.at(next).map(|message| message.position);
         let (name, rule) = (Arc::clone(&channel.name), Arc::clone(&channel.rule));
-        (SubscribedChannel { channel: id, name, rule, next, head, floor, gap, import }, owed)
+        let channel = id;
+        let reply =
+            SubscribedChannel { channel, name, rule, next, head, floor, gap, gap_begins, import };
+        (reply, owed)
     }
 
     /// One connection of `shard` follows this channel no more.

@@ -124,7 +124,16 @@ impl Trimmed {
             return Missed::Unknown;
         }
         let nth = self.blocks.partition_point(|block| block.last <= position);
-        Missed::From(self.blocks[nth].offset_after(position))
+        Missed::From(self.blocks[nth].first_after(position).0)
+    }
+
+    /// Position of the first trimmed message after `position`, where that is known.
+    pub(super) fn first_after(&self, position: u64) -> Option<u64> {
+        if position < self.forgotten {
+            return None;
+        }
+        let nth = self.blocks.partition_point(|block| block.last <= position);
+        self.blocks.get(nth).map(|block| block.first_after(position).1)
     }
 
     /// Position of the newest trimmed message; 0 where there was none.
@@ -187,8 +196,8 @@ impl Block {
         BLOCK_BYTES + self.deltas.len()
     }
 
-    /// The first offset whose position lies after `position`. The block's last one does.
-    fn offset_after(&self, position: u64) -> u64 {
+    /// The first offset whose position lies after `position`, and that. The block's last one does.
+    fn first_after(&self, position: u64) -> (u64, u64) {
         let mut bytes = self.deltas.iter();
         let (mut offset, mut at) = (self.offset, self.first);
         while at <= position {
@@ -202,7 +211,7 @@ impl Block {
             }
             offset += 1;
         }
-        offset
+        (offset, at)
     }
 }
 
@@ -226,7 +235,10 @@ mod tests {
             [(0, 1), (4, 1), (5, 2), (6, 3), (7, 3), (399, 3), (400, 4), ((1 << 40) - 1, 4)];
         for (position, offset) in cases {
             assert_eq!(trimmed.after(position), Missed::From(offset), "{position}");
+            let first = [5, 6, 400, 1 << 40][offset as usize - 1];
+            assert_eq!(trimmed.first_after(position), Some(first), "{position}");
         }
+        assert_eq!(trimmed.first_after(1 << 40), None);
         assert_eq!(trimmed.after(1 << 40), Missed::Nothing);
         assert_eq!(Trimmed::default().after(0), Missed::Nothing);
     }
@@ -237,6 +249,7 @@ mod tests {
         assert!(trimmed.has_block(1) && trimmed.has_block(257) && !trimmed.has_block(256));
         assert_eq!(trimmed.forget_block(), BLOCK_BYTES + 255);
         assert_eq!(trimmed.after(2_559), Missed::Unknown);
+        assert_eq!((trimmed.first_after(2_559), trimmed.first_after(2_560)), (None, Some(2_570)));
         // 2,560 is where offset 256 stood, the last that is forgotten: it and all before were had.
         assert_eq!(trimmed.after(2_560), Missed::From(257));
         trimmed.forget_block();

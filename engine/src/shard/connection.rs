@@ -205,6 +205,11 @@ impl Connection {
         self.outbox.as_ref().is_some_and(|outbox| !outbox.is_empty())
     }
 
+    /// Whether something that came behind a request waits for its turn.
+    pub(super) fn has_early(&self) -> bool {
+        matches!(self.input.as_deref(), Some(Input::Early(_)))
+    }
+
     /// When it is to be looked at: its deadline, whatever that means in its phase, or before.
     pub(super) fn due(&self, now: Millis) -> Millis {
         let beat = self.beat.at(now);

@@ -2,7 +2,7 @@
 
 use fanfare_protocol::http::{Ending, Fed, HeadReader, Violation, response};
 
-use super::connection::{Connection, Phase};
+use super::connection::Phase;
 use super::messages::ClientMessages;
 use super::sessions::Sessions;
 use super::stamp::Stamp;
@@ -10,7 +10,7 @@ use crate::clock::Millis;
 use crate::driver::Token;
 use crate::payload;
 use crate::sequencer::command::{Command, Publication, PublishAnswer, Subscribe};
-use crate::transport::input::Input;
+use crate::transport::input::{Early, Input};
 use crate::transport::request::{Ask, Decision, Target};
 use crate::transport::{event_stream, request};
 
@@ -18,19 +18,48 @@ use crate::transport::{event_stream, request};
 const REFUSED_CLOSE_MS: u64 = 1_000;
 
 impl<M: ClientMessages> Sessions<M> {
-    /// Bytes of a client whose request is not whole.
-    pub(super) fn take_head(&mut self, token: Token, bytes: &[u8], now: Millis) {
+    /// Bytes of a client whose request is not whole. What lies behind the request is kept until its
+    /// answer is on its way.
+    pub(super) fn take_request(&mut self, token: Token, bytes: &[u8], now: Millis) {
+        let taken = self.take_head(token, bytes, now);
+        if taken < bytes.len() {
+            self.keep_early(token, Early::new(&bytes[taken..]));
+        }
+    }
+
+    /// The answer to a request has gone out: what came with it is the next one.
+    pub(super) fn next_request(&mut self, token: Token, now: Millis) {
+        let Some(connection) = self.table.get_mut(token) else { return };
+        if connection.phase != Phase::Head || !connection.has_early() {
+            return;
+        }
+        let Some(Input::Early(mut early)) = connection.input.take().map(|input| *input) else {
+            return;
+        };
+        let taken = self.take_head(token, early.rest(), now);
+        if early.advance(taken) {
+            self.keep_early(token, early);
+        }
+    }
+
+    /// Keeps what came behind a request; behind a refusal that ends the connection nothing is kept.
+    /// While it is here nothing more is read: [`super::sessions`].
+    pub(super) fn keep_early(&mut self, token: Token, early: Early) {
+        let Some(connection) = self.table.get_mut(token) else { return };
+        if matches!(connection.phase, Phase::Head | Phase::Asking | Phase::Waiting) {
+            debug_assert!(connection.input.is_none(), "bytes were read that nobody wanted");
+            connection.input = Some(Box::new(Input::Early(early)));
+        }
+    }
+
+    /// Returns how many of `bytes` belonged to the request.
+    fn take_head(&mut self, token: Token, bytes: &[u8], now: Millis) -> usize {
         let date = self.dates.at(now);
         let limits = &self.facts.limits;
-        let Some(connection) = self.table.get_mut(token) else { return };
+        let Some(connection) = self.table.get_mut(token) else { return 0 };
         let mut reader = match connection.input.take().map(|input| *input) {
             Some(Input::Head(reader)) => reader,
             Some(body @ Input::Body { .. }) => return self.take_body(token, body, bytes, now),
-            Some(Input::Early(mut early)) => {
-                early.extend_from_slice(bytes);
-                connection.input = Some(Box::new(Input::Early(early)));
-                return;
-            }
             _ => {
                 if connection.flags.keep_alive {
                     connection.beat = Stamp::after(now, limits.head_ms);
@@ -42,19 +71,29 @@ impl<M: ClientMessages> Sessions<M> {
             Ok(Fed::Partial) => {
                 connection.input = Some(Box::new(Input::Head(reader)));
                 self.arm(token, now);
+                bytes.len()
             }
-            Ok(Fed::Complete { taken }) => self.take_request(token, &reader, &bytes[taken..], now),
+            Ok(Fed::Complete { taken }) => {
+                taken + self.take_whole_head(token, &reader, &bytes[taken..], now)
+            }
             Err(violation) => {
                 let head_only = reader.is_head_method();
                 let private = connection.private();
                 response::refusal(private, date, violation, Ending::Close, &[], head_only);
                 self.refused(token, Ending::Close, now);
+                bytes.len()
             }
         }
     }
 
-    /// A whole head, and what came after it.
-    fn take_request(&mut self, token: Token, reader: &HeadReader, rest: &[u8], now: Millis) {
+    /// A whole head. Returns how many bytes of `rest`, which came after it, were its body.
+    fn take_whole_head(
+        &mut self,
+        token: Token,
+        reader: &HeadReader,
+        rest: &[u8],
+        now: Millis,
+    ) -> usize {
         let date = self.dates.at(now);
         let facts = self.facts.clone();
         if let Some(connection) = self.table.get_mut(token)
@@ -62,41 +101,37 @@ impl<M: ClientMessages> Sessions<M> {
         {
             self.addresses.head_done(self.number, token.index);
         }
-        let Some(connection) = self.table.get_mut(token) else { return };
+        let Some(connection) = self.table.get_mut(token) else { return 0 };
         let request = match reader.request(&facts.limits.http) {
             Ok(request) => request,
             Err(violation) => {
                 let head_only = reader.is_head_method();
                 let private = connection.private();
                 response::refusal(private, date, violation, Ending::Close, &[], head_only);
-                return self.refused(token, Ending::Close, now);
+                self.refused(token, Ending::Close, now);
+                return 0;
             }
         };
         connection.flags.keep_alive = request.keep_alive;
         match request::decide(&request, &facts, date, connection.private()) {
             Decision::Answered(ending) => {
-                keep_rest(connection, rest);
                 connection.flags.keep_alive = ending == Ending::KeepAlive;
                 self.answered(token, now);
             }
-            Decision::Refused(ending) => {
-                keep_rest(connection, rest);
-                self.refused(token, ending, now);
-            }
-            Decision::Follow(ask) => {
-                keep_rest(connection, rest);
-                self.ask(token, ask, now);
-            }
+            Decision::Refused(ending) => self.refused(token, ending, now),
+            Decision::Follow(ask) => self.ask(token, ask, now),
             Decision::Publish(publication, length) => {
                 if request.expects_continue && rest.len() < length {
                     response::go_on(connection.private());
                 }
                 let body = Input::Body { publication, data: Vec::new(), length };
                 connection.beat = Stamp::after(now, facts.limits.head_ms);
-                self.take_body(token, body, rest, now);
+                let taken = self.take_body(token, body, rest, now);
                 self.visit_soon(token);
+                return taken;
             }
         }
+        0
     }
 
     /// Asks the sequencer; the reply comes in the ring.
@@ -167,24 +202,25 @@ impl<M: ClientMessages> Sessions<M> {
         }
     }
 
-    /// The body of the playground's publish.
-    fn take_body(&mut self, token: Token, body: Input, bytes: &[u8], now: Millis) {
+    /// The body of the playground's publish. Returns how many of `bytes` belonged to it.
+    fn take_body(&mut self, token: Token, body: Input, bytes: &[u8], now: Millis) -> usize {
         let Input::Body { mut publication, mut data, length } = body else {
             unreachable!("a body is read where a body is expected")
         };
-        let Some(connection) = self.table.get_mut(token) else { return };
+        let Some(connection) = self.table.get_mut(token) else { return 0 };
         let taken = bytes.len().min(length - data.len());
         data.extend_from_slice(&bytes[..taken]);
         if data.len() < length {
             connection.input = Some(Box::new(Input::Body { publication, data, length }));
-            return self.arm(token, now);
+            self.arm(token, now);
+            return taken;
         }
-        keep_rest(connection, &bytes[taken..]);
         let (kind, message) = payload::settle(&data);
         let Publication { channel, event, .. } = &*publication;
         let message_bytes = self.facts.limits.message_bytes;
         if payload::room(message_bytes, &channel.name, event.as_deref(), kind, message).is_err() {
-            return self.refuse(token, Violation::MessageTooLong, now);
+            self.refuse(token, Violation::MessageTooLong, now);
+            return taken;
         }
         publication.kind = kind;
         publication.data = message.into();
@@ -192,23 +228,6 @@ impl<M: ClientMessages> Sessions<M> {
         let answer = PublishAnswer::Connection { shard: self.number, token };
         self.commands.push_back(Command::Publish(*publication, answer));
         self.drop_empty_outbox(token);
-    }
-
-    /// The answer to a request has gone out: what came with it is the next one.
-    pub(super) fn next_request(&mut self, token: Token, now: Millis) {
-        let Some(connection) = self.table.get_mut(token) else { return };
-        if connection.phase == Phase::Head
-            && let Some(Input::Early(_)) = connection.input.as_deref()
-            && let Some(Input::Early(early)) = connection.input.take().map(|input| *input)
-        {
-            self.take_head(token, &early, now);
-        }
-    }
-}
-
-/// Keeps what came in one piece with a request until its answer is known.
-fn keep_rest(connection: &mut Connection, rest: &[u8]) {
-    if !rest.is_empty() {
-        connection.input = Some(Box::new(Input::Early(rest.to_vec())));
+        taken
     }
 }

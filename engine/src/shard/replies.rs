@@ -160,7 +160,7 @@ impl<M: ClientMessages> Sessions<M> {
         self.arm(token, now);
         self.visit_soon(token);
         if let Some(mut early) = early {
-            self.take(token, &mut early, now);
+            self.take(token, early.rest(), now);
         }
         self.read_on(token);
     }

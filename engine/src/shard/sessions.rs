@@ -30,7 +30,7 @@ use crate::driver::{Close, Received, SendOutcome, Token};
 use crate::metrics::{Metrics, ShardMetrics};
 use crate::sequencer::command::{Command, PublishAnswer, Refusal};
 use crate::transport::Facts;
-use crate::transport::input::Input;
+use crate::transport::input::Early;
 
 /// Private bytes that may wait for a client before its own bytes are no longer read.
 const PRIVATE_BYTES_MAX: usize = 4 << 10;
@@ -188,7 +188,14 @@ impl<M: ClientMessages> Sessions<M> {
         if self.backlog {
             return;
         }
-        tokens.extend(self.reading.drain(..max.min(self.reading.len())));
+        while tokens.len() < max
+            && let Some(token) = self.reading.pop_front()
+        {
+            let Some(connection) = self.table.get_mut(token) else { continue };
+            // It may have been answered since it was queued: then what it says has to wait.
+            connection.flags.reading = wants_bytes(connection);
+            tokens.extend(connection.flags.reading.then_some(token));
+        }
     }
 
     /// What a receive brought.
@@ -217,7 +224,7 @@ impl<M: ClientMessages> Sessions<M> {
     pub(super) fn take(&mut self, token: Token, bytes: &mut [u8], now: Millis) {
         let Some(connection) = self.table.get_mut(token) else { return };
         match (connection.phase, connection.transport) {
-            (Phase::Head, _) => self.take_head(token, bytes, now),
+            (Phase::Head, _) => self.take_request(token, bytes, now),
             // The client answered our close; where the machine stands in its stream says nothing.
             (Phase::Leaving, Transport::WebSocket) if ends_with_close(bytes) => {
                 connection.flags.linger = false;
@@ -226,17 +233,7 @@ impl<M: ClientMessages> Sessions<M> {
             (Phase::Open | Phase::Leaving, Transport::WebSocket) => {
                 self.take_frames(token, bytes, now);
             }
-            (Phase::Asking | Phase::Waiting, _) => {
-                // Came in one piece with the head: frames sent early (H16), or the next request.
-                match connection.input.get_or_insert_with(|| Box::new(Input::Early(Vec::new()))) {
-                    input if matches!(**input, Input::Early(_)) => {
-                        if let Input::Early(early) = &mut **input {
-                            early.extend_from_slice(bytes);
-                        }
-                    }
-                    _ => unreachable!("a head is taken out before the sequencer is asked"),
-                }
-            }
+            (Phase::Asking | Phase::Waiting, _) => self.keep_early(token, Early::new(bytes)),
             (Phase::Open | Phase::Leaving, _) => {}
         }
     }
@@ -494,10 +491,11 @@ impl<M: ClientMessages> Sessions<M> {
     }
 }
 
-/// Whether what the client sends is read now.
+/// Whether what the client sends is read now. Nothing is while something that came before waits for
+/// its turn: what we hold of a client that sends on and on is what one receive brought.
 fn wants_bytes(connection: &Connection) -> bool {
     match connection.phase {
-        Phase::Head => !connection.has_private(),
+        Phase::Head => !connection.has_private() && !connection.has_early(),
         Phase::Asking | Phase::Waiting => false,
         Phase::Open => {
             connection.outbox.as_ref().is_none_or(|outbox| outbox.len() <= PRIVATE_BYTES_MAX)

@@ -18,8 +18,11 @@ pub struct Poll {
     origin: Option<Box<str>>,
     /// Where delivery begins.
     begin: u64,
-    /// Its gap notices, rendered.
-    gaps: Vec<Vec<u8>>,
+    /// Where the order was when it began: gaps that were known then lie at or before this.
+    present: u64,
+    /// Its gap notices, rendered, and the position of the first message that each is about, where
+    /// it is known.
+    gaps: Vec<(Vec<u8>, Option<u64>)>,
 }
 
 /// A whole answer, with its head.
@@ -37,22 +40,32 @@ pub type Item<'a> = (u64, &'a [u8]);
 impl Poll {
     /// What has to be remembered until the answer.
     pub fn new(ask: Ask, reply: &Subscribed) -> Self {
-        let mut poll = Self { origin: ask.origin, begin: reply.begin, gaps: Vec::new() };
-        for gap in gaps(reply) {
-            poll.missed(&gap);
+        let Subscribed { begin, present, .. } = *reply;
+        let mut poll = Self { origin: ask.origin, begin, present, gaps: Vec::new() };
+        for (gap, begins) in gaps(reply) {
+            poll.push(&gap, begins);
         }
         poll
     }
 
     /// The answer will tell this gap, after those that are known.
     pub fn missed(&mut self, gap: &GapView<'_>) {
+        self.push(gap, None);
+    }
+
+    fn push(&mut self, gap: &GapView<'_>, begins: Option<u64>) {
         let mut item = Vec::new();
         plain::gap(gap, Rendition::PollItem, &mut item);
-        self.gaps.push(item);
+        self.gaps.push((item, begins));
     }
 
     /// The answer: as many of `items`, in the order of their positions, as it may hold. Its id is
     /// that of the last; with none, `position`, up to which there was nothing for this client.
+    ///
+    /// Whatever lies at or before the id was told, and a gap is told once: where all there is has
+    /// room, the id is the present, since a gap may lie behind the last message; where more
+    /// follows, a gap that begins behind the last message is left to the next poll, which finds it
+    /// again.
     pub fn answer<'a>(
         &self,
         items: impl Iterator<Item = Item<'a>>,
@@ -63,16 +76,26 @@ impl Poll {
     ) -> Answered {
         let mut taken: Vec<&[u8]> = Vec::new();
         let mut bytes = 0;
-        let mut last = position.max(self.begin);
-        for (position, item) in items.take(POLL_MESSAGES_MAX) {
+        let nothing_until = position.max(self.begin);
+        let mut last = nothing_until;
+        let mut all = true;
+        for (position, item) in items {
             bytes += item.len();
-            if bytes > POLL_BYTES_MAX && !taken.is_empty() {
-                break; // one that is longer than all is given alone
+            // One that is longer than all is given alone.
+            let full = taken.len() == POLL_MESSAGES_MAX || bytes > POLL_BYTES_MAX;
+            if full && !taken.is_empty() {
+                all = false;
+                break;
             }
             taken.push(item);
             last = position;
         }
-        let gaps: Vec<&[u8]> = self.gaps.iter().map(Vec::as_slice).collect();
+        if all && !self.gaps.is_empty() {
+            last = nothing_until.max(self.present).max(last);
+        }
+        let told = |begins: &Option<u64>| all || begins.is_none_or(|begins| begins <= last);
+        let gaps = self.gaps.iter().filter(|(_, begins)| told(begins));
+        let gaps: Vec<&[u8]> = gaps.map(|(gap, _)| gap.as_slice()).collect();
         let answer = poll::Poll { id: Id { epoch, position: last }, messages: &taken, gaps: &gaps };
         let cors = self.origin.as_deref().map(response::cors);
         let mut fields = vec![NO_STORE];

@@ -19,7 +19,7 @@ pub fn open(ask: &Ask, reply: &Subscribed, facts: &Facts, date: HttpDate, out: &
 
 /// Gap notices of every channel, then where delivery begins, unless that is not wanted.
 pub(super) fn hello(ask: &Ask, reply: &Subscribed, facts: &Facts, out: &mut Vec<u8>) {
-    for gap in gaps(reply) {
+    for (gap, _) in gaps(reply) {
         plain::gap(&gap, ask.rendition, out);
     }
     let retry_ms = facts.limits.retry_ms;
@@ -31,10 +31,12 @@ pub(super) fn hello(ask: &Ask, reply: &Subscribed, facts: &Facts, out: &mut Vec<
     }
 }
 
-/// The gaps of a subscribe reply, as codecs see them.
-pub(super) fn gaps(reply: &Subscribed) -> impl Iterator<Item = GapView<'_>> {
+/// The gaps of a subscribe reply, as codecs see them, and the position of the first message of each
+/// where it is known.
+pub(super) fn gaps(reply: &Subscribed) -> impl Iterator<Item = (GapView<'_>, Option<u64>)> {
     reply.channels.iter().filter_map(|channel| {
         let gap = channel.gap?;
-        Some(GapView { channel: &channel.name.name, bounds: gap.bounds, reason: gap.reason })
+        let (bounds, reason) = (gap.bounds, gap.reason);
+        Some((GapView { channel: &channel.name.name, bounds, reason }, channel.gap_begins))
     })
 }

@@ -7,9 +7,9 @@ use serde_json::Value;
 use fanfare::rule::Window;
 use fanfare::server::Settings;
 
-use crate::on_both;
 use crate::reader::poll;
 use crate::support::{Client, keep, publish_all, rules};
+use crate::{gap, on_both};
 
 fn long_history(settings: &mut Settings) {
     settings.rules = rules(&[("**", keep(100_000), Window::DEFAULT)]);
@@ -91,6 +91,60 @@ fn a_loop_of_polls_loses_nothing_while_messages_come() {
                 }
             }
         });
+    });
+}
+
+/// A channel whose gap lies behind all that the answer has of the other.
+#[test]
+fn a_gap_behind_the_last_message_is_told_once() {
+    let change = |settings: &mut Settings| {
+        let keeps_none = ("z", keep(0), Window::DEFAULT);
+        settings.rules = rules(&[keeps_none, ("**", keep(100_000), Window::DEFAULT)]);
+    };
+    on_both(change, |node| {
+        let listen = node.addresses().listen;
+        let start = poll(listen, "channels=d,z&wait=0")["id"].as_str().unwrap().to_owned();
+        publish_all(node, [("d", "1".to_owned()), ("z", "2".to_owned())]);
+        let first = poll(listen, &format!("channels=d,z&since={start}&wait=0"));
+        assert_eq!(offsets(&first, "d"), [1]);
+        assert_eq!(first["gaps"], serde_json::json!([gap("z", 1, 1, "trimmed")]));
+        let mut since = first["id"].as_str().unwrap().to_owned();
+        for _ in 0..2 {
+            let next = poll(listen, &format!("channels=d,z&since={since}&wait=0"));
+            assert_eq!((next.get("gaps"), offsets(&next, "d").len()), (None, 0), "{next}");
+            since = next["id"].as_str().unwrap().to_owned();
+        }
+        // What comes after the id is there all the same, and so is the next gap.
+        publish_all(node, [("z", "3".to_owned()), ("d", "4".to_owned())]);
+        let next = poll(listen, &format!("channels=d,z&since={since}&wait=0"));
+        assert_eq!(offsets(&next, "d"), [2]);
+        assert_eq!(next["gaps"], serde_json::json!([gap("z", 2, 2, "trimmed")]));
+    });
+}
+
+#[test]
+fn a_gap_behind_an_answer_that_is_full_is_left_to_the_next() {
+    let change = |settings: &mut Settings| {
+        let keeps_none = ("z", keep(0), Window::DEFAULT);
+        settings.rules = rules(&[keeps_none, ("**", keep(100_000), Window::DEFAULT)]);
+    };
+    on_both(change, |node| {
+        let listen = node.addresses().listen;
+        let z = [("z", "lost".to_owned())];
+        let d = |count| (0..count).map(|number| ("d", number.to_string()));
+        let messages = d(1_500).chain(z.clone()).chain(d(600)).chain(z);
+        let first = publish_all(node, messages)[0];
+        let mut since = format!("{}-0", first.id.epoch);
+        let mut told = Vec::new();
+        for expected in [1_000, 1_000, 100, 0] {
+            let answer = poll(listen, &format!("channels=d,z&since={since}&wait=0"));
+            assert_eq!(offsets(&answer, "d").len(), expected);
+            told.push(answer.get("gaps").map(|gaps| gaps[0].clone()));
+            since = answer["id"].as_str().unwrap().to_owned();
+        }
+        // The second answer ends between the two that are lost: one gap is about both.
+        let (both, last) = (gap("z", 1, 2, "trimmed"), gap("z", 2, 2, "trimmed"));
+        assert_eq!(told, [None, Some(both), Some(last), None]);
     });
 }
 

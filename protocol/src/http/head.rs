@@ -106,13 +106,19 @@ impl HeadReader {
         }
         let before = self.buffer.len();
         let room = limits.head_bytes.saturating_sub(before);
-        self.buffer.extend_from_slice(&input[..input.len().min(room)]);
-        for offset in before..self.buffer.len() {
-            self.step(self.buffer[offset], offset, limits)?;
-            if self.at == At::Whole {
-                self.buffer.truncate(offset + 1);
-                return Ok(Fed::Complete { taken: offset + 1 - before });
-            }
+        let readable = &input[..input.len().min(room)];
+        let mut stepped = Ok(());
+        let mut taken = 0;
+        while taken < readable.len() && self.at != At::Whole && stepped.is_ok() {
+            stepped = self.step(readable[taken], before + taken, limits);
+            taken += 1;
+        }
+        // Only now, and only what belongs to this head: of many requests in one input each is
+        // copied once, and not all that come behind it.
+        self.buffer.extend_from_slice(&readable[..taken]);
+        stepped?;
+        if self.at == At::Whole {
+            return Ok(Fed::Complete { taken });
         }
         if input.len() > room || self.buffer.len() >= limits.head_bytes {
             return Err(Violation::HeadTooLong);
@@ -269,6 +275,16 @@ mod tests {
         assert_eq!(reader.feed(second, &LIMITS), Ok(Fed::Complete { taken: second.len() }));
         assert_eq!(reader.request(&LIMITS).unwrap().path, "/x");
         assert!(reader.is_head_method());
+    }
+
+    #[test]
+    fn what_comes_behind_a_head_is_neither_looked_at_nor_copied() {
+        let head = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let input = head.repeat(500);
+        let mut reader = HeadReader::new();
+        assert_eq!(reader.feed(&input, &LIMITS), Ok(Fed::Complete { taken: head.len() }));
+        assert_eq!(reader.looked_at, head.len());
+        assert!(reader.buffer.capacity() < 2 * head.len(), "{}", reader.buffer.capacity());
     }
 
     #[test]

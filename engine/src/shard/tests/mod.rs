@@ -7,6 +7,7 @@ mod directed;
 mod fairness;
 mod peer;
 mod persona;
+mod pipeline;
 mod slow;
 mod truth;
 mod wire;
