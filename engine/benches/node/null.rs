@@ -77,7 +77,7 @@ impl Driver for Null {
             requests.push(Some(request));
             bytes.push(0);
             events.push(Event::Accepted { token, peer: None });
-            events.push(Event::Readable { token, hangup: false });
+            events.push(Event::Readable { token, hangup: false, gone: false });
         }
     }
 }

@@ -346,7 +346,7 @@ impl Worker {
 
     fn take_event(&mut self, event: &Event) {
         match *event {
-            Event::Readable { token, hangup } => {
+            Event::Readable { token, hangup, .. } => {
                 let client = &mut self.clients.all[self.owners[token.index as usize] as usize];
                 if client.token != Some(token) {
                     return;

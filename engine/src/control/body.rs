@@ -2,7 +2,7 @@
 //! where no length is declared, and held within a budget that all bodies share, inflated ones too.
 //! Nothing is allocated from a declared length (CVE-2022-35922).
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::Api;
 use super::answer::Fault;
+use super::connection::UNREAD_GRACE;
 use super::encoding::{Coding, Failed, codings, inflate, wire_limit};
 
 /// A body that was read whole, with its share of the budget.
@@ -46,8 +47,12 @@ impl Api {
             }
             _ => {}
         }
-        let read = self.read(body, most);
-        let taken = timeout(Duration::from_millis(self.facts.bounds.body_ms), read).await;
+        let mut read = pin!(self.read(body, most));
+        let body_time = Duration::from_millis(self.facts.bounds.body_ms);
+        let taken = match timeout(body_time, &mut read).await {
+            Err(_) => timeout(UNREAD_GRACE, read).await,
+            in_time => in_time,
+        };
         let mut taken = taken.unwrap_or_else(|_| {
             Err(Fault::new(
                 StatusCode::REQUEST_TIMEOUT,

@@ -46,6 +46,9 @@ const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: applicat
     or try again in a second\"}\n";
 const LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\
     Connection: close\r\n\r\n";
+/// What is over its time has this much more, once: a timer fires before what came while the thread
+/// stood still was read, and whoever sent it was in time.
+pub(super) const UNREAD_GRACE: Duration = Duration::from_millis(100);
 /// From our last byte to the end of the socket; meanwhile what still arrives is read and dropped,
 /// because unread bytes turn a FIN into an RST, which destroys the answer on its way.
 const LINGER: Duration = Duration::from_secs(1);
@@ -110,6 +113,7 @@ async fn converse(stream: TcpStream, api: &Api, router: Router, mut stop: Stop) 
         .serve_connection(TokioIo::new(stream), service);
     let mut first_head = pin!(sleep(Duration::from_millis(limits.head_ms)));
     let mut waits_for_head = true;
+    let mut grace = Some(UNREAD_GRACE);
     let late = loop {
         tokio::select! {
             // What came is read before its time is judged: a process that stood still for longer
@@ -122,9 +126,12 @@ async fn converse(stream: TcpStream, api: &Api, router: Router, mut stop: Stop) 
                 break false;
             }
             () = &mut first_head, if waits_for_head => {
-                waits_for_head = false;
-                if !heard.load(Relaxed) {
-                    break true;
+                // What came while this thread stood still is here and not read yet.
+                waits_for_head = !heard.load(Relaxed);
+                match grace.take() {
+                    Some(grace) => first_head.set(sleep(grace)),
+                    None if waits_for_head => break true,
+                    None => {}
                 }
             }
             _ = stop.changed() => std::pin::Pin::new(&mut connection).graceful_shutdown(),

@@ -177,9 +177,11 @@ impl Epoll {
         if self.live(token).is_none() {
             return;
         }
-        let over = EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR;
-        if flags.intersects(over | EventFlags::IN) {
-            events.push(Event::Readable { token, hangup: flags.intersects(over) });
+        let over = EventFlags::HUP | EventFlags::ERR;
+        let ended = over | EventFlags::RDHUP;
+        if flags.intersects(ended | EventFlags::IN) {
+            let (hangup, gone) = (flags.intersects(ended), flags.intersects(over));
+            events.push(Event::Readable { token, hangup, gone });
         }
         let slot = &mut self.slots[token.index as usize];
         // A socket that failed has room in the sense that a send says what became of it.

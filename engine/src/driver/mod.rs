@@ -64,6 +64,9 @@ pub enum Event {
         token: Token,
         /// The peer has ended its side, or the socket has failed.
         hangup: bool,
+        /// The connection is over in both directions: reset, or failed. A peer that has ended its
+        /// side and is gone looks like one that still listens until something is sent to it.
+        gone: bool,
     },
     /// A watch of [`Driver::watch_writable`] fired; it is over.
     Writable {
@@ -166,7 +169,9 @@ pub trait Driver {
     fn close(&mut self, token: Token, how: Close);
 
     /// Appends what happened to `events`; waits until something does, the waker is used, or
-    /// `timeout` is over (`None`: for ever; zero: does not wait). May return early with nothing.
+    /// `timeout` is over (`None`: for ever; zero: does not wait). May return early with nothing. It
+    /// need not tell everything at once; but one that does not wait and tells nothing had nothing
+    /// more to tell.
     fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>);
 
     /// How often what happened did not fit into the kernel's queue since this was made. Nothing is

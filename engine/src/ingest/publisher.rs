@@ -283,18 +283,19 @@ impl Publisher {
         stalled.into_iter().chain(owed).min()
     }
 
-    /// Ends what has let us wait too long. Whether it still takes nothing is asked before.
-    pub(super) fn handle_deadline(&mut self, now: Millis, patience: Patience) {
+    /// Ends what has let us wait too long, by the time up to which the kernel has told everything.
+    /// Whether it still takes nothing is asked before.
+    pub(super) fn handle_deadline(&mut self, told: Millis, now: Millis, patience: Patience) {
         match self.phase {
-            Phase::Parting(until) | Phase::Lingering(until) if now >= until => {
+            Phase::Parting(until) | Phase::Lingering(until) if told >= until => {
                 self.phase = Phase::Over;
             }
             Phase::Open | Phase::Settling(_) | Phase::Flushing
-                if self.is_stalled(now, patience) =>
+                if self.is_stalled(told, patience) =>
             {
                 self.part(now);
             }
-            Phase::Open if self.deadline(patience).is_some_and(|deadline| now >= deadline) => {
+            Phase::Open if self.deadline(patience).is_some_and(|deadline| told >= deadline) => {
                 const TEXT: &str = "a frame was begun and its rest did not come in time";
                 self.refuse(now, ErrorCode::STALLED, TEXT);
             }

@@ -170,6 +170,9 @@ impl Ingest {
         let mut events = Events::with_capacity(256);
         loop {
             let timeout = self.timeout();
+            // What came before this the poll tells; what is due later is not late yet, however long
+            // this thread then stands still.
+            let told = self.clock.now();
             if let Err(error) = self.poll.poll(&mut events, timeout)
                 && error.kind() != ErrorKind::Interrupted
             {
@@ -195,7 +198,7 @@ impl Ingest {
                 self.accept(now);
             }
             self.hear(now);
-            self.turn(now);
+            self.turn(told, now);
             if self.ends.is_some_and(|end| self.connections.is_empty() || now >= end) {
                 break;
             }
@@ -322,18 +325,17 @@ impl Ingest {
         }
     }
 
-    /// One turn for each connection.
-    fn turn(&mut self, now: Millis) {
+    /// One turn for each connection. What it sent is read before its deadlines are judged.
+    fn turn(&mut self, told: Millis, now: Millis) {
         let patience = self.settings.patience();
         let before = self.connections.len();
         for (token, connection) in &mut self.connections {
-            if connection.publisher.is_stalled(now, patience) {
+            if connection.publisher.is_stalled(told, patience) {
                 // The kernel says that there is room only when three quarters of its buffer are
                 // free; one that reads slowly must not be taken for one that does not.
                 connection.writable = true;
                 connection.write(now);
             }
-            connection.publisher.handle_deadline(now, patience);
             if connection.readable && connection.publisher.wants_bytes() {
                 connection.read(now, &mut self.scratch, &mut self.groups);
             }
@@ -350,6 +352,7 @@ impl Ingest {
             // Counted first: whoever has read a refusal finds it in the metrics.
             self.metrics.ingest.refused.add(connection.publisher.take_refused());
             connection.write(now);
+            connection.publisher.handle_deadline(told, now, patience);
         }
         let scratch = &mut self.scratch;
         self.connections.retain(|_, connection| {

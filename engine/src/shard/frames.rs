@@ -6,6 +6,7 @@ use super::connection::Phase;
 use super::messages::{ClientMessages, Piece};
 use super::sessions::Sessions;
 use super::stamp::Stamp;
+use super::timers::OUR_TURN_MS;
 use crate::clock::Millis;
 use crate::driver::Token;
 use crate::transport::input::{Frames, Input};
@@ -131,17 +132,24 @@ impl<M: ClientMessages> Sessions<M> {
     }
 
     /// Our ping, or the end of a client that answered none; or of a message that never ends.
-    pub(super) fn beat_websocket(&mut self, token: Token, now: Millis) {
+    pub(super) fn beat_websocket(&mut self, token: Token, told: Millis, now: Millis) {
         let limits = &self.facts.limits;
         let (ping_ms, pong_ms) = (limits.ping_ms, limits.pong_ms);
-        if !self.message_in_time(token, now) {
+        if !self.message_in_time(token, told, now) {
             return;
         }
         let Some(connection) = self.table.get_mut(token) else { return };
-        if connection.beat.at(now) > now {
+        if connection.beat.at(told) > told {
             return;
         }
         if connection.flags.pinged {
+            // The pong may be among what we have not read; who only ever sends other things owes
+            // it all the same.
+            let waited_ms = told.since(connection.pinged_at.at(told));
+            if connection.flags.reading && waited_ms < 2 * pong_ms {
+                connection.beat = Stamp::after(now, OUR_TURN_MS);
+                return;
+            }
             self.metrics().pong_missed.add(1);
             return self.close(token, CloseCode::NO_PONG, "no pong came", true, now);
         }
@@ -154,10 +162,15 @@ impl<M: ClientMessages> Sessions<M> {
     }
 
     /// Closes a client whose message should be whole by now; whether there was no need to.
-    pub(super) fn message_in_time(&mut self, token: Token, now: Millis) -> bool {
+    pub(super) fn message_in_time(&mut self, token: Token, told: Millis, now: Millis) -> bool {
         let Some(connection) = self.table.get_mut(token) else { return false };
-        let late = match connection.input.as_deref() {
-            Some(Input::Frames(frames)) => frames.due <= now,
+        let unread = connection.flags.reading;
+        let late = match connection.input.as_deref_mut() {
+            Some(Input::Frames(frames)) if frames.due <= told && unread => {
+                frames.due = now.plus(OUR_TURN_MS);
+                false
+            }
+            Some(Input::Frames(frames)) => frames.due <= told,
             _ => false,
         };
         if late {

@@ -6,7 +6,7 @@
 //! 1. take what the kernel says: new connections, bytes, ends, room;
 //! 2. drain the broadcast ring: messages into logs, replies to connections;
 //! 3. receive from those that have spoken;
-//! 4. timers;
+//! 4. timers, by the time up to which the kernel has told everything;
 //! 5. offer the sequencer what it has to be told;
 //! 6. visit: up to two batches of sends, small audiences first; then trim logs;
 //! 7. close, start or stop accepting, and sleep if nothing is left to do.
@@ -64,6 +64,9 @@ const ENTRIES_AT_ONCE: usize = 8;
 /// they ask no more often: what the inbox waits for is that the sequencer gets a core.
 const INBOX_RETRY: Duration = Duration::from_millis(1);
 
+/// Polls after which what is due is judged, though there may be more to tell: a storm must not keep
+/// deadlines away for ever.
+const POLLS_MAX: usize = 1_000;
 /// From a failed accept to the next one: what is missing (descriptors, memory) comes back slowly.
 const ACCEPT_RETRY_MS: u64 = 100;
 
@@ -107,6 +110,8 @@ pub struct Shard<D, M> {
     inbox_turns: u32,
     /// Not before this time, after an accept failed.
     accept_again: Millis,
+    /// When the last poll began: what came before it was told, so what is due after it is not late.
+    polled: Millis,
     /// When clients that have not left after the end are cut off.
     deadline: Option<Millis>,
     events: Vec<Event>,
@@ -135,6 +140,7 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
             accepting: false,
             inbox_turns,
             accept_again: now,
+            polled: now,
             deadline: None,
             events: Vec::new(),
             receivers: Vec::new(),
@@ -169,7 +175,7 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
             self.sessions.end_all(now);
         }
         self.receive(now);
-        self.sessions.timers(now);
+        self.sessions.timers(self.polled, now);
         self.offer_commands(now);
         self.send(now);
         self.sessions.trim_logs();
@@ -189,7 +195,9 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
                     let room = self.sessions.table.len() < self.connections_max;
                     self.sessions.accept(token, peer.map(|peer| peer.ip()), room, now);
                 }
-                Event::Readable { token, hangup } => self.sessions.readable(token, hangup),
+                Event::Readable { token, hangup, gone } => {
+                    self.sessions.readable(token, hangup, gone);
+                }
                 Event::Writable { token } => self.sessions.writable(token, now),
                 Event::AcceptFailed(errno) => {
                     self.accepting = false;
@@ -301,6 +309,26 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
     /// Asks the kernel what happened; sleeps first if nothing is left to do.
     fn wait(&mut self, now: Millis, sleep: bool) {
         self.sessions.metrics().queue_overflows.set(self.driver.queue_overflows());
+        self.poll(now, sleep);
+        // Whoever is due is judged in the next tick, and by this time: so all that came until now
+        // must be told, however long ago that was (this thread may have stood still).
+        if self.sessions.next_due().is_some_and(|due| due <= now) {
+            self.hear_all();
+        }
+        self.polled = now;
+    }
+
+    fn hear_all(&mut self) {
+        for _ in 0..POLLS_MAX {
+            let before = self.events.len();
+            self.driver.poll(Some(Duration::ZERO), &mut self.events);
+            if self.events.len() == before {
+                return;
+            }
+        }
+    }
+
+    fn poll(&mut self, now: Millis, sleep: bool) {
         if !sleep || self.sessions.has_work() {
             return self.driver.poll(Some(Duration::ZERO), &mut self.events);
         }

@@ -11,7 +11,7 @@ use super::slow::skip_lost;
 use super::stamp::Stamp;
 use super::timers::early_beat;
 use crate::clock::Millis;
-use crate::driver::{Close, Token};
+use crate::driver::Token;
 use crate::message::Message;
 use crate::sequencer::command::{Command, Entry, Published, Refusal, Subscribed};
 use crate::transport::input::Input;
@@ -152,8 +152,8 @@ impl<M: ClientMessages> Sessions<M> {
                 } else {
                     self.answer_poll_if_owed(token, now)
                 }
-                self.end_deserted_poll(token);
                 self.arm(token, now);
+                self.read_on(token); // it may have ended its side already
                 return;
             }
         }
@@ -165,13 +165,17 @@ impl<M: ClientMessages> Sessions<M> {
         self.read_on(token);
     }
 
-    /// Ends a poll that would wait for a client which has ended its side before it waited: nobody
-    /// would say so a second time.
-    fn end_deserted_poll(&mut self, token: Token) {
+    /// A poll whose client has ended its side. It may be gone, or have said all and wait for the
+    /// answer (RFC 9112, section 9.6), and only bytes can tell: so the head of the answer goes out
+    /// now. Who is gone answers with RST; who listens gets the rest when it is there.
+    pub(super) fn half_closed_poll(&mut self, token: Token, now: Millis) {
+        let date = self.dates.at(now);
         let Some(connection) = self.table.get_mut(token) else { return };
-        if connection.phase == Phase::Waiting && connection.flags.hangup {
-            self.end(token, Close::Gracefully);
-        }
+        let Some(mut poll) = connection.poll.take() else { return };
+        poll.begin(date, connection.private());
+        connection.poll = Some(poll);
+        connection.flags.keep_alive = false;
+        self.visit_soon(token);
     }
 
     pub(super) fn asked_in_vain(&mut self, token: Token, refusal: Refusal, now: Millis) {

@@ -144,14 +144,19 @@ impl<M: ClientMessages> Sessions<M> {
     }
 
     /// The kernel says that bytes or an end may have come.
-    pub(super) fn readable(&mut self, token: Token, hangup: bool) {
+    pub(super) fn readable(&mut self, token: Token, hangup: bool, gone: bool) {
         let Some(connection) = self.table.get_mut(token) else { return };
         connection.flags.readable = true;
         connection.flags.hangup |= hangup;
         // While the sequencer is asked its answer comes soon, and may be all that the client waits
         // for; then it is looked at again.
-        let follows = matches!(connection.phase, Phase::Open | Phase::Waiting);
-        if hangup && follows && !wants_bytes(connection) {
+        let over = match connection.phase {
+            Phase::Open => hangup && !wants_bytes(connection),
+            // One that has only ended its side may wait for its answer: `half_closed_poll`.
+            Phase::Waiting => gone,
+            _ => false,
+        };
+        if over {
             self.end(token, Close::Gracefully);
         } else {
             self.read_on(token);
@@ -209,6 +214,10 @@ impl<M: ClientMessages> Sessions<M> {
                 connection.flags.readable = false;
                 connection.flags.linger = false;
                 return self.visit_soon(token);
+            }
+            Received::End if connection.phase == Phase::Waiting => {
+                connection.flags.readable = false;
+                return self.half_closed_poll(token, now);
             }
             Received::End => self.end(token, Close::Gracefully),
             Received::Failed(_) => self.end(token, Close::Abort),
@@ -379,7 +388,7 @@ impl<M: ClientMessages> Sessions<M> {
         if connection.flags.blocked || connection.flags.planned {
             return;
         }
-        if connection.phase == Phase::Waiting {
+        if connection.phase == Phase::Waiting && !connection.has_private() {
             return self.answer_poll_if_owed(token, now);
         }
         let found = batch.visit(token, connection, &self.channels);
@@ -496,7 +505,12 @@ impl<M: ClientMessages> Sessions<M> {
 fn wants_bytes(connection: &Connection) -> bool {
     match connection.phase {
         Phase::Head => !connection.has_private() && !connection.has_early(),
-        Phase::Asking | Phase::Waiting => false,
+        Phase::Asking => false,
+        // Only to learn whether it has ended its side or has a request behind this one.
+        Phase::Waiting => {
+            let begun = connection.poll.as_ref().is_none_or(|poll| poll.is_begun());
+            connection.flags.hangup && !begun && !connection.has_early()
+        }
         Phase::Open => {
             connection.outbox.as_ref().is_none_or(|outbox| outbox.len() <= PRIVATE_BYTES_MAX)
         }

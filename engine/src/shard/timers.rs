@@ -1,9 +1,14 @@
 //! Deadlines: what is due when, by phase.
+//!
+//! What came is read before time is judged. A thread may stand still for seconds (a busy machine, a
+//! paused one), and what its clients sent meanwhile came in time. So two times go through here:
+//! `told`, up to which the kernel has told everything, by which deadlines are judged; and `now`,
+//! from which new ones run. And whoever waits to be read or written to by us is not late.
 
 use fanfare_protocol::http::Violation;
 use fanfare_protocol::sse;
 
-use super::connection::{NEVER, Phase, Transport};
+use super::connection::{Flags, NEVER, Phase, Transport};
 use super::messages::ClientMessages;
 use super::sessions::Sessions;
 use super::slow::must_close;
@@ -11,8 +16,9 @@ use super::stamp::Stamp;
 use crate::clock::Millis;
 use crate::driver::{Close, Token};
 
-/// How often a client is looked at whose time for a head is over while bytes of it wait to be read.
-const UNREAD_CHECK_MS: u64 = 100;
+/// How often a client is looked at whose time is over while we have not come to read it, or to
+/// write to it.
+pub(super) const OUR_TURN_MS: u64 = 100;
 
 impl<M: ClientMessages> Sessions<M> {
     /// Lets the wheel look at a connection when its deadline is over.
@@ -24,32 +30,37 @@ impl<M: ClientMessages> Sessions<M> {
         }
     }
 
-    /// Does what is due by `now`.
-    pub(super) fn timers(&mut self, now: Millis) {
+    /// Does what is due by `told`, up to which everything that happened is known.
+    pub(super) fn timers(&mut self, told: Millis, now: Millis) {
         let mut due = std::mem::take(&mut self.due);
-        self.wheel.fire(&mut self.table, now, &mut due);
+        self.wheel.fire(&mut self.table, told, &mut due);
         for index in due.drain(..) {
             // What was due before may have ended this one.
             let Some(connection) = self.table.at(index) else { continue };
             let token = Token { index, generation: connection.generation };
-            if connection.due(now) <= now {
-                self.timer(token, now);
+            if connection.due(told) <= told {
+                self.timer(token, told, now);
             }
             self.arm(token, now);
         }
         self.due = due;
     }
 
-    fn timer(&mut self, token: Token, now: Millis) {
+    fn timer(&mut self, token: Token, told: Millis, now: Millis) {
         let Some(connection) = self.table.get_mut(token) else { return };
-        let answering = connection.has_private() && !connection.flags.linger;
+        let Flags { linger, reading, blocked, .. } = connection.flags;
+        let has_private = connection.has_private();
         match connection.phase {
             Phase::Asking => {}
-            Phase::Head | Phase::Leaving if answering => self.check_answer(token, now),
-            // Its bytes are here, and it is we who have not come to read them.
-            Phase::Head if connection.flags.reading => {
-                connection.beat = Stamp::after(now, UNREAD_CHECK_MS);
+            // It has room for what it is owed, and it is we who have not come to write it.
+            Phase::Head | Phase::Leaving if has_private && !blocked => {
+                connection.beat = Stamp::after(now, OUR_TURN_MS);
             }
+            Phase::Head | Phase::Leaving if has_private && !linger => {
+                self.check_answer(token, told);
+            }
+            // Its bytes are here, and it is we who have not come to read them.
+            Phase::Head if reading => connection.beat = Stamp::after(now, OUR_TURN_MS),
             Phase::Head => {
                 let idle = connection.input.is_none() && connection.flags.keep_alive;
                 let (idle_ms, since) = (self.facts.limits.idle_ms, connection.progress.at(now));
@@ -66,17 +77,17 @@ impl<M: ClientMessages> Sessions<M> {
                 self.end(token, Close::Abort);
             }
             Phase::Leaving => self.end(token, Close::Gracefully),
-            Phase::Open if connection.flags.blocked => self.check_blocked(token, now),
-            Phase::Open => self.beat(token, now),
+            Phase::Open if blocked => self.check_blocked(token, told, now),
+            Phase::Open => self.beat(token, told, now),
         }
     }
 
     /// A client that has not taken its whole answer: it has time for as long as it takes bytes.
-    fn check_answer(&mut self, token: Token, now: Millis) {
+    fn check_answer(&mut self, token: Token, told: Millis) {
         let stall_ms = self.facts.limits.stall_ms;
         let Some(connection) = self.table.get_mut(token) else { return };
-        let progress = connection.progress.at(now);
-        if now.since(progress) < stall_ms {
+        let progress = connection.progress.at(told);
+        if told.since(progress) < stall_ms {
             connection.beat = Stamp::after(progress, stall_ms);
         } else {
             self.metrics().slow_closed.add(1);
@@ -86,11 +97,11 @@ impl<M: ClientMessages> Sessions<M> {
 
     /// A client whose buffer is full: has it stalled, or has it left the live window of a channel
     /// that closes for that? Who goes on after a gap is told of it when there is room.
-    fn check_blocked(&mut self, token: Token, now: Millis) {
+    fn check_blocked(&mut self, token: Token, told: Millis, now: Millis) {
         let Some(connection) = self.table.get_mut(token) else { return };
         connection.checked = Stamp::of(now);
-        let beat = connection.beat.at(now);
-        if now.since(connection.waits_since.at(now)) >= self.facts.limits.stall_ms {
+        let beat = connection.beat.at(told);
+        if told.since(connection.waits_since.at(told)) >= self.facts.limits.stall_ms {
             self.metrics().slow_closed.add(1);
             return self.end(token, Close::Abort);
         }
@@ -98,7 +109,7 @@ impl<M: ClientMessages> Sessions<M> {
             self.close_slow(token, now);
         } else if connection.transport == Transport::EventStream {
             connection.beat = Stamp::after(now, self.facts.limits.heartbeat_ms);
-        } else if self.message_in_time(token, now) && now >= beat {
+        } else if self.message_in_time(token, told, now) && told >= beat {
             let Some(connection) = self.table.get_mut(token) else { return };
             connection.flags.pinged = false; // while bytes wait no pong is owed
             connection.beat = Stamp::after(now, self.facts.limits.ping_ms);
@@ -106,17 +117,17 @@ impl<M: ClientMessages> Sessions<M> {
     }
 
     /// A ping, a heartbeat, or the end of a client that is gone.
-    fn beat(&mut self, token: Token, now: Millis) {
+    fn beat(&mut self, token: Token, told: Millis, now: Millis) {
         let heartbeat_ms = self.facts.limits.heartbeat_ms;
         let Some(connection) = self.table.get_mut(token) else { return };
         if connection.transport == Transport::WebSocket {
-            return self.beat_websocket(token, now);
+            return self.beat_websocket(token, told, now);
         }
         let patience_ms = early_beat(token, heartbeat_ms);
         // Messages are heartbeats too: only a silent stream needs a comment (THREATS E8). All have
         // the same message in one moment, so from there, too, each has a patience of its own.
-        let silent_since = connection.progress.at(now);
-        if now.since(silent_since) >= patience_ms {
+        let silent_since = connection.progress.at(told);
+        if told.since(silent_since) >= patience_ms {
             self.spare.lend(&mut connection.outbox);
             sse::write::comment(connection.private(), "");
             connection.beat = Stamp::after(now, heartbeat_ms);

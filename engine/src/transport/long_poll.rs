@@ -2,7 +2,7 @@
 
 use fanfare_protocol::dialect::{Rendition, plain};
 use fanfare_protocol::http::response::{self, NO_STORE};
-use fanfare_protocol::http::{Ending, HttpDate};
+use fanfare_protocol::http::{ContentType, Ending, HttpDate};
 use fanfare_protocol::id::{Epoch, Id};
 use fanfare_protocol::limits::{POLL_BYTES_MAX, POLL_MESSAGES_MAX};
 use fanfare_protocol::message::GapView;
@@ -20,6 +20,8 @@ pub struct Poll {
     begin: u64,
     /// Where the order was when it began: gaps that were known then lie at or before this.
     present: u64,
+    /// Whether the head of the answer went out before the answer is known.
+    begun: bool,
     /// Its gap notices, rendered, and the position of the first message that each is about, where
     /// it is known.
     gaps: Vec<(Vec<u8>, Option<u64>)>,
@@ -41,11 +43,26 @@ impl Poll {
     /// What has to be remembered until the answer.
     pub fn new(ask: Ask, reply: &Subscribed) -> Self {
         let Subscribed { begin, present, .. } = *reply;
-        let mut poll = Self { origin: ask.origin, begin, present, gaps: Vec::new() };
+        let origin = ask.origin;
+        let mut poll = Self { origin, begin, present, begun: false, gaps: Vec::new() };
         for (gap, begins) in gaps(reply) {
             poll.push(&gap, begins);
         }
         poll
+    }
+
+    /// Writes the head of the answer, whose body is then ended by the connection: how long it will
+    /// be is not known yet.
+    pub fn begin(&mut self, date: HttpDate, out: &mut Vec<u8>) {
+        let cors = self.origin.as_deref().map(response::cors);
+        let fields = cors.as_ref().map_or(&[][..], |fields| fields);
+        response::head_of_unknown_length(out, date, ContentType::Json, Ending::Close, fields);
+        self.begun = true;
+    }
+
+    /// Whether [`Poll::begin`] wrote the head.
+    pub fn is_begun(&self) -> bool {
+        self.begun
     }
 
     /// The answer will tell this gap, after those that are known.
@@ -101,7 +118,11 @@ impl Poll {
         let mut fields = vec![NO_STORE];
         fields.extend(cors.iter().flat_map(|cors| cors.iter()));
         let mut out = Vec::new();
-        answer.write_answer(&mut out, date, ending, &fields, false);
+        if self.begun {
+            answer.write_body(&mut out);
+        } else {
+            answer.write_answer(&mut out, date, ending, &fields, false);
+        }
         Answered { bytes: out, messages: taken.len() as u64 }
     }
 }

@@ -11,11 +11,13 @@ use crate::wire::{Answer, connect, ended_by_node, get, is_heard, reset, upgrade}
 
 /// One that stays for as long as its client: each transport's.
 fn streams() -> [String; 3] {
-    [
-        upgrade("/ws?channels=a", ""),
-        get("/sse?channels=a,b", ""),
-        get("/poll?channels=a&wait=30", ""),
-    ]
+    let [socket, events] = endless();
+    [socket, events, get("/poll?channels=a&wait=30", "")]
+}
+
+/// Those that have no last word: who ends its side of one has left it.
+fn endless() -> [String; 2] {
+    [upgrade("/ws?channels=a", ""), get("/sse?channels=a,b", "")]
 }
 
 /// The node has let go of every client but the canary, long before the poll's patience.
@@ -29,7 +31,7 @@ fn h31_half_closed() {
     on_both(
         |_| {},
         |site| {
-            for request in streams() {
+            for request in endless() {
                 site.case("H31: half-closed behind the head", |node| {
                     for _ in 0..20 {
                         let mut client = connect(node);
@@ -67,6 +69,58 @@ fn h31_half_closed() {
                         assert_eq!(ended_by_node(client, target), b"");
                     }
                 }
+            });
+        },
+    );
+}
+
+/// RFC 9112, section 9.6: it has said all it has to say, and listens.
+#[test]
+fn a_half_closed_poll_gets_its_answer() {
+    on_both(
+        |_| {},
+        |site| {
+            let ask = get("/poll?channels=half&wait=30", "");
+            for (row, behind, at_once) in [
+                ("behind the head", "", true),
+                ("while it waits", "", false),
+                ("behind another request", &*get("/healthz", ""), true),
+            ] {
+                site.case(row, |node| {
+                    let mut clients: Vec<Client> = (0..20).map(|_| connect(node)).collect();
+                    let polls = &node.metrics().shards[0].polls;
+                    for client in &mut clients {
+                        client.send(format!("{ask}{behind}").as_bytes());
+                        if at_once {
+                            client.socket.shutdown(Shutdown::Write).unwrap();
+                        }
+                    }
+                    wait_until("they wait", || polls.read() == 20);
+                    clients.iter().for_each(|client| {
+                        let _ = client.socket.shutdown(Shutdown::Write);
+                    });
+                    std::thread::sleep(std::time::Duration::from_millis(200));
+                    assert_eq!(polls.read(), 20, "they still wait");
+                    publish(node, "half", "to be heard");
+                    for client in clients {
+                        let all = String::from_utf8(ended_by_node(client, row)).unwrap();
+                        assert!(all.starts_with("HTTP/1.1 200 OK\r\n"), "{row}: {all}");
+                        assert!(all.contains("\"to be heard\""), "{row}: {all}");
+                        let answers = if behind.is_empty() { 1 } else { 2 };
+                        assert_eq!(all.matches("HTTP/1.1 200").count(), answers, "{row}: {all}");
+                    }
+                });
+            }
+            site.case("L7: and who is gone is let go at once", |node| {
+                for _ in 0..20 {
+                    let mut client = connect(node);
+                    client.send(ask.as_bytes());
+                    let polls = &node.metrics().shards[0].polls;
+                    wait_until("it waits", || polls.read() == 1);
+                    drop(client);
+                    wait_until("its place is free", || polls.read() == 0);
+                }
+                is_alone(node);
             });
         },
     );

@@ -1,10 +1,12 @@
 //! G4 to G6, D2, and the signals: the binary, its exit codes, and what it says.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -17,6 +19,7 @@ struct Server {
     child: Child,
     log: BufReader<ChildStderr>,
     listen: SocketAddr,
+    api: SocketAddr,
     folder: TempDir,
 }
 
@@ -47,8 +50,9 @@ impl Server {
         }
         let event: Value = serde_json::from_str(&line).unwrap();
         let said = |name: &str| event["fields"].get(name).or(event.get(name)).cloned();
-        let listen = said("listen").unwrap().as_str().unwrap().parse().unwrap();
-        Self { child, log, listen, folder }
+        let address = |name| said(name).unwrap().as_str().unwrap().parse().unwrap();
+        let (listen, api) = (address("listen"), address("api"));
+        Self { child, log, listen, api, folder }
     }
 
     fn signal(&self, signal: Signal) {
@@ -174,4 +178,50 @@ fn g5_the_driver_that_was_asked_for_is_the_one_that_serves() {
         drop(client);
         assert_eq!(server.end().0, 0);
     }
+}
+
+/// Longer than a head may take. What came before the thread looks again came in time.
+#[test]
+fn what_came_while_it_stood_still_is_read_before_time_is_judged() {
+    thread::scope(|scope| {
+        for driver in ["uring", "epoll"] {
+            scope.spawn(move || {
+                let server = Server::start(&["--driver", driver, "--shards", "1"]);
+                let mut publisher = UnixStream::connect(server.folder.path().join("fanfare.sock"));
+                let publisher = publisher.as_mut().unwrap();
+                publisher.write_all(b"FANFARE\x01\x09\0\0\0\x01").unwrap();
+                let body = "POST /playground/publish?channel=a HTTP/1.1\r\nHost: localhost\r\n\
+                            Content-Length: 4\r\n\r\n";
+                let [healthz, host] = ["GET /healthz HTTP/1.1\r\n", "Host: localhost\r\n\r\n"];
+                let begin = |at: SocketAddr, first: &str| {
+                    let mut client = Client::connect(at);
+                    client.send(first.as_bytes());
+                    client
+                };
+                let heads: Vec<Client> = (0..100).map(|_| begin(server.listen, healthz)).collect();
+                let bodies: Vec<Client> = (0..20).map(|_| begin(server.listen, body)).collect();
+                let api: Vec<Client> = (0..20).map(|_| begin(server.api, healthz)).collect();
+                thread::sleep(Duration::from_millis(300)); // all of it is read
+                server.signal(Signal::STOP);
+                let finish = |clients: &mut Vec<Client>, rest: &str| {
+                    clients.iter_mut().for_each(|client| client.send(rest.as_bytes()));
+                };
+                let mut all = [(heads, host), (bodies, "body"), (api, host)];
+                all.iter_mut().for_each(|(clients, rest)| finish(clients, rest));
+                publisher.write_all(&[0; 8]).unwrap(); // a frame that is none
+                thread::sleep(Duration::from_millis(5_500));
+                server.signal(Signal::CONT);
+                for (clients, rest) in &mut all {
+                    for client in clients {
+                        let status = crate::wire::status(&client.head());
+                        assert_eq!(status, 200, "{driver}, {rest:?}");
+                    }
+                }
+                let mut said = Vec::new();
+                publisher.read_to_end(&mut said).unwrap();
+                let said = String::from_utf8_lossy(&said).into_owned();
+                assert!(!said.contains("in time"), "{driver}: {said:?}");
+            });
+        }
+    });
 }

@@ -35,9 +35,14 @@ impl Poll<'_> {
         let answer = Answer { date, status, content_type, ending, fields, head_only };
         answer.write_head(out, body_bytes);
         if !head_only {
-            out.reserve(body_bytes);
-            self.pieces(|piece| out.extend_from_slice(piece));
+            self.write_body(out);
         }
+    }
+
+    /// Appends the body alone, for a head that went out before.
+    pub fn write_body(&self, out: &mut Vec<u8>) {
+        out.reserve(self.body_bytes());
+        self.pieces(|piece| out.extend_from_slice(piece));
     }
 
     /// Length of the body in bytes.

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
-use super::{Driver, Ended, Event, Make, Received, Rig, suite};
+use super::{Driver, Ended, Event, Make, Received, Rig, Token, suite};
 
 suite! {
     bytes_go_both_ways
@@ -12,6 +12,7 @@ suite! {
     unread_bytes_are_told_once_and_new_ones_again
     an_end_comes_after_the_bytes_before_it
     a_reset_is_told_and_fails_what_is_asked_next
+    a_peer_that_has_ended_its_side_is_gone_when_it_answers_with_a_reset
     a_long_message_streams_through_the_scratch
     one_batch_receives_from_more_sockets_than_there_are_regions
     events_seen_while_sending_are_told_by_the_next_poll
@@ -145,4 +146,30 @@ fn events_seen_while_sending_are_told_by_the_next_poll<M: Make>() {
     assert!(began.elapsed() < Duration::from_secs(5), "slept over what it knew already");
     let told = |event: &Event| matches!(event, Event::Readable { token, .. } if *token == first);
     assert!(rig.told.iter().any(told));
+}
+
+fn a_peer_that_has_ended_its_side_is_gone_when_it_answers_with_a_reset<M: Make>() {
+    let Some(mut rig) = Rig::new::<M>(4) else { return };
+    let told = |wanted: Token, over: bool| {
+        move |event: &Event| match event {
+            Event::Readable { token, hangup: true, gone } => *token == wanted && *gone == over,
+            _ => false,
+        }
+    };
+    // One that still listens, and one whose socket is closed: both have ended their side.
+    let (mut listens, first) = rig.accept();
+    listens.shutdown(Shutdown::Write).unwrap();
+    rig.until_event(told(first, false));
+    let (closed, second) = rig.accept();
+    drop(closed);
+    rig.until_event(told(second, false));
+    for token in [first, second] {
+        assert_eq!(rig.receive(token), Err(Ended::End));
+        assert_eq!(rig.send(token, b"there?"), None);
+    }
+    rig.until_event(told(second, true));
+    let mut heard = [0; 6];
+    listens.read_exact(&mut heard).unwrap();
+    rig.poll_for(Duration::from_millis(50));
+    assert!(!rig.told.iter().any(told(first, true)), "it listens: {:?}", rig.told);
 }

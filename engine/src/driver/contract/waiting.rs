@@ -1,15 +1,17 @@
 //! How long a poll sleeps, and who ends it.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Driver, Make, Rig, suite};
+use super::{Driver, Ended, Event, Make, Rig, suite};
 
 suite! {
     a_poll_sleeps_as_long_as_it_was_told
     a_wake_ends_a_sleep_from_another_thread
     a_wake_before_the_sleep_is_not_lost
     a_wake_is_used_up
+    polls_that_do_not_wait_tell_all_before_they_tell_nothing
 }
 
 fn timed<D: Driver>(rig: &mut Rig<D>, timeout: Option<Duration>) -> Duration {
@@ -62,4 +64,32 @@ fn a_wake_is_used_up<M: Make>() {
     rig.poll_for(Duration::from_millis(20));
     let slept = timed(&mut rig, Some(Duration::from_millis(60)));
     assert!(slept >= Duration::from_millis(60), "a wake ended two sleeps: {slept:?}");
+}
+
+/// More than any driver tells at once.
+fn polls_that_do_not_wait_tell_all_before_they_tell_nothing<M: Make>() {
+    const CLIENTS: usize = 150;
+    let Some(mut rig) = Rig::new::<M>(CLIENTS) else { return };
+    let mut clients = rig.accept_many(CLIENTS);
+    for _ in 0..5 {
+        rig.poll_for(Duration::from_millis(5));
+        rig.told.clear();
+        for (client, _) in &mut clients {
+            client.write_all(b"x").unwrap(); // on loopback it is there when this returns
+        }
+        loop {
+            let before = rig.told.len();
+            rig.driver.poll(Some(Duration::ZERO), &mut rig.told);
+            if rig.told.len() == before {
+                break;
+            }
+        }
+        for (_, token) in &clients {
+            let is_its =
+                |event: &Event| matches!(event, Event::Readable { token: of, .. } if of == token);
+            assert!(rig.told.iter().any(is_its), "{token:?} was not told");
+            assert_eq!(rig.receive(*token), Ok(b"x".to_vec()));
+            assert_eq!(rig.receive(*token), Err(Ended::Again));
+        }
+    }
 }

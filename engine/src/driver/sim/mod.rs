@@ -222,10 +222,11 @@ impl Net {
         let (late_in, late_out) = (self.is_late(), self.is_late());
         let spurious = self.chance.percent(self.temper.spurious);
         let wire = &mut self.wires[client.0];
-        let over = wire.half_closed || wire.standing == Standing::Reset;
+        let gone = wire.standing == Standing::Reset;
+        let hangup = wire.half_closed || gone;
         if wire.arrived && !late_in || spurious {
             wire.arrived = false;
-            events.push(Event::Readable { token, hangup: over });
+            events.push(Event::Readable { token, hangup, gone });
         }
         let room = wire.outbound.len() < wire.window || wire.standing == Standing::Reset;
         if wire.watched && room && !late_out {

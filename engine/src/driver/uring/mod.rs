@@ -293,13 +293,20 @@ impl Driver for Uring {
         self.make_room(0);
         let told = !self.state.events.is_empty() || !self.state.dialed.is_empty();
         let timeout = if told { Some(Duration::ZERO) } else { timeout };
-        self.ring.wait(timeout, &mut |completion| self.state.take(completion));
-        let State { table, events: waiting, .. } = &mut self.state;
-        // What was told of a socket that was closed since is nobody's concern any more.
-        events.extend(waiting.drain(..).filter(|event| match event {
-            Event::Readable { token, .. } | Event::Writable { token } => table.is_live(*token),
-            Event::Accepted { .. } | Event::AcceptFailed(_) => true,
-        }));
+        let before = events.len();
+        loop {
+            self.ring.wait(timeout, &mut |completion| self.state.take(completion));
+            let State { table, events: waiting, .. } = &mut self.state;
+            // What was told of a socket that was closed since is nobody's concern any more.
+            events.extend(waiting.drain(..).filter(|event| match event {
+                Event::Readable { token, .. } | Event::Writable { token } => table.is_live(*token),
+                Event::Accepted { .. } | Event::AcceptFailed(_) => true,
+            }));
+            // What came may have been nobody's concern, and events may stand behind it.
+            if events.len() > before || self.ring.told_all() || timeout != Some(Duration::ZERO) {
+                return;
+            }
+        }
     }
 
     fn queue_overflows(&self) -> u64 {
@@ -330,9 +337,10 @@ impl State {
                 // once, so what came in between is not missed.
                 self.ops.extend((!more).then_some(Op::WatchReadable(token)));
                 if result >= 0 {
-                    let over = libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR;
-                    let hangup = result & i32::from(over) != 0;
-                    self.events.push(Event::Readable { token, hangup });
+                    let over = libc::POLLHUP | libc::POLLERR;
+                    let gone = result & i32::from(over) != 0;
+                    let hangup = gone || result & i32::from(libc::POLLRDHUP) != 0;
+                    self.events.push(Event::Readable { token, hangup, gone });
                 }
             }
             Tag::Writable(token) => {

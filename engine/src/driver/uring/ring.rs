@@ -46,6 +46,8 @@ pub(in crate::driver) struct Ring {
     entries: usize,
     /// How often the completion queue overflowed.
     overflows: u64,
+    /// Whether the kernel had nothing to say when it was last asked.
+    told_all: bool,
 }
 
 impl Ring {
@@ -64,7 +66,7 @@ impl Ring {
             wait_flags |= EnterFlags::NO_IOWAIT;
         }
         let entries = ring.params().sq_entries() as usize;
-        Ok(Self { ring, wait_flags, entries, overflows: 0 })
+        Ok(Self { ring, wait_flags, entries, overflows: 0, told_all: true })
     }
 
     /// Operations that fit into one submission.
@@ -120,6 +122,11 @@ impl Ring {
         }
     }
 
+    /// Whether the kernel had nothing to say when it was last asked.
+    pub(in crate::driver) fn told_all(&self) -> bool {
+        self.told_all
+    }
+
     /// Submits what is queued and waits for a completion, until `timeout` is over.
     pub(in crate::driver) fn wait(
         &mut self,
@@ -128,8 +135,10 @@ impl Ring {
     ) {
         let queued = self.ring.submission().len();
         if timeout == Some(Duration::ZERO) {
-            // Nothing to submit and no deferred work announced: the kernel has nothing to say.
-            if queued == 0 && !self.ring.submission().taskrun() && self.is_drained() {
+            // Nothing to submit and no deferred work announced: the kernel has nothing to say. It
+            // does a part of its deferred work at a time (20 of it) and does not announce the rest.
+            let announced = self.ring.submission().taskrun() || !self.told_all;
+            if queued == 0 && !announced && self.is_drained() {
                 return;
             }
             // Submitted without waiting, but with GETEVENTS, so that deferred work runs.
@@ -161,6 +170,7 @@ impl Ring {
         timeout: Option<Duration>,
         taken: &mut dyn FnMut(Completion),
     ) {
+        self.told_all = true;
         match self.enter(queued, want, self.wait_flags, timeout) {
             Ok(_) => self.reap(taken),
             Err(error) => self.pause(&error, taken),
@@ -172,6 +182,7 @@ impl Ring {
     fn reap(&mut self, taken: &mut dyn FnMut(Completion)) {
         loop {
             for entry in self.ring.completion() {
+                self.told_all = false;
                 let more = io_uring::cqueue::more(entry.flags());
                 taken(Completion { tag: entry.user_data(), result: entry.result(), more });
             }
@@ -192,6 +203,7 @@ impl Ring {
         forgive(error);
         self.reap(taken);
         if error.raw_os_error() != Some(libc::ETIME) {
+            self.told_all = false;
             thread::sleep(Duration::from_millis(1));
         }
     }

@@ -324,7 +324,7 @@ fn an_answer_that_is_read_slowly_is_given_whole() {
 }
 
 #[test]
-fn an_end_of_file_ends_it_at_once_in_any_phase() {
+fn an_end_of_file_ends_a_stream_at_once_in_any_phase() {
     for way in [RAW, JSON, SSE, Way::Poll] {
         for steps in 0..8 {
             let mut world = World::new(&Shape::plain());
@@ -332,6 +332,10 @@ fn an_end_of_file_ends_it_at_once_in_any_phase() {
             world.steps(steps);
             world.nets[0].half_close(peer.client);
             world.steps(6);
+            let waits = way == Way::Poll;
+            let standing = peer.standing(&world);
+            assert!(standing != Standing::Open || waits, "{way:?} after {steps}");
+            world.pass(32_000);
             assert_ne!(peer.standing(&world), Standing::Open, "{way:?} after {steps}");
             world.pass(32_000);
             world.is_empty();

@@ -5,6 +5,8 @@
 
 mod directed;
 mod fairness;
+mod half_close;
+mod pause;
 mod peer;
 mod persona;
 mod pipeline;

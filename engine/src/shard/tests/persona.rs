@@ -300,7 +300,10 @@ impl Persona {
             eprintln!("{:?} {:?} {:?} {connection:?}", world.now, self.way, line.mood);
         }
         if line.left {
-            let gone = line.mood != Mood::Eager || net.standing(line.client) != Standing::Open;
+            // A poll that has only ended its side waits for its answer, as long as any other.
+            let gone = line.mood != Mood::Eager
+                || self.way == Way::Poll
+                || net.standing(line.client) != Standing::Open;
             assert!(gone, "a client has left and its connection stands: {:?}", line.client);
             return;
         }

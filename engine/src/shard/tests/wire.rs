@@ -82,8 +82,15 @@ impl Ear {
         match self.way {
             Way::Socket { json } => self.frame(json),
             Way::Events { json } => self.block(json),
-            Way::Poll => unreachable!("a poll streams nothing"),
+            Way::Poll => self.late_answer(),
         }
+    }
+
+    /// The body of an answer whose head came before it was known, and that ends with its connection.
+    fn late_answer(&mut self) -> Option<Said> {
+        let body: Value = serde_json::from_slice(&self.bytes).ok()?;
+        self.bytes.clear();
+        Some(answer(&body))
     }
 
     fn head(&mut self) -> Option<Said> {
@@ -102,12 +109,13 @@ impl Ear {
         self.bytes.drain(..end + body.len());
         match (self.way, status) {
             (Way::Socket { .. }, 101) | (Way::Events { .. }, 200) => self.streaming = true,
+            (Way::Poll, 200) if length.is_none() => {
+                self.streaming = true;
+                return self.late_answer();
+            }
             (Way::Poll, 200) => {
                 let body: Value = serde_json::from_slice(&body).expect("an answer is JSON");
-                let list = |name: &str| body[name].as_array().cloned().unwrap_or_default();
-                let messages = list("messages").iter().map(object).collect();
-                let gaps = list("gaps").iter().map(gap).collect();
-                return Some(Said::Answer { id: text(&body["id"]), messages, gaps });
+                return Some(answer(&body));
             }
             _ => {}
         }
@@ -218,6 +226,13 @@ fn object(said: &Value) -> MessageSaid {
     let channel = Some(text(&said["channel"]));
     let id = Some(text(&said["id"]));
     MessageSaid { channel, id, offset: said["offset"].as_u64(), payload, breaks_lost: false }
+}
+
+fn answer(body: &Value) -> Said {
+    let list = |name: &str| body[name].as_array().cloned().unwrap_or_default();
+    let messages = list("messages").iter().map(object).collect();
+    let gaps = list("gaps").iter().map(gap).collect();
+    Said::Answer { id: text(&body["id"]), messages, gaps }
 }
 
 fn gap(said: &Value) -> GapSaid {
