@@ -83,6 +83,22 @@ impl IngestLimits {
     };
 }
 
+/// Bounds of publishers' sessions; a publisher is told them when it opens one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionLimits {
+    /// Most messages of one session behind the last one whose outcome is confirmed.
+    pub unconfirmed: u32,
+    /// Most sessions that the server keeps without a connection.
+    pub sessions: u32,
+    /// How long it keeps one without a connection, in seconds.
+    pub age_s: u32,
+}
+
+impl SessionLimits {
+    /// The defaults.
+    pub const DEFAULT: Self = Self { unconfirmed: 8_192, sessions: 1_024, age_s: 300 };
+}
+
 /// Longest frame of the server on the Unix socket, so that a publisher reads into a fixed buffer.
 pub const INGEST_SERVER_FRAME_BYTES_MAX: usize = 1_024;
 /// Longest text in a frame of the server on the Unix socket.

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use fanfare_protocol::id::Epoch;
 use fanfare_protocol::ingest::client::{self, Answer, Hello, Reply};
 use fanfare_protocol::ingest::server::{Decoder, Event};
+use fanfare_protocol::ingest::session::{Open, SessionId, Standing};
 use fanfare_protocol::ingest::{
-    DeclaredKind, ErrorCode, PublishFrame, RefusalCode, VERSION, write,
+    DeclaredKind, ErrorCode, PublishFrame, RefusalCode, VERSION, VERSION_WITH_SESSIONS, write,
 };
-use fanfare_protocol::limits::IngestLimits;
+use fanfare_protocol::limits::{IngestLimits, SessionLimits};
 use fanfare_protocol::message::Kind;
 
 const PAGE: &str = include_str!("../../docs/PROTOCOLS.md");
@@ -38,7 +39,17 @@ fn written(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
 
 fn hello() -> Hello {
     let epoch = Epoch::from_random(0x12_3456_789a);
-    Hello { version: VERSION, epoch, limits: IngestLimits::DEFAULT }
+    Hello { version: VERSION, epoch, limits: IngestLimits::DEFAULT, session: None }
+}
+
+fn hello_to_a_session() -> Hello {
+    let standing = Standing { known: true, taken: 42, limits: SessionLimits::DEFAULT };
+    Hello { version: VERSION_WITH_SESSIONS, session: Some(standing), ..hello() }
+}
+
+fn open(resumes: bool, confirmed: u64) -> Open {
+    let session = SessionId(*b"\x9f\x0c\x51\x2e\x77\xd3\x40\x86\xb1\x6a\xe4\x95\x3d\x08\xc2\x7b");
+    Open { session, resumes, confirmed }
 }
 
 fn answer() -> Answer {
@@ -78,8 +89,14 @@ fn the_page_shows_what_is_written() {
         ("answer", written(|out| write::answer(&answer(), out))),
         ("refused", written(|out| write::refused(3, RefusalCode::BAD_CHANNEL, "bad", out))),
         ("ack", written(|out| write::ack(4, out))),
-        ("error", written(|out| write::error(ErrorCode::BAD_VERSION, 7, "version 2", out))),
+        ("error", written(|out| write::error(ErrorCode::BAD_VERSION, 7, "version 3", out))),
         ("goodbye", written(|out| write::goodbye(42, out))),
+        ("session preface", written(write::session_preface)),
+        ("open", written(|out| write::open(&open(false, 0), out))),
+        ("open again", written(|out| write::open(&open(true, 40), out))),
+        ("hello to a session", written(|out| write::hello(&hello_to_a_session(), out))),
+        ("confirm", written(|out| write::confirm(41, out))),
+        ("end", written(write::end)),
     ];
     assert_eq!(vectors, BTreeMap::from(ours));
 }
@@ -113,19 +130,47 @@ fn a_server_reads_the_page() {
 }
 
 #[test]
+fn a_server_reads_the_page_of_sessions() {
+    let vectors = vectors();
+    let stream = [
+        &vectors["session preface"][..],
+        &vectors["open again"],
+        &vectors["open"],
+        &vectors["publish"],
+        &vectors["confirm"],
+        &vectors["batch"],
+        &vectors["end"],
+    ]
+    .concat();
+    let mut decoder = Decoder::new(IngestLimits::DEFAULT);
+    let mut input = stream.as_slice();
+    // Not known here, so another one is opened behind it.
+    assert_eq!(decoder.next(&mut input), Ok(Some(Event::Open(open(true, 40)))));
+    assert_eq!(decoder.next(&mut input), Ok(Some(Event::Open(open(false, 0)))));
+    decoder.begin(41, 41, 8_192);
+    let frame = PublishFrame::new("demo", b"hi");
+    assert_eq!(decoder.next(&mut input), Ok(Some(Event::Publish { sequence: 42, frame })));
+    assert_eq!(decoder.next(&mut input), Ok(Some(Event::Confirm(41))));
+    let next = decoder.next(&mut input);
+    assert!(matches!(next, Ok(Some(Event::Batch { first_sequence: 43, .. }))), "{next:?}");
+    assert_eq!(decoder.next(&mut input), Ok(Some(Event::End)));
+}
+
+#[test]
 fn a_client_reads_the_page() {
     let vectors = vectors();
-    let names = ["hello", "answer", "refused", "ack", "error", "goodbye"];
+    let names = ["hello", "answer", "refused", "ack", "hello to a session", "error", "goodbye"];
     let stream = names.map(|name| vectors[name].as_slice()).concat();
     let mut decoder = client::Decoder::new();
     let mut input = stream.as_slice();
-    let (code, versions) = (ErrorCode(426), (1, 1));
+    let (code, versions) = (ErrorCode(426), (1, 2));
     for reply in [
         Reply::Hello(hello()),
         Reply::Answer(answer()),
         Reply::Refused { sequence: 3, code: RefusalCode(460), text: "bad" },
         Reply::Ack(4),
-        Reply::Error { code, offset: 7, versions, text: "version 2" },
+        Reply::Hello(hello_to_a_session()),
+        Reply::Error { code, offset: 7, versions, text: "version 3" },
         Reply::Goodbye(42),
     ] {
         assert_eq!(decoder.next(&mut input), Ok(Some(reply)));

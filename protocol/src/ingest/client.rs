@@ -7,12 +7,13 @@ use std::fmt;
 
 use super::assemble::{Assembler, Broken, Frame};
 use super::code::{ErrorCode, RefusalCode};
-use super::frame_type;
 use super::reader::Reader;
+use super::session::Standing;
+use super::{VERSION_WITH_SESSIONS, frame_type};
 use crate::id::{Epoch, Id};
 use crate::limits::{INGEST_SERVER_FRAME_BYTES_MAX, IngestLimits};
 
-/// The server's first frame.
+/// The server's first frame, and its answer to each OPEN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hello {
     /// The version that both will speak.
@@ -21,6 +22,8 @@ pub struct Hello {
     pub epoch: Epoch,
     /// What the publisher may send.
     pub limits: IngestLimits,
+    /// Where the publisher's session stands; there is none in version 1.
+    pub session: Option<Standing>,
 }
 
 /// A message has its place. Epoch and position make an [`Id`].
@@ -194,16 +197,7 @@ fn read_reply(frame: Frame<'_>, greeted: bool) -> Result<Reply<'_>, Violation> {
 fn read_body(frame: Frame<'_>) -> Option<Reply<'_>> {
     let mut body = Reader::new(frame.body, frame.at);
     Some(match frame.number {
-        frame_type::HELLO => Reply::Hello(Hello {
-            version: body.u8()?,
-            epoch: Epoch::from_random(body.u64()?),
-            limits: IngestLimits {
-                frame_bytes: body.u32()?,
-                message_bytes: body.u32()?,
-                batch_messages: body.u32()?,
-                window: body.u32()?,
-            },
-        }),
+        frame_type::HELLO => Reply::Hello(read_hello(&mut body)?),
         frame_type::ANSWER => Reply::Answer(Answer {
             sequence: body.u64()?,
             duplicate: body.u8()? & super::write::FLAG_DUPLICATE != 0,
@@ -224,6 +218,24 @@ fn read_body(frame: Frame<'_>) -> Option<Reply<'_>> {
             text: read_text(&mut body)?,
         },
         _ => Reply::Goodbye(body.u64()?),
+    })
+}
+
+fn read_hello(body: &mut Reader<'_>) -> Option<Hello> {
+    let version = body.u8()?;
+    Some(Hello {
+        version,
+        epoch: Epoch::from_random(body.u64()?),
+        limits: IngestLimits {
+            frame_bytes: body.u32()?,
+            message_bytes: body.u32()?,
+            batch_messages: body.u32()?,
+            window: body.u32()?,
+        },
+        session: match version {
+            VERSION_WITH_SESSIONS => Some(Standing::read(body)?),
+            _ => None,
+        },
     })
 }
 

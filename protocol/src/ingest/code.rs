@@ -45,8 +45,10 @@ pub struct ErrorCode(pub u16);
 impl ErrorCode {
     /// Bytes that are not this protocol; the offset says where.
     pub const MALFORMED: Self = Self(400);
-    /// The process at the other end may not connect.
+    /// The process at the other end may not connect, or may not take this session up.
     pub const FORBIDDEN: Self = Self(403);
+    /// Another connection has taken the session up.
+    pub const SUPERSEDED: Self = Self(409);
     /// A frame was begun and not finished in time.
     pub const STALLED: Self = Self(408);
     /// A frame or batch over the limits that HELLO told.

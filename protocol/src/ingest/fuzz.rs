@@ -5,12 +5,15 @@
 
 use super::client::{self, Reply};
 use super::server::{self, Decoder, Event};
+use super::session::Open;
 use super::{PublishFrame, write};
 use crate::limits::IngestLimits;
 
 /// Small, so that a fuzzer reaches them.
 pub(super) const LIMITS: IngestLimits =
     IngestLimits { frame_bytes: 600, message_bytes: 300, batch_messages: 5, window: 5 };
+/// As small.
+pub(super) const UNCONFIRMED: u32 = 7;
 /// Longer streams are cut at some places only: the work is quadratic.
 const CUTS_MAX: usize = 200;
 
@@ -48,6 +51,11 @@ pub(super) fn tell_server(
                     assert_eq!(told.1, None, "nothing is told after a violation");
                     written_back(&event, limits);
                     told.0.push(describe(&event, &limits));
+                    if let Event::Open(open) = event
+                        && let Some(taken) = stands_at(&open)
+                    {
+                        decoder.begin(taken, open.confirmed.min(taken), UNCONFIRMED);
+                    }
                 }
                 Ok(None) => break,
                 Err(violation) => {
@@ -90,10 +98,18 @@ pub(super) fn tell_client(stream: &[u8], cuts: &[usize]) -> Told<client::Violati
     told
 }
 
+/// How far a session is that is opened here; `None` where it is not known.
+pub(super) fn stands_at(open: &Open) -> Option<u64> {
+    match open.resumes {
+        false => Some(0),
+        true => Some(open.confirmed % 100).filter(|_| open.session.0[0] % 2 == 0),
+    }
+}
+
 /// Everything that an event lends, and what comes of each message.
 fn describe(event: &Event<'_>, limits: &IngestLimits) -> String {
     match event {
-        Event::Preface => "preface".into(),
+        Event::Preface | Event::Open(_) | Event::Confirm(_) | Event::End => format!("{event:?}"),
         Event::Publish { sequence, frame } => {
             format!("{sequence}: {frame:?} {:?}", frame.check(limits))
         }
@@ -108,6 +124,13 @@ fn describe(event: &Event<'_>, limits: &IngestLimits) -> String {
 /// Writes what was read and reads it again; unknown fields are lost on the way.
 fn written_back(event: &Event<'_>, limits: IngestLimits) {
     let mut stream = Vec::new();
+    if let Event::Open(open) = event {
+        write::session_preface(&mut stream);
+        write::open(open, &mut stream);
+        let mut decoder = Decoder::new(limits);
+        assert_eq!(decoder.next(&mut stream.as_slice()), Ok(Some(Event::Open(*open))));
+        return;
+    }
     write::preface(&mut stream);
     let known = |frame: &PublishFrame<'_>| frame.unknown_required.is_none();
     match event {

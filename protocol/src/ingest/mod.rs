@@ -7,6 +7,9 @@
 //!   and what is not sent cannot disagree.
 //! * **Every message has one outcome.** It is answered (when it asked), or refused by number, or
 //!   covered by a cumulative acknowledgement. An acknowledgement never runs ahead of a refusal.
+//! * **A session outlives its connection** (version 2). Messages are counted by session, the server
+//!   says how many it took, and tells outcomes until they are confirmed: so only what is missing is
+//!   sent again, whatever broke.
 //! * **It can grow.** Optional fields of a message are typed and skipped when unknown, unless their
 //!   number says that they must not be; frames of the server may grow at their end.
 //!
@@ -20,24 +23,33 @@ pub mod fuzz;
 pub mod publish;
 mod reader;
 pub mod server;
+pub mod session;
+#[cfg(test)]
+mod session_tests;
 #[cfg(test)]
 mod tests;
 pub mod write;
 
 pub use code::{ErrorCode, RefusalCode};
 pub use publish::{DeclaredKind, PublishFrame, Refusal};
+pub use session::SessionId;
 
-/// What a publisher sends first, before [`VERSION`].
+/// What a publisher sends first, before its version.
 pub const MAGIC: [u8; 7] = *b"FANFARE";
-/// The version that is spoken here.
+/// The version in which what is known of a publisher ends with its connection.
 pub const VERSION: u8 = 1;
+/// The version in which a session outlives its connections.
+pub const VERSION_WITH_SESSIONS: u8 = 2;
 /// The versions that are spoken here, lowest and highest.
-pub const VERSIONS: (u8, u8) = (VERSION, VERSION);
+pub const VERSIONS: (u8, u8) = (VERSION, VERSION_WITH_SESSIONS);
 
 /// Numbers of frames. Those of the server have the top bit. A number is retired, never reused.
 pub(crate) mod frame_type {
     pub(crate) const PUBLISH: u8 = 0x01;
     pub(crate) const BATCH: u8 = 0x02;
+    pub(crate) const OPEN: u8 = 0x03;
+    pub(crate) const CONFIRM: u8 = 0x04;
+    pub(crate) const END: u8 = 0x05;
     pub(crate) const HELLO: u8 = 0x81;
     pub(crate) const ANSWER: u8 = 0x82;
     pub(crate) const REFUSED: u8 = 0x83;

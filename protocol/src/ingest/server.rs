@@ -23,7 +23,8 @@ use super::assemble::{Assembler, Broken, Frame, LENGTH_BYTES};
 use super::code::ErrorCode;
 use super::publish::PublishFrame;
 use super::reader::Reader;
-use super::{MAGIC, VERSION, VERSIONS, frame_type};
+use super::session::Open;
+use super::{MAGIC, VERSION, VERSION_WITH_SESSIONS, VERSIONS, frame_type};
 use crate::limits::IngestLimits;
 
 const PREFACE_BYTES: usize = MAGIC.len() + 1;
@@ -31,11 +32,18 @@ const PREFACE_BYTES: usize = MAGIC.len() + 1;
 /// What a publisher did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// It speaks this version: it is owed a HELLO.
+    /// It speaks version 1: it is owed a HELLO.
     Preface,
+    /// It speaks version 2 and wants this session: it is owed a HELLO, and [`Decoder::begin`] is
+    /// called where it gets the session. Else it may ask for another one.
+    Open(Open),
+    /// It has seen the outcomes of all messages up to this one.
+    Confirm(u64),
+    /// It is done with its session.
+    End,
     /// It published one message.
     Publish {
-        /// The message's number on this connection, from 1.
+        /// The message's number in its session, else on this connection, from 1.
         sequence: u64,
         /// The message, unchecked.
         frame: PublishFrame<'a>,
@@ -120,6 +128,16 @@ pub enum Fault {
     BatchEmpty,
     /// A batch of too many.
     BatchTooLong,
+    /// A message, a confirmation or an end without a session.
+    NoSession,
+    /// A second session on one connection.
+    OpenAgain,
+    /// A frame ends before its last field.
+    Short,
+    /// More messages than may be unconfirmed.
+    Unconfirmed,
+    /// Something follows an end.
+    AfterEnd,
     /// The stream ended inside the preface or inside a frame.
     Truncated,
 }
@@ -143,7 +161,7 @@ impl Violation {
             Fault::UnknownFlag => "this flag has no meaning in this version",
             Fault::UnknownKind => "no kind has this number",
             Fault::MessageOverrun => "the lengths of this message reach over the end of its frame",
-            Fault::TrailingBytes => "the frame goes on after its last message",
+            Fault::TrailingBytes => "the frame goes on after its last message or field",
             Fault::FieldOverrun => "this field reaches over the end of the message's fields",
             Fault::FieldOrder => {
                 "fields are in ascending order of their numbers, from 1, each once"
@@ -152,6 +170,17 @@ impl Violation {
             Fault::BatchTooLong => {
                 "the batch has more messages than the `batch_messages` that HELLO told"
             }
+            Fault::NoSession => {
+                "no session is open: OPEN comes first, and again after a HELLO that \
+                does not know the session that was to be resumed"
+            }
+            Fault::OpenAgain => "this connection has its session",
+            Fault::Short => "the frame ends before its last field",
+            Fault::Unconfirmed => {
+                "more messages than the `unconfirmed` that HELLO told have outcomes that you did \
+                not confirm"
+            }
+            Fault::AfterEnd => "nothing may follow an END",
             Fault::Truncated => "the stream ended inside a frame, which is not published",
         }
     }
@@ -176,10 +205,25 @@ pub struct Decoder {
     /// Bytes of the preface that have come.
     preface: usize,
     frames: Assembler,
+    session: Session,
     /// The number of the next message.
     next_sequence: u64,
+    /// The publisher has seen the outcomes up to here, and may send so many beyond.
+    confirmed: u64,
+    unconfirmed_max: u64,
     /// After a violation all input is dropped.
     over: bool,
+}
+
+/// Whether messages may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Session {
+    /// They always may, in version 1.
+    Needless,
+    /// It has to be opened.
+    None,
+    Open,
+    Ended,
 }
 
 impl Decoder {
@@ -187,7 +231,25 @@ impl Decoder {
     pub fn new(limits: IngestLimits) -> Self {
         let is_known = |number| matches!(number, frame_type::PUBLISH | frame_type::BATCH);
         let frames = Assembler::strict(PREFACE_BYTES as u64, limits.frame_bytes, is_known);
-        Self { limits, preface: 0, frames, next_sequence: 1, over: false }
+        Self {
+            limits,
+            preface: 0,
+            frames,
+            session: Session::Needless,
+            next_sequence: 1,
+            confirmed: 0,
+            unconfirmed_max: u64::MAX,
+            over: false,
+        }
+    }
+
+    /// The session that was asked for is open: the next message is the one after `taken`, and at
+    /// most `unconfirmed` may lie behind the last one that is confirmed.
+    pub fn begin(&mut self, taken: u64, confirmed: u64, unconfirmed: u32) {
+        self.session = Session::Open;
+        self.next_sequence = taken + 1;
+        self.confirmed = confirmed;
+        self.unconfirmed_max = unconfirmed.into();
     }
 
     /// Whether the publisher owes bytes: the rest of a frame, or its preface (THREATS D5).
@@ -223,18 +285,29 @@ impl Decoder {
             return Ok(None);
         }
         if self.preface < PREFACE_BYTES {
-            let result = self.read_preface(input);
-            self.over = result.is_err();
-            return result;
+            match self.read_preface(input) {
+                // Version 2 says nothing before its session.
+                Ok(Some(_)) if self.session != Session::Needless => {}
+                result => {
+                    self.over = result.is_err();
+                    return result;
+                }
+            }
         }
         let read = match self.frames.next(input) {
             Ok(None) => return Ok(None),
-            Ok(Some(frame)) => read_frame(frame, self.next_sequence, &self.limits),
+            Ok(Some(frame)) => {
+                let last = self.confirmed.saturating_add(self.unconfirmed_max);
+                read_frame(frame, self.session, self.next_sequence, last, &self.limits)
+            }
             Err(broken) => Err(Violation::of(broken)),
         };
         match &read {
             Ok(Event::Batch { batch, .. }) => self.next_sequence += u64::from(batch.left),
-            Ok(_) => self.next_sequence += 1,
+            Ok(Event::Publish { .. }) => self.next_sequence += 1,
+            Ok(Event::Confirm(sequence)) => self.confirmed = self.confirmed.max(*sequence),
+            Ok(Event::End) => self.session = Session::Ended,
+            Ok(Event::Preface | Event::Open(_)) => {}
             Err(_) => self.over = true,
         }
         read.map(Some)
@@ -255,9 +328,13 @@ impl Decoder {
         while let Some((byte, rest)) = input.split_first() {
             let offset = self.preface as u64;
             if self.preface == MAGIC.len() {
-                if *byte != VERSION {
-                    let code = ErrorCode::BAD_VERSION;
-                    return Err(Violation { code, offset, fault: Fault::Version });
+                match *byte {
+                    VERSION => {}
+                    VERSION_WITH_SESSIONS => self.expect_session(),
+                    _ => {
+                        let code = ErrorCode::BAD_VERSION;
+                        return Err(Violation { code, offset, fault: Fault::Version });
+                    }
                 }
             } else if *byte != MAGIC[self.preface] {
                 return Err(Violation::malformed(offset, Fault::Magic));
@@ -269,6 +346,15 @@ impl Decoder {
             }
         }
         Ok(None)
+    }
+}
+
+impl Decoder {
+    fn expect_session(&mut self) {
+        let is_known = |number| (frame_type::PUBLISH..=frame_type::END).contains(&number);
+        let frame_bytes = self.limits.frame_bytes;
+        self.frames = Assembler::strict(PREFACE_BYTES as u64, frame_bytes, is_known);
+        self.session = Session::None;
     }
 }
 
@@ -284,21 +370,50 @@ impl Violation {
     }
 }
 
+/// `last` is the last message that may come now.
 fn read_frame<'a>(
     frame: Frame<'a>,
+    session: Session,
     sequence: u64,
+    last: u64,
     limits: &IngestLimits,
 ) -> Result<Event<'a>, Violation> {
+    let type_at = frame.at - 1;
+    let opens = frame.number == frame_type::OPEN;
+    let fault = match session {
+        Session::None if !opens => Some(Fault::NoSession),
+        Session::Open if opens => Some(Fault::OpenAgain),
+        Session::Ended => Some(Fault::AfterEnd),
+        Session::None | Session::Open | Session::Needless => None,
+    };
+    if let Some(fault) = fault {
+        return Err(Violation::malformed(type_at, fault));
+    }
     let mut reader = Reader::new(frame.body, frame.at);
-    let event = if frame.number == frame_type::PUBLISH {
-        let frame = PublishFrame::read(&mut reader)?;
-        Event::Publish { sequence, frame }
-    } else {
-        let batch = read_batch(&mut reader, limits)?;
-        Event::Batch { first_sequence: sequence, batch }
+    let mut messages = 0;
+    let event = match frame.number {
+        frame_type::OPEN => Event::Open(Open::read(&mut reader)?),
+        frame_type::CONFIRM => {
+            let short = Violation::malformed(frame.at, Fault::Short);
+            Event::Confirm(reader.u64().ok_or(short)?)
+        }
+        frame_type::END => Event::End,
+        frame_type::PUBLISH => {
+            messages = 1;
+            Event::Publish { sequence, frame: PublishFrame::read(&mut reader)? }
+        }
+        _ => {
+            let batch = read_batch(&mut reader, limits)?;
+            messages = batch.left.into();
+            Event::Batch { first_sequence: sequence, batch }
+        }
     };
     if !reader.is_empty() {
         return Err(Violation::malformed(reader.at, Fault::TrailingBytes));
+    }
+    if messages > 0 && sequence + (messages - 1) > last {
+        let code = ErrorCode::TOO_LARGE;
+        return Err(Violation { code, offset: type_at, fault: Fault::Unconfirmed });
     }
     Ok(event)
 }

@@ -11,7 +11,13 @@ use crate::limits::{INGEST_SERVER_FRAME_BYTES_MAX, IngestLimits};
 use crate::message::Kind;
 
 /// A message of a frame, byte by byte, as another language would write it.
-fn raw_message(flags: u8, kind: u8, channel: &[u8], fields: &[u8], data: &[u8]) -> Vec<u8> {
+pub(super) fn raw_message(
+    flags: u8,
+    kind: u8,
+    channel: &[u8],
+    fields: &[u8],
+    data: &[u8],
+) -> Vec<u8> {
     let mut out = vec![flags, kind];
     out.extend((channel.len() as u16).to_le_bytes());
     out.extend((fields.len() as u16).to_le_bytes());
@@ -19,7 +25,7 @@ fn raw_message(flags: u8, kind: u8, channel: &[u8], fields: &[u8], data: &[u8]) 
     [&out, channel, fields, data].concat()
 }
 
-fn raw_frame(number: u8, body: &[u8]) -> Vec<u8> {
+pub(super) fn raw_frame(number: u8, body: &[u8]) -> Vec<u8> {
     let length = (body.len() as u32 + 1).to_le_bytes();
     [&length[..], &[number], body].concat()
 }
@@ -63,10 +69,17 @@ fn a_stream_that_is_broken_names_the_byte() {
         ("D4 not ours", b"POST /v1".to_vec(), 400, 0, Fault::Magic),
         ("D4 almost ours", b"FANFANE\x01".to_vec(), 400, 5, Fault::Magic),
         ("D4 version 0", b"FANFARE\x00".to_vec(), 426, 7, Fault::Version),
-        ("D4 version 2", b"FANFARE\x02".to_vec(), 426, 7, Fault::Version),
+        ("D4 version 3", b"FANFARE\x03".to_vec(), 426, 7, Fault::Version),
         ("D4 length 0", after_preface(&[0; 4]), 400, 8, Fault::LengthZero),
         ("D4 length over the limit", after_preface(&long), 413, 8, Fault::FrameTooLong),
         ("D4 length 4 GiB", after_preface(&[255; 4]), 413, 8, Fault::FrameTooLong),
+        (
+            "a session in version 1",
+            after_preface(&raw_frame(3, &[0; 25])),
+            400,
+            12,
+            Fault::UnknownType,
+        ),
         ("D4 type 0", after_preface(&raw_frame(0, b"")), 400, 12, Fault::UnknownType),
         ("D4 type of the server", after_preface(b"\x09\0\0\0\x84"), 400, 12, Fault::UnknownType),
         ("no message", after_preface(&raw_frame(1, b"")), 400, 13, Fault::MessageOverrun),
@@ -225,7 +238,8 @@ fn a_frame_that_came_whole_is_lent_from_the_input() {
 }
 
 fn hello() -> Hello {
-    Hello { version: VERSION, epoch: Epoch::from_random(42), limits: IngestLimits::DEFAULT }
+    let epoch = Epoch::from_random(42);
+    Hello { version: VERSION, epoch, limits: IngestLimits::DEFAULT, session: None }
 }
 
 #[test]
@@ -371,7 +385,7 @@ proptest! {
         write::goodbye(sequence, &mut stream);
         frames(&stream);
         let (told, violation) = tell_client(&stream, &[]);
-        let (error, versions) = (ErrorCode(code), (1, 1));
+        let (error, versions) = (ErrorCode(code), (1, 2));
         let expected = [
             Reply::Hello(hello()),
             Reply::Answer(answer),

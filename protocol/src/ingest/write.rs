@@ -3,16 +3,42 @@
 use super::client::{Answer, Hello};
 use super::code::{ErrorCode, RefusalCode};
 use super::publish::{FLAG_ANSWER, PublishFrame};
-use super::{MAGIC, VERSION, VERSIONS, field, frame_type};
+use super::session::{FLAG_KNOWN, FLAG_RESUME, Open};
+use super::{MAGIC, VERSION, VERSION_WITH_SESSIONS, VERSIONS, field, frame_type};
 use crate::limits::INGEST_TEXT_BYTES_MAX;
 
 /// The flag of an ANSWER that repeats an earlier one.
 pub(super) const FLAG_DUPLICATE: u8 = 1;
 
-/// Appends what a publisher sends first.
+/// Appends what a publisher sends first, without sessions.
 pub fn preface(out: &mut Vec<u8>) {
     out.extend_from_slice(&MAGIC);
     out.push(VERSION);
+}
+
+/// Appends what a publisher sends first, with sessions; [`open`] follows.
+pub fn session_preface(out: &mut Vec<u8>) {
+    out.extend_from_slice(&MAGIC);
+    out.push(VERSION_WITH_SESSIONS);
+}
+
+/// Appends an OPEN frame.
+pub fn open(open: &Open, out: &mut Vec<u8>) {
+    frame(frame_type::OPEN, out, |out| {
+        out.push(if open.resumes { FLAG_RESUME } else { 0 });
+        out.extend_from_slice(&open.session.0);
+        out.extend_from_slice(&open.confirmed.to_le_bytes());
+    });
+}
+
+/// Appends a CONFIRM frame.
+pub fn confirm(sequence: u64, out: &mut Vec<u8>) {
+    frame(frame_type::CONFIRM, out, |out| out.extend_from_slice(&sequence.to_le_bytes()));
+}
+
+/// Appends an END frame; nothing may follow it.
+pub fn end(out: &mut Vec<u8>) {
+    frame(frame_type::END, out, |_| {});
 }
 
 /// Appends a PUBLISH frame.
@@ -63,6 +89,14 @@ pub fn hello(hello: &Hello, out: &mut Vec<u8>) {
             [limits.frame_bytes, limits.message_bytes, limits.batch_messages, limits.window];
         for number in numbers {
             out.extend_from_slice(&number.to_le_bytes());
+        }
+        if let Some(standing) = hello.session {
+            out.push(if standing.known { FLAG_KNOWN } else { 0 });
+            out.extend_from_slice(&standing.taken.to_le_bytes());
+            let limits = standing.limits;
+            for number in [limits.unconfirmed, limits.sessions, limits.age_s] {
+                out.extend_from_slice(&number.to_le_bytes());
+            }
         }
     });
 }
