@@ -69,6 +69,10 @@ pub struct Limits {
     /// A publisher on the Unix socket for which bytes wait and which takes none. It is shorter than
     /// a client's: the publisher is on this machine, and its places are few.
     pub publisher_stall_ms: u64,
+    /// Their sessions that are kept without a connection; 0 for none.
+    pub publisher_sessions: usize,
+    /// How long one is kept.
+    pub publisher_session_age_ms: u64,
 }
 
 impl Default for Limits {
@@ -105,6 +109,8 @@ impl Default for Limits {
             shutdown_ms: 5_000,
             publishers: 64,
             publisher_stall_ms: 5_000,
+            publisher_sessions: 1_024,
+            publisher_session_age_ms: 300_000,
         }
     }
 }

@@ -90,6 +90,8 @@ pub struct SequencerMetrics {
     pub duplicates: Number,
     /// Publishes whose idempotency key was used for another message; refused.
     pub key_conflicts: Number,
+    /// Idempotency keys that newer ones pushed out before their age.
+    pub keys_pushed_out: Number,
     /// Gauge: idempotency keys that are remembered.
     pub idempotency_keys: Number,
     /// Gauge: channel records.
@@ -117,6 +119,12 @@ pub struct IngestMetrics {
     pub turned_away: Number,
     /// Frames that were refused.
     pub refused: Number,
+    /// Gauge: sessions without a connection.
+    pub sessions: Number,
+    /// Sessions that were taken up again.
+    pub sessions_resumed: Number,
+    /// Sessions that were forgotten before their publishers were done with them.
+    pub sessions_forgotten: Number,
 }
 
 /// Every number of one node.

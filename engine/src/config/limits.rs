@@ -96,6 +96,8 @@ pub(super) static ROWS: &[Row] = &[
         "publishers that are connected to the Unix socket"),
     row!("publisher_stall", Time publisher_stall_ms, 10, HOUR,
         "a publisher on the Unix socket that does not read what waits for it"),
+    row!("publisher_sessions", Count publisher_sessions, 0, 1 << 20,
+        "sessions of publishers that are kept without a connection; 0 for none"),
     row!("head_time", Time head_ms, 10, HOUR,
         "from a connection's beginning to the end of its request head"),
     row!("client_message_time", Time client_message_ms, 10, HOUR,
@@ -120,6 +122,8 @@ pub(super) static ROWS: &[Row] = &[
         "how long a channel is remembered that nobody uses and that keeps nothing"),
     row!("idempotency_age", Time idempotency_age_ms, SECOND, 24 * HOUR,
         "how long an idempotency key is remembered"),
+    row!("publisher_session_age", Time publisher_session_age_ms, SECOND, 24 * HOUR,
+        "how long a session of a publisher is kept without a connection"),
     row!("shutdown", Time shutdown_ms, 10, HOUR,
         "from the signal to the end of the process"),
 ];

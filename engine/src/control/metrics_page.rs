@@ -104,6 +104,9 @@ const SEQUENCER: &[Row<SequencerMetrics>] = &[
     ("fanfare_idempotency_conflicts", "Keys used for another message", COUNTER, |m| {
         m.key_conflicts.read()
     }),
+    ("fanfare_idempotency_keys_pushed_out", "Keys forgotten before their age", COUNTER, |m| {
+        m.keys_pushed_out.read()
+    }),
     ("fanfare_idempotency_keys", "Keys that are remembered", GAUGE, |m| m.idempotency_keys.read()),
     ("fanfare_channels_forgotten", "Channel records that were dropped", COUNTER, |m| {
         m.channels_forgotten.read()
@@ -127,6 +130,15 @@ const INGEST: &[Row<Metrics>] = &[
     }),
     ("fanfare_ingest_refused", "Frames of publishers that were refused", COUNTER, |m| {
         m.ingest.refused.read()
+    }),
+    ("fanfare_publisher_sessions", "Sessions of publishers without a connection", GAUGE, |m| {
+        m.ingest.sessions.read()
+    }),
+    ("fanfare_publisher_sessions_resumed", "Sessions that were taken up again", COUNTER, |m| {
+        m.ingest.sessions_resumed.read()
+    }),
+    ("fanfare_publisher_sessions_forgotten", "Sessions forgotten before their end", COUNTER, |m| {
+        m.ingest.sessions_forgotten.read()
     }),
 ];
 

@@ -3,6 +3,10 @@
 //! Messages go to the sequencer in groups, one command each, and come back in any order; some never
 //! go, because they are refused here. The ledger lets outcomes out only from its front, so that a
 //! refusal always stands before an acknowledgement that passes it.
+//!
+//! The ledger of a session keeps what it has let out until its publisher confirms that it was seen,
+//! to tell it again where a connection was lost. What was merely accepted is told by the
+//! acknowledgement alone, and takes no room.
 
 use std::collections::VecDeque;
 
@@ -12,7 +16,7 @@ use fanfare_protocol::ingest::{Refusal as WireRefusal, RefusalCode, write};
 use crate::sequencer::command::{Published, Refusal};
 
 /// The results of one group's command.
-pub(super) type Results = Vec<Result<Published, Refusal>>;
+pub type Results = Vec<Result<Published, Refusal>>;
 
 /// One message that has no outcome yet.
 #[derive(Debug)]
@@ -33,6 +37,13 @@ struct Group {
     results: Option<Results>,
 }
 
+/// An outcome that an acknowledgement does not tell.
+#[derive(Debug)]
+enum Said {
+    Answer(Published),
+    Refused(WireRefusal),
+}
+
 /// The groups of one publisher that are not settled.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
@@ -43,9 +54,22 @@ pub(super) struct Ledger {
     messages: usize,
     /// Last message whose outcome was written.
     settled: u64,
+    /// Whether outcomes are kept until they are confirmed.
+    keeps: bool,
+    /// Last message whose outcome the publisher has seen.
+    confirmed: u64,
+    /// Outcomes after it that an acknowledgement does not tell, by number.
+    said: VecDeque<(u64, Said)>,
+    /// Whether there are messages of which nobody will ever know the outcome.
+    lost: bool,
 }
 
 impl Ledger {
+    /// The ledger of a session.
+    pub(super) fn that_keeps() -> Self {
+        Self { keeps: true, ..Self::default() }
+    }
+
     /// Messages without an outcome.
     pub(super) fn messages(&self) -> usize {
         self.messages
@@ -60,6 +84,54 @@ impl Ledger {
     /// Number of the last message whose outcome was written; 0 before the first.
     pub(super) fn settled(&self) -> u64 {
         self.settled
+    }
+
+    /// Number of the last message that was entered.
+    pub(super) fn taken(&self) -> u64 {
+        self.settled + self.messages as u64
+    }
+
+    /// Whether there are messages of which nobody will ever know the outcome.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    /// Notes that nobody will ever know.
+    pub(super) fn lose(&mut self) {
+        self.lost = true;
+    }
+
+    /// The publisher has seen the outcomes up to `sequence`; whether it can have.
+    pub(super) fn confirm(&mut self, sequence: u64) -> bool {
+        if sequence > self.settled {
+            return false;
+        }
+        self.confirmed = self.confirmed.max(sequence);
+        while self.said.front().is_some_and(|(number, _)| *number <= self.confirmed) {
+            self.said.pop_front();
+        }
+        true
+    }
+
+    /// Writes every outcome again that is not confirmed.
+    pub(super) fn write_again(&self, out: &mut Vec<u8>) {
+        for (sequence, said) in &self.said {
+            write_said(*sequence, said, out);
+        }
+        if self.settled > self.confirmed {
+            write::ack(self.settled, out);
+        }
+    }
+
+    /// Lets outcomes out while there is no connection: they are kept.
+    pub(super) fn write_to_nobody(&mut self) {
+        self.write(&mut Vec::new());
+    }
+
+    /// Gives room back that is not used.
+    pub(super) fn shrink(&mut self) {
+        self.said.shrink_to_fit();
+        self.groups.shrink_to_fit();
     }
 
     /// Enters the next messages, in order, and numbers their group. A group in which nothing was
@@ -110,8 +182,18 @@ impl Ledger {
                         result.map(|place| (answer, place)).map_err(wire)
                     }
                 };
-                refused += u64::from(outcome.is_err());
-                write_outcome(self.settled, outcome, out);
+                let said = match outcome {
+                    Ok((false, _)) => continue,
+                    Ok((true, place)) => Said::Answer(place),
+                    Err(refusal) => {
+                        refused += 1;
+                        Said::Refused(refusal)
+                    }
+                };
+                write_said(self.settled, &said, out);
+                if self.keeps {
+                    self.said.push_back((self.settled, said));
+                }
             }
         }
         if self.settled > before {
@@ -121,15 +203,11 @@ impl Ledger {
     }
 }
 
-fn write_outcome(
-    sequence: u64,
-    outcome: Result<(bool, Published), WireRefusal>,
-    out: &mut Vec<u8>,
-) {
-    match outcome {
-        Err(refusal) => write::refused(sequence, refusal.code, &refusal.text, out),
-        Ok((false, _)) => {}
-        Ok((true, Published { id, offset, subscribers, duplicate })) => {
+fn write_said(sequence: u64, said: &Said, out: &mut Vec<u8>) {
+    match said {
+        Said::Refused(refusal) => write::refused(sequence, refusal.code, &refusal.text, out),
+        Said::Answer(Published { id, offset, subscribers, duplicate }) => {
+            let (offset, subscribers, duplicate) = (*offset, *subscribers, *duplicate);
             let position = id.position;
             let answer = Answer { sequence, duplicate, position, offset, subscribers };
             write::answer(&answer, out);
@@ -174,7 +252,8 @@ mod tests {
         let mut decoder = Decoder::new();
         let epoch = Epoch::from_random(1);
         let mut stream = Vec::new();
-        write::hello(&Hello { version: 1, epoch, limits: IngestLimits::DEFAULT }, &mut stream);
+        let limits = IngestLimits::DEFAULT;
+        write::hello(&Hello { version: 1, epoch, limits, session: None }, &mut stream);
         stream.extend_from_slice(out);
         let (mut input, mut words) = (stream.as_slice(), Vec::new());
         while let Some(reply) = decoder.next(&mut input).unwrap() {
@@ -218,6 +297,39 @@ mod tests {
         ];
         assert_eq!(read(&out), expected);
         assert_eq!((ledger.messages(), ledger.settled()), (0, 6));
+    }
+
+    #[test]
+    fn a_session_tells_again_what_is_not_confirmed_and_no_more() {
+        let mut ledger = Ledger::that_keeps();
+        let mut out = Vec::new();
+        let first = ledger.enter(vec![ASKED, not_json(), ANSWERED, ASKED]);
+        assert!(!ledger.confirm(1), "nothing was told");
+        ledger.settle(first, vec![place(1), place(2), place(3)]);
+        ledger.write(&mut out);
+        let expected = ["refused 2 463", "answer 3 2/20", "ack 4"];
+        assert_eq!(read(&out), expected);
+        let again = |ledger: &Ledger| {
+            let mut out = Vec::new();
+            ledger.write_again(&mut out);
+            read(&out)
+        };
+        assert_eq!(again(&ledger), expected);
+        assert!(ledger.confirm(2) && ledger.confirm(1) && !ledger.confirm(5));
+        assert_eq!(again(&ledger), expected[1..]);
+        // What comes home while there is no connection is kept too.
+        let second = ledger.enter(vec![ANSWERED]);
+        assert_eq!((ledger.taken(), ledger.settled()), (5, 4));
+        ledger.settle(second, vec![Err(Refusal::ChannelLimit)]);
+        ledger.write_to_nobody();
+        assert_eq!(again(&ledger), ["answer 3 2/20", "refused 5 507", "ack 5"]);
+        assert!(ledger.confirm(5));
+        assert_eq!((again(&ledger).len(), ledger.said.len()), (0, 0));
+    }
+
+    #[test]
+    fn an_outcome_that_is_kept_is_as_small_as_the_page_says() {
+        assert!(size_of::<(u64, Said)>() <= 64, "{}", size_of::<(u64, Said)>());
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub const THREAD: &str = "fanfare-ingest";
 
 mod ledger;
 mod publisher;
+mod sessions;
 pub mod socket;
 mod thread;
 
@@ -19,7 +20,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use fanfare_protocol::id::Epoch;
-use fanfare_protocol::limits::IngestLimits;
+use fanfare_protocol::limits::{IngestLimits, SessionLimits};
 
 use crate::channel::Tenant;
 use crate::clock::Clock;
@@ -30,6 +31,13 @@ use crate::sequencer::inbox::Inbox;
 use crate::vigil::Guard;
 use publisher::Patience;
 pub use publisher::{publication, publication_after};
+
+/// What the thread runs, without sockets, clock and threads: for models of it.
+pub mod machine {
+    pub use super::ledger::Results;
+    pub use super::publisher::{Group, Publisher};
+    pub use super::sessions::{Counts, Session, Sessions};
+}
 
 /// What the socket is started with.
 #[derive(Clone, Debug)]
@@ -60,6 +68,17 @@ impl Settings {
             message_bytes: number(self.limits.message_bytes),
             batch_messages,
             window: batch_messages,
+        }
+    }
+
+    /// How many sessions are kept, for how long, and what each may keep.
+    pub fn sessions(&self) -> SessionLimits {
+        let number = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+        SessionLimits {
+            // What is under way, and as much again as lies between two confirmations.
+            unconfirmed: self.wire().window.saturating_mul(8),
+            sessions: number(self.limits.publisher_sessions as u64),
+            age_s: number(self.limits.publisher_session_age_ms / 1_000),
         }
     }
 

@@ -4,12 +4,16 @@
 use fanfare_protocol::id::Epoch;
 use fanfare_protocol::ingest::client::Hello;
 use fanfare_protocol::ingest::server::{Decoder, Event, Violation};
-use fanfare_protocol::ingest::{DeclaredKind, ErrorCode, PublishFrame, Refusal, VERSION, write};
-use fanfare_protocol::limits::IngestLimits;
+use fanfare_protocol::ingest::session::{Open, Standing};
+use fanfare_protocol::ingest::{
+    DeclaredKind, ErrorCode, PublishFrame, Refusal, VERSION, VERSION_WITH_SESSIONS, write,
+};
+use fanfare_protocol::limits::{IngestLimits, SessionLimits};
 use fanfare_protocol::message::Kind;
 
 use super::Settings;
-use super::ledger::{Ledger, Results, Slot};
+use super::ledger::{Results, Slot};
+use super::sessions::{Asked, Session};
 use crate::channel::{ChannelName, Tenant};
 use crate::clock::Millis;
 use crate::payload;
@@ -26,11 +30,12 @@ const LINGER_MS: u64 = 1_000;
 const LENGTH_BYTES: usize = 4;
 
 /// Messages that go to the sequencer as one command.
-pub(super) struct Group {
-    /// Its number in the publisher's ledger.
-    pub(super) number: u64,
+#[derive(Debug)]
+pub struct Group {
+    /// The number of its session, and its own in that session's ledger.
+    pub number: (u64, u64),
     /// The messages, at least one.
-    pub(super) publications: Vec<Publication>,
+    pub publications: Vec<Publication>,
 }
 
 /// How far a connection is.
@@ -73,12 +78,20 @@ pub(super) struct Patience {
 
 /// The state of one connection.
 #[derive(Debug)]
-pub(super) struct Publisher {
+pub struct Publisher {
     decoder: Decoder,
     limits: IngestLimits,
     epoch: Epoch,
     tenant: Tenant,
-    ledger: Ledger,
+    session: Session,
+    /// The session that it wants, and what came behind that wish.
+    wish: Option<(Open, Vec<u8>)>,
+    /// Whether it has said that it is done with its session.
+    ended: bool,
+    /// Whether it will send no more.
+    is_mute: bool,
+    /// Whether all was sent and our side is shut.
+    is_shut: bool,
     /// What it is told; the first `sent` bytes are gone.
     out: Vec<u8>,
     sent: usize,
@@ -93,14 +106,18 @@ pub(super) struct Publisher {
 
 impl Publisher {
     /// A publisher that has just connected.
-    pub(super) fn new(settings: &Settings, now: Millis) -> Self {
+    pub fn new(settings: &Settings, session: Session, now: Millis) -> Self {
         let limits = settings.wire();
         Self {
             decoder: Decoder::new(limits),
             limits,
             epoch: settings.epoch,
             tenant: settings.tenant.clone(),
-            ledger: Ledger::default(),
+            session,
+            wish: None,
+            ended: false,
+            is_mute: false,
+            is_shut: false,
             out: Vec::new(),
             sent: 0,
             phase: Phase::Open,
@@ -111,10 +128,11 @@ impl Publisher {
     }
 
     /// Whether its bytes are wanted: also those of a connection that ends, to be dropped.
-    pub(super) fn wants_bytes(&self) -> bool {
+    pub fn wants_bytes(&self) -> bool {
         match self.phase {
             Phase::Open => {
-                self.ledger.messages() < self.limits.window as usize
+                self.wish.is_none()
+                    && self.session.ledger.messages() < self.limits.window as usize
                     && self.out.len() - self.sent <= REPLY_BYTES_MAX
             }
             Phase::Parting(_) | Phase::Lingering(_) => true,
@@ -123,12 +141,12 @@ impl Publisher {
     }
 
     /// What it is to be sent now.
-    pub(super) fn unsent(&self) -> &[u8] {
+    pub fn unsent(&self) -> &[u8] {
         &self.out[self.sent..]
     }
 
     /// Whether there is nothing left to do for it.
-    pub(super) fn is_over(&self) -> bool {
+    pub fn is_over(&self) -> bool {
         self.phase == Phase::Over
     }
 
@@ -153,7 +171,7 @@ impl Publisher {
     }
 
     /// Bytes of it; appends what is to be published, in order.
-    pub(super) fn handle_bytes(&mut self, now: Millis, mut input: &[u8], groups: &mut Vec<Group>) {
+    pub fn handle_bytes(&mut self, now: Millis, mut input: &[u8], groups: &mut Vec<Group>) {
         if self.phase != Phase::Open {
             return;
         }
@@ -162,9 +180,24 @@ impl Publisher {
         loop {
             match self.decoder.next(&mut input) {
                 Ok(None) => break,
-                Ok(Some(Event::Preface)) => {
-                    let hello = Hello { version: VERSION, epoch: self.epoch, limits: self.limits };
-                    write::hello(&hello, &mut self.out);
+                Ok(Some(Event::Preface)) => self.greet(None),
+                Ok(Some(Event::Open(open))) => {
+                    // Who decides has more than this connection before him.
+                    self.wish = Some((open, input.to_vec()));
+                    break;
+                }
+                Ok(Some(Event::Confirm(sequence))) => {
+                    if !self.session.ledger.confirm(sequence) {
+                        const TEXT: &str = "the confirmation is ahead of the outcomes";
+                        let (code, offset) = (ErrorCode::MALFORMED, self.decoder.offset());
+                        self.phase = Phase::Settling(Farewell::Error(code, offset, TEXT));
+                        break;
+                    }
+                }
+                Ok(Some(Event::End)) => {
+                    self.ended = true;
+                    self.phase = Phase::Settling(Farewell::None);
+                    break;
                 }
                 Ok(Some(Event::Publish { frame, .. })) => {
                     draft.add(&frame, &self.limits, &self.tenant)
@@ -180,15 +213,92 @@ impl Publisher {
                 }
             }
             if draft.slots.len() >= self.limits.batch_messages as usize {
-                draft.enter(&mut self.ledger, groups);
+                draft.enter(&mut self.session, groups);
             }
         }
-        draft.enter(&mut self.ledger, groups);
+        draft.enter(&mut self.session, groups);
         self.write_outcomes(now);
     }
 
+    fn greet(&mut self, session: Option<Standing>) {
+        let version = if session.is_some() { VERSION_WITH_SESSIONS } else { VERSION };
+        let (epoch, limits) = (self.epoch, self.limits);
+        write::hello(&Hello { version, epoch, limits, session }, &mut self.out);
+    }
+
+    /// The session that it waits for, if it does.
+    pub(super) fn asks(&self) -> Option<Asked> {
+        let (open, _) = self.wish.as_ref().filter(|_| self.phase == Phase::Open)?;
+        Some(Asked { open: *open, user: self.session.user })
+    }
+
+    pub(super) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// It has the session that it asked for: the outcomes that it may have missed follow, and what
+    /// came behind its wish is read. The nameless session that it had is given back.
+    pub(super) fn begin(
+        &mut self,
+        now: Millis,
+        session: Session,
+        known: bool,
+        limits: SessionLimits,
+        groups: &mut Vec<Group>,
+    ) -> Session {
+        let Some((open, behind)) = self.wish.take() else { return session };
+        let before = std::mem::replace(&mut self.session, session);
+        let ledger = &mut self.session.ledger;
+        ledger.confirm(open.confirmed);
+        let taken = ledger.taken();
+        self.decoder.begin(taken, open.confirmed, limits.unconfirmed);
+        self.greet(Some(Standing { known, taken, limits }));
+        self.session.ledger.write_again(&mut self.out);
+        self.taken = now;
+        self.handle_bytes(now, &behind, groups);
+        before
+    }
+
+    /// The session that it wanted to take up is not known. It may ask for another one.
+    pub(super) fn go_on_without(
+        &mut self,
+        now: Millis,
+        limits: SessionLimits,
+        groups: &mut Vec<Group>,
+    ) {
+        let Some((_, behind)) = self.wish.take() else { return };
+        self.greet(Some(Standing { known: false, taken: 0, limits }));
+        self.handle_bytes(now, &behind, groups);
+    }
+
+    /// Another connection takes its session up: nothing more of this one is taken.
+    pub(super) fn hand_over(&mut self, now: Millis) -> Session {
+        const TEXT: &str = "another connection has taken this session up";
+        let farewell = Farewell::Error(ErrorCode::SUPERSEDED, self.decoder.offset(), TEXT);
+        let none = Session::none(self.session.user);
+        let session = std::mem::replace(&mut self.session, none);
+        match self.phase {
+            Phase::Open => {
+                self.phase = Phase::Settling(farewell);
+                self.write_outcomes(now);
+            }
+            Phase::Settling(_) => self.write_outcomes(now),
+            Phase::Flushing | Phase::Parting(_) | Phase::Lingering(_) | Phase::Over => {}
+        }
+        session
+    }
+
+    /// Its connection is gone: its session, and whether the publisher is done with it.
+    pub(super) fn leave(&mut self) -> (Session, bool) {
+        let none = Session::none(self.session.user);
+        let session = std::mem::replace(&mut self.session, none);
+        let is_told = self.is_shut && self.ended;
+        (session, is_told)
+    }
+
     /// It will send no more; outcomes may still be read by it.
-    pub(super) fn handle_end(&mut self, now: Millis) {
+    pub fn handle_end(&mut self, now: Millis) {
+        self.is_mute = true;
         match self.phase {
             Phase::Open => {
                 self.phase = Phase::Settling(Farewell::None);
@@ -203,26 +313,30 @@ impl Publisher {
     }
 
     /// Its socket has failed.
-    pub(super) fn handle_failure(&mut self) {
+    pub fn handle_failure(&mut self) {
         self.phase = Phase::Over;
     }
 
     /// The sequencer's results for a group.
     pub(super) fn handle_results(&mut self, now: Millis, group: u64, results: Results) {
-        self.ledger.settle(group, results);
+        self.session.ledger.settle(group, results);
         self.write_outcomes(now);
     }
 
     /// The sequencer has ended and did not take the group.
     pub(super) fn handle_not_taken(&mut self, now: Millis, group: u64) {
-        self.ledger.refuse(group, SequencerRefusal::ShuttingDown);
+        self.session.ledger.refuse(group, SequencerRefusal::ShuttingDown);
         self.write_outcomes(now);
     }
 
     /// The sequencer took the group and ended without a word: nobody knows its outcome, so nothing
     /// more may be acknowledged.
     pub(super) fn handle_lost(&mut self, group: u64) {
-        if self.is_ending() || !self.ledger.awaits(group) {
+        if !self.session.ledger.awaits(group) {
+            return;
+        }
+        self.session.ledger.lose();
+        if self.is_ending() {
             return;
         }
         const TEXT: &str = "the node ended before it told the outcome of your last messages; \
@@ -232,7 +346,7 @@ impl Publisher {
     }
 
     /// So many bytes were taken by the kernel.
-    pub(super) fn handle_sent(&mut self, now: Millis, bytes: usize) {
+    pub fn handle_sent(&mut self, now: Millis, bytes: usize) {
         self.sent += bytes;
         self.taken = now;
         if self.sent == self.out.len() {
@@ -251,7 +365,13 @@ impl Publisher {
 
     /// Our side is shut.
     pub(super) fn handle_shut(&mut self, now: Millis) {
-        self.phase = Phase::Lingering(now.plus(LINGER_MS));
+        // Of one that is parted from not all outcomes were told.
+        self.is_shut = self.phase == Phase::Flushing;
+        // Nothing more arrives of one that has ended, so there is nothing to be dropped.
+        self.phase = match self.is_mute {
+            true => Phase::Over,
+            false => Phase::Lingering(now.plus(LINGER_MS)),
+        };
     }
 
     /// Ends the connection with an ERROR frame, after the outcomes of what was published.
@@ -354,8 +474,8 @@ impl Publisher {
         }
         let waited = self.unsent().is_empty();
         let was_full = !self.wants_bytes();
-        self.refused += self.ledger.write(&mut self.out);
-        if self.ledger.messages() == 0
+        self.refused += self.session.ledger.write(&mut self.out);
+        if self.session.ledger.messages() == 0
             && let Phase::Settling(farewell) = &self.phase
         {
             match farewell {
@@ -363,7 +483,7 @@ impl Publisher {
                 Farewell::Error(code, offset, text) => {
                     write::error(*code, *offset, text, &mut self.out);
                 }
-                Farewell::Goodbye => write::goodbye(self.ledger.settled(), &mut self.out),
+                Farewell::Goodbye => write::goodbye(self.session.ledger.settled(), &mut self.out),
             }
             self.phase = Phase::Flushing;
         }
@@ -373,6 +493,12 @@ impl Publisher {
         if was_full {
             self.heard = now;
         }
+    }
+}
+
+impl AsMut<Publisher> for Publisher {
+    fn as_mut(&mut self) -> &mut Publisher {
+        self
     }
 }
 
@@ -411,11 +537,11 @@ impl Draft {
         }
     }
 
-    fn enter(&mut self, ledger: &mut Ledger, groups: &mut Vec<Group>) {
+    fn enter(&mut self, session: &mut Session, groups: &mut Vec<Group>) {
         if self.slots.is_empty() {
             return;
         }
-        let number = ledger.enter(std::mem::take(&mut self.slots));
+        let number = (session.number, session.ledger.enter(std::mem::take(&mut self.slots)));
         let publications = std::mem::take(&mut self.publications);
         if !publications.is_empty() {
             groups.push(Group { number, publications });

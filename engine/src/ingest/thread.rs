@@ -22,6 +22,7 @@ use rustix::net::{
 use super::Settings;
 use super::ledger::Results;
 use super::publisher::{Group, Publisher};
+use super::sessions::{Counts, Sessions};
 use super::socket::Bound;
 use crate::clock::{Clock, Millis};
 use crate::metrics::Metrics;
@@ -43,11 +44,14 @@ const REFUSALS_MAX: usize = 16;
 /// After an accept that failed for want of descriptors.
 const ACCEPT_PAUSE_MS: u64 = 100;
 
+/// Of a group: its session's, and its own there.
+type Number = (u64, u64);
+
 /// What this thread is told by others.
 enum Notice {
-    Results(Token, u64, Results),
+    Results(Number, Results),
     /// A group's command was dropped unanswered.
-    Lost(Token, u64),
+    Lost(Number),
     Stop(Duration),
 }
 
@@ -81,22 +85,21 @@ impl Bell {
 /// Brings one group's results home, and says so when it is dropped without any.
 struct Courier {
     bell: Arc<Bell>,
-    token: Token,
-    group: u64,
+    group: Number,
     done: bool,
 }
 
 impl Courier {
     fn deliver(mut self, results: Results) {
         self.done = true;
-        self.bell.tell(Notice::Results(self.token, self.group, results));
+        self.bell.tell(Notice::Results(self.group, results));
     }
 }
 
 impl Drop for Courier {
     fn drop(&mut self) {
         if !self.done {
-            self.bell.tell(Notice::Lost(self.token, self.group));
+            self.bell.tell(Notice::Lost(self.group));
         }
     }
 }
@@ -124,6 +127,7 @@ pub(super) struct Ingest {
     bell: Arc<Bell>,
     notices: Receiver<Notice>,
     connections: HashMap<Token, Connection>,
+    sessions: Sessions<Token>,
     next_token: usize,
     /// Set once it is to end.
     ends: Option<Millis>,
@@ -145,6 +149,8 @@ impl Ingest {
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let waker = Waker::new(poll.registry(), BELL)?;
         let (sender, notices) = unbounded();
+        let age_ms = settings.limits.publisher_session_age_ms;
+        let sessions = Sessions::new(settings.sessions(), age_ms);
         let bell = Arc::new(Bell { waker, rung: AtomicBool::new(false), notices: sender });
         let ingest = Self {
             settings,
@@ -157,6 +163,7 @@ impl Ingest {
             bell: Arc::clone(&bell),
             notices,
             connections: HashMap::new(),
+            sessions,
             next_token: FIRST_PUBLISHER,
             ends: None,
             scratch: vec![0; SCRATCH_BYTES].into(),
@@ -220,7 +227,8 @@ impl Ingest {
         }
         let patience = self.settings.patience();
         let deadlines = connections.filter_map(|c| c.publisher.deadline(patience));
-        let next = deadlines.chain(self.ends).chain(self.accept_again).min()?;
+        let others = self.ends.into_iter().chain(self.accept_again);
+        let next = deadlines.chain(others).chain(self.sessions.next_expiry()).min()?;
         // One more, so that the deadline is over and not only near.
         Some(Duration::from_millis(next.since(self.clock.now()) + 1))
     }
@@ -270,7 +278,8 @@ impl Ingest {
             return tracing::warn!(%error, "a publisher cannot be waited for");
         }
         self.next_token += 1;
-        let mut publisher = Publisher::new(&self.settings, now);
+        let session = self.sessions.nameless(user.unwrap_or(u32::MAX), token);
+        let mut publisher = Publisher::new(&self.settings, session, now);
         if let Some((code, text)) = refusal {
             publisher.refuse(now, code, text);
         }
@@ -297,16 +306,10 @@ impl Ingest {
         self.bell.rung.swap(false, SeqCst);
         while let Ok(notice) = self.notices.try_recv() {
             match notice {
-                Notice::Results(token, group, results) => {
-                    if let Some(connection) = self.connections.get_mut(&token) {
-                        connection.publisher.handle_results(now, group, results);
-                    }
+                Notice::Results(group, results) => {
+                    self.sessions.settle(now, group, results, &mut self.connections);
                 }
-                Notice::Lost(token, group) => {
-                    if let Some(connection) = self.connections.get_mut(&token) {
-                        connection.publisher.handle_lost(group);
-                    }
-                }
+                Notice::Lost(group) => self.sessions.lost(group, &mut self.connections),
                 Notice::Stop(patience) => self.begin_to_end(now, patience),
             }
         }
@@ -328,7 +331,8 @@ impl Ingest {
     /// One turn for each connection. What it sent is read before its deadlines are judged.
     fn turn(&mut self, told: Millis, now: Millis) {
         let patience = self.settings.patience();
-        let before = self.connections.len();
+        let mut not_taken = Vec::new();
+        let mut wishes = Vec::new();
         for (token, connection) in &mut self.connections {
             if connection.publisher.is_stalled(told, patience) {
                 // The kernel says that there is room only when three quarters of its buffer are
@@ -339,32 +343,72 @@ impl Ingest {
             if connection.readable && connection.publisher.wants_bytes() {
                 connection.read(now, &mut self.scratch, &mut self.groups);
             }
-            for group in self.groups.drain(..) {
-                let number = group.number;
-                let bell = Arc::clone(&self.bell);
-                let courier = Courier { bell, token: *token, group: number, done: false };
-                let answer = Box::new(move |results| courier.deliver(results));
-                let command = Command::PublishBatch(group.publications, answer);
-                if self.inbox.send(command).is_err() {
-                    connection.publisher.handle_not_taken(now, number);
-                }
-            }
+            wishes.extend(connection.publisher.asks().map(|_| *token));
+            not_taken.extend(pass_on(&mut self.groups, &self.inbox, &self.bell));
+        }
+        for token in wishes {
+            self.sessions.open(now, token, &mut self.connections, &mut self.groups);
+            not_taken.extend(pass_on(&mut self.groups, &self.inbox, &self.bell));
+        }
+        for group in not_taken {
+            self.sessions.not_taken(now, group, &mut self.connections);
+        }
+        self.sessions.expire(now);
+        for connection in self.connections.values_mut() {
             // Counted first: whoever has read a refusal finds it in the metrics.
             self.metrics.ingest.refused.add(connection.publisher.take_refused());
+        }
+        self.count_sessions();
+        for connection in self.connections.values_mut() {
             connection.write(now);
             connection.publisher.handle_deadline(told, now, patience);
         }
-        let scratch = &mut self.scratch;
-        self.connections.retain(|_, connection| {
+        self.let_go(now);
+    }
+
+    /// Drops the connections that are over; sessions of theirs are kept.
+    fn let_go(&mut self, now: Millis) {
+        let before = self.connections.len();
+        let Self { connections, sessions, scratch, .. } = self;
+        connections.retain(|_, connection| {
             let is_over = connection.publisher.is_over();
             if is_over {
                 connection.end(scratch);
+                sessions.leave(now, &mut connection.publisher);
             }
             !is_over
         });
-        if self.connections.len() != before {
+        if connections.len() != before {
             self.count();
+            self.count_sessions();
         }
+    }
+
+    fn count_sessions(&mut self) {
+        let Counts { resumed, forgotten } = self.sessions.take_counts();
+        let metrics = &self.metrics.ingest;
+        metrics.sessions.set(self.sessions.kept() as u64);
+        metrics.sessions_resumed.add(resumed);
+        metrics.sessions_forgotten.add(forgotten);
+    }
+}
+
+/// Gives groups to the sequencer; those that it did not take, because it has ended.
+fn pass_on(groups: &mut Vec<Group>, inbox: &Inbox, bell: &Arc<Bell>) -> Vec<Number> {
+    let mut not_taken = Vec::new();
+    for Group { number, publications } in groups.drain(..) {
+        let courier = Courier { bell: Arc::clone(bell), group: number, done: false };
+        let answer = Box::new(move |results| courier.deliver(results));
+        if inbox.send(Command::PublishBatch(publications, answer)).is_err() {
+            not_taken.push(number);
+        }
+    }
+    not_taken
+}
+
+impl AsMut<Publisher> for Connection {
+    fn as_mut(&mut self) -> &mut Publisher {
+        &mut self.publisher
     }
 }
 

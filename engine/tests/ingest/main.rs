@@ -8,3 +8,4 @@ mod file;
 mod hostile;
 mod node;
 mod publishing;
+mod sessions;

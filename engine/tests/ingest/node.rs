@@ -14,6 +14,7 @@ use fanfare::limits::Limits;
 use fanfare::metrics::Metrics;
 use fanfare::vigil::Vigil;
 use fanfare_protocol::ingest::client::{Decoder, Reply};
+use fanfare_protocol::ingest::session::Standing;
 use fanfare_protocol::ingest::{PublishFrame, write};
 
 use crate::stand_in::{StandIn, epoch};
@@ -179,12 +180,28 @@ pub(crate) fn asks<'a>(channel: &'a str, data: &'a [u8]) -> PublishFrame<'a> {
     PublishFrame { answer: true, ..PublishFrame::new(channel, data) }
 }
 
+fn greeting(standing: Standing) -> String {
+    match (standing.known, standing.taken) {
+        (true, taken) => format!("hello, {taken} taken"),
+        (false, 0) => "hello, not known".into(),
+        (false, taken) => panic!("{taken} messages of a session that is not known"),
+    }
+}
+
 fn words(reply: Reply<'_>) -> String {
     match reply {
         Reply::Hello(hello) => {
-            assert_eq!((hello.version, hello.epoch), (1, epoch()));
+            assert_eq!(hello.epoch, epoch());
             assert_eq!((hello.limits.message_bytes, hello.limits.batch_messages), (1_000, 10));
-            "hello".into()
+            let version = if hello.session.is_some() { 2 } else { 1 };
+            assert_eq!(hello.version, version);
+            match hello.session {
+                None => "hello".into(),
+                Some(standing) => {
+                    assert_eq!(standing.limits.unconfirmed, 80);
+                    greeting(standing)
+                }
+            }
         }
         Reply::Answer(a) => {
             assert_eq!((a.subscribers, a.duplicate), (3, false));
@@ -196,7 +213,7 @@ fn words(reply: Reply<'_>) -> String {
         }
         Reply::Ack(sequence) => format!("ack {sequence}"),
         Reply::Error { code, offset, versions, text } => {
-            assert_eq!(versions, (1, 1));
+            assert_eq!(versions, (1, 2));
             assert!(text.len() > 20, "{text}");
             format!("error {} at {offset}", code.0)
         }

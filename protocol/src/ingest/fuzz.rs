@@ -102,7 +102,7 @@ pub(super) fn tell_client(stream: &[u8], cuts: &[usize]) -> Told<client::Violati
 pub(super) fn stands_at(open: &Open) -> Option<u64> {
     match open.resumes {
         false => Some(0),
-        true => Some(open.confirmed % 100).filter(|_| open.session.0[0] % 2 == 0),
+        true => Some(open.confirmed % 100).filter(|_| open.session.0[0].is_multiple_of(2)),
     }
 }
 

@@ -1,0 +1,317 @@
+//! Sessions of publishers, and which connection carries which.
+//!
+//! A session owns its ledger and moves with it: from the connection that opened it to the table of
+//! those that are kept without one, and to the connection that takes it up. So two connections
+//! never read for one session, and results find the ledger by the session's number wherever it is.
+//!
+//! ```text
+//!  OPEN ──> carried ──connection lost──> kept ──age, number──> forgotten
+//!             ^  │                        │
+//!             │  └── OPEN elsewhere: the old connection is told 409
+//!             └────────── OPEN ───────────┘
+//! ```
+//!
+//! The table is bounded. Where it is full the user who has the most sessions in it loses the oldest
+//! of his, so that nobody turns over what others rely on; and what is forgotten is told *unknown*,
+//! never published again.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::Hash;
+
+use fanfare_protocol::ingest::ErrorCode;
+use fanfare_protocol::ingest::session::{Open, SessionId};
+use fanfare_protocol::limits::SessionLimits;
+
+use super::ledger::{Ledger, Results};
+use super::publisher::{Group, Publisher};
+use crate::clock::Millis;
+use crate::sequencer::command::Refusal;
+
+/// What is known of a publisher beyond its connection.
+#[derive(Debug)]
+pub struct Session {
+    /// Names it among all of this node's life.
+    pub(super) number: u64,
+    /// Its name on the wire; `None` where it ends with its connection.
+    pub(super) id: Option<SessionId>,
+    /// Who opened it.
+    pub(super) user: u32,
+    pub(super) ledger: Ledger,
+}
+
+impl Session {
+    /// Stands where a session was that is elsewhere now.
+    pub(super) fn none(user: u32) -> Self {
+        Self { number: 0, id: None, user, ledger: Ledger::default() }
+    }
+}
+
+/// Who asks for a session.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) open: Open,
+    pub(super) user: u32,
+}
+
+/// All sessions of a node. `K` names a connection.
+#[derive(Debug)]
+pub struct Sessions<K> {
+    limits: SessionLimits,
+    age_ms: u64,
+    /// The last number that was given.
+    numbered: u64,
+    /// Where each session that has a connection is.
+    carriers: HashMap<u64, K>,
+    /// Numbers of those that have a name.
+    names: HashMap<SessionId, u64>,
+    /// Those without a connection.
+    kept: HashMap<u64, Session>,
+    /// The same by user, oldest first: since when, and the number.
+    users: BTreeMap<u32, BTreeSet<(Millis, u64)>>,
+    /// Since when each of them is kept.
+    since: HashMap<u64, Millis>,
+    counts: Counts,
+}
+
+/// What happened since the last look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Sessions that were taken up again.
+    pub resumed: u64,
+    /// Sessions that were forgotten before their publishers were done with them.
+    pub forgotten: u64,
+}
+
+/// What becomes of one who asks for a session.
+enum Decision {
+    Carry { session: Session, known: bool },
+    Unknown,
+    Refuse(ErrorCode, &'static str),
+}
+
+impl<K: Copy + Eq + Hash> Sessions<K> {
+    /// None yet.
+    pub fn new(limits: SessionLimits, age_ms: u64) -> Self {
+        Self {
+            limits,
+            age_ms,
+            numbered: 0,
+            carriers: HashMap::new(),
+            names: HashMap::new(),
+            kept: HashMap::new(),
+            users: BTreeMap::new(),
+            since: HashMap::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// A session for a connection that has none with a name, as long as it lasts.
+    pub fn nameless(&mut self, user: u32, connection: K) -> Session {
+        self.numbered += 1;
+        self.carriers.insert(self.numbered, connection);
+        Session { number: self.numbered, id: None, user, ledger: Ledger::default() }
+    }
+
+    /// How many are kept without a connection.
+    pub fn kept(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// What happened since the last call.
+    pub fn take_counts(&mut self) -> Counts {
+        std::mem::take(&mut self.counts)
+    }
+
+    /// Gives the publisher of `connection` the session that it asked for, if it asked for one and
+    /// may have it, and reads what came behind its wish.
+    pub fn open<C: AsMut<Publisher>>(
+        &mut self,
+        now: Millis,
+        connection: K,
+        connections: &mut HashMap<K, C>,
+        groups: &mut Vec<Group>,
+    ) {
+        while let Some(publisher) = connections.get_mut(&connection).map(AsMut::as_mut)
+            && let Some(asked) = publisher.asks()
+        {
+            let decision = self.decide(now, asked, connection, connections);
+            let Some(publisher) = connections.get_mut(&connection).map(AsMut::as_mut) else {
+                return;
+            };
+            match decision {
+                Decision::Refuse(code, text) => publisher.refuse(now, code, text),
+                Decision::Unknown => publisher.go_on_without(now, self.limits, groups),
+                Decision::Carry { session, known } => {
+                    self.carriers.insert(session.number, connection);
+                    let before = publisher.begin(now, session, known, self.limits, groups);
+                    self.carriers.remove(&before.number);
+                }
+            }
+        }
+    }
+
+    fn decide<C: AsMut<Publisher>>(
+        &mut self,
+        now: Millis,
+        Asked { open, user }: Asked,
+        connection: K,
+        connections: &mut HashMap<K, C>,
+    ) -> Decision {
+        const STRANGER: &str = "the session belongs to another user; open one of your own";
+        const AHEAD: &str = "`confirmed` is ahead of the outcomes that this session had";
+        let Some(&number) = self.names.get(&open.session) else {
+            if open.resumes {
+                return Decision::Unknown;
+            }
+            if open.confirmed > 0 {
+                return Decision::Refuse(ErrorCode::MALFORMED, AHEAD);
+            }
+            self.numbered += 1;
+            self.names.insert(open.session, self.numbered);
+            let (number, id) = (self.numbered, Some(open.session));
+            let session = Session { number, id, user, ledger: Ledger::that_keeps() };
+            return Decision::Carry { session, known: false };
+        };
+        let carrier = self.carriers.get(&number).filter(|carrier| **carrier != connection);
+        let carrier = carrier.and_then(|carrier| connections.get_mut(carrier)).map(AsMut::as_mut);
+        let session = match &carrier {
+            Some(publisher) => Some(publisher.session()),
+            None => self.kept.get(&number),
+        };
+        let Some(session) = session else {
+            return Decision::Refuse(ErrorCode::INTERNAL, "the session is nowhere: a bug");
+        };
+        if session.user != user {
+            return Decision::Refuse(ErrorCode::FORBIDDEN, STRANGER);
+        }
+        if open.confirmed > session.ledger.settled() {
+            return Decision::Refuse(ErrorCode::MALFORMED, AHEAD);
+        }
+        self.counts.resumed += 1;
+        let session = match carrier {
+            Some(publisher) => publisher.hand_over(now),
+            None => self.unkeep(number).expect("it was found above"),
+        };
+        Decision::Carry { session, known: true }
+    }
+
+    /// The sequencer's results for a group of the session with this number, wherever that is.
+    pub fn settle<C: AsMut<Publisher>>(
+        &mut self,
+        now: Millis,
+        (number, group): (u64, u64),
+        results: Results,
+        connections: &mut HashMap<K, C>,
+    ) {
+        if let Some(publisher) = self.carried(number, connections) {
+            publisher.handle_results(now, group, results);
+        } else if let Some(session) = self.kept.get_mut(&number) {
+            session.ledger.settle(group, results);
+            session.ledger.write_to_nobody();
+        }
+    }
+
+    /// The sequencer has ended and did not take the group.
+    pub fn not_taken<C: AsMut<Publisher>>(
+        &mut self,
+        now: Millis,
+        (number, group): (u64, u64),
+        connections: &mut HashMap<K, C>,
+    ) {
+        if let Some(publisher) = self.carried(number, connections) {
+            publisher.handle_not_taken(now, group);
+        } else if let Some(session) = self.kept.get_mut(&number) {
+            session.ledger.refuse(group, Refusal::ShuttingDown);
+            session.ledger.write_to_nobody();
+        }
+    }
+
+    /// The sequencer took the group and ended without a word.
+    pub fn lost<C: AsMut<Publisher>>(
+        &mut self,
+        (number, group): (u64, u64),
+        connections: &mut HashMap<K, C>,
+    ) {
+        if let Some(publisher) = self.carried(number, connections) {
+            publisher.handle_lost(group);
+        } else if self.kept.get(&number).is_some_and(|session| session.ledger.awaits(group)) {
+            // It would promise outcomes that nobody will ever know.
+            self.forget(number);
+        }
+    }
+
+    fn carried<'a, C: AsMut<Publisher>>(
+        &self,
+        number: u64,
+        connections: &'a mut HashMap<K, C>,
+    ) -> Option<&'a mut Publisher> {
+        let carrier = self.carriers.get(&number)?;
+        connections.get_mut(carrier).map(AsMut::as_mut)
+    }
+
+    /// A connection is gone: its session is kept, unless it has no name or its publisher is done.
+    pub fn leave(&mut self, now: Millis, publisher: &mut Publisher) {
+        let (session, is_done) = publisher.leave();
+        let number = session.number;
+        self.carriers.remove(&number);
+        let Some(id) = session.id else { return };
+        if is_done || session.ledger.is_lost() {
+            self.names.remove(&id);
+            return;
+        }
+        self.keep(now, session);
+        while self.kept.len() > self.limits.sessions as usize {
+            let most = self.users.values().max_by_key(|sessions| sessions.len());
+            let oldest = most.and_then(|sessions| sessions.first());
+            let (_, number) = *oldest.expect("somebody has one");
+            self.forget(number);
+        }
+    }
+
+    fn keep(&mut self, now: Millis, mut session: Session) {
+        session.ledger.write_to_nobody();
+        session.ledger.shrink();
+        let number = session.number;
+        self.users.entry(session.user).or_default().insert((now, number));
+        self.since.insert(number, now);
+        self.kept.insert(number, session);
+    }
+
+    fn unkeep(&mut self, number: u64) -> Option<Session> {
+        let session = self.kept.remove(&number)?;
+        let since = self.since.remove(&number)?;
+        if let Some(sessions) = self.users.get_mut(&session.user) {
+            sessions.remove(&(since, number));
+            if sessions.is_empty() {
+                self.users.remove(&session.user);
+            }
+        }
+        Some(session)
+    }
+
+    fn forget(&mut self, number: u64) {
+        if let Some(session) = self.unkeep(number) {
+            self.counts.forgotten += 1;
+            session.id.map(|id| self.names.remove(&id));
+        }
+    }
+
+    /// Forgets those that are without a connection for too long.
+    pub fn expire(&mut self, now: Millis) {
+        while let Some((due, number)) = self.oldest()
+            && due <= now
+        {
+            self.forget(number);
+        }
+    }
+
+    /// When the next one will be without a connection for too long.
+    pub fn next_expiry(&self) -> Option<Millis> {
+        self.oldest().map(|(due, _)| due)
+    }
+
+    fn oldest(&self) -> Option<(Millis, u64)> {
+        let first = self.users.values().filter_map(|sessions| sessions.first());
+        first.min().map(|(since, number)| (since.plus(self.age_ms), *number))
+    }
+}
