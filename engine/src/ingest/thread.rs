@@ -362,6 +362,8 @@ impl Ingest {
         for connection in self.connections.values_mut() {
             connection.write(now);
             connection.publisher.handle_deadline(told, now, patience);
+            // What it may have been told just now does not wait for somebody else's event.
+            connection.write(now);
         }
         self.let_go(now);
     }

@@ -55,7 +55,9 @@ fn serve(mut stream: UnixStream, act: Act) -> Vec<Got> {
             match event {
                 Event::Preface => {
                     let epoch = Epoch::from_random(1);
-                    write::hello(&Hello { version: 1, epoch, limits: LIMITS }, &mut out);
+                    let session = None;
+                    let hello = Hello { version: 1, epoch, limits: LIMITS, session };
+                    write::hello(&hello, &mut out);
                 }
                 Event::Publish { sequence, frame } => {
                     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
