@@ -72,7 +72,7 @@ fn serve(mut stream: UnixStream, act: Act) -> Vec<Got> {
                     on &= act(&message, &mut out);
                     got.push(message);
                 }
-                Event::Batch { .. } => panic!("the command sends no batches"),
+                other => panic!("the command does not send {other:?}"),
             }
         }
         stream.write_all(&out).unwrap();
