@@ -5,6 +5,7 @@
 
 pub mod auth;
 pub mod bench;
+pub mod bodies;
 pub mod channel;
 pub mod cli;
 pub mod clock;

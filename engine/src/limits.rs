@@ -19,6 +19,9 @@ pub struct Limits {
     pub channels_per_connection: usize,
     /// Bytes of one published message.
     pub message_bytes: usize,
+    /// Bytes of all request bodies together that are being read or published, on every listener;
+    /// those of the public one may have half.
+    pub bodies_bytes: usize,
     /// Messages of one publish batch.
     pub batch_messages: usize,
     /// Idempotency keys that the node remembers, the newest ones; 0 for none. A key takes about
@@ -85,6 +88,7 @@ impl Default for Limits {
             channels: 1_000_000,
             channels_per_connection: 1_000,
             message_bytes: MESSAGE_BYTES_DEFAULT,
+            bodies_bytes: 64 << 20,
             batch_messages: 1_000,
             idempotency_keys: 100_000,
             idempotency_age_ms: 300_000,
@@ -112,5 +116,13 @@ impl Default for Limits {
             publisher_sessions: 1_024,
             publisher_session_age_ms: 300_000,
         }
+    }
+}
+
+impl Limits {
+    /// Most bytes of all request bodies together: one of the largest size has room, compressed and
+    /// inflated and escaped, or it would be told for ever to try again.
+    pub fn all_bodies(&self) -> usize {
+        self.bodies_bytes.max(self.message_bytes.saturating_mul(9))
     }
 }

@@ -1,6 +1,9 @@
 //! What the node counts: plain atomics that one thread writes and the metrics page reads.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::bodies::Bodies;
 
 /// A number that only its owner changes and that anyone reads. Relaxed: a page of metrics is no
 /// snapshot.
@@ -136,6 +139,8 @@ pub struct Metrics {
     pub sequencer: SequencerMetrics,
     /// The Unix socket's.
     pub ingest: IngestMetrics,
+    /// The budget of request bodies, which is its own gauge.
+    pub bodies: Arc<Bodies>,
 }
 
 impl Metrics {

@@ -3,24 +3,23 @@
 //! Nothing is allocated from a declared length (CVE-2022-35922).
 
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use axum::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use axum::http::{HeaderMap, StatusCode};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::Api;
 use super::answer::Fault;
 use super::connection::UNREAD_GRACE;
 use super::encoding::{Coding, Failed, codings, inflate, wire_limit};
+use crate::bodies::{Payer, Share};
 
 /// A body that was read whole, with its share of the budget.
 pub(super) struct Taken {
     pub(super) bytes: Vec<u8>,
-    share: Option<OwnedSemaphorePermit>,
+    share: Share,
 }
 
 impl Api {
@@ -74,7 +73,7 @@ impl Api {
     }
 
     async fn read(&self, mut body: Body, limit: usize) -> Result<Taken, Fault> {
-        let mut taken = Taken { bytes: Vec::new(), share: None };
+        let mut taken = Taken { bytes: Vec::new(), share: Share::default() };
         loop {
             let frame = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
             match frame {
@@ -99,7 +98,7 @@ impl Api {
     /// The body without one of its codings. The deflated one is let go of when this is whole, so
     /// that both are paid for meanwhile.
     fn inflate(&self, deflated: Taken, coding: Coding, limit: usize) -> Result<Taken, Fault> {
-        let mut taken = Taken { bytes: Vec::new(), share: None };
+        let mut taken = Taken { bytes: Vec::new(), share: Share::default() };
         let inflated = inflate(coding, &deflated.bytes, limit, |bytes| self.pay(&mut taken, bytes));
         taken.bytes = inflated.map_err(|failed| match failed {
             Failed::TooLarge => too_large(limit),
@@ -114,21 +113,17 @@ impl Api {
 
     /// Takes the next bytes' share of the budget.
     fn pay(&self, taken: &mut Taken, bytes: usize) -> Result<(), Fault> {
-        let wanted = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let share = Arc::clone(&self.bodies).try_acquire_many_owned(wanted).map_err(|_| {
-            Fault::unavailable(
-                "busy",
-                "the requests of others hold all memory that bodies may use, so nothing was \
-                 published: try again in a second",
-                1,
-            )
-            .closing()
-        })?;
-        match &mut taken.share {
-            Some(all) => all.merge(share),
-            none => *none = Some(share),
+        let limits = &self.facts.limits;
+        if taken.share.grow(&self.metrics.bodies, bytes, Payer::Backend, limits) {
+            return Ok(());
         }
-        Ok(())
+        Err(Fault::unavailable(
+            "busy",
+            "the requests of others hold all memory that bodies may use, so nothing was \
+             published: try again in a second",
+            1,
+        )
+        .closing())
     }
 }
 

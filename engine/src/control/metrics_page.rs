@@ -123,7 +123,13 @@ const SEQUENCER: &[Row<SequencerMetrics>] = &[
     ("fanfare_position", "The last position", GAUGE, |m| m.position.read()),
 ];
 
-const INGEST: &[Row<Metrics>] = &[
+const NODE: &[Row<Metrics>] = &[
+    ("fanfare_body_bytes", "Request bodies that are being read or published", GAUGE, |m| {
+        m.bodies.held()
+    }),
+    ("fanfare_bodies_refused", "Request bodies refused for want of room", COUNTER, |m| {
+        m.bodies.refused()
+    }),
     ("fanfare_publishers", "Publishers on the Unix socket", GAUGE, |m| m.ingest.publishers.read()),
     ("fanfare_publishers_turned_away", "Publishers turned away", COUNTER, |m| {
         m.ingest.turned_away.read()
@@ -163,7 +169,7 @@ impl Collector for Numbers {
             let mut metric = encoder.encode_descriptor(name, help, None, kind(*grows))?;
             encode_number(&mut metric, *grows, number(&self.metrics.sequencer))?;
         }
-        for (name, help, grows, number) in INGEST {
+        for (name, help, grows, number) in NODE {
             let mut metric = encoder.encode_descriptor(name, help, None, kind(*grows))?;
             encode_number(&mut metric, *grows, number(&self.metrics))?;
         }

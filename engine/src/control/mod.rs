@@ -30,7 +30,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use fanfare_protocol::id::Epoch;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::limits::Limits;
 use crate::metrics::Metrics;
@@ -59,8 +59,6 @@ pub struct Facts {
 pub struct Bounds {
     /// Connections of backends at once; one more is answered 503.
     pub connections: usize,
-    /// Bytes of all request bodies together that are being read or published.
-    pub bodies_bytes: usize,
     /// From the first byte of a body to its last.
     pub body_ms: u64,
     /// The sequencer's answer.
@@ -69,18 +67,7 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { connections: 256, bodies_bytes: 64 << 20, body_ms: 30_000, answer_ms: 10_000 }
-    }
-}
-
-impl Bounds {
-    /// Those of a node with these limits: one body of the largest size has room, compressed and
-    /// inflated, or it would be told for ever to try again.
-    pub fn of(limits: &Limits) -> Self {
-        let bounds = Self::default();
-        let largest = json_bytes(limits);
-        let whole = largest.saturating_add(encoding::wire_limit(largest));
-        Self { bodies_bytes: bounds.bodies_bytes.max(whole), ..bounds }
+        Self { connections: 256, body_ms: 30_000, answer_ms: 10_000 }
     }
 }
 
@@ -97,8 +84,6 @@ struct Api {
     facts: Facts,
     /// Whether only this machine reaches the listener.
     loopback: bool,
-    /// Bytes that request bodies may still take.
-    bodies: Arc<Semaphore>,
 }
 
 /// The running control thread.
@@ -138,25 +123,11 @@ pub fn serve(
     let address = listener.local_addr()?;
     listener.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let bodies = Arc::new(Semaphore::new(facts.bounds.bodies_bytes));
     let loopback = address.ip().is_loopback();
-    let api = Arc::new(Api { inbox, metrics, facts, loopback, bodies });
+    let api = Arc::new(Api { inbox, metrics, facts, loopback });
     let (stop, stopped) = watch::channel(None);
     let thread = std::thread::Builder::new().name(THREAD.into()).spawn(move || {
         guard.watch(|| runtime.block_on(connection::accept(listener, api, stopped)));
     })?;
     Ok(Control { address, stop, thread })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_largest_body_has_room_whatever_a_message_may_have() {
-        assert_eq!(Bounds::of(&Limits::default()).bodies_bytes, Bounds::default().bodies_bytes);
-        let limits = Limits { message_bytes: 1 << 30, ..Limits::default() };
-        assert!(Bounds::of(&limits).bodies_bytes > 2 * json_bytes(&limits));
-        assert!(Bounds::of(&limits).bodies_bytes < Semaphore::MAX_PERMITS);
-    }
 }

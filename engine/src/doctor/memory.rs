@@ -27,7 +27,8 @@ pub struct Estimate {
     pub user_per_connection: u64,
     /// All connections, with nothing to send.
     pub idle: u64,
-    /// All connections, each with a message on the way, and history and broadcast ring full.
+    /// All connections, each with a message on the way, and history, broadcast ring and request
+    /// bodies full.
     pub busy: u64,
     /// What the sockets' buffers take more, were every client to stop reading; `tcp_mem` ends it
     /// before.
@@ -40,7 +41,7 @@ pub(super) fn estimate(case: &Case<'_>) -> Estimate {
     let (limits, facts) = (&case.settings.limits, case.facts);
     let buffers = Inherited::for_stall_limit(limits.stall_ms);
     let buffers = (buffers.send_buffer_bytes + buffers.receive_buffer_bytes) as u64;
-    let kept = (limits.history_bytes + limits.ring_bytes) as u64;
+    let kept = (limits.history_bytes + limits.ring_bytes + limits.all_bodies()) as u64;
     let idle = NODE_BYTES + connections * (KERNEL_BYTES + USER_BYTES);
     Estimate {
         kernel_per_connection: KERNEL_BYTES,
@@ -98,7 +99,7 @@ fn memory(case: &Case<'_>, estimate: &Estimate) -> Finding {
         0 => finding,
         _ => finding.change(format!("at most --max-connections {fit}")),
     };
-    finding.change("history_bytes and ring_bytes under [limits], lower")
+    finding.change("history_bytes, ring_bytes and bodies_bytes under [limits], lower")
 }
 
 /// Pages for what is on its way. TCP counts whole pages, so that a socket with anything unread or
@@ -173,7 +174,7 @@ mod tests {
     fn a_hundred_thousand_take_half_a_gibibyte_idle() {
         let estimate = report(&sound(), 100_000).estimate;
         assert_eq!(estimate.idle, (30 << 20) + 100_000 * 4_400);
-        let more = 100_000 * 4_096 + 256_000_000 + (64 << 20);
+        let more = 100_000 * 4_096 + 256_000_000 + (64 << 20) + (64 << 20);
         assert_eq!(estimate.busy - estimate.idle, more);
         assert_eq!(estimate.stalled_buffers, 100_000 * 96 * 1_024);
     }
@@ -192,12 +193,12 @@ mod tests {
     #[test]
     fn a_machine_that_is_too_small_is_told_how_many_fit() {
         let with = |left| report(&Facts { memory_available: Some(left), ..sound() }, 100_000);
-        // 384 MiB less 30 for the node, 256 MB of history and 64 MiB of ring, by 8,496 bytes.
-        change(&expect(&with(384 << 20), "memory", Verdict::Fails), "--max-connections 5659");
+        // 448 MiB less 30 for the node, 256 MB of history, 64 MiB of ring and 64 of bodies, by 8,496.
+        change(&expect(&with(448 << 20), "memory", Verdict::Fails), "--max-connections 5659");
         change(&expect(&with(1 << 30), "memory", Verdict::Advice), "history_bytes");
         expect(&with(2 << 30), "memory", Verdict::Holds);
         // What is least decides, whichever it is.
-        let (limit, left) = (Some(1 << 30), Some(384 << 20));
+        let (limit, left) = (Some(1 << 30), Some(448 << 20));
         let both = Facts { memory_limit: limit, memory_available: left, ..sound() };
         change(&expect(&report(&both, 100_000), "memory", Verdict::Fails), "--max-connections");
     }

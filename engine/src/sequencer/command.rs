@@ -6,6 +6,7 @@ use std::sync::Arc;
 use fanfare_protocol::id::Id;
 use fanfare_protocol::message::{GapReason, Kind};
 
+use crate::bodies::Share;
 use crate::channel::{ChannelId, ChannelName};
 use crate::driver::Token;
 use crate::message::Message;
@@ -63,6 +64,8 @@ pub enum PublishAnswer {
         shard: u8,
         /// Which of its connections.
         token: Token,
+        /// What its body costs, until it is answered.
+        body: Share,
     },
 }
 

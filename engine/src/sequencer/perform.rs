@@ -136,7 +136,7 @@ impl<S: Sink> Sequencer<S> {
             PublishAnswer::Nobody => {}
             PublishAnswer::Callback(answer) => answer(result),
             PublishAnswer::Connection { .. } if self.life == Life::Ended => {}
-            PublishAnswer::Connection { shard, token } => {
+            PublishAnswer::Connection { shard, token, .. } => {
                 self.push(1 << shard, Entry::Published(token, result));
             }
         }

@@ -92,6 +92,7 @@ pub fn start_with<M: ClientMessages + Send + 'static>(
 
     let mut limits = settings.limits.clone();
     limits.connections = plan.connections;
+    limits.bodies_bytes = limits.all_bodies();
     let metrics = Arc::new(Metrics::new(plan.shards));
     let ready = Arc::new(AtomicBool::new(true));
     let vigil = Vigil::new(Arc::clone(&ready));
@@ -223,7 +224,7 @@ impl Running {
                 },
                 api_key: settings.api_key.clone(),
                 limits: self.facts.limits.clone(),
-                bounds: control::Bounds::of(&self.facts.limits),
+                bounds: control::Bounds::default(),
                 ready: Arc::clone(&self.ready),
             };
             let metrics = Arc::clone(&self.metrics);

@@ -1,16 +1,17 @@
 //! Requests: from the bytes of a head to a decision, and asking the sequencer.
 
-use fanfare_protocol::http::{Ending, Fed, HeadReader, Violation, response};
+use fanfare_protocol::http::{Ending, Fed, HeadReader, Request, Violation, response};
 
 use super::connection::Phase;
 use super::messages::ClientMessages;
 use super::sessions::Sessions;
 use super::stamp::Stamp;
+use crate::bodies::Payer;
 use crate::clock::Millis;
 use crate::driver::Token;
 use crate::payload;
 use crate::sequencer::command::{Command, Publication, PublishAnswer, Subscribe};
-use crate::transport::input::{Early, Input};
+use crate::transport::input::{Body, Early, Input};
 use crate::transport::request::{Ask, Decision, Target};
 use crate::transport::{event_stream, request};
 
@@ -59,7 +60,7 @@ impl<M: ClientMessages> Sessions<M> {
         let Some(connection) = self.table.get_mut(token) else { return 0 };
         let mut reader = match connection.input.take().map(|input| *input) {
             Some(Input::Head(reader)) => reader,
-            Some(body @ Input::Body { .. }) => return self.take_body(token, body, bytes, now),
+            Some(Input::Body(body)) => return self.take_body(token, body, bytes, now),
             _ => {
                 if connection.flags.keep_alive {
                     connection.beat = Stamp::after(now, limits.head_ms);
@@ -121,17 +122,36 @@ impl<M: ClientMessages> Sessions<M> {
             Decision::Refused(ending) => self.refused(token, ending, now),
             Decision::Follow(ask) => self.ask(token, ask, now),
             Decision::Publish(publication, length) => {
-                if request.expects_continue && rest.len() < length {
-                    response::go_on(connection.private());
-                }
-                let body = Input::Body { publication, data: Vec::new(), length };
-                connection.beat = Stamp::after(now, facts.limits.head_ms);
-                let taken = self.take_body(token, body, rest, now);
-                self.visit_soon(token);
-                return taken;
+                return self.begin_body(token, Body::new(publication, length), &request, rest, now);
             }
         }
         0
+    }
+
+    /// A request whose body follows. Returns how many bytes of `rest` belonged to it.
+    fn begin_body(
+        &mut self,
+        token: Token,
+        body: Body,
+        request: &Request<'_>,
+        rest: &[u8],
+        now: Millis,
+    ) -> usize {
+        let limits = &self.facts.limits;
+        let bodies = &self.all_metrics().bodies;
+        let has_room = bodies.has_room(body.length, Payer::Stranger, limits);
+        let Some(connection) = self.table.get_mut(token) else { return 0 };
+        if !has_room {
+            self.refuse(token, Violation::Busy, now); // before anything of it is read
+            return 0;
+        }
+        if request.expects_continue && rest.len() < body.length {
+            response::go_on(connection.private());
+        }
+        connection.beat = Stamp::after(now, limits.head_ms);
+        let taken = self.take_body(token, body, rest, now);
+        self.visit_soon(token);
+        taken
     }
 
     /// Asks the sequencer; the reply comes in the ring.
@@ -203,18 +223,18 @@ impl<M: ClientMessages> Sessions<M> {
     }
 
     /// The body of the playground's publish. Returns how many of `bytes` belonged to it.
-    fn take_body(&mut self, token: Token, body: Input, bytes: &[u8], now: Millis) -> usize {
-        let Input::Body { mut publication, mut data, length } = body else {
-            unreachable!("a body is read where a body is expected")
+    fn take_body(&mut self, token: Token, mut body: Body, bytes: &[u8], now: Millis) -> usize {
+        let Some(taken) = body.take(bytes, &self.all_metrics().bodies, &self.facts.limits) else {
+            self.refuse(token, Violation::Busy, now);
+            return bytes.len();
         };
         let Some(connection) = self.table.get_mut(token) else { return 0 };
-        let taken = bytes.len().min(length - data.len());
-        data.extend_from_slice(&bytes[..taken]);
-        if data.len() < length {
-            connection.input = Some(Box::new(Input::Body { publication, data, length }));
+        if !body.is_whole() {
+            connection.input = Some(Box::new(Input::Body(body)));
             self.arm(token, now);
             return taken;
         }
+        let Body { mut publication, data, share, .. } = body;
         let (kind, message) = payload::settle(&data);
         let Publication { channel, event, .. } = &*publication;
         let message_bytes = self.facts.limits.message_bytes;
@@ -225,7 +245,7 @@ impl<M: ClientMessages> Sessions<M> {
         publication.kind = kind;
         publication.data = message.into();
         connection.phase = Phase::Asking;
-        let answer = PublishAnswer::Connection { shard: self.number, token };
+        let answer = PublishAnswer::Connection { shard: self.number, token, body: share };
         self.commands.push_back(Command::Publish(*publication, answer));
         self.drop_empty_outbox(token);
         taken

@@ -113,6 +113,11 @@ impl<M: ClientMessages> Sessions<M> {
         }
     }
 
+    /// The node's numbers.
+    pub(super) fn all_metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// This shard's numbers.
     pub(super) fn metrics(&self) -> &ShardMetrics {
         &self.metrics.shards[usize::from(self.number)]

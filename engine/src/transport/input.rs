@@ -1,10 +1,14 @@
 //! What a connection has begun to say. `None` between requests and between frames, so that an idle
 //! connection owns no buffer.
 
+use std::sync::Arc;
+
 use fanfare_protocol::http::HeadReader;
 use fanfare_protocol::ws::Receiver;
 
+use crate::bodies::{Bodies, Payer, Share};
 use crate::clock::Millis;
+use crate::limits::Limits;
 use crate::sequencer::command::Publication;
 
 /// Something unfinished.
@@ -12,19 +16,54 @@ use crate::sequencer::command::Publication;
 pub enum Input {
     /// A request head.
     Head(HeadReader),
-    /// The body of a publish; its data grows as it arrives.
-    Body {
-        /// Everything but the data.
-        publication: Box<Publication>,
-        /// Bytes that arrived.
-        data: Vec<u8>,
-        /// Bytes that were declared, within the configured size.
-        length: usize,
-    },
+    /// The body of a request.
+    Body(Body),
     /// Bytes that came in one piece with a head, to be read when its answer is known.
     Early(Early),
     /// A frame or a message of a WebSocket client.
     Frames(Frames),
+}
+
+/// The body of a publish; it grows as it arrives.
+#[derive(Debug)]
+pub struct Body {
+    /// Everything but the data.
+    pub publication: Box<Publication>,
+    /// Bytes that arrived.
+    pub data: Vec<u8>,
+    /// Bytes that were declared, within the configured size.
+    pub length: usize,
+    /// What the memory of `data` costs.
+    pub share: Share,
+}
+
+impl Body {
+    /// A body of `length`, of which nothing is here.
+    pub fn new(publication: Box<Publication>, length: usize) -> Self {
+        Self { publication, data: Vec::new(), length, share: Share::default() }
+    }
+
+    /// Takes as many of `bytes` as belong to it and returns how many that were; `None` where bodies
+    /// have no room. Memory is paid for before it is there, and grows with what came, not to what
+    /// was declared.
+    pub fn take(&mut self, bytes: &[u8], bodies: &Arc<Bodies>, limits: &Limits) -> Option<usize> {
+        let taken = bytes.len().min(self.length - self.data.len());
+        let (needed, there) = (self.data.len() + taken, self.data.capacity());
+        if needed > there {
+            let capacity = needed.max(2 * there).min(self.length);
+            if !self.share.grow(bodies, capacity - there, Payer::Stranger, limits) {
+                return None;
+            }
+            self.data.reserve_exact(capacity - self.data.len());
+        }
+        self.data.extend_from_slice(&bytes[..taken]);
+        Some(taken)
+    }
+
+    /// Whether all of it is here.
+    pub fn is_whole(&self) -> bool {
+        self.data.len() == self.length
+    }
 }
 
 /// What came behind a request: the next requests, or frames before our 101. While there is any,

@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::sync::atomic::Ordering::SeqCst;
 
-use fanfare::control::Bounds;
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 
@@ -121,8 +120,9 @@ fn corrupt_bodies_and_bombs() {
 
 #[test]
 fn what_is_inflated_counts_in_the_budget_of_bodies() {
-    let bounds = Bounds { bodies_bytes: 900, ..Bounds::default() };
-    let node = Node::with(Wishes { bounds, ..Wishes::default() });
+    let mut wishes = Wishes::default();
+    wishes.limits.bodies_bytes = 900;
+    let node = Node::with(wishes);
     let answer = node.post("/v1/channels/demo", &coded("gzip"), gzip(&[b'a'; 950]));
     assert_eq!((answer.status, &*answer.error()), (503, "busy"));
     let answer = node.post("/v1/channels/demo", &coded("gzip"), gzip(&[b'a'; 800]));

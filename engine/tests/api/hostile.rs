@@ -353,7 +353,7 @@ fn connections_are_bounded_and_come_back() {
 
 #[test]
 fn bodies_together_are_bounded() {
-    let node = patient(|_| {}, Bounds { bodies_bytes: 1_000, ..Bounds::default() });
+    let node = patient(|limits| limits.bodies_bytes = 1_000, Bounds::default());
     let mut half = node.connect();
     half.send(raw_post("Content-Length: 900\r\n", &"x".repeat(800)));
     std::thread::sleep(Duration::from_millis(100));

@@ -1,8 +1,10 @@
 //! The playground's publish, and a page that asks for more than it may; what backends may say is in
 //! the tests of the API and of the Unix socket.
 
+use std::io::Write;
+
 use crate::site::on_both;
-use crate::support::Client;
+use crate::support::{Client, wait_until};
 use crate::wire::{Answer, connect, ends, refused, reset};
 
 fn post(target: &str, fields: &str, body: &str) -> String {
@@ -101,6 +103,77 @@ fn p1_to_p5_bodies() {
             let first = follower.text_frame();
             assert!(["last words", "and more"].contains(&first.as_str()), "{first}");
             ends(client, "P11");
+        });
+    });
+}
+
+/// A body that has begun and does not end holds memory; all of them together hold a bounded amount.
+#[test]
+fn bodies_that_do_not_end_share_one_budget() {
+    let change = |settings: &mut fanfare::server::Settings| {
+        settings.limits.message_bytes = 1_000_000; // strangers have 4.5 MB of 9
+        settings.limits.bodies_bytes = 9_000_000;
+        settings.limits.head_ms = 1_500;
+    };
+    on_both(change, |site| {
+        site.case("over it: 503 before anything is read", |node| {
+            let bodies = &node.metrics().bodies;
+            let begin = |sent: usize| {
+                let mut client = connect(node);
+                client.send(post(TARGET, "Content-Length: 1000000\r\n", "").as_bytes());
+                client.send(&vec![b'x'; sent]);
+                client
+            };
+            // What is promised costs nothing: a hundred of them are let in.
+            let promised: Vec<Client> = (0..100).map(|_| begin(1)).collect();
+            wait_until("all have begun", || bodies.held() >= 100);
+            assert!(bodies.held() < 2_000, "{} for 100 bytes", bodies.held());
+            drop(promised);
+            wait_until("they are forgotten", || bodies.held() == 0);
+            let held: Vec<Client> = (0..4).map(|_| begin(900_000)).collect();
+            wait_until("strangers' half is nearly full", || bodies.held() >= 3_600_000);
+            let refused_before = bodies.refused();
+            let mut late = connect(node);
+            let head = post(TARGET, "Content-Length: 1000000\r\nExpect: 100-continue\r\n", "");
+            late.send(head.as_bytes());
+            let answer = Answer::read(&mut late);
+            assert_eq!((answer.status, &*answer.error()), (503, "busy"));
+            assert_eq!(answer.field("Retry-After"), Some("1"));
+            ends(late, "503");
+            assert_eq!(bodies.refused(), refused_before + 1);
+            // A small one still has room, and backends have the other half.
+            let mut small = connect(node);
+            small.send(with_length(TARGET, "hi").as_bytes());
+            assert_eq!(Answer::read(&mut small).status, 200);
+            let api = node.addresses().api.expect("there is an API");
+            let mut backend = Client::connect(api);
+            backend.send(with_length("/v1/channels/a", &"y".repeat(500_000)).as_bytes());
+            assert_eq!(Answer::read(&mut backend).status, 200);
+            for mut client in held {
+                let answer = Answer::read(&mut client);
+                assert_eq!(answer.status, 408, "their time ends");
+            }
+            wait_until("all is given back", || bodies.held() == 0);
+        });
+        site.case("used up in the middle of a body", |node| {
+            let bodies = &node.metrics().bodies;
+            let mut clients: Vec<Client> = (0..12).map(|_| connect(node)).collect();
+            for client in &mut clients {
+                client.send(post(TARGET, "Content-Length: 600000\r\n", "x").as_bytes());
+            }
+            wait_until("all have begun", || bodies.held() >= 12);
+            let mut statuses = Vec::new();
+            for client in &mut clients {
+                let _ = client.socket.write_all(&[b'x'; 599_999]);
+            }
+            for mut client in clients {
+                statuses.push(Answer::read(&mut client).status);
+                assert!(bodies.held() <= 4_500_000);
+            }
+            let well = statuses.iter().filter(|status| **status == 200).count();
+            let busy = statuses.iter().filter(|status| **status == 503).count();
+            assert!(well >= 1 && well + busy == 12, "{statuses:?}");
+            wait_until("all is given back", || bodies.held() == 0);
         });
     });
 }

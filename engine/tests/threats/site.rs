@@ -107,6 +107,7 @@ impl Site {
             followed: metrics.sequencer.subscriptions.read(),
             logs: shard.channels.read(),
             rendered_bytes: shard.log_bytes.read(),
+            body_bytes: metrics.bodies.held(),
             records: if self.forgets { metrics.sequencer.channels.read() } else { 0 },
         }
     }
@@ -123,6 +124,7 @@ struct Gauges {
     followed: u64,
     logs: u64,
     rendered_bytes: u64,
+    body_bytes: u64,
     records: u64,
 }
 

@@ -170,6 +170,9 @@ violations! {
     /// The server has all the connections that it may have.
     Full = ServiceUnavailable, "full",
         "The server has no room for another connection; try again in a moment.";
+    /// The bodies of others hold all that bodies may take.
+    Busy = ServiceUnavailable, "busy",
+        "The requests of others hold all memory that bodies may take; try again in a second.";
     /// The server is going away.
     Draining = ServiceUnavailable, "draining",
         "The server is shutting down; try again in a moment.";
@@ -188,7 +191,9 @@ impl Violation {
             Self::ContentCoding => &[("Accept-Encoding", "identity")],
             Self::NoUpgrade => &[("Upgrade", "websocket")],
             Self::WsVersion => &[("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")],
-            Self::TooManyFromAddress | Self::Full | Self::Draining => &[("Retry-After", "1")],
+            Self::TooManyFromAddress | Self::Full | Self::Busy | Self::Draining => {
+                &[("Retry-After", "1")]
+            }
             _ => &[],
         }
     }

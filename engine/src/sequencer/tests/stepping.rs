@@ -10,6 +10,7 @@ use super::super::command::*;
 use super::super::inbox::{NotTaken, inbox};
 use super::super::{Sequencer, Settings, Step};
 use super::node::{EPOCH, Node, id, name, publication, rules, token};
+use crate::bodies::Share;
 use crate::clock::Clock;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
@@ -21,6 +22,10 @@ fn offsets(entries: &[(u64, Entry)]) -> Vec<u64> {
         _ => None,
     };
     entries.iter().filter_map(told).collect()
+}
+
+fn connection(shard: u8, index: u32) -> PublishAnswer {
+    PublishAnswer::Connection { shard, token: token(index), body: Share::default() }
 }
 
 fn nobody(channel: &str) -> Command {
@@ -110,7 +115,7 @@ fn time_does_not_go_back() {
 fn a_connection_hears_of_its_publish_after_the_message() {
     let mut node = Node::new(Limits::default(), rules(Vec::new()));
     node.subscribe(2, &["a"], Since::Now).unwrap();
-    let answer = PublishAnswer::Connection { shard: 1, token: token(9) };
+    let answer = connection(1, 9);
     node.send(Command::Publish(publication("a", 1), answer));
     node.run();
     let published = Published { id: id(1), offset: 1, subscribers: 1, duplicate: false };
@@ -142,7 +147,7 @@ fn the_end_comes_after_what_was_asked_before_and_answers_the_rest() {
     let channels = [name("b")].into();
     let late = Subscribe { shard: 1, token: token(5), channels, since: Since::Now };
     node.send(Command::Subscribe(Box::new(late)));
-    let answer = PublishAnswer::Connection { shard: 2, token: token(6) };
+    let answer = connection(2, 6);
     node.send(Command::Publish(publication("a", 1), answer));
     node.send(Command::Unsubscribe { shard: 0, channels: [a].into() });
     node.send(Command::Shutdown);
@@ -187,7 +192,7 @@ fn a_publish_that_forgets_a_channel_and_answers_in_the_ring_has_room_for_all_thr
         (0..held).for_each(|_| node.send(nobody("a")));
         let channels = [reply.channels[0].channel].into();
         node.send(Command::Unsubscribe { shard: 0, channels });
-        let answer = PublishAnswer::Connection { shard: 1, token: token(6) };
+        let answer = connection(1, 6);
         node.send(Command::Publish(publication("b", 1), answer));
         assert_eq!(node.sequencer.step(node.now), Step::Worked);
         // Three entries of four are free beside one that is held, and two beside two.
@@ -204,7 +209,7 @@ fn the_end_waits_for_a_refusal_that_found_no_room() {
     node.subscribe(0, &["a"], Since::Now).unwrap();
     (0..2).for_each(|_| node.send(nobody("a")));
     node.send(Command::Shutdown);
-    let answer = PublishAnswer::Connection { shard: 1, token: token(6) };
+    let answer = connection(1, 6);
     node.send(Command::Publish(publication("a", 1), answer));
     node.run();
     let entries = node.take();

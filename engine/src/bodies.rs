@@ -1,0 +1,141 @@
+//! The memory of request bodies, on whichever listener: one budget of the node.
+//!
+//! A body is read whole before anything is done with it, so whoever begins one and does not end it
+//! holds memory for as long as its deadline is. Each byte is paid for when it came, before it is
+//! kept; a declared length costs nothing, or it would be the cheapest way to use the budget up.
+//! Strangers may have half of it, so that backends can publish whatever the public listener is
+//! sent.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+use crate::limits::Limits;
+
+/// What all bodies hold together.
+#[derive(Debug, Default)]
+pub struct Bodies {
+    held: AtomicUsize,
+    refused: AtomicU64,
+}
+
+/// Who sends a body: how much of the budget it may use up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payer {
+    /// Anyone, on the public listener.
+    Stranger,
+    /// A backend, on the API.
+    Backend,
+}
+
+impl Payer {
+    /// Up to where this one may fill the budget.
+    fn limit(self, limits: &Limits) -> usize {
+        match self {
+            Self::Stranger => limits.bodies_bytes / 2,
+            Self::Backend => limits.bodies_bytes,
+        }
+    }
+}
+
+impl Bodies {
+    /// Bytes that are held now.
+    pub fn held(&self) -> u64 {
+        self.held.load(Relaxed) as u64
+    }
+
+    /// Bodies that were refused for want of room.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Relaxed)
+    }
+
+    /// Whether a body of this length would have room now; one that would not is counted. Nothing is
+    /// set aside for it.
+    pub fn has_room(&self, bytes: usize, payer: Payer, limits: &Limits) -> bool {
+        let room = payer.limit(limits).saturating_sub(self.held.load(Relaxed));
+        let fits = bytes <= room;
+        self.refused.fetch_add(u64::from(!fits), Relaxed);
+        fits
+    }
+}
+
+/// One body's part of the budget. Dropping it gives it back.
+#[derive(Debug, Default)]
+pub struct Share {
+    of: Option<Arc<Bodies>>,
+    bytes: usize,
+}
+
+impl Share {
+    /// Pays for so many bytes more; whether there was room. Where there was not, nothing changes but
+    /// the count of those refused.
+    #[must_use]
+    pub fn grow(
+        &mut self,
+        bodies: &Arc<Bodies>,
+        bytes: usize,
+        payer: Payer,
+        limits: &Limits,
+    ) -> bool {
+        let limit = payer.limit(limits);
+        let paid = bodies.held.fetch_update(Relaxed, Relaxed, |held| {
+            held.checked_add(bytes).filter(|held| *held <= limit)
+        });
+        if paid.is_err() {
+            bodies.refused.fetch_add(1, Relaxed);
+            return false;
+        }
+        self.of.get_or_insert_with(|| Arc::clone(bodies));
+        self.bytes += bytes;
+        true
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        if let Some(bodies) = &self.of {
+            bodies.held.fetch_sub(self.bytes, Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_have_half_and_all_of_it_comes_back() {
+        let limits = Limits { bodies_bytes: 1_000, ..Limits::default() };
+        let bodies = Arc::new(Bodies::default());
+        let (mut stranger, mut backend) = (Share::default(), Share::default());
+        assert!(stranger.grow(&bodies, 500, Payer::Stranger, &limits));
+        assert!(!stranger.grow(&bodies, 1, Payer::Stranger, &limits));
+        assert!(bodies.has_room(500, Payer::Backend, &limits));
+        assert!(!bodies.has_room(501, Payer::Backend, &limits));
+        assert!(backend.grow(&bodies, 500, Payer::Backend, &limits));
+        assert!(!backend.grow(&bodies, usize::MAX, Payer::Backend, &limits));
+        assert_eq!((bodies.held(), bodies.refused()), (1_000, 3));
+        drop(stranger);
+        assert!(backend.grow(&bodies, 500, Payer::Backend, &limits));
+        drop(backend);
+        assert_eq!(bodies.held(), 0);
+    }
+
+    #[test]
+    fn threads_that_pay_at_once_never_take_more_than_there_is() {
+        let limits = Limits { bodies_bytes: 1_000, ..Limits::default() };
+        let bodies = Arc::new(Bodies::default());
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..2_000 {
+                        let mut share = Share::default();
+                        while share.grow(&bodies, 7, Payer::Backend, &limits) {
+                            assert!(bodies.held() <= 1_000);
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(bodies.held(), 0);
+    }
+}
