@@ -20,6 +20,8 @@ mod deadlines;
 mod frames;
 #[path = "threats/heads.rs"]
 mod heads;
+#[path = "threats/hosts.rs"]
+mod hosts;
 #[path = "threats/keep_alive.rs"]
 mod keep_alive;
 #[path = "threats/leaving.rs"]

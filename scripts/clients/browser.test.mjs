@@ -236,9 +236,10 @@ test('without development mode the page explains how to publish', LIMIT, async (
   const node = await startNode(t, { flags: ['--no-dev'] });
   const page = await open(t, `${node.http}/`);
   await state(page, 'live');
-  await page.click('#publish');
-  await page.waitForSelector('#publish-form', { state: 'hidden' });
-  assert.match(await text(page, '#publish-answer'), /development mode/);
+  // A form that nobody would take is not shown.
+  assert.ok(await page.locator('#publish-form').isHidden());
+  assert.ok(await page.locator('#shell-publish').isHidden());
+  assert.match(await text(page, '#no-publish'), /development mode/);
   assert.ok(await page.locator('#curl-api').isVisible());
   await node.publish('demo', 'over the API');
   await row(page, 1);
@@ -268,8 +269,11 @@ test('a page of a foreign origin is refused, of a listed one served', LIMIT, asy
     browserSays.on('Network.requestWillBeSent', ({ requestId, request }) => {
       if (request.url.startsWith(node.http)) paths.set(requestId, new URL(request.url).pathname);
     });
-    browserSays.on('Network.responseReceivedExtraInfo', ({ requestId, statusCode }) => {
+    const phrases = new Set();
+    browserSays.on('Network.responseReceivedExtraInfo', ({ requestId, statusCode, headersText }) => {
       codes.set(requestId, statusCode);
+      const phrase = headersText?.match(/^HTTP\/1\.1 403 (.*)\r\n/)?.[1];
+      if (phrase) phrases.add(phrase);
     });
     await browserSays.send('Network.enable');
     page.on('console', (message) => { // of a WebSocket it only writes it down
@@ -304,6 +308,8 @@ test('a page of a foreign origin is refused, of a listed one served', LIMIT, asy
       await until('three refusals', () => Object.keys(statuses()).length === 3)
         .catch((error) => assert.fail(`${error.message}: ${JSON.stringify(statuses())}`));
       assert.deepEqual(statuses(), { '/sse': 403, '/poll': 403, '/ws': 403 });
+      // What the console says, where the body is kept from the page, is what to do.
+      assert.deepEqual([...phrases], ['Forbidden: list this origin in origins']);
     }
   }
 });

@@ -4,9 +4,9 @@
 //! goes elsewhere; a program tells none. Origins are compared as parsed scheme, host and port,
 //! never as text, so that `https://good.example.evil` is not `https://good.example`.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use super::host::{Host, split_port, without_empty_port};
 
-/// The origins that are allowed beside the same host and, on a loopback listener, loopback.
+/// The origins that are allowed beside the same host and, in development mode, loopback.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origins {
     allowed: Vec<Site>,
@@ -40,29 +40,26 @@ impl Origins {
         Ok(Self { allowed, any: false })
     }
 
+    /// Whether none is listed.
+    pub fn is_empty(&self) -> bool {
+        self.allowed.is_empty() && !self.any
+    }
+
     /// Whether every origin is allowed (`*`).
     pub fn allows_any(&self) -> bool {
         self.any
     }
 
     /// Judges a request by its one `Origin` field and its `Host` field. A request with two `Origin`
-    /// fields is the caller's to refuse. `loopback_listener` says that only this machine reaches
-    /// the listener, so that a page of this machine may, whatever its port.
-    pub fn verdict(
-        &self,
-        origin: Option<&[u8]>,
-        host: Option<&str>,
-        loopback_listener: bool,
-    ) -> Verdict {
+    /// fields is the caller's to refuse. `development` says that only this machine is served, so
+    /// that a page of this machine may, whatever its port: a front end under development has a
+    /// server of its own.
+    pub fn verdict(&self, origin: Option<&[u8]>, host: Option<&str>, development: bool) -> Verdict {
         let Some(origin) = origin else { return Verdict::NoneSent };
-        if self.allows(origin, host, loopback_listener) {
-            Verdict::Allowed
-        } else {
-            Verdict::Refused
-        }
+        if self.allows(origin, host, development) { Verdict::Allowed } else { Verdict::Refused }
     }
 
-    fn allows(&self, origin: &[u8], host: Option<&str>, loopback_listener: bool) -> bool {
+    fn allows(&self, origin: &[u8], host: Option<&str>, development: bool) -> bool {
         // What a sandboxed frame or a file sends: any site can make one, so only `*` means it.
         if origin == b"null" {
             return self.any;
@@ -72,15 +69,9 @@ impl Origins {
         };
         self.any
             || host.is_some_and(|host| site.is_at(host))
-            || (loopback_listener && site.is_web() && site.host.is_loopback())
+            || (development && site.is_web() && site.host.is_loopback())
             || self.allowed.contains(&site)
     }
-}
-
-/// Whether a `Host` field names this machine itself. A page that rebinds its own name to 127.0.0.1
-/// cannot make its browser say so.
-pub fn is_loopback_host(field: &str) -> bool {
-    split_port(field).and_then(|(host, _)| Host::parse(host)).is_some_and(|host| host.is_loopback())
 }
 
 /// One entry of the list, or the sentence that says what is wrong with it.
@@ -126,54 +117,11 @@ impl Site {
     /// ends TLS speaks http to us about a page of https. A `Host` without a port means the default
     /// one of the page's scheme.
     fn is_at(&self, field: &str) -> bool {
-        let Some((host, port)) = split_port(field) else { return false };
+        let Some((host, port)) = split_port(without_empty_port(field)) else { return false };
         self.is_web()
             && Host::parse(host).as_ref() == Some(&self.host)
             && port.or_else(|| default_port(&self.scheme)) == self.port
     }
-}
-
-/// The host of an origin or of a `Host` field.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Host {
-    /// An address, whatever its spelling; an IPv4 one in IPv6 clothes is the IPv4 one.
-    Address(IpAddr),
-    /// A name in lower case.
-    Name(String),
-}
-
-impl Host {
-    fn parse(text: &str) -> Option<Self> {
-        if let Some(inner) = text.strip_prefix('[') {
-            let address: Ipv6Addr = inner.strip_suffix(']')?.parse().ok()?;
-            return Some(Self::Address(IpAddr::V6(address).to_canonical()));
-        }
-        if let Ok(address) = text.parse::<Ipv4Addr>() {
-            return Some(Self::Address(address.into()));
-        }
-        let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-        let is_name = (1..=253).contains(&text.len()) && text.bytes().all(is_name_byte);
-        is_name.then(|| Self::Name(text.to_ascii_lowercase()))
-    }
-
-    /// Browsers resolve `localhost` and what ends in `.localhost` to this machine themselves
-    /// (RFC 6761, section 6.3), so no stranger's page can have such a name.
-    fn is_loopback(&self) -> bool {
-        match self {
-            Self::Address(address) => address.is_loopback(),
-            Self::Name(name) => name == "localhost" || name.ends_with(".localhost"),
-        }
-    }
-}
-
-/// `host[:port]` as its two parts. `None` where the port is no port.
-fn split_port(text: &str) -> Option<(&str, Option<u16>)> {
-    // The colons inside of an address in brackets part nothing.
-    let after_host = text.rfind(']').map_or(0, |bracket| bracket + 1);
-    let Some(colon) = text[after_host..].find(':') else { return Some((text, None)) };
-    let (host, port) = (&text[..after_host + colon], &text[after_host + colon + 1..]);
-    let is_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-    is_port.then(|| port.parse().ok()).flatten().map(|port| (host, Some(port)))
 }
 
 /// RFC 3986, section 3.1.
@@ -226,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_pages_reach_loopback_listeners_only() {
+    fn loopback_pages_reach_developments_only() {
         let cases = [
             ("http://localhost:3000", Allowed),
             ("https://LOCALHOST", Allowed),
@@ -243,8 +191,8 @@ mod tests {
             ("app://localhost", Refused),
         ];
         for (origin, expected) in cases {
-            let verdict = |loopback| {
-                Origins::default().verdict(Some(origin.as_bytes()), Some("x:7070"), loopback)
+            let verdict = |development| {
+                Origins::default().verdict(Some(origin.as_bytes()), Some("x:7070"), development)
             };
             assert_eq!(verdict(true), expected, "{origin}");
             assert_eq!(verdict(false), Refused, "{origin}");
@@ -311,15 +259,5 @@ mod tests {
             assert!(error.contains(part), "{list:?}: {error}");
         }
         assert_eq!(Origins::new(&[]), Ok(Origins::default()));
-    }
-
-    #[test]
-    fn loopback_hosts() {
-        for host in ["localhost:7071", "127.0.0.1:7071", "[::1]:7071", "LocalHost", "x.localhost"] {
-            assert!(is_loopback_host(host), "{host}");
-        }
-        for host in ["evil.example:7071", "localhost.evil", "", "10.0.0.1", "localhost:x", "::1"] {
-            assert!(!is_loopback_host(host), "{host}");
-        }
     }
 }

@@ -26,7 +26,8 @@ Without a command, and before any flag, the command is serve:
 
 Environment:
   Every flag of serve has a variable: --listen is FANFARE_LISTEN, and so on (fanfare serve --help).
-  FANFARE_API_KEY   what the API asks for as Bearer; never a flag, because everyone sees flags
+  FANFARE_API_KEY   what the API asks for as Bearer, 16 characters or more; never a flag, because
+                    everyone sees flags
   FANFARE_LOG       what is logged: a level (debug), or one for each part (warn,fanfare=debug);
                     else RUST_LOG counts
   NO_COLOR          no colors in the log
@@ -35,7 +36,7 @@ Exit codes:
   0 done   64 wrong flags   65 data refused
   69 a server, a port or the like is not there, or the machine will not hold it (doctor)
   74 input or output failed   77 not allowed   78 the configuration is wrong
-  130, 143 ended at once by a second SIGINT, SIGTERM";
+  129, 130, 143 ended at once by a second SIGHUP, SIGINT, SIGTERM";
 
 const SERVE_AFTER_HELP: &str = "\
 A flag wins over the environment, the environment over the file, the file over the default.
@@ -43,8 +44,8 @@ A flag wins over the environment, the environment over the file, the file over t
 takes the same flags and says what would be used, `fanfare doctor` whether this machine will
 hold it.
 
-SIGTERM or SIGINT ends gracefully: clients are told to come back, and the exit code is 0. A second
-one ends at once.
+SIGTERM, SIGINT or SIGHUP ends gracefully: clients are told to come back, and the exit code is 0. A
+second one ends at once.
 
 Examples:
   fanfare serve                              this machine only: 127.0.0.1:7070, API on 7071
@@ -153,8 +154,14 @@ pub(super) struct Serve {
     #[arg(long, value_name = "N", env = "FANFARE_MAX_CONNECTIONS", hide_env_values = true,
         value_parser = units::connections)]
     max_connections: Option<usize>,
-    /// No development mode (the playground publishes), which is on while only this machine reaches
-    /// the listeners
+    /// Names under which clients are answered, beside loopback ones: app.example,b.example:8080
+    /// [default: every name, but in development mode only loopback ones]
+    #[arg(long, value_name = "NAMES", env = "FANFARE_HOSTS", hide_env_values = true,
+        value_delimiter = ',', value_parser = units::host)]
+    hosts: Option<Vec<String>>,
+    /// No development mode (the playground publishes, pages of this machine may connect, only
+    /// loopback names are answered), which is on while all listeners are on loopback and there is
+    /// no API key: say this behind a proxy
     #[arg(long, value_name = "BOOL", env = "FANFARE_NO_DEV", hide_env_values = true,
         num_args = 0..=1, require_equals = true, default_missing_value = "true",
         value_parser = units::switch)]
@@ -180,6 +187,7 @@ impl Serve {
             shards: said(matches, "shards", &self.shards),
             max_connections: said(matches, "max_connections", &self.max_connections),
             api_key: api_key()?,
+            hosts: said(matches, "hosts", &self.hosts),
             no_dev: said(matches, "no_dev", &self.no_dev),
             insecure_understood: self.i_understand_insecure,
         })

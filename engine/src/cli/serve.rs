@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::ArgMatches;
 use crossbeam_channel::{Receiver, bounded, select, unbounded};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::{debug, info, warn};
 
@@ -39,9 +39,9 @@ pub(super) fn run(arguments: &Serve, matches: &ArgMatches) -> Result<ExitCode, F
     let signals = watch_signals()
         .map_err(|error| format!("cannot watch signals: {error}"))
         .map_err(|what| Failure::new(exit::UNAVAILABLE, what))?;
-    let (dev, insecure) = (settings.dev, settings.insecure);
+    let insecure = settings.insecure;
     let running = server::start(settings).map_err(failure)?;
-    greet(&running, dev);
+    greet(&running);
     match wait(&signals, running.vigil(), insecure) {
         End::Signal(signal) => {
             info!(signal, "stopping: clients are told to come back; a second signal ends at once");
@@ -111,24 +111,42 @@ fn refuse_huge_pages() {
 /// itself, whatever its threads do, with the code that a shell gives for that signal.
 fn watch_signals() -> std::io::Result<Receiver<&'static str>> {
     let seen = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
+    let ends = ending_signals();
+    for signal in ends.clone() {
         // In this order: actions run as they were registered, so the first signal finds it unset.
         signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, seen.clone())?;
     }
-    for signal in [SIGINT, SIGTERM] {
+    for signal in ends.clone() {
         signal_hook::flag::register(signal, seen.clone())?;
     }
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let mut signals = Signals::new(ends)?;
     let (sender, receiver) = unbounded();
     thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
-            let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
+            let name = match signal {
+                SIGINT => "SIGINT",
+                SIGHUP => "SIGHUP",
+                _ => "SIGTERM",
+            };
             if sender.send(name).is_err() {
                 return;
             }
         }
     })?;
     Ok(receiver)
+}
+
+/// The signals that end a node. A terminal that goes away sends SIGHUP, and clients are told of
+/// that end too; but who started us so that it is ignored (`nohup`) wants us to stay.
+fn ending_signals() -> Vec<i32> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    let mut signals = vec![SIGINT, SIGTERM];
+    if ignored & (1 << (SIGHUP - 1)) == 0 {
+        signals.push(SIGHUP);
+    }
+    signals
 }
 
 /// What ends a node.
@@ -161,10 +179,10 @@ fn wait(signals: &Receiver<&'static str>, vigil: &Vigil, insecure: bool) -> End 
 }
 
 /// Says where the node is: a friendly block on a terminal, one event of the log elsewhere.
-fn greet(running: &Running, dev: bool) {
+fn greet(running: &Running) {
     if std::io::stderr().is_terminal() {
         // A terminal that went away is no reason to end.
-        let _ = std::io::stderr().write_all(greeting(running, dev).as_bytes());
+        let _ = std::io::stderr().write_all(greeting(running).as_bytes());
         return;
     }
     let addresses = running.addresses();
@@ -174,13 +192,13 @@ fn greet(running: &Running, dev: bool) {
         socket = addresses.socket.as_ref().map(|path| path.display().to_string()),
         driver = running.driver(),
         shards = running.shards(),
-        dev,
+        mode = if running.development() { "development" } else { "production" },
         version = env!("CARGO_PKG_VERSION"),
         "ready"
     );
 }
 
-fn greeting(running: &Running, dev: bool) -> String {
+fn greeting(running: &Running) -> String {
     let addresses = running.addresses();
     let (listen, shards) = (addresses.listen, running.shards());
     let plural = if shards == 1 { "" } else { "s" };
@@ -192,8 +210,11 @@ fn greeting(running: &Running, dev: bool) -> String {
     let mut line = |name: &str, value: String| {
         writeln!(text, "  {name:<12} {value}").expect("a String takes all");
     };
-    if dev {
+    if running.development() {
+        line("mode", "development, for this machine alone; --no-dev behind a proxy".into());
         line("playground", format!("http://{listen}/"));
+    } else {
+        line("mode", "production: the playground only follows".into());
     }
     line("clients", format!("http://{listen}/sse?channels=demo  (or /ws, /poll)"));
     if let Some(api) = addresses.api {

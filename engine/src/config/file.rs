@@ -26,6 +26,7 @@ pub(super) struct File {
     pub(super) shards: Option<Said<usize>>,
     pub(super) max_connections: Option<Said<usize>>,
     pub(super) origins: Option<Said<Vec<String>>>,
+    pub(super) hosts: Option<Said<Vec<String>>>,
     pub(super) api_key: Option<Said<String>>,
     pub(super) api_key_file: Option<Said<PathBuf>>,
     pub(super) no_dev: Option<Said<bool>>,
@@ -89,6 +90,7 @@ impl File {
             shards: root.value("shards", read::whole_word(units::shards)),
             max_connections: root.value("max_connections", read::whole_word(units::connections)),
             origins: origins(&root),
+            hosts: root.list("hosts", read::word(units::host)),
             api_key: root.value("api_key", read::text),
             api_key_file: root.value("api_key_file", path),
             no_dev: root.value("no_dev", read::switch),
@@ -249,6 +251,7 @@ mod tests {
             shards = 2
             max_connections = 1_000
             origins = ["https://a.example"]
+            hosts = ["a.example", "[::1]:80"]
             api_key_file = "key"
             no_dev = true
             history = { count = 7 }
@@ -272,6 +275,7 @@ mod tests {
         assert_eq!(file.socket_mode.unwrap().value, 0o660);
         assert_eq!(file.socket_users.unwrap().value, [33, 8]);
         assert_eq!(file.max_connections.unwrap().value, 1_000);
+        assert_eq!(file.hosts.unwrap().value, ["a.example", "[::1]:80"]);
         assert_eq!(file.history.value, History { count: 7, ..History::DEFAULT });
         let [room, log] = &file.channels[..] else { panic!("{:?}", file.channels) };
         let age_ms = 3_600_000;
@@ -298,6 +302,8 @@ mod tests {
         refused("socket_users = [1, \"www\"]", "1:20", "id -u");
         refused("socket_users = [4294967296]", "1:17", "id -u");
         refused("origins = [\"https://a.example\", \"b.example\"]", "1:33", "origin");
+        refused("hosts = [\"a.example\", \"https://b\"]", "1:23", "no scheme");
+        refused("hosts = \"a.example\"", "1:9", "a list");
         refused("history = 5", "1:11", "a table");
         refused("history = { count = 5, bytes = \"0B\" }", "1:32", "count = 0");
         refused("history = { age = \"0s\" }", "1:19", "count = 0");

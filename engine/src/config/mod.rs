@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use crate::auth::host::Hosts;
 use crate::auth::origin::Origins;
 use crate::error::StartError;
 use crate::rule::{History, Rule, Rules, Slow, Window};
@@ -67,7 +68,9 @@ pub struct Overrides {
     pub max_connections: Option<Said<usize>>,
     /// See [`Settings::api_key`]; never a flag, because everyone sees flags (`ps`).
     pub api_key: Option<Said<String>>,
-    /// No development mode, although every listener is on loopback.
+    /// See [`Settings::hosts`].
+    pub hosts: Option<Said<Vec<String>>>,
+    /// No development mode, although every listener is on loopback and there is no API key.
     pub no_dev: Option<Said<bool>>,
     /// The operator accepts listeners that anyone may use.
     pub insecure_understood: bool,
@@ -86,6 +89,7 @@ pub struct Config {
     slow: Slow,
     rules: Vec<Rule>,
     origins: Vec<String>,
+    hosts: Vec<String>,
     no_dev: bool,
 }
 
@@ -166,6 +170,7 @@ struct Draft {
     shards: Option<Said<usize>>,
     max_connections: Option<Said<usize>>,
     api_key: Option<Said<String>>,
+    hosts: Said<Vec<String>>,
     no_dev: Said<bool>,
     insecure_understood: bool,
     file: File,
@@ -186,6 +191,7 @@ impl Draft {
             shards: overrides.shards.or(file.shards.take()),
             max_connections: overrides.max_connections.or(file.max_connections.take()),
             api_key,
+            hosts: or(overrides.hosts, &mut file.hosts, Vec::new()),
             no_dev: or(overrides.no_dev, &mut file.no_dev, false),
             insecure_understood: overrides.insecure_understood,
             file,
@@ -239,8 +245,7 @@ impl Draft {
 
     fn key_unusable(&self) -> Option<Problem> {
         let key = self.api_key.as_ref()?;
-        let remote = self.api_place().is_some_and(|api| !is_loopback(api));
-        let what = secret::check_key(&key.value, remote).err()?;
+        let what = secret::check_key(&key.value).err()?;
         Some(Problem::new(key.source.clone(), what))
     }
 
@@ -271,7 +276,7 @@ impl Draft {
     }
 
     fn into_config(self, insecure: bool) -> Config {
-        let dev = self.all_loopback() && !self.no_dev.value;
+        let dev = self.all_loopback() && !self.no_dev.value && self.api_key.is_none();
         let sources = self.sources();
         let mut limits = self.file.limits.limits;
         let connections_asked = self.max_connections.is_some();
@@ -294,12 +299,13 @@ impl Draft {
             connections_asked,
             rules: Rules::new(rules.clone(), history, window).with_slow(slow),
             origins: Origins::new(&origins).unwrap_or_default(),
+            hosts: Hosts::new(&self.hosts.value).unwrap_or_default(),
             api_key: self.api_key.map(|said| said.value),
             dev,
             insecure,
         };
-        let no_dev = self.no_dev.value;
-        Config { settings, sources, history, window, slow, rules, origins, no_dev }
+        let (hosts, no_dev) = (self.hosts.value, self.no_dev.value);
+        Config { settings, sources, history, window, slow, rules, origins, hosts, no_dev }
     }
 
     fn sources(&self) -> BTreeMap<String, Source> {
@@ -317,6 +323,7 @@ impl Draft {
             ("max_connections", of(self.max_connections.as_ref())),
             ("origins", of(self.file.origins.as_ref())),
             ("api_key", of(self.api_key.as_ref())),
+            ("hosts", of(Some(&self.hosts))),
             ("no_dev", of(Some(&self.no_dev))),
         ];
         let limits = self.file.limits.sources.iter();

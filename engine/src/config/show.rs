@@ -115,19 +115,30 @@ static LINES: &[Line] = &[
     },
     Line {
         key: "origins",
-        about: "pages that may connect, beside the same host: [\"https://app.example.com\"]",
+        about: "pages that may connect, beside the same host and, in development mode, those of\n\
+                # this machine: [\"https://app.example.com\"]",
         value: |config| Some(list(&config.origins)),
         absent: "",
     },
     Line {
+        key: "hosts",
+        about: "names under which clients are answered, beside loopback ones:\n\
+                # [\"app.example.com\"]; with none, every name, but in development mode only\n\
+                # loopback ones (--hosts, FANFARE_HOSTS)",
+        value: |config| Some(list(&config.hosts)),
+        absent: "",
+    },
+    Line {
         key: "api_key",
-        about: "what the API asks for as Bearer (or api_key_file = PATH, or FANFARE_API_KEY)",
+        about: "what the API asks for as Bearer, 16 characters or more (or api_key_file = PATH,\n\
+                # or FANFARE_API_KEY)",
         value: |config| config.settings.api_key.as_ref().map(|_| quoted("***")),
         absent: "none; the API asks for no key",
     },
     Line {
         key: "no_dev",
-        about: "no development mode, although all listeners are on loopback (--no-dev)",
+        about: "no development mode, which is on while all listeners are on loopback and there\n\
+                # is no API key (--no-dev, FANFARE_NO_DEV)",
         value: |config| Some(config.no_dev.to_string()),
         absent: "",
     },

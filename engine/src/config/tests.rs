@@ -110,33 +110,58 @@ fn development_mode_can_be_ended() {
     let (_folder, mut overrides) = file("no_dev = true\n");
     assert!(!load(overrides.clone()).unwrap().settings.dev);
     overrides.no_dev = Some(flag("FANFARE_NO_DEV", false));
-    assert!(load(overrides).unwrap().settings.dev, "the environment wins over the file");
+    assert!(load(overrides.clone()).unwrap().settings.dev, "the environment wins over the file");
+    overrides.api_key = Some(flag("FANFARE_API_KEY", "0123456789abcdef".into()));
+    assert!(!load(overrides).unwrap().settings.dev, "who has a key means more than this machine");
+}
+
+#[test]
+fn hosts_are_read_from_the_file_and_from_flags() {
+    let (_folder, mut overrides) = file("hosts = ['app.example']\n");
+    let hosts = load(overrides.clone()).unwrap().settings.hosts;
+    assert!(hosts.answers(Some("app.example"), true) && !hosts.answers(Some("b.example"), true));
+    overrides.hosts = Some(flag("--hosts", vec!["b.example".into()]));
+    let config = load(overrides).unwrap();
+    assert!(config.settings.hosts.answers(Some("b.example"), true));
+    assert!(!config.settings.hosts.answers(Some("app.example"), true), "a flag wins");
+    let shown = config.effective_toml();
+    let line = shown.lines().find(|line| line.starts_with("hosts")).unwrap();
+    assert!(line.starts_with("hosts = [\"b.example\"]") && line.ends_with("# --hosts"), "{line}");
+}
+
+#[test]
+fn a_short_key_is_refused_wherever_it_stands() {
+    let (folder, overrides) = file("api_key = '0123456789abcde'\n");
+    fs::set_permissions(folder.path().join("fanfare.toml"), Permissions::from_mode(0o600)).unwrap();
+    let found = complaints(&folder, overrides);
+    assert!(found[0].starts_with("fanfare.toml:1:11: the API key has 15 characters"), "{found:?}");
+    assert!(!found[0].contains("0123456789abcde"), "{found:?}");
 }
 
 #[test]
 fn secrets_are_read_only_from_private_files() {
-    let (folder, overrides) = file("api_key = 'k-inline'\n");
+    let (folder, overrides) = file("api_key = 'k-inline-0123456789'\n");
     let path = folder.path().join("fanfare.toml");
     fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
     let found = complaints(&folder, overrides.clone());
     assert!(found[0].starts_with("fanfare.toml:1:11: "), "{found:?}");
     assert!(found[0].contains("mode 0644") && found[0].contains("chmod 600"), "{found:?}");
     fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-    assert_eq!(load(overrides).unwrap().settings.api_key.as_deref(), Some("k-inline"));
+    assert_eq!(load(overrides).unwrap().settings.api_key.as_deref(), Some("k-inline-0123456789"));
 
     let (folder, mut overrides) = file("api_key_file = 'key'\n");
     let path = folder.path().join("key");
-    fs::write(&path, "k-beside\n").unwrap();
+    fs::write(&path, "k-beside-0123456789\n").unwrap();
     fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
     let found = complaints(&folder, overrides.clone());
     assert!(found[0].starts_with("fanfare.toml:1:16: api_key_file: key holds"), "{found:?}");
     fs::set_permissions(&path, Permissions::from_mode(0o400)).unwrap();
     let settings = load(overrides.clone()).unwrap().settings;
-    assert_eq!(settings.api_key.as_deref(), Some("k-beside"));
+    assert_eq!(settings.api_key.as_deref(), Some("k-beside-0123456789"));
 
-    overrides.api_key = Some(flag("FANFARE_API_KEY", "k-environment".into()));
+    overrides.api_key = Some(flag("FANFARE_API_KEY", "k-environment-0123456789".into()));
     let settings = load(overrides).unwrap().settings;
-    assert_eq!(settings.api_key.as_deref(), Some("k-environment"));
+    assert_eq!(settings.api_key.as_deref(), Some("k-environment-0123456789"));
 }
 
 #[test]
@@ -172,7 +197,7 @@ fn what_is_shown_names_its_sources_and_hides_the_key() {
                 [[channels]]\nmatch = 'r:*'\nhistory = { count = 5 }\n";
     let (_folder, mut overrides) = file(toml);
     overrides.shards = Some(flag("--shards", 2));
-    overrides.api_key = Some(flag("FANFARE_API_KEY", "hunter2".into()));
+    overrides.api_key = Some(flag("FANFARE_API_KEY", "hunter2-0123456789".into()));
     let shown = load(overrides).unwrap().effective_toml();
     assert!(!shown.contains("hunter2"), "{shown}");
     let line = |start: &str| {
@@ -184,12 +209,13 @@ fn what_is_shown_names_its_sources_and_hides_the_key() {
     assert!(line("listen").ends_with("# default"));
     assert!(line("ping = \"30s\"").ends_with("fanfare.toml:3:8"));
     assert!(line("match").ends_with("\"r:*\""));
-    assert!(line("# development mode").ends_with("on"));
+    assert!(line("# development mode").ends_with("off"), "there is an API key");
 }
 
 #[test]
 fn what_is_shown_can_be_read_back() {
-    let toml = "shards = 3\nno_dev = true\nsocket_mode = '0660'\nhistory = { count = 9 }\n\
+    let toml = "shards = 3\nno_dev = true\nhosts = ['app.example']\n\
+                socket_mode = '0660'\nhistory = { count = 9 }\n\
                 slow = 'window'\n\
                 [[channels]]\nmatch = 'r:*'\nwindow = { count = 5 }\nslow = 'latest'\n\
                 [limits]\nping = '30s'\n";

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
+use crate::auth::host::Hosts;
 use crate::rule::Slow;
 use crate::server::DriverChoice;
 
@@ -189,6 +190,11 @@ pub fn bytes_text(bytes: u64) -> String {
 /// Writes a time so that [`millis`] reads the same number.
 pub fn millis_text(millis: u64) -> String {
     humantime::format_duration(Duration::from_millis(millis)).to_string()
+}
+
+/// A name under which clients are answered, as it stands.
+pub fn host(text: &str) -> Result<String, String> {
+    Hosts::new(&[text.to_owned()]).map(|_| text.to_owned())
 }
 
 #[cfg(test)]

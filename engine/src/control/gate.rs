@@ -11,7 +11,8 @@ use subtle::ConstantTimeEq;
 
 use super::Api;
 use super::answer::Fault;
-use crate::auth::origin::{Origins, Verdict, is_loopback_host};
+use crate::auth::host::is_loopback_host;
+use crate::auth::origin::{Origins, Verdict};
 
 /// Lets a request pass or answers it.
 pub(super) async fn pass(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {

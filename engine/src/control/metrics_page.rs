@@ -25,6 +25,8 @@ pub struct Build {
     pub driver_fallback: bool,
     /// Whether the node was started with a public listener and no identity.
     pub insecure: bool,
+    /// Whether the node is in development mode.
+    pub development: bool,
     /// The program's version.
     pub version: &'static str,
     /// When the node started, in seconds since 1970.
@@ -179,7 +181,8 @@ impl Collector for Numbers {
 
 impl Numbers {
     fn encode_build(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let Build { driver, driver_fallback, insecure, version, started_unix_s } = self.build;
+        let Build { driver, driver_fallback, insecure, development, version, started_unix_s } =
+            self.build;
         let mut one = |name: &str, help: &str, labels: &[(&str, &str)]| {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             family.encode_family(&labels)?.encode_gauge(&1u64)
@@ -196,6 +199,8 @@ impl Numbers {
             "1 where a public listener has no identity",
             u64::from(insecure),
         )?;
+        let help = "1 where the playground publishes and pages of this machine may connect";
+        plain("fanfare_development_mode", help, u64::from(development))?;
         // These two have the names that every Prometheus dashboard knows.
         plain("process_start_time_seconds", "Start, since 1970", started_unix_s)?;
         match resident_bytes() {
@@ -234,6 +239,7 @@ mod tests {
             driver: "uring",
             driver_fallback: false,
             insecure: true,
+            development: true,
             version: "1.2.3",
             started_unix_s: 1_700_000_000,
         }
@@ -260,6 +266,7 @@ mod tests {
             "fanfare_driver{driver=\"uring\",fallback=\"false\"} 1",
             "fanfare_build{version=\"1.2.3\"} 1",
             "fanfare_insecure 1",
+            "fanfare_development_mode 1",
             "process_start_time_seconds 1700000000",
         ] {
             assert!(page.lines().any(|have| have == line), "{line} is not in\n{page}");

@@ -1,4 +1,4 @@
-//! Whether the configured addresses can be had.
+//! Whether the configured addresses can be had, and for whom they are.
 
 use super::Case;
 use super::facts::Spot;
@@ -8,6 +8,7 @@ use super::finding::Finding;
 pub(super) fn judge(case: &Case<'_>) -> Vec<Finding> {
     let mut findings = vec![address("clients", &case.facts.listen, "--listen")];
     findings.extend(per_address(case));
+    findings.push(mode(case));
     findings.extend(case.facts.api.as_ref().map(|api| address("API", api, "--api")));
     findings.extend(case.settings.socket.as_ref().map(|path| {
         let is = path.display().to_string();
@@ -33,6 +34,24 @@ fn per_address(case: &Case<'_>) -> Option<Finding> {
     )
 }
 
+/// Development mode is for one machine; what is listed for others says that it is meant for more.
+fn mode(case: &Case<'_>) -> Finding {
+    const CHECK: &str = "mode";
+    let settings = case.settings;
+    if !settings.development() {
+        return Finding::holds(CHECK, "production: the playground only follows");
+    }
+    let is = "development: the playground publishes, pages of this machine may connect";
+    if settings.hosts.is_empty() && settings.origins.is_empty() {
+        return Finding::holds(CHECK, format!("{is}; --no-dev ends it"));
+    }
+    let why =
+        "hosts or origins are listed: whoever comes through a proxy under such a name publishes";
+    Finding::advice(CHECK, is, why)
+        .change("--no-dev")
+        .change("FANFARE_API_KEY=…, which ends it too")
+}
+
 fn address(check: &'static str, spot: &Spot, flag: &str) -> Finding {
     let is = spot.address.to_string();
     let Some(why) = &spot.taken else {
@@ -47,6 +66,8 @@ fn address(check: &'static str, spot: &Spot, flag: &str) -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use crate::auth::host::Hosts;
+    use crate::auth::origin::Origins;
     use crate::doctor::facts::Facts;
     use crate::doctor::facts::tests::{change, expect, sound};
     use crate::doctor::finding::Verdict;
@@ -77,6 +98,23 @@ mod tests {
         );
         settings.limits.connections_per_address = 0;
         assert!(!told(&settings));
+    }
+
+    #[test]
+    fn the_mode_is_told_and_where_it_may_be_a_mistake() {
+        let mut settings = Settings::on_loopback();
+        let mode =
+            |settings: &Settings, verdict| expect(&judge(settings, &sound()), "mode", verdict);
+        assert!(mode(&settings, Verdict::Holds).is.starts_with("development"));
+        settings.origins = Origins::new(&["https://app.example".to_owned()]).unwrap();
+        change(&mode(&settings, Verdict::Advice), "--no-dev");
+        settings.api_key = Some("0123456789abcdef".into());
+        assert!(mode(&settings, Verdict::Holds).is.starts_with("production"));
+        (settings.api_key, settings.dev) = (None, false);
+        assert!(mode(&settings, Verdict::Holds).is.starts_with("production"));
+        (settings.dev, settings.origins) = (true, Origins::default());
+        settings.hosts = Hosts::new(&["app.example".to_owned()]).unwrap();
+        change(&mode(&settings, Verdict::Advice), "--no-dev");
     }
 
     #[test]

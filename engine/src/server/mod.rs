@@ -100,7 +100,8 @@ pub fn start_with<M: ClientMessages + Send + 'static>(
     let facts = Arc::new(Facts {
         loopback: listen.ip().is_loopback(),
         origins: settings.origins.clone(),
-        dev: settings.dev,
+        hosts: settings.hosts.clone(),
+        dev: settings.development(),
         wall: Wall::System,
         order_lost: order.lost,
         ..Facts::new(order.epoch, limits.clone())
@@ -220,6 +221,7 @@ impl Running {
                     driver: chosen.name,
                     driver_fallback: chosen.fallback,
                     insecure: settings.insecure,
+                    development: self.facts.dev,
                     started_unix_s: clock::unix_seconds(),
                 },
                 api_key: settings.api_key.clone(),
@@ -256,6 +258,11 @@ impl Running {
     /// How many shards it has.
     pub fn shards(&self) -> usize {
         self.shards.len()
+    }
+
+    /// Whether it is in development mode.
+    pub fn development(&self) -> bool {
+        self.facts.dev
     }
 
     /// Connections that it may hold.

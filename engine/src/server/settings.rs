@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::auth::host::Hosts;
 use crate::auth::origin::Origins;
 use crate::limits::Limits;
 use crate::rule::Rules;
@@ -45,9 +46,13 @@ pub struct Settings {
     pub rules: Rules,
     /// Pages that may connect.
     pub origins: Origins,
+    /// Names under which clients are answered, beside loopback ones. With none listed it is
+    /// loopback names alone in development mode, and every name otherwise.
+    pub hosts: Hosts,
     /// The API's bearer key, when one is required.
     pub api_key: Option<String>,
-    /// Development mode: the playground may publish.
+    /// Development mode, for this machine alone: the playground publishes, and pages of this
+    /// machine may connect. An API key ends it, whatever stands here.
     pub dev: bool,
     /// A listener that other machines reach asks nobody who they are, and the operator said that he
     /// understands: warned of again and again, and told by a metric.
@@ -55,6 +60,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Whether a node with these settings is in development mode. Who has given it a key means it
+    /// for more than this machine.
+    pub fn development(&self) -> bool {
+        self.dev && self.api_key.is_none()
+    }
+
     /// Everything on loopback and free ports, no Unix socket: what a test or an embedder begins
     /// with.
     pub fn on_loopback() -> Self {
@@ -71,6 +82,7 @@ impl Settings {
             connections_asked: false,
             rules: Rules::default(),
             origins: Origins::default(),
+            hosts: Hosts::default(),
             api_key: None,
             dev: true,
             insecure: false,

@@ -119,7 +119,10 @@ impl<M: ClientMessages> Sessions<M> {
                 connection.flags.keep_alive = ending == Ending::KeepAlive;
                 self.answered(token, now);
             }
-            Decision::Refused(ending) => self.refused(token, ending, now),
+            Decision::Refused(violation, ending) => {
+                self.complaints.about(violation, &request, now);
+                self.refused(token, ending, now);
+            }
             Decision::Follow(ask) => self.ask(token, ask, now),
             Decision::Publish(publication, length) => {
                 return self.begin_body(token, Body::new(publication, length), &request, rest, now);

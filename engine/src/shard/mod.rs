@@ -28,6 +28,7 @@ use crate::sequencer::inbox::{Inbox, NotTaken};
 use crate::transport::Facts;
 
 mod channels;
+mod complaints;
 mod connection;
 mod dates;
 mod farewell;

@@ -13,6 +13,7 @@ use fanfare_protocol::http::Violation;
 use fanfare_protocol::ws::close::ends_with_close;
 
 use super::channels::Channels;
+use super::complaints::Complaints;
 use super::connection::{Connection, Phase, Transport};
 use super::dates::Dates;
 use super::lane::Press;
@@ -42,6 +43,8 @@ pub(super) struct Sessions<M> {
     pub(super) addresses: Arc<Addresses>,
     /// The `Date` of answers.
     pub(super) dates: Dates,
+    /// Refusals that an operator is told of.
+    pub(super) complaints: Complaints,
     metrics: Arc<Metrics>,
     pub(super) table: Table,
     pub(super) channels: Channels,
@@ -89,6 +92,7 @@ impl<M: ClientMessages> Sessions<M> {
         Self {
             number,
             dates: Dates::new(facts.wall),
+            complaints: Complaints::default(),
             facts,
             addresses,
             metrics,

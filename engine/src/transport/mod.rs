@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use fanfare_protocol::id::Epoch;
 
+use crate::auth::host::Hosts;
 use crate::auth::origin::Origins;
 use crate::channel::Tenant;
 use crate::clock::Wall;
@@ -14,6 +15,7 @@ use crate::limits::Limits;
 pub mod event_stream;
 pub mod input;
 pub mod long_poll;
+mod playground;
 pub mod publish;
 pub mod request;
 pub mod websocket;
@@ -27,9 +29,12 @@ pub struct Facts {
     pub limits: Limits,
     /// Pages that may connect.
     pub origins: Origins,
+    /// Names under which clients are answered.
+    pub hosts: Hosts,
     /// Whether the public listener is on a loopback address.
     pub loopback: bool,
-    /// Whether the playground may publish.
+    /// Development mode: this machine alone is served, so pages of it may connect and the
+    /// playground may publish. Not for a request that a proxy passed on.
     pub dev: bool,
     /// The time of day, for the `Date` of answers.
     pub wall: Wall,
@@ -51,6 +56,7 @@ impl Facts {
             epoch,
             limits,
             origins: Origins::default(),
+            hosts: Hosts::default(),
             loopback: false,
             dev: false,
             wall: Wall::Since(0),

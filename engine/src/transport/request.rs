@@ -1,7 +1,7 @@
 //! What a request of the public listener asks for: routes, parameters, origins.
 
 use fanfare_protocol::dialect::Rendition;
-use fanfare_protocol::http::response::{self, ANY_ORIGIN, NO_STORE};
+use fanfare_protocol::http::response::{self, Field, ANY_ORIGIN, NO_STORE};
 use fanfare_protocol::http::{
     Answer, Body, ContentType, Ending, HttpDate, Method, Request, Status, Violation, accept,
 };
@@ -9,15 +9,19 @@ use fanfare_protocol::id::Id;
 use fanfare_protocol::limits::{LAST_EVENT_ID_BYTES_MAX, POLL_WAIT_S_MAX};
 use fanfare_protocol::ws::handshake::{self, AcceptKey};
 
-use super::Facts;
+use super::{Facts, playground};
 use crate::auth::origin::Verdict;
+use crate::auth::proxy;
 use crate::channel::ChannelName;
 use crate::sequencer::command::{Publication, Since};
 
-const PLAYGROUND: &[u8] = include_bytes!("../../assets/playground.html");
-
 /// A poll that names no `wait` waits as long as this.
 const WAIT_S: u64 = 25;
+
+/// Whoever opens a page as a file, to try something out, reads in it what is wrong with that. The
+/// words are fixed, and nothing else is given to such a page.
+const TO_A_FILE: [Field<'static>; 2] =
+    [("Access-Control-Allow-Origin", "null"), ("Vary", "Origin")];
 
 /// How a client wants its messages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,8 +61,8 @@ pub struct Ask {
 pub enum Decision {
     /// It was answered; whether another may follow.
     Answered(Ending),
-    /// It was refused; whether another may follow.
-    Refused(Ending),
+    /// It was refused, for this; whether another may follow.
+    Refused(Violation, Ending),
     /// Ask the sequencer.
     Follow(Box<Ask>),
     /// Read a body of this length, then publish.
@@ -67,17 +71,28 @@ pub enum Decision {
 
 /// Decides about a whole head; writes the answer where one is due already, with `date` in it.
 pub fn decide(request: &Request<'_>, facts: &Facts, date: HttpDate, out: &mut Vec<u8>) -> Decision {
+    // On every path, whoever passed it on: a page that rebinds its name can add any field.
+    if !facts.hosts.answers(request.host, facts.dev) {
+        return refuse(request, Violation::ForeignHost, date, None, out);
+    }
+    let dev = facts.dev && !proxy::passed_on(&request.fields);
     let origin = match request.origin() {
         Ok(origin) => origin,
         Err(violation) => return refuse(request, violation, date, None, out),
     };
-    let verdict = facts.origins.verdict(origin.map(str::as_bytes), request.host, facts.loopback);
+    let verdict = facts.origins.verdict(origin.map(str::as_bytes), request.host, dev);
     let origin = origin.map(|origin| if facts.origins.allows_any() { ANY_ORIGIN } else { origin });
     let reader = origin.filter(|_| verdict == Verdict::Allowed);
     if verdict == Verdict::Refused && is_guarded(&request.path) {
-        return refuse(request, Violation::Origin, date, None, out);
+        return match origin {
+            Some("null") => {
+                let fields = if dev { &TO_A_FILE[..] } else { &[] };
+                refuse_with(request, Violation::NullOrigin, date, fields, out)
+            }
+            _ => refuse(request, Violation::Origin, date, None, out),
+        };
     }
-    match route(request, facts, date, reader, out) {
+    match route(request, facts, dev, date, reader, out) {
         Ok(decision) => decision,
         Err(violation) => refuse(request, violation, date, reader, out),
     }
@@ -95,14 +110,25 @@ fn refuse(
     out: &mut Vec<u8>,
 ) -> Decision {
     let cors = reader.map(response::cors);
-    let fields = cors.as_deref().unwrap_or_default();
+    refuse_with(request, violation, date, cors.as_deref().unwrap_or_default(), out)
+}
+
+fn refuse_with(
+    request: &Request<'_>,
+    violation: Violation,
+    date: HttpDate,
+    fields: &[Field<'_>],
+    out: &mut Vec<u8>,
+) -> Decision {
     let head_only = request.method == Method::Head;
-    Decision::Refused(response::refusal(out, date, violation, request.ending(), fields, head_only))
+    let ending = response::refusal(out, date, violation, request.ending(), fields, head_only);
+    Decision::Refused(violation, ending)
 }
 
 fn route(
     request: &Request<'_>,
     facts: &Facts,
+    dev: bool,
     date: HttpDate,
     reader: Option<&str>,
     out: &mut Vec<u8>,
@@ -129,11 +155,11 @@ fn route(
             }
             Ok(Decision::Follow(Box::new(ask)))
         }
-        ("/playground/publish", Method::Post) => publish(request, facts),
+        ("/playground/publish", Method::Post) => publish(request, facts, dev),
         ("/playground/publish", _) => Err(Violation::MethodNotPost),
         ("/" | "/healthz" | "/readyz", Method::Get | Method::Head) => {
             request.without_body()?;
-            Ok(page(request, facts, date, out))
+            Ok(page(request, facts, dev, date, out))
         }
         ("/" | "/healthz" | "/readyz" | "/sse" | "/poll", _) => Err(Violation::MethodNotRead),
         _ => Err(Violation::NotFound),
@@ -158,9 +184,15 @@ fn answer_head(
     Decision::Answered(request.ending())
 }
 
-fn page(request: &Request<'_>, facts: &Facts, date: HttpDate, out: &mut Vec<u8>) -> Decision {
+fn page(
+    request: &Request<'_>,
+    facts: &Facts,
+    dev: bool,
+    date: HttpDate,
+    out: &mut Vec<u8>,
+) -> Decision {
     let (status, content_type, body) = match &*request.path {
-        "/" => (Status::Ok, ContentType::Html, PLAYGROUND),
+        "/" => (Status::Ok, ContentType::Html, playground::page(dev)),
         "/readyz" if facts.draining() => {
             (Status::ServiceUnavailable, ContentType::Text, &b"draining\n"[..])
         }
@@ -242,8 +274,8 @@ fn wait_ms(parameter: Option<&str>) -> Result<u64, Violation> {
 }
 
 /// The playground's publish: development mode only.
-fn publish(request: &Request<'_>, facts: &Facts) -> Result<Decision, Violation> {
-    if !facts.dev {
+fn publish(request: &Request<'_>, facts: &Facts, dev: bool) -> Result<Decision, Violation> {
+    if !dev {
         return Err(Violation::NotInDevelopment);
     }
     let length = match request.body {

@@ -56,6 +56,7 @@ impl Node {
                 driver: "epoll",
                 driver_fallback: true,
                 insecure: false,
+                development: false,
                 version: "0.0.0",
                 started_unix_s: 1,
             },

@@ -25,7 +25,7 @@ fn a_good_file_is_shown_with_its_sources() {
     let folder = folder("shards = 3\n[limits]\nping = '30s'\n");
     let mut command = fanfare(folder.path());
     command.args(["config", "check", "--config", "f.toml", "--listen", "127.0.0.1:9"]);
-    let shown = run(command.env("FANFARE_API_KEY", "hunter2"), "");
+    let shown = run(command.env("FANFARE_API_KEY", "hunter2-0123456789"), "");
     shown.expect(0, &["f.toml:1:10", "f.toml:3:8", "# --listen", "# FANFARE_API_KEY", "\"***\""]);
     assert!(!shown.out.contains("hunter2"), "{shown:#?}");
     assert_eq!(shown.err, "");
@@ -78,6 +78,8 @@ fn secrets_that_others_can_read_are_refused() {
     let folder = folder("");
     let empty = run(fanfare(folder.path()).env("FANFARE_API_KEY", ""), "");
     empty.expect(78, &["FANFARE_API_KEY: the API key is empty"]);
+    let short = run(fanfare(folder.path()).env("FANFARE_API_KEY", "0123456789abcde"), "");
+    short.expect(78, &["FANFARE_API_KEY: the API key has 15 characters", "at least 16"]);
 }
 
 #[test]

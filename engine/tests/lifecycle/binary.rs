@@ -32,7 +32,11 @@ fn command(words: &[&str]) -> Command {
 
 /// The server once it is ready.
 fn serve(words: &[&str]) -> Server {
-    let mut child = command(words).spawn().expect("the binary was built");
+    ready(command(words))
+}
+
+fn ready(mut command: Command) -> Server {
+    let mut child = command.spawn().expect("the binary was built");
     let mut log = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
     while !line.contains("\"ready\"") {
@@ -66,7 +70,7 @@ impl Server {
 #[test]
 fn a_signal_ends_it_with_a_farewell_and_zero() {
     for driver in ["uring", "epoll"] {
-        for signal in [Signal::TERM, Signal::INT] {
+        for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
             let mut server = serve(&["--listen", "127.0.0.1:0", "--driver", driver]);
             let mut websocket = Client::websocket(server.listen, "/ws?channels=a");
             let mut stream = Client::get(server.listen, "/sse?channels=a");
@@ -86,16 +90,62 @@ fn a_signal_ends_it_with_a_farewell_and_zero() {
 
 #[test]
 fn a_second_signal_ends_it_at_once() {
-    let mut server = serve(&["--listen", "127.0.0.1:0"]);
-    // One that never answers the farewell keeps it for two seconds.
-    let mut silent = Client::websocket(server.listen, "/ws?channels=a");
+    for (signal, expected) in [(Signal::TERM, 128 + 15), (Signal::HUP, 128 + 1)] {
+        let mut server = serve(&["--listen", "127.0.0.1:0"]);
+        // One that never answers the farewell keeps it for two seconds.
+        let mut silent = Client::websocket(server.listen, "/ws?channels=a");
+        server.signal(signal);
+        assert_eq!(silent.close_code(), 1012);
+        assert!(server.child.try_wait().unwrap().is_none(), "it still waits for the client");
+        server.signal(signal);
+        let (code, took) = server.end();
+        assert_eq!(code, Some(expected));
+        assert!(took < Duration::from_millis(900), "{took:?}");
+    }
+}
+
+/// Who is started by `nohup` is to outlive the terminal.
+#[test]
+fn an_ignored_sighup_stays_ignored() {
+    let program = env!("CARGO_BIN_EXE_fanfare");
+    let mut nohup = Command::new("nohup");
+    nohup.arg(program).args(["serve", "--api", "none", "--socket", "none", "--shards", "1"]);
+    nohup.args(["--listen", "127.0.0.1:0"]).env_remove("RUST_LOG");
+    nohup.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut server = ready(nohup);
+    server.signal(Signal::HUP);
+    let mut client = Client::websocket(server.listen, "/ws?channels=a");
+    server.signal(Signal::HUP);
+    client.send_frame(0x89, b"still?");
+    assert_eq!(client.frame(), (0x8a, b"still?".to_vec()));
     server.signal(Signal::TERM);
-    assert_eq!(silent.close_code(), 1012);
-    assert!(server.child.try_wait().unwrap().is_none(), "it still waits for the client");
-    server.signal(Signal::TERM);
-    let (code, took) = server.end();
-    assert_eq!(code, Some(128 + 15));
-    assert!(took < Duration::from_millis(900), "{took:?}");
+    assert_eq!(client.close_code(), 1012);
+    client.send_frame(0x88, &1012u16.to_be_bytes());
+    assert_eq!(server.end().0, Some(0));
+}
+
+/// Refusals that only the configuration ends are told to whoever reads the log, and not each.
+#[test]
+fn pages_and_names_that_are_refused_are_told_in_the_log() {
+    for driver in ["uring", "epoll"] {
+        let mut server = serve(&["--listen", "127.0.0.1:0", "--driver", driver]);
+        for _ in 0..20 {
+            for fields in ["Host: localhost\r\nOrigin: https://page.example", "Host: name.example"]
+            {
+                let mut client = Client::connect(server.listen);
+                client.send(format!("GET /sse?channels=a HTTP/1.1\r\n{fields}\r\n\r\n").as_bytes());
+                assert!(client.head().starts_with("HTTP/1.1 403 "));
+            }
+        }
+        server.signal(Signal::TERM);
+        assert_eq!(server.end().0, Some(0));
+        let mut log = String::new();
+        std::io::Read::read_to_string(&mut server.log, &mut log).unwrap();
+        let refusals = log.lines().filter(|line| line.contains("refused")).count();
+        assert!(refusals < 20, "one of a kind from each shard, and 10 s later another: {log}");
+        assert!(log.contains("origins = [\\\"https://page.example\\\"]"), "how to allow: {log}");
+        assert!(log.contains("hosts = [\\\"name.example\\\"]"), "how to allow it: {log}");
+    }
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn farewells() {
         assert!(answer.body.contains("\"messages\":[]"), "{answer:?}");
         assert_eq!(ended_by_node(poll, "poll"), b"");
         assert_eq!(ended_by_node(idle, "idle"), b"");
-        half.send(b"Host: a\r\n\r\n");
+        half.send(b"Host: localhost\r\n\r\n");
         assert_eq!(Answer::read(&mut half).status, 200);
         ended_by_node(half, "a head under way");
         stopping.join().unwrap();

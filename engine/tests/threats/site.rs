@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use fanfare::auth::host::Hosts;
 use fanfare::rule::{History, Pattern, Rule, Rules, Slow, Window};
 use fanfare::server::{Running, Settings};
 
@@ -46,6 +47,7 @@ pub(crate) fn with_history(
                     settings.limits.interest_ms = 50;
                     settings.limits.channel_idle_ms = 50;
                     settings.limits.close_ms = 200;
+                    settings.hosts = Hosts::new(&["a".into(), "app.example".into()]).unwrap();
                     change(settings);
                 });
                 let canary = Canary::new(&node);

@@ -81,7 +81,12 @@ impl Answer<'_> {
     /// Appends the head of an answer with `body_bytes` of body; the caller appends these, unless
     /// [`Self::head_only`].
     pub fn write_head(&self, out: &mut Vec<u8>, body_bytes: usize) {
-        dated(out, self.status, self.date);
+        self.write_head_saying(self.status.reason(), out, body_bytes);
+    }
+
+    fn write_head_saying(&self, reason: &str, out: &mut Vec<u8>, body_bytes: usize) {
+        begin(out, self.status, reason);
+        field(out, ("Date", self.date.as_str()));
         field(out, ("Content-Type", self.content_type.as_str()));
         out.extend_from_slice(b"Content-Length: ");
         write_decimal(body_bytes as u64, out);
@@ -120,7 +125,10 @@ pub fn refusal(
     let status = violation.status();
     let content_type = ContentType::Json;
     let answer = Answer { date, status, content_type, ending, fields: &fields, head_only };
-    answer.write(out, body.as_bytes());
+    answer.write_head_saying(violation.reason(), out, body.len());
+    if !head_only {
+        out.extend_from_slice(body.as_bytes());
+    }
     ending
 }
 
@@ -157,7 +165,7 @@ pub fn head_of_unknown_length(
 
 /// Appends `100 Continue`: the client may send its body now. An interim answer needs no `Date`.
 pub fn go_on(out: &mut Vec<u8>) {
-    begin(out, Status::Continue);
+    begin(out, Status::Continue, Status::Continue.reason());
     end(out);
 }
 
@@ -209,15 +217,15 @@ pub fn options(out: &mut Vec<u8>, date: HttpDate, origin: Option<&str>, ending: 
 
 /// The status line and the date: how every final answer begins, and the 101.
 pub(crate) fn dated(out: &mut Vec<u8>, status: Status, date: HttpDate) {
-    begin(out, status);
+    begin(out, status, status.reason());
     field(out, ("Date", date.as_str()));
 }
 
-fn begin(out: &mut Vec<u8>, status: Status) {
+fn begin(out: &mut Vec<u8>, status: Status, reason: &str) {
     out.extend_from_slice(b"HTTP/1.1 ");
     write_decimal(u64::from(status.code()), out);
     out.push(b' ');
-    out.extend_from_slice(status.reason().as_bytes());
+    out.extend_from_slice(reason.as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 
@@ -271,6 +279,8 @@ mod tests {
             let ending = refusal(&mut out, now(), *violation, Ending::KeepAlive, &extra, false);
             let (code, fields, body) = parsed(&out);
             assert_eq!(code, violation.status().code());
+            let reason = format!("HTTP/1.1 {code} {}\r\n", violation.reason());
+            assert!(out.starts_with(reason.as_bytes()) && violation.reason().len() < 80);
             assert_eq!(value(&fields, "Content-Length"), Some(body.len().to_string().as_str()));
             assert_eq!(value(&fields, "X-Extra"), Some("1"));
             assert_eq!(value(&fields, "Date"), Some(NOW));
@@ -283,7 +293,7 @@ mod tests {
             let json: serde_json::Value = serde_json::from_slice(&body).unwrap();
             assert_eq!(json["error"], violation.code());
             assert_eq!(json["message"], violation.message());
-            assert!(out.len() < 512, "{violation:?} takes {} bytes", out.len());
+            assert!(out.len() < 560, "{violation:?} takes {} bytes", out.len());
         }
     }
 

@@ -103,10 +103,20 @@ violations! {
         "A request has at most one Origin.";
     /// An Origin that is not allowed.
     Origin = Forbidden, "origin_not_allowed",
-        "Pages of this origin may not connect; the operator lists those that may in origins.";
+        "Pages of this origin may not connect. To allow it, list it in the configuration: \
+         origins = ['https://app.example'].";
+    /// The origin of a page that has none.
+    NullOrigin = Forbidden, "origin_not_allowed",
+        "A page from a file or a sandboxed frame has no origin (Origin: null) and may not connect. \
+         Serve it over http, or allow every page: origins = ['*'].";
+    /// A Host under which this node does not answer.
+    ForeignHost = Forbidden, "foreign_host",
+        "Only loopback names and those in hosts are answered here. Behind a proxy, end \
+         development mode (--no-dev); else list this name: hosts = ['app.example'].";
     /// The playground publishes in development mode only.
     NotInDevelopment = Forbidden, "not_in_development",
-        "This page publishes in development mode only; publish through the API.";
+        "This page publishes in development mode only, which --no-dev, an API key, or a proxy on \
+         the way ends. Publish through the API.";
     /// No such path.
     NotFound = NotFound, "not_found",
         "There is nothing at this path; clients connect to /ws, /sse or /poll.";
@@ -182,6 +192,18 @@ violations! {
 }
 
 impl Violation {
+    /// The reason phrase of the answer. Browsers keep the body of a refusal from a page of another
+    /// origin, but show this in its console, so there it says what to do (RFC 9112, section 4: a
+    /// textual phrase for people, which programs ignore).
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Origin => "Forbidden: list this origin in origins",
+            Self::NullOrigin => "Forbidden: a page from a file has no origin, serve it over http",
+            Self::ForeignHost => "Forbidden: list this host in hosts, or use --no-dev",
+            _ => self.status().reason(),
+        }
+    }
+
     /// The fields that the answer must carry for this status (RFC 9110, 10.2.1, 10.2.3, 7.8).
     pub fn fields(self) -> &'static [(&'static str, &'static str)] {
         match self {

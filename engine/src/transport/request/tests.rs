@@ -40,7 +40,7 @@ fn told(line: &str, fields: &str) -> String {
     let (decision, out) = decided(line, fields);
     let status = out.get(9..12).unwrap_or("none");
     let word = out.split("{\"error\":\"").nth(1).and_then(|rest| rest.split('"').next());
-    assert_eq!(matches!(decision, Decision::Refused(_)), word.is_some(), "{line}: {out}");
+    assert_eq!(matches!(decision, Decision::Refused(..)), word.is_some(), "{line}: {out}");
     word.map_or(status.to_owned(), |word| format!("{status} {word}"))
 }
 
@@ -85,9 +85,9 @@ fn methods_that_a_refusal_names_are_taken() {
 #[test]
 fn a_body_that_nobody_reads_ends_the_connection() {
     let (kept, _) = decided("GET /nowhere", "");
-    assert!(matches!(kept, Decision::Refused(Ending::KeepAlive)));
+    assert!(matches!(kept, Decision::Refused(_, Ending::KeepAlive)));
     let (ended, _) = decided("GET /nowhere", "Content-Length: 1\r\n");
-    assert!(matches!(ended, Decision::Refused(Ending::Close)));
+    assert!(matches!(ended, Decision::Refused(_, Ending::Close)));
 }
 
 #[test]

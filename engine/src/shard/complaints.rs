@@ -1,0 +1,96 @@
+//! Refusals that an operator should hear of, because only the configuration can end them: a page
+//! whose origin is not listed, a name under which this node does not answer. Strangers can make as
+//! many as they like, so the log gets one line of a kind in a while from each shard, and how many
+//! it is for.
+
+use fanfare_protocol::http::{Request, Violation};
+
+use crate::clock::Millis;
+
+/// From one line to the next.
+const PAUSE_MS: u64 = 10_000;
+/// What is told of a name. Longer ones are nobody's.
+const CHARS_MAX: usize = 100;
+
+/// What limits one shard's lines.
+#[derive(Debug, Default)]
+pub(super) struct Complaints {
+    origins: Turns,
+    hosts: Turns,
+}
+
+/// When the next line of a kind may be written, and how many were not.
+#[derive(Debug, Default)]
+struct Turns {
+    next: Millis,
+    untold: u64,
+}
+
+impl Complaints {
+    /// Tells of a refusal, where it is one of those, and its time has come.
+    pub(super) fn about(&mut self, violation: Violation, request: &Request<'_>, now: Millis) {
+        let is_origin = matches!(violation, Violation::Origin | Violation::NullOrigin);
+        if !is_origin && violation != Violation::ForeignHost {
+            return;
+        }
+        let turns = if is_origin { &mut self.origins } else { &mut self.hosts };
+        let Some(untold) = turns.take(now) else { return };
+        if is_origin {
+            let origin = shown(request.origin().ok().flatten().unwrap_or_default());
+            let allow = if origin == "null" { "*" } else { origin };
+            tracing::warn!(
+                origin,
+                untold,
+                "a page was refused: pages of this origin may not connect; to allow them: \
+                 origins = [\"{allow}\"]"
+            );
+        } else {
+            let host = shown(request.host.unwrap_or_default());
+            tracing::warn!(
+                host,
+                untold,
+                "a request was refused: this node does not answer under this name; behind a \
+                 proxy end development mode (--no-dev), else list it: hosts = [\"{host}\"]"
+            );
+        }
+    }
+}
+
+impl Turns {
+    /// How many were passed over since the last line, where another line may be written.
+    fn take(&mut self, now: Millis) -> Option<u64> {
+        if now < self.next {
+            self.untold += 1;
+            return None;
+        }
+        self.next = now.plus(PAUSE_MS);
+        Some(std::mem::take(&mut self.untold))
+    }
+}
+
+/// The beginning of a name, which is ASCII without control characters.
+fn shown(name: &str) -> &str {
+    name.get(..CHARS_MAX).unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_in_a_while_says_how_many_it_is_for() {
+        let mut turns = Turns::default();
+        assert_eq!(turns.take(Millis(5)), Some(0));
+        for _ in 0..1_000 {
+            assert_eq!(turns.take(Millis(PAUSE_MS + 4)), None);
+        }
+        assert_eq!(turns.take(Millis(PAUSE_MS + 5)), Some(1_000));
+        assert_eq!(turns.take(Millis(2 * PAUSE_MS + 5)), Some(0));
+    }
+
+    #[test]
+    fn a_name_is_told_in_part_only() {
+        assert_eq!(shown("a.example"), "a.example");
+        assert_eq!(shown(&"x".repeat(16_000)).len(), CHARS_MAX);
+    }
+}
