@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Whether there is a `uring` driver here.
 pub(crate) fn uring_works() -> bool {
-    matches!(probe(2_048), Verdict::Uring { .. })
+    matches!(probe(2_048, 1), Verdict::Uring { .. })
 }
 
 /// What a driver for `sockets` connections is made with, and where it will listen.
@@ -27,7 +27,7 @@ pub(crate) fn config(sockets: usize) -> (Config, SocketAddr) {
     let listener = listener::open(any, &inherited).expect("loopback has a free port");
     let address = listener.local_addr().expect("a listener has an address");
     let waker = Waker::new().expect("the process may open an eventfd");
-    (Config { listener, waker, capacity: sockets + 16, want_peers: false }, address)
+    (Config { listener, waker, capacity: sockets + 16, want_peers: false, entries: 1_024 }, address)
 }
 
 /// The far ends.

@@ -15,7 +15,7 @@ use super::tally;
 use super::worker::{Command, Outcome, Shared, Worker};
 use crate::clock::Clock;
 use crate::driver::Waker;
-use crate::driver::dial::{self, Kind};
+use crate::driver::dial::{self, Found, Kind};
 
 /// Slots of a table beyond its clients: a slot is free again a moment after its socket was closed.
 const SPARE_SLOTS: usize = 1_024;
@@ -59,14 +59,14 @@ impl Crew {
         let each = crowd.div_ceil(threads);
         let threads = threads + usize::from(plan.mode.has_lone());
         let capacity = (each + SPARE_SLOTS).min(limit).min(TABLE_MAX);
-        let (kind, advice) = match plan.driver {
-            Driver::Epoll => (Kind::Epoll, None),
-            Driver::Auto => dial::kind(capacity)?,
-            Driver::Uring => match dial::kind(capacity)? {
-                (Kind::Epoll, why) => {
-                    return Err(why.unwrap_or_else(|| "io_uring is not there".into()));
+        let Found { kind, entries, advice } = match plan.driver {
+            Driver::Epoll => Found::epoll(None),
+            Driver::Auto => dial::find(capacity, threads)?,
+            Driver::Uring => match dial::find(capacity, threads)? {
+                Found { kind: Kind::Epoll, advice, .. } => {
+                    return Err(advice.unwrap_or_else(|| "io_uring is not there".into()));
                 }
-                chosen => chosen,
+                found => found,
             },
         };
         let room =
@@ -91,19 +91,19 @@ impl Crew {
         });
         let mut crew = Self { shared, kind, advice, hands: Vec::new(), told: 0 };
         for number in 0..threads {
-            crew.hire(number, capacity)?;
+            crew.hire(number, entries, capacity)?;
         }
         Ok(crew)
     }
 
-    fn hire(&mut self, number: usize, capacity: usize) -> Result<(), String> {
+    fn hire(&mut self, number: usize, entries: usize, capacity: usize) -> Result<(), String> {
         let failed = |error: std::io::Error| format!("thread {number} cannot start: {error}");
         let waker = Waker::new().map_err(failed)?;
         let (commands, orders) = unbounded();
         let (ready, is_ready) = bounded(1);
         let (shared, watched, kind) = (Arc::clone(&self.shared), Arc::clone(&waker), self.kind);
         let name = format!("clients-{number}");
-        let work = move || match dial::open(kind, watched, capacity) {
+        let work = move || match dial::open(kind, entries, watched, capacity) {
             Ok(driver) => {
                 let worker = Worker::new(shared, number, driver, orders);
                 let _ = ready.send(Ok(()));

@@ -12,7 +12,7 @@ use super::facts::{Facts, Spot, Use};
 use crate::bench::machine::backlog_drops;
 use crate::driver::{choose, listener};
 use crate::ingest::socket;
-use crate::server::{self, DriverChoice, Settings};
+use crate::server::{self, DriverChoice, Settings, plan};
 
 /// The capability to lock any amount of memory (capabilities(7)).
 const CAP_IPC_LOCK: u32 = 14;
@@ -31,7 +31,8 @@ pub fn collect(settings: &Settings) -> Facts {
     let reserved = text("/proc/sys/net/ipv4/ip_local_reserved_ports").unwrap_or_default();
     Facts {
         kernel: text("/proc/sys/kernel/osrelease").unwrap_or_default(),
-        ring: (settings.driver != DriverChoice::Epoll).then(|| choose::probe(machine.descriptors)),
+        ring: (settings.driver != DriverChoice::Epoll)
+            .then(|| choose::probe(machine.descriptors, plan::shards(settings, machine))),
         io_uring_disabled: number("/proc/sys/kernel/io_uring_disabled"),
         // 0 is none, 1 strict (nothing would run), 2 a filter (proc_pid_status(5)).
         seccomp: field(&status, "Seccomp:").is_some_and(|mode| mode != "0"),

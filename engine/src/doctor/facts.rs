@@ -99,7 +99,7 @@ pub(super) mod tests {
         let spot = |port| Spot { address: SocketAddr::from(([127, 0, 0, 1], port)), taken: None };
         Facts {
             kernel: "6.18.1".into(),
-            ring: Some(choose::Verdict::Uring { advice: None }),
+            ring: Some(choose::Verdict::Uring { entries: 1_024, advice: None }),
             io_uring_disabled: Some(0),
             seccomp: false,
             cores: 2,

@@ -41,8 +41,10 @@ pub(super) fn ring(case: &Case<'_>) -> Finding {
     let asked = case.settings.driver == DriverChoice::Uring;
     match &case.facts.ring {
         None => Finding::holds(CHECK, "not needed: the driver epoll was asked for"),
-        Some(Tried::Uring { advice: None }) => Finding::holds(CHECK, "works: sent and received"),
-        Some(Tried::Uring { advice: Some(why) }) => {
+        Some(Tried::Uring { advice: None, .. }) => {
+            Finding::holds(CHECK, "works: sent and received")
+        }
+        Some(Tried::Uring { advice: Some(why), .. }) => {
             locked(Finding::advice(CHECK, "works, with smaller rings than it should", why.as_str()))
         }
         Some(Tried::NoRoom(why)) => {
@@ -143,7 +145,10 @@ mod tests {
         let report = report(&facts, 10_000);
         change(&expect(&report, "io_uring", Verdict::Fails), "LimitMEMLOCK=infinity");
         assert_eq!((report.driver, report.holds()), ("uring", false));
-        let facts = Facts { ring: Some(Tried::Uring { advice: Some("small".into()) }), ..sound() };
+        let facts = Facts {
+            ring: Some(Tried::Uring { entries: 256, advice: Some("small".into()) }),
+            ..sound()
+        };
         change(
             &expect(
                 &super::super::judge(&Settings::on_loopback(), &facts),

@@ -7,7 +7,7 @@
 
 use std::fs;
 
-use super::uring::ring::SIZES;
+use super::uring::ring::{SIZES, locked_bytes};
 use super::uring::self_test::self_test;
 
 /// The oldest kernel whose io_uring does what `uring` needs.
@@ -27,6 +27,8 @@ pub enum Verdict {
     /// io_uring works. Where there is advice, it works with smaller rings than it should, and this
     /// is to be said.
     Uring {
+        /// Entries to submit for which each shard's ring has room, all of them together.
+        entries: usize,
         /// What to raise.
         advice: Option<String>,
     },
@@ -47,23 +49,21 @@ pub struct Trouble {
 
 /// Locked memory of one shard's ring in bytes: as it should be, and the least that works.
 ///
-/// An entry to submit is 64 bytes and one to complete is 16 (`struct io_uring_sqe` and
-/// `io_uring_cqe`); a page more for the heads of the two.
+/// As `locked_bytes` of the rings' sizes says.
 pub fn ring_bytes() -> (u64, u64) {
-    let bytes =
-        |(submit, complete): (u32, u32)| u64::from(submit) * 64 + u64::from(complete) * 16 + 4_096;
-    (bytes(SIZES[0]), bytes(SIZES[SIZES.len() - 1]))
+    (locked_bytes(SIZES[0]), locked_bytes(SIZES[SIZES.len() - 1]))
 }
 
-/// Tries io_uring on this machine, in this process, under its seccomp filter. `capacity` is what
-/// one shard will ask for ([`super::Config::capacity`]).
-pub fn probe(capacity: usize) -> Verdict {
+/// Tries io_uring on this machine, in this process, under its seccomp filter, with as many rings
+/// beside each other as there are to be `shards`. `capacity` is what one of them will ask for
+/// ([`super::Config::capacity`]).
+pub fn probe(capacity: usize, shards: usize) -> Verdict {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let disabled = fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok();
     if let Some(verdict) = too_old(&release) {
         return verdict;
     }
-    judge(self_test(capacity.min(FILES_MAX)), disabled.as_deref().map(str::trim))
+    judge(self_test(capacity.min(FILES_MAX), shards), disabled.as_deref().map(str::trim))
 }
 
 /// The verdict on a kernel by its release, where that settles it.
@@ -87,19 +87,16 @@ fn too_old(release: &str) -> Option<Verdict> {
 /// is one.
 fn judge(outcome: Result<(usize, usize), Trouble>, disabled: Option<&str>) -> Verdict {
     let Trouble { step, errno } = match outcome {
-        Ok((got, wanted)) => return Verdict::Uring { advice: cramped(got, wanted) },
+        Ok((got, wanted)) => {
+            return Verdict::Uring { entries: got, advice: cramped(got, wanted) };
+        }
         Err(trouble) => trouble,
     };
     let error = std::io::Error::from_raw_os_error(errno);
+    if let Some(advice) = advice(errno) {
+        return Verdict::NoRoom(format!("{step} failed: {error}. {advice}"));
+    }
     match errno {
-        libc::ENOMEM => Verdict::NoRoom(format!(
-            "{step} failed: {error}. Rings count against the limit of locked memory: raise it \
-             (`ulimit -l`, systemd LimitMEMLOCK=infinity), or use fewer shards"
-        )),
-        libc::EMFILE | libc::ENFILE => Verdict::NoRoom(format!(
-            "{step} failed: {error}. A shard's table of connections is bounded by the limit of \
-             open files: raise it (`ulimit -n`, systemd LimitNOFILE=1048576), or use more shards"
-        )),
         libc::EPERM | libc::EACCES => Verdict::Blocked(forbidden(step, &error, disabled)),
         libc::ENOSYS => Verdict::Blocked(format!(
             "{step} failed: {error}. The kernel was built without io_uring, or a sandbox (gVisor, \
@@ -113,11 +110,26 @@ fn judge(outcome: Result<(usize, usize), Trouble>, disabled: Option<&str>) -> Ve
     }
 }
 
+/// What to raise where the kernel has no room for a ring or for what belongs to one.
+pub fn advice(errno: i32) -> Option<&'static str> {
+    match errno {
+        libc::ENOMEM => Some(
+            "Rings count against the limit of locked memory: raise it (`ulimit -l`, systemd \
+             LimitMEMLOCK=infinity), or use fewer shards",
+        ),
+        libc::EMFILE | libc::ENFILE => Some(
+            "Rings, listeners and a shard's table of connections are bounded by the limit of open \
+             files: raise it (`ulimit -n`, systemd LimitNOFILE=1048576)",
+        ),
+        _ => None,
+    }
+}
+
 fn cramped(got: usize, wanted: usize) -> Option<String> {
     (got < wanted).then(|| {
         format!(
-            "the limit of locked memory leaves room for rings of {got} entries instead of \
-             {wanted}, which makes sending dearer: raise it (`ulimit -l`, systemd \
+            "the limit of locked memory leaves each shard room for a ring of {got} entries \
+             instead of {wanted}, which makes sending dearer: raise it (`ulimit -l`, systemd \
              LimitMEMLOCK=infinity), or use fewer shards"
         )
     })
@@ -184,12 +196,14 @@ mod tests {
 
     #[test]
     fn a_working_ring_is_used() {
-        assert_eq!(judge(Ok((1024, 1024)), Some("0")), Verdict::Uring { advice: None });
+        let verdict = judge(Ok((1024, 1024)), Some("0"));
+        assert_eq!(verdict, Verdict::Uring { entries: 1024, advice: None });
     }
 
     #[test]
     fn a_smaller_ring_is_used_and_said() {
-        let Verdict::Uring { advice: Some(advice) } = judge(Ok((256, 1024)), None) else {
+        let Verdict::Uring { entries: 256, advice: Some(advice) } = judge(Ok((256, 1024)), None)
+        else {
             panic!("a cramped ring is used in silence")
         };
         assert!(advice.contains("256") && advice.contains("ulimit -l"));
@@ -199,10 +213,10 @@ mod tests {
     fn a_capacity_beyond_the_limit_of_open_files_is_no_room() {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let beyond = limit.map_or(usize::MAX, |limit| limit as usize + 1);
-        if beyond > FILES_MAX || !matches!(probe(64), Verdict::Uring { .. }) {
+        if beyond > FILES_MAX || !matches!(probe(64, 1), Verdict::Uring { .. }) {
             return eprintln!("SKIPPED: this machine's limit does not bound tables of files");
         }
-        let verdict = probe(beyond);
+        let verdict = probe(beyond, 1);
         assert!(matches!(verdict, Verdict::NoRoom(_)), "{verdict:?}");
     }
 }

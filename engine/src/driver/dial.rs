@@ -75,15 +75,34 @@ pub enum Kind {
     Epoll,
 }
 
-/// Which driver there is for `capacity` sockets in each: `uring`, or `epoll` with the reason.
+/// What there is to dial with.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Which driver.
+    pub kind: Kind,
+    /// [`super::Config::entries`] of each.
+    pub entries: usize,
+    /// What should be said about it.
+    pub advice: Option<String>,
+}
+
+impl Found {
+    /// `epoll`, and why.
+    pub fn epoll(advice: Option<String>) -> Self {
+        Self { kind: Kind::Epoll, entries: 0, advice }
+    }
+}
+
+/// Which driver there is for `capacity` sockets in each of `drivers`: `uring`, or `epoll` with the
+/// reason.
 ///
 /// # Errors
 ///
 /// io_uring works but the limits leave no room; which to raise.
-pub fn kind(capacity: usize) -> Result<(Kind, Option<String>), String> {
-    match probe(capacity) {
-        Verdict::Uring { advice } => Ok((Kind::Uring, advice)),
-        Verdict::Blocked(why) => Ok((Kind::Epoll, Some(why))),
+pub fn find(capacity: usize, drivers: usize) -> Result<Found, String> {
+    match probe(capacity, drivers) {
+        Verdict::Uring { entries, advice } => Ok(Found { kind: Kind::Uring, entries, advice }),
+        Verdict::Blocked(why) => Ok(Found::epoll(Some(why))),
         Verdict::NoRoom(why) => Err(why),
     }
 }
@@ -93,11 +112,16 @@ pub fn kind(capacity: usize) -> Result<(Kind, Option<String>), String> {
 /// # Errors
 ///
 /// As [`Uring::new`] and [`Epoll::new`].
-pub fn open(kind: Kind, waker: Arc<Waker>, capacity: usize) -> io::Result<Box<dyn Dial>> {
+pub fn open(
+    kind: Kind,
+    entries: usize,
+    waker: Arc<Waker>,
+    capacity: usize,
+) -> io::Result<Box<dyn Dial>> {
     // Drivers watch a listener; this one never listens, and accepting stays off.
     let idle = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
     let listener = TcpListener::from(idle);
-    let config = Config { listener, waker, capacity, want_peers: false };
+    let config = Config { listener, waker, capacity, want_peers: false, entries };
     Ok(match kind {
         Kind::Uring => Box::new(Uring::new(config)?),
         Kind::Epoll => Box::new(Epoll::new(config)?),
@@ -131,7 +155,7 @@ mod tests {
     /// Both drivers, where the machine lets them.
     fn each(capacity: usize, test: impl Fn(Box<dyn Dial>)) {
         for kind in [Kind::Uring, Kind::Epoll] {
-            match open(kind, Waker::new().unwrap(), capacity) {
+            match open(kind, 1_024, Waker::new().unwrap(), capacity) {
                 Ok(driver) => test(driver),
                 Err(error) => eprintln!("SKIPPED: {kind:?}: {error}"),
             }

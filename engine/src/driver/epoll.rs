@@ -73,7 +73,7 @@ impl Epoll {
     ///
     /// `EMFILE`, `ENFILE` or `ENOMEM` where there is no descriptor or memory left.
     pub fn new(config: Config) -> io::Result<Self> {
-        let Config { listener, waker, capacity, want_peers } = config;
+        let Config { listener, waker, capacity, want_peers, .. } = config;
         listener.set_nonblocking(true)?;
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &waker, EventData::new_u64(WAKER), EventFlags::IN | EventFlags::ET)?;

@@ -33,6 +33,9 @@ pub struct Config {
     pub capacity: usize,
     /// Whether [`Event::Accepted`] is to tell who the peer is.
     pub want_peers: bool,
+    /// Entries to submit that there is room for ([`choose::Verdict::Uring`]). Drivers without a
+    /// ring do not look at it.
+    pub entries: usize,
 }
 
 /// Bytes of one send. The kernel takes no more than 2 GiB in one call and would call that success.

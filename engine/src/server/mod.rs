@@ -109,6 +109,7 @@ pub fn start_with<M: ClientMessages + Send + 'static>(
     let shards = shards::Start {
         plan,
         tables: chosen.tables,
+        entries: chosen.entries,
         facts: Arc::clone(&facts),
         addresses: Arc::new(PeerAddresses::new(&limits)),
         metrics: Arc::clone(&metrics),
@@ -318,19 +319,22 @@ struct Chosen {
     name: &'static str,
     tables: bool,
     fallback: bool,
+    /// Entries of each shard's ring.
+    entries: usize,
 }
 
 fn choose_driver(settings: &Settings) -> Result<Chosen, StartError> {
-    let epoll = Chosen { name: "epoll", tables: false, fallback: false };
+    let epoll = Chosen { name: "epoll", tables: false, fallback: false, entries: 0 };
     if settings.driver == DriverChoice::Epoll {
         return Ok(epoll);
     }
-    match choose::probe(machine(true).descriptors) {
-        choose::Verdict::Uring { advice } => {
+    let shards = plan::shards(settings, machine(true));
+    match choose::probe(machine(true).descriptors, shards) {
+        choose::Verdict::Uring { entries, advice } => {
             if let Some(advice) = advice {
                 tracing::warn!("{advice}");
             }
-            Ok(Chosen { name: "uring", tables: true, fallback: false })
+            Ok(Chosen { name: "uring", tables: true, fallback: false, entries })
         }
         choose::Verdict::NoRoom(advice) => Err(StartError::Unavailable(advice)),
         choose::Verdict::Blocked(why) if settings.driver == DriverChoice::Uring => {
@@ -408,7 +412,9 @@ pub(crate) fn taken(who: &str, address: SocketAddr, error: &std::io::Error) -> S
 }
 
 fn unavailable(what: &str, error: &std::io::Error) -> StartError {
-    StartError::Unavailable(format!("{what}: {error}"))
+    let advice = error.raw_os_error().and_then(choose::advice);
+    let advice = advice.map_or_else(String::new, |advice| format!(". {advice}"));
+    StartError::Unavailable(format!("{what}: {error}{advice}"))
 }
 
 fn random() -> Result<u64, StartError> {

@@ -70,6 +70,11 @@ pub fn plan(settings: &Settings, machine: Machine) -> Result<Plan, StartError> {
     Ok(Plan { shards, capacity: capacity.min(share.max(RESERVE + 1)), connections: wanted })
 }
 
+/// How many rings are to be made, as far as it can be told before it is known that rings can be.
+pub fn shards(settings: &Settings, machine: Machine) -> usize {
+    plan(settings, Machine { tables: true, ..machine }).map_or(1, |plan| plan.shards)
+}
+
 /// The smallest open files limit under which the connections that were asked for have room. With
 /// tables a limit above [`TABLE_MAX`] helps no further: there more shards do.
 pub fn descriptors_needed(settings: &Settings, machine: Machine) -> usize {

@@ -27,6 +27,8 @@ use crate::vigil::Vigil;
 pub(super) struct Start {
     pub(super) plan: Plan,
     pub(super) tables: bool,
+    /// Entries of each ring.
+    pub(super) entries: usize,
     pub(super) facts: Arc<Facts>,
     pub(super) addresses: Arc<Addresses>,
     pub(super) metrics: Arc<Metrics>,
@@ -53,6 +55,7 @@ impl Start {
                 waker: Arc::clone(waker),
                 capacity: self.plan.capacity,
                 want_peers: self.addresses.wanted(self.facts.loopback),
+                entries: self.entries,
             };
             let parts = Parts {
                 ring,

@@ -3,6 +3,7 @@
 
 mod binary;
 mod kills;
+mod memory;
 mod publisher;
 mod starts;
 mod stops;

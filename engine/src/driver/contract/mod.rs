@@ -48,7 +48,7 @@ impl Make for Uring {
 /// Whether io_uring may be used here; says so where not.
 pub(super) fn uring_works() -> bool {
     static VERDICT: OnceLock<Verdict> = OnceLock::new();
-    match VERDICT.get_or_init(|| probe(64)) {
+    match VERDICT.get_or_init(|| probe(64, 1)) {
         Verdict::Uring { .. } => true,
         Verdict::Blocked(why) => {
             eprintln!("SKIPPED, uring is not tested on this machine: {why}");
@@ -93,7 +93,9 @@ impl<D: Driver> Rig<D> {
         let address = free_address(any.parse().unwrap()).unwrap();
         let listener = open(address, &Inherited::default()).unwrap();
         let waker = Waker::new().unwrap();
-        let config = Config { listener, waker: Arc::clone(&waker), capacity, want_peers };
+        let waker_of_driver = Arc::clone(&waker);
+        let config =
+            Config { listener, waker: waker_of_driver, capacity, want_peers, entries: 1_024 };
         let mut driver = M::make(config)?;
         driver.set_accepting(true);
         Some(Self { driver, address, waker, told: Vec::new() })

@@ -48,7 +48,7 @@ use io_uring::{opcode, types::CancelBuilder};
 use self::accept::{Acceptor, Outcome};
 use self::dial::{Dialer, Step};
 use self::ops::{Descriptors, ENTRIES_MAX, Op};
-use self::ring::{Completion, Ring, SIZES};
+use self::ring::{Completion, Ring, SIZES, place_of};
 use self::table::Table;
 use self::user_data::{BATCHES, Tag};
 use super::dial::{Call, Dial, Dialed};
@@ -105,14 +105,19 @@ impl Uring {
     /// `ENOMEM` where even the smallest ring exceeds `RLIMIT_MEMLOCK`; and `EMFILE` where
     /// `capacity` exceeds `RLIMIT_NOFILE` or 2^20, which bound the file table.
     pub fn new(config: Config) -> io::Result<Self> {
-        Self::sized(config, &SIZES)
+        let sizes = &SIZES[place_of(config.entries)..];
+        Self::sized(config, sizes)
     }
 
     fn sized(config: Config, sizes: &[(u32, u32)]) -> io::Result<Self> {
-        let Config { listener, waker, capacity, want_peers } = config;
+        let Config { listener, waker, capacity, want_peers, entries } = config;
         // An accept waits in the kernel, where O_NONBLOCK would make it give up instead.
         listener.set_nonblocking(false)?;
-        let ring = Ring::new(sizes, capacity)?;
+        let ring = Ring::known(sizes, capacity)?;
+        if ring.entries() < entries.min(sizes[0].0 as usize) {
+            let (got, wanted) = (ring.entries(), sizes[0].0);
+            tracing::warn!(got, wanted, "a ring is smaller than there was room for a moment ago");
+        }
         let descriptors = Descriptors {
             waker: Fd(waker.as_fd().as_raw_fd()),
             listener: Fd(listener.as_raw_fd()),

@@ -19,10 +19,18 @@ use io_uring::{EnterFlags, IoUring};
 pub(in crate::driver) const SIZES: [(u32, u32); 4] =
     [(1024, 16_384), (512, 8_192), (256, 4_096), (64, 1_024)];
 
-/// How often a size is tried before a smaller one. A ring that is gone (such as that of the
+/// How often a size is tried before a smaller one. A ring that is gone (such as those of the
 /// self-test) gives its memory back only when the kernel gets round to it.
 const ROOM_TRIES: u32 = 10;
+/// The same for the size that the self-test has found room for.
+const KNOWN_ROOM_TRIES: u32 = 100;
 const ROOM_PAUSE: Duration = Duration::from_millis(20);
+
+/// Locked memory of a ring in bytes. An entry to submit is 64 and one to complete is 16 (`struct
+/// io_uring_sqe` and `io_uring_cqe`); a page more for the heads of the two.
+pub(in crate::driver) fn locked_bytes((submit, complete): (u32, u32)) -> u64 {
+    u64::from(submit) * 64 + u64::from(complete) * 16 + 4_096
+}
 
 /// How often a refused submission is tried again, a millisecond apart, before giving up. The kernel
 /// refuses while it has no memory for a request, or while completions wait for room.
@@ -54,7 +62,15 @@ impl Ring {
     /// Makes the first ring of `sizes` that the kernel has room for, with a file table of `files`
     /// slots.
     pub(in crate::driver) fn new(sizes: &[(u32, u32)], files: usize) -> io::Result<Self> {
-        let ring = largest(sizes)?;
+        Self::with(largest(sizes, ROOM_TRIES)?, files)
+    }
+
+    /// The same where there was room for the first of `sizes` a moment ago: it is waited for.
+    pub(in crate::driver) fn known(sizes: &[(u32, u32)], files: usize) -> io::Result<Self> {
+        Self::with(largest(sizes, KNOWN_ROOM_TRIES)?, files)
+    }
+
+    fn with(ring: IoUring, files: usize) -> io::Result<Self> {
         let files = u32::try_from(files).map_err(|_| io::ErrorKind::InvalidInput)?;
         ring.submitter().register_files_sparse(files)?;
         // Nothing here needs the kernel's worker threads; if something slips through to them, it
@@ -253,10 +269,43 @@ fn forgive(error: &io::Error) {
     assert!(passing.contains(&errno), "io_uring_enter failed: {error}");
 }
 
-fn largest(sizes: &[(u32, u32)]) -> io::Result<IoUring> {
+/// The place in [`SIZES`] of the largest rings for which `count` find room beside each other,
+/// `first` being the place of one that is there already. Rings are made until there are as many or
+/// no room is left, each as large as the one before or, where that finds no room, smaller: what
+/// they take together is there for all. Nothing is given back on the way: that comes late.
+///
+/// # Errors
+/// `ENOMEM` where even the smallest find no room; whatever else the kernel says.
+pub(in crate::driver) fn room_for(count: usize, first: usize) -> io::Result<usize> {
+    let mut rings = Vec::new();
+    let (mut at, mut bytes) = (first, locked_bytes(SIZES[first]));
+    let mut failure = None;
+    while rings.len() + 1 < count && failure.is_none() {
+        match largest(&SIZES[at..], ROOM_TRIES) {
+            Ok(ring) => {
+                at = place_of(ring.params().sq_entries() as usize);
+                bytes += locked_bytes(SIZES[at]);
+                rings.push(ring);
+            }
+            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => failure = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    let fits = |size: &(u32, u32)| locked_bytes(*size) * count as u64 <= bytes;
+    let place = SIZES.iter().position(fits);
+    place.ok_or_else(|| failure.unwrap_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM)))
+}
+
+/// The place in [`SIZES`] of a ring with this many entries to submit.
+pub(in crate::driver) fn place_of(entries: usize) -> usize {
+    let place = SIZES.iter().position(|size| size.0 as usize <= entries);
+    place.unwrap_or(SIZES.len() - 1)
+}
+
+fn largest(sizes: &[(u32, u32)], first_tries: u32) -> io::Result<IoUring> {
     let mut failure = io::Error::from(io::ErrorKind::InvalidInput);
-    for &size in sizes {
-        for _ in 0..ROOM_TRIES {
+    for (nth, &size) in sizes.iter().enumerate() {
+        for _ in 0..if nth == 0 { first_tries } else { ROOM_TRIES } {
             match build(size) {
                 Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => failure = error,
                 outcome => return outcome,

@@ -11,7 +11,7 @@ use io_uring::squeue::Flags;
 use io_uring::types::Fd;
 
 use super::SEND_FLAGS;
-use super::ring::{Ring, SIZES};
+use super::ring::{Ring, SIZES, place_of, room_for};
 use crate::driver::choose::Trouble;
 
 const SAID: &[u8] = b"is anyone there";
@@ -20,8 +20,8 @@ const POLL: u64 = 2;
 
 /// Sends some bytes as shards do and sees them announced and arrive. Takes microseconds; the ring
 /// is gone afterwards. `files` is the capacity of one shard. Answers how many entries of how many
-/// wanted the ring got.
-pub(in crate::driver) fn self_test(files: usize) -> Result<(usize, usize), Trouble> {
+/// wanted the rings of all `shards` can have beside each other.
+pub(in crate::driver) fn self_test(files: usize, shards: usize) -> Result<(usize, usize), Trouble> {
     let mut ring = Ring::new(&SIZES, files).map_err(|error| trouble("io_uring_setup", &error))?;
     let (near, mut far) = UnixStream::pair().map_err(|error| trouble("socketpair", &error))?;
     let poll = opcode::PollAdd::new(Fd(far.as_raw_fd()), libc::POLLIN as u32).multi(true);
@@ -44,8 +44,12 @@ pub(in crate::driver) fn self_test(files: usize) -> Result<(usize, usize), Troub
     let arrived = announced && far.read_exact(&mut heard).is_ok() && heard == SAID;
     // A kernel that answers otherwise does not keep the promises that the driver is built on.
     let honest = arrived && silent;
-    let entries = (ring.entries(), SIZES[0].0 as usize);
-    honest.then_some(entries).ok_or(Trouble { step: "the io_uring self-test", errno: libc::EINVAL })
+    if !honest {
+        return Err(Trouble { step: "the io_uring self-test", errno: libc::EINVAL });
+    }
+    let place = room_for(shards, place_of(ring.entries()))
+        .map_err(|error| trouble("io_uring_setup for every shard", &error))?;
+    Ok((SIZES[place].0 as usize, SIZES[0].0 as usize))
 }
 
 fn trouble(step: &'static str, error: &io::Error) -> Trouble {
