@@ -1,7 +1,7 @@
 //! What a request of the public listener asks for: routes, parameters, origins.
 
 use fanfare_protocol::dialect::Rendition;
-use fanfare_protocol::http::response::{self, Field, ANY_ORIGIN, NO_STORE};
+use fanfare_protocol::http::response::{self, ANY_ORIGIN, Field, NO_STORE};
 use fanfare_protocol::http::{
     Answer, Body, ContentType, Ending, HttpDate, Method, Request, Status, Violation, accept,
 };

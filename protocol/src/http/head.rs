@@ -72,6 +72,8 @@ pub struct HeadReader {
     /// Where in `buffer` the method, the target or the version began.
     begun: usize,
     fields: usize,
+    /// Where in `buffer` a minor version stands that is yet to come.
+    later_minor: Option<usize>,
     #[cfg(test)]
     looked_at: usize,
 }
@@ -90,6 +92,7 @@ impl HeadReader {
             at: At::Start,
             begun: 0,
             fields: 0,
+            later_minor: None,
             #[cfg(test)]
             looked_at: 0,
         }
@@ -116,6 +119,11 @@ impl HeadReader {
         // Only now, and only what belongs to this head: of many requests in one input each is
         // copied once, and not all that come behind it.
         self.buffer.extend_from_slice(&readable[..taken]);
+        // `httparse` knows minor versions 0 and 1 only. A later one is read as the highest that we
+        // speak (RFC 9110, section 2.5).
+        if let Some(at) = self.later_minor.take() {
+            self.buffer[at] = b'1';
+        }
         stepped?;
         if self.at == At::Whole {
             return Ok(Fed::Complete { taken });
@@ -239,10 +247,8 @@ impl HeadReader {
             // "HTTP/" and another digit: HTTP/2 with prior knowledge, or what is yet to come.
             (5, b'0'..=b'9') => Err(Violation::HttpVersion),
             (7, b'0' | b'1') => Ok(At::Version),
-            // A minor version that is yet to come is read as the highest that we speak (RFC 9110,
-            // section 2.5); `httparse` knows only these two.
             (7, b'2'..=b'9') => {
-                self.buffer[offset] = b'1';
+                self.later_minor = Some(offset);
                 Ok(At::Version)
             }
             (8, b'\r') => Ok(At::LineLf),
