@@ -204,19 +204,13 @@ impl Walk<'_> {
         self.at += 1;
         let start = self.at;
         loop {
-            let rest = &self.bytes[self.at..];
-            let Some(plain) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..0x20))
-            else {
-                self.at = self.bytes.len();
-                return self.syntax();
-            };
-            self.at += plain;
-            match rest[plain] {
-                b'"' => {
+            self.at += plain_bytes(&self.bytes[self.at..]);
+            match self.peek() {
+                Some(b'"') => {
                     self.at += 1;
                     return Ok(());
                 }
-                b'\\' => self.escape(is_name && self.at == start)?,
+                Some(b'\\') => self.escape(is_name && self.at == start)?,
                 _ => return self.syntax(),
             }
         }
@@ -277,21 +271,33 @@ impl Walk<'_> {
             self.at += 1;
             self.digits()?;
         }
-        let has_exponent = matches!(self.peek(), Some(b'e' | b'E'));
-        if has_exponent {
-            self.at += 1;
-            self.at += usize::from(matches!(self.peek(), Some(b'+' | b'-')));
-            self.digits()?;
-        }
+        let exponent = match self.peek() {
+            Some(b'e' | b'E') => self.exponent()?,
+            _ => 0,
+        };
         let number = &self.text[start..self.at];
         if number.len() > NUMBER_BYTES_MAX {
             return self.unfit(Why::LongNumber, start);
         }
         let is_finite = || number.parse::<f64>().is_ok_and(f64::is_finite);
-        if (has_exponent || digits > SAFE_DIGITS) && !is_finite() {
+        if digits.saturating_add(exponent) > SAFE_DIGITS && !is_finite() {
             return self.unfit(Why::Infinite, start);
         }
         Ok(())
+    }
+
+    /// What an exponent adds to the digits before the point; what it takes away does not matter.
+    fn exponent(&mut self) -> Result<usize, Unfit> {
+        self.at += 1;
+        let is_negative = self.peek() == Some(b'-');
+        self.at += usize::from(is_negative || self.peek() == Some(b'+'));
+        let start = self.at;
+        self.digits()?;
+        if is_negative {
+            Ok(0)
+        } else {
+            Ok(self.text[start..self.at].parse().unwrap_or(usize::MAX))
+        }
     }
 
     /// One digit at least.
@@ -335,6 +341,26 @@ impl Walk<'_> {
     fn unfit<T>(&self, why: Why, at: usize) -> Result<T, Unfit> {
         Err(Unfit { why, at })
     }
+}
+
+/// How many bytes of a string come before a quote, a backslash, a control character or the end;
+/// eight at a time, as most of what is published is text. The lowest byte that is marked in a word
+/// is right: a borrow that marks others wrongly begins at one that is.
+fn plain_bytes(text: &[u8]) -> usize {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGHS: u64 = ONES << 7;
+    let below = |word: u64, limit: u8| word.wrapping_sub(ONES * u64::from(limit)) & !word & HIGHS;
+    let (words, rest) = text.as_chunks::<8>();
+    for (nth, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let equal = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+        let marks = below(word, 0x20) | equal(b'"') | equal(b'\\');
+        if marks != 0 {
+            return nth * 8 + marks.trailing_zeros() as usize / 8;
+        }
+    }
+    let ends = |byte: &u8| matches!(byte, b'"' | b'\\' | ..0x20);
+    words.len() * 8 + rest.iter().position(ends).unwrap_or(rest.len())
 }
 
 #[cfg(test)]

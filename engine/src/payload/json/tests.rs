@@ -5,7 +5,7 @@ use std::fmt;
 use proptest::prelude::*;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use super::{DEPTH_MAX, Unfit, Why, check};
+use super::{DEPTH_MAX, Unfit, Why, check, plain_bytes};
 
 fn nested(depth: usize, inner: &str) -> String {
     // Arrays and objects by turns.
@@ -108,6 +108,22 @@ fn places_and_sentences() {
     assert!(said.ends_with("(at byte 4)") && said.contains("1.8e308"), "{said}");
     for why in Why::ALL {
         assert!((10..200).contains(&why.text().len()));
+    }
+}
+
+#[test]
+fn plain_bytes_end_where_one_by_one_they_do() {
+    for byte in 0..=255u8 {
+        for at in 0..20 {
+            for around in [b' ', b'a', 0x7f, 0x80, 0xff, b'!', b'#', b'[', b']'] {
+                let mut text = [around; 20];
+                text[at] = byte;
+                let ends = byte < 0x20 || byte == b'"' || byte == b'\\';
+                assert_eq!(plain_bytes(&text), if ends { at } else { 20 }, "{byte} at {at}");
+                text[19] = b'"'; // and never beyond the first of two
+                assert_eq!(plain_bytes(&text), if ends { at } else { 19 }, "{byte} at {at}");
+            }
+        }
     }
 }
 
