@@ -2,7 +2,7 @@
 //! status that they get, whole and byte by byte. Rows that need a clock, a socket or a count of
 //! connections are cases against the binary.
 
-use fanfare_protocol::http::{Fed, HeadReader};
+use fanfare_protocol::http::{Fed, HeadReader, Parameters};
 use fanfare_protocol::limits::HttpLimits;
 use fanfare_protocol::ws::handshake;
 
@@ -29,7 +29,7 @@ fn status<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> u16 {
     let channels = request.query().raw("channels").is_ok_and(|list| list.is_some());
     let refused = match &*request.path {
         "/ws" => handshake::decide(&request).err(),
-        _ if channels => request.query().channels(1_000).err(),
+        _ if channels => Parameters::of(request.query(), 1_000).err(),
         _ => None,
     };
     match refused {

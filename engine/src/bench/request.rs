@@ -51,20 +51,20 @@ impl Requests {
         let host = &self.host;
         let (path, fields) = match transport {
             Transport::WebSocket => (
-                format!("/ws?channels={channel}&format=raw{since}"),
+                format!("/ws?channel={channel}&format=raw{since}"),
                 format!(
                     "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                      Sec-WebSocket-Key: {KEY}\r\n"
                 ),
             ),
             Transport::EventStream => (
-                format!("/sse?channels={channel}&format=raw{since}"),
+                format!("/sse?channel={channel}&format=raw{since}"),
                 "Accept: text/event-stream\r\n".to_owned(),
             ),
             // The first poll only asks where the present is.
             Transport::LongPoll => {
                 let wait = if since.is_empty() { 0 } else { WAIT_S };
-                (format!("/poll?channels={channel}{since}&wait={wait}"), String::new())
+                (format!("/poll?channel={channel}{since}&wait={wait}"), String::new())
             }
         };
         let path = match &self.path {
@@ -120,9 +120,9 @@ mod tests {
         };
         let requests = Requests::new(&plan);
         let ws = text(&requests, Transport::WebSocket, 0, None);
-        assert!(ws.starts_with("GET /ws?channels=a%20b&format=raw HTTP/1.1\r\n"), "{ws}");
+        assert!(ws.starts_with("GET /ws?channel=a%20b&format=raw HTTP/1.1\r\n"), "{ws}");
         let poll = text(&requests, Transport::LongPoll, 1, Some("x-1"));
-        assert!(poll.starts_with("GET /poll?channels=a%20b-lone&since=x-1&wait=25 "), "{poll}");
+        assert!(poll.starts_with("GET /poll?channel=a%20b-lone&since=x-1&wait=25 "), "{poll}");
         assert_eq!(requests.subscribe(0), None);
 
         plan.url.path = Some("/sub/{channel}".into());

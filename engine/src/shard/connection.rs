@@ -7,9 +7,9 @@ use super::outbox::Outbox;
 use super::stamp::Stamp;
 use super::wheel::Link;
 use crate::clock::Millis;
+use crate::transport::ask::Ask;
 use crate::transport::input::Input;
 use crate::transport::long_poll::Poll;
-use crate::transport::request::Ask;
 
 /// What is true of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

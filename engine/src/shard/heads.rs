@@ -11,8 +11,9 @@ use crate::clock::Millis;
 use crate::driver::Token;
 use crate::payload;
 use crate::sequencer::command::{Command, Publication, PublishAnswer, Subscribe};
+use crate::transport::ask::{Ask, Target};
 use crate::transport::input::{Body, Early, Input};
-use crate::transport::request::{Ask, Decision, Target};
+use crate::transport::request::Decision;
 use crate::transport::{event_stream, request};
 
 /// From a refusal to the end of its socket: what arrives meanwhile is read and dropped.

@@ -14,8 +14,8 @@ use crate::clock::Millis;
 use crate::driver::Token;
 use crate::message::Message;
 use crate::sequencer::command::{Command, Entry, Published, Refusal, Subscribed};
+use crate::transport::ask::{Ask, Target};
 use crate::transport::input::Input;
-use crate::transport::request::{Ask, Target};
 use crate::transport::{event_stream, long_poll, publish, websocket};
 use fanfare_protocol::http::{Ending, Violation};
 

@@ -4,7 +4,7 @@ use fanfare_protocol::http::{HttpDate, response};
 use fanfare_protocol::sse;
 
 use super::Facts;
-use super::request::Ask;
+use super::ask::Ask;
 use super::websocket::hello;
 use crate::sequencer::command::Subscribed;
 

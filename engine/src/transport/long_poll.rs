@@ -8,7 +8,7 @@ use fanfare_protocol::limits::{POLL_BYTES_MAX, POLL_MESSAGES_MAX};
 use fanfare_protocol::message::GapView;
 use fanfare_protocol::poll;
 
-use super::request::Ask;
+use super::ask::Ask;
 use super::websocket::gaps;
 use crate::sequencer::command::Subscribed;
 

@@ -12,6 +12,7 @@ use crate::channel::Tenant;
 use crate::clock::Wall;
 use crate::limits::Limits;
 
+pub mod ask;
 pub mod event_stream;
 pub mod input;
 pub mod long_poll;

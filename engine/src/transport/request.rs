@@ -1,60 +1,24 @@
 //! What a request of the public listener asks for: routes, parameters, origins.
 
-use fanfare_protocol::dialect::Rendition;
+use fanfare_protocol::http::parameters::Parameters;
 use fanfare_protocol::http::response::{self, ANY_ORIGIN, Field, NO_STORE};
 use fanfare_protocol::http::{
-    Answer, Body, ContentType, Ending, HttpDate, Method, Request, Status, Violation, accept,
+    Answer, Body, ContentType, Ending, HttpDate, Method, Query, Request, Status, Violation,
+    spelling,
 };
-use fanfare_protocol::id::Id;
-use fanfare_protocol::limits::{LAST_EVENT_ID_BYTES_MAX, POLL_WAIT_S_MAX};
-use fanfare_protocol::ws::handshake::{self, AcceptKey};
+use fanfare_protocol::ws::handshake;
 
+use super::ask::{Ask, Asker, Target};
 use super::{Facts, playground};
 use crate::auth::origin::Verdict;
 use crate::auth::proxy;
 use crate::channel::ChannelName;
-use crate::sequencer::command::{Publication, Since};
-
-/// A poll that names no `wait` waits as long as this.
-const WAIT_S: u64 = 25;
+use crate::sequencer::command::Publication;
 
 /// Whoever opens a page as a file, to try something out, reads in it what is wrong with that. The
 /// words are fixed, and nothing else is given to such a page.
 const TO_A_FILE: [Field<'static>; 2] =
     [("Access-Control-Allow-Origin", "null"), ("Vary", "Origin")];
-
-/// How a client wants its messages.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Target {
-    /// `GET /ws`.
-    WebSocket,
-    /// `GET /sse`.
-    EventStream,
-    /// `GET /poll`.
-    Poll,
-}
-
-/// A request to follow channels that was found good.
-#[derive(Debug)]
-pub struct Ask {
-    /// The transport.
-    pub target: Target,
-    /// The channels, no name twice.
-    pub channels: Vec<ChannelName>,
-    /// From where.
-    pub since: Since,
-    /// How messages are encoded.
-    pub rendition: Rendition,
-    /// How long a poll waits, in milliseconds.
-    pub wait_ms: u64,
-    /// Whether it is told where delivery begins.
-    pub opening: bool,
-    /// The origin of the page that asks and may read the answer; [`response::ANY_ORIGIN`] where
-    /// every page may.
-    pub origin: Option<Box<str>>,
-    /// Of a WebSocket, the answer to its key.
-    pub accept_key: Option<AcceptKey>,
-}
 
 /// What is to be done about a request.
 #[derive(Debug)]
@@ -204,73 +168,16 @@ fn page(
     Decision::Answered(ending)
 }
 
+/// A request to follow channels whose parameters are in its query.
 fn ask(
     request: &Request<'_>,
     facts: &Facts,
     target: Target,
     reader: Option<&str>,
 ) -> Result<Ask, Violation> {
-    let query = request.query();
-    let names = query.channels(facts.limits.channels_per_connection)?;
-    let json = match query.value("format")?.as_deref() {
-        None => names.len() > 1 || target == Target::Poll,
-        Some("json") => true,
-        Some("raw") if target != Target::Poll => false,
-        Some(_) => return Err(Violation::BadFormat),
-    };
-    let rendition = match (target, json) {
-        (Target::WebSocket, false) => Rendition::WsRaw,
-        (Target::WebSocket, true) => Rendition::WsJson,
-        (Target::EventStream, false) => Rendition::SseRaw,
-        (Target::EventStream, true) => Rendition::SseJson,
-        (Target::Poll, _) => Rendition::PollItem,
-    };
-    if target == Target::EventStream && !request.accepts(&accept::EVENT_STREAM) {
-        return Err(Violation::NotAcceptable);
-    }
-    let channel = |name: &_| ChannelName::new(facts.tenant.clone(), name);
-    Ok(Ask {
-        target,
-        channels: names.iter().map(|name| channel(&**name)).collect(),
-        since: since(request, target)?,
-        rendition,
-        wait_ms: wait_ms(query.value("wait")?.as_deref())?,
-        opening: match query.value("open")?.as_deref() {
-            None | Some("1") => true,
-            Some("0") => false,
-            Some(_) => return Err(Violation::BadOpen),
-        },
-        origin: reader.map(Into::into),
-        accept_key: None,
-    })
-}
-
-/// `Last-Event-ID` wins over `since`, because a browser that comes back sends the first URL again.
-/// What the page wrote must be right; what a browser remembered need not be.
-fn since(request: &Request<'_>, target: Target) -> Result<Since, Violation> {
-    let parameter = match request.query().value("since")?.as_deref() {
-        None => Since::Now,
-        Some(text) => Since::After(Id::parse(text.as_bytes()).ok_or(Violation::BadSince)?),
-    };
-    if target != Target::EventStream {
-        return Ok(parameter);
-    }
-    Ok(match request.fields.one("last-event-id") {
-        Ok(None | Some(b"")) => parameter,
-        Ok(Some(text)) if text.len() <= LAST_EVENT_ID_BYTES_MAX => {
-            Id::parse(text).map_or(Since::Unreadable, Since::After)
-        }
-        // Two of them are no position: which one is meant is not guessed.
-        _ => Since::Unreadable,
-    })
-}
-
-/// Seconds, clamped; what is no such number is refused.
-fn wait_ms(parameter: Option<&str>) -> Result<u64, Violation> {
-    let Some(text) = parameter else { return Ok(WAIT_S * 1_000) };
-    let number = text.parse::<f64>().ok().filter(|wait| wait.is_finite() && *wait >= 0.0);
-    let seconds = number.ok_or(Violation::BadWait)?.min(POLL_WAIT_S_MAX as f64);
-    Ok((seconds * 1_000.0) as u64)
+    let asker = Asker::new(request, target, reader)?;
+    let channels_max = facts.limits.channels_per_connection;
+    asker.ask(&Parameters::of(request.query(), channels_max)?, facts)
 }
 
 /// The playground's publish: development mode only.
@@ -291,6 +198,7 @@ fn publish(request: &Request<'_>, facts: &Facts, dev: bool) -> Result<Decision, 
         return Err(Violation::BodyTooLong);
     }
     let query = request.query();
+    spelled_right(query)?;
     let name = query.value("channel")?.ok_or(Violation::NoChannels)?;
     if !fanfare_protocol::names::is_channel_name(&name) {
         return Err(Violation::BadChannel);
@@ -307,6 +215,20 @@ fn publish(request: &Request<'_>, facts: &Facts, dev: bool) -> Result<Decision, 
         data: Box::default(),
     };
     Ok(Decision::Publish(Box::new(publication), length))
+}
+
+/// Refuses what is nearly a parameter of the playground's publish: a message that was to have a
+/// name would be published without one.
+fn spelled_right(query: Query<'_>) -> Result<(), Violation> {
+    const KNOWN: [&str; 2] = ["channel", "event"];
+    for key in query.keys().filter(|key| !KNOWN.contains(&&**key)) {
+        match spelling::meant(&key, &KNOWN) {
+            Some("channel") => return Err(Violation::MeantChannel),
+            Some(_) => return Err(Violation::MeantEvent),
+            None => {}
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

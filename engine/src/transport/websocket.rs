@@ -7,7 +7,7 @@ use fanfare_protocol::message::GapView;
 use fanfare_protocol::ws::handshake;
 
 use super::Facts;
-use super::request::Ask;
+use super::ask::Ask;
 use crate::sequencer::command::Subscribed;
 
 /// `101`, gap notices, and where delivery begins (raw frames carry no ids).

@@ -64,7 +64,7 @@ fn a_lost_stream_goes_on_where_it_broke_off() {
         });
         from.unwrap_or_default()
     };
-    let target = "GET /sse?channels=a%20b&format=raw&since=00000001-3 HTTP/1.1";
+    let target = "GET /sse?channel=a%20b&format=raw&since=00000001-3 HTTP/1.1";
     assert!(heads.iter().all(|head| head.starts_with(target)), "{heads:#?}");
     let froms: Vec<_> = heads.iter().map(|head| from(head)).collect();
     assert_eq!(froms, ["", "00000001-5", "00000001-5"]);
@@ -81,14 +81,14 @@ fn several_channels_print_payloads_and_json_prints_envelopes() {
     assert_eq!(lines, ["{\"n\": 1}\n", "text\n", "AAE=\n"]);
     process.signal(Signal::INT);
     process.end().expect(0, &[]);
-    assert!(server.join().unwrap()[0].contains("channels=a,b&format=json"));
+    assert!(server.join().unwrap()[0].contains("channel=a&channel=b&format=json"));
 
     let (url, server) = play(&[EVENTS]);
     let process = tail(&url, &["--json", "a"]);
     assert_eq!(process.out_line(), "{\"channel\":\"a\",\"offset\":1,\"data\":{\"n\": 1}}\n");
     process.signal(Signal::INT);
     process.end().expect(0, &[]);
-    assert!(server.join().unwrap()[0].contains("channels=a&format=json"));
+    assert!(server.join().unwrap()[0].contains("channel=a&format=json"));
 }
 
 #[test]

@@ -11,6 +11,8 @@ use crate::site::on_both;
 use crate::support::{Client, publish};
 use crate::wire::{Answer, connect, get, status, upgrade};
 
+const MISSPELLED: &str = "misspelled_parameter";
+
 /// What `query` gets on each transport: the status, and the word of a refusal.
 fn each(node: &Running, query: &str, expected: (u16, &str)) {
     for path in ["/ws", "/sse", "/poll"] {
@@ -63,20 +65,25 @@ fn channel_names() {
                     each(node, &format!("channels={list}"), (400, "empty_channel"));
                 }
                 each(node, "", (400, "no_channels"));
-                each(node, "channel=a", (400, "no_channels"));
-                each(node, "channels=a&channels=b", (400, "bad_parameter"));
+                for one in ["*", "%00", "%ff", "%"] {
+                    each(node, &format!("channels=ok&channel={one}"), (400, "bad_channel"));
+                }
+                each(node, "channels=ok&channel=", (400, "empty_channel"));
             });
             site.case("names that are some", |node| {
-                let names = "a%2Cb,..,%2e,/,a%5Cb,%26,room:%E2%9C%93,%2561,a+b";
+                let names = "a%2Cb,..,/,a%5Cb,%26,room:%E2%9C%93,%2561,a+b";
                 each(node, &format!("channels={names}&wait=0"), (200, ""));
+                each(node, "channel=a&wait=0", (200, ""));
+                each(node, "channels=a&channel=b,c&channels=d&wait=0", (200, ""));
             });
             site.case("more channels than a connection may follow", |node| {
                 let ten = (0..10).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
                 each(node, &format!("channels={ten},0,9&wait=0"), (200, ""));
                 each(node, &format!("channels={ten},10"), (400, "too_many_channels"));
+                each(node, &format!("channels={ten}&channel=10"), (400, "too_many_channels"));
             });
             site.case("a name given twice is one subscription", |node| {
-                let target = "/ws?channels=two%2Ctimes,%74wo%2ctimes,two%2Ctimes&format=raw";
+                let target = "/ws?channel=two%2Ctimes&channel=%74wo,times&format=raw";
                 let mut client = Client::websocket(node.addresses().listen, target);
                 let answer = publish(node, "two%2Ctimes", "once");
                 assert!(answer.contains("\"subscribers\":1"), "{answer}");
@@ -173,6 +180,68 @@ fn l6_waits() {
                     serde_json::from_str(&Answer::read(&mut client).body).unwrap();
                 assert_eq!(body["messages"], serde_json::json!([]));
                 assert!(body["id"].is_string() && body.get("gaps").is_none(), "{body}");
+            });
+        },
+    );
+}
+
+/// What a follower of `query` has of a message to each of `channels`.
+fn hears(node: &Running, query: &str, channels: &[&str]) {
+    let target = format!("/ws?{query}&format=json&open=0");
+    let mut client = Client::websocket(node.addresses().listen, &target);
+    for channel in channels {
+        let mut path = String::new();
+        fanfare_protocol::http::percent::encode(channel, &mut path);
+        publish(node, &path, "hi");
+        let frame: serde_json::Value = serde_json::from_str(&client.text_frame()).unwrap();
+        assert_eq!(frame["channel"], *channel, "{query}");
+    }
+}
+
+#[test]
+fn lists_as_real_encoders_write_them() {
+    on_both(
+        |_| {},
+        |site| {
+            site.case("a comma is one however it is written", |node| {
+                // URLSearchParams, requests, httpx, Go: commas and spaces are escaped.
+                hears(node, "channels=ca%2Cc+b", &["ca", "c b"]);
+                hears(node, "channels=ca%2cc%20b", &["ca", "c b"]);
+                hears(node, "channels=ca,c%20b", &["ca", "c b"]);
+                hears(node, "channels=ca&channels=c+b", &["ca", "c b"]);
+            });
+            site.case("a name may hold commas, and is one", |node| {
+                hears(node, "channel=presence-a%2Cb&channel=c,d", &["presence-a,b", "c,d"]);
+                hears(node, "channel=a,b&channels=a,b", &["a,b", "a", "b"]);
+            });
+            site.case("what is nearly ours is refused with the right name", |node| {
+                for (query, right) in [
+                    ("chanels=a", " channels,"),
+                    ("Channels=a", " channels,"),
+                    ("channels%5B%5D=a", " channels,"),
+                    ("channels=a&sinse=0123abcd-1", " since,"),
+                    ("channels=a&Format=json", " format,"),
+                    ("channels=a&waits=0", " wait,"),
+                    ("channels=a&nmaes=data", " names,"),
+                    ("channels=a&lastEventIds=x", " lastEventId."),
+                ] {
+                    each(node, query, (400, MISSPELLED));
+                    let mut client = connect(node);
+                    client.send(get(&format!("/sse?{query}"), "").as_bytes());
+                    let body = Answer::read(&mut client).body;
+                    assert!(body.contains(&format!("it is written{right}")), "{query}: {body}");
+                }
+                each(node, "channels=a&name=x&t=1&_=2&token=x&v=3&wait=0", (200, ""));
+            });
+            site.case("the playground's publish drops no name in silence", |node| {
+                for query in ["channel=a&Event=x", "channel=a&evnt=x", "chanel=a", "channel[]=a"] {
+                    let line = format!("POST /playground/publish?{query} HTTP/1.1\r\n");
+                    let mut client = connect(node);
+                    let head = format!("{line}Host: localhost\r\nContent-Length: 1\r\n\r\n");
+                    client.send(format!("{head}x").as_bytes());
+                    let answer = Answer::read(&mut client);
+                    assert_eq!((answer.status, answer.error().as_str()), (400, MISSPELLED));
+                }
             });
         },
     );

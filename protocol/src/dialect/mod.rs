@@ -21,14 +21,23 @@ pub enum Rendition {
     SseJson = 3,
     /// One element of a poll's `messages`.
     PollItem = 4,
+    /// Server-Sent Events: a JSON object as data, and no names beside it: every event is one that
+    /// `onmessage` gets, ours too.
+    SseJsonUnnamed = 5,
 }
 
 impl Rendition {
     /// How many there are.
     pub const COUNT: usize = Self::ALL.len();
     /// All of them, each at the index of its number.
-    pub const ALL: [Self; 5] =
-        [Self::WsRaw, Self::WsJson, Self::SseRaw, Self::SseJson, Self::PollItem];
+    pub const ALL: [Self; 6] = [
+        Self::WsRaw,
+        Self::WsJson,
+        Self::SseRaw,
+        Self::SseJson,
+        Self::PollItem,
+        Self::SseJsonUnnamed,
+    ];
 
     /// Its number, for tables.
     pub fn index(self) -> usize {

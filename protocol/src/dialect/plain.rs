@@ -43,8 +43,9 @@ pub fn render(message: &MessageView<'_>, rendition: Rendition, out: &mut Vec<u8>
             }
             sse::end(out);
         }
-        Rendition::SseJson => {
-            sse::begin(out, Some(message.id), message.event);
+        Rendition::SseJson | Rendition::SseJsonUnnamed => {
+            let name = message.event.filter(|_| rendition == Rendition::SseJson);
+            sse::begin(out, Some(message.id), name);
             opening(message, out);
             match message.kind {
                 // Line breaks in JSON lie between its tokens: a LF for a CR changes nothing.
@@ -71,6 +72,7 @@ pub fn gap(gap: &GapView<'_>, rendition: Rendition, out: &mut Vec<u8>) {
         Rendition::WsRaw | Rendition::WsJson => frame(Opcode::Text, &object, out),
         // No id: a client that leaves here has to be told again.
         Rendition::SseRaw | Rendition::SseJson => sse::event(out, None, Some(GAP), &object),
+        Rendition::SseJsonUnnamed => sse::event(out, None, None, &object),
         Rendition::PollItem => out.extend_from_slice(&object),
     }
 }
@@ -85,18 +87,14 @@ pub fn gap(gap: &GapView<'_>, rendition: Rendition, out: &mut Vec<u8>) {
 pub fn open(id: Id, retry_ms: u64, rendition: Rendition, out: &mut Vec<u8>) {
     match rendition {
         Rendition::WsRaw | Rendition::PollItem => {}
-        Rendition::WsJson => {
-            let mut object = br#"{"event":"fanfare.open","id":""#.to_vec();
-            id.write(&mut object);
-            object.extend_from_slice(br#""}"#);
-            frame(Opcode::Text, &object, out);
-        }
+        Rendition::WsJson => frame(Opcode::Text, &open_object(id, true), out),
         Rendition::SseRaw | Rendition::SseJson => {
             sse::retry(out, retry_ms);
-            let mut object = br#"{"id":""#.to_vec();
-            id.write(&mut object);
-            object.extend_from_slice(br#""}"#);
-            sse::event(out, Some(id), Some(OPEN), &object);
+            sse::event(out, Some(id), Some(OPEN), &open_object(id, false));
+        }
+        Rendition::SseJsonUnnamed => {
+            sse::retry(out, retry_ms);
+            sse::event(out, Some(id), None, &open_object(id, true));
         }
     }
 }
@@ -106,8 +104,22 @@ pub fn open(id: Id, retry_ms: u64, rendition: Rendition, out: &mut Vec<u8>) {
 pub fn open_unsaid(retry_ms: u64, rendition: Rendition, out: &mut Vec<u8>) {
     match rendition {
         Rendition::WsRaw | Rendition::WsJson | Rendition::PollItem => {}
-        Rendition::SseRaw | Rendition::SseJson => sse::retry(out, retry_ms),
+        Rendition::SseRaw | Rendition::SseJson | Rendition::SseJsonUnnamed => {
+            sse::retry(out, retry_ms);
+        }
     }
+}
+
+/// The beginning as JSON, with its name where nothing else says it.
+fn open_object(id: Id, named: bool) -> Vec<u8> {
+    let mut object = b"{".to_vec();
+    if named {
+        object.extend_from_slice(br#""event":"fanfare.open","#);
+    }
+    object.extend_from_slice(br#""id":""#);
+    id.write(&mut object);
+    object.extend_from_slice(br#""}"#);
+    object
 }
 
 fn frame(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {

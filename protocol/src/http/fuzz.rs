@@ -2,6 +2,7 @@
 //! the same head, and what a request promises is true of its bytes.
 
 use super::head::{Fed, HeadReader};
+use super::parameters::Parameters;
 use super::violation::Violation;
 use crate::cuts::{lead, pieces};
 use crate::limits::HttpLimits;
@@ -62,7 +63,7 @@ fn described(reader: &HeadReader) -> Result<String, Violation> {
     for (_, value) in request.fields.iter() {
         assert!(value.iter().all(|byte| *byte == b'\t' || (*byte >= 0x20 && *byte != 0x7f)));
     }
-    let channels = request.query().channels(4);
+    let channels = Parameters::of(request.query(), 4);
     let upgrade = crate::ws::handshake::decide(&request);
     Ok(format!("{request:?} {:?} {channels:?} {upgrade:?}", request.origin()))
 }

@@ -228,7 +228,7 @@ fn expects_continue(fields: &Fields<'_>, minor_version: u8) -> Result<bool, Viol
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::HeadReader;
+    use crate::http::{HeadReader, Parameters};
 
     const LIMITS: HttpLimits = HttpLimits::DEFAULT;
 
@@ -247,7 +247,7 @@ mod tests {
         let request = reader.request(&LIMITS).unwrap();
         assert_eq!((request.method, &*request.path), (Method::Get, "/sse"));
         assert_eq!(request.raw_query, Some("channels=a,b&since=x"));
-        assert_eq!(request.query().channels(10).unwrap(), ["a", "b"]);
+        assert_eq!(Parameters::of(request.query(), 10).unwrap().channels, ["a", "b"]);
         assert_eq!(request.host, Some("a.example:7070"));
         assert_eq!(request.fields.get("last-event-id"), Some(&b"0-1"[..]));
         assert_eq!(request.fields.get("empty"), Some(&b""[..]));

@@ -65,7 +65,7 @@ violations! {
         "A WebSocket begins with an HTTP/1.1 request.";
     /// No `channels` parameter.
     NoChannels = BadRequest, "no_channels",
-        "Name the channels to follow: ?channels=a,b with each name percent-encoded.";
+        "Name the channels to follow: ?channels=a,b or channel=a for each, percent-encoded.";
     /// An empty name in the list.
     EmptyChannel = BadRequest, "empty_channel",
         "A channel name in the list is empty.";
@@ -87,6 +87,39 @@ violations! {
     /// `open` is neither 0 nor 1.
     BadOpen = BadRequest, "bad_open",
         "open is 1, or 0 for a stream without the opening that tells where delivery begins.";
+    /// `names` is neither event nor data.
+    BadNames = BadRequest, "bad_names",
+        "names is event, or data for names in the JSON alone.";
+    /// `names=data` where there is no JSON to hold a name.
+    NamesNeedJson = BadRequest, "names_need_json",
+        "names=data puts the names of events into the JSON: ask for format=json.";
+    /// A parameter that is `channels` but for its case or a letter.
+    MeantChannels = BadRequest, "misspelled_parameter",
+        "A parameter is nearly one of ours: it is written channels, in this case and without [].";
+    /// The same of `channel`.
+    MeantChannel = BadRequest, "misspelled_parameter",
+        "A parameter is nearly one of ours: it is written channel, in this case and without [].";
+    /// The same of `since`.
+    MeantSince = BadRequest, "misspelled_parameter",
+        "A parameter is nearly one of ours: it is written since, in this case.";
+    /// The same of `lastEventId`.
+    MeantLastEventId = BadRequest, "misspelled_parameter",
+        "A parameter is nearly one of ours: it is written lastEventId.";
+    /// The same of `format`.
+    MeantFormat = BadRequest, "misspelled_parameter",
+        "A parameter is nearly one of ours: it is written format, in this case.";
+    /// The same of `names`.
+    MeantNames = BadRequest, "misspelled_parameter",
+        "A parameter is nearly one of ours: it is written names, in this case.";
+    /// The same of `open`.
+    MeantOpen = BadRequest, "misspelled_parameter",
+        "A parameter is nearly one of ours: it is written open, in this case.";
+    /// The same of `wait`.
+    MeantWait = BadRequest, "misspelled_parameter",
+        "A parameter is nearly one of ours: it is written wait, in this case.";
+    /// The same of `event`, where something is published.
+    MeantEvent = BadRequest, "misspelled_parameter",
+        "A parameter is nearly one of ours: it is written event, in this case.";
     /// A known parameter is given twice, or its escapes are malformed.
     BadParameter = BadRequest, "bad_parameter",
         "A query parameter is given twice or is not percent-encoded UTF-8.";
@@ -234,6 +267,17 @@ impl Violation {
                 | Self::BadWait
                 | Self::BadFormat
                 | Self::BadOpen
+                | Self::BadNames
+                | Self::NamesNeedJson
+                | Self::MeantChannels
+                | Self::MeantChannel
+                | Self::MeantSince
+                | Self::MeantLastEventId
+                | Self::MeantFormat
+                | Self::MeantNames
+                | Self::MeantOpen
+                | Self::MeantWait
+                | Self::MeantEvent
                 | Self::BadParameter
                 | Self::NotFound
                 | Self::NotAcceptable

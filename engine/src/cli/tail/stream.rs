@@ -170,11 +170,10 @@ fn read(
 }
 
 fn url(base: &str, channels: &[String], since: Option<&str>, json: bool) -> String {
-    let mut url = format!("{base}/sse?channels=");
+    let mut url = format!("{base}/sse");
     for (nth, channel) in channels.iter().enumerate() {
-        if nth > 0 {
-            url.push(',');
-        }
+        // Not `channels`, which would be split where a name has a comma.
+        url.push_str(if nth == 0 { "?channel=" } else { "&channel=" });
         percent::encode(channel, &mut url);
     }
     url.push_str(if json || channels.len() > 1 { "&format=json" } else { "&format=raw" });
@@ -227,15 +226,15 @@ mod tests {
     }
 
     #[test]
-    fn names_are_encoded_and_lists_are_not() {
+    fn names_are_encoded_and_stand_alone() {
         let channels = ["a,b".to_owned(), "c&d é".to_owned()];
         assert_eq!(
             url("http://h", &channels, Some("0000000z-1"), false),
-            "http://h/sse?channels=a%2Cb,c%26d%20%C3%A9&format=json&since=0000000z-1"
+            "http://h/sse?channel=a%2Cb&channel=c%26d%20%C3%A9&format=json&since=0000000z-1"
         );
         assert_eq!(
             url("http://h", &channels[..1], None, false),
-            "http://h/sse?channels=a%2Cb&format=raw"
+            "http://h/sse?channel=a%2Cb&format=raw"
         );
     }
 }

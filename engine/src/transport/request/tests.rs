@@ -1,11 +1,14 @@
 //! What heads ask for, decided without a socket.
 
+use fanfare_protocol::dialect::Rendition;
 use fanfare_protocol::http::{HeadReader, HttpDate};
-use fanfare_protocol::id::Epoch;
+use fanfare_protocol::id::{Epoch, Id};
+use fanfare_protocol::limits::LAST_EVENT_ID_BYTES_MAX;
 
 use super::*;
 use crate::channel::Tenant;
 use crate::limits::Limits;
+use crate::sequencer::command::Since;
 
 fn facts() -> Facts {
     Facts {
@@ -61,7 +64,13 @@ fn routes() {
         ("GET /poll?channels=", "400 empty_channel"),
         ("GET /poll?channels=a&format=raw", "400 bad_format"),
         ("GET /sse?channels=a&format=xml", "400 bad_format"),
-        ("GET /sse?channels=a&channels=b", "400 bad_parameter"),
+        ("GET /sse?channels=a&since=0&since=0", "400 bad_parameter"),
+        ("GET /sse?chanels=a", "400 misspelled_parameter"),
+        ("GET /poll?channels=a&Since=00000001-7", "400 misspelled_parameter"),
+        ("GET /sse?channels=a&names=data", "400 names_need_json"),
+        ("GET /sse?channels=a,b&format=raw&names=data", "400 names_need_json"),
+        ("GET /sse?channels=a&format=json&names=none", "400 bad_names"),
+        ("POST /playground/publish?Channel=a", "400 empty_body"),
     ] {
         assert_eq!(told(line, ""), expected, "{line}");
     }
@@ -98,7 +107,14 @@ fn one_channel_is_raw_and_several_are_json() {
         ("GET /sse?channels=a,b", Rendition::SseJson),
         ("GET /sse?channels=a&format=json", Rendition::SseJson),
         ("GET /sse?channels=a,b&format=raw", Rendition::SseRaw),
+        ("GET /sse?channel=a,b", Rendition::SseRaw),
+        ("GET /sse?channels=a%2Cb", Rendition::SseJson),
+        ("GET /sse?channel=a&channel=b", Rendition::SseJson),
+        ("GET /sse?channels=a,b&names=event", Rendition::SseJson),
+        ("GET /sse?channels=a,b&names=data", Rendition::SseJsonUnnamed),
+        ("GET /sse?channels=a&format=json&names=data", Rendition::SseJsonUnnamed),
         ("GET /poll?channels=a", Rendition::PollItem),
+        ("GET /poll?channels=a&names=data", Rendition::PollItem),
     ] {
         assert_eq!(asked(line, "").rendition, rendition, "{line}");
     }
@@ -120,7 +136,17 @@ fn where_to_begin() {
             "Last-Event-ID: 00000001-9\r\nLast-Event-ID: 00000001-8\r\n",
             Since::Unreadable,
         ),
-        ("/poll?channels=a", "Last-Event-ID: 00000001-9\r\n", Since::Now),
+        ("/poll?channels=a", "Last-Event-ID: 00000001-9\r\n", id(9)),
+        ("/poll?channels=a&lastEventId=00000001-9", "", id(9)),
+        ("/sse?channels=a&lastEventId=00000001-9", "", id(9)),
+        ("/sse?channels=a&Last-Event-ID=00000001-9&since=00000001-7", "", id(9)),
+        ("/sse?channels=a&lastEventID=00000001-9", "Last-Event-ID: 00000001-11\r\n", id(11)),
+        ("/sse?channels=a&last_event_id=00000001-9", "Last-Event-ID: 9\r\n", Since::Unreadable),
+        ("/sse?channels=a&last_event_id=00000001-9", "Last-Event-ID:\r\n", id(9)),
+        ("/sse?channels=a&lastEventId=&since=00000001-7", "", id(7)),
+        ("/sse?channels=a&lastEventId=9&since=00000001-7", "", Since::Unreadable),
+        ("/poll?channels=a&lastEventId=9", "", Since::Unreadable),
+        ("/poll?channels=a&lastEventId=%ff", "", Since::Unreadable),
     ] {
         assert_eq!(asked(&format!("GET {path}"), fields).since, expected, "{path} {fields}");
     }

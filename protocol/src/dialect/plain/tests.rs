@@ -53,9 +53,12 @@ fn check_json(message: &MessageView<'_>, expected: &Value) {
     };
     assert_eq!((opcode, &payload), (1, expected));
     assert_eq!(&parsed(&rendered(message, Rendition::PollItem)), expected);
-    let [event] = &events(&rendered(message, Rendition::SseJson))[..] else { panic!("one event") };
-    assert_eq!((event.id.as_str(), event.event.as_str()), (ID, message.event.unwrap_or("message")));
-    assert_eq!(&parsed(event.data.as_bytes()), expected);
+    let named = (Rendition::SseJson, message.event.unwrap_or("message"));
+    for (rendition, name) in [named, (Rendition::SseJsonUnnamed, "message")] {
+        let [event] = &events(&rendered(message, rendition))[..] else { panic!("one event") };
+        assert_eq!((event.id.as_str(), event.event.as_str()), (ID, name));
+        assert_eq!(&parsed(event.data.as_bytes()), expected);
+    }
 }
 
 #[test]
@@ -131,9 +134,13 @@ fn gaps() {
             let (opcode, payload) = unframed(&bytes);
             assert_eq!((opcode, parsed(payload)), (1, expected.clone()));
         }
-        for rendition in [Rendition::SseRaw, Rendition::SseJson] {
+        for (rendition, name) in [
+            (Rendition::SseRaw, GAP),
+            (Rendition::SseJson, GAP),
+            (Rendition::SseJsonUnnamed, "message"),
+        ] {
             let [event] = &events(&written(rendition))[..] else { panic!("one event") };
-            assert_eq!((event.id.as_str(), event.event.as_str()), ("", "fanfare.gap"));
+            assert_eq!((event.id.as_str(), event.event.as_str()), ("", name));
             assert_eq!(parsed(event.data.as_bytes()), expected);
         }
         assert_eq!(parsed(&written(Rendition::PollItem)), expected);
@@ -152,6 +159,9 @@ fn beginnings() {
     assert_eq!(written(Rendition::PollItem), b"");
     let bytes = written(Rendition::WsJson);
     assert_eq!(unframed(&bytes), (1, &br#"{"event":"fanfare.open","id":"00000005-77"}"#[..]));
+    let block = String::from_utf8(written(Rendition::SseJsonUnnamed)).unwrap();
+    let data = r#"{"event":"fanfare.open","id":"00000005-77"}"#;
+    assert_eq!(block, format!("retry: 1000\nid: 00000005-77\ndata: {data}\n\n"));
     for rendition in [Rendition::SseRaw, Rendition::SseJson] {
         let block = written(rendition);
         assert_eq!(
@@ -171,12 +181,12 @@ fn an_opening_that_is_left_out() {
         let mut out = Vec::new();
         open_unsaid(1_000, rendition, &mut out);
         match rendition {
-            Rendition::SseRaw | Rendition::SseJson => assert_eq!(out, b"retry: 1000\n"),
+            Rendition::SseRaw | Rendition::SseJson | Rendition::SseJsonUnnamed => {
+                assert_eq!(out, b"retry: 1000\n");
+                render(&message(Kind::Text, None, b"x"), rendition, &mut out);
+                assert_eq!(events(&out).len(), 1, "the line is of the first message's block");
+            }
             _ => assert_eq!(out, b""),
-        }
-        render(&message(Kind::Text, None, b"x"), rendition, &mut out);
-        if let Rendition::SseRaw = rendition {
-            assert_eq!(events(&out).len(), 1, "the line is part of the first message's block");
         }
     }
 }

@@ -1,0 +1,164 @@
+//! What a client that follows channels asks for: found good, or refused with a reason.
+//!
+//! A request says it in two parts. [`Asker`] is what its head says; [`Parameters`] are what its
+//! query says, or a body that came later.
+
+use fanfare_protocol::dialect::Rendition;
+use fanfare_protocol::http::parameters::{LastEventId, Parameters};
+use fanfare_protocol::http::{Request, Violation, accept};
+use fanfare_protocol::id::Id;
+use fanfare_protocol::limits::{LAST_EVENT_ID_BYTES_MAX, POLL_WAIT_S_MAX};
+use fanfare_protocol::ws::handshake::AcceptKey;
+
+use super::Facts;
+use crate::channel::ChannelName;
+use crate::sequencer::command::Since;
+
+/// A poll that names no `wait` waits as long as this.
+const WAIT_S: u64 = 25;
+
+/// How a client wants its messages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// `GET /ws`.
+    WebSocket,
+    /// `GET /sse`.
+    EventStream,
+    /// `GET /poll`.
+    Poll,
+}
+
+/// A request to follow channels that was found good.
+#[derive(Debug)]
+pub struct Ask {
+    /// The transport.
+    pub target: Target,
+    /// The channels, no name twice.
+    pub channels: Vec<ChannelName>,
+    /// From where.
+    pub since: Since,
+    /// How messages are encoded.
+    pub rendition: Rendition,
+    /// How long a poll waits, in milliseconds.
+    pub wait_ms: u64,
+    /// Whether it is told where delivery begins.
+    pub opening: bool,
+    /// The origin of the page that asks and may read the answer;
+    /// [`fanfare_protocol::http::response::ANY_ORIGIN`] where every page may.
+    pub origin: Option<Box<str>>,
+    /// Of a WebSocket, the answer to its key.
+    pub accept_key: Option<AcceptKey>,
+}
+
+/// What the head of a request says of whom is asked, wherever its parameters are.
+#[derive(Debug)]
+pub struct Asker {
+    /// The transport.
+    pub target: Target,
+    /// What `Last-Event-ID` says, where it says something.
+    last_event_id: Option<Since>,
+    /// As in [`Ask`].
+    pub origin: Option<Box<str>>,
+    /// As in [`Ask`].
+    pub accept_key: Option<AcceptKey>,
+}
+
+impl Asker {
+    /// Reads a head. `reader` is the origin of a page that may read the answer.
+    ///
+    /// # Errors
+    /// [`Violation::NotAcceptable`].
+    pub fn new(
+        request: &Request<'_>,
+        target: Target,
+        reader: Option<&str>,
+    ) -> Result<Self, Violation> {
+        if target == Target::EventStream && !request.accepts(&accept::EVENT_STREAM) {
+            return Err(Violation::NotAcceptable);
+        }
+        let last_event_id = match request.fields.one("last-event-id") {
+            Ok(None | Some(b"")) => None,
+            Ok(Some(text)) => Some(brought_back(text)),
+            // Two of them are no position: which one is meant is not guessed.
+            Err(_) => Some(Since::Unreadable),
+        };
+        Ok(Self { target, last_event_id, origin: reader.map(Into::into), accept_key: None })
+    }
+
+    /// Puts both parts together.
+    ///
+    /// # Errors
+    /// A parameter whose value is none of those that it may have.
+    pub fn ask(self, parameters: &Parameters<'_>, facts: &Facts) -> Result<Ask, Violation> {
+        let channel = |name: &_| ChannelName::new(facts.tenant.clone(), name);
+        Ok(Ask {
+            target: self.target,
+            channels: parameters.channels.iter().map(|name| channel(&**name)).collect(),
+            since: since(self.last_event_id, parameters)?,
+            rendition: rendition(self.target, parameters)?,
+            wait_ms: wait_ms(parameters.wait.as_deref())?,
+            opening: match parameters.open.as_deref() {
+                None | Some("1") => true,
+                Some("0") => false,
+                Some(_) => return Err(Violation::BadOpen),
+            },
+            origin: self.origin,
+            accept_key: self.accept_key,
+        })
+    }
+}
+
+fn rendition(target: Target, parameters: &Parameters<'_>) -> Result<Rendition, Violation> {
+    let json = match parameters.format.as_deref() {
+        None => parameters.channels.len() > 1 || target == Target::Poll,
+        Some("json") => true,
+        Some("raw") if target != Target::Poll => false,
+        Some(_) => return Err(Violation::BadFormat),
+    };
+    let named = match parameters.names.as_deref() {
+        None | Some("event") => true,
+        // Publishers' bytes have no place for a name, and without one it would be lost in silence.
+        Some("data") if !json => return Err(Violation::NamesNeedJson),
+        Some("data") => false,
+        Some(_) => return Err(Violation::BadNames),
+    };
+    Ok(match (target, json) {
+        (Target::WebSocket, false) => Rendition::WsRaw,
+        (Target::WebSocket, true) => Rendition::WsJson,
+        (Target::EventStream, false) => Rendition::SseRaw,
+        (Target::EventStream, true) if named => Rendition::SseJson,
+        (Target::EventStream, true) => Rendition::SseJsonUnnamed,
+        (Target::Poll, _) => Rendition::PollItem,
+    })
+}
+
+/// What a client library brought back wins over `since`, because a browser that comes back asks
+/// with the first URL again; and the header wins over the parameter of its name, because whoever
+/// can set it does. What the page wrote must be right; what a library remembered need not be.
+fn since(header: Option<Since>, parameters: &Parameters<'_>) -> Result<Since, Violation> {
+    let since = match parameters.since.as_deref() {
+        None => Since::Now,
+        Some(text) => Since::After(Id::parse(text.as_bytes()).ok_or(Violation::BadSince)?),
+    };
+    let parameter = match &parameters.last_event_id {
+        LastEventId::None => None,
+        LastEventId::Some(text) => Some(brought_back(text.as_bytes())),
+        LastEventId::Unreadable => Some(Since::Unreadable),
+    };
+    Ok(header.or(parameter).unwrap_or(since))
+}
+
+fn brought_back(text: &[u8]) -> Since {
+    match Id::parse(text) {
+        Some(id) if text.len() <= LAST_EVENT_ID_BYTES_MAX => Since::After(id),
+        _ => Since::Unreadable,
+    }
+}
+
+/// Seconds, clamped; what is no such number is refused.
+fn wait_ms(parameter: Option<&str>) -> Result<u64, Violation> {
+    let Some(text) = parameter else { return Ok(WAIT_S * 1_000) };
+    let number = text.parse::<f64>().ok().filter(|wait| wait.is_finite() && *wait >= 0.0);
+    let seconds = number.ok_or(Violation::BadWait)?.min(POLL_WAIT_S_MAX as f64);
+    Ok((seconds * 1_000.0) as u64)
+}
