@@ -76,6 +76,22 @@ fn run(command: &mut Command, input: &str) -> Run {
     run
 }
 
+/// The exit code of a command whose standard output is on a full disk.
+fn code_on_a_full_disk(command: &mut Command) -> Option<i32> {
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut child = command.stdout(full()).stderr(full()).spawn().expect("the binary was built");
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait().expect("the child is ours") {
+            return status.code();
+        }
+        if Instant::now() > deadline {
+            child.kill().expect("the child is ours");
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// A command that runs. Nothing waits for it without a bound, and it does not outlive its test.
 struct Process {
     child: Child,

@@ -310,12 +310,16 @@ impl Refusal {
     /// Prints it.
     pub(super) fn tell(self) -> ExitCode {
         use std::io::Write;
-        // A reader that has closed its end has seen enough.
-        let _ = match self.asked {
-            true => std::io::stdout().write_all(self.text.as_bytes()),
-            false => std::io::stderr().write_all(self.text.as_bytes()),
-        };
-        ExitCode::from(self.code)
+        if !self.asked {
+            let _ = std::io::stderr().write_all(self.text.as_bytes()); // nobody is left to tell
+            return ExitCode::from(self.code);
+        }
+        let mut out = std::io::stdout().lock();
+        let printed = out.write_all(self.text.as_bytes()).and_then(|()| out.flush());
+        match printed.or_else(|error| exit::output(&error)) {
+            Ok(()) => ExitCode::from(self.code),
+            Err(failure) => failure.tell(),
+        }
     }
 }
 

@@ -152,7 +152,9 @@ pub(super) fn run(arguments: &Bench) -> Result<ExitCode, Failure> {
         false => table::render(&report.json),
     };
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).or_else(|error| exit::output(&error))?;
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .or_else(|error| exit::output(&error))?;
     if let Some(path) = &arguments.plot {
         let svg = plot::svg(&title, &report.curves);
         std::fs::write(path, svg).map_err(|error| {

@@ -21,10 +21,12 @@ use exit::Failure;
 
 /// Runs the command that the arguments of the process name.
 pub fn main() -> ExitCode {
-    match run(std::env::args_os().collect()) {
+    let code = match run(std::env::args_os().collect()) {
         Ok(code) => code,
         Err(failure) => failure.tell(),
-    }
+    };
+    crate::log::flush();
+    code
 }
 
 fn run(words: Vec<OsString>) -> Result<ExitCode, Failure> {
@@ -47,5 +49,13 @@ fn run(words: Vec<OsString>) -> Result<ExitCode, Failure> {
 
 /// Says a sentence on standard error. Where even that fails there is nobody left to tell.
 fn say(what: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "fanfare: {what}");
+    say_all(&format!("fanfare: {what}\n"));
+}
+
+/// Says a text on standard error: behind what was logged, and where there is a log it is waited for
+/// no more than the log is.
+fn say_all(text: &str) {
+    if !crate::log::say(text) {
+        let _ = std::io::stderr().write_all(text.as_bytes());
+    }
 }

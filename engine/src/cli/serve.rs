@@ -1,7 +1,7 @@
 //! `fanfare serve`: from a configuration to a running node, and from a signal to its end.
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write as _};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -181,9 +181,7 @@ fn wait(signals: &Receiver<&'static str>, vigil: &Vigil, insecure: bool) -> End 
 /// Says where the node is: a friendly block on a terminal, one event of the log elsewhere.
 fn greet(running: &Running) {
     if std::io::stderr().is_terminal() {
-        // A terminal that went away is no reason to end.
-        let _ = std::io::stderr().write_all(greeting(running).as_bytes());
-        return;
+        return super::say_all(&greeting(running));
     }
     let addresses = running.addresses();
     info!(

@@ -148,6 +148,10 @@ const NODE: &[Row<Metrics>] = &[
     ("fanfare_publisher_sessions_forgotten", "Sessions forgotten before their end", COUNTER, |m| {
         m.ingest.sessions_forgotten.read()
     }),
+    // The process's, as standard error is.
+    ("fanfare_log_dropped", "Lines of the log that could not be written", COUNTER, |_| {
+        crate::log::dropped()
+    }),
 ];
 
 #[derive(Debug)]

@@ -100,11 +100,16 @@ impl Control {
         self.address
     }
 
-    /// Accepts no more, lets requests that have begun end for `patience` at most, and joins the
-    /// thread. The sequencer must still answer meanwhile.
-    pub fn stop(self, patience: Duration) {
+    /// Accepts no more, and lets requests that have begun end for `patience` at most. The sequencer
+    /// must still answer meanwhile.
+    pub fn begin_to_stop(&self, patience: Duration) {
         // The thread is gone already when nobody hears this; then the join says so.
         let _ = self.stop.send(Some(patience));
+    }
+
+    /// As [`Control::begin_to_stop`], and joins the thread.
+    pub fn stop(self, patience: Duration) {
+        self.begin_to_stop(patience);
         if self.thread.join().is_err() {
             tracing::error!("the control thread panicked: this is a bug in Fanfare");
         }

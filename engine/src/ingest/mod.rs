@@ -98,10 +98,15 @@ pub struct Handle {
 
 impl Handle {
     /// Accepts and reads no more, tells every publisher the outcomes of what it sent and GOODBYE,
-    /// removes the socket's file, and joins the thread: within a quarter of
-    /// [`Limits::shutdown_ms`]. The sequencer must still answer meanwhile.
-    pub fn stop(self) {
+    /// and removes the socket's file: within a quarter of [`Limits::shutdown_ms`]. The sequencer
+    /// must still answer meanwhile.
+    pub fn begin_to_stop(&self) {
         self.bell.stop(self.patience);
+    }
+
+    /// As [`Handle::begin_to_stop`], and joins the thread.
+    pub fn stop(self) {
+        self.begin_to_stop();
         if self.thread.join().is_err() {
             tracing::error!("the publishers' thread panicked: this is a bug in Fanfare");
         }

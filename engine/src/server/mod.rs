@@ -68,6 +68,7 @@ pub struct Running {
     wakers: Vec<Arc<Waker>>,
     ready: Arc<AtomicBool>,
     vigil: Arc<Vigil>,
+    clock: Clock,
     sequencer: JoinHandle<()>,
     shards: Vec<JoinHandle<()>>,
     control: Option<Control>,
@@ -131,6 +132,7 @@ pub fn start_with<M: ClientMessages + Send + 'static>(
         wakers: order.wakers,
         ready,
         vigil,
+        clock,
         sequencer: order.thread,
         shards,
         control: None,
@@ -292,17 +294,22 @@ impl Running {
     }
 
     /// Stops it, within [`crate::limits::Limits::shutdown_ms`]: whatever was published before is
-    /// delivered, clients are told to come back.
+    /// delivered, clients are told to come back. The ways in have a quarter of that time, side by
+    /// side, and the clients whatever is left of it.
     pub fn stop(self) {
-        let patience = Duration::from_millis(self.facts.limits.shutdown_ms);
+        let limit_ms = self.facts.limits.shutdown_ms;
+        let for_ways_in = Duration::from_millis(limit_ms / 4);
         self.ready.store(false, Ordering::Relaxed);
-        self.facts.draining.store(true, Ordering::Relaxed);
+        self.facts.drain_until(self.clock.now().plus(limit_ms));
         self.wakers.iter().for_each(|waker| waker.wake());
+        if let Some(control) = &self.control {
+            control.begin_to_stop(for_ways_in);
+        }
         if let Some(ingest) = self.ingest {
             ingest.stop();
         }
         if let Some(control) = self.control {
-            control.stop(patience / 4);
+            control.stop(for_ways_in);
         }
         let _ = self.inbox.send(Command::Shutdown);
         let threads = std::iter::once(self.sequencer).chain(self.shards);

@@ -296,8 +296,12 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
     }
 
     fn is_over(&mut self, now: Millis) -> bool {
-        let limit = self.sessions.facts.limits.shutdown_ms;
-        let deadline = *self.deadline.get_or_insert_with(|| now.plus(limit));
+        // What the node's other parts took of the time for its end is not there any more. Where the
+        // order has ended without a stop, the shard has all of it.
+        let facts = &self.sessions.facts;
+        let mine = self.deadline.unwrap_or_else(|| now.plus(facts.limits.shutdown_ms));
+        let deadline = facts.end().map_or(mine, |end| end.min(mine));
+        self.deadline = Some(deadline);
         if now >= deadline {
             let count = self.sessions.table.len();
             tracing::warn!(count, "clients that had not left in time are cut off");

@@ -1,15 +1,15 @@
 //! Transports: what a request asks for, and what is said to it. Pure: bytes in, bytes and decisions
 //! out; [`crate::shard`] owns the connections.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use fanfare_protocol::id::Epoch;
 
 use crate::auth::host::Hosts;
 use crate::auth::origin::Origins;
 use crate::channel::Tenant;
-use crate::clock::Wall;
+use crate::clock::{Millis, Wall};
 use crate::limits::Limits;
 
 pub mod ask;
@@ -41,8 +41,8 @@ pub struct Facts {
     pub wall: Wall,
     /// Whose channels clients name, until identity exists.
     pub tenant: Tenant,
-    /// Whether the node has begun to shut down.
-    pub draining: AtomicBool,
+    /// When the node will have shut down, once it has begun to.
+    pub end: OnceLock<Millis>,
     /// Whether the sequencer has panicked: the order goes on no more, and has no end entry.
     pub order_lost: Arc<AtomicBool>,
     /// Connections that all shards hold together.
@@ -62,7 +62,7 @@ impl Facts {
             dev: false,
             wall: Wall::Since(0),
             tenant: Tenant::default(),
-            draining: AtomicBool::new(false),
+            end: OnceLock::new(),
             order_lost: Arc::default(),
             open: AtomicUsize::new(0),
         }
@@ -75,6 +75,16 @@ impl Facts {
 
     /// Whether the node has begun to shut down.
     pub fn draining(&self) -> bool {
-        self.draining.load(Relaxed)
+        self.end.get().is_some()
+    }
+
+    /// The node begins to shut down, and will have by `end`.
+    pub fn drain_until(&self, end: Millis) {
+        let _ = self.end.set(end); // the first one counts
+    }
+
+    /// When everything has ended, of a node that shuts down.
+    pub fn end(&self) -> Option<Millis> {
+        self.end.get().copied()
     }
 }

@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Process, Run, fanfare, run};
+use crate::{Process, Run, code_on_a_full_disk, fanfare, run};
 
 /// A node in a process of its own, on free ports, with its socket in a folder of its own.
 struct Node {
@@ -72,6 +72,19 @@ impl Node {
         self.process.signal(signal);
         self.process.end()
     }
+}
+
+#[test]
+fn output_that_cannot_be_written_is_said_by_the_code() {
+    let node = Node::start(&[]);
+    let first = run(node.command().args(["publish", "demo", "one"]), "");
+    let first: Value = serde_json::from_str(&first.out).unwrap();
+    let publish = code_on_a_full_disk(node.command().args(["publish", "demo", "two"]));
+    assert_eq!(publish, Some(74));
+    let since = first["id"].as_str().unwrap();
+    let tail = code_on_a_full_disk(node.command().args(["tail", "demo", "--since", since]));
+    assert_eq!(tail, Some(74));
+    node.end(Signal::TERM).expect(0, &[]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Help, mistakes on the command line, and no server.
 
-use crate::{fanfare, run};
+use crate::{code_on_a_full_disk, fanfare, run};
 
 fn words(line: &str) -> crate::Run {
     let folder = tempfile::tempdir().unwrap();
@@ -27,6 +27,20 @@ fn help_shows_the_way() {
     words("tail --help").expect(0, &["--since", "--url", "FANFARE_URL"]);
     words("config check --help").expect(0, &["--config"]);
     words("--version").expect(0, &["fanfare 0."]);
+}
+
+/// What was asked for could not be printed; what nobody asked for must not matter.
+#[test]
+fn output_that_cannot_be_written_is_said_by_the_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let code =
+        |line: &str| code_on_a_full_disk(fanfare(folder.path()).args(line.split_whitespace()));
+    for line in ["--help", "serve --help", "--version", "config show-default", "config check"] {
+        assert_eq!(code(line), Some(74), "{line}");
+    }
+    assert_eq!(code("doctor --listen 127.0.0.1:0 --api none --socket none"), Some(74));
+    assert_eq!(code("--lisen 127.0.0.1:0"), Some(64));
+    assert_eq!(code("publish demo hi"), Some(69));
 }
 
 #[test]

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{Client, PATIENCE};
+use crate::support::{Client, PATIENCE, wait_until};
 
 struct Server {
     child: Child,
-    log: BufReader<ChildStderr>,
+    log: Option<BufReader<ChildStderr>>,
     listen: SocketAddr,
 }
 
@@ -46,7 +46,7 @@ fn ready(mut command: Command) -> Server {
     let event: serde_json::Value = serde_json::from_str(&line).unwrap();
     let listen = event["fields"]["listen"].as_str().or(event["listen"].as_str()).unwrap();
     let listen = listen.parse().unwrap();
-    Server { child, log, listen }
+    Server { child, log: Some(log), listen }
 }
 
 impl Server {
@@ -140,11 +140,101 @@ fn pages_and_names_that_are_refused_are_told_in_the_log() {
         server.signal(Signal::TERM);
         assert_eq!(server.end().0, Some(0));
         let mut log = String::new();
-        std::io::Read::read_to_string(&mut server.log, &mut log).unwrap();
+        std::io::Read::read_to_string(server.log.as_mut().unwrap(), &mut log).unwrap();
         let refusals = log.lines().filter(|line| line.contains("refused")).count();
         assert!(refusals < 20, "one of a kind from each shard, and 10 s later another: {log}");
         assert!(log.contains("origins = [\\\"https://page.example\\\"]"), "how to allow: {log}");
         assert!(log.contains("hosts = [\\\"name.example\\\"]"), "how to allow it: {log}");
+    }
+}
+
+/// What becomes of a node that cannot write its log: it serves on, says farewell and ends in order.
+fn serves_and_ends(child: &mut Child, listen: SocketAddr, before_the_end: impl FnOnce()) {
+    let mut websocket = Client::websocket(listen, "/ws?channels=a");
+    before_the_end();
+    kill_process(Pid::from_child(child), Signal::TERM).unwrap();
+    assert_eq!(websocket.close_code(), 1012);
+    websocket.send_frame(0x88, &1012u16.to_be_bytes());
+    let began = Instant::now();
+    let status = loop {
+        match child.try_wait().unwrap() {
+            Some(status) => break status,
+            None => assert!(began.elapsed() < PATIENCE, "it does not end"),
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn a_log_whose_reader_has_gone_is_no_reason_to_end() {
+    for driver in ["uring", "epoll"] {
+        let mut server = serve(&["--listen", "127.0.0.1:0", "--driver", driver]);
+        server.log = None;
+        serves_and_ends(&mut server.child, server.listen, || {});
+    }
+}
+
+#[test]
+fn a_log_that_nobody_reads_makes_nobody_wait() {
+    for driver in ["uring", "epoll"] {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let (listen, mut command) = (free_address(), command(&["--driver", driver]));
+        command.args(["--listen", &listen.to_string()]).stderr(writer.try_clone().unwrap());
+        let mut server = Ended(command.spawn().unwrap());
+        drop(command);
+        connects(listen);
+        // Fills it, and waits then as a node would that waits for its log; until the reader goes.
+        std::thread::spawn(move || std::io::Write::write_all(&mut writer, &[b'x'; 1 << 20]));
+        // The pipe has 16 pages, and the node's own line may be alone in the first.
+        wait_until("the pipe is full", || rustix::io::ioctl_fionread(&reader).unwrap() >= 60 << 10);
+        serves_and_ends(&mut server.0, listen, || {});
+    }
+}
+
+#[test]
+fn a_log_on_a_full_disk_is_counted() {
+    for driver in ["uring", "epoll"] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let (listen, api) = (free_address(), free_address());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
+        command.args(["serve", "--socket", "none", "--shards", "2", "--driver", driver]);
+        command.args(["--listen", &listen.to_string(), "--api", &api.to_string()]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(full).env_remove("RUST_LOG");
+        let mut server = Ended(command.spawn().unwrap());
+        connects(api);
+        serves_and_ends(&mut server.0, listen, || {
+            wait_until("the line that says it is ready is counted", || {
+                let (head, page) = Client::get(api, "/metrics").answer();
+                assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+                let count = "fanfare_log_dropped_total ";
+                let count = page.lines().find_map(|it| it.strip_prefix(count));
+                count.unwrap().parse::<u64>().unwrap() >= 1
+            });
+        });
+    }
+}
+
+/// Ended in any case.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// For a node that cannot tell its address: one that was free a moment ago.
+fn free_address() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+fn connects(address: SocketAddr) {
+    let began = Instant::now();
+    while std::net::TcpStream::connect(address).is_err() {
+        assert!(began.elapsed() < PATIENCE, "nobody listens on {address}");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -165,6 +255,6 @@ fn a_port_in_use_is_exit_69_and_a_killed_owner_frees_it() {
         Client::websocket(next.listen, "/ws?channels=a");
         drop((clients, next));
         let mut rest = String::new();
-        let _ = owner.log.read_line(&mut rest); // nothing, or a line of its last moment
+        let _ = owner.log.take().unwrap().read_line(&mut rest); // nothing, or a line of its last moment
     }
 }

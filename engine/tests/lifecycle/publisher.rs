@@ -12,6 +12,23 @@ use crate::support::PATIENCE;
 
 const BATCH: u64 = 20;
 
+/// One that has published until the socket was full in both directions.
+pub fn publisher_that_reads_nothing(path: &Path) -> UnixStream {
+    let mut stream = UnixStream::connect(path).expect("the node listens");
+    stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+    let mut out = Vec::new();
+    write::preface(&mut out);
+    stream.write_all(&out).unwrap();
+    out.clear();
+    write::publish(&PublishFrame { answer: true, ..PublishFrame::new("a", b"1") }, &mut out);
+    let flood = out.repeat(1_000);
+    let mut sent = 0;
+    while let Ok(more) = stream.write(&flood[sent % out.len()..]) {
+        sent += more;
+    }
+    stream
+}
+
 /// Publishes 1, 2, 3 ... to `channel` until the server ends it; the last number that was accepted.
 pub fn publish_until_goodbye(path: &Path, channel: &str) -> u64 {
     let mut stream = UnixStream::connect(path).expect("the node listens");

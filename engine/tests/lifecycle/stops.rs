@@ -7,7 +7,7 @@ use fanfare::rule::Window;
 use fanfare::sequencer::command::Command;
 use fanfare::server::{DriverChoice, Running};
 
-use crate::publisher::publish_until_goodbye;
+use crate::publisher::{publish_until_goodbye, publisher_that_reads_nothing};
 use crate::support::{
     Client, DRIVERS, batch, find, keep, node_with, publish_all, rules, text, upgrade, wait_until,
 };
@@ -166,6 +166,42 @@ fn clients_that_do_not_leave_are_cut_off_in_time() {
         assert_eq!((bytes[0], &bytes[2..4]), (0x88, &1012u16.to_be_bytes()[..]));
         drop(full);
     }
+}
+
+/// All that can take time takes it at once, and the limit holds for all of it together.
+#[test]
+fn the_limit_is_that_of_the_whole_end() {
+    const LIMIT_MS: u64 = 6_000;
+    // Side by side, because they wait and do not work.
+    thread::scope(|scope| {
+        for driver in DRIVERS {
+            scope.spawn(move || {
+                let folder = tempfile::tempdir().unwrap();
+                let path = folder.path().join("fanfare.sock");
+                let node = node_with(driver, |settings| {
+                    settings.socket = Some(path.clone());
+                    settings.api = Some("127.0.0.1:0".parse().unwrap());
+                    settings.limits.shutdown_ms = LIMIT_MS;
+                });
+                // A client that takes nothing, a publisher that reads nothing, and a request to the
+                // API whose body does not come.
+                let mut client = Client::narrow(node.addresses().listen);
+                client.send(b"GET /sse?channels=b HTTP/1.1\r\nHost: localhost\r\n\r\n");
+                client.until(|bytes| find(bytes, b"\r\n\r\n").map(|at| at + 4));
+                publish_all(&node, [("b", "x".repeat(900_000))]);
+                let publisher = publisher_that_reads_nothing(&path);
+                let mut request = Client::connect(node.addresses().api.unwrap());
+                request.send(b"POST /v1/channels/a HTTP/1.1\r\nHost: localhost\r\n");
+                request.send(b"Content-Length: 5\r\n\r\nx");
+                thread::sleep(Duration::from_millis(300));
+                let began = Instant::now();
+                node.stop();
+                let took = began.elapsed();
+                assert!(took < Duration::from_millis(LIMIT_MS + 1_000), "{driver:?}: {took:?}");
+                drop((client, publisher, request));
+            });
+        }
+    });
 }
 
 #[test]
