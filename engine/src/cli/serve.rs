@@ -40,8 +40,15 @@ pub(super) fn run(arguments: &Serve, matches: &ArgMatches) -> Result<ExitCode, F
         .map_err(|error| format!("cannot watch signals: {error}"))
         .map_err(|what| Failure::new(exit::UNAVAILABLE, what))?;
     let insecure = settings.insecure;
+    let for_others = !(settings.origins.is_empty() && settings.hosts.is_empty());
     let running = server::start(settings).map_err(failure)?;
     greet(&running);
+    if running.development() && for_others {
+        warn!(
+            "development mode is on although origins or hosts are listed: behind a proxy, where \
+             others are served, it is to be ended (--no-dev)"
+        );
+    }
     match wait(&signals, running.vigil(), insecure) {
         End::Signal(signal) => {
             info!(signal, "stopping: clients are told to come back; a second signal ends at once");

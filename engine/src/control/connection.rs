@@ -22,6 +22,7 @@ use axum::extract::Request;
 use axum::http::header::{CONNECTION, HeaderName};
 use axum::http::{HeaderMap, HeaderValue, Version};
 use axum::response::Response;
+use fanfare_protocol::http::HttpDate;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::Service;
@@ -33,6 +34,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::{Api, routes};
+use crate::clock;
 
 /// Tells every task to end, and within what time.
 type Stop = watch::Receiver<Option<Duration>>;
@@ -44,8 +46,6 @@ const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: applicat
     Content-Length: 115\r\nRetry-After: 1\r\nConnection: close\r\n\r\n\
     {\"error\":\"busy\",\"message\":\"as many backends are connected as may be: reuse connections, \
     or try again in a second\"}\n";
-const LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\
-    Connection: close\r\n\r\n";
 /// What is over its time has this much more, once: a timer fires before what came while the thread
 /// stood still was read, and whoever sent it was in time.
 pub(super) const UNREAD_GRACE: Duration = Duration::from_millis(100);
@@ -138,7 +138,19 @@ async fn converse(stream: TcpStream, api: &Api, router: Router, mut stop: Stop) 
         }
     };
     let stream = connection.into_parts().io.into_inner();
-    say_last(stream, if late { LATE } else { b"" }).await;
+    let last = if late { too_late() } else { String::new() };
+    say_last(stream, last.as_bytes()).await;
+}
+
+/// The answer to a head that did not come in time. hyper dates its answers; this one is ours (RFC
+/// 9110, section 6.6.1).
+fn too_late() -> String {
+    let date = HttpDate::from_unix_seconds(clock::unix_seconds());
+    format!(
+        "HTTP/1.1 408 Request Timeout\r\nDate: {}\r\nContent-Length: 0\r\n\
+         Connection: close\r\n\r\n",
+        date.as_str()
+    )
 }
 
 /// What answers say of their connection's future.

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, EXPECT, HOST, ORIGIN, WWW_AUTHENTICATE};
+use axum::http::header::{
+    AUTHORIZATION, CONNECTION, EXPECT, HOST, ORIGIN, UPGRADE, WWW_AUTHENTICATE,
+};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -14,12 +16,25 @@ use super::answer::Fault;
 use crate::auth::host::is_loopback_host;
 use crate::auth::origin::{Origins, Verdict};
 
-/// Lets a request pass or answers it.
+/// Lets a request pass or answers it. One that asks for a WebSocket, which nothing here becomes, is
+/// the last of its connection: a proxy may take that for a tunnel from here on, and what its peer
+/// sends through it is no request (THREATS H15).
 pub(super) async fn pass(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
-    match api.judge(request.uri(), request.headers()) {
+    let is_last = asks_for_websocket(request.headers());
+    let mut response = match api.judge(request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(fault) => fault.closing().into_response(),
+    };
+    if is_last {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
+    response
+}
+
+fn asks_for_websocket(fields: &HeaderMap) -> bool {
+    let words =
+        fields.get_all(UPGRADE).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    words.map(<[u8]>::trim_ascii).any(|word| word.eq_ignore_ascii_case(b"websocket"))
 }
 
 impl Api {

@@ -400,3 +400,33 @@ fn a_stop_lets_requests_end_but_not_for_ever() {
     let _ = stalled.stream.write_all(b"x");
     assert!(stalled.ends());
 }
+
+#[test]
+fn what_follows_a_request_for_a_websocket_is_no_request() {
+    let node = Node::start();
+    for target in ["/ws?channels=a", "/v1/channels/a", "/healthz"] {
+        let mut client = node.connect();
+        let ask = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+        let upgrade = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{ask}\r\n");
+        client.send([upgrade.as_bytes(), &post("/v1/channels/a", "", "smuggled")].concat());
+        assert_eq!(client.answer().field("connection"), Some("close"), "{target}");
+        assert!(client.ends(), "{target}");
+    }
+    assert_eq!(node.sequencer.count(), 0);
+}
+
+#[test]
+fn answers_say_the_date() {
+    let limits = Limits { head_ms: 100, ..Limits::default() };
+    let node = Node::with(Wishes { limits, ..Wishes::default() });
+    for request in ["GET /healthz", "GET /v1/channels/a", "GET /nowhere", "PUT /metrics"] {
+        let answer = node.ask(format!("{request} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        assert!(answer.field("date").is_some_and(|date| date.ends_with(" GMT")), "{answer:?}");
+    }
+    for bytes in ["GET / HTTP/1.1\r\nHost: localhost\r\nX : y\r\n\r\n", "GET / HTT"] {
+        let answer = node.ask(bytes); // refused by hyper, and too late
+        assert!([400, 408].contains(&answer.status), "{answer:?}");
+        assert!(answer.field("date").is_some_and(|date| date.ends_with(" GMT")), "{answer:?}");
+    }
+}
