@@ -48,9 +48,9 @@ typedef struct fanfare_options {
   uint64_t queue_messages;
   // Their bytes. Default 64 MiB.
   uint64_t queue_bytes;
-  // Milliseconds after which a message that was sent, and whose outcome was lost, is told
-  // UNKNOWN instead of being sent again. Must be shorter than the server's
-  // limits.idempotency_age. Default 240,000.
+  // Milliseconds after which a message that was sent, and whose connection was lost and not made
+  // again, is told UNKNOWN. Longer than the server's limits.publisher_session_age it is of no
+  // use. Default 240,000.
   uint64_t unknown_ms;
   // Milliseconds that fanfare_open waits for a server to answer. Default 0: it does not wait,
   // and the library connects when there is one.
@@ -84,7 +84,7 @@ typedef struct fanfare_message {
   const char *event;
   // Bytes of the event's name.
   size_t event_size;
-  // The idempotency key, 1 to 255 bytes; null for none (a connected library makes one then).
+  // The idempotency key, 1 to 255 bytes; null for none.
   const void *key;
   // Bytes of the key.
   size_t key_size;
@@ -171,7 +171,8 @@ typedef struct fanfare_numbers {
 // The time given to the call is over. A message is still on its way.
 #define FANFARE_E_TIMEOUT -110
 
-// The library does not speak the version of the header that the program was compiled with.
+// The library does not speak the version of the header that the program was compiled with, or the
+// server does not speak the library's.
 #define FANFARE_E_VERSION -70
 
 // The process was forked after the handle was opened: open another one in the child.

@@ -25,7 +25,8 @@ pub const FANFARE_E_MFILE: Code = -24;
 pub const FANFARE_E_PIPE: Code = -32;
 /// The time given to the call is over. A message is still on its way.
 pub const FANFARE_E_TIMEOUT: Code = -110;
-/// The library does not speak the version of the header that the program was compiled with.
+/// The library does not speak the version of the header that the program was compiled with, or the
+/// server does not speak the library's.
 pub const FANFARE_E_VERSION: Code = -70;
 /// The process was forked after the handle was opened: open another one in the child.
 pub const FANFARE_E_FORKED: Code = -71;
@@ -82,7 +83,10 @@ const TEXTS: &[(Code, &std::ffi::CStr)] = &[
     (FANFARE_E_MFILE, c"too many handles are open: close one"),
     (FANFARE_E_PIPE, c"the publisher is closed, or its node has ended; nothing was published"),
     (FANFARE_E_TIMEOUT, c"the time is over; the message is still on its way"),
-    (FANFARE_E_VERSION, c"the library has another ABI than the header: recompile, or update it"),
+    (
+        FANFARE_E_VERSION,
+        c"the header or the server is of another version than the library: update what is older",
+    ),
     (FANFARE_E_FORKED, c"the process was forked: open a handle in the child"),
     (FANFARE_E_CONFIG, c"the configuration has problems; error_text of the options names them"),
     (FANFARE_E_UNAVAILABLE, c"the server or something of this machine is not there now"),
@@ -93,7 +97,7 @@ const TEXTS: &[(Code, &std::ffi::CStr)] = &[
     (FANFARE_E_TOO_LARGE, c"refused: the message is longer than the server takes"),
     (FANFARE_E_RATE_LIMITED, c"refused: too many messages; try again later"),
     (FANFARE_E_BAD_CHANNEL, c"refused: a channel has 1 to 255 bytes of UTF-8 without `*`"),
-    (FANFARE_E_BAD_EVENT, c"refused: not the name of an event, or fanfare.*, open or error"),
+    (FANFARE_E_BAD_EVENT, c"refused: not the name of an event, or one that begins with fanfare."),
     (FANFARE_E_BAD_KEY, c"refused: an idempotency key has 1 to 255 bytes"),
     (FANFARE_E_BAD_DATA, c"refused: the data is empty, or not what its kind says"),
     (FANFARE_E_CHANNEL_LIMIT, c"refused: the node keeps as many channels as it may"),

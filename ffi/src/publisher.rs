@@ -22,10 +22,9 @@ pub struct Settings {
     pub queue_messages: usize,
     /// Their bytes.
     pub queue_bytes: usize,
-    /// After this long a message that was sent, and whose outcome was lost with its connection, is
-    /// not sent again. It must be shorter than the server remembers idempotency keys
-    /// (`limits.idempotency_age`, 5 minutes unless it says otherwise): later, sending it again may
-    /// publish it again.
+    /// After this long a message that was sent, and whose connection was lost and not made again,
+    /// is told *unknown*. Longer than the server keeps a session without a connection
+    /// (`limits.publisher_session_age`, 5 minutes unless it says otherwise) it is of no use.
     pub unknown_ms: u64,
     /// How long `open` waits for the server; 0 for not at all.
     pub connect_ms: u64,
@@ -113,7 +112,7 @@ impl Publisher {
     ///
     /// # Errors
     /// INVAL for another URL; for `embedded:` CONFIG and UNAVAILABLE; for `unix:`, when it is to
-    /// wait, UNAVAILABLE or FORBIDDEN.
+    /// wait, UNAVAILABLE, FORBIDDEN, VERSION, or minus a code of the server's ERROR.
     pub fn open(url: &str, settings: Settings) -> Result<Self, Failure> {
         let way = if let Some(path) = url.strip_prefix("unix:") {
             if !path.starts_with('/') {

@@ -162,8 +162,9 @@ fn each_acknowledged_message_is_there_once_however_often_the_connection_is_cut()
         assert_eq!(place.offset, nth as u64 + 1, "sent again, they keep their order");
     }
     let (stats, cuts) = (publisher.stats(), proxy.cuts.load(SeqCst));
-    eprintln!("{cuts} cuts, {} sent again, {} had a place", stats.resent, stats.duplicates);
-    assert!(cuts > 10 && stats.resent > 100 && stats.duplicates > 10, "the test was too kind");
+    eprintln!("{cuts} cuts, {} sent again", stats.resent);
+    assert!(cuts > 10 && stats.resent > 100, "the test was too kind");
+    assert_eq!(stats.duplicates, 0, "what was taken is not sent again");
     assert_eq!((stats.pending, stats.published, stats.unknown), (0, MESSAGES as u64, 0));
     publisher.close();
     node.stop();

@@ -8,6 +8,7 @@
 /// The thread's name.
 pub const THREAD: &str = "fanfare-ingest";
 
+mod draft;
 mod ledger;
 mod publisher;
 mod sessions;
@@ -29,8 +30,8 @@ use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::sequencer::inbox::Inbox;
 use crate::vigil::Guard;
+pub use draft::{publication, publication_after};
 use publisher::Patience;
-pub use publisher::{publication, publication_after};
 
 /// What the thread runs, without sockets, clock and threads: for models of it.
 pub mod machine {

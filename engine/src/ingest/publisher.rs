@@ -5,18 +5,15 @@ use fanfare_protocol::id::Epoch;
 use fanfare_protocol::ingest::client::Hello;
 use fanfare_protocol::ingest::server::{Decoder, Event, Violation};
 use fanfare_protocol::ingest::session::{Open, Standing};
-use fanfare_protocol::ingest::{
-    DeclaredKind, ErrorCode, PublishFrame, Refusal, VERSION, VERSION_WITH_SESSIONS, write,
-};
+use fanfare_protocol::ingest::{ErrorCode, VERSION, VERSION_WITH_SESSIONS, write};
 use fanfare_protocol::limits::{IngestLimits, SessionLimits};
-use fanfare_protocol::message::Kind;
 
 use super::Settings;
-use super::ledger::{Results, Slot};
+use super::draft::Draft;
+use super::ledger::Results;
 use super::sessions::{Asked, Session};
-use crate::channel::{ChannelName, Tenant};
+use crate::channel::Tenant;
 use crate::clock::Millis;
-use crate::payload;
 use crate::sequencer::command::{Publication, Refusal as SequencerRefusal};
 
 /// Bytes of replies that wait for a publisher after which it is not read.
@@ -516,84 +513,4 @@ impl Iterator for FrameEnds<'_> {
         self.at += LENGTH_BYTES + u32::from_le_bytes(*length) as usize;
         Some(self.at)
     }
-}
-
-/// The messages of one read that are not entered yet.
-#[derive(Default)]
-struct Draft {
-    slots: Vec<Slot>,
-    publications: Vec<Publication>,
-}
-
-impl Draft {
-    fn add(&mut self, frame: &PublishFrame<'_>, limits: &IngestLimits, tenant: &Tenant) {
-        let before = self.publications.last();
-        match publication_after(before, frame, limits, tenant) {
-            Ok(publication) => {
-                self.publications.push(publication);
-                self.slots.push(Slot::Asked { answer: frame.answer });
-            }
-            Err(refusal) => self.slots.push(Slot::Refused(refusal)),
-        }
-    }
-
-    fn enter(&mut self, session: &mut Session, groups: &mut Vec<Group>) {
-        if self.slots.is_empty() {
-            return;
-        }
-        let number = (session.number, session.ledger.enter(std::mem::take(&mut self.slots)));
-        let publications = std::mem::take(&mut self.publications);
-        if !publications.is_empty() {
-            groups.push(Group { number, publications });
-        }
-    }
-}
-
-/// What a frame asks to publish: the same for a publisher on the socket and for one inside of this
-/// process.
-///
-/// # Errors
-/// What is wrong with the message, as the socket's publishers are told it.
-pub fn publication(
-    frame: &PublishFrame<'_>,
-    limits: &IngestLimits,
-    tenant: &Tenant,
-) -> Result<Publication, Refusal> {
-    publication_after(None, frame, limits, tenant)
-}
-
-/// As [`publication`], behind another one: most publishers stay with a channel for a while, and
-/// then its name is shared and not copied.
-///
-/// # Errors
-/// As [`publication`].
-pub fn publication_after(
-    before: Option<&Publication>,
-    frame: &PublishFrame<'_>,
-    limits: &IngestLimits,
-    tenant: &Tenant,
-) -> Result<Publication, Refusal> {
-    let checked = frame.check(limits)?;
-    let (kind, data) = match checked.kind {
-        DeclaredKind::Detect => payload::settle(checked.data),
-        DeclaredKind::Known(Kind::Json) => {
-            payload::check_bytes(checked.data).map_err(Refusal::not_json)?;
-            (Kind::Json, checked.data)
-        }
-        DeclaredKind::Known(kind) => (kind, checked.data),
-    };
-    payload::room(limits.message_bytes as usize, checked.channel, checked.event, kind, data)
-        .map_err(Refusal::too_large)?;
-    let same = before.map(|before| &before.channel);
-    let same = same.filter(|same| *same.name == *checked.channel && same.tenant == *tenant);
-    Ok(Publication {
-        channel: match same {
-            Some(same) => same.clone(),
-            None => ChannelName::new(tenant.clone(), checked.channel),
-        },
-        kind,
-        event: checked.event.map(Into::into),
-        idempotency_key: checked.idempotency_key.map(Into::into),
-        data: data.into(),
-    })
 }

@@ -66,12 +66,17 @@ pub struct Sessions<K> {
     names: HashMap<SessionId, u64>,
     /// Those without a connection.
     kept: HashMap<u64, Session>,
-    /// The same by user, oldest first: since when, and the number.
-    users: BTreeMap<u32, BTreeSet<(Millis, u64)>>,
-    /// Since when each of them is kept.
-    since: HashMap<u64, Millis>,
+    /// The same by user, oldest first.
+    users: BTreeMap<u32, BTreeSet<Place>>,
+    /// The place of each of them there.
+    places: HashMap<u64, Place>,
+    /// How many were ever kept.
+    ever_kept: u64,
     counts: Counts,
 }
+
+/// Since when a session is kept, how many were kept before it, and its number.
+type Place = (Millis, u64, u64);
 
 /// What happened since the last look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,7 +105,8 @@ impl<K: Copy + Eq + Hash> Sessions<K> {
             names: HashMap::new(),
             kept: HashMap::new(),
             users: BTreeMap::new(),
-            since: HashMap::new(),
+            places: HashMap::new(),
+            ever_kept: 0,
             counts: Counts::default(),
         }
     }
@@ -263,7 +269,7 @@ impl<K: Copy + Eq + Hash> Sessions<K> {
         while self.kept.len() > self.limits.sessions as usize {
             let most = self.users.values().max_by_key(|sessions| sessions.len());
             let oldest = most.and_then(|sessions| sessions.first());
-            let (_, number) = *oldest.expect("somebody has one");
+            let (_, _, number) = *oldest.expect("somebody has one");
             self.forget(number);
         }
     }
@@ -272,16 +278,18 @@ impl<K: Copy + Eq + Hash> Sessions<K> {
         session.ledger.write_to_nobody();
         session.ledger.shrink();
         let number = session.number;
-        self.users.entry(session.user).or_default().insert((now, number));
-        self.since.insert(number, now);
+        self.ever_kept += 1;
+        let place = (now, self.ever_kept, number);
+        self.users.entry(session.user).or_default().insert(place);
+        self.places.insert(number, place);
         self.kept.insert(number, session);
     }
 
     fn unkeep(&mut self, number: u64) -> Option<Session> {
         let session = self.kept.remove(&number)?;
-        let since = self.since.remove(&number)?;
+        let place = self.places.remove(&number)?;
         if let Some(sessions) = self.users.get_mut(&session.user) {
-            sessions.remove(&(since, number));
+            sessions.remove(&place);
             if sessions.is_empty() {
                 self.users.remove(&session.user);
             }
@@ -312,6 +320,6 @@ impl<K: Copy + Eq + Hash> Sessions<K> {
 
     fn oldest(&self) -> Option<(Millis, u64)> {
         let first = self.users.values().filter_map(|sessions| sessions.first());
-        first.min().map(|(since, number)| (since.plus(self.age_ms), *number))
+        first.min().map(|(since, _, number)| (since.plus(self.age_ms), *number))
     }
 }

@@ -55,6 +55,10 @@ pub(super) struct Keys {
     entries: VecDeque<Entry>,
     /// Number of the front entry.
     front: u64,
+    /// Keys that newer ones pushed out before their age.
+    pushed_out: u64,
+    /// When that may be said again.
+    warn_again: Option<Millis>,
 }
 
 /// Digests are as good as random, and under a secret: a table needs no hash of them.
@@ -111,6 +115,8 @@ impl Keys {
             numbers: HashMap::default(),
             entries: VecDeque::new(),
             front: 0,
+            pushed_out: 0,
+            warn_again: None,
         }
     }
 
@@ -144,8 +150,18 @@ impl Keys {
         self.numbers.insert(key.0, self.front + self.entries.len() as u64);
         self.entries.push_back(Entry { key, body, published, at: now });
         while self.entries.len() > self.count {
+            // One whose age is over promises nothing any more.
+            if self.next_expiry().is_some_and(|due| due > now) {
+                self.pushed_out += 1;
+                self.warn(now);
+            }
             self.forget_oldest();
         }
+    }
+
+    /// Keys that newer ones pushed out before their age.
+    pub(super) fn pushed_out(&self) -> u64 {
+        self.pushed_out
     }
 
     /// Forgets keys that are too old, `max` at most; says how many.
@@ -177,6 +193,19 @@ impl Keys {
             number.remove();
         }
         self.front += 1;
+    }
+
+    /// At most once a minute: the metric has the number.
+    fn warn(&mut self, now: Millis) {
+        const PAUSE_MS: u64 = 60_000;
+        if self.warn_again.is_none_or(|at| at <= now) {
+            self.warn_again = Some(now.plus(PAUSE_MS));
+            tracing::warn!(
+                keys = self.count,
+                "idempotency keys are forgotten before limits.idempotency_age: what is sent again \
+                 under them is published again. Raise limits.idempotency_keys"
+            );
+        }
     }
 
     fn is_over(&self, at: Millis, now: Millis) -> bool {
@@ -275,7 +304,9 @@ mod tests {
         assert_eq!(keys.expire(Millis(10), 9), 1, "the dead entry goes");
         assert_eq!(publish(&mut keys, "a", 4, 19), 3, "and takes nothing with it");
         publish(&mut keys, "b", 5, 19);
+        assert_eq!(keys.pushed_out(), 0);
         publish(&mut keys, "c", 6, 19);
+        assert_eq!(keys.pushed_out(), 1);
         assert_eq!(publish(&mut keys, "a", 7, 19), 7);
         keys.invariants();
     }

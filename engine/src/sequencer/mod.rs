@@ -278,6 +278,7 @@ impl<S: Sink> Sequencer<S> {
         metrics.channels_forgotten.set(order.forgotten);
         metrics.position.set(order.position);
         metrics.idempotency_keys.set(order.keys.len() as u64);
+        metrics.keys_pushed_out.set(order.keys.pushed_out());
         for (number, shard) in self.metrics.shards.iter().enumerate() {
             shard.ring_lag.set(self.ring.lag(number));
         }

@@ -39,9 +39,9 @@ pub struct Options {
     pub queue_messages: u64,
     /// Their bytes. Default 64 MiB.
     pub queue_bytes: u64,
-    /// Milliseconds after which a message that was sent, and whose outcome was lost, is told
-    /// UNKNOWN instead of being sent again. Must be shorter than the server's
-    /// limits.idempotency_age. Default 240,000.
+    /// Milliseconds after which a message that was sent, and whose connection was lost and not made
+    /// again, is told UNKNOWN. Longer than the server's limits.publisher_session_age it is of no
+    /// use. Default 240,000.
     pub unknown_ms: u64,
     /// Milliseconds that fanfare_open waits for a server to answer. Default 0: it does not wait,
     /// and the library connects when there is one.
@@ -73,7 +73,7 @@ pub struct Message {
     pub event: *const c_char,
     /// Bytes of the event's name.
     pub event_size: usize,
-    /// The idempotency key, 1 to 255 bytes; null for none (a connected library makes one then).
+    /// The idempotency key, 1 to 255 bytes; null for none.
     pub key: *const c_void,
     /// Bytes of the key.
     pub key_size: usize,

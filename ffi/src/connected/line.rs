@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use fanfare::clock::{Clock, Millis};
+use fanfare_protocol::ingest::SessionId;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::Shared;
-use super::link::{Link, Lost};
+use super::link::{self, Link};
 use super::pipeline::{Item, Pipeline};
-use crate::code::FANFARE_E_UNAVAILABLE;
+use super::talk::{Hope, Lost};
+use crate::code::Code;
 use crate::publisher::Settings;
 
 /// Between two attempts to connect: doubled each time, and spread over its upper half, so that
@@ -36,20 +38,29 @@ pub(super) struct Line {
     /// Pseudo-random, for the pauses.
     dice: u64,
     incoming: Vec<Item>,
+    /// Why there is no hope, where there is none.
+    refused: Option<Code>,
 }
 
 impl Line {
-    pub(super) fn new(shared: Arc<Shared>, path: PathBuf, settings: &Settings, dice: u64) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        path: PathBuf,
+        settings: &Settings,
+        session: SessionId,
+        dice: u64,
+    ) -> Self {
         Self {
             shared,
             path,
             clock: Clock::start(),
-            pipeline: Pipeline::new(settings.unknown_ms),
+            pipeline: Pipeline::new(settings.unknown_ms, session),
             link: None,
             next_try: Millis(0),
             pause_ms: PAUSE_MS_MIN,
             dice: dice | 1,
             incoming: Vec::new(),
+            refused: None,
         }
     }
 
@@ -59,7 +70,10 @@ impl Line {
             let closing = self.take_incoming();
             self.keep_connected(now);
             if closing {
-                self.pipeline.end();
+                if let Some(link) = &self.link {
+                    link.end(&mut self.pipeline);
+                }
+                self.pipeline.close();
             }
             self.tell();
             if closing {
@@ -82,22 +96,24 @@ impl Line {
     fn keep_connected(&mut self, now: Millis) {
         if self.link.is_none() {
             self.pipeline.expire(now);
+            self.refuse();
             if now < self.next_try {
                 return;
             }
-            match Link::open(&self.path, now) {
+            match Link::open(&self.path, &mut self.pipeline, now) {
                 Ok(link) => self.link = Some(link),
                 Err(lost) => return self.lose(lost, now),
             }
         }
         let Some(link) = &mut self.link else { return };
-        let had = link.epoch;
+        let had = link.epoch();
         let turned = link.turn(&mut self.pipeline, now);
-        let epoch = link.epoch;
+        let epoch = link.epoch();
         let is_mute = epoch.is_none() && now.since(link.since) >= HELLO_MS;
         if had.is_none() && epoch.is_some() {
             self.shared.counters.connects.fetch_add(1, Relaxed);
-            self.shared.set_connected(epoch, 0);
+            self.refused = None;
+            self.shared.greeted(epoch);
             // What waits is written now that it is known what the server takes.
             if turned.is_ok() {
                 return self.keep_connected(now);
@@ -105,15 +121,27 @@ impl Line {
         }
         match turned {
             Err(lost) => self.lose(lost, now),
-            Ok(()) if is_mute => self.lose(Lost(FANFARE_E_UNAVAILABLE), now),
+            Ok(()) if is_mute => self.lose(Lost::unavailable(), now),
             Ok(()) => {}
         }
     }
 
-    fn lose(&mut self, Lost(code): Lost, now: Millis) {
-        let was_good =
-            self.link.take().is_some_and(|link| link.served || now.since(link.since) >= GOOD_MS);
-        self.pipeline.lose();
+    /// What waits without hope is told so, and does not wait.
+    fn refuse(&mut self) {
+        if let Some(code) = self.refused
+            && let Ok(fresh) = link::draw()
+        {
+            self.pipeline.end(code, fresh);
+        }
+    }
+
+    fn lose(&mut self, lost: Lost, now: Millis) {
+        let link = self.link.take();
+        let is_good = |link: &Link| link.talk.served || now.since(link.since) >= GOOD_MS;
+        let was_good = link.as_ref().is_some_and(is_good) && lost.hope == Hope::Soon;
+        self.pipeline.lose(link.map_or(0, |link| link.talk.unsent_message_bytes()));
+        self.refused = (lost.hope == Hope::None).then_some(lost.code);
+        self.refuse();
         self.pause_ms = if was_good { PAUSE_MS_MIN } else { (self.pause_ms * 2).min(PAUSE_MS_MAX) };
         // Marsaglia's xorshift.
         self.dice ^= self.dice << 13;
@@ -121,7 +149,7 @@ impl Line {
         self.dice ^= self.dice << 17;
         let half = self.pause_ms / 2;
         self.next_try = now.plus(half + self.dice % (half + 1));
-        self.shared.set_connected(None, code);
+        self.shared.lost(lost);
     }
 
     /// Gives the room of messages back whose outcomes are known, then tells these: whoever was told
@@ -154,7 +182,7 @@ impl Line {
     /// Until the socket, the bell, or the time.
     fn sleep(&self, now: Millis) {
         let due = match &self.link {
-            Some(link) if link.epoch.is_none() => Some(link.since.plus(HELLO_MS)),
+            Some(link) if link.epoch().is_none() => Some(link.since.plus(HELLO_MS)),
             Some(_) => None,
             None => [Some(self.next_try), self.pipeline.next_expiry()].into_iter().flatten().min(),
         };
@@ -191,7 +219,7 @@ impl Line {
 impl Drop for Line {
     /// Also after a panic: nobody waits for a thread that is gone.
     fn drop(&mut self) {
-        self.pipeline.end();
+        self.pipeline.close();
         let lost = self.pipeline.take_settled();
         lost.into_iter().for_each(|(item, outcome)| item.deliver(outcome));
         let left = {

@@ -5,15 +5,15 @@ use std::path::Path;
 
 use fanfare::clock::Millis;
 use fanfare_protocol::id::Epoch;
-use fanfare_protocol::ingest::client::{Decoder, Reply};
-use fanfare_protocol::ingest::{ErrorCode, write};
+use fanfare_protocol::ingest::SessionId;
 use rustix::io::{Errno, read};
 use rustix::net::{
     AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, send, socket_with,
 };
 
-use super::pipeline::{Pipeline, Then};
-use crate::code::{Code, FANFARE_E_FORBIDDEN, FANFARE_E_UNAVAILABLE};
+use super::pipeline::Pipeline;
+use super::talk::{Hope, Lost, Talk};
+use crate::code::FANFARE_E_FORBIDDEN;
 
 /// Bytes read at once.
 const READ_BYTES: usize = 64 << 10;
@@ -23,50 +23,40 @@ const READS: usize = 4;
 /// A connection, from its socket to its end.
 pub(super) struct Link {
     socket: OwnedFd,
-    decoder: Decoder,
-    /// What is to be written; the first `sent` bytes are.
-    out: Vec<u8>,
-    sent: usize,
+    pub(super) talk: Talk,
     /// Whether a write failed: what the server said last is still to be read.
     deaf: bool,
-    pub(super) epoch: Option<Epoch>,
     pub(super) since: Millis,
-    /// Whether any message had an outcome here.
-    pub(super) served: bool,
 }
-
-/// A connection is over, for this reason.
-pub(super) struct Lost(pub(super) Code);
 
 impl Link {
     /// Connects. A socket of this kind connects at once or not at all.
-    pub(super) fn open(path: &Path, now: Millis) -> Result<Self, Lost> {
+    pub(super) fn open(path: &Path, pipeline: &mut Pipeline, now: Millis) -> Result<Self, Lost> {
         let lost = |error| match error {
-            Errno::ACCESS | Errno::PERM => Lost(FANFARE_E_FORBIDDEN),
-            _ => Lost(FANFARE_E_UNAVAILABLE),
+            Errno::ACCESS | Errno::PERM => Lost {
+                code: FANFARE_E_FORBIDDEN,
+                text: Some("the mode of the socket, or of a directory above it, forbids it".into()),
+                hope: Hope::None,
+            },
+            _ => Lost::unavailable(),
         };
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let socket =
             socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).map_err(lost)?;
         let address = SocketAddrUnix::new(path).map_err(lost)?;
         connect(&socket, &address).map_err(lost)?;
-        let mut out = Vec::new();
-        write::preface(&mut out);
-        Ok(Self {
-            socket,
-            decoder: Decoder::new(),
-            out,
-            sent: 0,
-            deaf: false,
-            epoch: None,
-            since: now,
-            served: false,
-        })
+        let fresh = draw().map_err(|_| Lost::unavailable())?;
+        Ok(Self { socket, talk: Talk::begin(pipeline, fresh), deaf: false, since: now })
+    }
+
+    /// Whose life the server's is, once the session is open.
+    pub(super) fn epoch(&self) -> Option<Epoch> {
+        self.talk.epoch
     }
 
     /// Whether it waits for room in the socket.
     pub(super) fn wants_to_write(&self) -> bool {
-        !self.deaf && self.sent < self.out.len()
+        !self.deaf && self.talk.unsent_bytes() > 0
     }
 
     /// Writes what may be written and reads what there is.
@@ -78,21 +68,23 @@ impl Link {
         Ok(())
     }
 
+    /// Says that the publisher is done, where that can be said without waiting: a session that
+    /// nobody will take up needs no place at the server.
+    pub(super) fn end(&self, pipeline: &mut Pipeline) {
+        if let Some(words) = self.talk.farewell(pipeline).filter(|_| !self.deaf) {
+            // Where it does not go out whole the session ends by its age.
+            let _ = send(&self.socket, &words, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+        }
+    }
+
     fn write(&mut self, pipeline: &mut Pipeline, now: Millis) {
         while !self.deaf {
-            if self.sent == self.out.len() {
-                self.out.clear();
-                self.sent = 0;
-                if self.epoch.is_some() {
-                    pipeline.fill(&mut self.out, now);
-                }
-                if self.out.is_empty() {
-                    return;
-                }
+            let unsent = self.talk.unsent(pipeline, now);
+            if unsent.is_empty() {
+                return;
             }
-            let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-            match send(&self.socket, &self.out[self.sent..], flags) {
-                Ok(bytes) => self.sent += bytes,
+            match send(&self.socket, unsent, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+                Ok(bytes) => self.talk.wrote(bytes),
                 Err(Errno::AGAIN) => return,
                 Err(Errno::INTR) => {}
                 Err(_) => self.deaf = true,
@@ -104,46 +96,23 @@ impl Link {
         let mut buffer = [0; READ_BYTES];
         for _ in 0..READS {
             match read(&self.socket, &mut buffer) {
-                Ok(0) => return Err(Lost(FANFARE_E_UNAVAILABLE)),
-                Ok(bytes) => self.hear(&buffer[..bytes], pipeline)?,
-                Err(Errno::AGAIN) if self.deaf => return Err(Lost(FANFARE_E_UNAVAILABLE)),
+                Ok(0) => return Err(Lost::unavailable()),
+                Ok(bytes) => self.talk.hear(&buffer[..bytes], pipeline)?,
+                Err(Errno::AGAIN) if self.deaf => return Err(Lost::unavailable()),
                 Err(Errno::AGAIN) => return Ok(()),
                 Err(Errno::INTR) => {}
-                Err(_) => return Err(Lost(FANFARE_E_UNAVAILABLE)),
+                Err(_) => return Err(Lost::unavailable()),
             }
         }
         Ok(())
     }
-
-    fn hear(&mut self, mut input: &[u8], pipeline: &mut Pipeline) -> Result<(), Lost> {
-        let Self { decoder, epoch, served, .. } = self;
-        let mut left = None;
-        // All of it, also behind a word that ends the connection: outcomes are outcomes.
-        while let Some(reply) = decoder.next(&mut input).map_err(|_| Lost(FANFARE_E_UNAVAILABLE))? {
-            match reply {
-                Reply::Hello(hello) => {
-                    pipeline.greet(hello.limits);
-                    *epoch = Some(hello.epoch);
-                }
-                // Before HELLO nothing of ours was written.
-                _ if epoch.is_none() => {}
-                _ => *served = true,
-            }
-            let known = epoch.unwrap_or(Epoch::from_random(0));
-            if pipeline.handle(&reply, known) == Then::Leave {
-                left.get_or_insert(why(&reply));
-            }
-        }
-        left.map_or(Ok(()), |code| Err(Lost(code)))
-    }
 }
 
-fn why(reply: &Reply<'_>) -> Code {
-    match reply {
-        Reply::Error { code: ErrorCode::FORBIDDEN, .. } => FANFARE_E_FORBIDDEN,
-        Reply::Error { code, .. } => -Code::from(code.0),
-        _ => FANFARE_E_UNAVAILABLE,
-    }
+/// The name of a session.
+pub(super) fn draw() -> Result<SessionId, getrandom::Error> {
+    let mut id = [0; 16];
+    getrandom::fill(&mut id)?;
+    Ok(SessionId(id))
 }
 
 impl AsFd for Link {

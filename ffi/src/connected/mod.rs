@@ -1,16 +1,19 @@
 //! A server on this machine: messages go over its Unix socket, on a thread of our own.
 //!
 //! Callers encode and queue, and ring a bell; the thread ([`line`]) connects, writes ahead without
-//! waiting for answers, and connects again when the connection is lost. What has no outcome then
-//! is sent again, in its order and under its key ([`pipeline`]), so that the server finds out what
-//! it has had already.
+//! waiting for answers, and connects again when the connection is lost. It publishes in a session
+//! that outlives its connections, so that the server says what it has had already, and only what is
+//! missing is sent again, in its order ([`pipeline`]).
 
 mod bell;
 mod line;
 mod link;
+#[cfg(test)]
+mod model;
 mod pipeline;
+mod talk;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -29,6 +32,7 @@ use crate::publisher::{Counters, Failure, SHAPE, Settings, Stats};
 use bell::Bell;
 use pipeline::Item;
 use rustix::net::SocketAddrUnix;
+use talk::{Hope, Lost};
 
 /// What callers and the thread share.
 pub(crate) struct Shared {
@@ -56,6 +60,10 @@ struct Queue {
     epoch: u64,
     connected: bool,
     last_error: Code,
+    /// Why messages are refused, where there is no hope.
+    refused: Option<Code>,
+    /// Why the server or the kernel turned us away, for people.
+    turned_away: Option<String>,
     waiters: usize,
 }
 
@@ -64,8 +72,6 @@ pub(crate) struct Connected {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
     settings: Settings,
-    /// Half of each key that is made here: random, so that no other publisher makes the same.
-    salt: u64,
 }
 
 impl Connected {
@@ -79,7 +85,8 @@ impl Connected {
             return Err(Failure { code: FANFARE_E_INVAL, text });
         }
         let bell = Bell::new().map_err(|error| failed("no descriptor for the bell", &error))?;
-        let salt = getrandom::u64().map_err(|error| failed("no random number", &error))?;
+        let session = link::draw().map_err(|error| failed("no random number", &error))?;
+        let dice = getrandom::u64().map_err(|error| failed("no random number", &error))?;
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             changed: Condvar::new(),
@@ -87,25 +94,23 @@ impl Connected {
             counters: Counters::default(),
         });
         let patience = Duration::from_millis(settings.connect_ms);
-        let line = line::Line::new(Arc::clone(&shared), path.clone(), &settings, salt);
+        let line = line::Line::new(Arc::clone(&shared), path.clone(), &settings, session, dice);
         let thread = std::thread::Builder::new()
             .name("fanfare-publisher".into())
             .spawn(move || line.run())
             .map_err(|error| failed("a thread could not be started", &error))?;
-        let connected = Self { shared, thread: Mutex::new(Some(thread)), settings, salt };
-        if !patience.is_zero() && !connected.shared.wait(patience, |queue| queue.connected) {
-            let last = connected.shared.lock().last_error;
-            connected.close();
-            let code = if last == 0 { FANFARE_E_UNAVAILABLE } else { last };
-            let text = format!(
-                "no server answered at {} in {} ms: {}. Is it running, and is this its socket?",
-                path.display(),
-                patience.as_millis(),
-                code::text(code).to_string_lossy()
-            );
-            return Err(Failure { code, text });
+        let connected = Self { shared, thread: Mutex::new(Some(thread)), settings };
+        if patience.is_zero() {
+            return Ok(connected);
         }
-        Ok(connected)
+        connected.shared.wait(patience, |queue| queue.connected || queue.turned_away.is_some());
+        match connected.shared.failure(&path, patience) {
+            None => Ok(connected),
+            Some(failure) => {
+                connected.close();
+                Err(failure)
+            }
+        }
     }
 
     pub(crate) fn offer(&self, messages: &[PublishFrame<'_>], done: Vec<Done>) -> Result<(), Code> {
@@ -117,21 +122,16 @@ impl Connected {
                 return Err(FANFARE_E_BAD_DATA);
             }
         }
-        // Encoded before the lock is taken; a message without a key gets one in there, where its
-        // number is known.
+        // Encoded before the lock is taken.
         let mut items = Vec::with_capacity(messages.len());
         for (message, done) in messages.iter().zip(done) {
             let courier = Courier::new(done);
             let answer = courier.wants_place();
-            let unset = [0; KEY_BYTES];
-            let idempotency_key = message.idempotency_key.or(Some(&unset));
-            let makes_key = message.idempotency_key.is_none();
-            let whole = PublishFrame { answer, idempotency_key, ..*message };
+            let whole = PublishFrame { answer, ..*message };
             // Its exact length: it is allocated once, and a box of it is no copy.
             let mut frame = Vec::with_capacity(write::publish_bytes(&whole));
             write::publish(&whole, &mut frame);
-            let key_at = makes_key.then(|| frame.len() - message.data.len() - KEY_BYTES);
-            items.push((Item::new(frame.into(), courier), key_at));
+            items.push(Item::new(frame.into(), courier));
         }
         match self.enqueue(items) {
             Ok(()) => {
@@ -145,8 +145,8 @@ impl Connected {
         }
     }
 
-    fn enqueue(&self, items: Vec<Drafted>) -> Result<(), (Vec<Drafted>, Code)> {
-        let bytes: usize = items.iter().map(|(item, _)| item.frame.len()).sum();
+    fn enqueue(&self, items: Vec<Item>) -> Result<(), (Vec<Item>, Code)> {
+        let bytes: usize = items.iter().map(|item| item.frame.len()).sum();
         let Settings { queue_messages, queue_bytes, .. } = self.settings;
         if items.len() > queue_messages || bytes > queue_bytes {
             return Err((items, FANFARE_E_TOO_LARGE));
@@ -155,19 +155,17 @@ impl Connected {
         if queue.closing || queue.over {
             return Err((items, FANFARE_E_PIPE));
         }
+        if let Some(code) = queue.refused {
+            return Err((items, code));
+        }
         if queue.messages + items.len() > queue_messages || queue.bytes + bytes > queue_bytes {
             return Err((items, FANFARE_E_AGAIN));
         }
         queue.messages += items.len();
         queue.bytes += bytes;
-        for (mut item, key_at) in items {
+        for mut item in items {
             queue.taken += 1;
             item.number = queue.taken;
-            if let Some(at) = key_at {
-                let (salt, number) = item.frame[at..at + KEY_BYTES].split_at_mut(8);
-                salt.copy_from_slice(&self.salt.to_le_bytes());
-                number.copy_from_slice(&queue.taken.to_le_bytes());
-            }
             queue.incoming.push(item);
         }
         Ok(())
@@ -212,12 +210,6 @@ impl Connected {
     }
 }
 
-/// Bytes of a key that is made here: the publisher's salt and the message's number.
-const KEY_BYTES: usize = 16;
-
-/// A message and, where its key is to be made, the key's place in the frame.
-type Drafted = (Item, Option<usize>);
-
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
@@ -233,14 +225,43 @@ impl Shared {
         is_so(&queue)
     }
 
-    /// The server's HELLO has come, or the connection is lost.
-    fn set_connected(&self, epoch: Option<Epoch>, error: Code) {
+    /// The session is open.
+    fn greeted(&self, epoch: Option<Epoch>) {
         let mut queue = self.lock();
-        queue.connected = epoch.is_some();
-        queue.last_error = error;
+        queue.connected = true;
+        (queue.last_error, queue.refused, queue.turned_away) = (0, None, None);
         if let Some(epoch) = epoch {
             queue.epoch = epoch.number();
         }
         self.changed.notify_all();
+    }
+
+    /// The connection is lost, or was not made.
+    fn lost(&self, Lost { code, text, hope }: Lost) {
+        let mut queue = self.lock();
+        queue.connected = false;
+        queue.last_error = code;
+        queue.refused = (hope == Hope::None).then_some(code);
+        queue.turned_away = text.filter(|_| hope != Hope::Soon);
+        self.changed.notify_all();
+    }
+
+    /// Why there is no connection now.
+    fn failure(&self, path: &Path, patience: Duration) -> Option<Failure> {
+        let queue = self.lock();
+        if queue.connected {
+            return None;
+        }
+        let code = if queue.last_error == 0 { FANFARE_E_UNAVAILABLE } else { queue.last_error };
+        let path = path.display();
+        let text = match &queue.turned_away {
+            Some(why) => format!("{path} cannot be published to: {why}"),
+            None => format!(
+                "no server answered at {path} in {} ms: {}. Is it running, and is this its socket?",
+                patience.as_millis(),
+                code::text(code).to_string_lossy()
+            ),
+        };
+        Some(Failure { code, text })
     }
 }

@@ -3,26 +3,29 @@
 //! ```text
 //!  offered ──> waiting ──fill──> flying ──answer, refusal, acknowledgement──> settled
 //!                 ^                 │
-//!                 └────── lost ─────┘   in their order, each under its key
+//!                 └── not taken ────┘   in their order
 //! ```
 //!
-//! On a connection the n-th message that is written has the number n ([`Pipeline::base`] is that of
-//! the front of `flying`). A message that has its outcome before those in front of it leaves a
-//! hole there.
+//! The n-th message of the *session* has the number n ([`Pipeline::base`] is that of the front of
+//! `flying`), whatever connections come and go. A message that has its outcome before those in
+//! front of it leaves a hole there.
 //!
-//! **What was written and has no outcome when the connection is lost is sent again**, because
-//! nobody knows; the server finds the key and answers with the first place. That holds as long as
-//! it remembers keys, so a message that was first sent too long ago is told *unknown* instead.
+//! **What was written and has no outcome when the connection is lost stays in flight.** On the next
+//! connection the server says how far it took the session: what lies behind that was not published
+//! and is sent again, and the outcomes of the rest are told again. Where the server has forgotten
+//! the session, nobody knows, and that is told. Where it is another server's life, history went
+//! with the old one, and all of it is sent again.
 
 use std::collections::VecDeque;
 
 use fanfare::clock::Millis;
 use fanfare_protocol::id::Epoch;
-use fanfare_protocol::ingest::client::Reply;
-use fanfare_protocol::ingest::{ErrorCode, RefusalCode};
-use fanfare_protocol::limits::IngestLimits;
+use fanfare_protocol::ingest::client::{Hello, Reply};
+use fanfare_protocol::ingest::session::Open;
+use fanfare_protocol::ingest::{ErrorCode, RefusalCode, SessionId, write};
+use fanfare_protocol::limits::{IngestLimits, SessionLimits};
 
-use crate::code::{FANFARE_E_PIPE, FANFARE_E_TOO_LARGE, FANFARE_E_UNKNOWN, of_refusal};
+use crate::code::{Code, FANFARE_E_PIPE, FANFARE_E_TOO_LARGE, FANFARE_E_UNKNOWN, of_refusal};
 use crate::outcome::{Courier, Outcome, Place};
 
 /// Bytes that are encoded ahead of the socket.
@@ -32,18 +35,20 @@ const WINDOWS: usize = 4;
 
 /// One message without an outcome.
 pub(super) struct Item {
-    /// Its PUBLISH frame, with a key.
+    /// Its PUBLISH frame.
     pub(super) frame: Box<[u8]>,
     /// How many messages this publisher took up to it.
     pub(super) number: u64,
     courier: Courier,
     /// When it was first written to a socket, where its outcome is not known to be "not published".
     first_sent: Option<Millis>,
+    /// Whether it was written before.
+    was_sent: bool,
 }
 
 impl Item {
     pub(super) fn new(frame: Box<[u8]>, courier: Courier) -> Self {
-        Self { frame, number: 0, courier, first_sent: None }
+        Self { frame, number: 0, courier, first_sent: None, was_sent: false }
     }
 
     pub(super) fn deliver(self, outcome: Outcome) {
@@ -55,8 +60,17 @@ impl Item {
 pub(super) struct Pipeline {
     waiting: VecDeque<Item>,
     flying: VecDeque<Option<Item>>,
+    /// Everything before it was acknowledged in this session.
     base: u64,
+    session: SessionId,
+    /// Whose session it is, once a server has said so.
+    epoch: Option<Epoch>,
+    /// Whether a message was written in this session.
+    has_sent: bool,
+    /// What was confirmed on this connection.
+    confirmed: u64,
     limits: IngestLimits,
+    unconfirmed: usize,
     unknown_ms: u64,
     settled: Vec<(Item, Outcome)>,
     /// Messages that were written a second time.
@@ -72,13 +86,30 @@ pub(super) enum Then {
     Leave,
 }
 
+/// What a HELLO means.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Greeting {
+    /// The session is open.
+    Open,
+    /// Another session is to be opened.
+    Another(Open),
+    /// No server says that.
+    Nonsense,
+}
+
 impl Pipeline {
-    pub(super) fn new(unknown_ms: u64) -> Self {
+    /// Without a session yet; the first one is to be `session`.
+    pub(super) fn new(unknown_ms: u64, session: SessionId) -> Self {
         Self {
             waiting: VecDeque::new(),
             flying: VecDeque::new(),
             base: 1,
+            session,
+            epoch: None,
+            has_sent: false,
+            confirmed: 0,
             limits: IngestLimits::DEFAULT,
+            unconfirmed: SessionLimits::DEFAULT.unconfirmed as usize,
             unknown_ms,
             settled: Vec::new(),
             resent: 0,
@@ -90,18 +121,79 @@ impl Pipeline {
         self.waiting.extend(items);
     }
 
-    /// A server has said what it takes.
-    pub(super) fn greet(&mut self, limits: IngestLimits) {
-        self.limits = limits;
+    /// What is asked for on a new connection.
+    pub(super) fn opening(&mut self) -> Open {
+        self.confirmed = self.base - 1;
+        Open { session: self.session, resumes: self.has_sent, confirmed: self.confirmed }
+    }
+
+    /// A server has answered that; `fresh` is what a session may be called that is needed now.
+    pub(super) fn greet(&mut self, hello: &Hello, fresh: SessionId) -> Greeting {
+        let Some(standing) = hello.session else { return Greeting::Nonsense };
+        self.limits = hello.limits;
+        self.unconfirmed = standing.limits.unconfirmed as usize;
+        if self.has_sent && !standing.known {
+            self.forgotten(hello.epoch);
+            self.session = fresh;
+            return Greeting::Another(self.opening());
+        }
+        if !self.take_up(standing.taken) {
+            return Greeting::Nonsense;
+        }
+        self.epoch = Some(hello.epoch);
+        Greeting::Open
+    }
+
+    /// The server took everything up to `taken` and nothing behind it: that is sent again. Whether
+    /// it can be.
+    fn take_up(&mut self, taken: u64) -> bool {
+        let Some(ours) = taken.checked_sub(self.base - 1) else { return false };
+        if ours > self.flying.len() as u64 {
+            return false;
+        }
+        for nth in (0..self.flying.len()).rev() {
+            let is_taken = (nth as u64) < ours;
+            let slot = &mut self.flying[nth];
+            // Of what was taken, that may have been refused because the node was shutting down.
+            if let Some(mut item) = slot.take_if(|item| !is_taken || item.first_sent.is_none()) {
+                item.first_sent = None;
+                self.waiting.push_front(item);
+            }
+        }
+        self.flying.truncate(ours as usize);
+        true
+    }
+
+    /// The server at the other end, which is in this life, does not know the session.
+    fn forgotten(&mut self, epoch: Epoch) {
+        let is_same_life = self.epoch == Some(epoch);
+        let mut again = Vec::new();
+        for mut item in self.flying.drain(..).flatten() {
+            if is_same_life && item.first_sent.is_some() {
+                self.settled.push((item, Err(FANFARE_E_UNKNOWN)));
+            } else {
+                item.first_sent = None;
+                again.push(item);
+            }
+        }
+        again.into_iter().rev().for_each(|item| self.waiting.push_front(item));
+        self.base = 1;
+        self.has_sent = false;
     }
 
     /// Whether there is something to write and room under way.
     pub(super) fn may_fill(&self) -> bool {
-        !self.waiting.is_empty() && self.flying.len() < self.limits.window as usize * WINDOWS
+        let window = self.limits.window as usize * WINDOWS;
+        !self.waiting.is_empty() && self.flying.len() < window.min(self.unconfirmed)
     }
 
-    /// Appends frames of waiting messages to what is written next.
+    /// Writes what is next to a buffer that is empty: what was heard is confirmed, and frames of
+    /// waiting messages follow.
     pub(super) fn fill(&mut self, out: &mut Vec<u8>, now: Millis) {
+        if self.may_fill() && self.confirmed < self.base - 1 {
+            self.confirmed = self.base - 1;
+            write::confirm(self.confirmed, out);
+        }
         while out.len() < AHEAD_BYTES && self.may_fill() {
             let Some(mut item) = self.waiting.pop_front() else { return };
             // The length counts what follows it. A frame over the limit would end the connection,
@@ -110,15 +202,18 @@ impl Pipeline {
                 self.settled.push((item, Err(FANFARE_E_TOO_LARGE)));
                 continue;
             }
-            self.resent += u64::from(item.first_sent.is_some());
-            item.first_sent.get_or_insert(now);
+            self.resent += u64::from(item.was_sent);
+            item.first_sent = Some(now);
+            item.was_sent = true;
+            self.has_sent = true;
             out.extend_from_slice(&item.frame);
             self.flying.push_back(Some(item));
         }
     }
 
-    /// What the server said.
-    pub(super) fn handle(&mut self, reply: &Reply<'_>, epoch: Epoch) -> Then {
+    /// What the server said, in an open session.
+    pub(super) fn handle(&mut self, reply: &Reply<'_>) -> Then {
+        let epoch = self.epoch.unwrap_or(Epoch::from_random(0));
         match *reply {
             Reply::Hello(_) => {}
             Reply::Answer(answer) => {
@@ -160,34 +255,50 @@ impl Pipeline {
         Then::Go
     }
 
-    /// The connection is lost: what has no outcome is sent again on the next one.
-    pub(super) fn lose(&mut self) {
-        for item in self.flying.drain(..).rev().flatten() {
+    /// The connection is lost, with so many bytes of the last ones that were to be written.
+    pub(super) fn lose(&mut self, mut unsent: usize) {
+        while let Some(Some(item)) = self.flying.back()
+            && let Some(less) = unsent.checked_sub(item.frame.len())
+            && let Some(Some(mut item)) = self.flying.pop_back()
+        {
+            unsent = less;
+            item.first_sent = None;
             self.waiting.push_front(item);
         }
-        self.base = 1;
     }
 
-    /// Gives up what was first sent too long ago to be sent again. Only without a connection.
+    /// Gives up what was first sent too long ago. Only without a connection.
     pub(super) fn expire(&mut self, now: Millis) {
         while self.next_expiry().is_some_and(|due| due <= now) {
-            let Some(item) = self.waiting.pop_front() else { return };
+            let mut sent = self.flying.iter_mut().filter(|slot| is_riddle(slot));
+            let Some(item) = sent.next().and_then(Option::take) else { return };
             self.settled.push((item, Err(FANFARE_E_UNKNOWN)));
         }
     }
 
-    /// When the next message will have been sent too long ago. Those that were sent stand in front.
+    /// When the next message will have been sent too long ago.
     pub(super) fn next_expiry(&self) -> Option<Millis> {
-        self.waiting.front()?.first_sent.map(|at| at.plus(self.unknown_ms))
+        let sent = self.flying.iter().flatten().find_map(|item| item.first_sent);
+        sent.map(|at| at.plus(self.unknown_ms))
     }
 
-    /// Ends all of them.
-    pub(super) fn end(&mut self) {
-        self.lose();
-        for item in self.waiting.drain(..) {
-            let code = if item.first_sent.is_some() { FANFARE_E_UNKNOWN } else { FANFARE_E_PIPE };
+    /// Ends all of them: `code` for what was not sent. What comes after is of the session `fresh`.
+    pub(super) fn end(&mut self, code: Code, fresh: SessionId) {
+        for item in self.flying.drain(..).flatten() {
+            let code = if item.first_sent.is_some() { FANFARE_E_UNKNOWN } else { code };
             self.settled.push((item, Err(code)));
         }
+        for item in self.waiting.drain(..) {
+            self.settled.push((item, Err(code)));
+        }
+        if self.has_sent {
+            (self.session, self.epoch, self.base, self.has_sent) = (fresh, None, 1, false);
+        }
+    }
+
+    /// As [`Pipeline::end`], for good.
+    pub(super) fn close(&mut self) {
+        self.end(FANFARE_E_PIPE, self.session);
     }
 
     /// Those that have their outcome since the last call.
@@ -232,6 +343,11 @@ impl Pipeline {
             self.settled.push((item, outcome));
         }
     }
+}
+
+/// Whether nobody knows what became of it.
+fn is_riddle(slot: &Option<Item>) -> bool {
+    slot.as_ref().is_some_and(|item| item.first_sent.is_some())
 }
 
 #[cfg(test)]

@@ -1,0 +1,92 @@
+//! Frames as publications: what is wrong with a message is found here, before the sequencer.
+
+use fanfare_protocol::ingest::{DeclaredKind, PublishFrame, Refusal};
+use fanfare_protocol::limits::IngestLimits;
+use fanfare_protocol::message::Kind;
+
+use super::ledger::Slot;
+use super::publisher::Group;
+use super::sessions::Session;
+use crate::channel::{ChannelName, Tenant};
+use crate::payload;
+use crate::sequencer::command::Publication;
+
+/// The messages of one read that are not entered yet.
+#[derive(Default)]
+pub(super) struct Draft {
+    pub(super) slots: Vec<Slot>,
+    publications: Vec<Publication>,
+}
+
+impl Draft {
+    pub(super) fn add(&mut self, frame: &PublishFrame<'_>, limits: &IngestLimits, tenant: &Tenant) {
+        let before = self.publications.last();
+        match publication_after(before, frame, limits, tenant) {
+            Ok(publication) => {
+                self.publications.push(publication);
+                self.slots.push(Slot::Asked { answer: frame.answer });
+            }
+            Err(refusal) => self.slots.push(Slot::Refused(refusal)),
+        }
+    }
+
+    pub(super) fn enter(&mut self, session: &mut Session, groups: &mut Vec<Group>) {
+        if self.slots.is_empty() {
+            return;
+        }
+        let number = (session.number, session.ledger.enter(std::mem::take(&mut self.slots)));
+        let publications = std::mem::take(&mut self.publications);
+        if !publications.is_empty() {
+            groups.push(Group { number, publications });
+        }
+    }
+}
+
+/// What a frame asks to publish: the same for a publisher on the socket and for one inside of this
+/// process.
+///
+/// # Errors
+/// What is wrong with the message, as the socket's publishers are told it.
+pub fn publication(
+    frame: &PublishFrame<'_>,
+    limits: &IngestLimits,
+    tenant: &Tenant,
+) -> Result<Publication, Refusal> {
+    publication_after(None, frame, limits, tenant)
+}
+
+/// As [`publication`], behind another one: most publishers stay with a channel for a while, and
+/// then its name is shared and not copied.
+///
+/// # Errors
+/// As [`publication`].
+pub fn publication_after(
+    before: Option<&Publication>,
+    frame: &PublishFrame<'_>,
+    limits: &IngestLimits,
+    tenant: &Tenant,
+) -> Result<Publication, Refusal> {
+    let checked = frame.check(limits)?;
+    let (kind, data) = match checked.kind {
+        DeclaredKind::Detect => payload::settle(checked.data),
+        DeclaredKind::Known(Kind::Json) => {
+            payload::check_bytes(checked.data).map_err(Refusal::not_json)?;
+            (Kind::Json, checked.data)
+        }
+        DeclaredKind::Known(kind) => (kind, checked.data),
+    };
+    payload::room(limits.message_bytes as usize, checked.channel, checked.event, kind, data)
+        .map_err(Refusal::too_large)?;
+    let same = before.map(|before| &before.channel);
+    let same = same.filter(|same| *same.name == *checked.channel && same.tenant == *tenant);
+    Ok(Publication {
+        channel: match same {
+            Some(same) => same.clone(),
+            None => ChannelName::new(tenant.clone(), checked.channel),
+        },
+        kind,
+        event: checked.event.map(Into::into),
+        idempotency_key: checked.idempotency_key.map(Into::into),
+        data: data.into(),
+    })
+}
