@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_pages_reach_developments_only() {
+    fn pages_of_this_machine_may_in_development_only() {
         let cases = [
             ("http://localhost:3000", Allowed),
             ("https://LOCALHOST", Allowed),
