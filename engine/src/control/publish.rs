@@ -22,6 +22,7 @@ use crate::sequencer::command::{Command, Publication, PublishAnswer, Published, 
 pub(super) async fn raw(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Fault> {
     let (head, body) = request.into_parts();
     let channel = target::channel(&head.uri)?;
+    target::spelled_right(&head.uri, &["event"])?;
     let event = target::event(target::parameter(&head.uri, "event")?)?;
     let key = idempotency_key(&head.headers)?.map(Into::into);
     let limits = &api.facts.limits;

@@ -44,6 +44,7 @@ pub(super) async fn stats(State(api): State<Arc<Api>>, uri: Uri) -> Result<Respo
 pub(super) async fn history(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Fault> {
     let channel = target::channel(&uri)?;
     let name = Arc::clone(&channel.name);
+    target::spelled_right(&uri, &["since", "limit"])?;
     let since = target::parameter(&uri, "since")?.map(|text| since(&text)).transpose()?;
     let limit = match target::parameter(&uri, "limit")? {
         Some(text) => limit(&text)?,

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use axum::http::Uri;
-use fanfare_protocol::http::Query;
 use fanfare_protocol::http::percent::{Plus, decode};
+use fanfare_protocol::http::{Query, spelling};
 use fanfare_protocol::names::{is_channel_name, is_event_name};
 
 use super::answer::Fault;
@@ -43,6 +43,19 @@ fn raw<'a>(uri: &'a Uri, name: &str) -> Result<Option<&'a str>, Fault> {
 pub(super) fn parameter<'a>(uri: &'a Uri, name: &str) -> Result<Option<Cow<'a, str>>, Fault> {
     let value = raw(uri, name)?;
     Ok(value.map(|value| decode(value, Plus::Space).unwrap_or(Cow::Borrowed(UNREADABLE))))
+}
+
+/// Refuses what is nearly one of the parameters that a path knows: a message that was to have a
+/// name would be published without one.
+pub(super) fn spelled_right(uri: &Uri, known: &[&str]) -> Result<(), Fault> {
+    let keys = Query::new(uri.query().unwrap_or_default()).keys();
+    for key in keys.filter(|key| !known.contains(&&**key)) {
+        if let Some(right) = spelling::meant(&key, known) {
+            let message = format!("a parameter is nearly one of ours: it is written {right}");
+            return Err(Fault::bad_request("misspelled_parameter", message));
+        }
+    }
+    Ok(())
 }
 
 /// An event name that may be published.

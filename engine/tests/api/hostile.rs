@@ -297,6 +297,14 @@ fn names_that_may_not_be() {
         let answer = node.post(&format!("/v1/channels/a?event={event}"), "", "x");
         assert_eq!((answer.status, &*answer.error()), (422, "bad_event"), "{event}");
     }
+    for near in ["Event=x", "evnt=x", "events=x", "event[]=x"] {
+        let answer = node.post(&format!("/v1/channels/a?{near}"), "", "x");
+        assert_eq!((answer.status, &*answer.error()), (400, "misspelled_parameter"), "{near}");
+    }
+    for near in ["Since=x", "limits=1", "limt=1"] {
+        let answer = node.get(&format!("/v1/channels/a/history?{near}"));
+        assert_eq!((answer.status, &*answer.error()), (400, "misspelled_parameter"), "{near}");
+    }
     let twice = node.post("/v1/channels/a?event=a&event=b", "", "x");
     assert_eq!((twice.status, &*twice.error()), (400, "bad_parameter"));
     assert_eq!(node.sequencer.count(), 0);

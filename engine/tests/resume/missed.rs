@@ -94,6 +94,31 @@ fn last_event_id_wins_over_since_on_an_event_stream() {
     );
 }
 
+/// What libraries write that cannot set a header (event-source-polyfill, Mercure's clients). Were it
+/// ignored like any stranger's parameter, what was missed would be lost without a word.
+#[test]
+fn a_last_event_id_in_the_query_is_the_header_on_every_transport() {
+    everywhere(
+        |_| {},
+        |node, transport| {
+            let places = fill(node, "a", 1..=5);
+            let listen = node.addresses().listen;
+            let (early, late) = (places[0].id, places[2].id);
+            for name in ["lastEventId", "lastEventID", "last_event_id", "Last-Event-ID"] {
+                let query = format!("a&{name}={late}");
+                let mut reader = Reader::open(listen, transport, &query, Some(&early.to_string()));
+                assert_eq!((reader.gaps.len(), reader.offsets(2)), (0, vec![4, 5]), "{name}");
+            }
+            let query = format!("a&lastEventId={early}&lastEventID={late}");
+            for query in ["a&lastEventId=7", "a&lastEventId=%ff", query.as_str()] {
+                let reader = Reader::open(listen, transport, query, None);
+                let reasons: Vec<_> = reader.gaps.iter().map(|gap| &gap["reason"]).collect();
+                assert_eq!(reasons, ["unknown"], "{query}: a gap, and no silence");
+            }
+        },
+    );
+}
+
 #[test]
 fn a_client_that_has_received_nothing_resumes_from_its_opening() {
     everywhere(

@@ -2,7 +2,7 @@
 
 use fanfare::server::{Running, Settings};
 use fanfare_protocol::sse::reader::{Event, Reader};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::site::on_both;
 use crate::support::{Client, wait_until};
@@ -253,6 +253,56 @@ fn e8_what_is_no_message_ends_no_block() {
                     client.send(get(target, "").as_bytes());
                     let answer = Answer::read(&mut client);
                     assert_eq!((answer.status, answer.error().as_str()), (400, "bad_open"));
+                }
+            });
+        },
+    );
+}
+
+/// With `names=data` a page that has `onmessage` and nothing else hears everything.
+#[test]
+fn names_of_events_in_the_json_alone() {
+    on_both(
+        |_| {},
+        |site| {
+            site.case("names=data", |node| {
+                let target = "/sse?channels=s&format=json&names=data";
+                let mut client = connect(node);
+                client.send(get(target, "Last-Event-ID: 0123abcd-1\r\n").as_bytes());
+                assert_eq!(status(&client.head()), 200);
+                let gap = client.block();
+                let said = gap.strip_prefix("data: ").expect("no id, no name");
+                let said: Value = serde_json::from_str(said).unwrap();
+                assert_eq!(
+                    (&said["event"], &said["reason"]),
+                    (&json!("fanfare.gap"), &json!("epoch"))
+                );
+                let opening = client.block();
+                let id = opening.strip_prefix("retry: 1000\nid: ").unwrap();
+                let (id, data) = id.split_once("\ndata: ").expect("no name");
+                let said: Value = serde_json::from_str(data).unwrap();
+                assert_eq!(said, json!({"event": "fanfare.open", "id": id}));
+                let mut named = Client::get(node.addresses().listen, "/sse?channels=s&format=json");
+                named.head();
+                named.opening();
+                post(node, "/v1/channels/s?event=greeting", b"x");
+                let block = client.block();
+                assert!(!block.contains("\nevent:"), "{block}");
+                let (id, data) = block.split_once("\ndata: ").unwrap();
+                let said: Value = serde_json::from_str(data).unwrap();
+                assert_eq!((&said["event"], &said["data"]), (&json!("greeting"), &json!("x")));
+                assert_eq!(id.strip_prefix("id: "), said["id"].as_str());
+                let same = block.replace("\ndata: ", "\nevent: greeting\ndata: ");
+                assert_eq!(named.block(), same, "the same, with its name");
+            });
+            site.case("names=data where there is no JSON", |node| {
+                for target in
+                    ["/sse?channels=s&names=data", "/sse?channels=s,t&format=raw&names=data"]
+                {
+                    let mut client = connect(node);
+                    client.send(get(target, "").as_bytes());
+                    let answer = Answer::read(&mut client);
+                    assert_eq!((answer.status, answer.error().as_str()), (400, "names_need_json"));
                 }
             });
         },
