@@ -66,8 +66,8 @@ pub struct Share {
 }
 
 impl Share {
-    /// Pays for so many bytes more; whether there was room. Where there was not, nothing changes but
-    /// the count of those refused.
+    /// Pays for so many bytes more; whether there was room. Where there was not, nothing changes
+    /// but the count of those refused.
     #[must_use]
     pub fn grow(
         &mut self,

@@ -19,6 +19,8 @@ pub struct Limits {
     pub channels_per_connection: usize,
     /// Bytes of one published message.
     pub message_bytes: usize,
+    /// Bytes of a body that says what to follow.
+    pub subscribe_bytes: usize,
     /// Bytes of all request bodies together that are being read or published, on every listener;
     /// those of the public one may have half.
     pub bodies_bytes: usize,
@@ -88,6 +90,7 @@ impl Default for Limits {
             channels: 1_000_000,
             channels_per_connection: 1_000,
             message_bytes: MESSAGE_BYTES_DEFAULT,
+            subscribe_bytes: 512 << 10,
             bodies_bytes: 64 << 20,
             batch_messages: 1_000,
             idempotency_keys: 100_000,

@@ -12,6 +12,8 @@ mod support;
 
 #[path = "threats/addresses.rs"]
 mod addresses;
+#[path = "threats/asking.rs"]
+mod asking;
 #[path = "threats/close.rs"]
 mod close;
 #[path = "threats/deadlines.rs"]

@@ -42,7 +42,7 @@ pub const FIELDS_MAX: usize = 128;
 
 impl HttpLimits {
     /// The defaults.
-    pub const DEFAULT: Self = Self { head_bytes: 16 << 10, fields: 64, target_bytes: 4 << 10 };
+    pub const DEFAULT: Self = Self { head_bytes: 24 << 10, fields: 64, target_bytes: 16 << 10 };
 }
 
 /// Limits of what a WebSocket client may send.

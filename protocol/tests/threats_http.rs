@@ -61,15 +61,15 @@ fn upgrade(line: &str, fields: &str) -> Vec<u8> {
 
 #[test]
 fn h1_to_h3_sizes() {
-    check("H1", &get(&format!("X: {}\r\n", "x".repeat(16 << 10))), 431);
+    check("H1", &get(&format!("X: {}\r\n", "x".repeat(24 << 10))), 431);
     check("H1", &get(&format!("X: {}\r\n", "x".repeat(15 << 10))), 200);
     check("H2", &get(&"X: y\r\n".repeat(63)), 200);
     check("H2", &get(&"X: y\r\n".repeat(64)), 431);
     check("H2", &get(&"X: y\r\n".repeat(2_000)), 431);
     let target =
         |bytes: usize| format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(bytes - 1));
-    check("H3", target(4 << 10).as_bytes(), 200);
-    check("H3", target((4 << 10) + 1).as_bytes(), 414);
+    check("H3", target(16 << 10).as_bytes(), 200);
+    check("H3", target((16 << 10) + 1).as_bytes(), 414);
     check("H3", target(1 << 20).as_bytes(), 414);
 }
 

@@ -68,6 +68,8 @@ pub(super) static ROWS: &[Row] = &[
         "channels that one connection follows"),
     row!("message_bytes", Bytes message_bytes, 1, GIB,
         "one published message; with 4KiB more the longest frame that clients get"),
+    row!("subscribe_bytes", Bytes subscribe_bytes, 64, 64 * MIB,
+        "a body of POST or QUERY that says what to follow"),
     row!("bodies_bytes", Bytes bodies_bytes, 64 * KIB, TIB,
         "all request bodies that are being read; strangers' may have half; at least 9 messages"),
     row!("batch_messages", Count batch_messages, 1, 1 << 20,

@@ -193,7 +193,8 @@ mod tests {
     #[test]
     fn a_machine_that_is_too_small_is_told_how_many_fit() {
         let with = |left| report(&Facts { memory_available: Some(left), ..sound() }, 100_000);
-        // 448 MiB less 30 for the node, 256 MB of history, 64 MiB of ring and 64 of bodies, by 8,496.
+        // 448 MiB less 30 for the node, 256 MB of history, 64 MiB of ring and 64 of bodies,
+        // by 8,496.
         change(&expect(&with(448 << 20), "memory", Verdict::Fails), "--max-connections 5659");
         change(&expect(&with(1 << 30), "memory", Verdict::Advice), "history_bytes");
         expect(&with(2 << 30), "memory", Verdict::Holds);

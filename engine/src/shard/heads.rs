@@ -6,13 +6,14 @@ use super::connection::Phase;
 use super::messages::ClientMessages;
 use super::sessions::Sessions;
 use super::stamp::Stamp;
-use crate::bodies::Payer;
+use crate::bodies::{Payer, Share};
 use crate::clock::Millis;
 use crate::driver::Token;
 use crate::payload;
 use crate::sequencer::command::{Command, Publication, PublishAnswer, Subscribe};
 use crate::transport::ask::{Ask, Target};
-use crate::transport::input::{Body, Early, Input};
+use crate::transport::follow::Pending;
+use crate::transport::input::{Body, Early, Input, Purpose};
 use crate::transport::request::Decision;
 use crate::transport::{event_stream, request};
 
@@ -105,7 +106,11 @@ impl<M: ClientMessages> Sessions<M> {
         }
         let Some(connection) = self.table.get_mut(token) else { return 0 };
         let request = match reader.request(&facts.limits.http) {
-            Ok(request) => request,
+            // Who is to leave is told so with an answer, before the end.
+            Ok(mut request) => {
+                request.keep_alive &= !(self.ending || facts.draining());
+                request
+            }
             Err(violation) => {
                 let head_only = reader.is_head_method();
                 let private = connection.private();
@@ -126,7 +131,12 @@ impl<M: ClientMessages> Sessions<M> {
             }
             Decision::Follow(ask) => self.ask(token, ask, now),
             Decision::Publish(publication, length) => {
-                return self.begin_body(token, Body::new(publication, length), &request, rest, now);
+                let body = Body::new(Purpose::Publish(publication), length);
+                return self.begin_body(token, body, &request, rest, now);
+            }
+            Decision::Read(pending, length) => {
+                let body = Body::new(Purpose::Follow(pending), length);
+                return self.begin_body(token, body, &request, rest, now);
             }
         }
         0
@@ -226,7 +236,7 @@ impl<M: ClientMessages> Sessions<M> {
         }
     }
 
-    /// The body of the playground's publish. Returns how many of `bytes` belonged to it.
+    /// The body of a request. Returns how many of `bytes` belonged to it.
     fn take_body(&mut self, token: Token, mut body: Body, bytes: &[u8], now: Millis) -> usize {
         let Some(taken) = body.take(bytes, &self.all_metrics().bodies, &self.facts.limits) else {
             self.refuse(token, Violation::Busy, now);
@@ -238,20 +248,53 @@ impl<M: ClientMessages> Sessions<M> {
             self.arm(token, now);
             return taken;
         }
-        let Body { mut publication, data, share, .. } = body;
-        let (kind, message) = payload::settle(&data);
-        let Publication { channel, event, .. } = &*publication;
+        match body.purpose {
+            Purpose::Publish(publication) => {
+                self.publish(token, *publication, &body.data, body.share, now);
+            }
+            Purpose::Follow(pending) => self.follow(token, *pending, &body.data, now),
+        }
+        taken
+    }
+
+    /// A whole body of the playground's publish.
+    fn publish(
+        &mut self,
+        token: Token,
+        mut publication: Publication,
+        data: &[u8],
+        share: Share,
+        now: Millis,
+    ) {
+        let (kind, message) = payload::settle(data);
+        let Publication { channel, event, .. } = &publication;
         let message_bytes = self.facts.limits.message_bytes;
         if payload::room(message_bytes, &channel.name, event.as_deref(), kind, message).is_err() {
-            self.refuse(token, Violation::MessageTooLong, now);
-            return taken;
+            return self.refuse(token, Violation::MessageTooLong, now);
         }
         publication.kind = kind;
         publication.data = message.into();
+        let Some(connection) = self.table.get_mut(token) else { return };
         connection.phase = Phase::Asking;
         let answer = PublishAnswer::Connection { shard: self.number, token, body: share };
-        self.commands.push_back(Command::Publish(*publication, answer));
+        self.commands.push_back(Command::Publish(publication, answer));
         self.drop_empty_outbox(token);
-        taken
+    }
+
+    /// A whole body that says what to follow.
+    fn follow(&mut self, token: Token, pending: Pending, data: &[u8], now: Millis) {
+        let (date, facts) = (self.dates.at(now), self.facts.clone());
+        let origin = pending.asker.origin.clone();
+        let violation = match pending.ask(data, &facts) {
+            Ok(ask) => return self.ask(token, Box::new(ask), now),
+            Err(violation) => violation,
+        };
+        let Some(connection) = self.table.get_mut(token) else { return };
+        let ending = if connection.flags.keep_alive { Ending::KeepAlive } else { Ending::Close };
+        let cors = origin.as_deref().map(response::cors);
+        let fields = cors.as_ref().map_or(&[][..], |fields| fields);
+        let ending =
+            response::refusal(connection.private(), date, violation, ending, fields, false);
+        self.refused(token, ending, now);
     }
 }

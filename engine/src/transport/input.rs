@@ -6,6 +6,7 @@ use std::sync::Arc;
 use fanfare_protocol::http::HeadReader;
 use fanfare_protocol::ws::Receiver;
 
+use super::follow::Pending;
 use crate::bodies::{Bodies, Payer, Share};
 use crate::clock::Millis;
 use crate::limits::Limits;
@@ -24,11 +25,20 @@ pub enum Input {
     Frames(Frames),
 }
 
-/// The body of a publish; it grows as it arrives.
+/// What a body is for.
+#[derive(Debug)]
+pub enum Purpose {
+    /// It is a message of the playground's: this is everything but its data.
+    Publish(Box<Publication>),
+    /// It says what to follow.
+    Follow(Box<Pending>),
+}
+
+/// The body of a request; it grows as it arrives.
 #[derive(Debug)]
 pub struct Body {
-    /// Everything but the data.
-    pub publication: Box<Publication>,
+    /// What it is for.
+    pub purpose: Purpose,
     /// Bytes that arrived.
     pub data: Vec<u8>,
     /// Bytes that were declared, within the configured size.
@@ -39,8 +49,8 @@ pub struct Body {
 
 impl Body {
     /// A body of `length`, of which nothing is here.
-    pub fn new(publication: Box<Publication>, length: usize) -> Self {
-        Self { publication, data: Vec::new(), length, share: Share::default() }
+    pub fn new(purpose: Purpose, length: usize) -> Self {
+        Self { purpose, data: Vec::new(), length, share: Share::default() }
     }
 
     /// Takes as many of `bytes` as belong to it and returns how many that were; `None` where bodies

@@ -14,6 +14,7 @@ use crate::limits::Limits;
 
 pub mod ask;
 pub mod event_stream;
+pub mod follow;
 pub mod input;
 pub mod long_poll;
 mod playground;

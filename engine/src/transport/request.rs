@@ -9,6 +9,7 @@ use fanfare_protocol::http::{
 use fanfare_protocol::ws::handshake;
 
 use super::ask::{Ask, Asker, Target};
+use super::follow::{Form, Pending};
 use super::{Facts, playground};
 use crate::auth::origin::Verdict;
 use crate::auth::proxy;
@@ -31,6 +32,8 @@ pub enum Decision {
     Follow(Box<Ask>),
     /// Read a body of this length, then publish.
     Publish(Box<Publication>, usize),
+    /// Read a body of this length, which says what to follow.
+    Read(Box<Pending>, usize),
 }
 
 /// Decides about a whole head; writes the answer where one is due already, with `date` in it.
@@ -106,26 +109,28 @@ fn route(
         }
         ("/" | "/healthz" | "/readyz" | "/sse" | "/poll", Method::Options) => {
             request.without_body()?;
-            response::options(out, date, reader, request.ending());
+            let followed = matches!(&*request.path, "/sse" | "/poll");
+            response::options(out, date, reader, followed, request.ending());
             Ok(Decision::Answered(request.ending()))
         }
         ("/sse" | "/poll", Method::Get | Method::Head) => {
             request.without_body()?;
-            let sse = request.path == "/sse";
-            let target = if sse { Target::EventStream } else { Target::Poll };
+            let target = followed_by(request);
             let ask = ask(request, facts, target, reader)?;
             if request.method == Method::Head {
                 return Ok(answer_head(request, target, date, reader, out));
             }
             Ok(Decision::Follow(Box::new(ask)))
         }
+        ("/sse" | "/poll", Method::Post | Method::Query) => follow(request, facts, reader),
         ("/playground/publish", Method::Post) => publish(request, facts, dev),
         ("/playground/publish", _) => Err(Violation::MethodNotPost),
         ("/" | "/healthz" | "/readyz", Method::Get | Method::Head) => {
             request.without_body()?;
             Ok(page(request, facts, dev, date, out))
         }
-        ("/" | "/healthz" | "/readyz" | "/sse" | "/poll", _) => Err(Violation::MethodNotRead),
+        ("/" | "/healthz" | "/readyz", _) => Err(Violation::MethodNotRead),
+        ("/sse" | "/poll", _) => Err(Violation::MethodNotFollow),
         _ => Err(Violation::NotFound),
     }
 }
@@ -178,6 +183,32 @@ fn ask(
     let asker = Asker::new(request, target, reader)?;
     let channels_max = facts.limits.channels_per_connection;
     asker.ask(&Parameters::of(request.query(), channels_max)?, facts)
+}
+
+fn followed_by(request: &Request<'_>) -> Target {
+    if request.path == "/sse" { Target::EventStream } else { Target::Poll }
+}
+
+/// A request to follow channels that has a body for its parameters, or for some of them.
+fn follow(
+    request: &Request<'_>,
+    facts: &Facts,
+    reader: Option<&str>,
+) -> Result<Decision, Violation> {
+    let target = followed_by(request);
+    let length = match request.body {
+        Body::None | Body::Length(0) => {
+            return Ok(Decision::Follow(Box::new(ask(request, facts, target, reader)?)));
+        }
+        Body::Length(length) => usize::try_from(length).unwrap_or(usize::MAX),
+        Body::Chunked => return Err(Violation::LengthNeeded),
+    };
+    let form = Form::of(request)?;
+    if length > facts.limits.subscribe_bytes {
+        return Err(Violation::BodyTooLong);
+    }
+    let pending = Pending::new(Asker::new(request, target, reader)?, request, form);
+    Ok(Decision::Read(Box::new(pending), length))
 }
 
 /// The playground's publish: development mode only.

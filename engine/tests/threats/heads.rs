@@ -18,8 +18,8 @@ fn h1_to_h3_sizes() {
     on_both(
         |_| {},
         |site| {
-            site.case("H1: a head of more than 16 KiB", |node| {
-                let long = get("/healthz", &format!("X: {}\r\n", "x".repeat(16 << 10)));
+            site.case("H1: a head of more than 24 KiB", |node| {
+                let long = get("/healthz", &format!("X: {}\r\n", "x".repeat(24 << 10)));
                 assert_eq!(refused(node, "H1", long.as_bytes(), 431).error(), "head_too_long");
             });
             site.case("H2: 2,000 fields, and 65", |node| {
@@ -30,14 +30,14 @@ fn h1_to_h3_sizes() {
                 }
                 accepted(node, "64 are taken", get("/healthz", &"X: y\r\n".repeat(63)).as_bytes());
             });
-            site.case("H3: a target of more than 4 KiB", |node| {
-                for length in [(4 << 10) + 1, 1 << 20] {
+            site.case("H3: a target of more than 16 KiB", |node| {
+                for length in [(16 << 10) + 1, 1 << 20] {
                     let target = format!("/{}", "x".repeat(length - 1));
                     let answer = refused(node, "H3", get(&target, "").as_bytes(), 414);
                     assert_eq!(answer.error(), "target_too_long");
                 }
-                let target = format!("/healthz?{}", "x".repeat((4 << 10) - 9));
-                accepted(node, "4 KiB are taken", get(&target, "").as_bytes());
+                let target = format!("/healthz?{}", "x".repeat((16 << 10) - 9));
+                accepted(node, "16 KiB are taken", get(&target, "").as_bytes());
             });
             site.case("H5: a head of 15 KiB in segments of one byte", |node| {
                 let mut client = connect(node);
@@ -194,7 +194,7 @@ fn h24_methods_and_versions() {
         ("get /healthz HTTP/1.1\r\nHost: a\r\n\r\n", 501, None),
         ("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", 405, Some("GET, HEAD, OPTIONS")),
         ("TRACE /healthz HTTP/1.1\r\nHost: a\r\n\r\n", 405, Some("GET, HEAD, OPTIONS")),
-        ("DELETE /sse HTTP/1.1\r\nHost: a\r\n\r\n", 405, Some("GET, HEAD, OPTIONS")),
+        ("DELETE /sse HTTP/1.1\r\nHost: a\r\n\r\n", 405, Some("GET, HEAD, POST, QUERY, OPTIONS")),
         ("GET /playground/publish HTTP/1.1\r\nHost: a\r\n\r\n", 405, Some("POST")),
         ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, None),
         ("GET /healthz HTTP/2\r\nHost: a\r\n\r\n", 505, None),

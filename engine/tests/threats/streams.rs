@@ -179,11 +179,12 @@ fn e7_heads_of_streams() {
                     assert_eq!(status(&client.head()), 200, "{accept}");
                 }
             });
-            site.case("E7: POST", |node| {
+            site.case("E7: PUT", |node| {
                 for target in ["/sse?channels=a", "/poll?channels=a"] {
-                    let bytes = format!("POST {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+                    let bytes = format!("PUT {target} HTTP/1.1\r\nHost: a\r\n\r\n");
                     let answer = refused(node, "E7", bytes.as_bytes(), 405);
-                    assert_eq!(answer.field("Allow"), Some("GET, HEAD, OPTIONS"));
+                    let allowed = Some("GET, HEAD, POST, QUERY, OPTIONS");
+                    assert_eq!(answer.field("Allow"), allowed);
                 }
             });
             site.case("E7: HEAD gets the head alone, and follows nothing", |node| {

@@ -303,7 +303,7 @@ mod tests {
             assert_eq!(reader.feed(&[*byte], &LIMITS), Ok(Fed::Partial));
         }
         assert_eq!(reader.feed(b"\n", &LIMITS), Ok(Fed::Complete { taken: 1 }));
-        assert_eq!(reader.looked_at, head.len(), "16 KiB in segments of one byte: linear work");
+        assert_eq!(reader.looked_at, head.len(), "24 KiB in segments of one byte: linear work");
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub enum Method {
     Patch,
     Delete,
     Options,
+    /// A safe request with a body (draft-ietf-httpbis-safe-method-w-body).
+    Query,
 }
 
 impl Method {
@@ -34,6 +36,7 @@ impl Method {
             "PATCH" => Self::Patch,
             "DELETE" => Self::Delete,
             "OPTIONS" => Self::Options,
+            "QUERY" => Self::Query,
             "CONNECT" | "TRACE" => return Err(Violation::MethodNever),
             _ => return Err(Violation::UnknownMethod),
         })

@@ -202,13 +202,26 @@ pub fn cors(origin: &str) -> Cors<'_> {
 
 /// Appends the answer to OPTIONS: 204, and where an allowed `origin` asks, what a page may do
 /// (Fetch, "CORS-preflight fetch"). An origin that is not allowed is refused before.
-pub fn options(out: &mut Vec<u8>, date: HttpDate, origin: Option<&str>, ending: Ending) {
+///
+/// Channels are `followed` by POST and QUERY too, whose body a page names by `Content-Type`.
+pub fn options(
+    out: &mut Vec<u8>,
+    date: HttpDate,
+    origin: Option<&str>,
+    followed: bool,
+    ending: Ending,
+) {
+    let (allowed, pages) = if followed {
+        ("GET, HEAD, POST, QUERY, OPTIONS", "GET, HEAD, POST, QUERY")
+    } else {
+        ("GET, HEAD, OPTIONS", "GET, HEAD")
+    };
     dated(out, Status::NoContent, date);
-    field(out, ("Allow", "GET, HEAD, OPTIONS"));
+    field(out, ("Allow", allowed));
     if let Some(origin) = origin {
         cors(origin).iter().for_each(|extra| field(out, *extra));
-        field(out, ("Access-Control-Allow-Methods", "GET, HEAD"));
-        field(out, ("Access-Control-Allow-Headers", "Last-Event-ID, Cache-Control"));
+        field(out, ("Access-Control-Allow-Methods", pages));
+        field(out, ("Access-Control-Allow-Headers", "Last-Event-ID, Cache-Control, Content-Type"));
         field(out, ("Access-Control-Max-Age", "600"));
     }
     field(out, ending.field());
@@ -328,7 +341,7 @@ mod tests {
     fn no_credentials_where_every_origin_may_read() {
         let mut out = Vec::new();
         event_stream(&mut out, now(), &cors(ANY_ORIGIN));
-        options(&mut out, now(), Some(ANY_ORIGIN), Ending::Close);
+        options(&mut out, now(), Some(ANY_ORIGIN), false, Ending::Close);
         let text = String::from_utf8(out).unwrap();
         assert_eq!(text.matches("\r\nAccess-Control-Allow-Origin: *\r\n").count(), 2);
         assert!(!text.contains("Credentials") && !text.contains("Vary"), "{text}");
@@ -337,16 +350,20 @@ mod tests {
     #[test]
     fn preflight() {
         let mut out = Vec::new();
-        options(&mut out, now(), Some("http://a"), Ending::KeepAlive);
+        options(&mut out, now(), Some("http://a"), true, Ending::KeepAlive);
         let (code, fields, body) = parsed(&out);
         assert_eq!((code, body.as_slice()), (204, &b""[..]));
         assert_eq!(value(&fields, "Access-Control-Allow-Origin"), Some("http://a"));
         assert_eq!(value(&fields, "Access-Control-Allow-Credentials"), Some("true"));
         assert_eq!(value(&fields, "Vary"), Some("Origin"));
-        assert_eq!(value(&fields, "Access-Control-Allow-Methods"), Some("GET, HEAD"));
+        let methods = Some("GET, HEAD, POST, QUERY");
+        assert_eq!(value(&fields, "Access-Control-Allow-Methods"), methods);
+        assert_eq!(value(&fields, "Allow"), Some("GET, HEAD, POST, QUERY, OPTIONS"));
+        let headers = value(&fields, "Access-Control-Allow-Headers").unwrap();
+        assert!(headers.ends_with("Content-Type"), "{headers}");
         assert_eq!(value(&fields, "Content-Length"), None, "RFC 9110, section 8.6");
         out.clear();
-        options(&mut out, now(), None, Ending::Close);
+        options(&mut out, now(), None, false, Ending::Close);
         assert_eq!(value(&parsed(&out).1, "Access-Control-Allow-Origin"), None);
     }
 

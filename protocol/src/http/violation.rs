@@ -123,6 +123,12 @@ violations! {
     /// A known parameter is given twice, or its escapes are malformed.
     BadParameter = BadRequest, "bad_parameter",
         "A query parameter is given twice or is not percent-encoded UTF-8.";
+    /// A body that should be a JSON object and is none.
+    BadJson = BadRequest, "bad_json",
+        "The body is not one JSON object with channels (a list), since, format and the like.";
+    /// `channels` of a JSON body is no list of strings.
+    ChannelsNoList = BadRequest, "bad_channels",
+        "channels is a list of names, each a string; channel is one name.";
     /// An empty message (CVE-2022-21667 taught to name the case).
     EmptyBody = BadRequest, "empty_body",
         "A message is at least one byte; send it as the body.";
@@ -162,6 +168,9 @@ violations! {
     /// Another method than GET, HEAD, OPTIONS where something is read.
     MethodNotRead = MethodNotAllowed, "method_not_allowed",
         "This path takes GET, HEAD and OPTIONS.";
+    /// Another method than those by which channels are followed.
+    MethodNotFollow = MethodNotAllowed, "method_not_allowed",
+        "This path takes GET, HEAD, POST, QUERY and OPTIONS.";
     /// Another method than POST where something is written.
     MethodNotPost = MethodNotAllowed, "method_not_allowed",
         "This path takes POST.";
@@ -183,9 +192,12 @@ violations! {
     /// A body in a content coding: the API undoes some, this listener none.
     ContentCoding = UnsupportedMediaType, "bad_encoding",
         "A body has no Content-Encoding here; send it as it is.";
+    /// A body of another type than parameters come in.
+    UnsupportedType = UnsupportedMediaType, "unsupported_type",
+        "Parameters come as application/x-www-form-urlencoded or as application/json.";
     /// A target over the limit.
     TargetTooLong = UriTooLong, "target_too_long",
-        "The request target is longer than this server takes; use several connections.";
+        "The request target is longer than this server takes; POST the parameters as a body.";
     /// An Expect that is not ours to meet.
     Expectation = ExpectationFailed, "expectation_failed",
         "Of Expect only 100-continue is known, and not on a WebSocket upgrade.";
@@ -241,6 +253,10 @@ impl Violation {
     pub fn fields(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::MethodNever | Self::MethodNotRead => &[("Allow", "GET, HEAD, OPTIONS")],
+            Self::MethodNotFollow => &[("Allow", "GET, HEAD, POST, QUERY, OPTIONS")],
+            Self::UnsupportedType => {
+                &[("Accept-Post", "application/x-www-form-urlencoded, application/json")]
+            }
             Self::MethodNotGet => &[("Allow", "GET")],
             Self::MethodNotPost => &[("Allow", "POST")],
             Self::ContentCoding => &[("Accept-Encoding", "identity")],
@@ -262,6 +278,8 @@ impl Violation {
             Self::NoChannels
                 | Self::EmptyChannel
                 | Self::BadChannel
+                | Self::BadJson
+                | Self::ChannelsNoList
                 | Self::TooManyChannels
                 | Self::BadSince
                 | Self::BadWait
@@ -318,6 +336,7 @@ mod tests {
         for violation in Violation::ALL {
             let needed: &[&str] = match violation.status().code() {
                 405 => &["Allow"],
+                415 if *violation == Violation::UnsupportedType => &["Accept-Post"],
                 415 => &["Accept-Encoding"],
                 426 => &["Upgrade"],
                 429 | 503 => &["Retry-After"],

@@ -1,4 +1,5 @@
-//! A shard that stands still for longer than a deadline: what its clients sent meanwhile came in time.
+//! A shard that stands still for longer than a deadline: what its clients sent meanwhile came in
+//! time.
 
 use fanfare_protocol::message::Kind;
 

@@ -101,3 +101,35 @@ fn behind_a_poll_that_waits_nothing_is_read() {
     world.steps(300);
     assert!(answers(&world.nets[0].take(poll.client)) >= 100, "its answer, and those behind it");
 }
+
+/// From the signal on, an answer says that it is the last, before the end comes.
+#[test]
+fn who_is_to_leave_is_told_so_with_an_answer() {
+    let mut world = World::new(&Shape::plain());
+    let client = world.nets[0].connect();
+    world.nets[0].write(client, HEALTH);
+    world.steps(4);
+    let heard = String::from_utf8(world.nets[0].take(client)).unwrap();
+    assert!(heard.contains("Connection: keep-alive\r\n"), "{heard}");
+    world.facts.drain_until(world.now.plus(100_000));
+    world.nets[0].write(client, &HEALTH.repeat(2));
+    world.steps(4);
+    let heard = String::from_utf8(world.nets[0].take(client)).unwrap();
+    assert!(heard.contains("Connection: close\r\n"), "{heard}");
+    assert_eq!((answers(heard.as_bytes()), world.nets[0].standing(client)), (1, Standing::Ended));
+}
+
+#[test]
+fn a_kept_connection_outlives_a_proxys_minute() {
+    let mut world = World::new(&Shape::plain());
+    let client = world.nets[0].connect();
+    for _ in 0..3 {
+        world.nets[0].write(client, HEALTH);
+        world.steps(4);
+        assert_eq!(answers(&world.nets[0].take(client)), 1);
+        world.pass(74_000);
+        assert_eq!(world.nets[0].standing(client), Standing::Open);
+    }
+    world.pass(2_000);
+    assert_eq!(world.nets[0].standing(client), Standing::Ended);
+}

@@ -86,7 +86,7 @@ impl Ear {
         }
     }
 
-    /// The body of an answer whose head came before it was known, and that ends with its connection.
+    /// The body of an answer whose head came before it was known; it ends with its connection.
     fn late_answer(&mut self) -> Option<Said> {
         let body: Value = serde_json::from_slice(&self.bytes).ok()?;
         self.bytes.clear();

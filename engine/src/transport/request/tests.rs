@@ -56,7 +56,8 @@ fn routes() {
         ("GET /nowhere", "404 not_found"),
         ("GET /sse/", "404 not_found"),
         ("POST /", "405 method_not_allowed"),
-        ("POST /sse?channels=a", "405 method_not_allowed"),
+        ("PUT /sse?channels=a", "405 method_not_allowed"),
+        ("QUERY /healthz", "405 method_not_allowed"),
         ("GET /playground/publish?channel=a", "405 method_not_allowed"),
         ("POST /playground/publish?channel=a", "400 empty_body"),
         ("GET /ws?channels=a", "426 upgrade_required"),
@@ -74,6 +75,8 @@ fn routes() {
     ] {
         assert_eq!(told(line, ""), expected, "{line}");
     }
+    let untyped = told("QUERY /sse?channels=a", "Content-Length: 1\r\n");
+    assert_eq!(untyped, "415 unsupported_type");
     let json_only = told("GET /sse?channels=a", "Accept: application/json\r\n");
     assert_eq!(json_only, "406 not_acceptable");
     let stranger = told("GET /sse?channels=a", "Origin: https://evil.example\r\n");
@@ -84,7 +87,14 @@ fn routes() {
 fn methods_that_a_refusal_names_are_taken() {
     for path in ["/", "/healthz", "/readyz", "/sse?channels=a", "/poll?channels=a"] {
         let (_, refusal) = decided(&format!("PUT {path}"), "");
-        assert!(refusal.contains("\r\nAllow: GET, HEAD, OPTIONS\r\n"), "{path}: {refusal}");
+        let followed = path.contains('?');
+        let methods =
+            if followed { "GET, HEAD, POST, QUERY, OPTIONS" } else { "GET, HEAD, OPTIONS" };
+        assert!(refusal.contains(&format!("\r\nAllow: {methods}\r\n")), "{path}: {refusal}");
+        if followed {
+            asked(&format!("POST {path}"), "");
+            asked(&format!("QUERY {path}"), "");
+        }
         assert_eq!(told(&format!("OPTIONS {path}"), ""), "204", "{path}");
         let (_, head) = decided(&format!("HEAD {path}"), "");
         assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{path}: {head}");

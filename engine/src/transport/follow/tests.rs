@@ -1,0 +1,100 @@
+//! Bodies that say what to follow, good ones and bad ones.
+
+use fanfare_protocol::http::HeadReader;
+use fanfare_protocol::id::{Epoch, Id};
+use fanfare_protocol::limits::HttpLimits;
+
+use super::*;
+use crate::limits::Limits;
+use crate::sequencer::command::Since;
+use crate::transport::ask::Target;
+
+fn asked(query: &str, form: Form, body: &str) -> Result<Ask, Violation> {
+    let limits = Limits { channels_per_connection: 3, ..Limits::default() };
+    let facts = Facts::new(Epoch::from_random(1), limits);
+    let head = format!("POST /sse{query} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let mut reader = HeadReader::new();
+    reader.feed(head.as_bytes(), &HttpLimits::DEFAULT).unwrap();
+    let request = reader.request(&HttpLimits::DEFAULT).unwrap();
+    let asker = Asker::new(&request, Target::EventStream, None).unwrap();
+    Pending::new(asker, &request, form).ask(body.as_bytes(), &facts)
+}
+
+fn names(query: &str, form: Form, body: &str) -> Result<String, Violation> {
+    let ask = asked(query, form, body)?;
+    Ok(ask.channels.iter().map(|channel| &*channel.name).collect::<Vec<_>>().join("|"))
+}
+
+#[test]
+fn names_in_a_body() {
+    let json = |body| names("", Form::Json, body);
+    let ok = |names: &str| Ok(names.to_string());
+    let cases = [
+        (r#"{"channels":["a","b","a"]}"#, ok("a|b")),
+        ("\u{feff} {\"channels\" : [\"\\u00e4\", \"a,b\"]}\n", ok("ä|a,b")),
+        (r#"{"channel":"a,b","channels":["c"]}"#, ok("a,b|c")),
+        (r#"{"channels":["a"],"other":{"channels":[1,{}]},"x":[["y"]],"z":null}"#, ok("a")),
+        (r#"{"channels":["a","b","c","d"]}"#, Err(Violation::TooManyChannels)),
+        (r#"{"channels":[]}"#, Err(Violation::NoChannels)),
+        (r#"{}"#, Err(Violation::NoChannels)),
+        (r#"{"channels":[""]}"#, Err(Violation::EmptyChannel)),
+        (r#"{"channels":["a*"]}"#, Err(Violation::BadChannel)),
+        (r#"{"channels":"a,b"}"#, Err(Violation::ChannelsNoList)),
+        (r#"{"channels":["a",1]}"#, Err(Violation::ChannelsNoList)),
+        (r#"{"channels":{"a":1}}"#, Err(Violation::ChannelsNoList)),
+        (r#"{"channel":["a"]}"#, Err(Violation::ChannelsNoList)),
+        (r#"["a"]"#, Err(Violation::BadJson)),
+        (r#""a""#, Err(Violation::BadJson)),
+        ("", Err(Violation::BadJson)),
+        (r#"{"channels":["a"]"#, Err(Violation::BadJson)),
+        (r#"{"channels":["a"]} x"#, Err(Violation::BadJson)),
+        (r#"{"channels":["a"],}"#, Err(Violation::BadJson)),
+        (r#"{"Channels":["a"]}"#, Err(Violation::MeantChannels)),
+        (r#"{"channels":["a"],"sinse":"x"}"#, Err(Violation::MeantSince)),
+    ];
+    for (body, expected) in cases {
+        assert_eq!(json(body), expected, "{body}");
+    }
+    let many = 100_000;
+    let deep = format!("{{\"x\":{}1{},\"channel\":\"a\"}}", "[".repeat(many), "]".repeat(many));
+    assert_eq!(json(&deep), ok("a"), "what is nobody's is passed over without a stack");
+    let pairs = |body| names("", Form::Pairs, body);
+    assert_eq!(pairs("channels=a%2Cb&channel=c%2Cd\r\n"), ok("a|b|c,d"));
+    assert_eq!(pairs("since=x"), Err(Violation::NoChannels));
+    assert_eq!(names("?channels=a", Form::Pairs, "channels=b"), ok("a|b"), "one list from both");
+    assert_eq!(names("?channels=a", Form::Json, r#"{"channels":["b"]}"#), ok("a|b"));
+}
+
+#[test]
+fn the_others_have_their_types_and_a_wrong_one_is_told_by_its_name() {
+    let with = |member: &str| {
+        asked("", Form::Json, &format!("{{\"channels\":[\"a\"],{member}}}")).map(|_| ())
+    };
+    let cases = [
+        (r#""since":null"#, Ok(())),
+        (r#""since":7"#, Err(Violation::BadSince)),
+        (r#""since":"x""#, Err(Violation::BadSince)),
+        (r#""format":"json""#, Ok(())),
+        (r#""format":true"#, Err(Violation::BadFormat)),
+        (r#""wait":2.5"#, Ok(())),
+        (r#""wait":"2""#, Err(Violation::BadWait)),
+        (r#""wait":-1"#, Err(Violation::BadWait)),
+        (r#""open":false"#, Ok(())),
+        (r#""open":0"#, Err(Violation::BadOpen)),
+        (r#""names":"data","format":"json""#, Ok(())),
+        (r#""names":{}"#, Err(Violation::BadNames)),
+        (r#""wait":1,"wait":1"#, Err(Violation::BadParameter)),
+    ];
+    for (member, expected) in cases {
+        assert_eq!(with(member), expected, "{member}");
+    }
+    let id = Id { epoch: Epoch::from_random(1), position: 7 };
+    let ask = asked("", Form::Json, &format!("{{\"channels\":[\"a\"],\"since\":\"{id}\"}}"));
+    assert_eq!(ask.unwrap().since, Since::After(id));
+    let ask = asked("", Form::Pairs, &format!("channels=a&since={id}&open=0")).unwrap();
+    assert_eq!((ask.since, ask.opening), (Since::After(id), false));
+    let twice = asked(&format!("?since={id}"), Form::Pairs, &format!("channel=a&since={id}"));
+    assert_eq!(twice.map(|_| ()), Err(Violation::BadParameter));
+    let ask = asked("", Form::Json, r#"{"channels":["a"],"lastEventId":5}"#).unwrap();
+    assert_eq!(ask.since, Since::Unreadable, "a library wrote it, not a person");
+}
