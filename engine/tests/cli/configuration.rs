@@ -108,6 +108,6 @@ fn what_cannot_hold_the_largest_message_is_said() {
     let small = check(rule);
     small.expect(0, &["warning: history = { bytes = \"500KB\" } of the channels \"room:*\""]);
     assert_eq!(small.err.lines().count(), 1, "{small:#?}");
-    let window = check("history = { count = 0, bytes = '1B' }\nwindow = { bytes = '1KB' }\n");
-    window.expect(0, &["warning: window = { bytes = \"1KB\" } of the channels \"**\""]);
+    let window = check("history = { count = 0, bytes = '1KiB' }\nwindow = { bytes = '2KiB' }\n");
+    window.expect(0, &["warning: window = { bytes = \"2KiB\" } of the channels \"**\""]);
 }
