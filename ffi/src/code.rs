@@ -94,12 +94,18 @@ const TEXTS: &[(Code, &std::ffi::CStr)] = &[
     (FANFARE_E_PANIC, c"a bug in the library or in a callback; close the handle and report it"),
     (FANFARE_E_FORBIDDEN, c"refused: this user may not publish there"),
     (FANFARE_E_CONFLICT, c"refused: the idempotency key was used for another message"),
-    (FANFARE_E_TOO_LARGE, c"refused: the message is longer than the server takes"),
+    (
+        FANFARE_E_TOO_LARGE,
+        c"refused: the message, or its longest form for clients, is longer than the server allows",
+    ),
     (FANFARE_E_RATE_LIMITED, c"refused: too many messages; try again later"),
     (FANFARE_E_BAD_CHANNEL, c"refused: a channel has 1 to 255 bytes of UTF-8 without `*`"),
     (FANFARE_E_BAD_EVENT, c"refused: not the name of an event, or one that begins with fanfare."),
     (FANFARE_E_BAD_KEY, c"refused: an idempotency key has 1 to 255 bytes"),
-    (FANFARE_E_BAD_DATA, c"refused: the data is empty, or not what its kind says"),
+    (
+        FANFARE_E_BAD_DATA,
+        c"refused: the data is empty, or not what its kind says: JSON is what common parsers read",
+    ),
     (FANFARE_E_CHANNEL_LIMIT, c"refused: the node keeps as many channels as it may"),
 ];
 

@@ -360,6 +360,29 @@ mod tests {
             .unwrap_or_else(|failure| panic!("{}", failure.text))
     }
 
+    #[test]
+    fn what_clients_could_not_take_is_refused_here_too() {
+        use fanfare_protocol::ingest::DeclaredKind;
+        let embedded = embedded(); // of messages of 1,000 bytes
+        let json = |data| PublishFrame {
+            kind: DeclaredKind::Known(fanfare_protocol::message::Kind::Json),
+            ..PublishFrame::new("demo", data)
+        };
+        let deep = [[b'['; 65], [b']'; 65]].concat();
+        let breaks = PublishFrame::new("demo", &[b'\n'; 1_000]);
+        let offer = |message: &PublishFrame<'_>| {
+            let one = embedded.offer_one(message, Done::Nobody);
+            assert_eq!(embedded.offer(std::slice::from_ref(message), vec![Done::Nobody]), one);
+            one
+        };
+        assert_eq!(offer(&json(&deep)), Err(crate::code::FANFARE_E_BAD_DATA));
+        assert_eq!(offer(&json(b"1E400")), Err(crate::code::FANFARE_E_BAD_DATA));
+        assert_eq!(offer(&json(&deep[1..129])), Ok(()));
+        assert_eq!(offer(&PublishFrame::new("demo", &deep)), Ok(()), "detected as text");
+        assert_eq!(offer(&breaks), Err(FANFARE_E_TOO_LARGE));
+        embedded.close();
+    }
+
     /// Every call says it, and none hangs.
     fn assert_says_so(embedded: &Embedded) {
         let began = Instant::now();
