@@ -203,11 +203,14 @@ fn render(criterion: &mut Criterion) {
         [&[0x81, 126, high, low], bytes.as_bytes()].concat()
     };
     let stream = |data: &str| format!("id: 00000000-7\nevent: tick\ndata: {data}\n\n").into_bytes();
+    let chunk =
+        |event: Vec<u8>| [format!("{:x}\r\n", event.len()).as_bytes(), &event, b"\r\n"].concat();
     let cases = [
         ("WebSocket raw", Rendition::WsRaw, long(&data)),
         ("WebSocket JSON", Rendition::WsJson, long(&object)),
-        ("SSE raw", Rendition::SseRaw, stream(&data)),
-        ("SSE JSON", Rendition::SseJson, stream(&object)),
+        ("SSE raw", Rendition::SseRaw, chunk(stream(&data))),
+        ("SSE JSON", Rendition::SseJson, chunk(stream(&object))),
+        ("SSE raw, HTTP/1.0", Rendition::SseRawUnchunked, stream(&data)),
         ("poll", Rendition::PollItem, object.clone().into_bytes()),
     ];
     group.throughput(Throughput::Bytes(data.len() as u64));

@@ -1,6 +1,6 @@
 //! The last thing that a connection is told when it is we who end it.
 
-use fanfare_protocol::sse;
+use fanfare_protocol::dialect::plain::{self, CloseReason};
 use fanfare_protocol::ws::{CloseCode, send};
 
 use super::connection::{Phase, Transport};
@@ -41,7 +41,14 @@ impl<M: ClientMessages> Sessions<M> {
                 send::write_close(CloseCode::RESTART, reason, connection.private());
             }
             // `retry:` was told at the start; EventSource comes back by itself.
-            (Transport::EventStream, _) => sse::write::retry(connection.private(), retry_ms),
+            (Transport::EventStream, farewell) => {
+                let reason = match farewell {
+                    Farewell::Slow => CloseReason::Slow,
+                    Farewell::Shutdown => CloseReason::Restart,
+                };
+                let rendition = connection.rendition;
+                plain::close(reason, retry_ms, rendition, connection.private());
+            }
             (Transport::Http | Transport::Poll, _) => {}
         }
         let answers = connection.transport == Transport::WebSocket;

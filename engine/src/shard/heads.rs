@@ -1,5 +1,6 @@
 //! Requests: from the bytes of a head to a decision, and asking the sequencer.
 
+use fanfare_protocol::dialect::plain::CloseReason;
 use fanfare_protocol::http::{Ending, Fed, HeadReader, Request, Violation, response};
 
 use super::connection::Phase;
@@ -205,7 +206,11 @@ impl<M: ClientMessages> Sessions<M> {
         let (retry_ms, date) = (self.facts.limits.retry_ms, self.dates.at(now));
         let Some(connection) = self.table.get_mut(token) else { return };
         if ask.target == Target::EventStream {
-            event_stream::come_back(ask, retry_ms, date, connection.private());
+            let reason = match violation {
+                Violation::Draining => CloseReason::Restart,
+                _ => CloseReason::Full,
+            };
+            event_stream::come_back(ask, reason, retry_ms, date, connection.private());
             self.metrics().requests_refused.add(1);
             // The end of the stream is the answer, so it does not wait for the client's.
             return self.leave(token, REFUSED_CLOSE_MS, false, now);

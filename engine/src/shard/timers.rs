@@ -5,8 +5,8 @@
 //! `told`, up to which the kernel has told everything, by which deadlines are judged; and `now`,
 //! from which new ones run. And whoever waits to be read or written to by us is not late.
 
+use fanfare_protocol::dialect::plain;
 use fanfare_protocol::http::Violation;
-use fanfare_protocol::sse;
 
 use super::connection::{Flags, NEVER, Phase, Transport};
 use super::messages::ClientMessages;
@@ -129,7 +129,8 @@ impl<M: ClientMessages> Sessions<M> {
         let silent_since = connection.progress.at(told);
         if told.since(silent_since) >= patience_ms {
             self.spare.lend(&mut connection.outbox);
-            sse::write::comment(connection.private(), "");
+            let rendition = connection.rendition;
+            plain::heartbeat(rendition, connection.private());
             connection.beat = Stamp::after(now, heartbeat_ms);
             self.visit_soon(token);
         } else {

@@ -57,6 +57,8 @@ pub struct Asker {
     pub target: Target,
     /// What `Last-Event-ID` says, where it says something.
     last_event_id: Option<Since>,
+    /// Whether a stream may come in chunks.
+    takes_chunks: bool,
     /// As in [`Ask`].
     pub origin: Option<Box<str>>,
     /// As in [`Ask`].
@@ -82,7 +84,9 @@ impl Asker {
             // Two of them are no position: which one is meant is not guessed.
             Err(_) => Some(Since::Unreadable),
         };
-        Ok(Self { target, last_event_id, origin: reader.map(Into::into), accept_key: None })
+        let takes_chunks = takes_chunks(request);
+        let origin = reader.map(Into::into);
+        Ok(Self { target, last_event_id, takes_chunks, origin, accept_key: None })
     }
 
     /// Puts both parts together.
@@ -91,11 +95,12 @@ impl Asker {
     /// A parameter whose value is none of those that it may have.
     pub fn ask(self, parameters: &Parameters<'_>, facts: &Facts) -> Result<Ask, Violation> {
         let channel = |name: &_| ChannelName::new(facts.tenant.clone(), name);
+        let rendition = rendition(self.target, parameters)?;
         Ok(Ask {
             target: self.target,
             channels: parameters.channels.iter().map(|name| channel(&**name)).collect(),
             since: since(self.last_event_id, parameters)?,
-            rendition: rendition(self.target, parameters)?,
+            rendition: if self.takes_chunks { rendition } else { rendition.unchunked() },
             wait_ms: wait_ms(parameters.wait.as_deref())?,
             opening: match parameters.open.as_deref() {
                 None | Some("1") => true,
@@ -106,6 +111,11 @@ impl Asker {
             accept_key: self.accept_key,
         })
     }
+}
+
+/// Whether a client knows chunks, as everyone has since HTTP/1.1.
+pub(super) fn takes_chunks(request: &Request<'_>) -> bool {
+    request.minor_version >= 1
 }
 
 fn rendition(target: Target, parameters: &Parameters<'_>) -> Result<Rendition, Violation> {

@@ -1,7 +1,7 @@
 //! Server-Sent Events: the bytes that open a stream.
 
+use fanfare_protocol::dialect::plain::{self, CloseReason};
 use fanfare_protocol::http::{HttpDate, response};
-use fanfare_protocol::sse;
 
 use super::Facts;
 use super::ask::Ask;
@@ -16,13 +16,14 @@ pub fn open(ask: &Ask, reply: &Subscribed, facts: &Facts, date: HttpDate, out: &
 }
 
 /// A refusal that may be over in a moment: `EventSource` takes any other status for the end, so it
-/// is a stream without events that says when to come back (THREATS, "Browsers").
-pub fn come_back(ask: &Ask, retry_ms: u64, date: HttpDate, out: &mut Vec<u8>) {
+/// is a stream without messages that says when to come back (THREATS, "Browsers").
+pub fn come_back(ask: &Ask, reason: CloseReason, retry_ms: u64, date: HttpDate, out: &mut Vec<u8>) {
     head(ask, date, out);
-    sse::write::retry(out, retry_ms);
+    plain::close(reason, retry_ms, ask.rendition, out);
 }
 
 fn head(ask: &Ask, date: HttpDate, out: &mut Vec<u8>) {
     let cors = ask.origin.as_deref().map(response::cors);
-    response::event_stream(out, date, cors.as_deref().unwrap_or_default());
+    let chunked = ask.rendition.is_chunked();
+    response::event_stream(out, date, chunked, cors.as_deref().unwrap_or_default());
 }

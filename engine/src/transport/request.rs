@@ -8,7 +8,7 @@ use fanfare_protocol::http::{
 };
 use fanfare_protocol::ws::handshake;
 
-use super::ask::{Ask, Asker, Target};
+use super::ask::{Ask, Asker, Target, takes_chunks};
 use super::follow::{Form, Pending};
 use super::{Facts, playground};
 use crate::auth::origin::Verdict;
@@ -146,7 +146,7 @@ fn answer_head(
     let cors = reader.map(response::cors);
     let fields = cors.as_deref().unwrap_or_default();
     if target == Target::EventStream {
-        response::event_stream(out, date, fields);
+        response::event_stream(out, date, takes_chunks(request), fields);
         return Decision::Answered(Ending::Close);
     }
     response::head_of_unknown_length(out, date, ContentType::Json, request.ending(), fields);

@@ -79,7 +79,7 @@ fn a_signal_ends_it_with_a_farewell_and_zero() {
             server.signal(signal);
             assert_eq!(websocket.close_code(), 1012);
             websocket.send_frame(0x88, &1012u16.to_be_bytes());
-            assert_eq!(stream.line(), "retry: 1000");
+            assert_eq!(stream.farewell(), "restart");
             assert_eq!(stream.end(), (false, Vec::new()));
             let (code, took) = server.end();
             assert_eq!(code, Some(0), "{driver}");

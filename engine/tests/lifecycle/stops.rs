@@ -43,11 +43,15 @@ fn read_websocket(mut client: Client) -> (Vec<u64>, u16) {
 }
 
 /// All messages of a raw event stream, and its last block.
+/// What ends an event stream where the node ends.
+const FAREWELL: &str = "retry: 1000\nevent: fanfare.close\n\
+    data: {\"event\":\"fanfare.close\",\"reason\":\"restart\"}\n\n";
+
 fn read_stream(client: Client) -> (Vec<u64>, String) {
     let (reset, bytes) = client.end();
     assert!(!reset, "a stream ends, it is not cut off");
     let stream = text(&bytes);
-    let (blocks, last) = stream.rsplit_once("\n\n").expect("a whole block");
+    let (blocks, last) = stream.split_at(stream.find("retry: 1000\nevent: ").expect("an end"));
     let numbers = blocks
         .lines()
         .filter(|line| !line.starts_with("data: {")) // the opening
@@ -96,7 +100,7 @@ fn what_was_acknowledged_is_delivered_before_the_farewell() {
         for stream in streams {
             let (numbers, last) = stream.join().unwrap();
             all(&numbers);
-            assert_eq!(last, "retry: 1000\n");
+            assert_eq!(last, FAREWELL);
         }
         let (head, body) = poll.answer();
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
@@ -132,7 +136,7 @@ fn a_burst_right_before_the_end_is_delivered_whole() {
             });
             let all = Vec::from_iter(1..=burst);
             assert_eq!(read_websocket(websocket), (all.clone(), 1012));
-            assert_eq!(read_stream(stream), (all, "retry: 1000\n".to_owned()));
+            assert_eq!(read_stream(stream), (all, FAREWELL.to_owned()));
             assert!(poll.answer().1.contains(r#""data":"last""#));
             let took = stop.join().unwrap();
             assert!(took < Duration::from_millis(1_900), "everyone left at once: {took:?}");

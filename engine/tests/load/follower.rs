@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use serde::Deserialize;
 
-use crate::support::{find, upgrade};
+use crate::support::{find, upgrade, whole_chunk};
 use crate::{CHANNELS, MESSAGES_EACH};
 
 /// How a client follows.
@@ -179,9 +179,11 @@ impl Follower {
     }
 
     fn take_block(&mut self, bytes: &[u8]) -> Option<usize> {
-        let end = find(bytes, b"\n\n")? + 2;
+        // Each block is a chunk.
+        let (block, end) = whole_chunk(bytes)?;
+        assert!(block.ends_with(b"\n\n"), "{}", text(block));
         let (mut id, mut data, mut event) = (None, None, None);
-        for line in text(&bytes[..end]).lines() {
+        for line in text(block).lines() {
             match line.split_once(": ") {
                 Some(("id", value)) => id = Some(value),
                 Some(("data", value)) => data = Some(value),

@@ -48,6 +48,8 @@ pub struct Client {
     pub socket: TcpStream,
     /// What arrived and was not taken.
     pub buffer: Vec<u8>,
+    /// What arrived and is not taken out of its chunks yet, where the answer has chunks.
+    chunks: Option<Vec<u8>>,
 }
 
 impl Client {
@@ -56,7 +58,7 @@ impl Client {
         let socket = TcpStream::connect(address).expect("the node listens");
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_nodelay(true).unwrap();
-        Self { socket, buffer: Vec::new() }
+        Self { socket, buffer: Vec::new(), chunks: None }
     }
 
     /// Connects with a receive buffer as small as the kernel lets it be.
@@ -66,7 +68,7 @@ impl Client {
         socket.set_recv_buffer_size(1).unwrap();
         socket.connect(&address.into()).expect("the node listens");
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self { socket: socket.into(), buffer: Vec::new() }
+        Self { socket: socket.into(), buffer: Vec::new(), chunks: None }
     }
 
     /// Connects and sends a GET.
@@ -108,7 +110,7 @@ impl Client {
             let mut chunk = [0; 65_536];
             match self.socket.read(&mut chunk) {
                 Ok(0) => panic!("the node closed after {:?}", text(&self.buffer)),
-                Ok(count) => self.buffer.extend_from_slice(&chunk[..count]),
+                Ok(count) => self.arrived(&chunk[..count]),
                 // A read with a timeout is not begun again by the kernel.
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => panic!("{error}; so far {:?}", text(&self.buffer)),
@@ -116,9 +118,27 @@ impl Client {
         }
     }
 
+    /// Takes bytes of the socket, out of their chunks where they have some.
+    pub fn arrived(&mut self, bytes: &[u8]) {
+        let Some(chunks) = &mut self.chunks else { return self.buffer.extend_from_slice(bytes) };
+        chunks.extend_from_slice(bytes);
+        let mut taken = 0;
+        while let Some((chunk, length)) = whole_chunk(&chunks[taken..]) {
+            self.buffer.extend_from_slice(chunk);
+            taken += length;
+        }
+        chunks.drain(..taken);
+    }
+
     /// The next head, with its empty line.
     pub fn head(&mut self) -> String {
-        text(&self.until(|bytes| find(bytes, b"\r\n\r\n").map(|at| at + 4)))
+        let head = text(&self.until(|bytes| find(bytes, b"\r\n\r\n").map(|at| at + 4)));
+        if head.contains("\r\nTransfer-Encoding: chunked\r\n") {
+            self.chunks = Some(Vec::new());
+            let rest = std::mem::take(&mut self.buffer);
+            self.arrived(&rest);
+        }
+        head
     }
 
     /// Head and body of an answer with a length.
@@ -139,7 +159,16 @@ impl Client {
         block.trim_end_matches('\n').to_string()
     }
 
-    /// The next line of an event stream, without its end: a heartbeat, or the farewell.
+    /// The block that ends an event stream: its reason.
+    pub fn farewell(&mut self) -> String {
+        let block = self.block();
+        let said = block.strip_prefix("retry: 1000\nevent: fanfare.close\ndata: ");
+        let said = said.unwrap_or_else(|| panic!("no farewell: {block}"));
+        let reason = said.strip_prefix(r#"{"event":"fanfare.close","reason":""#);
+        reason.and_then(|rest| rest.strip_suffix("\"}")).expect("a reason").to_string()
+    }
+
+    /// The next line of an event stream, without its end: a heartbeat.
     pub fn line(&mut self) -> String {
         let line = text(&self.until(|bytes| find(bytes, b"\n").map(|at| at + 1)));
         line.trim_end_matches('\n').to_string()
@@ -186,7 +215,9 @@ impl Client {
 
     /// Reads to the end; whether it was a reset, and what came before.
     pub fn end(mut self) -> (bool, Vec<u8>) {
-        let reset = self.socket.read_to_end(&mut self.buffer).is_err();
+        let mut rest = Vec::new();
+        let reset = self.socket.read_to_end(&mut rest).is_err();
+        self.arrived(&rest);
         (reset, self.buffer)
     }
 }
@@ -197,6 +228,15 @@ pub fn upgrade(target: &str) -> String {
         "GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
+}
+
+/// The first chunk of `bytes` and its length with all that belongs to it, if it is whole.
+pub fn whole_chunk(bytes: &[u8]) -> Option<(&[u8], usize)> {
+    let line = find(bytes, b"\r\n")?;
+    let length = usize::from_str_radix(std::str::from_utf8(&bytes[..line]).unwrap(), 16).unwrap();
+    let chunk = bytes.get(line + 2..line + 2 + length + 2)?;
+    assert!(chunk.ends_with(b"\r\n"), "a chunk is as long as it says");
+    Some((&chunk[..length], line + 2 + length + 2))
 }
 
 /// Where the first frame of `bytes` ends, if it is whole.

@@ -32,7 +32,7 @@ fn come_back_later(node: &Running, channel: &str, word: &str) {
     let head = client.head();
     assert_eq!(status(&head), 200);
     assert_eq!(field(&head, "Content-Type"), Some(STREAM));
-    assert_eq!(client.line(), "retry: 1000");
+    assert_eq!(client.farewell(), "full");
     ends(client, "H28");
 }
 

@@ -54,7 +54,7 @@ fn farewells() {
 
         stream.opening();
         assert!(stream.block().ends_with("\ndata: the last message"));
-        assert_eq!(stream.line(), "retry: 1000", "and then the end");
+        assert_eq!(stream.farewell(), "restart", "and then the end");
         assert_eq!(ended_by_node(stream, "event stream"), b"");
 
         let answer = Answer::read(&mut poll);
@@ -106,7 +106,7 @@ fn while_it_drains() {
         stream.send(get("/sse?channels=a", "").as_bytes());
         let head = stream.head();
         assert_eq!((status(&head), field(&head, "Connection")), (200, Some("close")));
-        assert_eq!(stream.line(), "retry: 1000");
+        assert_eq!(stream.farewell(), "restart");
         backend.send(b"i");
         stopping.join().unwrap();
     });

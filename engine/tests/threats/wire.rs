@@ -134,12 +134,11 @@ pub(crate) fn ends(client: Client, row: &str) {
 /// The node ends by itself, in whichever way; what it said before.
 #[track_caller]
 pub(crate) fn ended_by_node(mut client: Client, row: &str) -> Vec<u8> {
-    let mut bytes = std::mem::take(&mut client.buffer);
     let mut chunk = [0; 65_536];
     loop {
         match client.socket.read(&mut chunk) {
-            Ok(0) => return bytes,
-            Ok(count) => bytes.extend_from_slice(&chunk[..count]),
+            Ok(0) => return client.buffer,
+            Ok(count) => client.arrived(&chunk[..count]),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => {
                 let silent = matches!(
@@ -147,7 +146,7 @@ pub(crate) fn ended_by_node(mut client: Client, row: &str) -> Vec<u8> {
                     std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
                 );
                 assert!(!silent, "{row}: the node did not end the connection");
-                return bytes;
+                return client.buffer;
             }
         }
     }

@@ -15,33 +15,67 @@ pub enum Rendition {
     WsRaw = 0,
     /// WebSocket text frames: a JSON object around the payload.
     WsJson = 1,
-    /// Server-Sent Events: the publisher's bytes as data.
+    /// Server-Sent Events: the publisher's bytes as data. Each event is a chunk.
     SseRaw = 2,
-    /// Server-Sent Events: a JSON object as data.
+    /// Server-Sent Events: a JSON object as data. Each event is a chunk.
     SseJson = 3,
     /// One element of a poll's `messages`.
     PollItem = 4,
     /// Server-Sent Events: a JSON object as data, and no names beside it: every event is one that
-    /// `onmessage` gets, ours too.
+    /// `onmessage` gets, ours too. Each event is a chunk.
     SseJsonUnnamed = 5,
+    /// [`Rendition::SseRaw`] for a client of HTTP/1.0, which knows no chunks.
+    SseRawUnchunked = 6,
+    /// [`Rendition::SseJson`] for a client of HTTP/1.0.
+    SseJsonUnchunked = 7,
+    /// [`Rendition::SseJsonUnnamed`] for a client of HTTP/1.0.
+    SseJsonUnnamedUnchunked = 8,
 }
 
 impl Rendition {
     /// How many there are.
     pub const COUNT: usize = Self::ALL.len();
     /// All of them, each at the index of its number.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::WsRaw,
         Self::WsJson,
         Self::SseRaw,
         Self::SseJson,
         Self::PollItem,
         Self::SseJsonUnnamed,
+        Self::SseRawUnchunked,
+        Self::SseJsonUnchunked,
+        Self::SseJsonUnnamedUnchunked,
     ];
 
     /// Its number, for tables.
     pub fn index(self) -> usize {
         usize::from(self as u8)
+    }
+
+    /// Whether it is Server-Sent Events.
+    pub fn is_event_stream(self) -> bool {
+        !matches!(self, Self::WsRaw | Self::WsJson | Self::PollItem)
+    }
+
+    /// Whether each piece of it is a chunk of an answer without a length.
+    pub fn is_chunked(self) -> bool {
+        self.is_event_stream() && self.unchunked() != self
+    }
+
+    /// The same for a client of HTTP/1.0 (RFC 9112, section 6.1: it is sent no chunks).
+    pub fn unchunked(self) -> Self {
+        match self {
+            Self::SseRaw => Self::SseRawUnchunked,
+            Self::SseJson => Self::SseJsonUnchunked,
+            Self::SseJsonUnnamed => Self::SseJsonUnnamedUnchunked,
+            other => other,
+        }
+    }
+
+    /// Whether an event's name stands beside its data, where it is an event stream.
+    pub fn names_events(self) -> bool {
+        !matches!(self, Self::SseJsonUnnamed | Self::SseJsonUnnamedUnchunked)
     }
 }
 

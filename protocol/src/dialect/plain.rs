@@ -5,6 +5,7 @@
 //! when it is text; binary is `"base64"` in its place.
 
 use super::{Rendition, json};
+use crate::http::chunk;
 use crate::id::{ID_TEXT_BYTES_MAX, Id, write_decimal};
 use crate::message::{GapView, Kind, MessageView};
 use crate::sse::write as sse;
@@ -14,16 +15,39 @@ use crate::ws::header::{HEADER_BYTES_MAX, write_header};
 /// Our own events begin with `fanfare.`, which no publisher may use.
 const GAP: &str = "fanfare.gap";
 const OPEN: &str = "fanfare.open";
+const CLOSE: &str = "fanfare.close";
+
+/// Why an event stream ends by our will: each is over in a while, so a client comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The client fell out of the live window.
+    Slow,
+    /// The node is shutting down.
+    Restart,
+    /// There is no room for one more: of connections, channels or commands.
+    Full,
+}
+
+impl CloseReason {
+    /// The word in the event's data.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Slow => "slow",
+            Self::Restart => "restart",
+            Self::Full => "full",
+        }
+    }
+}
 
 /// Appends `message` complete, as every connection of `rendition` gets it.
 pub fn render(message: &MessageView<'_>, rendition: Rendition, out: &mut Vec<u8>) {
+    let start = out.len();
     match rendition {
         Rendition::WsRaw => {
             let opcode = if message.kind == Kind::Binary { Opcode::Binary } else { Opcode::Text };
             frame(opcode, message.data, out);
         }
         Rendition::WsJson => {
-            let start = out.len();
             opening(message, out);
             let bytes = out.len() - start + payload_bytes(message) + 1;
             out.reserve(HEADER_BYTES_MAX + bytes);
@@ -35,7 +59,7 @@ pub fn render(message: &MessageView<'_>, rendition: Rendition, out: &mut Vec<u8>
             payload(message, out);
             out.push(b'}');
         }
-        Rendition::SseRaw => {
+        Rendition::SseRaw | Rendition::SseRawUnchunked => {
             sse::begin(out, Some(message.id), message.event);
             match message.kind {
                 Kind::Json | Kind::Text => sse::lines(out, message.data),
@@ -43,8 +67,11 @@ pub fn render(message: &MessageView<'_>, rendition: Rendition, out: &mut Vec<u8>
             }
             sse::end(out);
         }
-        Rendition::SseJson | Rendition::SseJsonUnnamed => {
-            let name = message.event.filter(|_| rendition == Rendition::SseJson);
+        Rendition::SseJson
+        | Rendition::SseJsonUnchunked
+        | Rendition::SseJsonUnnamed
+        | Rendition::SseJsonUnnamedUnchunked => {
+            let name = message.event.filter(|_| rendition.names_events());
             sse::begin(out, Some(message.id), name);
             opening(message, out);
             match message.kind {
@@ -61,6 +88,14 @@ pub fn render(message: &MessageView<'_>, rendition: Rendition, out: &mut Vec<u8>
             out.push(b'}');
         }
     }
+    close_chunk(rendition, start, out);
+}
+
+/// Makes what was written since `start` a chunk, where `rendition` has them.
+fn close_chunk(rendition: Rendition, start: usize, out: &mut Vec<u8>) {
+    if rendition.is_chunked() {
+        chunk::wrap(out, start);
+    }
 }
 
 /// Appends the notice that messages of a channel are missing. A raw WebSocket gets it as a text
@@ -68,13 +103,14 @@ pub fn render(message: &MessageView<'_>, rendition: Rendition, out: &mut Vec<u8>
 pub fn gap(gap: &GapView<'_>, rendition: Rendition, out: &mut Vec<u8>) {
     let mut object = Vec::with_capacity(128 + gap.channel.len());
     gap_object(gap, &mut object);
+    let start = out.len();
     match rendition {
         Rendition::WsRaw | Rendition::WsJson => frame(Opcode::Text, &object, out),
-        // No id: a client that leaves here has to be told again.
-        Rendition::SseRaw | Rendition::SseJson => sse::event(out, None, Some(GAP), &object),
-        Rendition::SseJsonUnnamed => sse::event(out, None, None, &object),
         Rendition::PollItem => out.extend_from_slice(&object),
+        // No id: a client that leaves here has to be told again.
+        _ => sse::event(out, None, rendition.names_events().then_some(GAP), &object),
     }
+    close_chunk(rendition, start, out);
 }
 
 /// Appends what a connection begins with, after any gap notices: where delivery begins, so that a
@@ -85,16 +121,15 @@ pub fn gap(gap: &GapView<'_>, rendition: Rendition, out: &mut Vec<u8>) {
 /// id alone would do, and no page would see it; but half of the parsers in use make an empty
 /// message of a block without data.
 pub fn open(id: Id, retry_ms: u64, rendition: Rendition, out: &mut Vec<u8>) {
+    let start = out.len();
     match rendition {
         Rendition::WsRaw | Rendition::PollItem => {}
         Rendition::WsJson => frame(Opcode::Text, &open_object(id, true), out),
-        Rendition::SseRaw | Rendition::SseJson => {
+        _ => {
+            let named = rendition.names_events();
             sse::retry(out, retry_ms);
-            sse::event(out, Some(id), Some(OPEN), &open_object(id, false));
-        }
-        Rendition::SseJsonUnnamed => {
-            sse::retry(out, retry_ms);
-            sse::event(out, Some(id), None, &open_object(id, true));
+            sse::event(out, Some(id), named.then_some(OPEN), &open_object(id, !named));
+            close_chunk(rendition, start, out);
         }
     }
 }
@@ -102,11 +137,33 @@ pub fn open(id: Id, retry_ms: u64, rendition: Rendition, out: &mut Vec<u8>) {
 /// Appends what is left of [`open`] for a client that wants the publishers' messages alone: how
 /// long to wait before connecting again is a line of the event that comes next.
 pub fn open_unsaid(retry_ms: u64, rendition: Rendition, out: &mut Vec<u8>) {
+    let start = out.len();
     match rendition {
         Rendition::WsRaw | Rendition::WsJson | Rendition::PollItem => {}
-        Rendition::SseRaw | Rendition::SseJson | Rendition::SseJsonUnnamed => {
+        _ => {
             sse::retry(out, retry_ms);
+            close_chunk(rendition, start, out);
         }
+    }
+}
+
+/// Appends the sign of life of an event stream that has nothing to tell.
+pub fn heartbeat(rendition: Rendition, out: &mut Vec<u8>) {
+    let start = out.len();
+    sse::comment(out, "");
+    close_chunk(rendition, start, out);
+}
+
+/// Appends the end of an event stream: why, and when to come back. It is an event with data, since
+/// some parsers make an empty message of whatever stands before an end.
+pub fn close(reason: CloseReason, retry_ms: u64, rendition: Rendition, out: &mut Vec<u8>) {
+    let start = out.len();
+    sse::retry(out, retry_ms);
+    let object = format!(r#"{{"event":"{CLOSE}","reason":"{}"}}"#, reason.as_str());
+    sse::event(out, None, rendition.names_events().then_some(CLOSE), object.as_bytes());
+    close_chunk(rendition, start, out);
+    if rendition.is_chunked() {
+        out.extend_from_slice(chunk::LAST);
     }
 }
 

@@ -7,6 +7,7 @@
 //! what is ambiguous is refused and never guessed.
 
 pub mod accept;
+pub mod chunk;
 pub mod date;
 pub mod fields;
 mod framing;

@@ -132,13 +132,16 @@ pub fn refusal(
     ending
 }
 
-/// Appends the head of an event stream. The end of the connection ends the stream, for HTTP/1.0
-/// and 1.1 alike (RFC 9112, section 6.3, rule 8): no chunks, so that the bytes on the wire are
-/// the bytes of the log. The charset is the only one that there is, and has to be said all the
-/// same: many a client takes text without one for Latin-1. `X-Accel-Buffering` asks nginx to pass
-/// messages on as they come.
-pub fn event_stream(out: &mut Vec<u8>, date: HttpDate, fields: &[Field<'_>]) {
+/// Appends the head of an event stream. Its body comes in chunks ([`super::chunk`]), which are made
+/// when a message is rendered, so that the bytes on the wire are the bytes of the log; for a client
+/// of HTTP/1.0 it ends with its connection (RFC 9112, section 6.3, rule 8). The charset is the only
+/// one that there is, and has to be said all the same: many a client takes text without one for
+/// Latin-1. `X-Accel-Buffering` asks nginx to pass messages on as they come.
+pub fn event_stream(out: &mut Vec<u8>, date: HttpDate, chunked: bool, fields: &[Field<'_>]) {
     dated(out, Status::Ok, date);
+    if chunked {
+        field(out, ("Transfer-Encoding", "chunked"));
+    }
     field(out, ("Content-Type", "text/event-stream; charset=utf-8"));
     field(out, NO_STORE_NO_TRANSFORM);
     field(out, ("X-Accel-Buffering", "no"));
@@ -321,7 +324,7 @@ mod tests {
     #[test]
     fn an_event_stream_is_ended_by_its_connection() {
         let mut out = Vec::new();
-        event_stream(&mut out, now(), &cors("https://a.example"));
+        event_stream(&mut out, now(), false, &cors("https://a.example"));
         let (code, fields, body) = parsed(&out);
         assert_eq!((code, body.as_slice()), (200, &b""[..]));
         assert_eq!(value(&fields, "Content-Type"), Some("text/event-stream; charset=utf-8"));
@@ -340,7 +343,7 @@ mod tests {
     #[test]
     fn no_credentials_where_every_origin_may_read() {
         let mut out = Vec::new();
-        event_stream(&mut out, now(), &cors(ANY_ORIGIN));
+        event_stream(&mut out, now(), false, &cors(ANY_ORIGIN));
         options(&mut out, now(), Some(ANY_ORIGIN), false, Ending::Close);
         let text = String::from_utf8(out).unwrap();
         assert_eq!(text.matches("\r\nAccess-Control-Allow-Origin: *\r\n").count(), 2);
@@ -391,6 +394,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "breaks its line")]
     fn a_field_cannot_break_its_line() {
-        event_stream(&mut Vec::new(), now(), &cors("http://a\r\nSet-Cookie: x"));
+        event_stream(&mut Vec::new(), now(), true, &cors("http://a\r\nSet-Cookie: x"));
     }
 }

@@ -73,7 +73,7 @@ fn a_slow_event_stream_ends_at_once_and_comes_back_by_itself() {
     world.nets[0].set_window(slow.client, usize::MAX);
     world.steps(3);
     slow.listen(&world);
-    assert_eq!(slow.said.last(), Some(&Said::Retry));
+    assert_eq!(slow.said.last(), Some(&Said::Closed("slow".into())));
     assert_eq!(slow.standing(&world), Standing::Ended, "its end is what it waits for");
 }
 
@@ -417,7 +417,7 @@ fn everyone_is_given_what_is_owed_and_told_to_come_back() {
     assert_eq!(socket.heard().count(), 1);
     assert_eq!(socket.said.last(), Some(&Said::Close(1012)));
     assert_eq!(events.heard().count(), 1);
-    assert_eq!(events.said.last(), Some(&Said::Retry));
+    assert_eq!(events.said.last(), Some(&Said::Closed("restart".into())));
     assert!(matches!(poll.said[..], [Said::Answer { .. }]));
     for peer in [&events, &poll, &idle] {
         assert_eq!(peer.standing(&world), Standing::Ended);

@@ -259,7 +259,7 @@ impl Persona {
                 self.codes.push(code);
                 self.say(world, 8, &code.to_be_bytes());
             }
-            Said::Pong(_) | Said::Heartbeat | Said::Retry => {}
+            Said::Pong(_) | Said::Heartbeat | Said::Closed(_) => {}
         }
     }
 

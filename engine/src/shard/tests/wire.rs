@@ -39,18 +39,25 @@ pub(super) enum Said {
     Gap(GapSaid),
     Open(String),
     Message(MessageSaid),
-    Answer { id: String, messages: Vec<MessageSaid>, gaps: Vec<GapSaid> },
+    Answer {
+        id: String,
+        messages: Vec<MessageSaid>,
+        gaps: Vec<GapSaid>,
+    },
     Ping,
     Pong(Vec<u8>),
     Close(u16),
     Heartbeat,
-    Retry,
+    /// The end of an event stream, with its reason.
+    Closed(String),
 }
 
 /// Bytes that came, up to the first that are not whole.
 pub(super) struct Ear {
     way: Way,
     bytes: Vec<u8>,
+    /// What is not taken out of its chunks yet, where the answer has chunks.
+    chunks: Option<Vec<u8>>,
     /// Whether the head of the answer was read; a poll begins again after each answer.
     streaming: bool,
     pub(super) closed: Option<u16>,
@@ -58,21 +65,36 @@ pub(super) struct Ear {
 
 impl Ear {
     pub(super) fn new(way: Way) -> Self {
-        Self { way, bytes: Vec::new(), streaming: false, closed: None }
+        Self { way, bytes: Vec::new(), chunks: None, streaming: false, closed: None }
     }
 
     /// Whether everything that came was whole: a stream that ends elsewhere was cut in a frame.
     pub(super) fn is_between(&self) -> bool {
-        self.bytes.is_empty()
+        self.bytes.is_empty() && self.chunks.as_ref().is_none_or(Vec::is_empty)
     }
 
     pub(super) fn hear(&mut self, bytes: &[u8]) -> Vec<Said> {
-        self.bytes.extend_from_slice(bytes);
+        self.chunks.as_mut().unwrap_or(&mut self.bytes).extend_from_slice(bytes);
+        self.take_chunks();
         let mut said = Vec::new();
         while let Some(one) = self.next() {
             said.push(one);
         }
         said
+    }
+
+    /// Whole chunks become bytes; the last one ends the stream.
+    fn take_chunks(&mut self) {
+        let Some(chunks) = &mut self.chunks else { return };
+        while let Some(line) = chunks.windows(2).position(|two| two == b"\r\n") {
+            let digits = std::str::from_utf8(&chunks[..line]).expect("a chunk's size is text");
+            let length = usize::from_str_radix(digits, 16).expect("a chunk has its size");
+            let Some(chunk) = chunks.get(line + 2..line + 2 + length + 2) else { return };
+            assert!(chunk.ends_with(b"\r\n"), "a chunk is as long as it says: {chunk:?}");
+            assert!(length > 0 || chunks.len() == 5, "nothing follows the last chunk: {chunks:?}");
+            self.bytes.extend_from_slice(&chunk[..length]);
+            chunks.drain(..line + 2 + length + 2);
+        }
     }
 
     fn next(&mut self) -> Option<Said> {
@@ -107,6 +129,10 @@ impl Ear {
             None => Vec::new(),
         };
         self.bytes.drain(..end + body.len());
+        if head.contains("\r\nTransfer-Encoding: chunked\r\n") {
+            self.chunks = Some(std::mem::take(&mut self.bytes));
+            self.take_chunks();
+        }
         match (self.way, status) {
             (Way::Socket { .. }, 101) | (Way::Events { .. }, 200) => self.streaming = true,
             (Way::Poll, 200) if length.is_none() => {
@@ -153,17 +179,12 @@ impl Ear {
     }
 
     fn block(&mut self, json: bool) -> Option<Said> {
-        // Lines that are no blocks: whoever ended one with an empty line would make half of the
-        // parsers in use see a message without data.
-        for (begin, said) in [("retry: ", Said::Retry), (":", Said::Heartbeat)] {
-            if self.bytes.starts_with(begin.as_bytes()) {
-                let end = self.bytes.iter().position(|byte| *byte == b'\n')? + 1;
-                let line: Vec<u8> = self.bytes.drain(..end).collect();
-                let value = &line[begin.len()..end - 1];
-                assert_eq!(said == Said::Heartbeat, value.is_empty(), "a number or nothing");
-                assert!(value.iter().all(u8::is_ascii_digit));
-                return Some(said);
-            }
+        // A line and no block: whoever ended it with an empty line would make half of the parsers
+        // in use see a message without data.
+        if self.bytes.starts_with(b":") {
+            let end = self.bytes.iter().position(|byte| *byte == b'\n')? + 1;
+            assert_eq!(self.bytes.drain(..end).as_slice(), b":\n");
+            return Some(Said::Heartbeat);
         }
         let end = self.bytes.windows(2).position(|two| two == b"\n\n")? + 2;
         let block: Vec<u8> = self.bytes.drain(..end).collect();
@@ -174,6 +195,7 @@ impl Ear {
                 Some(("id", value)) => id = Some(value.to_string()),
                 Some(("event", value)) => event = Some(value.to_string()),
                 Some(("data", value)) => lines.push(value.to_string()),
+                Some(("retry", value)) => assert!(value.parse::<u64>().is_ok(), "{block:?}"),
                 None if line.is_empty() => {}
                 other => panic!("events are mixed up: {other:?} in {block:?}"),
             }
@@ -184,6 +206,10 @@ impl Ear {
             let said: Value = serde_json::from_str(&data_text).expect("JSON");
             assert_eq!(Some(text(&said["id"])), id, "both ids are the same");
             return Some(Said::Open(text(&said["id"])));
+        }
+        if event.as_deref() == Some("fanfare.close") {
+            let said: Value = serde_json::from_str(&data_text).expect("JSON");
+            return Some(Said::Closed(text(&said["reason"])));
         }
         if event.as_deref() == Some("fanfare.gap") {
             return Some(Said::Gap(gap(&serde_json::from_str(&data_text).expect("JSON"))));

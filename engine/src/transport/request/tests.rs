@@ -21,8 +21,13 @@ fn facts() -> Facts {
 
 /// The decision about `line` with `fields`, and what was written.
 fn decided(line: &str, fields: &str) -> (Decision, String) {
+    decided_in("HTTP/1.1", line, fields)
+}
+
+/// The same in a version of HTTP.
+fn decided_in(version: &str, line: &str, fields: &str) -> (Decision, String) {
     let facts = facts();
-    let head = format!("{line} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n");
+    let head = format!("{line} {version}\r\nHost: localhost\r\n{fields}\r\n");
     let mut reader = HeadReader::new();
     reader.feed(head.as_bytes(), &facts.limits.http).unwrap();
     let mut out = Vec::new();
@@ -107,6 +112,19 @@ fn a_body_that_nobody_reads_ends_the_connection() {
     assert!(matches!(kept, Decision::Refused(_, Ending::KeepAlive)));
     let (ended, _) = decided("GET /nowhere", "Content-Length: 1\r\n");
     assert!(matches!(ended, Decision::Refused(_, Ending::Close)));
+}
+
+#[test]
+fn a_client_of_http_1_0_gets_no_chunks() {
+    for (target, rendition) in [
+        ("/sse?channels=a", Rendition::SseRawUnchunked),
+        ("/sse?channels=a,b", Rendition::SseJsonUnchunked),
+        ("/poll?channels=a", Rendition::PollItem),
+    ] {
+        let (decision, _) = decided_in("HTTP/1.0", &format!("GET {target}"), "");
+        let Decision::Follow(ask) = decision else { panic!("{target}: {decision:?}") };
+        assert_eq!(ask.rendition, rendition, "{target}");
+    }
 }
 
 #[test]

@@ -34,6 +34,19 @@ fn unframed(bytes: &[u8]) -> (u8, &[u8]) {
     (bytes[0] & 15, &bytes[header..])
 }
 
+/// What whole chunks hold, read by another parser of their sizes.
+fn unchunked(mut chunks: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while !chunks.is_empty() {
+        let size = httparse::parse_chunk_size(chunks).expect("a size");
+        let httparse::Status::Complete((at, length)) = size else { panic!("a whole size") };
+        let length = usize::try_from(length).unwrap();
+        bytes.extend_from_slice(&chunks[at..at + length]);
+        chunks = chunks[at + length..].strip_prefix(b"\r\n").expect("a chunk ends its line");
+    }
+    bytes
+}
+
 fn events(stream: &[u8]) -> Vec<Event> {
     let mut events = Vec::new();
     Reader::new(1 << 24).feed(stream, &mut events).unwrap();
@@ -55,7 +68,9 @@ fn check_json(message: &MessageView<'_>, expected: &Value) {
     assert_eq!(&parsed(&rendered(message, Rendition::PollItem)), expected);
     let named = (Rendition::SseJson, message.event.unwrap_or("message"));
     for (rendition, name) in [named, (Rendition::SseJsonUnnamed, "message")] {
-        let [event] = &events(&rendered(message, rendition))[..] else { panic!("one event") };
+        let stream = unchunked(&rendered(message, rendition));
+        assert_eq!(stream, rendered(message, rendition.unchunked()));
+        let [event] = &events(&stream)[..] else { panic!("one event") };
         assert_eq!((event.id.as_str(), event.event.as_str()), (ID, name));
         assert_eq!(&parsed(event.data.as_bytes()), expected);
     }
@@ -104,8 +119,10 @@ fn raw_renditions() {
     ];
     for (kind, name, data, event, expected) in cases {
         let event = Event { id: ID.into(), event: event.into(), data: expected.into() };
-        let stream = rendered(&message(kind, name, data), Rendition::SseRaw);
+        let stream = rendered(&message(kind, name, data), Rendition::SseRawUnchunked);
         assert_eq!(events(&stream), [event]);
+        let chunk = rendered(&message(kind, name, data), Rendition::SseRaw);
+        assert_eq!(unchunked(&chunk), stream);
     }
 }
 
@@ -139,7 +156,9 @@ fn gaps() {
             (Rendition::SseJson, GAP),
             (Rendition::SseJsonUnnamed, "message"),
         ] {
-            let [event] = &events(&written(rendition))[..] else { panic!("one event") };
+            let stream = unchunked(&written(rendition));
+            assert_eq!(stream, written(rendition.unchunked()));
+            let [event] = &events(&stream)[..] else { panic!("one event") };
             assert_eq!((event.id.as_str(), event.event.as_str()), ("", name));
             assert_eq!(parsed(event.data.as_bytes()), expected);
         }
@@ -159,11 +178,12 @@ fn beginnings() {
     assert_eq!(written(Rendition::PollItem), b"");
     let bytes = written(Rendition::WsJson);
     assert_eq!(unframed(&bytes), (1, &br#"{"event":"fanfare.open","id":"00000005-77"}"#[..]));
-    let block = String::from_utf8(written(Rendition::SseJsonUnnamed)).unwrap();
+    let block = String::from_utf8(written(Rendition::SseJsonUnnamedUnchunked)).unwrap();
     let data = r#"{"event":"fanfare.open","id":"00000005-77"}"#;
     assert_eq!(block, format!("retry: 1000\nid: 00000005-77\ndata: {data}\n\n"));
     for rendition in [Rendition::SseRaw, Rendition::SseJson] {
-        let block = written(rendition);
+        let block = unchunked(&written(rendition));
+        assert_eq!(block, written(rendition.unchunked()));
         assert_eq!(
             String::from_utf8(block.clone()).unwrap(),
             "retry: 1000\nid: 00000005-77\nevent: fanfare.open\ndata: {\"id\":\"00000005-77\"}\n\n"
@@ -180,13 +200,50 @@ fn an_opening_that_is_left_out() {
     for rendition in Rendition::ALL {
         let mut out = Vec::new();
         open_unsaid(1_000, rendition, &mut out);
-        match rendition {
-            Rendition::SseRaw | Rendition::SseJson | Rendition::SseJsonUnnamed => {
-                assert_eq!(out, b"retry: 1000\n");
-                render(&message(Kind::Text, None, b"x"), rendition, &mut out);
-                assert_eq!(events(&out).len(), 1, "the line is of the first message's block");
-            }
-            _ => assert_eq!(out, b""),
+        if rendition.is_chunked() {
+            out = unchunked(&out);
+        }
+        let is_stream = rendition.is_event_stream();
+        assert_eq!(out, if is_stream { &b"retry: 1000\n"[..] } else { b"" });
+        if is_stream && !rendition.is_chunked() {
+            render(&message(Kind::Text, None, b"x"), rendition, &mut out);
+            assert_eq!(events(&out).len(), 1, "the line is part of the first message's block");
+        }
+    }
+}
+
+#[test]
+fn ends_and_signs_of_life() {
+    for (chunked, plain) in [
+        (Rendition::SseRaw, Rendition::SseRawUnchunked),
+        (Rendition::SseJson, Rendition::SseJsonUnchunked),
+    ] {
+        assert!(chunked.is_chunked() && !plain.is_chunked());
+        let written = |write: &dyn Fn(Rendition, &mut Vec<u8>), rendition| {
+            let mut out = Vec::new();
+            write(rendition, &mut out);
+            out
+        };
+        let beat = |rendition, out: &mut Vec<u8>| heartbeat(rendition, out);
+        assert_eq!(written(&beat, plain), b":\n");
+        assert_eq!(written(&beat, chunked), b"2\r\n:\n\r\n");
+        for (reason, word) in [
+            (CloseReason::Slow, "slow"),
+            (CloseReason::Restart, "restart"),
+            (CloseReason::Full, "full"),
+        ] {
+            let end = |rendition, out: &mut Vec<u8>| close(reason, 2_000, rendition, out);
+            let block = written(&end, plain);
+            assert_eq!(
+                String::from_utf8(block.clone()).unwrap(),
+                format!(
+                    "retry: 2000\nevent: fanfare.close\n\
+                     data: {{\"event\":\"fanfare.close\",\"reason\":\"{word}\"}}\n\n"
+                )
+            );
+            let chunks = written(&end, chunked);
+            assert!(chunks.ends_with(b"\r\n0\r\n\r\n"), "the answer is over");
+            assert_eq!(unchunked(&chunks), block);
         }
     }
 }
