@@ -34,7 +34,9 @@ fn node(socket: &Path, change: impl FnOnce(&mut NodeSettings)) -> Running {
 }
 
 /// How often each payload stands in a channel.
-fn history(node: &Running, channel: &str) -> HashMap<Vec<u8>, usize> {
+type Counts = HashMap<Vec<u8>, usize>;
+
+fn history(node: &Running, channel: &str) -> Counts {
     let (tell, hear) = mpsc::channel();
     let query = HistoryQuery {
         channel: ChannelName::new(Tenant::default(), channel),
@@ -43,7 +45,7 @@ fn history(node: &Running, channel: &str) -> HashMap<Vec<u8>, usize> {
         answer: Box::new(move |page| tell.send(page).unwrap()),
     };
     assert!(node.inbox().send(Ask::History(Box::new(query))).is_ok());
-    let mut counts = HashMap::new();
+    let mut counts = Counts::new();
     for message in &hear.recv_timeout(PATIENCE).unwrap().messages {
         *counts.entry(message.data.to_vec()).or_default() += 1;
     }
@@ -121,7 +123,7 @@ fn through_a_hole(
     change: impl FnOnce(&mut NodeSettings),
     meanwhile: impl FnOnce(&Path),
     after: impl FnOnce(&Running),
-) -> (Vec<Result<(), i32>>, HashMap<Vec<u8>, usize>) {
+) -> (Vec<Result<(), i32>>, Counts) {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("node");
     let node = node(&socket, change);
