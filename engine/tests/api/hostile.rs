@@ -154,10 +154,11 @@ fn heads_that_are_too_large_or_no_heads() {
     let get = |rest: &str| format!("GET /healthz HTTP/1.1\r\n{HOST}{rest}\r\n");
     let fields = |count: usize| get(&"x: y\r\n".repeat(count));
     assert_eq!(node.ask(fields(60)).status, 200);
+    let long = fanfare_protocol::limits::HttpLimits::DEFAULT.head_bytes;
     let cases = [
         (fields(2_000), 431),
-        (get(&format!("x: {}\r\n", "y".repeat(17 << 10))), 431),
-        (format!("GET /{} HTTP/1.1\r\n{HOST}\r\n", "x".repeat(17 << 10)), 431),
+        (get(&format!("x: {}\r\n", "y".repeat(long))), 431),
+        (format!("GET /{} HTTP/1.1\r\n{HOST}\r\n", "x".repeat(long)), 431),
         ("\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\n".into(), 400),
         ("SSH-2.0-OpenSSH_9.9\r\n\r\n".into(), 400),
         ("GET /healthz HTTP/3.0\r\n\r\n".into(), 400),
