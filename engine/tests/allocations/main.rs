@@ -69,7 +69,12 @@ fn a_client_that_only_answers_our_pings_costs_no_allocation() {
 #[test]
 fn a_message_is_logged_swept_and_sent_without_an_allocation() {
     let mut node = Node::new();
-    let ways = ["/ws?channels=a", "/ws?channels=a&format=json", "/sse?channels=a"];
+    let ways = [
+        "/ws?channels=a",
+        "/ws?channels=a&format=json",
+        "/sse?channels=a",
+        "/sse?channels=a&format=json&names=data",
+    ];
     let alone: Vec<Follower> = ways.iter().map(|way| node.follow(way)).collect();
     // Another channel, and one connection on both: its sends are merged.
     let both = node.follow("/ws?channels=a,b");
