@@ -3,12 +3,14 @@ package fanfare
 // #include "glue.h"
 import "C"
 
-import "unsafe"
+import (
+	"runtime/cgo"
+	"unsafe"
+)
 
-// batch is messages and receipts in C's memory: C must not be given Go's pointers to pointers.
+// batch is messages in C's memory: C must not be given Go's pointers to pointers.
 type batch struct {
 	messages []C.fanfare_message
-	receipts []C.fanfare_receipt
 	bytes    unsafe.Pointer
 }
 
@@ -19,7 +21,6 @@ func newBatch(messages []Message) *batch {
 	}
 	made := &batch{
 		messages: unsafe.Slice((*C.fanfare_message)(C.calloc(C.size_t(count), C.sizeof_fanfare_message)), count),
-		receipts: unsafe.Slice((*C.fanfare_receipt)(C.calloc(C.size_t(count), C.sizeof_fanfare_receipt)), count),
 		bytes:    C.malloc(C.size_t(size)),
 	}
 	room := unsafe.Slice((*byte)(made.bytes), size)
@@ -29,7 +30,6 @@ func newBatch(messages []Message) *batch {
 		return at, C.size_t(len(bytes))
 	}
 	for nth, message := range messages {
-		made.receipts[nth].size = C.sizeof_fanfare_receipt
 		to := &made.messages[nth]
 		to.size, to.kind = C.sizeof_fanfare_message, C.uint32_t(message.Kind)
 		var name unsafe.Pointer
@@ -47,24 +47,16 @@ func newBatch(messages []Message) *batch {
 	return made
 }
 
-func (b *batch) publish(handle C.fanfare_t, patience C.uint64_t) C.int32_t {
-	return C.fanfare_publish_batch(handle, &b.messages[0], C.size_t(len(b.messages)), patience, &b.receipts[0])
+// offer hands the messages over; who hears what became of them is a chan []Receipt.
+func (b *batch) offer(handle C.fanfare_t, user cgo.Handle) C.int32_t {
+	return C.fanfare_go_offer_batch(handle, &b.messages[0], C.size_t(len(b.messages)), C.uintptr_t(user))
 }
 
 func (b *batch) enqueue(handle C.fanfare_t) C.int32_t {
 	return C.fanfare_publish_batch(handle, &b.messages[0], C.size_t(len(b.messages)), 0, nil)
 }
 
-func (b *batch) told() []Receipt {
-	receipts := make([]Receipt, len(b.receipts))
-	for nth := range receipts {
-		receipts[nth] = receiptOf(&b.receipts[nth])
-	}
-	return receipts
-}
-
 func (b *batch) free() {
 	C.free(unsafe.Pointer(&b.messages[0]))
-	C.free(unsafe.Pointer(&b.receipts[0]))
 	C.free(b.bytes)
 }

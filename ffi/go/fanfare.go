@@ -15,7 +15,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"runtime"
 	"runtime/cgo"
 	"time"
@@ -139,27 +138,25 @@ func Open(url string, options *Options) (*Publisher, error) {
 	return publisher, nil
 }
 
-// Publish publishes a message and waits for its place until the context is done. When that ends the
-// wait the error is ErrTimeout and the context's, and the message is still on its way.
+// Publish publishes a message and waits for its place until the context is done. The error says
+// whether the message was queued: with ErrTimeout it was, and is still on its way; with ErrAgain the
+// context was done before there was room, and nothing was. Both come with the context's error.
 func (p *Publisher) Publish(ctx context.Context, message Message) (Receipt, error) {
-	told := make(chan Receipt, 1)
-	user := cgo.NewHandle(told)
-	if err := p.offer(ctx, func() C.int32_t { return offer(p.handle, &message, user) }); err != nil {
-		user.Delete()
+	told, err := ask[Receipt](ctx, func(user cgo.Handle) C.int32_t { return offer(p.number(), &message, user) })
+	if err != nil {
 		return Receipt{}, err
 	}
-	select {
-	case receipt := <-told:
-		return receipt, receipt.Err
-	case <-ctx.Done():
-		return Receipt{}, late(ctx)
+	receipt, err := wait(ctx, told)
+	if err != nil {
+		return Receipt{}, err
 	}
+	return receipt, receipt.Err
 }
 
 // Enqueue hands a message over and does not wait: ErrAgain where the queue is full. Flush waits for
 // what became of it, and Stats counts it.
 func (p *Publisher) Enqueue(message Message) error {
-	return wrong(offer(p.handle, &message, 0))
+	return wrong(offer(p.number(), &message, 0))
 }
 
 // EnqueueBatch hands messages over, one after the other with nothing else of this publisher between
@@ -171,61 +168,56 @@ func (p *Publisher) EnqueueBatch(messages []Message) error {
 	}
 	batch := newBatch(messages)
 	defer batch.free()
-	return wrong(batch.enqueue(p.handle))
+	return wrong(batch.enqueue(p.number()))
 }
 
 // PublishBatch publishes messages one after the other, with nothing else of this publisher between
 // them: all are queued or none is. It waits until the context is done. Each receipt has the error
-// of its own message; the error is that of the first message that was not published.
+// of its own message; the error is that of the first message that was not published. Without
+// receipts it says whether the messages were queued, as that of Publish does: ErrTimeout, all were
+// and are on their way; every other, none was.
 func (p *Publisher) PublishBatch(ctx context.Context, messages []Message) ([]Receipt, error) {
 	if len(messages) == 0 {
 		return nil, nil
 	}
-	type answer struct {
-		receipts []Receipt
-		err      error
+	batch := newBatch(messages)
+	defer batch.free()
+	told, err := ask[[]Receipt](ctx, func(user cgo.Handle) C.int32_t { return batch.offer(p.number(), user) })
+	if err != nil {
+		return nil, err
 	}
-	batch, told := newBatch(messages), make(chan answer, 1)
-	patience := patience(ctx)
-	// The library waits on a thread; the context may be cancelled before that.
-	go func() {
-		defer batch.free()
-		result := C.int32_t(C.FANFARE_E_AGAIN)
-		err := p.offer(ctx, func() C.int32_t { result = batch.publish(p.handle, patience); return notTaken(result) })
-		if err != nil {
-			told <- answer{nil, err}
-			return
-		}
-		receipts := batch.told()
-		if receipts[0].Epoch == 0 && receipts[0].Err == nil {
-			receipts = nil // nothing was queued, so nothing was written
-		}
-		told <- answer{receipts, wrong(result)}
-	}()
-	select {
-	case answer := <-told:
-		return answer.receipts, answer.err
-	case <-ctx.Done():
-		return nil, late(ctx)
+	receipts, err := wait(ctx, told)
+	if err != nil {
+		return nil, err
 	}
+	for _, receipt := range receipts {
+		if receipt.Err != nil {
+			return receipts, receipt.Err
+		}
+	}
+	return receipts, nil
 }
 
-// Flush waits until every message that was handed over before has its outcome.
+// Flush waits until every message that was handed over before has its outcome. With ErrTimeout not
+// all have.
 func (p *Publisher) Flush(ctx context.Context) error {
-	told, patience := make(chan error, 1), patience(ctx)
-	go func() { told <- wrong(C.fanfare_flush(p.handle, patience)) }()
-	select {
-	case err := <-told:
+	told, err := ask[error](ctx, func(user cgo.Handle) C.int32_t {
+		return C.fanfare_go_flush(p.number(), C.uintptr_t(user))
+	})
+	if err != nil {
 		return err
-	case <-ctx.Done():
-		return late(ctx)
 	}
+	result, err := wait(ctx, told)
+	if err != nil {
+		return err
+	}
+	return result
 }
 
 // Stats gives the publisher's numbers.
 func (p *Publisher) Stats() (Stats, error) {
 	numbers := C.fanfare_numbers{size: C.sizeof_fanfare_numbers}
-	if err := wrong(C.fanfare_stats(p.handle, &numbers)); err != nil {
+	if err := wrong(C.fanfare_stats(p.number(), &numbers)); err != nil {
 		return Stats{}, err
 	}
 	return Stats{
@@ -247,25 +239,67 @@ func (p *Publisher) Stats() (Stats, error) {
 // Close ends the publisher without waiting for messages: call Flush before. Whoever waits is told
 // ErrPipe or ErrUnknown. A second Close gives ErrClosed.
 func (p *Publisher) Close() error {
-	return wrong(C.fanfare_close(p.handle))
+	return wrong(C.fanfare_close(p.number()))
 }
 
-// offer tries until there is room in the queue or the context is done.
-func (p *Publisher) offer(ctx context.Context, try func() C.int32_t) error {
+// number is the handle; that of no publisher, or of one that Open did not make, is never open.
+func (p *Publisher) number() C.fanfare_t {
+	if p == nil {
+		return 0
+	}
+	return p.handle
+}
+
+// ask tries until the library takes what is asked, or the context is done; then nothing was taken.
+// What is asked is given a handle of the channel that hears the answer, once, from a thread of the
+// library: nobody of ours waits in C.
+func ask[T any](ctx context.Context, try func(user cgo.Handle) C.int32_t) (chan T, error) {
+	if ctx == nil {
+		return nil, fmt.Errorf("%w: the context is nil", ErrInvalid)
+	}
+	told := make(chan T, 1)
+	user := cgo.NewHandle(told)
 	for {
 		if ctx.Err() != nil {
-			return ctx.Err()
+			user.Delete()
+			return nil, errors.Join(ErrAgain, ctx.Err())
 		}
-		result := Result(try())
-		if result != ErrAgain {
-			return wrong(C.int32_t(result))
+		switch result := Result(try(user)); result {
+		case C.FANFARE_OK:
+			return told, nil
+		case ErrAgain:
+		default:
+			user.Delete()
+			return nil, result
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", ErrAgain, ctx.Err())
 		case <-time.After(time.Millisecond):
 		}
 	}
+}
+
+// wait waits for what was taken. An answer that is there counts, also where the context is done.
+func wait[T any](ctx context.Context, told chan T) (T, error) {
+	select {
+	case answer := <-told:
+		return answer, nil
+	case <-ctx.Done():
+	}
+	select {
+	case answer := <-told:
+		return answer, nil
+	default:
+		var none T
+		return none, errors.Join(ErrTimeout, ctx.Err())
+	}
+}
+
+// answer gives an answer to the one who asked; there is room for it, so it does not wait.
+func answer[T any](user C.uintptr_t, said T) {
+	handle := cgo.Handle(user)
+	handle.Value().(chan T) <- said
+	handle.Delete()
 }
 
 // offer hands one message over. C reads the strings and slices during the call only; they are
@@ -284,9 +318,23 @@ func offer(handle C.fanfare_t, message *Message, user cgo.Handle) C.int32_t {
 
 //export fanfareGoHeard
 func fanfareGoHeard(user C.uintptr_t, receipt *C.fanfare_receipt) {
-	handle := cgo.Handle(user)
-	handle.Value().(chan Receipt) <- receiptOf(receipt)
-	handle.Delete()
+	answer(user, receiptOf(receipt))
+}
+
+//export fanfareGoHeardAll
+func fanfareGoHeardAll(user C.uintptr_t, receipts *C.fanfare_receipt, count C.size_t) {
+	told := make([]Receipt, count)
+	size := uintptr(receipts.size)
+	for nth := range told {
+		at := unsafe.Add(unsafe.Pointer(receipts), uintptr(nth)*size)
+		told[nth] = receiptOf((*C.fanfare_receipt)(at))
+	}
+	answer(user, told)
+}
+
+//export fanfareGoFlushed
+func fanfareGoFlushed(user C.uintptr_t, result C.int32_t) {
+	answer(user, wrong(result))
 }
 
 func receiptOf(receipt *C.fanfare_receipt) Receipt {
@@ -300,30 +348,9 @@ func receiptOf(receipt *C.fanfare_receipt) Receipt {
 	}
 }
 
-// notTaken is AGAIN where it is, else OK: what a batch's own messages say is told by the batch.
-func notTaken(result C.int32_t) C.int32_t {
-	if result == C.FANFARE_E_AGAIN {
-		return result
-	}
-	return C.FANFARE_OK
-}
-
 func wrong(result C.int32_t) error {
 	if result == C.FANFARE_OK {
 		return nil
 	}
 	return Result(result)
-}
-
-func late(ctx context.Context) error {
-	return errors.Join(ErrTimeout, ctx.Err())
-}
-
-// patience is the time that the context leaves, in milliseconds.
-func patience(ctx context.Context) C.uint64_t {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		return math.MaxUint64
-	}
-	return C.uint64_t(max(time.Until(deadline), 0).Milliseconds() + 1)
 }

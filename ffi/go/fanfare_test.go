@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -257,4 +258,132 @@ func TestASubscriberHasIt(t *testing.T) {
 		}
 	}
 	t.Fatal("the stream ended without the message")
+}
+
+// A message that an error says was not queued never comes, and one that was always does: the caller
+// sends again what was not, and all are published once.
+func TestAnErrorSaysWhetherItWasQueued(t *testing.T) {
+	// Nobody listens, so the queue is full soon and stays so.
+	full, err := Open("unix:"+filepath.Join(t.TempDir(), "nobody"), &Options{QueueMessages: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	cancelled, cancel := context.WithCancel(context.Background())
+	cancel()
+	queued := func() uint64 {
+		stats, err := full.Stats()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stats.Pending
+	}
+	message := Message{Channel: "a", Data: []byte("x")}
+	ways := map[string]func(context.Context) error{
+		"Publish": func(ctx context.Context) error { _, err := full.Publish(ctx, message); return err },
+		"PublishBatch": func(ctx context.Context) error {
+			_, err := full.PublishBatch(ctx, []Message{message, message})
+			return err
+		},
+	}
+	for name, way := range ways {
+		before := queued()
+		if err := way(cancelled); !errors.Is(err, ErrAgain) || !errors.Is(err, context.Canceled) || queued() != before {
+			t.Fatal(name, "cancelled before:", err, queued())
+		}
+		short, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+		err := way(short)
+		cancel()
+		if !errors.Is(err, ErrTimeout) || errors.Is(err, ErrAgain) || !errors.Is(err, context.DeadlineExceeded) || queued() <= before {
+			t.Fatal(name, "room:", err, queued())
+		}
+	}
+	for full.Enqueue(message) == nil {
+	}
+	for name, way := range ways {
+		short, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+		err := way(short)
+		cancel()
+		if !errors.Is(err, ErrAgain) || errors.Is(err, ErrTimeout) || !errors.Is(err, context.DeadlineExceeded) || queued() != 5 {
+			t.Fatal(name, "no room:", err, queued())
+		}
+	}
+}
+
+// Nobody of ours waits in C, so a wait that was given up leaves no thread behind.
+func TestAWaitThatIsGivenUpLeavesNoThread(t *testing.T) {
+	publisher, err := Open("unix:"+filepath.Join(t.TempDir(), "nobody"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer publisher.Close()
+	// Something to wait for.
+	if err := publisher.Enqueue(Message{Channel: "a", Data: []byte("x")}); err != nil {
+		t.Fatal(err)
+	}
+	threads := func() int {
+		entries, err := os.ReadDir("/proc/self/task")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	before := threads()
+	var all sync.WaitGroup
+	for nth := range 200 {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+			defer cancel()
+			var err error
+			if nth%2 == 0 {
+				err = publisher.Flush(ctx)
+			} else {
+				_, err = publisher.PublishBatch(ctx, []Message{{Channel: "a", Data: []byte("x")}})
+			}
+			if !errors.Is(err, ErrTimeout) && !errors.Is(err, ErrAgain) {
+				t.Error(err)
+			}
+		}()
+	}
+	all.Wait()
+	if after := threads(); after > before+50 {
+		t.Fatal(before, "threads before,", after, "after")
+	}
+}
+
+func TestNoPublisherAndNoContext(t *testing.T) {
+	message := Message{Channel: "a", Data: []byte("x")}
+	for _, none := range []*Publisher{nil, {}} {
+		if _, err := none.Publish(context.Background(), message); !errors.Is(err, ErrClosed) {
+			t.Fatal(err)
+		}
+		if _, err := none.PublishBatch(context.Background(), []Message{message}); !errors.Is(err, ErrClosed) {
+			t.Fatal(err)
+		}
+		if err := none.Flush(context.Background()); !errors.Is(err, ErrClosed) {
+			t.Fatal(err)
+		}
+		if err := none.Enqueue(message); !errors.Is(err, ErrClosed) {
+			t.Fatal(err)
+		}
+		if _, err := none.Stats(); !errors.Is(err, ErrClosed) {
+			t.Fatal(err)
+		}
+		if err := none.Close(); !errors.Is(err, ErrClosed) {
+			t.Fatal(err)
+		}
+	}
+	publisher, _ := node(t)
+	var none context.Context
+	if _, err := publisher.Publish(none, message); !errors.Is(err, ErrInvalid) {
+		t.Fatal(err)
+	}
+	if _, err := publisher.PublishBatch(none, []Message{message}); !errors.Is(err, ErrInvalid) {
+		t.Fatal(err)
+	}
+	if err := publisher.Flush(none); !errors.Is(err, ErrInvalid) {
+		t.Fatal(err)
+	}
 }

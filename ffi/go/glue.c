@@ -18,3 +18,20 @@ int32_t fanfare_go_offer(fanfare_t handle, uint32_t kind, uintptr_t user,
         return fanfare_publish(handle, &message, 0, NULL);
     return fanfare_publish_async(handle, &message, heard, (void *)user);
 }
+
+static void heard_all(void *user, const fanfare_receipt *receipts, size_t count) {
+    fanfareGoHeardAll((uintptr_t)user, (fanfare_receipt *)receipts, count);
+}
+
+int32_t fanfare_go_offer_batch(fanfare_t handle, const fanfare_message *messages, size_t count,
+                               uintptr_t user) {
+    return fanfare_publish_batch_async(handle, messages, count, heard_all, (void *)user);
+}
+
+static void flushed(void *user, int32_t result) {
+    fanfareGoFlushed((uintptr_t)user, result);
+}
+
+int32_t fanfare_go_flush(fanfare_t handle, uintptr_t user) {
+    return fanfare_flush_async(handle, flushed, (void *)user);
+}

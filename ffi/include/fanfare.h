@@ -117,6 +117,16 @@ typedef struct fanfare_receipt {
 // receipt is the library's and ends with the call.
 typedef void (*fanfare_callback)(void *user, const struct fanfare_receipt *receipt);
 
+// Hears what became of the messages of a batch, once, as fanfare_callback does. The receipts are
+// `count` structures one after the other, each of the size that the first one says; they are the
+// library's and end with the call.
+typedef void (*fanfare_batch_callback)(void *user,
+                                       const struct fanfare_receipt *receipts,
+                                       size_t count);
+
+// Hears that what was queued before a fanfare_flush_async is done, once, as fanfare_callback does.
+typedef void (*fanfare_flush_callback)(void *user, int32_t result);
+
 // A publisher's numbers, counted since it was opened.
 typedef struct fanfare_numbers {
   // sizeof(fanfare_numbers), set by the caller
@@ -155,7 +165,7 @@ typedef struct fanfare_numbers {
 // The handle is none: it was closed, or never opened, or is not this library's.
 #define FANFARE_E_BADF -9
 
-// Not now: the queue is full, or the call was made from inside of a callback. Nothing was done.
+// Not now: the queue is full, or the call was made from inside of a callback. Nothing was queued.
 #define FANFARE_E_AGAIN -11
 
 // An argument cannot be: a null or misaligned pointer, a size that is none, a URL that cannot be
@@ -168,7 +178,7 @@ typedef struct fanfare_numbers {
 // The publisher was closed, or its node has ended. The message was not published.
 #define FANFARE_E_PIPE -32
 
-// The time given to the call is over. A message is still on its way.
+// The time given to the call is over. The message was queued and is still on its way.
 #define FANFARE_E_TIMEOUT -110
 
 // The library does not speak the version of the header that the program was compiled with, or the
@@ -252,8 +262,8 @@ int32_t fanfare_open(const char *url, const struct fanfare_options *options, fan
 // told by fanfare_flush and fanfare_stats. Otherwise the call waits for the outcome, at most
 // timeout_ms milliseconds, and writes the receipt when it is FANFARE_OK.
 //
-// AGAIN: the queue is full, or from inside of a callback; nothing was done. TIMEOUT: the message
-// is still on its way. UNKNOWN: nobody knows whether it was published; with a key of the
+// AGAIN: the queue is full, or from inside of a callback; nothing was queued. TIMEOUT: it was
+// queued and is still on its way. UNKNOWN: nobody knows whether it was published; with a key of the
 // caller's it may be published again. PIPE: closed. INVAL: a pointer or size. BADF, FORKED,
 // PANIC: the handle. The refusals: TOO_LARGE, BAD_CHANNEL, BAD_EVENT, BAD_KEY, BAD_DATA,
 // CONFLICT, RATE_LIMITED, CHANNEL_LIMIT, FORBIDDEN, and minus the number of others. Any thread.
@@ -293,12 +303,37 @@ int32_t fanfare_publish_batch(fanfare_t handle,
                               uint64_t timeout_ms,
                               struct fanfare_receipt *receipts);
 
+// Publishes several messages as fanfare_publish_batch does, all or none; `callback` hears what
+// became of them when all have their outcome, with `user` and the receipts in the order of the
+// messages, exactly once, on a thread of the library, before fanfare_close returns. It may be
+// called before this returns. If this does not give FANFARE_OK nothing was queued and it is not
+// called.
+//
+// `user` is the caller's and must be good until then, on another thread. Never waits. Results as
+// of fanfare_publish_batch; TIMEOUT never, UNKNOWN is for the callback. INVAL also for a null
+// callback. Any thread.
+int32_t fanfare_publish_batch_async(fanfare_t handle,
+                                    const struct fanfare_message *messages,
+                                    size_t count,
+                                    fanfare_batch_callback callback,
+                                    void *user);
+
 // Waits until every message that was queued before has its outcome and its callback has
 // returned, at most timeout_ms milliseconds.
 //
 // TIMEOUT: not all have. PIPE: closed meanwhile. BADF, FORKED, PANIC: the handle. AGAIN: from
 // inside of a callback. Any thread.
 int32_t fanfare_flush(fanfare_t handle, uint64_t timeout_ms);
+
+// As fanfare_flush, without waiting: `callback` hears when every message that was queued before
+// has its outcome and its callback has returned, with `user` and FANFARE_OK, or with PIPE when
+// the publisher was closed meanwhile or its node has ended; exactly once, on a thread of the
+// library, before fanfare_close returns. It may be called before this returns. If this does not
+// give FANFARE_OK it is not called.
+//
+// AGAIN: no room for the question, or from inside of a callback. PIPE: closed. INVAL: callback is
+// null. BADF, FORKED, PANIC: the handle. Any thread.
+int32_t fanfare_flush_async(fanfare_t handle, fanfare_flush_callback callback, void *user);
 
 // Writes the publisher's numbers. Never waits.
 //

@@ -14,7 +14,7 @@ pub type Code = i32;
 pub const FANFARE_OK: Code = 0;
 /// The handle is none: it was closed, or never opened, or is not this library's.
 pub const FANFARE_E_BADF: Code = -9;
-/// Not now: the queue is full, or the call was made from inside of a callback. Nothing was done.
+/// Not now: the queue is full, or the call was made from inside of a callback. Nothing was queued.
 pub const FANFARE_E_AGAIN: Code = -11;
 /// An argument cannot be: a null or misaligned pointer, a size that is none, a URL that cannot be
 /// read. Nothing was touched.
@@ -23,7 +23,7 @@ pub const FANFARE_E_INVAL: Code = -22;
 pub const FANFARE_E_MFILE: Code = -24;
 /// The publisher was closed, or its node has ended. The message was not published.
 pub const FANFARE_E_PIPE: Code = -32;
-/// The time given to the call is over. A message is still on its way.
+/// The time given to the call is over. The message was queued and is still on its way.
 pub const FANFARE_E_TIMEOUT: Code = -110;
 /// The library does not speak the version of the header that the program was compiled with, or the
 /// server does not speak the library's.
@@ -78,11 +78,11 @@ pub(crate) fn of_own_refusal(refusal: Refusal) -> Code {
 const TEXTS: &[(Code, &std::ffi::CStr)] = &[
     (FANFARE_OK, c"done"),
     (FANFARE_E_BADF, c"the handle is not open: it was closed, or never was one"),
-    (FANFARE_E_AGAIN, c"not now: the queue is full, or this is a callback; try again later"),
+    (FANFARE_E_AGAIN, c"not now, nothing was queued: the queue is full, or this is a callback"),
     (FANFARE_E_INVAL, c"an argument is null, misaligned, too long or malformed"),
     (FANFARE_E_MFILE, c"too many handles are open: close one"),
     (FANFARE_E_PIPE, c"the publisher is closed, or its node has ended; nothing was published"),
-    (FANFARE_E_TIMEOUT, c"the time is over; the message is still on its way"),
+    (FANFARE_E_TIMEOUT, c"the time is over; what was queued is still on its way"),
     (
         FANFARE_E_VERSION,
         c"the header or the server is of another version than the library: update what is older",

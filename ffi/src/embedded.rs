@@ -23,7 +23,7 @@ use crate::code::{
     Code, FANFARE_E_AGAIN, FANFARE_E_CONFIG, FANFARE_E_PANIC, FANFARE_E_PIPE, FANFARE_E_TIMEOUT,
     FANFARE_E_TOO_LARGE, FANFARE_E_UNAVAILABLE, of_own_refusal, of_refusal,
 };
-use crate::outcome::{Courier, Done, Outcome, Place, is_recalling, recall};
+use crate::outcome::{Courier, Done, Flushed, Outcome, Place, is_recalling, recall};
 use crate::publisher::{Counters, Failure, SHAPE, Settings, Stats};
 
 /// Between two offers of a flush to an inbox that is full.
@@ -279,6 +279,19 @@ impl Embedded {
             RecvTimeoutError::Timeout => FANFARE_E_TIMEOUT,
             RecvTimeoutError::Disconnected => FANFARE_E_PIPE,
         })
+    }
+
+    /// As [`Embedded::flush`], for one who does not wait.
+    pub(crate) fn flush_then(&self, done: Flushed) -> Result<(), Code> {
+        self.sound()?;
+        let way = self.way.read().unwrap_or_else(PoisonError::into_inner);
+        let way = way.as_ref().ok_or(FANFARE_E_PIPE)?;
+        // A courier tells it also where the question is lost with its node.
+        let call = Box::new(|outcome: Outcome| done(outcome.map(drop).map_err(|_| FANFARE_E_PIPE)));
+        let courier = Courier::new(forward(Done::Call(call), &way.errands));
+        let answer = Box::new(move |_| courier.deliver(Ok(Place::default())));
+        let nobody = ChannelName::new(self.tenant.clone(), "");
+        way.offer(Command::Stats(nobody, answer))
     }
 
     pub(crate) fn stats(&self) -> Stats {

@@ -27,6 +27,9 @@ pub struct Place {
 /// What became of a message.
 pub type Outcome = Result<Place, Code>;
 
+/// Hears, on a thread of the library, that all that was taken before has its outcome.
+pub type Flushed = Box<dyn FnOnce(Result<(), Code>) + Send>;
+
 /// Who hears of an outcome.
 pub enum Done {
     /// Nobody: counters only.
@@ -42,6 +45,35 @@ impl Done {
     pub(crate) fn wants_place(&self) -> bool {
         !matches!(self, Self::Nobody)
     }
+}
+
+/// One callback for all outcomes of a batch, in the order of its messages: one that hears each.
+pub fn together(count: usize, call: impl FnOnce(Vec<Outcome>) + Send + 'static) -> Vec<Done> {
+    struct Gathered<F> {
+        outcomes: Vec<Option<Outcome>>,
+        open: usize,
+        call: Option<F>,
+    }
+    let gathered = Gathered { outcomes: vec![None; count], open: count, call: Some(call) };
+    let gathered = Arc::new(Mutex::new(gathered));
+    let hear = |nth: usize| {
+        let gathered = Arc::clone(&gathered);
+        Done::Call(Box::new(move |outcome| {
+            let mut gathered = gathered.lock().unwrap_or_else(PoisonError::into_inner);
+            gathered.outcomes[nth] = Some(outcome);
+            gathered.open -= 1;
+            if gathered.open > 0 {
+                return;
+            }
+            let outcomes = std::mem::take(&mut gathered.outcomes).into_iter().flatten().collect();
+            let call = gathered.call.take();
+            drop(gathered);
+            if let Some(call) = call {
+                call(outcomes);
+            }
+        }))
+    };
+    (0..count).map(hear).collect()
 }
 
 /// Brings an outcome to whoever hears it, exactly once.

@@ -13,7 +13,7 @@ use fanfare_protocol::limits::IngestLimits;
 use crate::code::{self, Code, FANFARE_E_INVAL};
 use crate::connected::Connected;
 use crate::embedded::Embedded;
-use crate::outcome::Done;
+use crate::outcome::{Done, Flushed};
 
 /// What a publisher may hold and how long it tries.
 #[derive(Clone, Debug)]
@@ -164,6 +164,18 @@ impl Publisher {
         match &self.0 {
             Way::Connected(connected) => connected.flush(patience),
             Way::Embedded(embedded) => embedded.flush(patience),
+        }
+    }
+
+    /// As [`Publisher::flush`], without waiting: `done` hears it, exactly once, where it is taken.
+    ///
+    /// # Errors
+    /// AGAIN where there is no room for the question, PIPE after the end. Then `done` hears
+    /// nothing.
+    pub fn flush_then(&self, done: Flushed) -> Result<(), Code> {
+        match &self.0 {
+            Way::Connected(connected) => connected.flush_then(done),
+            Way::Embedded(embedded) => embedded.flush_then(done),
         }
     }
 

@@ -91,6 +91,7 @@ pub struct Config {
     origins: Vec<String>,
     hosts: Vec<String>,
     no_dev: bool,
+    insecure_understood: bool,
 }
 
 /// Everything that is wrong with a configuration; never empty.
@@ -124,9 +125,18 @@ pub fn load(overrides: Overrides) -> Result<Config, Problems> {
 }
 
 /// The configuration that one text makes, as if it were the file, with nobody who says otherwise:
-/// for a node inside of another process. `name` stands for the file in problems.
+/// for a node inside of another process. Such a node opens only what it is asked to: no API and no
+/// socket that are not named, and no listener of which nobody said where. `name` stands for the
+/// file in problems.
 pub fn load_text(name: &str, text: &str) -> Result<Config, Problems> {
-    let (file, mut problems) = file::read(name, text);
+    let (mut file, mut problems) = file::read(name, text);
+    if file.listen.is_none() && problems.is_empty() {
+        let what = "it does not say where clients connect, and a node inside of another program \
+                    opens only what it is asked to: write listen = \"127.0.0.1:7070\", for example";
+        problems.push(Problem::new(document::source_at(name, text, 0), what));
+    }
+    file.api.get_or_insert_with(|| Said::default(Endpoint::Off));
+    file.socket.get_or_insert_with(|| Said::default(Endpoint::Off));
     let config = Draft::merge(Overrides::default(), file, &mut problems).settle(&mut problems);
     if problems.is_empty() { Ok(config) } else { Err(Problems(problems)) }
 }
@@ -193,7 +203,8 @@ impl Draft {
             api_key,
             hosts: or(overrides.hosts, &mut file.hosts, Vec::new()),
             no_dev: or(overrides.no_dev, &mut file.no_dev, false),
-            insecure_understood: overrides.insecure_understood,
+            insecure_understood: overrides.insecure_understood
+                || file.i_understand_insecure.as_ref().is_some_and(|said| said.value),
             file,
         }
     }
@@ -251,7 +262,8 @@ impl Draft {
 
     /// Every listener that other machines reach and that asks nobody who they are.
     fn exposed(&self) -> Vec<Problem> {
-        const ACCEPT: &str = "or accept it with --i-understand-insecure";
+        const ACCEPT: &str = "or accept it with --i-understand-insecure, in a configuration \
+                              i_understand_insecure = true";
         let mut problems = Vec::new();
         if !is_loopback(self.listen.value) {
             let what = format!(
@@ -304,8 +316,18 @@ impl Draft {
             dev,
             insecure,
         };
-        let (hosts, no_dev) = (self.hosts.value, self.no_dev.value);
-        Config { settings, sources, history, window, slow, rules, origins, hosts, no_dev }
+        Config {
+            settings,
+            sources,
+            history,
+            window,
+            slow,
+            rules,
+            origins,
+            hosts: self.hosts.value,
+            no_dev: self.no_dev.value,
+            insecure_understood: self.insecure_understood,
+        }
     }
 
     fn sources(&self) -> BTreeMap<String, Source> {
@@ -325,6 +347,7 @@ impl Draft {
             ("api_key", of(self.api_key.as_ref())),
             ("hosts", of(Some(&self.hosts))),
             ("no_dev", of(Some(&self.no_dev))),
+            ("i_understand_insecure", of(self.file.i_understand_insecure.as_ref())),
         ];
         let limits = self.file.limits.sources.iter();
         let limits = limits.map(|(key, source)| (format!("limits.{key}"), source.clone()));

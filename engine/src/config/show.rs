@@ -142,6 +142,13 @@ static LINES: &[Line] = &[
         value: |config| Some(config.no_dev.to_string()),
         absent: "",
     },
+    Line {
+        key: "i_understand_insecure",
+        about: "accept listeners that other machines reach and that ask nobody who they are\n\
+                # (--i-understand-insecure)",
+        value: |config| Some(config.insecure_understood.to_string()),
+        absent: "",
+    },
 ];
 
 /// Every key with its default and what it is for: a file to begin with.

@@ -105,6 +105,29 @@ fn listeners_that_others_reach_need_identity_or_a_word() {
     }
 }
 
+/// A node inside of another program has no command line: the word stands in its text.
+#[test]
+fn a_node_inside_of_a_program_opens_what_its_text_names() {
+    let settings = load_text("text", "listen = '127.0.0.1:0'").unwrap().settings;
+    assert_eq!((settings.api, settings.socket), (None, None));
+    let named = "listen = '127.0.0.1:0'\napi = '127.0.0.1:0'\nsocket = '/tmp/s'";
+    let settings = load_text("text", named).unwrap().settings;
+    assert!(settings.api.is_some() && settings.socket.is_some());
+    for (text, what) in [
+        ("", "it does not say where clients connect"),
+        ("listen = '0.0.0.0:1'", "i_understand_insecure = true"),
+        ("listen = '0.0.0.0:1'\ni_understand_insecure = false", "i_understand_insecure = true"),
+    ] {
+        let problems = load_text("text", text).unwrap_err().0;
+        assert!(problems.len() == 1 && problems[0].what.contains(what), "{problems:?}");
+    }
+    let text = "listen = '0.0.0.0:1'\ni_understand_insecure = true";
+    let config = load_text("text", text).unwrap();
+    assert!(config.settings.insecure);
+    let (_folder, overrides) = file(&config.effective_toml());
+    assert!(load(overrides).unwrap().settings.insecure, "shown as it counts");
+}
+
 #[test]
 fn development_mode_can_be_ended() {
     let (_folder, mut overrides) = file("no_dev = true\n");

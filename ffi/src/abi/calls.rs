@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::ffi::{c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use fanfare_protocol::ingest::{DeclaredKind, PublishFrame};
@@ -12,15 +12,15 @@ use fanfare_protocol::message::Kind;
 
 use super::table::{self, Instance};
 use super::types::{
-    Callback, FANFARE_ABI, FANFARE_BINARY, FANFARE_DETECT, FANFARE_DUPLICATE, FANFARE_JSON,
-    FANFARE_TEXT, Handle, Message, Numbers, Options, Receipt,
+    BatchCallback, Callback, FANFARE_ABI, FANFARE_BINARY, FANFARE_DETECT, FANFARE_DUPLICATE,
+    FANFARE_JSON, FANFARE_TEXT, FlushCallback, Handle, Message, Numbers, Options, Receipt,
 };
 use super::{borrow, signals};
 use crate::code::{
     self, Code, FANFARE_E_AGAIN, FANFARE_E_INVAL, FANFARE_E_PANIC, FANFARE_E_TIMEOUT,
     FANFARE_E_VERSION, FANFARE_OK,
 };
-use crate::outcome::{Done, Outcome, Ticket};
+use crate::outcome::{Done, Outcome, Ticket, together};
 use crate::publisher::{Publisher, Settings};
 
 /// Messages of one batch: enough that more is a mistake in a size.
@@ -141,8 +141,8 @@ fn settings(options: Option<&Options>) -> Result<Settings, Code> {
 /// told by fanfare_flush and fanfare_stats. Otherwise the call waits for the outcome, at most
 /// timeout_ms milliseconds, and writes the receipt when it is FANFARE_OK.
 ///
-/// AGAIN: the queue is full, or from inside of a callback; nothing was done. TIMEOUT: the message
-/// is still on its way. UNKNOWN: nobody knows whether it was published; with a key of the
+/// AGAIN: the queue is full, or from inside of a callback; nothing was queued. TIMEOUT: it was
+/// queued and is still on its way. UNKNOWN: nobody knows whether it was published; with a key of the
 /// caller's it may be published again. PIPE: closed. INVAL: a pointer or size. BADF, FORKED,
 /// PANIC: the handle. The refusals: TOO_LARGE, BAD_CHANNEL, BAD_EVENT, BAD_KEY, BAD_DATA,
 /// CONFLICT, RATE_LIMITED, CHANNEL_LIMIT, FORBIDDEN, and minus the number of others. Any thread.
@@ -196,10 +196,6 @@ pub unsafe extern "C" fn fanfare_publish_async(
     callback: Callback,
     user: *mut c_void,
 ) -> i32 {
-    /// The program's, who promised that it may be used on another thread.
-    struct User(*mut c_void);
-    // SAFETY: only handed through to the callback, whose owner promised that it may.
-    unsafe impl Send for User {}
     with(handle, |instance| {
         let callback = callback.ok_or(FANFARE_E_INVAL)?;
         // SAFETY: the caller's promise.
@@ -209,15 +205,25 @@ pub unsafe extern "C" fn fanfare_publish_async(
         let (user, poisoned) = (User(user), Arc::clone(&instance.poisoned));
         let call = move |outcome: Outcome| {
             let (user, receipt) = (user, told(Some(outcome)));
-            IN_CALLBACK.set(true);
-            let called = catch_unwind(AssertUnwindSafe(|| callback(user.0, &receipt)));
-            IN_CALLBACK.set(false);
-            if called.is_err() {
-                poisoned.store(true, SeqCst);
-            }
+            call_back(&poisoned, || callback(user.0, &receipt));
         };
         instance.publisher.offer(&frame, Done::Call(Box::new(call)))
     })
+}
+
+/// The program's, who promised that it may be used on another thread.
+struct User(*mut c_void);
+// SAFETY: only handed through to the callback, whose owner promised that it may.
+unsafe impl Send for User {}
+
+/// Calls a callback of the program: what it calls is told AGAIN, and a panic of it poisons.
+fn call_back(poisoned: &AtomicBool, callback: impl FnOnce()) {
+    IN_CALLBACK.set(true);
+    let called = catch_unwind(AssertUnwindSafe(callback));
+    IN_CALLBACK.set(false);
+    if called.is_err() {
+        poisoned.store(true, SeqCst);
+    }
 }
 
 /// Publishes several messages, one after the other with nothing else of this handle between them.
@@ -245,18 +251,8 @@ pub unsafe extern "C" fn fanfare_publish_batch(
     receipts: *mut Receipt,
 ) -> i32 {
     with(handle, |instance| {
-        if count == 0 || count > BATCH_MAX {
-            return Err(FANFARE_E_INVAL);
-        }
-        // SAFETY: the caller's promise, for this and for all that follow.
-        let size = unsafe { borrow::size_of_theirs(messages) }?;
-        let mut frames = Vec::with_capacity(count);
-        for nth in 0..count {
-            // SAFETY: as above; all are of one size, so this is where the n-th one begins.
-            let message = unsafe { borrow::read(borrow::nth(messages, size, nth)) }?;
-            // SAFETY: the caller's promise about what the message points to.
-            frames.push(unsafe { frame(&message) }?);
-        }
+        // SAFETY: the caller's promise.
+        let frames = unsafe { frames(messages, count) }?;
         if receipts.is_null() {
             let nobody = (0..count).map(|_| Done::Nobody).collect();
             return instance.publisher.offer_batch(&frames, nobody);
@@ -277,6 +273,40 @@ pub unsafe extern "C" fn fanfare_publish_batch(
     })
 }
 
+/// Publishes several messages as fanfare_publish_batch does, all or none; `callback` hears what
+/// became of them when all have their outcome, with `user` and the receipts in the order of the
+/// messages, exactly once, on a thread of the library, before fanfare_close returns. It may be
+/// called before this returns. If this does not give FANFARE_OK nothing was queued and it is not
+/// called.
+///
+/// `user` is the caller's and must be good until then, on another thread. Never waits. Results as
+/// of fanfare_publish_batch; TIMEOUT never, UNKNOWN is for the callback. INVAL also for a null
+/// callback. Any thread.
+///
+/// # Safety
+/// As for fanfare_publish_batch; `callback` may be called with `user` on another thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fanfare_publish_batch_async(
+    handle: Handle,
+    messages: *const Message,
+    count: usize,
+    callback: BatchCallback,
+    user: *mut c_void,
+) -> i32 {
+    with(handle, |instance| {
+        let callback = callback.ok_or(FANFARE_E_INVAL)?;
+        // SAFETY: the caller's promise.
+        let frames = unsafe { frames(messages, count) }?;
+        let (user, poisoned) = (User(user), Arc::clone(&instance.poisoned));
+        let call = move |outcomes: Vec<Outcome>| {
+            let receipts: Vec<_> = outcomes.into_iter().map(|it| told(Some(it))).collect();
+            let user = user;
+            call_back(&poisoned, || callback(user.0, receipts.as_ptr(), receipts.len()));
+        };
+        instance.publisher.offer_batch(&frames, together(count, call))
+    })
+}
+
 /// Waits until every message that was queued before has its outcome and its callback has
 /// returned, at most timeout_ms milliseconds.
 ///
@@ -285,6 +315,34 @@ pub unsafe extern "C" fn fanfare_publish_batch(
 #[unsafe(no_mangle)]
 pub extern "C" fn fanfare_flush(handle: Handle, timeout_ms: u64) -> i32 {
     with(handle, |instance| instance.publisher.flush(Duration::from_millis(timeout_ms)))
+}
+
+/// As fanfare_flush, without waiting: `callback` hears when every message that was queued before
+/// has its outcome and its callback has returned, with `user` and FANFARE_OK, or with PIPE when
+/// the publisher was closed meanwhile or its node has ended; exactly once, on a thread of the
+/// library, before fanfare_close returns. It may be called before this returns. If this does not
+/// give FANFARE_OK it is not called.
+///
+/// AGAIN: no room for the question, or from inside of a callback. PIPE: closed. INVAL: callback is
+/// null. BADF, FORKED, PANIC: the handle. Any thread.
+///
+/// # Safety
+/// `callback` may be called with `user` on another thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fanfare_flush_async(
+    handle: Handle,
+    callback: FlushCallback,
+    user: *mut c_void,
+) -> i32 {
+    with(handle, |instance| {
+        let callback = callback.ok_or(FANFARE_E_INVAL)?;
+        let (user, poisoned) = (User(user), Arc::clone(&instance.poisoned));
+        instance.publisher.flush_then(Box::new(move |flushed| {
+            let user = user;
+            let result = flushed.err().unwrap_or(FANFARE_OK);
+            call_back(&poisoned, || callback(user.0, result));
+        }))
+    })
 }
 
 /// Writes the publisher's numbers. Never waits.
@@ -362,6 +420,30 @@ pub(super) fn with(handle: Handle, call: impl FnOnce(&Instance) -> Result<(), Co
             Err(FANFARE_E_PANIC)
         })
     })
+}
+
+/// Messages that lie one after the other, as the publisher takes them.
+///
+/// # Safety
+/// There are `count` of the size that the first one says, they and what they point to are there,
+/// and nobody changes it for `'a`.
+unsafe fn frames<'a>(
+    messages: *const Message,
+    count: usize,
+) -> Result<Vec<PublishFrame<'a>>, Code> {
+    if count == 0 || count > BATCH_MAX {
+        return Err(FANFARE_E_INVAL);
+    }
+    // SAFETY: the caller's promise, for this and for all that follow.
+    let size = unsafe { borrow::size_of_theirs(messages) }?;
+    let mut frames = Vec::with_capacity(count);
+    for nth in 0..count {
+        // SAFETY: as above; all are of one size, so this is where the n-th one begins.
+        let message = unsafe { borrow::read(borrow::nth(messages, size, nth)) }?;
+        // SAFETY: the caller's promise about what the message points to.
+        frames.push(unsafe { frame(&message) }?);
+    }
+    Ok(frames)
 }
 
 /// A message as the publisher takes it.

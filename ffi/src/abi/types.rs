@@ -142,6 +142,15 @@ pub struct Numbers {
 /// receipt is the library's and ends with the call.
 pub type Callback = Option<extern "C-unwind" fn(user: *mut c_void, receipt: *const Receipt)>;
 
+/// Hears what became of the messages of a batch, once, as fanfare_callback does. The receipts are
+/// `count` structures one after the other, each of the size that the first one says; they are the
+/// library's and end with the call.
+pub type BatchCallback =
+    Option<extern "C-unwind" fn(user: *mut c_void, receipts: *const Receipt, count: usize)>;
+
+/// Hears that what was queued before a fanfare_flush_async is done, once, as fanfare_callback does.
+pub type FlushCallback = Option<extern "C-unwind" fn(user: *mut c_void, result: i32)>;
+
 // SAFETY: repr(C), the first field is `size: u32`, no padding between 64-bit fields, and all-zero
 // bytes are a value of each field (null pointers included).
 unsafe impl Extensible for Options {

@@ -13,7 +13,7 @@ use super::Shared;
 use super::link::{self, Link};
 use super::pipeline::{Item, Pipeline};
 use super::talk::{Hope, Lost};
-use crate::code::Code;
+use crate::code::{Code, FANFARE_E_PIPE};
 use crate::publisher::Settings;
 
 /// Between two attempts to connect: doubled each time, and spread over its upper half, so that
@@ -159,7 +159,7 @@ impl Line {
         counters.resent.fetch_add(self.pipeline.take_resent(), Relaxed);
         let settled = self.pipeline.take_settled();
         if settled.is_empty() {
-            return;
+            return self.tell_flushed();
         }
         let bytes: usize = settled.iter().map(|(item, _)| item.frame.len()).sum();
         let mut queue = self.shared.lock();
@@ -177,6 +177,17 @@ impl Line {
         if queue.waiters > 0 {
             self.shared.changed.notify_all();
         }
+        drop(queue);
+        self.tell_flushed();
+    }
+
+    fn tell_flushed(&self) {
+        let flushed: Vec<_> = {
+            let mut queue = self.shared.lock();
+            let settled = queue.settled;
+            queue.flushes.extract_if(.., |(number, _)| *number <= settled).collect()
+        };
+        flushed.into_iter().for_each(|(_, done)| done(Ok(())));
     }
 
     /// Until the socket, the bell, or the time.
@@ -222,16 +233,17 @@ impl Drop for Line {
         self.pipeline.close();
         let lost = self.pipeline.take_settled();
         lost.into_iter().for_each(|(item, outcome)| item.deliver(outcome));
-        let left = {
+        let (left, flushes) = {
             let mut queue = self.shared.lock();
             queue.over = true;
             queue.connected = false;
             queue.settled = queue.taken;
             queue.messages = 0;
             queue.bytes = 0;
-            std::mem::take(&mut queue.incoming)
+            (std::mem::take(&mut queue.incoming), std::mem::take(&mut queue.flushes))
         };
         drop(left);
+        flushes.into_iter().for_each(|(_, done)| done(Err(FANFARE_E_PIPE)));
         self.shared.changed.notify_all();
     }
 }

@@ -27,7 +27,7 @@ use crate::code::{
     self, Code, FANFARE_E_AGAIN, FANFARE_E_BAD_DATA, FANFARE_E_INVAL, FANFARE_E_PIPE,
     FANFARE_E_TIMEOUT, FANFARE_E_TOO_LARGE, FANFARE_E_UNAVAILABLE,
 };
-use crate::outcome::{Courier, Done};
+use crate::outcome::{Courier, Done, Flushed};
 use crate::publisher::{Counters, Failure, SHAPE, Settings, Stats};
 use bell::Bell;
 use pipeline::Item;
@@ -54,6 +54,8 @@ struct Queue {
     /// Messages without an outcome, here and at the thread.
     messages: usize,
     bytes: usize,
+    /// Who hears when all up to a number have their outcome.
+    flushes: Vec<(u64, Flushed)>,
     closing: bool,
     /// The thread has ended.
     over: bool,
@@ -180,6 +182,22 @@ impl Connected {
         Err(FANFARE_E_TIMEOUT)
     }
 
+    /// As [`Connected::flush`], for one who does not wait: the thread tells it.
+    pub(crate) fn flush_then(&self, done: Flushed) -> Result<(), Code> {
+        let mut queue = self.shared.lock();
+        if queue.closing || queue.over {
+            return Err(FANFARE_E_PIPE);
+        }
+        if queue.flushes.len() >= FLUSHES_MAX {
+            return Err(FANFARE_E_AGAIN);
+        }
+        let number = queue.taken;
+        queue.flushes.push((number, done));
+        drop(queue);
+        self.shared.bell.ring();
+        Ok(())
+    }
+
     pub(crate) fn stats(&self) -> Stats {
         use std::sync::atomic::Ordering::Relaxed;
         let counters = &self.shared.counters;
@@ -209,6 +227,9 @@ impl Connected {
         }
     }
 }
+
+/// Flushes that may wait; one that nobody waits for is a mistake in a loop.
+const FLUSHES_MAX: usize = 1 << 16;
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
