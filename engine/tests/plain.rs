@@ -19,7 +19,7 @@ fn a_message_reaches_every_transport() {
         assert!(answer.contains(r#""offset":1,"subscribers":3"#), "{answer}");
         assert_eq!(websocket.text_frame(), "hi");
         let block = stream.block();
-        assert!(block.ends_with("data: hi"), "{block}");
+        assert!(block.starts_with("data: hi\n"), "{block}");
         let (_, body) = poll.answer();
         assert!(body.contains(r#""channel":"demo""#) && body.contains(r#""data":"hi""#), "{body}");
         drop((websocket, stream, poll));

@@ -202,7 +202,7 @@ fn render(criterion: &mut Criterion) {
         let [high, low] = (bytes.len() as u16).to_be_bytes();
         [&[0x81, 126, high, low], bytes.as_bytes()].concat()
     };
-    let stream = |data: &str| format!("id: 00000000-7\nevent: tick\ndata: {data}\n\n").into_bytes();
+    let stream = |data: &str| format!("event: tick\ndata: {data}\nid: 00000000-7\n\n").into_bytes();
     let chunk =
         |event: Vec<u8>| [format!("{:x}\r\n", event.len()).as_bytes(), &event, b"\r\n"].concat();
     let cases = [

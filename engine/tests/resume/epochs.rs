@@ -99,7 +99,7 @@ fn a_malformed_since_is_refused_and_a_malformed_last_event_id_is_a_gap() {
                 assert_eq!(opening, id.to_string());
             }
             let published = fill(&node, "a", 4..=4)[0].id;
-            assert_eq!(client.block(), format!("id: {published}\ndata: 4"));
+            assert_eq!(client.block(), format!("data: 4\nid: {published}"));
         }
         node.stop();
     }

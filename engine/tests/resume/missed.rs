@@ -88,8 +88,8 @@ fn last_event_id_wins_over_since_on_an_event_stream() {
             );
             client.head();
             assert_eq!(client.opening(), *late);
-            assert_eq!(client.block(), format!("id: {}\ndata: 8", ids[7]));
-            assert_eq!(client.block(), format!("id: {}\ndata: 9", ids[8]));
+            assert_eq!(client.block(), format!("data: 8\nid: {}", ids[7]));
+            assert_eq!(client.block(), format!("data: 9\nid: {}", ids[8]));
         },
     );
 }

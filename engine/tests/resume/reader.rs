@@ -100,10 +100,9 @@ impl Reader {
                     if let Some(notice) = block.strip_prefix("event: fanfare.gap\ndata: ") {
                         self.gaps.push(serde_json::from_str(notice).unwrap());
                     } else {
-                        let id = block.strip_prefix("retry: 1000\nid: ");
-                        let (id, said) = id.and_then(|rest| rest.split_once('\n')).expect(&block);
-                        assert!(said.starts_with("event: fanfare.open\ndata: "), "{block}");
-                        self.id = id.into();
+                        let begin = "retry: 1000\nevent: fanfare.open\ndata: ";
+                        assert!(block.starts_with(begin), "{block}");
+                        self.id = block.rsplit_once("\nid: ").expect(&block).1.into();
                     }
                 }
             }
@@ -127,8 +126,8 @@ impl Reader {
                 }
                 Transport::EventStream => {
                     let block = self.client.block();
-                    let Some((id, data)) =
-                        block.strip_prefix("id: ").and_then(|block| block.split_once("\ndata: "))
+                    let Some((data, id)) =
+                        block.strip_prefix("data: ").and_then(|block| block.rsplit_once("\nid: "))
                     else {
                         panic!("no message: {block}");
                     };

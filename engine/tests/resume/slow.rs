@@ -74,7 +74,7 @@ impl Deaf {
             return (first == 0x81).then(|| String::from_utf8(payload).unwrap());
         }
         let block = self.client.block();
-        if block.contains("\nevent: fanfare.open\n") {
+        if block.contains("event: fanfare.open\n") {
             return None;
         }
         block.lines().find_map(|line| line.strip_prefix("data: ").map(str::to_owned))

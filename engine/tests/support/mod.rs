@@ -177,9 +177,10 @@ impl Client {
     /// The block that opens an event stream: where delivery begins.
     pub fn opening(&mut self) -> String {
         let block = self.block();
-        let id = block.strip_prefix("retry: 1000\nid: ").and_then(|rest| rest.split_once('\n'));
-        let (id, said) = id.unwrap_or_else(|| panic!("no opening: {block}"));
-        assert_eq!(said, format!("event: fanfare.open\ndata: {{\"id\":\"{id}\"}}"), "{block}");
+        let said = block.strip_prefix("retry: 1000\nevent: fanfare.open\ndata: {\"id\":\"");
+        let ids = said.and_then(|rest| rest.split_once("\"}\nid: "));
+        let (id, again) = ids.unwrap_or_else(|| panic!("no opening: {block}"));
+        assert_eq!(id, again, "{block}");
         id.to_string()
     }
 

@@ -90,12 +90,9 @@ fn on_stream(
     say(node, live.0, live.1);
     for one in owned(expected.messages) {
         let block = client.block();
-        let (id, data) = block.split_once("\ndata: ").expect("an id and one line of data");
-        let value: Value = serde_json::from_str(data).unwrap();
-        assert_eq!(
-            (message(&value), id),
-            (one, &*format!("id: {}", value["id"].as_str().unwrap()))
-        );
+        let (data, id) = block.split_once("\nid: ").expect("one line of data and an id");
+        let value: Value = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
+        assert_eq!((message(&value), id), (one, value["id"].as_str().unwrap()));
     }
 }
 

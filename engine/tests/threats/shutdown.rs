@@ -53,7 +53,7 @@ fn farewells() {
         assert_eq!(ended_by_node(websocket, "WebSocket"), b"");
 
         stream.opening();
-        assert!(stream.block().ends_with("\ndata: the last message"));
+        assert!(stream.block().starts_with("data: the last message\nid: "));
         assert_eq!(stream.farewell(), "restart", "and then the end");
         assert_eq!(ended_by_node(stream, "event stream"), b"");
 

@@ -60,19 +60,19 @@ pub fn render(message: &MessageView<'_>, rendition: Rendition, out: &mut Vec<u8>
             out.push(b'}');
         }
         Rendition::SseRaw | Rendition::SseRawUnchunked => {
-            sse::begin(out, Some(message.id), message.event);
+            sse::begin(out, message.event);
             match message.kind {
                 Kind::Json | Kind::Text => sse::lines(out, message.data),
                 Kind::Binary => json::base64(message.data, out),
             }
-            sse::end(out);
+            sse::end(out, Some(message.id));
         }
         Rendition::SseJson
         | Rendition::SseJsonUnchunked
         | Rendition::SseJsonUnnamed
         | Rendition::SseJsonUnnamedUnchunked => {
             let name = message.event.filter(|_| rendition.names_events());
-            sse::begin(out, Some(message.id), name);
+            sse::begin(out, name);
             opening(message, out);
             match message.kind {
                 // Line breaks in JSON lie between its tokens: a LF for a CR changes nothing.
@@ -80,7 +80,7 @@ pub fn render(message: &MessageView<'_>, rendition: Rendition, out: &mut Vec<u8>
                 Kind::Text | Kind::Binary => payload(message, out),
             }
             out.push(b'}');
-            sse::end(out);
+            sse::end(out, Some(message.id));
         }
         Rendition::PollItem => {
             opening(message, out);

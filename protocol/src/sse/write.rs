@@ -8,9 +8,9 @@ use crate::id::{Id, write_decimal};
 /// Appends one event. `data` may be empty, and is then still dispatched: it has one `data:` line.
 /// `event` has passed [`crate::names::is_event_name`] or is one of ours: no line breaks.
 pub fn event(out: &mut Vec<u8>, id: Option<Id>, event: Option<&str>, data: &[u8]) {
-    begin(out, id, event);
+    begin(out, event);
     lines(out, data);
-    end(out);
+    end(out, id);
 }
 
 /// Appends a comment, which keeps the path to the client alive and which no page sees. It is a
@@ -31,12 +31,7 @@ pub fn retry(out: &mut Vec<u8>, retry_ms: u64) {
 
 /// The lines before the payload, and the name of its first `data` field. The payload follows by
 /// [`lines`], in pieces if need be, and then [`end`].
-pub(crate) fn begin(out: &mut Vec<u8>, id: Option<Id>, event: Option<&str>) {
-    if let Some(id) = id {
-        out.extend_from_slice(b"id: ");
-        id.write(out);
-        out.push(b'\n');
-    }
+pub(crate) fn begin(out: &mut Vec<u8>, event: Option<&str>) {
     if let Some(event) = event {
         line(out, b"event: ", event.as_bytes());
     }
@@ -67,9 +62,17 @@ pub(crate) fn lines_bytes(piece: &[u8]) -> usize {
     piece.len().saturating_add_signed(growth.sum())
 }
 
-/// The end of the last `data` field and of the event.
-pub(crate) fn end(out: &mut Vec<u8>) {
-    out.extend_from_slice(b"\n\n");
+/// The end of the last `data` field, the id, and the end of the event. The id comes last, because
+/// many parsers take it at its line: of an event that a cut halves they would drop the data and
+/// resume behind it.
+pub(crate) fn end(out: &mut Vec<u8>, id: Option<Id>) {
+    out.push(b'\n');
+    if let Some(id) = id {
+        out.extend_from_slice(b"id: ");
+        id.write(out);
+        out.push(b'\n');
+    }
+    out.push(b'\n');
 }
 
 fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
@@ -95,7 +98,7 @@ mod tests {
     fn known_blocks() {
         let id = Id { epoch: Epoch::from_random(0), position: 7 };
         let cases = [
-            (Some(id), Some("tick"), "a", "id: 00000000-7\nevent: tick\ndata: a\n\n"),
+            (Some(id), Some("tick"), "a", "event: tick\ndata: a\nid: 00000000-7\n\n"),
             (None, None, "", "data: \n\n"),
             (None, None, " a ", "data:  a \n\n"),
             (None, None, "a\nb", "data: a\ndata: b\n\n"),

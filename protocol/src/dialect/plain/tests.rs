@@ -180,13 +180,13 @@ fn beginnings() {
     assert_eq!(unframed(&bytes), (1, &br#"{"event":"fanfare.open","id":"00000005-77"}"#[..]));
     let block = String::from_utf8(written(Rendition::SseJsonUnnamedUnchunked)).unwrap();
     let data = r#"{"event":"fanfare.open","id":"00000005-77"}"#;
-    assert_eq!(block, format!("retry: 1000\nid: 00000005-77\ndata: {data}\n\n"));
+    assert_eq!(block, format!("retry: 1000\ndata: {data}\nid: 00000005-77\n\n"));
     for rendition in [Rendition::SseRaw, Rendition::SseJson] {
         let block = unchunked(&written(rendition));
         assert_eq!(block, written(rendition.unchunked()));
         assert_eq!(
             String::from_utf8(block.clone()).unwrap(),
-            "retry: 1000\nid: 00000005-77\nevent: fanfare.open\ndata: {\"id\":\"00000005-77\"}\n\n"
+            "retry: 1000\nevent: fanfare.open\ndata: {\"id\":\"00000005-77\"}\nid: 00000005-77\n\n"
         );
         let (mut reader, mut events) = (Reader::new(1_000), Vec::new());
         reader.feed(&block, &mut events).unwrap();
