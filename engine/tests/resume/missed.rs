@@ -94,8 +94,8 @@ fn last_event_id_wins_over_since_on_an_event_stream() {
     );
 }
 
-/// What libraries write that cannot set a header (event-source-polyfill, Mercure's clients). Were it
-/// ignored like any stranger's parameter, what was missed would be lost without a word.
+/// What libraries write that cannot set a header (event-source-polyfill, Mercure's clients). Were
+/// it ignored like any stranger's parameter, what was missed would be lost without a word.
 #[test]
 fn a_last_event_id_in_the_query_is_the_header_on_every_transport() {
     everywhere(
