@@ -263,8 +263,8 @@ int32_t fanfare_open(const char *url, const struct fanfare_options *options, fan
 // timeout_ms milliseconds, and writes the receipt when it is FANFARE_OK.
 //
 // AGAIN: the queue is full, or from inside of a callback; nothing was queued. TIMEOUT: it was
-// queued and is still on its way. UNKNOWN: nobody knows whether it was published; with a key of the
-// caller's it may be published again. PIPE: closed. INVAL: a pointer or size. BADF, FORKED,
+// queued and is still on its way. UNKNOWN: nobody knows whether it was published; with a key of
+// the caller's it may be published again. PIPE: closed. INVAL: a pointer or size. BADF, FORKED,
 // PANIC: the handle. The refusals: TOO_LARGE, BAD_CHANNEL, BAD_EVENT, BAD_KEY, BAD_DATA,
 // CONFLICT, RATE_LIMITED, CHANNEL_LIMIT, FORBIDDEN, and minus the number of others. Any thread.
 int32_t fanfare_publish(fanfare_t handle,

@@ -255,6 +255,7 @@ fn a_port_in_use_is_exit_69_and_a_killed_owner_frees_it() {
         Client::websocket(next.listen, "/ws?channels=a");
         drop((clients, next));
         let mut rest = String::new();
-        let _ = owner.log.take().unwrap().read_line(&mut rest); // nothing, or a line of its last moment
+        // Nothing, or a line of its last moment.
+        let _ = owner.log.take().unwrap().read_line(&mut rest);
     }
 }

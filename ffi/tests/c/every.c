@@ -18,6 +18,21 @@ static void heard(void *user, const fanfare_receipt *receipt) {
     atomic_fetch_add(&heard_count, 1);
 }
 
+static void heard_all(void *user, const fanfare_receipt *receipts, size_t count) {
+    uint64_t *offsets = user;
+    for (size_t nth = 0; nth < count; nth++) {
+        CHECK(receipts[nth].result == FANFARE_OK);
+        offsets[nth] = receipts[nth].offset;
+    }
+    CHECK(fanfare_flush_async(1, NULL, NULL) == FANFARE_E_AGAIN);
+    atomic_fetch_add(&heard_count, 1);
+}
+
+static void flushed(void *user, int32_t result) {
+    CHECK(user == NULL && result == FANFARE_OK);
+    atomic_fetch_add(&heard_count, 1);
+}
+
 static void publishes(fanfare_t handle, const char *channel) {
     fanfare_receipt receipt = {.size = sizeof receipt};
     fanfare_message one = message(channel, "{\"n\":1}");
@@ -60,6 +75,20 @@ static void publishes(fanfare_t handle, const char *channel) {
     CHECK(fanfare_flush(handle, 10000) == FANFARE_OK);
     CHECK(fanfare_publish(handle, batch, 10000, &receipt) == FANFARE_OK);
     CHECK(receipt.offset == receipts[2].offset + 5 /* three, one, this */);
+
+    /* The asynchronous twins: all receipts in one call, and one for the flush behind it. */
+    before = atomic_load(&heard_count);
+    uint64_t told[3] = {0};
+    CHECK(fanfare_publish_batch_async(handle, batch, 3, heard_all, told) == FANFARE_OK);
+    CHECK(fanfare_flush_async(handle, flushed, NULL) == FANFARE_OK);
+    CHECK(fanfare_flush(handle, 10000) == FANFARE_OK);
+    for (int nth = 0; nth < 100000 && atomic_load(&heard_count) < before + 2; nth++)
+        CHECK(fanfare_flush(handle, 10000) == FANFARE_OK);
+    CHECK(atomic_load(&heard_count) == before + 2);
+    CHECK(told[0] == receipt.offset + 1 && told[2] > told[0]);
+    CHECK(fanfare_publish_batch_async(handle, batch, 0, heard_all, told) == FANFARE_E_INVAL);
+    CHECK(fanfare_publish_batch_async(handle, batch, 3, NULL, told) == FANFARE_E_INVAL);
+    CHECK(fanfare_flush_async(handle, NULL, NULL) == FANFARE_E_INVAL);
 
     fanfare_numbers numbers = {.size = sizeof numbers};
     CHECK(fanfare_flush(handle, 10000) == FANFARE_OK);
