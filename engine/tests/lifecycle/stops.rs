@@ -42,16 +42,16 @@ fn read_websocket(mut client: Client) -> (Vec<u64>, u16) {
     }
 }
 
-/// All messages of a raw event stream, and its last block.
 /// What ends an event stream where the node ends.
 const FAREWELL: &str = "retry: 1000\nevent: fanfare.close\n\
     data: {\"event\":\"fanfare.close\",\"reason\":\"restart\"}\n\n";
 
+/// All messages of a raw event stream, and its last block.
 fn read_stream(client: Client) -> (Vec<u64>, String) {
     let (reset, bytes) = client.end();
     assert!(!reset, "a stream ends, it is not cut off");
     let stream = text(&bytes);
-    let (blocks, last) = stream.split_at(stream.find("retry: 1000\nevent: ").expect("an end"));
+    let (blocks, last) = stream.split_at(stream.find(FAREWELL).expect("an end"));
     let numbers = blocks
         .lines()
         .filter(|line| !line.starts_with("data: {")) // the opening

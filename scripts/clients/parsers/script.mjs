@@ -201,7 +201,8 @@ async function refused({ t, full, parser, row, follower: before }) {
   const [{ event, data }] = await follower.until('the reason', 0, (heard) => heard.length && heard);
   assert.equal(event, 'fanfare.close');
   assert.ok(JSON.parse(data));
-  assert.deepEqual(follower.heard.filter((one) => !one.data), [], 'an empty message');
+  const empty = follower.heard.filter((one) => !one.data);
+  assert.ok(parser.endsEmpty || !empty.length, `an empty message: ${shown(follower.heard)}`);
   row.back['a refusal'] = again;
   follower.child.kill();
 }
