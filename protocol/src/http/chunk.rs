@@ -1,10 +1,10 @@
 //! Chunks: an answer whose end nobody knows yet, in pieces that say how long they are (RFC 9112,
 //! section 7.1).
 //!
-//! An answer may also simply end with its connection, and then its bytes are the payload and nothing
-//! else. Many clients wait then: told no length, they ask their socket for 512 or 8,192 bytes and
-//! pass nothing on until they have them, which on a quiet stream takes minutes. A chunk they pass
-//! on at once.
+//! An answer may also simply end with its connection, and then its bytes are the payload and
+//! nothing else. Many clients wait then: told no length, they ask their socket for 512 or 8,192
+//! bytes and pass nothing on until they have them, which on a quiet stream takes minutes. A chunk
+//! they pass on at once.
 
 /// What ends an answer in chunks.
 pub const LAST: &[u8] = b"0\r\n\r\n";
