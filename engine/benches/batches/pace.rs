@@ -17,9 +17,6 @@ const BYTES: usize = 128;
 const QUANTA: [usize; 6] = [32, 64, 128, 256, 512, 1_024];
 const BATCHES: [usize; 3] = [1, 2, 4];
 const RECEIVES: [usize; 4] = [16, 64, 256, 1_024];
-/// The upgrade's answer, which all get.
-const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
-    Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 /// A crowd that follows one channel, and a client that follows another alone.
 struct Rig {
@@ -39,7 +36,7 @@ impl Rig {
         one.say(upgrade("one").as_bytes());
         node.settle(CROWD as u64 + 1);
         for clients in [&mut crowd, &mut one] {
-            clients.hear(SWITCH.as_bytes());
+            clients.hear_head("HTTP/1.1 101 ");
             clients.0.iter().for_each(|socket| socket.set_nodelay(true).unwrap());
         }
         Self { node, crowd, one, rounds: 0 }

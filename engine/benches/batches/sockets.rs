@@ -54,6 +54,20 @@ impl Clients {
         }
     }
 
+    /// Reads a head from each that begins like this, up to its empty line.
+    pub(crate) fn hear_head(&mut self, begin: &str) {
+        for (nth, socket) in self.0.iter_mut().enumerate() {
+            let (mut head, mut byte) = (Vec::new(), [0]);
+            while !head.ends_with(b"\r\n\r\n") {
+                socket
+                    .read_exact(&mut byte)
+                    .unwrap_or_else(|error| panic!("client {nth}: {error}"));
+                head.extend_from_slice(&byte);
+            }
+            assert!(head.starts_with(begin.as_bytes()), "client {nth} got another head");
+        }
+    }
+
     /// Reads as many bytes as `expected` has from each, and checks them.
     pub(crate) fn hear(&mut self, expected: &[u8]) {
         let mut bytes = vec![0; expected.len()];
