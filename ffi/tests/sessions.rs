@@ -118,7 +118,7 @@ fn publish(publisher: &Publisher, channel: &str, data: &[u8], done: impl Fn() ->
     }
 }
 
-/// Publishes into a hole; when the node has had all of it, `meanwhile` happens, and the link is cut.
+/// Publishes into a hole; when the node has had all of it, `meanwhile` happens and the link is cut.
 fn through_a_hole(
     change: impl FnOnce(&mut NodeSettings),
     meanwhile: impl FnOnce(&Path),

@@ -22,6 +22,7 @@ use std::time::Duration;
 use lines::Lines;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// What is logged where nobody said: the engine's own events, and only warnings of packages.
 const DEFAULT_FILTER: &str = "warn,fanfare=info";
@@ -106,6 +107,12 @@ fn filter(variable: impl Fn(&str) -> Result<String, VarError>) -> Result<EnvFilt
         match variable(name) {
             Ok(text) if text.is_empty() => {}
             Ok(text) => {
+                if let Some(word) = unknown_level(&text) {
+                    return Err(format!(
+                        "{name}: \"{word}\" is no level: write error, warn, info, debug, trace or \
+                         off, or a level for a part, as in \"warn,fanfare=debug\""
+                    ));
+                }
                 return EnvFilter::try_new(&text).map_err(|error| {
                     format!(
                         "{name}: \"{text}\" is not a log filter ({error}): write a level, as in \
@@ -118,6 +125,14 @@ fn filter(variable: impl Fn(&str) -> Result<String, VarError>) -> Result<EnvFilt
         }
     }
     Ok(EnvFilter::new(DEFAULT_FILTER))
+}
+
+/// A word that stands alone and is no level. The filter's own grammar takes it for the name of a
+/// part, so that a level with a slip of the pen would silence everything.
+fn unknown_level(text: &str) -> Option<&str> {
+    let words = text.split(',').map(str::trim);
+    let mut alone = words.filter(|word| !word.is_empty() && !word.contains(['=', '[', ':']));
+    alone.find(|word| word.parse::<LevelFilter>().is_err() && !word.starts_with("fanfare"))
 }
 
 #[cfg(test)]
@@ -142,6 +157,13 @@ mod tests {
 
     #[test]
     fn a_filter_that_cannot_be_read_is_told() {
+        for slip in ["inof", "warn,debgu", "warn, inof ,fanfare=debug"] {
+            let what = chosen(Some(slip), None).unwrap_err();
+            assert!(what.starts_with("FANFARE_LOG: \"") && what.contains("is no level"), "{what}");
+        }
+        for good in ["off", "WARN", "fanfare", "warn,fanfare=debug", "tokio::net=info"] {
+            chosen(Some(good), None).unwrap();
+        }
         let what = chosen(Some("fanfare=loud"), None).unwrap_err();
         assert!(what.starts_with("FANFARE_LOG: \"fanfare=loud\" is not a log filter"), "{what}");
     }

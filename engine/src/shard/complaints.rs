@@ -37,20 +37,28 @@ impl Complaints {
         let Some(untold) = turns.take(now) else { return };
         if is_origin {
             let origin = shown(request.origin().ok().flatten().unwrap_or_default());
-            let allow = if origin == "null" { "*" } else { origin };
-            tracing::warn!(
-                origin,
-                untold,
-                "a page was refused: pages of this origin may not connect; to allow them: \
-                 origins = [\"{allow}\"]"
-            );
+            if origin == "null" {
+                tracing::warn!(
+                    origin,
+                    untold,
+                    "a page was refused: one from a file or a sandboxed frame has no origin and \
+                     may not connect; serve it over http"
+                );
+            } else {
+                tracing::warn!(
+                    origin,
+                    untold,
+                    "a page was refused: pages of this origin may not connect; to allow them: \
+                     origins = [\"{origin}\"]"
+                );
+            }
         } else {
             let host = shown(request.host.unwrap_or_default());
             tracing::warn!(
                 host,
                 untold,
-                "a request was refused: this node does not answer under this name; behind a \
-                 proxy end development mode (--no-dev), else list it: hosts = [\"{host}\"]"
+                "a request was refused: this node does not answer under this name; to allow it: \
+                 hosts = [\"{host}\"], or --no-dev where this is development mode behind a proxy"
             );
         }
     }

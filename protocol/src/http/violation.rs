@@ -80,13 +80,13 @@ violations! {
         "since is an id that this server gave, such as 0123abcd-42.";
     /// `wait` is not a number of seconds.
     BadWait = BadRequest, "bad_wait",
-        "wait is a whole number of seconds.";
+        "wait is a number of seconds, 0 or more.";
     /// `format` is unknown, or not offered on this transport.
     BadFormat = BadRequest, "bad_format",
         "format is raw or json; a poll is always json.";
     /// `open` is neither 0 nor 1.
     BadOpen = BadRequest, "bad_open",
-        "open is 1, or 0 for a stream without the opening that tells where delivery begins.";
+        "open is 1 (in JSON: true), or 0 (false) for a stream without the opening.";
     /// `names` is neither event nor data.
     BadNames = BadRequest, "bad_names",
         "names is event, or data for names in the JSON alone.";
@@ -95,31 +95,31 @@ violations! {
         "names=data puts the names of events into the JSON: ask for format=json.";
     /// A parameter that is `channels` but for its case or a letter.
     MeantChannels = BadRequest, "misspelled_parameter",
-        "A parameter is nearly one of ours: it is written channels, in this case and without [].";
+        "A parameter is nearly one of ours: it is written channels, exactly so, without [].";
     /// The same of `channel`.
     MeantChannel = BadRequest, "misspelled_parameter",
-        "A parameter is nearly one of ours: it is written channel, in this case and without [].";
+        "A parameter is nearly one of ours: it is written channel, exactly so, without [].";
     /// The same of `since`.
     MeantSince = BadRequest, "misspelled_parameter",
-        "A parameter is nearly one of ours: it is written since, in this case.";
+        "A parameter is nearly one of ours: it is written since, exactly so.";
     /// The same of `lastEventId`.
     MeantLastEventId = BadRequest, "misspelled_parameter",
         "A parameter is nearly one of ours: it is written lastEventId.";
     /// The same of `format`.
     MeantFormat = BadRequest, "misspelled_parameter",
-        "A parameter is nearly one of ours: it is written format, in this case.";
+        "A parameter is nearly one of ours: it is written format, exactly so.";
     /// The same of `names`.
     MeantNames = BadRequest, "misspelled_parameter",
-        "A parameter is nearly one of ours: it is written names, in this case.";
+        "A parameter is nearly one of ours: it is written names, exactly so.";
     /// The same of `open`.
     MeantOpen = BadRequest, "misspelled_parameter",
-        "A parameter is nearly one of ours: it is written open, in this case.";
+        "A parameter is nearly one of ours: it is written open, exactly so.";
     /// The same of `wait`.
     MeantWait = BadRequest, "misspelled_parameter",
-        "A parameter is nearly one of ours: it is written wait, in this case.";
+        "A parameter is nearly one of ours: it is written wait, exactly so.";
     /// The same of `event`, where something is published.
     MeantEvent = BadRequest, "misspelled_parameter",
-        "A parameter is nearly one of ours: it is written event, in this case.";
+        "A parameter is nearly one of ours: it is written event, exactly so.";
     /// A known parameter is given twice, or its escapes are malformed.
     BadParameter = BadRequest, "bad_parameter",
         "A query parameter is given twice or is not percent-encoded UTF-8.";
@@ -150,8 +150,8 @@ violations! {
          Serve it over http, or allow every page: origins = ['*'].";
     /// A Host under which this node does not answer.
     ForeignHost = Forbidden, "foreign_host",
-        "Only loopback names and those in hosts are answered here. Behind a proxy, end \
-         development mode (--no-dev); else list this name: hosts = ['app.example'].";
+        "This node does not answer under this name. List it: hosts = ['app.example']; a node in \
+         development mode that others are to reach ends that first (--no-dev).";
     /// The playground publishes in development mode only.
     NotInDevelopment = Forbidden, "not_in_development",
         "This page publishes in development mode only, which --no-dev, an API key, or a proxy on \
@@ -179,7 +179,7 @@ violations! {
         "This path gives text/event-stream, which the Accept header excludes.";
     /// The head did not end in time.
     HeadDeadline = RequestTimeout, "head_deadline",
-        "The request head did not arrive in time.";
+        "The request did not arrive in time.";
     /// A body without a length.
     LengthNeeded = LengthRequired, "length_required",
         "A body needs a Content-Length here.";
