@@ -1,7 +1,9 @@
 //! `fanfare publish`: messages over the server's Unix socket, one or one of each line.
 //!
 //! Lines are pipelined: one thread writes what comes in, the other reads what became of it. The
-//! process succeeds only when every message has its outcome and none was refused.
+//! process succeeds only when everything was sent, every message has its outcome, and none was
+//! refused. The writer is never further ahead of what was printed than the server's window: where
+//! standard output takes no more, nothing is sent that nobody hears of.
 
 mod input;
 mod ledger;
@@ -12,8 +14,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
 use fanfare_protocol::ingest::client::{Decoder, Hello, Reply};
@@ -62,7 +64,9 @@ pub(super) fn run(arguments: &Publish) -> Result<ExitCode, Failure> {
         // interrupts a read of standard input.
         _ => drop(thread::spawn(move || writer.lines(io::stdin().lock()))),
     }
-    session.read_to_the_end()?;
+    let read = session.read_to_the_end(&said);
+    said.settle(u64::MAX); // nobody waits for outcomes that do not come
+    read?;
     session.judge(&said).map(|()| ExitCode::SUCCESS)
 }
 
@@ -131,9 +135,15 @@ fn lost(error: &io::Error) -> Failure {
     Failure::new(exit::UNAVAILABLE, format!("the connection to the server broke: {error}"))
 }
 
-/// What the writing side has to tell the reading side.
+/// What the writing side and the reading side tell each other.
 #[derive(Default)]
 struct Said {
+    /// How many messages have their outcome, and were printed.
+    settled: Mutex<u64>,
+    /// More are settled.
+    changed: Condvar,
+    /// Whether all of standard input was sent.
+    finished: AtomicBool,
     /// Messages that were given to the socket, the last one perhaps in part.
     sent: AtomicU64,
     /// What went wrong on this side.
@@ -145,6 +155,25 @@ impl Said {
     fn fail(&self, failure: Failure) {
         let mut kept = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         kept.get_or_insert(failure);
+    }
+
+    fn settle(&self, through: u64) {
+        *self.settled.lock().unwrap_or_else(PoisonError::into_inner) = through;
+        self.changed.notify_one();
+    }
+
+    /// Waits until fewer than `window` of the messages that were sent are open.
+    fn wait_for_room(&self, window: u64) {
+        let sent = self.sent.load(Ordering::SeqCst);
+        let settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = |settled: &mut u64| sent.saturating_sub(*settled) >= window;
+        drop(self.changed.wait_while(settled, full));
+    }
+
+    /// Whether fewer than `window` of the messages that were sent are open.
+    fn has_room(&self, window: u64) -> bool {
+        let settled = *self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        self.sent.load(Ordering::SeqCst).saturating_sub(settled) < window
     }
 }
 
@@ -178,7 +207,14 @@ impl Writer {
         let mut lines = Lines::new(input, self.limits.message_bytes as usize);
         let mut socket = BufWriter::with_capacity(64 << 10, &self.socket);
         let mut empty: u64 = 0;
+        let window = u64::from(self.limits.window).max(1);
         loop {
+            if !self.said.has_room(window) {
+                if socket.flush().is_err() {
+                    break;
+                }
+                self.said.wait_for_room(window);
+            }
             match lines.next() {
                 Ok(Some(Line::Whole([]))) => empty += 1,
                 Ok(Some(Line::Whole(data))) => {
@@ -232,6 +268,7 @@ impl Writer {
 
     /// After it the server gives the outcomes that are still due, and closes.
     fn finish(self) {
+        self.said.finished.store(true, Ordering::SeqCst);
         let _ = self.socket.shutdown(Shutdown::Write);
     }
 }
@@ -277,11 +314,12 @@ impl Session {
         }
     }
 
-    fn read_to_the_end(&mut self) -> Result<(), Failure> {
+    fn read_to_the_end(&mut self, said: &Said) -> Result<(), Failure> {
         let mut buffer = vec![0; 64 << 10];
         let come = std::mem::take(&mut self.come);
         self.take_all(&come)?;
         loop {
+            said.settle(self.ledger.through());
             let bytes = match self.replies.read(&mut buffer) {
                 Ok(0) => return Ok(()),
                 Ok(bytes) => bytes,
@@ -324,6 +362,12 @@ impl Session {
             let what = format!(
                 "the server ended the connection while {open} of {sent} messages had no outcome \
                  yet: each of them may or may not have been published"
+            );
+            return Err(Failure::new(exit::UNAVAILABLE, what));
+        }
+        if !said.finished.load(Ordering::SeqCst) {
+            let what = format!(
+                "the server ended the connection: what came after message {sent} was not published"
             );
             return Err(Failure::new(exit::UNAVAILABLE, what));
         }

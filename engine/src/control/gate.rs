@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::header::{
-    AUTHORIZATION, CONNECTION, EXPECT, HOST, ORIGIN, UPGRADE, WWW_AUTHENTICATE,
+    AUTHORIZATION, CONNECTION, EXPECT, HOST, ORIGIN, TRANSFER_ENCODING, UPGRADE, WWW_AUTHENTICATE,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::middleware::Next;
@@ -51,6 +51,7 @@ impl Api {
                 "the only Expect that is known is 100-continue: send none",
             ));
         }
+        judge_coding(fields)?;
         self.judge_origin(host, fields)?;
         if matches!(uri.path(), "/healthz" | "/readyz") {
             return Ok(()); // A probe has no key, and learns nothing but that.
@@ -96,6 +97,22 @@ impl Api {
             "the API key is missing or wrong: send it as \"Authorization: Bearer KEY\"",
         )
         .with(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"fanfare\"")))
+    }
+}
+
+/// hyper undoes `chunked` where it ends the list, and hands on what stands before it: a body that
+/// would be published in the clothes of its coding.
+fn judge_coding(fields: &HeaderMap) -> Result<(), Fault> {
+    let mut codings = fields.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(only), None) if only.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err(Fault::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "unknown_transfer_coding",
+            "the only transfer coding that is known is chunked, alone: send others as \
+             Content-Encoding (gzip, deflate, br)",
+        )),
     }
 }
 

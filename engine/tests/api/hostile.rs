@@ -126,7 +126,18 @@ fn framing_that_two_readers_could_read_in_two_ways() {
     let answer = client.answer();
     assert_eq!((answer.status, answer.field("connection")), (200, Some("close")));
     assert!(client.ends());
-    // Two equal lengths are one; a repeated coding is one too.
+    // What would be published in its coding's clothes is not published.
+    for codings in
+        ["Transfer-Encoding: gzip, chunked\r\n", "Transfer-Encoding: chunked, chunked\r\n"]
+    {
+        let mut client = node.connect();
+        client.send(raw_post(codings, "1\r\nx\r\n0\r\n\r\n"));
+        assert_eq!(client.answer().status, 501, "{codings:?}");
+        assert!(client.ends(), "{codings:?}");
+    }
+    let twice = format!("{chunked}{chunked}");
+    assert_eq!(node.ask(raw_post(&twice, "1\r\nx\r\n0\r\n\r\n")).status, 501);
+    // Two equal lengths are one.
     assert_eq!(node.ask(raw_post("Content-Length: 2\r\nContent-Length: 2\r\n", "hi")).status, 200);
     assert_eq!(node.sequencer.payloads(), [&b"x"[..], b"hi"]);
     let old = format!("POST /v1/channels/demo HTTP/1.0\r\n{HOST}{chunked}\r\n0\r\n\r\n");

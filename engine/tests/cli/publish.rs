@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::thread::{self, JoinHandle};
 
 use fanfare_protocol::id::Epoch;
@@ -193,6 +194,49 @@ fn a_server_that_vanishes_leaves_outcomes_unknown() {
     let sent = run(fanfare(folder.path()).args(["publish", "demo"]), "a\nb\n");
     sent.expect(69, &["1 of 2 messages had no outcome", "may or may not"]);
     assert_eq!(server.join().unwrap().len(), 2);
+}
+
+#[test]
+fn a_server_that_vanishes_between_two_lines_is_told() {
+    for flags in [&["publish", "demo"][..], &["publish", "-q", "demo"]] {
+        let vanish: Act = |got, out| accept(got, out) && got.sequence < 2;
+        let (folder, server) = play(vanish);
+        let mut command = fanfare(folder.path());
+        let mut process = Process::start(command.args(flags).stdin(Stdio::piped()));
+        let mut stdin = process.child.stdin.take().unwrap();
+        stdin.write_all(b"a\nb\n").unwrap();
+        // Both have their outcome, and more would have come.
+        assert_eq!(server.join().unwrap().len(), 2);
+        process.end().expect(69, &["ended the connection", "after message 2 was not published"]);
+        drop(stdin);
+    }
+}
+
+#[test]
+fn nothing_is_sent_that_nobody_hears_of() {
+    static SEEN: AtomicU64 = AtomicU64::new(0);
+    let count: Act = |got, out| {
+        SEEN.store(got.sequence, SeqCst);
+        accept(got, out)
+    };
+    let (folder, server) = play(count);
+    let input: String = (1..=20_000).map(|n| format!("{n}\n")).collect();
+    let mut command = fanfare(folder.path());
+    let command = command.args(["publish", "demo"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let (mut stdin, mut out) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let typist = thread::spawn(move || stdin.write_all(input.as_bytes()).unwrap());
+    // Standard output is a pipe that nobody reads yet: it fills with some 1,300 lines, and beside
+    // them a window is open.
+    thread::sleep(std::time::Duration::from_millis(500));
+    let seen = SEEN.load(SeqCst);
+    assert!(seen <= 1_600 + u64::from(LIMITS.window), "{seen} sent, and nobody reads of them");
+    let mut lines = String::new();
+    out.read_to_string(&mut lines).unwrap();
+    assert_eq!(lines.lines().count(), 20_000);
+    assert!(child.wait().unwrap().success());
+    typist.join().unwrap();
+    assert_eq!(server.join().unwrap().len(), 20_000);
 }
 
 #[test]

@@ -34,6 +34,11 @@ impl Ledger {
         self.last = Some(sequence);
     }
 
+    /// Up to which number all have their outcome.
+    pub(super) fn through(&self) -> u64 {
+        self.through
+    }
+
     /// How many of the first `sent` have none.
     pub(super) fn open(&self, sent: u64) -> u64 {
         let sent = self.last.map_or(sent, |last| last.min(sent));
