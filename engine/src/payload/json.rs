@@ -37,17 +37,17 @@ pub struct Unfit {
 pub enum Why {
     /// It is not JSON at all.
     Syntax,
-    /// More than [`DEPTH_MAX`] arrays and objects within one another.
+    /// More than `DEPTH_MAX` arrays and objects within one another.
     Depth,
     /// A number beyond what a double holds.
     Infinite,
-    /// A number of more than [`NUMBER_BYTES_MAX`] characters.
+    /// A number of more than `NUMBER_BYTES_MAX` characters.
     LongNumber,
     /// `\ud800` to `\udfff` that is not one half of a pair.
     Surrogate,
     /// A name that begins with `\u0000`.
     NulName,
-    /// A name of more than [`NAME_BYTES_MAX`] bytes.
+    /// A name of more than `NAME_BYTES_MAX` bytes.
     LongName,
 }
 

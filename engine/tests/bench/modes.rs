@@ -28,11 +28,7 @@ impl Target {
     }
 
     /// Runs a mode with a mix of clients; they are on the node's driver too.
-    fn bench(&self, words: &str) -> Ran {
-        self.bench_with(MIX, words)
-    }
-
-    fn bench_with(&self, mix: &str, words: &str) -> Ran {
+    fn bench(&self, mix: &str, words: &str) -> Ran {
         let driver = if self.driver == DriverChoice::Epoll { "epoll" } else { "uring" };
         let ran = bench(&format!(
             "{words} {mix} --threads 2 --json --driver {driver} --url http://{} \
@@ -54,7 +50,7 @@ fn each(words: &str, clients: u64, check: impl Fn(&Value, u64)) {
 /// The same with a mix of its own.
 fn each_of(mix: &str, words: &str, clients: u64, check: impl Fn(&Value, u64)) {
     for driver in DRIVERS {
-        let ran = Target::new(driver).bench_with(mix, words);
+        let ran = Target::new(driver).bench(mix, words);
         assert_eq!(ran.code, Some(0), "{driver:?}: {ran:?}");
         let json = &ran.json;
         assert_eq!(json["sound"], true, "{ran:?}");
