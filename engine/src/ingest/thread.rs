@@ -202,10 +202,14 @@ impl Ingest {
                 }
             }
             if accepts {
-                self.accept(now);
+                self.accept(told, now);
             }
             self.hear(now);
             self.turn(told, now);
+            // By what was read, as other deadlines: who takes up a session in time may have been
+            // read just now. A poll that a signal broke off has told of nobody.
+            self.sessions.expire(told);
+            self.count_sessions();
             if self.ends.is_some_and(|end| self.connections.is_empty() || now >= end) {
                 break;
             }
@@ -233,11 +237,11 @@ impl Ingest {
         Some(Duration::from_millis(next.since(self.clock.now()) + 1))
     }
 
-    fn accept(&mut self, now: Millis) {
+    fn accept(&mut self, told: Millis, now: Millis) {
         self.accept_again = None;
         while let Some((_, listener)) = &self.bound {
             match listener.accept() {
-                Ok((stream, _)) => self.admit(stream, now),
+                Ok((stream, _)) => self.admit(stream, told, now),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) => {
                     tracing::warn!(%error, "a publisher cannot be accepted");
@@ -248,7 +252,7 @@ impl Ingest {
         }
     }
 
-    fn admit(&mut self, mut stream: UnixStream, now: Millis) {
+    fn admit(&mut self, mut stream: UnixStream, told: Millis, now: Millis) {
         const STRANGER: &str = "your user may not publish on this socket; the node's own user, \
             root and those in its configuration may";
         const NO_ROOM: &str = "as many publishers are connected as may be; share a connection, or \
@@ -258,17 +262,16 @@ impl Ingest {
         let is_known = user.is_ok_and(|user| {
             user == 0 || user == self.own_user || self.settings.users.contains(&user)
         });
-        let guests = self.connections.values().filter(|c| c.is_guest).count();
         let refusal = if !is_known {
             Some((ErrorCode::FORBIDDEN, STRANGER))
-        } else if guests >= self.settings.limits.publishers {
+        } else if !self.has_place(told, now) {
             Some((ErrorCode::NO_ROOM, NO_ROOM))
         } else {
             None
         };
         if refusal.is_some() {
             self.metrics.ingest.turned_away.add(1);
-            if self.connections.len() - guests >= REFUSALS_MAX {
+            if self.connections.len() - self.guests() >= REFUSALS_MAX {
                 return;
             }
         }
@@ -296,9 +299,30 @@ impl Ingest {
         self.count();
     }
 
+    /// Whether there is a place for one more publisher. Where there seems to be none, those that
+    /// have hung up are heard first: one that closes a connection and opens the next is not told
+    /// that its own old one is in its way. Two turns, for one that has written and hung up; one
+    /// that has written more is still served.
+    fn has_place(&mut self, told: Millis, now: Millis) -> bool {
+        for _ in 0..2 {
+            if self.guests() < self.settings.limits.publishers {
+                return true;
+            }
+            for connection in self.connections.values_mut() {
+                // It may have hung up since the poll.
+                connection.readable = true;
+            }
+            self.turn(told, now);
+        }
+        self.guests() < self.settings.limits.publishers
+    }
+
+    fn guests(&self) -> usize {
+        self.connections.values().filter(|c| c.is_guest).count()
+    }
+
     fn count(&self) {
-        let guests = self.connections.values().filter(|c| c.is_guest).count();
-        self.metrics.ingest.publishers.set(guests as u64);
+        self.metrics.ingest.publishers.set(self.guests() as u64);
     }
 
     /// Takes what others have left.
@@ -346,6 +370,8 @@ impl Ingest {
             wishes.extend(connection.publisher.asks().map(|_| *token));
             not_taken.extend(pass_on(&mut self.groups, &self.inbox, &self.bell));
         }
+        // In the order in which they were accepted: of two that want one session the newer has it.
+        wishes.sort_unstable();
         for token in wishes {
             self.sessions.open(now, token, &mut self.connections, &mut self.groups);
             not_taken.extend(pass_on(&mut self.groups, &self.inbox, &self.bell));
@@ -353,7 +379,6 @@ impl Ingest {
         for group in not_taken {
             self.sessions.not_taken(now, group, &mut self.connections);
         }
-        self.sessions.expire(now);
         for connection in self.connections.values_mut() {
             // Counted first: whoever has read a refusal finds it in the metrics.
             self.metrics.ingest.refused.add(connection.publisher.take_refused());

@@ -250,6 +250,33 @@ fn publishers_are_bounded() {
     still_serves(&node);
 }
 
+/// One that closes a connection and opens the next is not in its own way, even where the thread
+/// hears of both at once.
+#[test]
+fn a_place_is_free_as_soon_as_its_publisher_has_hung_up() {
+    let node = Node::with(|settings| settings.limits.publishers = 2);
+    let old = node.publisher();
+    let _blocker = node.stand_still();
+    drop(old);
+    // These were never read before they hung up: one said nothing, one has published.
+    drop(node.connect());
+    let mut brief = node.connect();
+    let mut said = Vec::new();
+    write::preface(&mut said);
+    brief.send(&said);
+    write::publish(&PublishFrame::new("bad*", b"1"), &mut said);
+    brief.send(&said[8..]);
+    drop(brief);
+    let mut next = node.connect();
+    next.send(&said[..8]);
+    let mut one_more = node.connect();
+    node.sequencer.hear();
+    assert_eq!(next.reply(), "hello");
+    // Who stays is in the way as before.
+    assert_eq!(one_more.replies(2), ["error 503 at 0", "end"]);
+    assert_eq!(node.metrics.ingest.turned_away.read(), 1);
+}
+
 /// Messages without an outcome are bounded too, however much room the inbox has.
 #[test]
 fn the_window_is_kept() {

@@ -85,6 +85,22 @@ impl Node {
         client
     }
 
+    /// Makes the thread wait for room in the inbox until the sequencer hears again; what happens
+    /// meanwhile it finds all at once. One of the places for publishers is taken by what is
+    /// returned. The inbox must be the small one.
+    pub(crate) fn stand_still(&self) -> Client {
+        let mut blocker = self.publisher();
+        // So that others have been read, and are looked at no more unless something comes.
+        std::thread::sleep(Duration::from_millis(50));
+        self.sequencer.deafen();
+        let mut frame = Vec::new();
+        write::publish(&PublishFrame::new("blocker", b"x"), &mut frame);
+        // Six commands of ten.
+        blocker.send(&frame.repeat(60));
+        std::thread::sleep(Duration::from_millis(50));
+        blocker
+    }
+
     pub(crate) fn stop(&mut self) {
         self.handle.take().unwrap().stop();
     }

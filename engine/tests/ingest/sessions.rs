@@ -84,6 +84,33 @@ fn results_find_the_session_wherever_it_is() {
     assert_eq!(node.sequencer.payloads(), [&b"1"[..], b"2"]);
 }
 
+/// All of them are read in one turn, and some have hung up by then.
+#[test]
+fn of_many_that_want_one_session_the_newest_has_it() {
+    let node = Node::with(|settings| settings.limits.publishers = 20);
+    let (mut client, _) = open(&node, ONE, false, 0);
+    client.publish(&[PublishFrame::new("demo", b"1")]);
+    assert_eq!(client.reply(), "ack 1");
+    let _blocker = node.stand_still();
+    let mut others: Vec<Client> = (0..10)
+        .map(|_| {
+            let mut other = node.connect();
+            other.send(&opening(ONE, true, 1));
+            other
+        })
+        .collect();
+    let mut newest = others.pop().unwrap();
+    others.truncate(5); // the others of them are closed
+    node.sequencer.hear();
+    assert_eq!(newest.reply(), "hello, 1 taken");
+    newest.publish(&[PublishFrame::new("demo", b"2")]);
+    assert_eq!(newest.reply(), "ack 2");
+    for mut other in others.into_iter().chain([client]) {
+        let last = std::iter::from_fn(|| Some(other.reply()).filter(|reply| reply != "end")).last();
+        assert!(last.as_ref().is_some_and(|last| last.starts_with("error 409")), "{last:?}");
+    }
+}
+
 #[test]
 fn a_session_that_is_not_known_is_not_made_by_resuming_it() {
     let node = Node::start();

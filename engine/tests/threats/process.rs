@@ -8,11 +8,14 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use fanfare_protocol::ingest::client::{Decoder, Reply};
+use fanfare_protocol::ingest::session::{Open, SessionId};
+use fanfare_protocol::ingest::write;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Client, wait_until};
+use crate::support::{Client, PATIENCE, wait_until};
 
 /// A server that runs, and is killed if a test fails.
 struct Server {
@@ -224,4 +227,43 @@ fn what_came_while_it_stood_still_is_read_before_time_is_judged() {
             });
         }
     });
+}
+
+/// A poll that a stop broke off tells of nobody, though somebody has come.
+#[test]
+fn a_session_that_is_taken_up_while_it_stood_still_is_not_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("fanfare.toml");
+    std::fs::write(&config, "[limits]\npublisher_session_age = \"2s\"\n").unwrap();
+    let server = Server::start(&["--config", config.to_str().unwrap(), "--shards", "1"]);
+    let socket = server.folder.path().join("fanfare.sock");
+    let mut said = Vec::new();
+    write::session_preface(&mut said);
+    let session = SessionId([7; 16]);
+    write::open(&Open { session, resumes: false, confirmed: 0 }, &mut said);
+    let connect = || {
+        let mut publisher = UnixStream::connect(&socket).unwrap();
+        publisher.set_read_timeout(Some(PATIENCE)).unwrap();
+        publisher.write_all(&said).unwrap();
+        publisher
+    };
+    let known = |publisher: &mut UnixStream| {
+        let mut decoder = Decoder::new();
+        let mut bytes = [0; 128];
+        let read = publisher.read(&mut bytes).unwrap();
+        match decoder.next(&mut &bytes[..read]) {
+            Ok(Some(Reply::Hello(hello))) => hello.session.unwrap().known,
+            other => panic!("{other:?}"),
+        }
+    };
+    let mut publisher = connect();
+    assert!(!known(&mut publisher));
+    drop(publisher);
+    thread::sleep(Duration::from_millis(300)); // its end is read
+    server.signal(Signal::STOP);
+    thread::sleep(Duration::from_millis(100)); // every thread of it stands still
+    let mut publisher = connect();
+    thread::sleep(Duration::from_secs(3));
+    server.signal(Signal::CONT);
+    assert!(known(&mut publisher), "it was forgotten");
 }
