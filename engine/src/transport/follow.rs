@@ -7,9 +7,10 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use fanfare_protocol::http::parameters::Gathering;
+use fanfare_protocol::http::parameters::{Gathering, Key};
 use fanfare_protocol::http::{Query, Request, Violation};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::Facts;
 use super::ask::{Ask, Asker};
@@ -83,21 +84,24 @@ impl Pending {
 /// Takes the members of one JSON object, as they come: nothing is built of what nobody asked for.
 fn object(body: &[u8], gathering: &mut Gathering<'_>) -> Result<(), Violation> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    let mut fault = None;
-    let mut reader = serde_json::Deserializer::from_slice(body);
+    // What is passed over would not be looked at for this.
+    let body = std::str::from_utf8(body).map_err(|_| Violation::BadJson)?;
+    let mut fault = Violation::BadJson;
+    let mut reader = serde_json::Deserializer::from_str(body);
     let object = Members { gathering, fault: &mut fault };
-    let read = reader.deserialize_map(object).and_then(|()| reader.end());
-    match (fault, read) {
-        (Some(fault), _) => Err(fault),
-        (None, Err(_)) => Err(Violation::BadJson),
-        (None, Ok(())) => Ok(()),
+    match reader.deserialize_map(object).and_then(|()| reader.end()) {
+        Ok(()) => Ok(()),
+        // JSON, but not what was asked for; all else is none, whatever it was to say.
+        Err(error) if error.is_data() => Err(fault),
+        Err(_) => Err(Violation::BadJson),
     }
 }
 
-/// Reads an object. What is wrong with a member is in `fault`, and serde's error says nothing.
+/// Reads an object. What is wrong with a member is in `fault`, and serde's error says nothing but
+/// whether it was JSON.
 struct Members<'g, 'a> {
     gathering: &'g mut Gathering<'a>,
-    fault: &'g mut Option<Violation>,
+    fault: &'g mut Violation,
 }
 
 impl<'de> Visitor<'de> for Members<'_, '_> {
@@ -108,49 +112,49 @@ impl<'de> Visitor<'de> for Members<'_, '_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut fail = |violation| {
-            *self.fault = Some(violation);
-            A::Error::custom("")
-        };
-        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
-            let taken = match &*key {
-                "channels" => match map.next_value_seed(List { gathering: self.gathering }) {
-                    Ok(taken) => taken,
-                    Err(_) => Err(Violation::ChannelsNoList),
-                },
-                "channel" => match map.next_value::<Scalar>()? {
-                    Scalar::Text(name) => self.gathering.take("channel", Some(Cow::Owned(name))),
-                    _ => Err(Violation::ChannelsNoList),
-                },
-                _ => member(&key, map.next_value()?, self.gathering),
+        let Self { gathering, fault } = self;
+        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+            let taken = match gathering.count().and_then(|()| Key::of(&name)) {
+                Ok(None) => map.next_value::<IgnoredAny>().map(|_| Ok(()))?,
+                Ok(Some(Key::Channels)) => {
+                    *fault = Violation::ChannelsNoList;
+                    let taken = map.next_value_seed(List { gathering })?;
+                    *fault = Violation::BadJson;
+                    taken
+                }
+                Ok(Some(key)) => member(key, map.next_value::<&RawValue>()?.get(), gathering),
+                Err(violation) => Err(violation),
             };
-            taken.map_err(&mut fail)?;
+            if let Err(violation) = taken {
+                *fault = violation;
+                return Err(A::Error::custom(""));
+            }
         }
         Ok(())
     }
 }
 
-/// A member that is one value. Each has its own type, and a wrong one is told by its name.
-fn member(key: &str, value: Scalar, gathering: &mut Gathering<'_>) -> Result<(), Violation> {
-    let text = match (key, value) {
+/// A member that is one value, as it was written. Each has its own type, and a wrong one is told by
+/// its name.
+fn member(key: Key, value: &str, gathering: &mut Gathering<'_>) -> Result<(), Violation> {
+    let text = match (key, Scalar::of(value)?) {
         (_, Scalar::Null) => return Ok(()), // as if it were not there
-        ("since" | "format" | "names" | "lastEventId", Scalar::Text(text)) => text,
-        ("wait", Scalar::Number(number)) => number,
-        ("open", Scalar::Switch(on)) => u8::from(on).to_string(),
-        ("since", _) => return Err(Violation::BadSince),
-        ("lastEventId", _) => return gathering.take(key, None), // a library wrote it, not a person
-        ("format", _) => return Err(Violation::BadFormat),
-        ("names", _) => return Err(Violation::BadNames),
-        ("wait", _) => return Err(Violation::BadWait),
-        ("open", _) => return Err(Violation::BadOpen),
-        // Somebody else's, or ours but for a letter, which is told.
+        (Key::Wait, Scalar::Number) => value.to_owned(),
+        (Key::Open, Scalar::Switch(on)) => u8::from(on).to_string(),
+        (Key::Wait, _) => return Err(Violation::BadWait),
+        (Key::Open, _) => return Err(Violation::BadOpen),
         (_, Scalar::Text(text)) => text,
-        _ => String::new(),
+        (Key::Channels | Key::Channel, _) => return Err(Violation::ChannelsNoList),
+        (Key::Since, _) => return Err(Violation::BadSince),
+        (Key::Format, _) => return Err(Violation::BadFormat),
+        (Key::Names, _) => return Err(Violation::BadNames),
+        (Key::LastEventId, _) => return gathering.take(key, None), // a library wrote it
     };
     gathering.take(key, Some(Cow::Owned(text)))
 }
 
-/// The names of `channels`. An error of its own is one of the list; serde's is one of its form.
+/// The names of `channels`, if it is not null. An error of its own is one of the list; serde's is
+/// one of its form.
 struct List<'g, 'a> {
     gathering: &'g mut Gathering<'a>,
 }
@@ -159,7 +163,7 @@ impl<'de> DeserializeSeed<'de> for List<'_, '_> {
     type Value = Result<(), Violation>;
 
     fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Self::Value, D::Error> {
-        reader.deserialize_seq(self)
+        reader.deserialize_any(self)
     }
 }
 
@@ -170,75 +174,42 @@ impl<'de> Visitor<'de> for List<'_, '_> {
         f.write_str("a list of names")
     }
 
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(Ok(()))
+    }
+
     fn visit_seq<A: SeqAccess<'de>>(self, mut names: A) -> Result<Self::Value, A::Error> {
         let mut taken = Ok(());
-        let mut is_empty = true;
         while let Some(name) = names.next_element::<String>()? {
-            is_empty = false;
             if taken.is_ok() {
-                taken = self.gathering.take("channel", Some(Cow::Owned(name)));
+                taken = self.gathering.take(Key::Channel, Some(Cow::Owned(name)));
             }
         }
-        if is_empty { Ok(Err(Violation::NoChannels)) } else { Ok(taken) }
+        Ok(taken)
     }
 }
 
-/// A value that is no list and no object; of those nothing is kept.
+/// What a member of ours is. A number stays as it was written, since no type holds every one.
 enum Scalar {
     Null,
     Switch(bool),
-    Number(String),
+    Number,
     Text(String),
     Other,
 }
 
-impl<'de> serde::Deserialize<'de> for Scalar {
-    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
-        reader.deserialize_any(ScalarVisitor)
-    }
-}
-
-struct ScalarVisitor;
-
-impl<'de> Visitor<'de> for ScalarVisitor {
-    type Value = Scalar;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Scalar, E> {
-        Ok(Scalar::Null)
-    }
-
-    fn visit_bool<E: Error>(self, on: bool) -> Result<Scalar, E> {
-        Ok(Scalar::Switch(on))
-    }
-
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Scalar, E> {
-        Ok(Scalar::Number(number.to_string()))
-    }
-
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Scalar, E> {
-        Ok(Scalar::Number(number.to_string()))
-    }
-
-    fn visit_f64<E: Error>(self, number: f64) -> Result<Scalar, E> {
-        Ok(Scalar::Number(number.to_string()))
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Scalar, E> {
-        Ok(Scalar::Text(text.to_owned()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Scalar, A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Scalar::Other)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scalar, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Scalar::Other)
+impl Scalar {
+    /// Of one JSON value.
+    fn of(value: &str) -> Result<Self, Violation> {
+        Ok(match value.as_bytes().first() {
+            Some(b'n') => Self::Null,
+            Some(b't') => Self::Switch(true),
+            Some(b'f') => Self::Switch(false),
+            // Half of a surrogate pair is found only here.
+            Some(b'"') => Self::Text(serde_json::from_str(value).map_err(|_| Violation::BadJson)?),
+            Some(b'-' | b'0'..=b'9') => Self::Number,
+            _ => Self::Other,
+        })
     }
 }
 

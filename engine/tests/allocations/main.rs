@@ -1,5 +1,5 @@
 //! Hot paths allocate nothing after warm-up: a ping and its pong, our own ping, a message into a
-//! shard's logs, a step of a sweep, a send.
+//! shard's logs, a step of a sweep, a send, somebody else's parameter.
 //!
 //! A shard is run over the simulated driver, with the real sequencer and the real ring, and an
 //! allocator counts what one tick of it asks for. The sequencer is not counted (a message is an
@@ -11,6 +11,7 @@ mod node;
 use std::time::Duration;
 
 use fanfare::shard::Tick;
+use fanfare_protocol::http::{Parameters, Query};
 
 use counting::{allocations_of, uncounted};
 use node::{Follower, Node};
@@ -104,6 +105,27 @@ fn bursts_to_a_crowd_are_swept_without_an_allocation() {
     node.outlive_heads();
     counted(&mut node, 60, burst);
     assert_eq!(counted(&mut node, 60, burst), 0);
+}
+
+/// A stranger's parameters cost a look at each: no name of them is copied to be compared.
+#[test]
+fn foreign_parameters_are_passed_over_without_an_allocation() {
+    const COUNT: usize = 1_000;
+    let cost = |name: &str| {
+        let raw = format!("channel=a{}", format!("&{name}=1").repeat(COUNT));
+        let (found, count) = allocations_of(|| Parameters::of(Query::new(&raw), COUNT).is_ok());
+        assert!(found, "{name}");
+        count
+    };
+    let none = {
+        let (_, count) = allocations_of(|| Parameters::of(Query::new("channel=a"), COUNT).is_ok());
+        count
+    };
+    let (long, wide) = ("y".repeat(64), "\u{1f600}".repeat(4));
+    for name in ["a", "abcd", "abcdefgh[]", "chanmels2", "Name", "wa__t", "", &long, &wide] {
+        assert_eq!(cost(name), none, "{name:?}");
+    }
+    assert_eq!(cost("%61"), none + COUNT as u64, "what is escaped is decoded, once");
 }
 
 /// The counting itself: without this the tests above could not fail.

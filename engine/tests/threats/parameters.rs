@@ -106,6 +106,12 @@ fn other_parameters() {
             site.case("unknown ones are ignored, malformed too", |node| {
                 each(node, "x=1&channels=a&x=2&%zz=%zz&token=%00&&=&wait=0", (200, ""));
             });
+            site.case("more parameters than channels and a reserve", |node| {
+                let others = "&x".repeat(1_000 + 64 - 2);
+                each(node, &format!("channels=a&wait=0{others}"), (200, ""));
+                let query = format!("channels=a&wait=0{others}&y");
+                each(node, &query, (400, "too_many_parameters"));
+            });
             site.case("format", |node| {
                 each(node, "channels=a&format=json&wait=0", (200, ""));
                 each(node, "channels=a&format=xml", (400, "bad_format"));

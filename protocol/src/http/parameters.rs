@@ -8,7 +8,8 @@
 //!
 //! Of the others each may stand once. A parameter that is ours but for its case or a letter is
 //! refused with the right name (see [`super::spelling`]); whatever else there is belongs to
-//! somebody else, and is ignored.
+//! somebody else, and is ignored. There may be as many of all of them as there may be channels, and
+//! [`OTHERS_MAX`] more: each costs work, and nobody who asks in earnest has more.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -54,16 +55,28 @@ pub enum LastEventId<'a> {
     Unreadable,
 }
 
+/// How many parameters there may be beside one for each channel: ours, and what pages, proxies and
+/// caches append.
+pub const OTHERS_MAX: usize = 64;
+
 /// A parameter of ours.
-#[derive(Clone, Copy)]
-enum Key {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// A list of names.
     Channels,
+    /// One name.
     Channel,
+    /// The id to begin after.
     Since,
+    /// What a library brought back, however it writes it.
     LastEventId,
+    /// How messages are written.
     Format,
+    /// Where the names of events go.
     Names,
+    /// Whether it is told where delivery begins.
     Open,
+    /// How long a poll waits.
     Wait,
 }
 
@@ -79,6 +92,16 @@ const KEYS: [(&str, Key, Violation); 8] = [
     ("wait", Key::Wait, Violation::MeantWait),
 ];
 
+const NAMES: [&str; KEYS.len()] = {
+    let mut names = [""; KEYS.len()];
+    let mut nth = 0;
+    while nth < names.len() {
+        names[nth] = KEYS[nth].0;
+        nth += 1;
+    }
+    names
+};
+
 /// Too common a parameter of other people's to be taken for `names`.
 const FOREIGN: &str = "name";
 
@@ -87,8 +110,10 @@ const FOREIGN: &str = "name";
 pub struct Gathering<'a> {
     found: Parameters<'a>,
     seen: BTreeSet<Value<'a>>, // ordered, because hashing would need randomness
-    is_list_given: bool,
+    is_channel_given: bool,
     channels_max: usize,
+    /// How many parameters may still come.
+    room: usize,
 }
 
 impl<'a> Parameters<'a> {
@@ -96,7 +121,7 @@ impl<'a> Parameters<'a> {
     /// `channels_max` channels may be different.
     ///
     /// # Errors
-    /// Those of [`Gathering::take`] and [`Gathering::done`].
+    /// Those of [`Gathering::take_all`] and [`Gathering::done`].
     pub fn of(query: Query<'a>, channels_max: usize) -> Result<Self, Violation> {
         let mut gathering = Gathering::new(channels_max);
         gathering.take_all(query)?;
@@ -110,32 +135,44 @@ impl<'a> Gathering<'a> {
         Self {
             found: Parameters::default(),
             seen: BTreeSet::new(),
-            is_list_given: false,
+            is_channel_given: false,
             channels_max,
+            room: channels_max.saturating_add(OTHERS_MAX),
         }
     }
 
     /// Takes every pair of a query or a form.
     ///
     /// # Errors
-    /// Those of [`Gathering::take`].
+    /// Those of [`Gathering::count`], [`Key::of`] and [`Gathering::take`].
     pub fn take_all(&mut self, query: Query<'a>) -> Result<(), Violation> {
-        for (key, value) in query.pairs() {
-            if let Some(key) = decode(key, Plus::Space) {
-                self.take(&key, decode(value, Plus::Space))?;
+        for (name, value) in query.pairs() {
+            self.count()?;
+            let Some(name) = decode(name, Plus::Space) else { continue };
+            if let Some(key) = Key::of(&name)? {
+                self.take(key, decode(value, Plus::Space))?;
             }
         }
         Ok(())
     }
 
-    /// Takes one pair, decoded; `None` where the value cannot be.
+    /// There is another parameter, ours or not. Whoever reads some calls this for each, before it
+    /// is looked at.
+    ///
+    /// # Errors
+    /// [`Violation::TooManyParameters`].
+    pub fn count(&mut self) -> Result<(), Violation> {
+        self.room = self.room.checked_sub(1).ok_or(Violation::TooManyParameters)?;
+        Ok(())
+    }
+
+    /// Takes one of ours, decoded; `None` where the value cannot be.
     ///
     /// # Errors
     /// [`Violation::EmptyChannel`], [`Violation::BadChannel`], [`Violation::TooManyChannels`],
-    /// [`Violation::BadParameter`] when one that may stand once stands twice or cannot be decoded,
-    /// and one of its own for each parameter that is nearly ours.
-    pub fn take(&mut self, key: &str, value: Option<Value<'a>>) -> Result<(), Violation> {
-        let Some(key) = known(key)? else { return Ok(()) };
+    /// and [`Violation::BadParameter`] when one that may stand once stands twice or cannot be
+    /// decoded.
+    pub fn take(&mut self, key: Key, value: Option<Value<'a>>) -> Result<(), Violation> {
         let place = match key {
             Key::Channels => return self.list(value.ok_or(Violation::BadChannel)?),
             Key::Channel => return self.channel(value.ok_or(Violation::BadChannel)?),
@@ -161,7 +198,7 @@ impl<'a> Gathering<'a> {
     /// # Errors
     /// [`Violation::NoChannels`].
     pub fn done(self) -> Result<Parameters<'a>, Violation> {
-        if self.is_list_given { Ok(self.found) } else { Err(Violation::NoChannels) }
+        if self.is_channel_given { Ok(self.found) } else { Err(Violation::NoChannels) }
     }
 
     fn list(&mut self, list: Value<'a>) -> Result<(), Violation> {
@@ -176,7 +213,7 @@ impl<'a> Gathering<'a> {
     }
 
     fn channel(&mut self, name: Value<'a>) -> Result<(), Violation> {
-        self.is_list_given = true;
+        self.is_channel_given = true;
         if name.is_empty() {
             return Err(Violation::EmptyChannel);
         }
@@ -204,21 +241,26 @@ impl<'a> Gathering<'a> {
     }
 }
 
-/// Which of ours `name` is; `None` where it is somebody else's.
-fn known(name: &str) -> Result<Option<Key>, Violation> {
-    if let Some((_, key, _)) = KEYS.iter().find(|(known, ..)| *known == name) {
-        return Ok(Some(*key));
-    }
-    if is_last_event_id(name) {
-        return Ok(Some(Key::LastEventId));
-    }
-    if name.eq_ignore_ascii_case(FOREIGN) {
-        return Ok(None);
-    }
-    let right = spelling::meant(name, &KEYS.map(|(known, ..)| known));
-    match KEYS.iter().find(|(known, ..)| Some(*known) == right) {
-        Some((.., violation)) => Err(*violation),
-        None => Ok(None),
+impl Key {
+    /// Which of ours `name` is; `None` where it is somebody else's.
+    ///
+    /// # Errors
+    /// For each of ours one of its own, when `name` is nearly that.
+    pub fn of(name: &str) -> Result<Option<Self>, Violation> {
+        if let Some((_, key, _)) = KEYS.iter().find(|(known, ..)| *known == name) {
+            return Ok(Some(*key));
+        }
+        if is_last_event_id(name) {
+            return Ok(Some(Self::LastEventId));
+        }
+        if name.eq_ignore_ascii_case(FOREIGN) {
+            return Ok(None);
+        }
+        let right = spelling::meant(name, &NAMES);
+        match KEYS.iter().find(|(known, ..)| Some(*known) == right) {
+            Some((.., violation)) => Err(*violation),
+            None => Ok(None),
+        }
     }
 }
 

@@ -1,39 +1,69 @@
 //! Parameters that are ours but for their case or a letter: a client that wrote one would be
 //! followed by silence, which is worse than a refusal that says the right name.
 
-/// The one of `known` that `name` was probably meant to be, where it is none of them.
+/// The one of `known`, which are ASCII, that `name` was probably meant to be, where it is none of
+/// them.
 ///
 /// The rule, for names of at least four letters: letter by letter `name` is the known one, upper
 /// and lower case alike; or one letter is missing, or there is one too many, or one is another,
 /// or two neighbours have changed places. Brackets at the end, which some encoders of lists
 /// append (`channels[]`, `channels[0]`), count for nothing. The nearest one is taken, and among
 /// equals the first.
+///
+/// A body may bring names by the hundred, so nothing is allocated, and one of a length that no slip
+/// explains is not looked into.
 pub fn meant<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
-    const BYTES_MAX: usize = 64; // far more than any of ours and one letter
-    let name = name.split_once('[').filter(|(_, end)| end.ends_with(']')).map_or(name, |(n, _)| n);
-    if name.len() > BYTES_MAX {
-        return None;
+    let name = without_brackets(name);
+    let mut near = None;
+    for right in known.iter().copied().filter(|right| fits(name.len(), right.len())) {
+        debug_assert!(right.is_ascii(), "{right} is compared by bytes");
+        if name.eq_ignore_ascii_case(right) {
+            return Some(right);
+        }
+        if near.is_none() && right.len() >= SLIPS_FROM && is_one_slip(name, right) {
+            near = Some(right);
+        }
     }
-    let chars: Vec<char> = name.chars().map(|char| char.to_ascii_lowercase()).collect();
-    let same =
-        |known: &&&str| known.chars().map(|char| char.to_ascii_lowercase()).eq(chars.clone());
-    let near = |known: &&&str| {
-        let known: Vec<char> = known.chars().map(|char| char.to_ascii_lowercase()).collect();
-        known.len() >= 4 && is_one_slip(&chars, &known)
-    };
-    known.iter().find(same).or_else(|| known.iter().find(near)).copied()
+    near
 }
 
-/// Whether one slip makes `right` of `written`.
-fn is_one_slip(written: &[char], right: &[char]) -> bool {
-    let agree = written.iter().zip(right).take_while(|(a, b)| a == b).count();
+/// A known name of fewer letters has too many neighbours.
+const SLIPS_FROM: usize = 4;
+
+/// Whether a name of `written` bytes can be one slip from an ASCII name of `right`: the one letter
+/// that is wrong may have four bytes.
+fn fits(written: usize, right: usize) -> bool {
+    written + 1 >= right && written <= right + 4
+}
+
+fn without_brackets(name: &str) -> &str {
+    match name.strip_suffix(']').and_then(|open| open.split_once('[')) {
+        Some((name, _)) => name,
+        None => name,
+    }
+}
+
+/// Whether one slip makes the ASCII name `right` of `written`.
+fn is_one_slip(written: &str, right: &str) -> bool {
+    let same = |(a, b): &(u8, u8)| a.eq_ignore_ascii_case(b);
+    let agree = written.bytes().zip(right.bytes()).take_while(same).count();
+    // What agrees is ASCII, so a letter begins here in both.
     let (written, right) = (&written[agree..], &right[agree..]);
-    match (written, right) {
-        ([], []) => false,
-        ([_, more @ ..], _) if more == right => true,
-        (_, [_, more @ ..]) if more == written => true,
-        ([_, more @ ..], [_, rest @ ..]) if more == rest => true,
-        ([a, b, more @ ..], [c, d, rest @ ..]) => a == d && b == c && more == rest,
+    let letter = written.chars().next().map_or(0, char::len_utf8);
+    let rest = |text: &str, from: usize, of: &str, at: usize| {
+        let both = text.as_bytes().get(from..).zip(of.as_bytes().get(at..));
+        both.is_some_and(|(a, b)| a.eq_ignore_ascii_case(b))
+    };
+    let one_more = letter > 0 && rest(written, letter, right, 0);
+    let one_less = rest(written, 0, right, 1);
+    let another = letter > 0 && rest(written, letter, right, 1);
+    one_more || one_less || another || (is_swapped(written, right) && rest(written, 2, right, 2))
+}
+
+/// Whether both begin with the same two letters, each in the other's place.
+fn is_swapped(written: &str, right: &str) -> bool {
+    match (written.as_bytes(), right.as_bytes()) {
+        ([a, b, ..], [c, d, ..]) => a.eq_ignore_ascii_case(d) && b.eq_ignore_ascii_case(c),
         _ => false,
     }
 }
@@ -86,6 +116,14 @@ mod tests {
             ("channel[0]", Some("channel")),
             ("waits", Some("wait")),
             ("wiat", Some("wait")),
+            ("wa😀t", Some("wait")),
+            ("wai😀t", Some("wait")),
+            ("😀wait", Some("wait")),
+            ("wait😀", Some("wait")),
+            ("w😀i", None),
+            ("wait[", Some("wait")),
+            ("[wait]", None),
+            ("channels[a][b]", Some("channels")),
             ("chännels", Some("channels")),
             ("ID", Some("id")),
             ("ids", None),

@@ -75,6 +75,9 @@ violations! {
     /// More channels than one connection may follow.
     TooManyChannels = BadRequest, "too_many_channels",
         "More channels than one connection may follow; use several connections.";
+    /// More parameters, ours and others', than there can be channels and a reserve.
+    TooManyParameters = BadRequest, "too_many_parameters",
+        "More parameters than this server reads; name many channels in one list: channels=a,b.";
     /// `since` is not a position.
     BadSince = BadRequest, "bad_since",
         "since is an id that this server gave, such as 0123abcd-42.";
@@ -281,6 +284,7 @@ impl Violation {
                 | Self::BadJson
                 | Self::ChannelsNoList
                 | Self::TooManyChannels
+                | Self::TooManyParameters
                 | Self::BadSince
                 | Self::BadWait
                 | Self::BadFormat

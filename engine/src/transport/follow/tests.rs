@@ -9,7 +9,7 @@ use crate::limits::Limits;
 use crate::sequencer::command::Since;
 use crate::transport::ask::Target;
 
-fn asked(query: &str, form: Form, body: &str) -> Result<Ask, Violation> {
+fn asked(query: &str, form: Form, body: impl AsRef<[u8]>) -> Result<Ask, Violation> {
     let limits = Limits { channels_per_connection: 3, ..Limits::default() };
     let facts = Facts::new(Epoch::from_random(1), limits);
     let head = format!("POST /sse{query} HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -17,10 +17,10 @@ fn asked(query: &str, form: Form, body: &str) -> Result<Ask, Violation> {
     reader.feed(head.as_bytes(), &HttpLimits::DEFAULT).unwrap();
     let request = reader.request(&HttpLimits::DEFAULT).unwrap();
     let asker = Asker::new(&request, Target::EventStream, None).unwrap();
-    Pending::new(asker, &request, form).ask(body.as_bytes(), &facts)
+    Pending::new(asker, &request, form).ask(body.as_ref(), &facts)
 }
 
-fn names(query: &str, form: Form, body: &str) -> Result<String, Violation> {
+fn names(query: &str, form: Form, body: impl AsRef<[u8]>) -> Result<String, Violation> {
     let ask = asked(query, form, body)?;
     Ok(ask.channels.iter().map(|channel| &*channel.name).collect::<Vec<_>>().join("|"))
 }
@@ -46,6 +46,15 @@ fn names_in_a_body() {
         (r#"["a"]"#, Err(Violation::BadJson)),
         (r#""a""#, Err(Violation::BadJson)),
         ("", Err(Violation::BadJson)),
+        (r#"{"channels":["a"],"channel":null}"#, ok("a")),
+        (r#"{"channels":null,"channel":"a"}"#, ok("a")),
+        (r#"{"channels":null,"channels":["a"],"channels":["b"]}"#, ok("a|b")),
+        (r#"{"channels":[],"channel":"a"}"#, ok("a")),
+        (r#"{"channels":null,"channel":null}"#, Err(Violation::NoChannels)),
+        (r#"{"channels":[null]}"#, Err(Violation::ChannelsNoList)),
+        (r#"{"channels":true}"#, Err(Violation::ChannelsNoList)),
+        (r#"{"channels":7}"#, Err(Violation::ChannelsNoList)),
+        (r#"{"channel":7}"#, Err(Violation::ChannelsNoList)),
         (r#"{"channels":["a"]"#, Err(Violation::BadJson)),
         (r#"{"channels":["a"]} x"#, Err(Violation::BadJson)),
         (r#"{"channels":["a"],}"#, Err(Violation::BadJson)),
@@ -58,17 +67,105 @@ fn names_in_a_body() {
     let many = 100_000;
     let deep = format!("{{\"x\":{}1{},\"channel\":\"a\"}}", "[".repeat(many), "]".repeat(many));
     assert_eq!(json(&deep), ok("a"), "what is nobody's is passed over without a stack");
-    let pairs = |body| names("", Form::Pairs, body);
+    let pairs = |body: &str| names("", Form::Pairs, body);
     assert_eq!(pairs("channels=a%2Cb&channel=c%2Cd\r\n"), ok("a|b|c,d"));
     assert_eq!(pairs("since=x"), Err(Violation::NoChannels));
     assert_eq!(names("?channels=a", Form::Pairs, "channels=b"), ok("a|b"), "one list from both");
     assert_eq!(names("?channels=a", Form::Json, r#"{"channels":["b"]}"#), ok("a|b"));
+    for nothing in [r#"{"channels":[]}"#, r#"{"channels":null}"#, r#"{"channel":null}"#, "{}"] {
+        assert_eq!(names("?channels=a", Form::Json, nothing), ok("a"), "{nothing}");
+        assert_eq!(json(nothing), Err(Violation::NoChannels), "{nothing}");
+    }
+}
+
+#[test]
+fn broken_json_is_told_as_that_wherever_it_breaks() {
+    let lists = [
+        r#"["#,
+        r#"["a"#,
+        r#"["a""#,
+        r#"["a",]"#,
+        r#"["a" "b"]"#,
+        r#"["\ud800"]"#,
+        r#"["\ud800a"]"#,
+        r#"["\x"]"#,
+        "[\"\n\"]",
+        r#"["a*""#,
+        "nul",
+        "",
+    ];
+    let ones = [r#""a"#, r#""\udc00""#, r#""\ud800\u0041""#, "\"\t\"", "tru", ""];
+    let members = lists.iter().map(|list| format!("{{\"channels\":{list}"));
+    let singles = ["channel", "since", "lastEventId", "format", "wait", "open", "names"];
+    let singles = singles.iter().flat_map(|name| {
+        ones.iter().map(move |one| format!("{{\"channels\":[\"a\"],\"{name}\":{one}"))
+    });
+    for body in members.chain(singles) {
+        for end in ["", "}"] {
+            let body = format!("{body}{end}");
+            assert_eq!(names("", Form::Json, &body), Err(Violation::BadJson), "{body}");
+        }
+    }
+    for place in ["\"channels\":[\"?\"]", "\"channel\":\"?\"", "\"x\":\"?\"", "\"?\":1"] {
+        let body = format!("{{\"channel\":\"a\",{place}}}").replace('?', "\u{1}").into_bytes();
+        let body: Vec<u8> = body.into_iter().map(|b| if b == 1 { 0xff } else { b }).collect();
+        assert_eq!(names("", Form::Json, &body), Err(Violation::BadJson), "{place}: no UTF-8");
+    }
+}
+
+/// JSON bounds neither numbers nor what strings may spell, and what is somebody else's is not read.
+#[test]
+fn foreign_members_may_be_whatever_json_can_be() {
+    let digits = "9".repeat(400);
+    for value in [
+        "1e400",
+        "-1e400",
+        "1e-400",
+        &digits,
+        &format!("[{digits}]"),
+        "{\"y\":1e400}",
+        r#""\ud800""#,
+        "null",
+        "true",
+    ] {
+        let body = format!("{{\"x\":{value},\"channels\":[\"a\"],\"ts\":{value}}}");
+        assert_eq!(names("", Form::Json, &body), Ok("a".into()), "{body}");
+    }
+    for (member, expected) in [
+        (format!("\"wait\":{digits}"), Violation::BadWait),
+        ("\"wait\":1e400".into(), Violation::BadWait),
+        ("\"since\":1e400".into(), Violation::BadSince),
+        (format!("\"open\":{digits}"), Violation::BadOpen),
+        ("\"channel\":1e400".into(), Violation::ChannelsNoList),
+        ("\"channels\":{}".into(), Violation::ChannelsNoList),
+    ] {
+        let body = format!("{{\"channels\":[\"a\"],{member}}}");
+        assert_eq!(names("", Form::Json, &body), Err(expected), "{body}");
+    }
+    let ask = asked("", Form::Json, format!("{{\"channel\":\"a\",\"wait\":{}}}", "9".repeat(300)));
+    assert_eq!(ask.unwrap().wait_ms, 30_000, "a long one is clamped");
+}
+
+#[test]
+fn a_body_has_so_many_members_and_no_more() {
+    use fanfare_protocol::http::parameters::OTHERS_MAX;
+    let more = 3 + OTHERS_MAX - 1;
+    for other in ["\"x\":0", "\"\":[]", "\"channels\":null", "\"since\":null", "\"channel\":\"a\""]
+    {
+        let within = format!("{{\"channels\":[\"a\"]{}}}", format!(",{other}").repeat(more));
+        assert_eq!(names("", Form::Json, &within), Ok("a".into()), "{other}");
+        let beyond = names("?channels=a", Form::Json, &within);
+        assert_eq!(beyond, Err(Violation::TooManyParameters), "{other}");
+    }
+    let pairs = "&abcd".repeat(3 + OTHERS_MAX);
+    let beyond = names("", Form::Pairs, format!("channel=a{pairs}"));
+    assert_eq!(beyond, Err(Violation::TooManyParameters));
 }
 
 #[test]
 fn the_others_have_their_types_and_a_wrong_one_is_told_by_its_name() {
     let with = |member: &str| {
-        asked("", Form::Json, &format!("{{\"channels\":[\"a\"],{member}}}")).map(|_| ())
+        asked("", Form::Json, format!("{{\"channels\":[\"a\"],{member}}}")).map(|_| ())
     };
     let cases = [
         (r#""since":null"#, Ok(())),
@@ -89,12 +186,14 @@ fn the_others_have_their_types_and_a_wrong_one_is_told_by_its_name() {
         assert_eq!(with(member), expected, "{member}");
     }
     let id = Id { epoch: Epoch::from_random(1), position: 7 };
-    let ask = asked("", Form::Json, &format!("{{\"channels\":[\"a\"],\"since\":\"{id}\"}}"));
+    let ask = asked("", Form::Json, format!("{{\"channels\":[\"a\"],\"since\":\"{id}\"}}"));
     assert_eq!(ask.unwrap().since, Since::After(id));
-    let ask = asked("", Form::Pairs, &format!("channels=a&since={id}&open=0")).unwrap();
+    let ask = asked("", Form::Pairs, format!("channels=a&since={id}&open=0")).unwrap();
     assert_eq!((ask.since, ask.opening), (Since::After(id), false));
-    let twice = asked(&format!("?since={id}"), Form::Pairs, &format!("channel=a&since={id}"));
+    let twice = asked(&format!("?since={id}"), Form::Pairs, format!("channel=a&since={id}"));
     assert_eq!(twice.map(|_| ()), Err(Violation::BadParameter));
-    let ask = asked("", Form::Json, r#"{"channels":["a"],"lastEventId":5}"#).unwrap();
-    assert_eq!(ask.since, Since::Unreadable, "a library wrote it, not a person");
+    for name in ["lastEventId", "last_event_id", "Last-Event-ID"] {
+        let ask = asked("", Form::Json, format!("{{\"channels\":[\"a\"],\"{name}\":5}}")).unwrap();
+        assert_eq!(ask.since, Since::Unreadable, "a library wrote it, not a person: {name}");
+    }
 }

@@ -135,6 +135,25 @@ fn what_is_nearly_ours_is_told_its_right_name() {
     }
 }
 
+/// Three channels, and [`OTHERS_MAX`] more.
+#[test]
+fn there_may_be_so_many_of_all_and_no_more() {
+    let more = 3 + OTHERS_MAX - 1;
+    for other in ["&a", "&abcd=1", "&channel=a", "&%zz", "&lastEventId=7", "&channels=a,a", "&&="] {
+        let within = format!("channels=a,b,c{}", other.repeat(more));
+        assert!(of(&within).is_ok(), "{other}");
+        let beyond = format!("{within}{other}");
+        assert_eq!(of(&beyond), Err(Violation::TooManyParameters), "{other}");
+    }
+    let parts = ["&abcd=1".repeat(more), "abcd".into()];
+    let mut both = Gathering::new(3);
+    assert_eq!(both.take_all(Query::new(&parts[0])), Ok(()));
+    assert_eq!(both.take_all(Query::new("channels=a")), Ok(()));
+    assert_eq!(both.take_all(Query::new(&parts[1])), Err(Violation::TooManyParameters));
+    let list = format!("channels={}a&x=1", "a,".repeat(10_000));
+    assert_eq!(names(&list), Ok("a".into()), "a list is one, however long");
+}
+
 #[test]
 fn what_proxies_caches_and_pages_append_is_ignored() {
     let foreign = [
@@ -235,7 +254,7 @@ proptest! {
             }
             Ok(found) => prop_assert_eq!(Ok(found), of("channels=a")),
             Err(violation) => {
-                let near = spelling::meant(&key, &KEYS.map(|(known, ..)| known));
+                let near = spelling::meant(&key, &NAMES);
                 prop_assert!(near.is_some(), "{key} {violation:?}");
             }
         }
