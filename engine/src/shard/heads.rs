@@ -157,7 +157,7 @@ impl<M: ClientMessages> Sessions<M> {
         let has_room = bodies.has_room(body.length, Payer::Stranger, limits);
         let Some(connection) = self.table.get_mut(token) else { return 0 };
         if !has_room {
-            self.refuse(token, Violation::Busy, now); // before anything of it is read
+            self.refuse_to(token, body.reader(), Violation::Busy, now); // before it is read
             return 0;
         }
         if request.expects_continue && rest.len() < body.length {
@@ -215,17 +215,27 @@ impl<M: ClientMessages> Sessions<M> {
             // The end of the stream is the answer, so it does not wait for the client's.
             return self.leave(token, REFUSED_CLOSE_MS, false, now);
         }
-        let cors = ask.origin.as_deref().map(response::cors);
-        let fields = cors.as_deref().unwrap_or_default();
-        response::refusal(connection.private(), date, violation, Ending::Close, fields, false);
-        self.refused(token, Ending::Close, now);
+        self.refuse_to(token, ask.origin.as_deref(), violation, now);
     }
 
-    /// Answers with a refusal and leaves.
+    /// Answers with a refusal and leaves. The page that has sent a part of a body may read it.
     pub(super) fn refuse(&mut self, token: Token, violation: Violation, now: Millis) {
+        let Some(connection) = self.table.get_mut(token) else { return };
+        let input = connection.input.take(); // of who leaves nothing more is wanted
+        let reader = match input.as_deref() {
+            Some(Input::Body(body)) => body.reader(),
+            _ => None,
+        };
+        self.refuse_to(token, reader, violation, now);
+    }
+
+    /// Answers with a refusal that a page of this origin may read, and leaves.
+    fn refuse_to(&mut self, token: Token, reader: Option<&str>, violation: Violation, now: Millis) {
         let date = self.dates.at(now);
         let Some(connection) = self.table.get_mut(token) else { return };
-        response::refusal(connection.private(), date, violation, Ending::Close, &[], false);
+        let cors = reader.map(response::cors);
+        let fields = cors.as_deref().unwrap_or_default();
+        response::refusal(connection.private(), date, violation, Ending::Close, fields, false);
         self.refused(token, Ending::Close, now);
     }
 
@@ -244,7 +254,7 @@ impl<M: ClientMessages> Sessions<M> {
     /// The body of a request. Returns how many of `bytes` belonged to it.
     fn take_body(&mut self, token: Token, mut body: Body, bytes: &[u8], now: Millis) -> usize {
         let Some(taken) = body.take(bytes, &self.all_metrics().bodies, &self.facts.limits) else {
-            self.refuse(token, Violation::Busy, now);
+            self.refuse_to(token, body.reader(), Violation::Busy, now);
             return bytes.len();
         };
         let Some(connection) = self.table.get_mut(token) else { return 0 };

@@ -70,6 +70,15 @@ impl Body {
         Some(taken)
     }
 
+    /// The origin of the page that sends it and may read the answer, as in
+    /// [`super::ask::Asker::origin`]. The playground is read by pages of its own origin alone.
+    pub fn reader(&self) -> Option<&str> {
+        match &self.purpose {
+            Purpose::Publish(_) => None,
+            Purpose::Follow(pending) => pending.asker.origin.as_deref(),
+        }
+    }
+
     /// Whether all of it is here.
     pub fn is_whole(&self) -> bool {
         self.data.len() == self.length

@@ -1,5 +1,6 @@
 //! Channels that are asked for in a body: POST and QUERY of /sse and /poll.
 
+use fanfare::auth::origin::Origins;
 use fanfare::server::Running;
 
 use crate::site::on_both;
@@ -87,6 +88,7 @@ fn refused(node: &Running, bytes: &str, status: u16, word: &str) -> Answer {
 fn bodies_that_say_nothing_good() {
     let change = |settings: &mut fanfare::server::Settings| {
         settings.limits.subscribe_bytes = 1_000;
+        settings.limits.channels_per_connection = 10;
         settings.limits.head_ms = 400;
     };
     on_both(change, |site| {
@@ -108,6 +110,7 @@ fn bodies_that_say_nothing_good() {
                 refused(node, &post(JSON, "channels=a"), 400, "bad_json");
                 refused(node, &post(PAIRS, "since=x&channel=a"), 400, "bad_since");
                 refused(node, &post(PAIRS, "x=y"), 400, "no_channels");
+                refused(node, &post(PAIRS, &"&x".repeat(75)), 400, "too_many_parameters");
             }
             let put = ask("PUT", "/sse?channels=a", PAIRS, "channels=a");
             let answer = refused(node, &put, 405, "method_not_allowed");
@@ -172,4 +175,56 @@ fn pages_may_ask_so_too() {
             });
         },
     );
+}
+
+/// What a page may read of a refusal that comes before its body is whole.
+#[test]
+fn a_page_reads_why_its_body_was_not_taken() {
+    const PAGE: &str = "https://good.example";
+    let change = |settings: &mut fanfare::server::Settings| {
+        settings.origins = Origins::new(&[PAGE.to_string()]).unwrap();
+        settings.limits.message_bytes = 200; // bodies have at least nine times that
+        settings.limits.bodies_bytes = 2_000; // of which strangers have half
+        settings.limits.head_ms = 1_000;
+    };
+    let fields = format!("{JSON}Origin: {PAGE}\r\n");
+    let begun = |node: &Running, length: usize, bytes: usize| {
+        let mut client = connect(node);
+        let whole = ask("POST", "/poll", &fields, &" ".repeat(length));
+        client.send(&whole.as_bytes()[..whole.len() - length + bytes]);
+        client
+    };
+    let reads = |client: &mut Client, status: u16, word: &str| {
+        let answer = Answer::read(client);
+        assert_eq!((answer.status, &*answer.error()), (status, word));
+        assert_eq!(answer.field("Access-Control-Allow-Origin"), Some(PAGE), "{answer:?}");
+        assert_eq!(answer.field("Access-Control-Allow-Credentials"), Some("true"));
+        assert_eq!(answer.field("Vary"), Some("Origin"));
+    };
+    on_both(change, |site| {
+        site.case("it came too late", |node| {
+            reads(&mut begun(node, 100, 0), 408, "head_deadline");
+            reads(&mut begun(node, 100, 50), 408, "head_deadline");
+        });
+        site.case("bodies have no room, from the first byte", |node| {
+            reads(&mut begun(node, 1_001, 0), 503, "busy");
+        });
+        site.case("bodies have no room, later", |node| {
+            let bodies = &node.metrics().bodies;
+            let mut late = begun(node, 300, 1);
+            wait_until("one byte of it is here", || bodies.held() == 1);
+            let mut other = begun(node, 900, 900 - 1);
+            wait_until("another needs the room", || bodies.held() == 900);
+            late.send(&[b' '; 299]);
+            reads(&mut late, 503, "busy");
+            reads(&mut other, 408, "head_deadline");
+        });
+        site.case("nobody asked from a page", |node| {
+            let mut client = connect(node);
+            client.send(ask("POST", "/poll", JSON, &" ".repeat(1_001)).as_bytes());
+            let answer = Answer::read(&mut client);
+            assert_eq!((answer.status, &*answer.error()), (503, "busy"));
+            assert_eq!(answer.field("Access-Control-Allow-Origin"), None);
+        });
+    });
 }
