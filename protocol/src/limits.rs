@@ -74,12 +74,12 @@ pub struct IngestLimits {
 }
 
 impl IngestLimits {
-    /// The defaults.
+    /// Those of a server that nobody has configured.
     pub const DEFAULT: Self = Self {
-        frame_bytes: 2 << 20,
+        frame_bytes: MESSAGE_BYTES_DEFAULT as u32 + (1 << 20),
         message_bytes: MESSAGE_BYTES_DEFAULT as u32,
         batch_messages: 1_000,
-        window: 1_024,
+        window: 1_000,
     };
 }
 
@@ -95,8 +95,8 @@ pub struct SessionLimits {
 }
 
 impl SessionLimits {
-    /// The defaults.
-    pub const DEFAULT: Self = Self { unconfirmed: 8_192, sessions: 1_024, age_s: 300 };
+    /// Those of a server that nobody has configured.
+    pub const DEFAULT: Self = Self { unconfirmed: 8_000, sessions: 1_024, age_s: 300 };
 }
 
 /// Longest frame of the server on the Unix socket, so that a publisher reads into a fixed buffer.

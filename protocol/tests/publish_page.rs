@@ -147,7 +147,7 @@ fn a_server_reads_the_page_of_sessions() {
     // Not known here, so another one is opened behind it.
     assert_eq!(decoder.next(&mut input), Ok(Some(Event::Open(open(true, 40)))));
     assert_eq!(decoder.next(&mut input), Ok(Some(Event::Open(open(false, 0)))));
-    decoder.begin(41, 41, 8_192);
+    decoder.begin(41, 41, SessionLimits::DEFAULT.unconfirmed);
     let frame = PublishFrame::new("demo", b"hi");
     assert_eq!(decoder.next(&mut input), Ok(Some(Event::Publish { sequence: 42, frame })));
     assert_eq!(decoder.next(&mut input), Ok(Some(Event::Confirm(41))));

@@ -70,8 +70,8 @@ pub fn publication_after(
     let (kind, data) = match checked.kind {
         DeclaredKind::Detect => payload::settle(checked.data),
         DeclaredKind::Known(Kind::Json) => {
-            payload::check_bytes(checked.data).map_err(Refusal::not_json)?;
-            (Kind::Json, checked.data)
+            let message = payload::settle_json(checked.data).map_err(Refusal::not_json)?;
+            (Kind::Json, message)
         }
         DeclaredKind::Known(kind) => (kind, checked.data),
     };

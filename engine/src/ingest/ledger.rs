@@ -113,12 +113,19 @@ impl Ledger {
         true
     }
 
-    /// Writes every outcome again that is not confirmed.
-    pub(super) fn write_again(&self, out: &mut Vec<u8>) {
+    /// The last message whose outcome the publisher has seen, as far as it ever said.
+    pub(super) fn confirmed(&self) -> u64 {
+        self.confirmed
+    }
+
+    /// Writes every outcome again that is not confirmed, for a publisher that now says to have seen
+    /// those up to `seen`. One that has forgotten what it confirmed is told at least that it is
+    /// settled.
+    pub(super) fn write_again(&self, seen: u64, out: &mut Vec<u8>) {
         for (sequence, said) in &self.said {
             write_said(*sequence, said, out);
         }
-        if self.settled > self.confirmed {
+        if self.settled > seen {
             write::ack(self.settled, out);
         }
     }
@@ -311,7 +318,7 @@ mod tests {
         assert_eq!(read(&out), expected);
         let again = |ledger: &Ledger| {
             let mut out = Vec::new();
-            ledger.write_again(&mut out);
+            ledger.write_again(ledger.confirmed(), &mut out);
             read(&out)
         };
         assert_eq!(again(&ledger), expected);
@@ -325,6 +332,10 @@ mod tests {
         assert_eq!(again(&ledger), ["answer 3 2/20", "refused 5 507", "ack 5"]);
         assert!(ledger.confirm(5));
         assert_eq!((again(&ledger).len(), ledger.said.len()), (0, 0));
+        // One that says less than it said before waits for something.
+        out.clear();
+        ledger.write_again(0, &mut out);
+        assert_eq!(read(&out), ["ack 5"]);
     }
 
     #[test]

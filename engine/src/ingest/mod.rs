@@ -142,3 +142,23 @@ pub fn spawn(
         .map_err(failed)?;
     Ok(Handle { bell, thread, patience })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The protocol's defaults are what `docs/PROTOCOLS.md` shows.
+    #[test]
+    fn a_server_that_nobody_has_configured_says_what_the_page_shows() {
+        let settings = Settings {
+            path: PathBuf::new(),
+            mode: 0,
+            users: Vec::new(),
+            limits: Limits::default(),
+            epoch: Epoch::from_random(1),
+            tenant: Tenant::default(),
+        };
+        assert_eq!(settings.wire(), IngestLimits::DEFAULT);
+        assert_eq!(settings.sessions(), SessionLimits::DEFAULT);
+    }
+}

@@ -186,7 +186,7 @@ impl Publisher {
                 Ok(Some(Event::Confirm(sequence))) => {
                     if !self.session.ledger.confirm(sequence) {
                         const TEXT: &str = "the confirmation is ahead of the outcomes";
-                        let (code, offset) = (ErrorCode::MALFORMED, self.decoder.offset());
+                        let (code, offset) = (ErrorCode::MALFORMED, self.last_number_at());
                         self.phase = Phase::Settling(Farewell::Error(code, offset, TEXT));
                         break;
                     }
@@ -248,9 +248,10 @@ impl Publisher {
         let ledger = &mut self.session.ledger;
         ledger.confirm(open.confirmed);
         let taken = ledger.taken();
-        self.decoder.begin(taken, open.confirmed, limits.unconfirmed);
+        // What was confirmed once stays so, also where the publisher does not remember it.
+        self.decoder.begin(taken, ledger.confirmed(), limits.unconfirmed);
         self.greet(Some(Standing { known, taken, limits }));
-        self.session.ledger.write_again(&mut self.out);
+        self.session.ledger.write_again(open.confirmed, &mut self.out);
         self.taken = now;
         self.handle_bytes(now, &behind, groups);
         before
@@ -373,10 +374,24 @@ impl Publisher {
 
     /// Ends the connection with an ERROR frame, after the outcomes of what was published.
     pub(super) fn refuse(&mut self, now: Millis, code: ErrorCode, text: &'static str) {
+        self.refuse_at(now, code, self.decoder.offset(), text);
+    }
+
+    /// As [`Publisher::refuse`], because of what its wish confirms.
+    pub(super) fn refuse_confirmed(&mut self, now: Millis, text: &'static str) {
+        self.refuse_at(now, ErrorCode::MALFORMED, self.last_number_at(), text);
+    }
+
+    fn refuse_at(&mut self, now: Millis, code: ErrorCode, offset: u64, text: &'static str) {
         if self.phase == Phase::Open {
-            self.phase = Phase::Settling(Farewell::Error(code, self.decoder.offset(), text));
+            self.phase = Phase::Settling(Farewell::Error(code, offset, text));
             self.write_outcomes(now);
         }
+    }
+
+    /// Where the number begins with which the last frame ended: OPEN and CONFIRM end with one.
+    fn last_number_at(&self) -> u64 {
+        self.decoder.offset() - size_of::<u64>() as u64
     }
 
     /// The node shuts down: outcomes, then GOODBYE.
@@ -424,7 +439,7 @@ impl Publisher {
     /// outcomes that wait too as far as there may be room for them, it is told why.
     fn part(&mut self, now: Millis) {
         const TEXT: &str = "you did not read your replies; read while you write. The outcomes of \
-            what you sent last were not told";
+            what you sent last may not have been told";
         tracing::info!("a publisher did not read its replies and is ended");
         if self.phase != Phase::Flushing {
             self.out.truncate(self.frames_until(self.sent + LEFT_BYTES_MAX));

@@ -89,8 +89,13 @@ pub struct Counts {
 
 /// What becomes of one who asks for a session.
 enum Decision {
-    Carry { session: Session, known: bool },
+    Carry {
+        session: Session,
+        known: bool,
+    },
     Unknown,
+    /// It confirms what was not told.
+    Ahead,
     Refuse(ErrorCode, &'static str),
 }
 
@@ -137,6 +142,7 @@ impl<K: Copy + Eq + Hash> Sessions<K> {
         connections: &mut HashMap<K, C>,
         groups: &mut Vec<Group>,
     ) {
+        const AHEAD: &str = "`confirmed` is ahead of the outcomes that this session had";
         while let Some(publisher) = connections.get_mut(&connection).map(AsMut::as_mut)
             && let Some(asked) = publisher.asks()
         {
@@ -146,6 +152,7 @@ impl<K: Copy + Eq + Hash> Sessions<K> {
             };
             match decision {
                 Decision::Refuse(code, text) => publisher.refuse(now, code, text),
+                Decision::Ahead => publisher.refuse_confirmed(now, AHEAD),
                 Decision::Unknown => publisher.go_on_without(now, self.limits, groups),
                 Decision::Carry { session, known } => {
                     self.carriers.insert(session.number, connection);
@@ -164,13 +171,12 @@ impl<K: Copy + Eq + Hash> Sessions<K> {
         connections: &mut HashMap<K, C>,
     ) -> Decision {
         const STRANGER: &str = "the session belongs to another user; open one of your own";
-        const AHEAD: &str = "`confirmed` is ahead of the outcomes that this session had";
         let Some(&number) = self.names.get(&open.session) else {
             if open.resumes {
                 return Decision::Unknown;
             }
             if open.confirmed > 0 {
-                return Decision::Refuse(ErrorCode::MALFORMED, AHEAD);
+                return Decision::Ahead;
             }
             self.numbered += 1;
             self.names.insert(open.session, self.numbered);
@@ -191,7 +197,7 @@ impl<K: Copy + Eq + Hash> Sessions<K> {
             return Decision::Refuse(ErrorCode::FORBIDDEN, STRANGER);
         }
         if open.confirmed > session.ledger.settled() {
-            return Decision::Refuse(ErrorCode::MALFORMED, AHEAD);
+            return Decision::Ahead;
         }
         self.counts.resumed += 1;
         let session = match carrier {

@@ -22,13 +22,18 @@ pub fn detect(bytes: &[u8]) -> Kind {
     }
 }
 
-/// [`check`] of what is not known to be text.
+/// The message in `bytes` that are said to be JSON: all but a byte order mark before it, as in
+/// [`settle`].
 ///
 /// # Errors
-/// As [`check`]; bytes that are no UTF-8 are no JSON.
-pub fn check_bytes(bytes: &[u8]) -> Result<(), Unfit> {
-    let text = std::str::from_utf8(bytes);
-    check(text.map_err(|error| Unfit { why: Why::Syntax, at: error.valid_up_to() })?)
+/// As [`check`]; bytes that are no UTF-8 are no JSON. The place is one of `bytes`.
+pub fn settle_json(bytes: &[u8]) -> Result<&[u8], Unfit> {
+    let rest = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    let text = std::str::from_utf8(rest);
+    let text = text.map_err(|error| Unfit { why: Why::Syntax, at: error.valid_up_to() });
+    let marked = bytes.len() - rest.len();
+    text.and_then(check).map_err(|unfit| Unfit { at: unfit.at + marked, ..unfit })?;
+    Ok(rest)
 }
 
 /// What `bytes` are where nobody says, and those of them that are the message: a byte order mark
@@ -83,6 +88,11 @@ mod tests {
         let two = b"\xef\xbb\xbf\xef\xbb\xbf{}";
         assert_eq!(settle(two), (Kind::Text, &two[..]));
         assert_eq!(settle(b"{}"), (Kind::Json, &b"{}"[..]));
+        assert_eq!(settle_json(b"\xef\xbb\xbf {}"), Ok(&b" {}"[..]));
+        assert_eq!(settle_json(b"{}"), Ok(&b"{}"[..]));
+        let at = |bytes| settle_json(bytes).unwrap_err().at;
+        assert_eq!((at(two), at(b"\xef\xbb\xbfhi"), at(b"\xef\xbb\xbf[\xff]")), (3, 3, 4));
+        assert_eq!((at(b"hi"), at(b"[\xff]")), (0, 1));
         assert_eq!(settle(b"\xef\xbb\xbf\xff"), (Kind::Binary, &b"\xef\xbb\xbf\xff"[..]));
     }
 }

@@ -231,6 +231,8 @@ fn words(reply: Reply<'_>) -> String {
         Reply::Error { code, offset, versions, text } => {
             assert_eq!(versions, (1, 2));
             assert!(text.len() > 20, "{text}");
+            // They wait in the socket, where nobody knows of them.
+            assert!(code.0 != 429 || text.contains("may not have been told"), "{text}");
             format!("error {} at {offset}", code.0)
         }
         Reply::Goodbye(sequence) => format!("goodbye {sequence}"),

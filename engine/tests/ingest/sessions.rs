@@ -158,13 +158,14 @@ fn what_a_session_may_not_do_ends_the_connection_and_not_the_session() {
     let mut confirm = Vec::new();
     write::confirm(1, &mut confirm);
     client.send(&confirm);
-    assert_eq!(client.replies(2), ["error 400 at 51", "end"]);
+    assert_eq!(client.replies(2), ["error 400 at 43", "end"]);
     drop(client);
     let (mut client, _) = open(&node, ONE, false, 0);
     client.publish(&[PublishFrame::new("demo", b"1")]);
     assert_eq!(client.reply(), "ack 1");
     let (_, ahead) = open(&node, ONE, true, 2);
-    assert_eq!(ahead, "error 400 at 38");
+    assert_eq!(ahead, "error 400 at 30");
+    assert_eq!(open(&node, TWO, false, 1).1, "error 400 at 30", "a new one has no outcomes");
     client.publish(&[PublishFrame::new("demo", b"2")]);
     assert_eq!(client.reply(), "ack 2", "who asks wrongly takes nothing over");
     // 8 windows of 10 may be unconfirmed.
@@ -176,4 +177,34 @@ fn what_a_session_may_not_do_ends_the_connection_and_not_the_session() {
     drop(client);
     assert_eq!(open(&node, ONE, true, 80).1, "hello, 80 taken");
     assert_eq!(node.sequencer.count(), 80);
+}
+
+/// A simple one, which remembers no more than its messages.
+#[test]
+fn a_publisher_that_says_it_has_seen_less_than_it_confirmed_is_served() {
+    let node = Node::start();
+    let (mut client, _) = open(&node, ONE, false, 0);
+    // As many as may be unconfirmed, all of them confirmed.
+    for last in (10..=80).step_by(10) {
+        client.publish(&[asks("demo", b"x"); 10]);
+        assert_eq!(client.outcomes(last).len(), 10);
+        let mut confirm = Vec::new();
+        write::confirm(last - 1, &mut confirm);
+        client.send(&confirm);
+    }
+    drop(client);
+    kept(&node, 1);
+    let (mut client, hello) = open(&node, ONE, true, 0);
+    assert_eq!(hello, "hello, 80 taken");
+    assert_eq!(client.replies(2), ["answer 80 80/80", "ack 80"]);
+    client.publish(&[PublishFrame::new("demo", b"81")]);
+    assert_eq!(client.reply(), "ack 81");
+    let mut confirm = Vec::new();
+    write::confirm(81, &mut confirm);
+    client.send(&confirm);
+    drop(client);
+    kept(&node, 1);
+    let (mut client, hello) = open(&node, ONE, true, 0);
+    assert_eq!(hello, "hello, 81 taken");
+    assert_eq!(client.reply(), "ack 81", "nothing is kept, but it waits for something");
 }
