@@ -71,7 +71,8 @@ pub enum Event {
         /// side and is gone looks like one that still listens until something is sent to it.
         gone: bool,
     },
-    /// A watch of [`Driver::watch_writable`] fired; it is over.
+    /// A watch of [`Driver::watch_writable`] fired; it is over. That the peer has ended its side is
+    /// no reason: it may still read.
     Writable {
         /// Which socket.
         token: Token,

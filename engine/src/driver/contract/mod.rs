@@ -199,7 +199,7 @@ impl<D: Driver> Rig<D> {
     /// was short.
     pub(super) fn fill(&mut self, token: Token) -> (usize, bool) {
         let bytes = vec![7; 64 << 10];
-        let (mut taken, mut short) = (0, false);
+        let (mut taken, mut short, mut tries) = (0, false, 0);
         loop {
             match self.send(token, &bytes) {
                 None => taken += bytes.len(),
@@ -211,6 +211,8 @@ impl<D: Driver> Rig<D> {
                 Some(SendOutcome::Again) => {
                     self.driver.watch_writable(token);
                     self.poll_for(Duration::from_millis(80));
+                    tries += 1;
+                    assert!(tries < 100, "room is told of on and on, and there is none");
                     let told = self.told.len();
                     self.told.retain(|event| !matches!(event, Event::Writable { .. }));
                     if self.told.len() == told {

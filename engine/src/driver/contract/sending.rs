@@ -2,13 +2,16 @@
 
 use std::hash::{DefaultHasher, Hasher};
 use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::time::Duration;
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
 
-use super::{Driver, Event, Exception, Make, Rig, Send, SendOutcome, Token, suite};
+use super::{Driver, Event, Exception, Make, Rig, Send, SendOutcome, Token, read_to_end, suite};
+use crate::driver::Close;
 
 suite! {
     a_peer_that_does_not_read_makes_sends_short_then_again_then_writable
+    one_that_has_ended_its_side_and_does_not_read_has_no_room
+    one_that_has_ended_its_side_is_closed_however_it_was_watched
     every_stream_is_byte_exact_whatever_was_short
     a_batch_larger_than_an_enter_reaches_everyone
     one_batch_tells_each_exception_by_its_place
@@ -36,6 +39,75 @@ fn a_peer_that_does_not_read_makes_sends_short_then_again_then_writable<M: Make>
     rig.driver.watch_writable(token);
     rig.until_writable(token);
     assert_eq!(rig.send(token, b"room"), None);
+}
+
+/// A client that has ended its side, before there was a watch for room or behind it, and does not
+/// read. How much waits for it.
+fn half_closed<D: Driver>(rig: &mut Rig<D>, early: bool) -> (TcpStream, Token, usize) {
+    let (client, token) = rig.accept();
+    let before = if early { 0 } else { rig.fill(token).0 };
+    client.shutdown(Shutdown::Write).unwrap();
+    assert!(rig.until_readable(token), "its end is told");
+    (client, token, before + rig.fill(token).0)
+}
+
+/// Whether room is told of in a while, and how often a sleep ended in it.
+fn told_room<D: Driver>(rig: &mut Rig<D>) -> (bool, usize) {
+    let (deadline, mut sleeps) = (Instant::now() + Duration::from_millis(120), 0);
+    while let Some(left) = deadline.checked_duration_since(Instant::now()) {
+        rig.driver.poll(Some(left), &mut rig.told);
+        sleeps += 1;
+    }
+    let room = rig.told.iter().any(|event| matches!(event, Event::Writable { .. }));
+    rig.told.clear();
+    (room, sleeps)
+}
+
+fn one_that_has_ended_its_side_and_does_not_read_has_no_room<M: Make>() {
+    let Some(mut rig) = Rig::new::<M>(4) else { return };
+    for early in [false, true] {
+        let (mut client, token, mut waits) = half_closed(&mut rig, early);
+        for round in 0..3 {
+            rig.driver.watch_writable(token);
+            let (room, sleeps) = told_room(&mut rig);
+            assert!(!room, "early {early}, round {round}: nothing was read");
+            assert!(sleeps < 20, "{sleeps} sleeps of a driver that has nothing to tell");
+            client.read_exact(&mut vec![0; waits]).unwrap();
+            rig.until_writable(token);
+            assert!(!told_room(&mut rig).0, "a watch fired twice");
+            for _ in 0..3 {
+                rig.driver.watch_writable(token);
+                rig.until_writable(token);
+            }
+            assert_eq!(rig.send(token, b"room"), None);
+            waits = 4 + rig.fill(token).0;
+        }
+        drop(client); // over unread bytes, which resets the connection
+        rig.until_writable(token);
+        assert!(matches!(rig.send(token, b"x"), Some(SendOutcome::Failed(_))));
+    }
+}
+
+/// An operation that is still armed on a socket keeps its end from the peer.
+fn one_that_has_ended_its_side_is_closed_however_it_was_watched<M: Make>() {
+    let Some(mut rig) = Rig::new::<M>(1) else { return };
+    for (early, told, again) in
+        [(false, false, false), (true, false, false), (true, true, false), (true, true, true)]
+    {
+        let (mut client, token, waits) = half_closed(&mut rig, early);
+        let taken = if told { waits } else { 0 };
+        client.read_exact(&mut vec![0; taken]).unwrap();
+        if told {
+            rig.until_writable(token);
+        }
+        if again {
+            rig.driver.watch_writable(token);
+        }
+        rig.driver.close(token, Close::Gracefully);
+        rig.poll_for(Duration::from_millis(20));
+        let (rest, end) = read_to_end(&mut client);
+        assert_eq!((rest.len(), end), (waits - taken, Ok(())), "{early} {told} {again}");
+    }
 }
 
 /// What the nth byte of a stream is, so that a lost, doubled or swapped piece shows.

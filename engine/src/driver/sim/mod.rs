@@ -221,6 +221,7 @@ impl Net {
         let Some((token, client)) = self.resident(index) else { return };
         let (late_in, late_out) = (self.is_late(), self.is_late());
         let spurious = self.chance.percent(self.temper.spurious);
+        let hollow = self.chance.percent(self.temper.hollow);
         let wire = &mut self.wires[client.0];
         let gone = wire.standing == Standing::Reset;
         let hangup = wire.half_closed || gone;
@@ -229,7 +230,7 @@ impl Net {
             events.push(Event::Readable { token, hangup, gone });
         }
         let room = wire.outbound.len() < wire.window || wire.standing == Standing::Reset;
-        if wire.watched && room && !late_out {
+        if wire.watched && (room && !late_out || hollow) {
             wire.watched = false;
             events.push(Event::Writable { token });
         }

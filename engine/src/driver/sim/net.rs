@@ -22,16 +22,20 @@ pub struct Temper {
     pub again: u8,
     /// A poll says readable though nothing arrived.
     pub spurious: u8,
+    /// A poll says that there is room though there is none, to whoever waits for it.
+    pub hollow: u8,
     /// A send finds that the socket has failed.
     pub fail: u8,
 }
 
 impl Temper {
     /// Tells the truth at once.
-    pub const HONEST: Self = Self { delay: 0, split: 0, short: 0, again: 0, spurious: 0, fail: 0 };
-    /// Lies often, and breaks nothing.
+    pub const HONEST: Self =
+        Self { delay: 0, split: 0, short: 0, again: 0, spurious: 0, hollow: 0, fail: 0 };
+    /// Lies often, and breaks nothing. Of room it does not lie: a node that is told of some on and
+    /// on is never at rest.
     pub const LIAR: Self =
-        Self { delay: 40, split: 30, short: 20, again: 10, spurious: 5, fail: 0 };
+        Self { delay: 40, split: 30, short: 20, again: 10, spurious: 5, ..Self::HONEST };
 }
 
 /// A client of the test.

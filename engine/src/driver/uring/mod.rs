@@ -26,6 +26,7 @@ mod accept;
 mod dial;
 mod ops;
 pub(super) mod ring;
+mod room;
 pub(super) mod self_test;
 mod table;
 mod user_data;
@@ -282,8 +283,9 @@ impl Driver for Uring {
     }
 
     fn watch_writable(&mut self, token: Token) {
-        if self.state.table.open_watch(token) {
-            self.state.ops.push_back(Op::WatchWritable(token));
+        if let Some(watch) = self.state.table.watch(token) {
+            let step = watch.ask();
+            self.state.take_room(token, step);
         }
     }
 
@@ -349,8 +351,9 @@ impl State {
                 }
             }
             Tag::Writable(token) => {
-                if self.table.end_watch(token) {
-                    self.events.push(Event::Writable { token });
+                if let Some(watch) = self.table.watch(token) {
+                    let step = watch.take(result, more);
+                    self.take_room(token, step);
                 }
             }
             Tag::Readable(_) => {}
@@ -368,6 +371,18 @@ impl State {
                 self.take_step(step);
             }
         }
+    }
+
+    fn take_room(&mut self, token: Token, step: room::Step) {
+        if matches!(step, room::Step::Tell | room::Step::TellAndCancel) {
+            self.events.push(Event::Writable { token });
+        }
+        self.ops.extend(match step {
+            room::Step::Rest | room::Step::Tell => None,
+            room::Step::ArmOnce => Some(Op::WatchWritable(token)),
+            room::Step::ArmEdges => Some(Op::WatchEdges(token)),
+            room::Step::TellAndCancel => Some(Op::CancelEdges(token)),
+        });
     }
 
     fn take_step(&mut self, step: Step) {

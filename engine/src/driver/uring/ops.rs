@@ -23,6 +23,10 @@ pub(super) enum Op {
     WatchReadable(Token),
     /// Arms a socket once for room to send.
     WatchWritable(Token),
+    /// Arms a half-closed socket for room to send, until it is cancelled ([`super::room`]).
+    WatchEdges(Token),
+    /// Ends that.
+    CancelEdges(Token),
     /// Arms a lane of accepting.
     Accept { lane: u8 },
     /// Ends a lane.
@@ -76,6 +80,13 @@ impl Op {
             Self::WatchWritable(token) => {
                 let poll = opcode::PollAdd::new(Fixed(token.index), WRITABLE);
                 one(poll.build(), Tag::Writable(token))
+            }
+            Self::WatchEdges(token) => {
+                let poll = opcode::PollAdd::new(Fixed(token.index), WRITABLE).multi(true);
+                one(poll.build(), Tag::Writable(token))
+            }
+            Self::CancelEdges(token) => {
+                one(cancel(Tag::Writable(token)).flags(Flags::SKIP_SUCCESS), Tag::Silent)
             }
             Self::Accept { lane } => one(accept(on.listener, lane, acceptor), Tag::Accept { lane }),
             Self::CancelAccept { lane } => {

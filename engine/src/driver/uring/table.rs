@@ -8,13 +8,14 @@
 //! A slot whose socket is being closed is neither: nobody lives there, and it is not free until the
 //! kernel says so.
 
+use super::room::Watch;
 use crate::driver::Token;
 
 #[derive(Clone, Copy, Default)]
 struct Slot {
     generation: u32,
-    /// A watch for writability is open.
-    watched: bool,
+    /// For room to send.
+    watch: Watch,
 }
 
 /// The lives of all slots.
@@ -49,19 +50,19 @@ impl Table {
         let slot = &mut self.slots[index as usize];
         assert!(slot.generation.is_multiple_of(2), "the kernel gave a slot twice");
         slot.generation = slot.generation.wrapping_add(1);
-        slot.watched = false;
+        slot.watch = Watch::None;
         self.taken += 1;
         Token { index, generation: slot.generation }
     }
 
-    /// Ends a life, if there is one to end: whether a watch for writability was open.
+    /// Ends a life, if there is one to end: whether a watch for room may be armed.
     pub(super) fn end(&mut self, token: Token) -> Option<bool> {
         if !self.is_live(token) {
             return None;
         }
         let slot = &mut self.slots[token.index as usize];
         slot.generation = slot.generation.wrapping_add(1);
-        Some(slot.watched)
+        Some(slot.watch != Watch::None)
     }
 
     /// A slot whose life had ended is free.
@@ -69,18 +70,9 @@ impl Table {
         self.taken -= 1;
     }
 
-    /// Opens the watch for writability; whether it was not open yet.
-    pub(super) fn open_watch(&mut self, token: Token) -> bool {
-        if !self.is_live(token) {
-            return false;
-        }
-        !std::mem::replace(&mut self.slots[token.index as usize].watched, true)
-    }
-
-    /// Ends the watch for writability; whether one of this life was open.
-    pub(super) fn end_watch(&mut self, token: Token) -> bool {
-        self.is_live(token)
-            && std::mem::replace(&mut self.slots[token.index as usize].watched, false)
+    /// How this life is watched for room.
+    pub(super) fn watch(&mut self, token: Token) -> Option<&mut Watch> {
+        self.is_live(token).then(|| &mut self.slots[token.index as usize].watch)
     }
 }
 
@@ -94,15 +86,15 @@ mod tests {
         assert!(!table.is_live(Token { index: 1, generation: 0 }), "nobody lives here yet");
         let first = table.begin(1);
         assert!(table.is_live(first));
-        assert!(table.open_watch(first) && !table.open_watch(first));
+        table.watch(first).unwrap().ask();
         assert_eq!((table.end(first), table.end(first), table.free()), (Some(true), None, 1));
         table.closed();
         assert_eq!(table.free(), 2);
-        assert!(!table.is_live(first) && !table.end_watch(first));
+        assert!(!table.is_live(first) && table.watch(first).is_none());
         assert!(!table.is_live(Token { index: 1, generation: first.generation + 1 }));
         let second = table.begin(1);
         assert!(table.is_live(second) && !table.is_live(first));
-        assert!(!table.end_watch(second), "a watch ends with its life");
+        assert_eq!(table.watch(second), Some(&mut Watch::None), "a watch ends with its life");
         assert!(!table.is_live(Token { index: 2, generation: 1 }), "past the table");
     }
 
