@@ -464,6 +464,12 @@ impl<M: ClientMessages> Sessions<M> {
                 if end.progress || connection.waits_since == Stamp::NEVER {
                     connection.waits_since = Stamp::of(now);
                     connection.checked = connection.waits_since;
+                } else if now.since(connection.waits_since.at(now)) >= self.facts.limits.stall_ms {
+                    // Timers judge who is blocked. One that is told of room again and again, and
+                    // has none, is between two events of it whenever they look.
+                    self.metrics().slow_closed.add(1);
+                    self.end(end.token, Close::Abort);
+                    continue;
                 }
                 connection.flags.blocked = true;
                 watches.push(end.token);

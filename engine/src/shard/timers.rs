@@ -48,14 +48,17 @@ impl<M: ClientMessages> Sessions<M> {
 
     fn timer(&mut self, token: Token, told: Millis, now: Millis) {
         let Some(connection) = self.table.get_mut(token) else { return };
-        let Flags { linger, reading, blocked, .. } = connection.flags;
+        let Flags { linger, cut, reading, blocked, .. } = connection.flags;
         let has_private = connection.has_private();
         match connection.phase {
             Phase::Asking => {}
-            // It has room for what it is owed, and it is we who have not come to write it.
+            // It has room for what it is owed, and it is we who have not come to write it. If that
+            // was no room after all, the send finds out, and judges it (`settle`).
             Phase::Head | Phase::Leaving if has_private && !blocked => {
                 connection.beat = Stamp::after(now, OUR_TURN_MS);
             }
+            // It was too slow before: no byte that it takes now gives it more time.
+            Phase::Leaving if cut => self.end(token, Close::Abort),
             Phase::Head | Phase::Leaving if has_private && !linger => {
                 self.check_answer(token, told);
             }
@@ -73,9 +76,7 @@ impl<M: ClientMessages> Sessions<M> {
                 }
             }
             Phase::Waiting => self.answer_poll(token, now),
-            Phase::Leaving if connection.flags.cut || connection.has_private() => {
-                self.end(token, Close::Abort);
-            }
+            Phase::Leaving if has_private => self.end(token, Close::Abort),
             Phase::Leaving => self.end(token, Close::Gracefully),
             Phase::Open if blocked => self.check_blocked(token, told, now),
             Phase::Open => self.beat(token, told, now),

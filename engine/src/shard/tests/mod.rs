@@ -11,6 +11,7 @@ mod peer;
 mod persona;
 mod pipeline;
 mod slow;
+mod stall;
 mod truth;
 mod wire;
 mod world;
