@@ -180,12 +180,39 @@ impl<'de> Visitor<'de> for List<'_, '_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut names: A) -> Result<Self::Value, A::Error> {
         let mut taken = Ok(());
-        while let Some(name) = names.next_element::<String>()? {
-            if taken.is_ok() {
-                taken = self.gathering.take(Key::Channel, Some(Cow::Owned(name)));
-            }
-        }
+        let Self { gathering } = self;
+        while names.next_element_seed(Name { gathering, taken: &mut taken })?.is_some() {}
         Ok(taken)
+    }
+}
+
+/// One name of a list. After one that is wrong the others are read, because the list may be no
+/// JSON, but not taken.
+struct Name<'g, 'a> {
+    gathering: &'g mut Gathering<'a>,
+    taken: &'g mut Result<(), Violation>,
+}
+
+impl<'de> DeserializeSeed<'de> for Name<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<(), D::Error> {
+        reader.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Name<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<(), E> {
+        if self.taken.is_ok() {
+            *self.taken = self.gathering.name(name);
+        }
+        Ok(())
     }
 }
 

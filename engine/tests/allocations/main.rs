@@ -126,6 +126,11 @@ fn foreign_parameters_are_passed_over_without_an_allocation() {
         assert_eq!(cost(name), none, "{name:?}");
     }
     assert_eq!(cost("%61"), none + COUNT as u64, "what is escaped is decoded, once");
+    let list = |names: usize| {
+        let raw = format!("channels=a{}", "%2Ca".repeat(names));
+        allocations_of(|| Parameters::of(Query::new(&raw), COUNT).is_ok())
+    };
+    assert_eq!(list(COUNT), list(1), "a name that is there already is not copied again");
 }
 
 /// The counting itself: without this the tests above could not fail.

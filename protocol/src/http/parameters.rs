@@ -206,10 +206,16 @@ impl<'a> Gathering<'a> {
             Cow::Borrowed(list) => {
                 list.split(',').try_for_each(|name| self.channel(Cow::Borrowed(name)))
             }
-            Cow::Owned(list) => {
-                list.split(',').try_for_each(|name| self.channel(Cow::Owned(name.to_owned())))
-            }
+            Cow::Owned(list) => list.split(',').try_for_each(|name| self.name(name)),
         }
+    }
+
+    /// Takes one name of a list, copied only if it is new: a list may be long and have few.
+    ///
+    /// # Errors
+    /// Those of [`Gathering::take`] for [`Key::Channel`].
+    pub fn name(&mut self, name: &str) -> Result<(), Violation> {
+        if self.seen.contains(name) { Ok(()) } else { self.channel(Cow::Owned(name.to_owned())) }
     }
 
     fn channel(&mut self, name: Value<'a>) -> Result<(), Violation> {
