@@ -23,8 +23,10 @@ impl Drop for Server {
 }
 
 fn command(words: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
-    command.args(["serve", "--api", "none", "--socket", "none", "--shards", "2"]).args(words);
+    // Whoever runs the tests by `nohup` ignores SIGHUP, and so would their children.
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP", env!("CARGO_BIN_EXE_fanfare"), "serve"]);
+    command.args(["--api", "none", "--socket", "none", "--shards", "2"]).args(words);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command.env_remove("RUST_LOG");
     command
