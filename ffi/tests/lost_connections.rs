@@ -10,13 +10,11 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use fanfare::channel::{ChannelName, Tenant};
 use fanfare::rule::{History, Rules, Window};
-use fanfare::sequencer::command::{Command as Ask, HistoryQuery};
 use fanfare::server::{self, DriverChoice, Running, Settings as NodeSettings};
 use fanfare_ffi::code::{FANFARE_E_AGAIN, FANFARE_OK};
 use fanfare_ffi::outcome::{Done, Outcome, Ticket};
@@ -42,17 +40,7 @@ fn node(socket: &Path) -> Running {
 
 /// Payloads of a channel by offset.
 fn history(node: &Running, channel: &str) -> HashMap<u64, Vec<u8>> {
-    let (tell, hear) = mpsc::channel();
-    let query = HistoryQuery {
-        channel: ChannelName::new(Tenant::default(), channel),
-        since: None,
-        limit: usize::MAX,
-        answer: Box::new(move |page| tell.send(page).unwrap()),
-    };
-    assert!(node.inbox().send(Ask::History(Box::new(query))).is_ok());
-    let page = hear.recv_timeout(PATIENCE).unwrap();
-    assert_eq!(page.gap, None);
-    page.messages.iter().map(|message| (message.offset, message.data.to_vec())).collect()
+    support::history(node, channel).into_iter().collect()
 }
 
 /// Offers until there is room; what is not AGAIN is success.

@@ -1,18 +1,18 @@
 //! What others and the server's limits do to a publisher whose link is broken: the real library,
 //! a real node, and between them a proxy that swallows what the node says.
 
+mod support;
+
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fanfare::channel::{ChannelName, Tenant};
-use fanfare::sequencer::command::{Command as Ask, HistoryQuery};
 use fanfare::server::{self, DriverChoice, Running, Settings as NodeSettings};
 use fanfare_ffi::code::{FANFARE_E_AGAIN, FANFARE_E_UNKNOWN, FANFARE_E_VERSION};
 use fanfare_ffi::outcome::{Done, Ticket};
@@ -37,17 +37,9 @@ fn node(socket: &Path, change: impl FnOnce(&mut NodeSettings)) -> Running {
 type Counts = HashMap<Vec<u8>, usize>;
 
 fn history(node: &Running, channel: &str) -> Counts {
-    let (tell, hear) = mpsc::channel();
-    let query = HistoryQuery {
-        channel: ChannelName::new(Tenant::default(), channel),
-        since: None,
-        limit: usize::MAX,
-        answer: Box::new(move |page| tell.send(page).unwrap()),
-    };
-    assert!(node.inbox().send(Ask::History(Box::new(query))).is_ok());
     let mut counts = Counts::new();
-    for message in &hear.recv_timeout(PATIENCE).unwrap().messages {
-        *counts.entry(message.data.to_vec()).or_default() += 1;
+    for (_, data) in support::history(node, channel) {
+        *counts.entry(data).or_default() += 1;
     }
     counts
 }

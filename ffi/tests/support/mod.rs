@@ -1,11 +1,32 @@
-//! What the tests from C share: the compiler, the library under its installed name, programs.
+//! What the tests share: the compiler, the library under its installed name, programs, and what a
+//! node keeps.
 #![allow(dead_code)] // each test binary uses its part
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use fanfare::channel::{ChannelName, Tenant};
+use fanfare::sequencer::command::{Command as Ask, HistoryQuery};
+use fanfare::server::Running;
+
+/// All that a channel keeps: each message's offset and payload, and nothing is missing before them.
+pub fn history(node: &Running, channel: &str) -> Vec<(u64, Vec<u8>)> {
+    let (tell, hear) = mpsc::channel();
+    let query = HistoryQuery {
+        channel: ChannelName::new(Tenant::default(), channel),
+        since: None,
+        limit: usize::MAX,
+        answer: Box::new(move |page| tell.send(page).unwrap()),
+    };
+    assert!(node.inbox().send(Ask::History(Box::new(query))).is_ok());
+    let page = hear.recv_timeout(Duration::from_secs(120)).unwrap();
+    assert_eq!(page.gap, None);
+    page.messages.iter().map(|message| (message.offset, message.data.to_vec())).collect()
+}
 
 /// The C or C++ compiler, where this machine has one; the lack of it is said.
 pub fn compiler(name: &str) -> Option<String> {

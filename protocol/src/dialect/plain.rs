@@ -137,13 +137,10 @@ pub fn open(id: Id, retry_ms: u64, rendition: Rendition, out: &mut Vec<u8>) {
 /// Appends what is left of [`open`] for a client that wants the publishers' messages alone: how
 /// long to wait before connecting again is a line of the event that comes next.
 pub fn open_unsaid(retry_ms: u64, rendition: Rendition, out: &mut Vec<u8>) {
-    let start = out.len();
-    match rendition {
-        Rendition::WsRaw | Rendition::WsJson | Rendition::PollItem => {}
-        _ => {
-            sse::retry(out, retry_ms);
-            close_chunk(rendition, start, out);
-        }
+    if rendition.is_event_stream() {
+        let start = out.len();
+        sse::retry(out, retry_ms);
+        close_chunk(rendition, start, out);
     }
 }
 
