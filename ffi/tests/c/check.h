@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define CHECK(what)                                                           \
     do {                                                                      \
@@ -22,4 +23,12 @@ static inline fanfare_message message(const char *channel, const char *data) {
     fanfare_message one = {.size = sizeof one, .channel = channel, .channel_size = strlen(channel),
                            .data = data, .data_size = strlen(data)};
     return one;
+}
+
+/* Waits until a counter has come to a number, at most a minute. */
+static inline void wait_until(const atomic_int *counter, int number) {
+    const struct timespec moment = {.tv_nsec = 1000000};
+    for (int nth = 0; nth < 60000 && atomic_load(counter) < number; nth++)
+        nanosleep(&moment, NULL);
+    CHECK(atomic_load(counter) == number);
 }
