@@ -19,6 +19,7 @@ pub mod limits;
 pub mod log;
 pub mod message;
 pub mod metrics;
+pub mod os;
 pub mod payload;
 pub mod ring;
 pub mod rule;

@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::driver::turns::ask_for_short_turns;
+use crate::os::turns::ask_for_short_turns;
 
 /// What is known of a node's threads.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl Vigil {
 
 impl Guard {
     /// The thread only passes things on, and is not to wait for those that work long
-    /// ([`crate::driver::turns`]).
+    /// ([`crate::os::turns`]).
     pub fn with_short_turns(self) -> Self {
         Self { short_turns: true, ..self }
     }

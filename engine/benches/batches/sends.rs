@@ -6,7 +6,7 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
 use fanfare::driver::epoll::Epoll;
 use fanfare::driver::uring::Uring;
-use fanfare::driver::{Driver, Event, Send, Token};
+use fanfare::driver::{Driver, Event, Outgoing, Token};
 
 use crate::sockets::{Clients, config, uring_works};
 
@@ -70,7 +70,7 @@ impl<D: Driver> Rig<D> {
     fn round(&mut self) -> Duration {
         self.rounds += 1;
         let message = format!("{:.<BYTES$}", self.rounds).into_bytes();
-        let send = |token: &Token| Send { token: *token, bytes: &message };
+        let send = |token: &Token| Outgoing { token: *token, bytes: &message };
         let sends: Vec<_> = self.tokens.iter().map(send).collect();
         let mut exceptions = Vec::new();
         let began = Instant::now();

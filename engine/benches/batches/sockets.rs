@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use fanfare::driver::choose::{Verdict, probe};
+use fanfare::driver::choose::{Support, probe};
 use fanfare::driver::listener::{self, Inherited};
 use fanfare::driver::{Config, Waker};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Whether there is a `uring` driver here.
 pub(crate) fn uring_works() -> bool {
-    matches!(probe(2_048, 1), Verdict::Uring { .. })
+    matches!(probe(2_048, 1), Support::Uring { .. })
 }
 
 /// What a driver for `sockets` connections is made with, and where it will listen.

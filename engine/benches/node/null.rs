@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use fanfare::driver::{Close, Driver, Event, Exception, Received, Send, Token};
+use fanfare::driver::{Close, Driver, Event, Exception, Outgoing, Received, Token};
 
 /// What the benchmark sees of the clients.
 #[derive(Default)]
@@ -51,7 +51,7 @@ impl Driver for Null {
         }
     }
 
-    fn send_batch(&mut self, sends: &[Send<'_>], _: &mut Vec<Exception>) {
+    fn send_batch(&mut self, sends: &[Outgoing<'_>], _: &mut Vec<Exception>) {
         let Clients { bytes, kept, .. } = &mut *self.0.borrow_mut();
         for send in sends {
             let place = send.token.index as usize;

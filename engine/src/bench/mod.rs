@@ -29,7 +29,6 @@ mod clients;
 mod connection;
 mod crew;
 mod ledger;
-pub(crate) mod machine;
 mod modes;
 pub mod plan;
 pub mod plot;

@@ -4,12 +4,12 @@ use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
 use super::arrivals::Arrivals;
-use super::machine::{self, Cpu};
 use super::plan::{Group, Mode, Plan};
 use super::run::{Run, round};
 use super::tally::{self, Tally};
 use super::worker::Outcome;
 use crate::driver::dial::Kind;
+use crate::os::machine::{self, Cpu};
 
 /// A thread that ran or wanted to run for more than this share of the time was the bottleneck, or
 /// may have been.

@@ -10,12 +10,12 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::crew::Crew;
-use super::machine::{self, Cpu};
 use super::modes;
 use super::plan::{Group, Mode, Plan};
 use super::publish::Publisher;
 use super::report::{self, Report, Section};
 use super::worker::{Command, Shared};
+use crate::os::machine::{self, Cpu};
 
 const SECOND: u64 = 1_000_000_000;
 /// How often waits look.

@@ -19,7 +19,7 @@ use super::request::{Requests, pong};
 use super::tally::Tally;
 use crate::clock::Clock;
 use crate::driver::dial::{Call, Dial, Dialed};
-use crate::driver::{Close, Event, Exception, Received, Send, SendOutcome, Token};
+use crate::driver::{Close, Event, Exception, Outgoing, Received, SendOutcome, Token};
 
 /// Longest sleep: commands wake it, so this only bounds how late a retry is.
 const SLEEP: Duration = Duration::from_millis(50);
@@ -460,7 +460,7 @@ impl Worker {
         for (nth, bytes) in &outbox {
             if let Some(token) = self.clients.all[*nth as usize].token {
                 order.push((*nth, token));
-                sends.push(Send { token, bytes });
+                sends.push(Outgoing { token, bytes });
             }
         }
         let mut exceptions: Vec<Exception> = Vec::new();

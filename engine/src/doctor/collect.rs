@@ -9,9 +9,9 @@ use std::str::FromStr;
 use rustix::process::{Resource, getrlimit};
 
 use super::facts::{Facts, Spot, Use};
-use crate::bench::machine::backlog_drops;
 use crate::driver::{choose, listener};
 use crate::ingest::socket;
+use crate::os::machine::backlog_drops;
 use crate::server::{self, DriverChoice, Settings, plan};
 
 /// The capability to lock any amount of memory (capabilities(7)).

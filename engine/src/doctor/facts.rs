@@ -11,7 +11,7 @@ pub struct Facts {
     /// The kernel's release, such as `6.18.1`.
     pub kernel: String,
     /// What became of trying io_uring; `None` where `epoll` was asked for.
-    pub ring: Option<choose::Verdict>,
+    pub ring: Option<choose::Support>,
     /// `kernel.io_uring_disabled`.
     pub io_uring_disabled: Option<u64>,
     /// Whether a seccomp filter is on this process.
@@ -99,7 +99,7 @@ pub(super) mod tests {
         let spot = |port| Spot { address: SocketAddr::from(([127, 0, 0, 1], port)), taken: None };
         Facts {
             kernel: "6.18.1".into(),
-            ring: Some(choose::Verdict::Uring { entries: 1_024, advice: None }),
+            ring: Some(choose::Support::Uring { entries: 1_024, advice: None }),
             io_uring_disabled: Some(0),
             seccomp: false,
             cores: 2,

@@ -3,7 +3,7 @@
 use super::Case;
 use super::facts::Facts;
 use super::finding::Finding;
-use crate::driver::choose::{FLOOR, Verdict as Tried};
+use crate::driver::choose::{FLOOR, Support};
 use crate::server::DriverChoice;
 
 /// The calls that a filter has to let through.
@@ -12,7 +12,7 @@ const CALLS: &str = "io_uring_setup io_uring_enter io_uring_register";
 /// Whether the shards would run `uring`. Rings for which there is no room are rings nevertheless:
 /// `serve` does not start then, rather than change the driver in silence.
 pub(super) fn usable(facts: &Facts) -> bool {
-    matches!(facts.ring, Some(Tried::Uring { .. } | Tried::NoRoom(_)))
+    matches!(facts.ring, Some(Support::Uring { .. } | Support::NoRoom(_)))
 }
 
 /// The release against the floor of `uring`.
@@ -41,21 +41,21 @@ pub(super) fn ring(case: &Case<'_>) -> Finding {
     let asked = case.settings.driver == DriverChoice::Uring;
     match &case.facts.ring {
         None => Finding::holds(CHECK, "not needed: the driver epoll was asked for"),
-        Some(Tried::Uring { advice: None, .. }) => {
+        Some(Support::Uring { advice: None, .. }) => {
             Finding::holds(CHECK, "works: sent and received")
         }
-        Some(Tried::Uring { advice: Some(why), .. }) => {
+        Some(Support::Uring { advice: Some(why), .. }) => {
             locked(Finding::advice(CHECK, "works, with smaller rings than it should", why.as_str()))
         }
-        Some(Tried::NoRoom(why)) => {
+        Some(Support::NoRoom(why)) => {
             locked(Finding::fails(CHECK, "there is no room for a ring", why.as_str()))
                 .change("systemd: LimitNOFILE=1048576 in [Service]")
         }
-        Some(Tried::Blocked(why)) if asked => {
+        Some(Support::Blocked(why)) if asked => {
             let is = "blocked, and the driver uring was asked for";
             allow(Finding::fails(CHECK, is, why.as_str()), case.facts).change("--driver auto")
         }
-        Some(Tried::Blocked(why)) => {
+        Some(Support::Blocked(why)) => {
             let why = format!(
                 "{why}. Connections are served by epoll: more CPU, and each is a descriptor of the \
                  process"
@@ -97,7 +97,7 @@ mod tests {
     use crate::server::Settings;
 
     fn blocked() -> Facts {
-        Facts { ring: Some(Tried::Blocked("io_uring_setup failed".into())), ..sound() }
+        Facts { ring: Some(Support::Blocked("io_uring_setup failed".into())), ..sound() }
     }
 
     #[test]
@@ -141,12 +141,12 @@ mod tests {
 
     #[test]
     fn lack_of_room_is_no_reason_for_another_driver() {
-        let facts = Facts { ring: Some(Tried::NoRoom("no memory".into())), ..sound() };
+        let facts = Facts { ring: Some(Support::NoRoom("no memory".into())), ..sound() };
         let report = report(&facts, 10_000);
         change(&expect(&report, "io_uring", Verdict::Fails), "LimitMEMLOCK=infinity");
         assert_eq!((report.driver, report.holds()), ("uring", false));
         let facts = Facts {
-            ring: Some(Tried::Uring { entries: 256, advice: Some("small".into()) }),
+            ring: Some(Support::Uring { entries: 256, advice: Some("small".into()) }),
             ..sound()
         };
         change(

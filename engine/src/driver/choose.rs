@@ -21,9 +21,9 @@ pub const FLOOR: (u32, u32) = (6, 13);
 /// Slots of the largest table of files (`IORING_MAX_FIXED_FILES`).
 const FILES_MAX: usize = 1 << 20;
 
-/// What may be used.
+/// How far this machine supports io_uring.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Support {
     /// io_uring works. Where there is advice, it works with smaller rings than it should, and this
     /// is to be said.
     Uring {
@@ -57,17 +57,17 @@ pub fn ring_bytes() -> (u64, u64) {
 /// Tries io_uring on this machine, in this process, under its seccomp filter, with as many rings
 /// beside each other as there are to be `shards`. `capacity` is what one of them will ask for
 /// ([`super::Config::capacity`]).
-pub fn probe(capacity: usize, shards: usize) -> Verdict {
+pub fn probe(capacity: usize, shards: usize) -> Support {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let disabled = fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok();
-    if let Some(verdict) = too_old(&release) {
-        return verdict;
+    if let Some(support) = too_old(&release) {
+        return support;
     }
     judge(self_test(capacity.min(FILES_MAX), shards), disabled.as_deref().map(str::trim))
 }
 
-/// The verdict on a kernel by its release, where that settles it.
-fn too_old(release: &str) -> Option<Verdict> {
+/// What a kernel's release says of it, where that settles it.
+fn too_old(release: &str) -> Option<Support> {
     let release = release.trim();
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
     let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else {
@@ -76,34 +76,34 @@ fn too_old(release: &str) -> Option<Verdict> {
     };
     ((major, minor) < FLOOR).then(|| {
         let (major, minor) = FLOOR;
-        Verdict::Blocked(format!(
+        Support::Blocked(format!(
             "this kernel is {release}, and its io_uring does not release closed sockets while \
              others are watched; from {major}.{minor} on io_uring is used"
         ))
     })
 }
 
-/// The verdict on the self-test. `disabled` is the sysctl `kernel.io_uring_disabled`, where there
+/// What the self-test says of it. `disabled` is the sysctl `kernel.io_uring_disabled`, where there
 /// is one.
-fn judge(outcome: Result<(usize, usize), Trouble>, disabled: Option<&str>) -> Verdict {
+fn judge(outcome: Result<(usize, usize), Trouble>, disabled: Option<&str>) -> Support {
     let Trouble { step, errno } = match outcome {
         Ok((got, wanted)) => {
-            return Verdict::Uring { entries: got, advice: cramped(got, wanted) };
+            return Support::Uring { entries: got, advice: cramped(got, wanted) };
         }
         Err(trouble) => trouble,
     };
     let error = std::io::Error::from_raw_os_error(errno);
     if let Some(advice) = advice(errno) {
-        return Verdict::NoRoom(format!("{step} failed: {error}. {advice}"));
+        return Support::NoRoom(format!("{step} failed: {error}. {advice}"));
     }
     match errno {
-        libc::EPERM | libc::EACCES => Verdict::Blocked(forbidden(step, &error, disabled)),
-        libc::ENOSYS => Verdict::Blocked(format!(
+        libc::EPERM | libc::EACCES => Support::Blocked(forbidden(step, &error, disabled)),
+        libc::ENOSYS => Support::Blocked(format!(
             "{step} failed: {error}. The kernel was built without io_uring, or a sandbox (gVisor, \
              a seccomp profile) hides it: allow io_uring_setup, io_uring_enter and \
              io_uring_register"
         )),
-        _ => Verdict::Blocked(format!(
+        _ => Support::Blocked(format!(
             "{step} failed: {error}. This kernel's io_uring lacks what \
              is needed"
         )),
@@ -158,7 +158,7 @@ mod tests {
 
     fn blocked(errno: i32, disabled: Option<&str>) -> String {
         match judge(Err(Trouble { step: "io_uring_setup", errno }), disabled) {
-            Verdict::Blocked(why) => why,
+            Support::Blocked(why) => why,
             other => panic!("{errno} became {other:?}"),
         }
     }
@@ -178,15 +178,15 @@ mod tests {
         for (errno, advice) in
             [(libc::ENOMEM, "ulimit -l"), (libc::EMFILE, "ulimit -n"), (libc::ENFILE, "ulimit -n")]
         {
-            let verdict = judge(Err(Trouble { step: "io_uring_setup", errno }), Some("0"));
-            assert!(matches!(verdict, Verdict::NoRoom(why) if why.contains(advice)), "{errno}");
+            let support = judge(Err(Trouble { step: "io_uring_setup", errno }), Some("0"));
+            assert!(matches!(support, Support::NoRoom(why) if why.contains(advice)), "{errno}");
         }
     }
 
     #[test]
     fn a_kernel_below_the_floor_is_named() {
         for old in ["6.12.9-arch1", "6.1.0-13-amd64\n", "5.15.0", "4.4.0"] {
-            let Some(Verdict::Blocked(why)) = too_old(old) else { panic!("{old} is new enough") };
+            let Some(Support::Blocked(why)) = too_old(old) else { panic!("{old} is new enough") };
             assert!(why.contains(old.trim()));
         }
         for new in ["6.13.0", "6.18.44-fc", "7.0.0-rc1", "unreadable", ""] {
@@ -196,13 +196,13 @@ mod tests {
 
     #[test]
     fn a_working_ring_is_used() {
-        let verdict = judge(Ok((1024, 1024)), Some("0"));
-        assert_eq!(verdict, Verdict::Uring { entries: 1024, advice: None });
+        let support = judge(Ok((1024, 1024)), Some("0"));
+        assert_eq!(support, Support::Uring { entries: 1024, advice: None });
     }
 
     #[test]
     fn a_smaller_ring_is_used_and_said() {
-        let Verdict::Uring { entries: 256, advice: Some(advice) } = judge(Ok((256, 1024)), None)
+        let Support::Uring { entries: 256, advice: Some(advice) } = judge(Ok((256, 1024)), None)
         else {
             panic!("a cramped ring is used in silence")
         };
@@ -213,10 +213,10 @@ mod tests {
     fn a_capacity_beyond_the_limit_of_open_files_is_no_room() {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let beyond = limit.map_or(usize::MAX, |limit| limit as usize + 1);
-        if beyond > FILES_MAX || !matches!(probe(64, 1), Verdict::Uring { .. }) {
+        if beyond > FILES_MAX || !matches!(probe(64, 1), Support::Uring { .. }) {
             return eprintln!("SKIPPED: this machine's limit does not bound tables of files");
         }
-        let verdict = probe(beyond, 1);
-        assert!(matches!(verdict, Verdict::NoRoom(_)), "{verdict:?}");
+        let support = probe(beyond, 1);
+        assert!(matches!(support, Support::NoRoom(_)), "{support:?}");
     }
 }

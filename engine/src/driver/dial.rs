@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
 
-use super::choose::{Verdict, probe};
+use super::choose::{Support, probe};
 use super::epoll::Epoll;
 use super::uring::Uring;
 use super::{Config, Driver, Waker};
@@ -101,9 +101,9 @@ impl Found {
 /// io_uring works but the limits leave no room; which to raise.
 pub fn find(capacity: usize, drivers: usize) -> Result<Found, String> {
     match probe(capacity, drivers) {
-        Verdict::Uring { entries, advice } => Ok(Found { kind: Kind::Uring, entries, advice }),
-        Verdict::Blocked(why) => Ok(Found::epoll(Some(why))),
-        Verdict::NoRoom(why) => Err(why),
+        Support::Uring { entries, advice } => Ok(Found { kind: Kind::Uring, entries, advice }),
+        Support::Blocked(why) => Ok(Found::epoll(Some(why))),
+        Support::NoRoom(why) => Err(why),
     }
 }
 
@@ -147,7 +147,7 @@ mod tests {
     use std::io::{Read, Write};
     use std::time::{Duration, Instant};
 
-    use super::super::{Close, Event, Received, Send};
+    use super::super::{Close, Event, Outgoing, Received};
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(10);
@@ -196,7 +196,7 @@ mod tests {
             assert_eq!(peer.ip().to_string(), "127.9.8.7");
 
             let mut exceptions = Vec::new();
-            driver.send_batch(&[Send { token, bytes: b"ask" }], &mut exceptions);
+            driver.send_batch(&[Outgoing { token, bytes: b"ask" }], &mut exceptions);
             assert!(exceptions.is_empty(), "{exceptions:?}");
             let mut asked = [0; 3];
             far.read_exact(&mut asked).unwrap();

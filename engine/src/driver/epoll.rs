@@ -19,7 +19,7 @@ use rustix::net::{RecvFlags, SendFlags, SocketFlags};
 
 use super::dial::{Call, DIALS_MAX, Dial, Dialed, bind_address_no_port};
 use super::{
-    ACCEPTS_MAX, Close, Config, Driver, Event, Exception, Received, Send, SendOutcome, Token,
+    ACCEPTS_MAX, Close, Config, Driver, Event, Exception, Outgoing, Received, SendOutcome, Token,
     Waker, canonical, debug_assert_distinct,
 };
 
@@ -230,7 +230,7 @@ impl Driver for Epoll {
         }
     }
 
-    fn send_batch(&mut self, sends: &[Send<'_>], exceptions: &mut Vec<Exception>) {
+    fn send_batch(&mut self, sends: &[Outgoing<'_>], exceptions: &mut Vec<Exception>) {
         debug_assert_distinct(sends.iter().map(|send| send.token));
         for (nth, send) in sends.iter().enumerate() {
             assert!(!send.bytes.is_empty(), "a send of nothing");

@@ -9,7 +9,6 @@ pub mod dial;
 pub mod epoll;
 pub mod listener;
 pub mod sim;
-pub mod turns;
 pub mod uring;
 pub mod waker;
 
@@ -33,7 +32,7 @@ pub struct Config {
     pub capacity: usize,
     /// Whether [`Event::Accepted`] is to tell who the peer is.
     pub want_peers: bool,
-    /// Entries to submit that there is room for ([`choose::Verdict::Uring`]). Drivers without a
+    /// Entries to submit that there is room for ([`choose::Support::Uring`]). Drivers without a
     /// ring do not look at it.
     pub entries: usize,
 }
@@ -83,7 +82,7 @@ pub enum Event {
 
 /// One send of a batch.
 #[derive(Clone, Copy, Debug)]
-pub struct Send<'a> {
+pub struct Outgoing<'a> {
     /// To whom. At most one send for each socket in a batch.
     pub token: Token,
     /// What; not empty, and at most [`SEND_BYTES_MAX`].
@@ -162,7 +161,7 @@ pub trait Driver {
 
     /// Sends a batch; appends what did not go whole to `exceptions`, in no order. Who closed a
     /// socket knows better than to send to it: a token of an earlier life fails with `EBADF`.
-    fn send_batch(&mut self, sends: &[Send<'_>], exceptions: &mut Vec<Exception>);
+    fn send_batch(&mut self, sends: &[Outgoing<'_>], exceptions: &mut Vec<Exception>);
 
     /// Asks for one [`Event::Writable`] when the kernel's buffer has room, or the socket has
     /// failed. Asking again before it came changes nothing.

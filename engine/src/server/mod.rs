@@ -337,19 +337,19 @@ fn choose_driver(settings: &Settings) -> Result<Chosen, StartError> {
     }
     let shards = plan::shards(settings, machine(true));
     match choose::probe(machine(true).descriptors, shards) {
-        choose::Verdict::Uring { entries, advice } => {
+        choose::Support::Uring { entries, advice } => {
             if let Some(advice) = advice {
                 tracing::warn!("{advice}");
             }
             Ok(Chosen { name: "uring", tables: true, fallback: false, entries })
         }
-        choose::Verdict::NoRoom(advice) => Err(StartError::Unavailable(advice)),
-        choose::Verdict::Blocked(why) if settings.driver == DriverChoice::Uring => {
+        choose::Support::NoRoom(advice) => Err(StartError::Unavailable(advice)),
+        choose::Support::Blocked(why) if settings.driver == DriverChoice::Uring => {
             Err(StartError::Unavailable(format!(
                 "the driver uring was asked for and cannot be used: {why}"
             )))
         }
-        choose::Verdict::Blocked(why) => {
+        choose::Support::Blocked(why) => {
             tracing::warn!(
                 "io_uring cannot be used, so connections are served by epoll, which is slower and \
                  bounded by the open files limit: {why}"

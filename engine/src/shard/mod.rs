@@ -20,7 +20,7 @@ use arrayvec::ArrayVec;
 
 use crate::auth::address::Addresses;
 use crate::clock::{Clock, Millis};
-use crate::driver::{Driver, Event, Exception, Send, SendOutcome, Token};
+use crate::driver::{Driver, Event, Exception, Outgoing, SendOutcome, Token};
 use crate::metrics::Metrics;
 use crate::ring::Reader;
 use crate::sequencer::command::Entry;
@@ -258,7 +258,7 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
             if self.batch.is_empty() {
                 return;
             }
-            let sends: ArrayVec<Send<'_>, BATCH> =
+            let sends: ArrayVec<Outgoing<'_>, BATCH> =
                 self.batch.slices(&self.sessions.table, &self.sessions.channels).collect();
             self.exceptions.clear();
             self.driver.send_batch(&sends, &mut self.exceptions);

@@ -13,7 +13,7 @@ use super::connection::Connection;
 use super::lane::Run;
 use super::outbox::Spare;
 use super::table::Table;
-use crate::driver::{Send, SendOutcome, Token};
+use crate::driver::{Outgoing, SendOutcome, Token};
 use fanfare_protocol::dialect::Rendition;
 
 /// Most bytes of one send, unless one message alone is longer.
@@ -201,7 +201,7 @@ impl Batch {
         &'a self,
         table: &'a Table,
         logs: &'a Channels,
-    ) -> impl Iterator<Item = Send<'a>> {
+    ) -> impl Iterator<Item = Outgoing<'a>> {
         self.plans.iter().map(move |plan| {
             let bytes = match plan.source {
                 Source::Private => {
@@ -215,7 +215,7 @@ impl Batch {
                 }
                 Source::Gathered { start, end } => &self.scratch[start..end],
             };
-            Send { token: plan.token, bytes }
+            Outgoing { token: plan.token, bytes }
         })
     }
 

@@ -7,7 +7,7 @@ use fanfare::auth::address::Addresses;
 use fanfare::channel::{ChannelName, Tenant};
 use fanfare::clock::Millis;
 use fanfare::driver::sim::{Client, Sim, SimNet, Temper};
-use fanfare::driver::{Close, Driver, Event, Exception, Received, Send, Token};
+use fanfare::driver::{Close, Driver, Event, Exception, Outgoing, Received, Token};
 use fanfare::limits::Limits;
 use fanfare::metrics::Metrics;
 use fanfare::ring::{Wake, Writer, ring};
@@ -55,7 +55,7 @@ impl Driver for Kernel {
         uncounted(|| self.0.recv_batch(tokens, taken));
     }
 
-    fn send_batch(&mut self, sends: &[Send<'_>], exceptions: &mut Vec<Exception>) {
+    fn send_batch(&mut self, sends: &[Outgoing<'_>], exceptions: &mut Vec<Exception>) {
         uncounted(|| self.0.send_batch(sends, exceptions));
     }
 

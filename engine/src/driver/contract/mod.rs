@@ -15,9 +15,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use super::choose::{Verdict, probe};
+use super::choose::{Support, probe};
 use super::listener::{Inherited, open, probe as free_address};
-use super::{Config, Driver, Event, Exception, Received, Send, SendOutcome, Token, Waker};
+use super::{Config, Driver, Event, Exception, Outgoing, Received, SendOutcome, Token, Waker};
 
 /// How long anything may take on a busy machine before a test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -47,14 +47,14 @@ impl Make for Uring {
 
 /// Whether io_uring may be used here; says so where not.
 pub(super) fn uring_works() -> bool {
-    static VERDICT: OnceLock<Verdict> = OnceLock::new();
-    match VERDICT.get_or_init(|| probe(64, 1)) {
-        Verdict::Uring { .. } => true,
-        Verdict::Blocked(why) => {
+    static SUPPORT: OnceLock<Support> = OnceLock::new();
+    match SUPPORT.get_or_init(|| probe(64, 1)) {
+        Support::Uring { .. } => true,
+        Support::Blocked(why) => {
             eprintln!("SKIPPED, uring is not tested on this machine: {why}");
             false
         }
-        Verdict::NoRoom(why) => panic!("{why}"),
+        Support::NoRoom(why) => panic!("{why}"),
     }
 }
 
@@ -186,7 +186,7 @@ impl<D: Driver> Rig<D> {
 
     pub(super) fn send(&mut self, token: Token, bytes: &[u8]) -> Option<SendOutcome> {
         let mut exceptions = Vec::new();
-        self.driver.send_batch(&[Send { token, bytes }], &mut exceptions);
+        self.driver.send_batch(&[Outgoing { token, bytes }], &mut exceptions);
         assert!(exceptions.len() <= 1);
         exceptions.pop().map(|Exception { nth, outcome }| {
             assert_eq!(nth, 0);

@@ -5,7 +5,9 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::{Driver, Event, Exception, Make, Rig, Send, SendOutcome, Token, read_to_end, suite};
+use super::{
+    Driver, Event, Exception, Make, Outgoing, Rig, SendOutcome, Token, read_to_end, suite,
+};
 use crate::driver::Close;
 
 suite! {
@@ -146,8 +148,11 @@ fn every_stream_is_byte_exact_whatever_was_short<M: Make>() {
         let mut copies: Vec<Vec<u8>> =
             owing.iter().map(|s| streams[*s][slice(*s)].to_vec()).collect();
         let mut exceptions = Vec::new();
-        let sends: Vec<Send<'_>> =
-            owing.iter().zip(&copies).map(|(s, bytes)| Send { token: tokens[*s], bytes }).collect();
+        let sends: Vec<Outgoing<'_>> = owing
+            .iter()
+            .zip(&copies)
+            .map(|(s, bytes)| Outgoing { token: tokens[*s], bytes })
+            .collect();
         rig.driver.send_batch(&sends, &mut exceptions);
         copies.iter_mut().for_each(|copy| copy.fill(0xee));
         for (nth, s) in owing.iter().enumerate() {
@@ -183,10 +188,10 @@ fn a_batch_larger_than_an_enter_reaches_everyone<M: Make>() {
     let Some(mut rig) = Rig::new::<M>(EVERYONE) else { return };
     let mut pairs = rig.accept_many(EVERYONE);
     let messages: Vec<String> = (0..EVERYONE).map(|nth| format!("for {nth:4}")).collect();
-    let sends: Vec<Send<'_>> = pairs
+    let sends: Vec<Outgoing<'_>> = pairs
         .iter()
         .zip(&messages)
-        .map(|((_, token), message)| Send { token: *token, bytes: message.as_bytes() })
+        .map(|((_, token), message)| Outgoing { token: *token, bytes: message.as_bytes() })
         .collect();
     let mut exceptions = Vec::new();
     rig.driver.send_batch(&sends, &mut exceptions);
@@ -211,7 +216,8 @@ fn one_batch_tells_each_exception_by_its_place<M: Make>() {
     let Event::Readable { token: last, .. } = reset else { unreachable!("it was looked for") };
     rig.driver.close(gone, super::super::Close::Abort);
     let tokens = pairs.iter().map(|pair| pair.1);
-    let sends: Vec<_> = tokens.chain([last]).map(|token| Send { token, bytes: b"hello" }).collect();
+    let sends: Vec<_> =
+        tokens.chain([last]).map(|token| Outgoing { token, bytes: b"hello" }).collect();
     let mut exceptions = Vec::new();
     rig.driver.send_batch(&sends, &mut exceptions);
     exceptions.sort_by_key(|exception| exception.nth);
@@ -231,7 +237,7 @@ fn a_socket_twice_in_a_batch_is_refused<M: Make>() {
         return;
     }
     let (_client, token) = rig.accept();
-    let twice = [Send { token, bytes: b"a" }, Send { token, bytes: b"b" }];
+    let twice = [Outgoing { token, bytes: b"a" }, Outgoing { token, bytes: b"b" }];
     let sent = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         rig.driver.send_batch(&twice, &mut Vec::new());
     }));

@@ -33,7 +33,9 @@ use std::time::Duration;
 use self::net::Net;
 pub use self::net::{Client, SimNet, Standing, Temper};
 pub use self::prng::Chance;
-use super::{Close, Driver, Event, Exception, Received, SEND_BYTES_MAX, Send, SendOutcome, Token};
+use super::{
+    Close, Driver, Event, Exception, Outgoing, Received, SEND_BYTES_MAX, SendOutcome, Token,
+};
 
 const SCRATCH_BYTES: usize = 16 << 10;
 
@@ -94,11 +96,11 @@ impl Driver for Sim {
         }
     }
 
-    fn send_batch(&mut self, sends: &[Send<'_>], exceptions: &mut Vec<Exception>) {
+    fn send_batch(&mut self, sends: &[Outgoing<'_>], exceptions: &mut Vec<Exception>) {
         let mut net = self.net.borrow_mut();
         let mut seen = HashSet::new();
         for (nth, send) in sends.iter().enumerate() {
-            let Send { token, bytes } = *send;
+            let Outgoing { token, bytes } = *send;
             assert!(seen.insert(token), "contract: {token:?} is in a batch of sends twice");
             assert!(!bytes.is_empty(), "contract: a send of nothing to {token:?}");
             assert!(bytes.len() <= SEND_BYTES_MAX, "contract: a send of {} bytes", bytes.len());

@@ -42,7 +42,7 @@ fn a_caller_that_keeps_the_contract_gets_every_byte_both_ways_from_any_seed() {
             if !blocked && sent < said.len() {
                 let mut exceptions = Vec::new();
                 let bytes = &said[sent..];
-                sim.send_batch(&[Send { token, bytes }], &mut exceptions);
+                sim.send_batch(&[Outgoing { token, bytes }], &mut exceptions);
                 match exceptions.pop().map(|exception| exception.outcome) {
                     None => sent = said.len(),
                     Some(SendOutcome::Short(n)) => sent += n,
@@ -155,12 +155,12 @@ fn an_injected_accept_failure_is_told_once() {
 #[test]
 fn closing_and_resetting_look_as_they_do_on_a_network() {
     let (mut sim, net, client, token) = one(1, Temper::HONEST);
-    sim.send_batch(&[Send { token, bytes: b"bye" }], &mut Vec::new());
+    sim.send_batch(&[Outgoing { token, bytes: b"bye" }], &mut Vec::new());
     sim.close(token, Close::Gracefully);
     assert_eq!((net.take(client), net.standing(client)), (b"bye".to_vec(), Standing::Ended));
 
     let (mut sim, net, client, token) = one(1, Temper::HONEST);
-    sim.send_batch(&[Send { token, bytes: b"bye" }], &mut Vec::new());
+    sim.send_batch(&[Outgoing { token, bytes: b"bye" }], &mut Vec::new());
     sim.close(token, Close::Abort);
     assert_eq!((net.take(client), net.standing(client)), (vec![], Standing::Reset));
 
@@ -175,7 +175,7 @@ fn closing_and_resetting_look_as_they_do_on_a_network() {
     };
     sim.recv_batch(&[token], &mut { failed });
     let mut exceptions = Vec::new();
-    sim.send_batch(&[Send { token, bytes: b"x" }], &mut exceptions);
+    sim.send_batch(&[Outgoing { token, bytes: b"x" }], &mut exceptions);
     let outcome = SendOutcome::Failed(libc::EPIPE);
     assert_eq!(exceptions, [Exception { nth: 0, outcome }]);
 }
@@ -185,7 +185,7 @@ fn sockets_fail_where_they_are_told_to() {
     let temper = Temper { fail: 100, ..Temper::HONEST };
     let (mut sim, net, client, token) = one(1, temper);
     let mut exceptions = Vec::new();
-    sim.send_batch(&[Send { token, bytes: b"x" }], &mut exceptions);
+    sim.send_batch(&[Outgoing { token, bytes: b"x" }], &mut exceptions);
     assert!(matches!(exceptions[0].outcome, SendOutcome::Failed(_)));
     assert_eq!(net.standing(client), Standing::Reset);
 }
@@ -194,7 +194,7 @@ fn sockets_fail_where_they_are_told_to() {
 #[should_panic(expected = "in a batch of sends twice")]
 fn two_sends_for_one_socket_are_caught() {
     let (mut sim, _net, _client, token) = one(1, Temper::HONEST);
-    let send = Send { token, bytes: b"x" };
+    let send = Outgoing { token, bytes: b"x" };
     sim.send_batch(&[send, send], &mut Vec::new());
 }
 
@@ -202,7 +202,7 @@ fn two_sends_for_one_socket_are_caught() {
 #[should_panic(expected = "a send of nothing")]
 fn an_empty_send_is_caught() {
     let (mut sim, _net, _client, token) = one(1, Temper::HONEST);
-    sim.send_batch(&[Send { token, bytes: b"" }], &mut Vec::new());
+    sim.send_batch(&[Outgoing { token, bytes: b"" }], &mut Vec::new());
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn an_empty_send_is_caught() {
 fn a_send_to_a_closed_socket_is_caught() {
     let (mut sim, _net, _client, token) = one(1, Temper::HONEST);
     sim.close(token, Close::Gracefully);
-    sim.send_batch(&[Send { token, bytes: b"x" }], &mut Vec::new());
+    sim.send_batch(&[Outgoing { token, bytes: b"x" }], &mut Vec::new());
 }
 
 #[test]

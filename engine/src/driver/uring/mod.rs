@@ -54,8 +54,8 @@ use self::table::Table;
 use self::user_data::{BATCHES, Tag};
 use super::dial::{Call, Dial, Dialed};
 use super::{
-    Close, Config, Driver, Event, Exception, Received, SEND_BYTES_MAX, Send, SendOutcome, Token,
-    Waker, debug_assert_distinct,
+    Close, Config, Driver, Event, Exception, Outgoing, Received, SEND_BYTES_MAX, SendOutcome,
+    Token, Waker, debug_assert_distinct,
 };
 
 /// Receives that share one enter, each into a region of its own.
@@ -189,7 +189,12 @@ impl Uring {
         self.sends_per_enter = sends.min(self.ring.entries() - ENTRIES_MAX);
     }
 
-    fn send_chunk(&mut self, first: usize, sends: &[Send<'_>], exceptions: &mut Vec<Exception>) {
+    fn send_chunk(
+        &mut self,
+        first: usize,
+        sends: &[Outgoing<'_>],
+        exceptions: &mut Vec<Exception>,
+    ) {
         self.make_room(sends.len());
         self.state.batch = (self.state.batch + 1) % BATCHES;
         let batch = self.state.batch;
@@ -274,7 +279,7 @@ impl Driver for Uring {
         }
     }
 
-    fn send_batch(&mut self, sends: &[Send<'_>], exceptions: &mut Vec<Exception>) {
+    fn send_batch(&mut self, sends: &[Outgoing<'_>], exceptions: &mut Vec<Exception>) {
         debug_assert_distinct(sends.iter().map(|send| send.token));
         let step = self.sends_per_enter;
         for (nth, chunk) in sends.chunks(step).enumerate() {
