@@ -16,7 +16,6 @@
 //! never published again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::Hash;
 
 use fanfare_protocol::ingest::ErrorCode;
 use fanfare_protocol::ingest::session::{Open, SessionId};
@@ -53,7 +52,8 @@ pub(super) struct Asked {
     pub(super) user: u32,
 }
 
-/// All sessions of a node. `K` names a connection.
+/// All sessions of a node. `K` names a connection. What is in a `HashMap` here is looked up and never
+/// gone through: nothing that happens may depend on an order that chance gives.
 #[derive(Debug)]
 pub struct Sessions<K> {
     limits: SessionLimits,
@@ -99,7 +99,7 @@ enum Decision {
     Refuse(ErrorCode, &'static str),
 }
 
-impl<K: Copy + Eq + Hash> Sessions<K> {
+impl<K: Copy + Ord> Sessions<K> {
     /// None yet.
     pub fn new(limits: SessionLimits, age_ms: u64) -> Self {
         Self {
@@ -139,7 +139,7 @@ impl<K: Copy + Eq + Hash> Sessions<K> {
         &mut self,
         now: Millis,
         connection: K,
-        connections: &mut HashMap<K, C>,
+        connections: &mut BTreeMap<K, C>,
         groups: &mut Vec<Group>,
     ) {
         const AHEAD: &str = "`confirmed` is ahead of the outcomes that this session had";
@@ -168,7 +168,7 @@ impl<K: Copy + Eq + Hash> Sessions<K> {
         now: Millis,
         Asked { open, user }: Asked,
         connection: K,
-        connections: &mut HashMap<K, C>,
+        connections: &mut BTreeMap<K, C>,
     ) -> Decision {
         const STRANGER: &str = "the session belongs to another user; open one of your own";
         let Some(&number) = self.names.get(&open.session) else {
@@ -213,7 +213,7 @@ impl<K: Copy + Eq + Hash> Sessions<K> {
         now: Millis,
         (number, group): (u64, u64),
         results: Results,
-        connections: &mut HashMap<K, C>,
+        connections: &mut BTreeMap<K, C>,
     ) {
         if let Some(publisher) = self.carried(number, connections) {
             publisher.handle_results(now, group, results);
@@ -228,7 +228,7 @@ impl<K: Copy + Eq + Hash> Sessions<K> {
         &mut self,
         now: Millis,
         (number, group): (u64, u64),
-        connections: &mut HashMap<K, C>,
+        connections: &mut BTreeMap<K, C>,
     ) {
         if let Some(publisher) = self.carried(number, connections) {
             publisher.handle_not_taken(now, group);
@@ -242,7 +242,7 @@ impl<K: Copy + Eq + Hash> Sessions<K> {
     pub fn lost<C: AsMut<Publisher>>(
         &mut self,
         (number, group): (u64, u64),
-        connections: &mut HashMap<K, C>,
+        connections: &mut BTreeMap<K, C>,
     ) {
         if let Some(publisher) = self.carried(number, connections) {
             publisher.handle_lost(group);
@@ -255,7 +255,7 @@ impl<K: Copy + Eq + Hash> Sessions<K> {
     fn carried<'a, C: AsMut<Publisher>>(
         &self,
         number: u64,
-        connections: &'a mut HashMap<K, C>,
+        connections: &'a mut BTreeMap<K, C>,
     ) -> Option<&'a mut Publisher> {
         let carrier = self.carriers.get(&number)?;
         connections.get_mut(carrier).map(AsMut::as_mut)

@@ -3,7 +3,7 @@
 //! Each turn reads at most one scratch of bytes from each publisher, so that none of them keeps the
 //! others waiting by sending more.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, IoSliceMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -126,7 +126,8 @@ pub(super) struct Ingest {
     accept_again: Option<Millis>,
     bell: Arc<Bell>,
     notices: Receiver<Notice>,
-    connections: HashMap<Token, Connection>,
+    /// By the order in which they were accepted, which is that of their turns.
+    connections: BTreeMap<Token, Connection>,
     sessions: Sessions<Token>,
     next_token: usize,
     /// Set once it is to end.
@@ -162,7 +163,7 @@ impl Ingest {
             accept_again: None,
             bell: Arc::clone(&bell),
             notices,
-            connections: HashMap::new(),
+            connections: BTreeMap::new(),
             sessions,
             next_token: FIRST_PUBLISHER,
             ends: None,
@@ -370,8 +371,7 @@ impl Ingest {
             wishes.extend(connection.publisher.asks().map(|_| *token));
             not_taken.extend(pass_on(&mut self.groups, &self.inbox, &self.bell));
         }
-        // In the order in which they were accepted: of two that want one session the newer has it.
-        wishes.sort_unstable();
+        // As accepted, too: of two that want one session the newer has it.
         for token in wishes {
             self.sessions.open(now, token, &mut self.connections, &mut self.groups);
             not_taken.extend(pass_on(&mut self.groups, &self.inbox, &self.bell));

@@ -156,6 +156,25 @@ fn many_publishers_keep_each_their_order() {
     }
 }
 
+/// Nothing that is published depends on chance: who was accepted first has its turn first.
+#[test]
+fn publishers_that_wait_have_their_turns_as_they_were_accepted() {
+    let node = Node::start();
+    let mut clients: Vec<_> = (0..32_u8).map(|nth| (nth, node.publisher())).collect();
+    let _blocker = node.stand_still();
+    for (nth, client) in clients.iter_mut().rev() {
+        client.publish(&[PublishFrame::new("demo", &[b'A' + *nth])]);
+    }
+    node.sequencer.hear();
+    for (_, client) in &mut clients {
+        assert_eq!(client.reply(), "ack 1");
+    }
+    let payloads = node.sequencer.payloads();
+    let (_, theirs) = payloads.split_at(payloads.len() - clients.len());
+    let theirs: Vec<u8> = theirs.concat();
+    assert!(theirs.is_sorted(), "{theirs:?}");
+}
+
 #[test]
 fn a_full_inbox_is_felt_in_the_publishers_write() {
     let node = Node::start();

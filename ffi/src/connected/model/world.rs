@@ -24,7 +24,7 @@ const AGE_MS: u64 = 1_000;
 struct Server {
     settings: Settings,
     sessions: Sessions<usize>,
-    connections: HashMap<usize, Publisher>,
+    connections: BTreeMap<usize, Publisher>,
     /// At the sequencer.
     asked: VecDeque<Group>,
     /// On their way back.
@@ -79,7 +79,7 @@ fn life(epoch: u64) -> Server {
     Server {
         settings,
         sessions,
-        connections: HashMap::new(),
+        connections: BTreeMap::new(),
         asked: VecDeque::new(),
         answered: VecDeque::new(),
         history: Vec::new(),
