@@ -26,6 +26,8 @@ pub enum Command {
     Unsubscribe {
         /// Which shard.
         shard: u8,
+        /// Which of its connections leaves them.
+        session: Token,
         /// The channels, as the subscribe reply named them.
         channels: Box<[ChannelId]>,
     },
@@ -60,10 +62,8 @@ pub enum PublishAnswer {
     Callback(Box<dyn FnOnce(Result<Published, Refusal>) + Send>),
     /// A connection of a shard, by [`Entry::Published`].
     Connection {
-        /// Which shard.
-        shard: u8,
-        /// Which of its connections.
-        token: Token,
+        /// Which one, and which of its requests this is.
+        requester: Requester,
         /// What its body costs, until it is answered.
         body: Share,
     },
@@ -96,13 +96,24 @@ pub enum Refusal {
     ShuttingDown,
 }
 
+/// A connection that asks for something, and which of its requests this is. The answer names both,
+/// so a connection may have many requests under way, and one that nobody waits for any more is
+/// recognised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Requester {
+    /// Its shard.
+    pub shard: u8,
+    /// Which of the shard's connections, and which life of its place.
+    pub session: Token,
+    /// The connection's own number for the request.
+    pub request: u32,
+}
+
 /// A connection asks to follow channels. One command, one reply.
 #[derive(Debug)]
 pub struct Subscribe {
-    /// Which shard asks.
-    pub shard: u8,
-    /// For which of its connections.
-    pub token: Token,
+    /// Who asks.
+    pub requester: Requester,
     /// What to follow; no name twice.
     pub channels: Box<[ChannelName]>,
     /// From where.
@@ -125,7 +136,7 @@ pub enum Since {
 #[derive(Debug)]
 pub struct Subscribed {
     /// Who asked.
-    pub token: Token,
+    pub requester: Requester,
     /// Where delivery begins: the largest position such that all messages to deliver lie after it.
     pub begin: u64,
     /// Last position of the order when this was said: what lies at or before it is to be
@@ -214,10 +225,10 @@ pub enum Entry {
     Message(Arc<Message>),
     /// The reply to one connection's subscribe.
     Subscribed(Box<Subscribed>),
-    /// A subscribe of this connection was refused; none of its channels is followed.
-    SubscribeRefused(Token, Refusal),
-    /// How a publish of this connection ended.
-    Published(Token, Result<Published, Refusal>),
+    /// This subscribe was refused; none of its channels is followed.
+    SubscribeRefused(Requester, Refusal),
+    /// How this publish of a connection ended.
+    Published(Requester, Result<Published, Refusal>),
     /// History dropped messages without a new one (age, budget): the new floors.
     Floors(Arc<[(ChannelId, u64)]>),
     /// The shard's interest in these channels ended: it drops their logs. A subscribe that the

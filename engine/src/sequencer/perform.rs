@@ -77,7 +77,7 @@ impl<S: Sink> Sequencer<S> {
                 self.answer_publish(answer, result);
             }
             Work::Command(Command::Subscribe(request)) => self.subscribe(&request),
-            Work::Command(Command::Unsubscribe { shard, channels }) => {
+            Work::Command(Command::Unsubscribe { shard, channels, .. }) => {
                 channels.iter().for_each(|id| self.order.unsubscribe(shard, *id));
             }
             Work::Command(Command::History(query)) => self.history(*query),
@@ -136,8 +136,8 @@ impl<S: Sink> Sequencer<S> {
             PublishAnswer::Nobody => {}
             PublishAnswer::Callback(answer) => answer(result),
             PublishAnswer::Connection { .. } if self.life == Life::Ended => {}
-            PublishAnswer::Connection { shard, token, .. } => {
-                self.push(1 << shard, Entry::Published(token, result));
+            PublishAnswer::Connection { requester, .. } => {
+                self.push(1 << requester.shard, Entry::Published(requester, result));
             }
         }
     }
@@ -147,9 +147,9 @@ impl<S: Sink> Sequencer<S> {
         self.tell_released();
         let entry = match reply {
             Ok(reply) => Entry::Subscribed(Box::new(reply)),
-            Err(refusal) => Entry::SubscribeRefused(request.token, refusal),
+            Err(refusal) => Entry::SubscribeRefused(request.requester, refusal),
         };
-        self.push(1 << request.shard, entry);
+        self.push(1 << request.requester.shard, entry);
     }
 
     fn history(&mut self, query: HistoryQuery) {
@@ -171,10 +171,10 @@ impl<S: Sink> Sequencer<S> {
                 answer(vec![Err(Refusal::ShuttingDown); publications.len()]);
             }
             Command::Subscribe(request) if self.life != Life::Ended => {
-                let entry = Entry::SubscribeRefused(request.token, Refusal::ShuttingDown);
-                self.push(1 << request.shard, entry);
+                let entry = Entry::SubscribeRefused(request.requester, Refusal::ShuttingDown);
+                self.push(1 << request.requester.shard, entry);
             }
-            Command::Unsubscribe { shard, channels } => {
+            Command::Unsubscribe { shard, channels, .. } => {
                 channels.iter().for_each(|id| self.order.unsubscribe(shard, *id));
             }
             Command::History(query) => self.history(*query),

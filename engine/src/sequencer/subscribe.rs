@@ -15,28 +15,29 @@ impl Order {
         if !self.has_records_for(request) {
             return Err(Refusal::ChannelLimit);
         }
+        let shard = request.requester.shard;
         // Those that have a record first: from here on it cannot be forgotten for a new one.
         let mut ids: Vec<Option<ChannelId>> =
             request.channels.iter().map(|name| self.channels.find(name)).collect();
         for id in ids.iter().flatten() {
-            self.join(*id, request.shard);
+            self.join(*id, shard);
         }
         for (id, name) in ids.iter_mut().zip(&request.channels) {
             if id.is_none() {
                 let begun = self.find_or_begin(name)?;
-                self.join(begun, request.shard);
+                self.join(begun, shard);
                 *id = Some(begun);
             }
         }
         let from = From::since(request.since, self.epoch, self.position);
         let mut begin = self.position;
         let channels = ids.into_iter().flatten().map(|id| {
-            let (reply, owed) = self.reply(id, request.shard, from);
+            let (reply, owed) = self.reply(id, shard, from);
             begin = begin.min(owed.map_or(begin, |position| position - 1));
             reply
         });
         let channels = channels.collect();
-        Ok(Subscribed { token: request.token, begin, present: self.position, channels })
+        Ok(Subscribed { requester: request.requester, begin, present: self.position, channels })
     }
 
     /// Whether the channels of this request that have no record can all get one.

@@ -11,7 +11,7 @@ use crate::bodies::{Payer, Share};
 use crate::clock::Millis;
 use crate::driver::Token;
 use crate::payload;
-use crate::sequencer::command::{Command, Publication, PublishAnswer, Subscribe};
+use crate::sequencer::command::{Command, Publication, PublishAnswer, Requester, Subscribe};
 use crate::transport::ask::{Ask, Target};
 use crate::transport::follow::Pending;
 use crate::transport::input::{Body, Early, Input, Purpose};
@@ -172,6 +172,7 @@ impl<M: ClientMessages> Sessions<M> {
     /// Asks the sequencer; the reply comes in the ring.
     fn ask(&mut self, token: Token, ask: Box<Ask>, now: Millis) {
         let draining = self.ending || self.facts.draining();
+        let requester = self.requester(token);
         let Some(connection) = self.table.get_mut(token) else { return };
         if draining || connection.flags.extra {
             let violation = if draining { Violation::Draining } else { Violation::Full };
@@ -180,14 +181,18 @@ impl<M: ClientMessages> Sessions<M> {
         }
         connection.phase = Phase::Asking;
         let command = Command::Subscribe(Box::new(Subscribe {
-            shard: self.number,
-            token,
+            requester,
             channels: ask.channels.clone().into(),
             since: ask.since,
         }));
         connection.ask = Some(ask);
         self.commands.push_back(command);
         self.drop_empty_outbox(token);
+    }
+
+    /// Before its stream begins a connection has one request at a time.
+    fn requester(&self, session: Token) -> Requester {
+        Requester { shard: self.number, session, request: 0 }
     }
 
     fn drop_empty_outbox(&mut self, token: Token) {
@@ -289,9 +294,9 @@ impl<M: ClientMessages> Sessions<M> {
         }
         publication.kind = kind;
         publication.data = message.into();
+        let answer = PublishAnswer::Connection { requester: self.requester(token), body: share };
         let Some(connection) = self.table.get_mut(token) else { return };
         connection.phase = Phase::Asking;
-        let answer = PublishAnswer::Connection { shard: self.number, token, body: share };
         self.commands.push_back(Command::Publish(publication, answer));
         self.drop_empty_outbox(token);
     }

@@ -13,7 +13,7 @@ use super::timers::early_beat;
 use crate::clock::Millis;
 use crate::driver::Token;
 use crate::message::Message;
-use crate::sequencer::command::{Command, Entry, Published, Refusal, Subscribed};
+use crate::sequencer::command::{Command, Entry, Published, Refusal, Requester, Subscribed};
 use crate::transport::ask::{Ask, Target};
 use crate::transport::input::Input;
 use crate::transport::{event_stream, long_poll, publish, websocket};
@@ -25,10 +25,10 @@ impl<M: ClientMessages> Sessions<M> {
         match entry {
             Entry::Message(message) => self.message(message),
             Entry::Subscribed(reply) => self.subscribed(reply, now),
-            Entry::SubscribeRefused(token, refusal) => {
-                self.asked_in_vain(*token, *refusal, now);
+            Entry::SubscribeRefused(requester, refusal) => {
+                self.asked_in_vain(*requester, *refusal, now);
             }
-            Entry::Published(token, result) => self.published(*token, *result, now),
+            Entry::Published(requester, result) => self.published(*requester, *result, now),
             Entry::Floors(floors) => {
                 for (channel, floor) in floors.iter() {
                     if let Some(place) = self.channels.find(*channel) {
@@ -80,19 +80,17 @@ impl<M: ClientMessages> Sessions<M> {
             follows.push(Follow { channel: place, member: 0, next: channel.next });
         }
         self.metrics().channels.set(self.channels.len() as u64);
+        let Requester { shard, session, .. } = reply.requester;
         let asking = |connection: &&mut Connection| connection.phase == Phase::Asking;
-        let ask = self
-            .table
-            .get_mut(reply.token)
-            .filter(asking)
-            .and_then(|connection| connection.ask.take());
+        let ask =
+            self.table.get_mut(session).filter(asking).and_then(|connection| connection.ask.take());
         let Some(ask) = ask else {
             // It has ended meanwhile: what was followed for it is followed no more.
             let channels = reply.channels.iter().map(|channel| channel.channel).collect();
-            self.commands.push_back(Command::Unsubscribe { shard: self.number, channels });
+            self.commands.push_back(Command::Unsubscribe { shard, session, channels });
             return;
         };
-        self.attach(reply.token, &ask, follows);
+        self.attach(session, &ask, follows);
         self.open(reply, ask, now);
     }
 
@@ -114,7 +112,7 @@ impl<M: ClientMessages> Sessions<M> {
 
     /// Says hello: the head of the answer, gaps, and where delivery begins.
     fn open(&mut self, reply: &Subscribed, ask: Box<Ask>, now: Millis) {
-        let token = reply.token;
+        let token = reply.requester.session;
         let (facts, date) = (Arc::clone(&self.facts), self.dates.at(now));
         let limits = &facts.limits;
         let gaps = reply.channels.iter().filter(|channel| channel.gap.is_some()).count();
@@ -178,7 +176,8 @@ impl<M: ClientMessages> Sessions<M> {
         self.visit_soon(token);
     }
 
-    pub(super) fn asked_in_vain(&mut self, token: Token, refusal: Refusal, now: Millis) {
+    pub(super) fn asked_in_vain(&mut self, to: Requester, refusal: Refusal, now: Millis) {
+        let token = to.session;
         let Some(connection) = self.table.get_mut(token) else { return };
         if connection.phase != Phase::Asking {
             return;
@@ -196,11 +195,11 @@ impl<M: ClientMessages> Sessions<M> {
     /// How the playground's publish ended.
     pub(super) fn published(
         &mut self,
-        token: Token,
+        to: Requester,
         result: Result<Published, Refusal>,
         now: Millis,
     ) {
-        let date = self.dates.at(now);
+        let (token, date) = (to.session, self.dates.at(now));
         let Some(connection) = self.table.get_mut(token) else { return };
         if connection.phase != Phase::Asking {
             return;

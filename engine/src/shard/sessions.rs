@@ -339,7 +339,8 @@ impl<M: ClientMessages> Sessions<M> {
                 self.move_member(moved, follow.channel, follow.member, swept);
             }
         }
-        let command = Command::Unsubscribe { shard: self.number, channels: ids.into() };
+        let command =
+            Command::Unsubscribe { shard: self.number, session: token, channels: ids.into() };
         self.commands.push_back(command);
     }
 
@@ -497,10 +498,10 @@ impl<M: ClientMessages> Sessions<M> {
     pub(super) fn not_taken(&mut self, command: Command, now: Millis) {
         match command {
             Command::Subscribe(subscribe) => {
-                self.asked_in_vain(subscribe.token, Refusal::ShuttingDown, now);
+                self.asked_in_vain(subscribe.requester, Refusal::ShuttingDown, now);
             }
-            Command::Publish(_, PublishAnswer::Connection { token, .. }) => {
-                self.published(token, Err(Refusal::ShuttingDown), now);
+            Command::Publish(_, PublishAnswer::Connection { requester, .. }) => {
+                self.published(requester, Err(Refusal::ShuttingDown), now);
             }
             _ => {} // nobody counts subscribers any more
         }

@@ -91,6 +91,8 @@ pub(super) struct Node {
     pub(super) now: Millis,
     /// Entries that were drained and not yet looked at.
     pub(super) entries: Vec<(u64, Entry)>,
+    /// Subscribes that were sent.
+    requests: u32,
 }
 
 pub(super) fn name(text: &str) -> ChannelName {
@@ -127,8 +129,13 @@ pub(super) fn id(position: u64) -> Id {
     Id { epoch: Epoch::from_random(EPOCH), position }
 }
 
-pub(super) fn token(index: u32) -> Token {
+pub(super) fn session(index: u32) -> Token {
     Token { index, generation: 1 }
+}
+
+/// Request `request` of connection `index` of a shard.
+pub(super) fn requester(shard: u8, index: u32, request: u32) -> Requester {
+    Requester { shard, session: session(index), request }
 }
 
 impl Node {
@@ -149,7 +156,8 @@ impl Node {
         let epoch = Epoch::from_random(EPOCH);
         let settings = Settings { epoch, shards: 3, limits, rules };
         let sequencer = Sequencer::new(settings, receiver, ring, Arc::clone(&metrics));
-        Self { sequencer, inbox, metrics, now: Millis(1_000), entries: Vec::new() }
+        let (now, entries) = (Millis(1_000), Vec::new());
+        Self { sequencer, inbox, metrics, now, entries, requests: 0 }
     }
 
     /// Steps until nothing is left to do; the ring's reader reads after each step.
@@ -206,8 +214,9 @@ impl Node {
         since: Since,
     ) -> Result<Box<Subscribed>, Refusal> {
         let channels = channels.iter().map(|channel| name(channel)).collect();
-        let token = token(u32::from(shard));
-        self.send(Command::Subscribe(Box::new(Subscribe { shard, token, channels, since })));
+        self.requests += 1;
+        let requester = requester(shard, u32::from(shard), self.requests);
+        self.send(Command::Subscribe(Box::new(Subscribe { requester, channels, since })));
         self.run();
         let replies = self.entries.iter().position(|(_, entry)| {
             matches!(entry, Entry::Subscribed(_) | Entry::SubscribeRefused(..))
@@ -216,11 +225,11 @@ impl Node {
         assert_eq!(mask, 1 << shard, "a reply is for one shard");
         match reply {
             Entry::Subscribed(reply) => {
-                assert_eq!(reply.token, token);
+                assert_eq!(reply.requester, requester);
                 Ok(reply)
             }
             Entry::SubscribeRefused(to, refusal) => {
-                assert_eq!(to, token);
+                assert_eq!(to, requester);
                 Err(refusal)
             }
             _ => unreachable!("only replies were looked for"),
@@ -228,7 +237,11 @@ impl Node {
     }
 
     pub(super) fn unsubscribe(&mut self, shard: u8, channels: &[ChannelId]) {
-        self.send(Command::Unsubscribe { shard, channels: channels.into() });
+        self.send(Command::Unsubscribe {
+            shard,
+            session: session(u32::from(shard)),
+            channels: channels.into(),
+        });
         self.run();
     }
 

@@ -9,7 +9,7 @@ use fanfare_protocol::id::Epoch;
 use super::super::command::*;
 use super::super::inbox::{NotTaken, inbox};
 use super::super::{Sequencer, Settings, Step};
-use super::node::{EPOCH, Node, id, name, publication, rules, token};
+use super::node::{EPOCH, Node, id, name, publication, requester, rules, session};
 use crate::bodies::Share;
 use crate::clock::Clock;
 use crate::limits::Limits;
@@ -25,7 +25,7 @@ fn offsets(entries: &[(u64, Entry)]) -> Vec<u64> {
 }
 
 fn connection(shard: u8, index: u32) -> PublishAnswer {
-    PublishAnswer::Connection { shard, token: token(index), body: Share::default() }
+    PublishAnswer::Connection { requester: requester(shard, index, 7), body: Share::default() }
 }
 
 fn nobody(channel: &str) -> Command {
@@ -121,7 +121,7 @@ fn a_connection_hears_of_its_publish_after_the_message() {
     let published = Published { id: id(1), offset: 1, subscribers: 1, duplicate: false };
     match &*node.take() {
         [(0b100, Entry::Message(_)), (0b010, Entry::Published(to, result))] => {
-            assert_eq!((*to, *result), (token(9), Ok(published)));
+            assert_eq!((*to, *result), (requester(1, 9, 7), Ok(published)));
         }
         other => panic!("{other:?}"),
     }
@@ -145,11 +145,11 @@ fn the_end_comes_after_what_was_asked_before_and_answers_the_rest() {
         Box::new(move |results| batch.send(results).unwrap()),
     ));
     let channels = [name("b")].into();
-    let late = Subscribe { shard: 1, token: token(5), channels, since: Since::Now };
+    let late = Subscribe { requester: requester(1, 5, 3), channels, since: Since::Now };
     node.send(Command::Subscribe(Box::new(late)));
     let answer = connection(2, 6);
     node.send(Command::Publish(publication("a", 1), answer));
-    node.send(Command::Unsubscribe { shard: 0, channels: [a].into() });
+    node.send(Command::Unsubscribe { shard: 0, session: session(0), channels: [a].into() });
     node.send(Command::Shutdown);
     node.run();
     let refused = Err(Refusal::ShuttingDown);
@@ -162,7 +162,10 @@ fn the_end_comes_after_what_was_asked_before_and_answers_the_rest() {
             (0b010, Entry::SubscribeRefused(subscriber, Refusal::ShuttingDown)),
             (0b100, Entry::Published(publisher, result)),
             (0b111, Entry::End),
-        ] => assert_eq!((*subscriber, *publisher, *result), (token(5), token(6), refused)),
+        ] => {
+            assert_eq!((*subscriber, *publisher), (requester(1, 5, 3), requester(2, 6, 7)));
+            assert_eq!(*result, refused);
+        }
         other => panic!("{other:?}"),
     }
     assert_eq!(node.metrics.sequencer.refused.read(), 4);
@@ -191,7 +194,7 @@ fn a_publish_that_forgets_a_channel_and_answers_in_the_ring_has_room_for_all_thr
         let reply = node.subscribe(0, &["a"], Since::Now).unwrap();
         (0..held).for_each(|_| node.send(nobody("a")));
         let channels = [reply.channels[0].channel].into();
-        node.send(Command::Unsubscribe { shard: 0, channels });
+        node.send(Command::Unsubscribe { shard: 0, session: session(0), channels });
         let answer = connection(1, 6);
         node.send(Command::Publish(publication("b", 1), answer));
         assert_eq!(node.sequencer.step(node.now), Step::Worked);
@@ -240,7 +243,7 @@ fn the_thread_serves_a_slow_reader_through_a_small_ring() {
     let sender = inbox.clone();
     let publisher = std::thread::spawn(move || {
         let channels = [name("a")].into();
-        let subscribe = Subscribe { shard: 0, token: token(1), channels, since: Since::Now };
+        let subscribe = Subscribe { requester: requester(0, 1, 1), channels, since: Since::Now };
         assert!(sender.send(Command::Subscribe(Box::new(subscribe))).is_ok());
         for _ in 0..500 {
             assert!(sender.send(nobody("a")).is_ok());
@@ -266,7 +269,7 @@ fn the_thread_serves_a_slow_reader_through_a_small_ring() {
             && metrics.sequencer.subscriptions.read() == 1
         {
             let channels = [channel].into();
-            let left = Command::Unsubscribe { shard: 0, channels };
+            let left = Command::Unsubscribe { shard: 0, session: session(1), channels };
             assert!(inbox.offer(left).is_ok());
             offsets.push(0);
         }
