@@ -11,7 +11,8 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, measurement::WallTime};
 use criterion::{criterion_group, criterion_main};
-use fanfare_protocol::dialect::{Rendition, plain};
+use fanfare_protocol::dialect::{Encoding, Form, plain};
+use fanfare_protocol::framing::Framing;
 use fanfare_protocol::http::{Fed, HeadReader, HttpDate, Method, Request};
 use fanfare_protocol::id::{Epoch, Id};
 use fanfare_protocol::limits::{HttpLimits, WsLimits};
@@ -206,18 +207,21 @@ fn render(criterion: &mut Criterion) {
     let stream = |data: &str| format!("event: tick\ndata: {data}\nid: 00000000-7\n\n").into_bytes();
     let chunk =
         |event: Vec<u8>| [format!("{:x}\r\n", event.len()).as_bytes(), &event, b"\r\n"].concat();
+    let raw = |framing| Encoding::of(Form::Plain(plain::Form::Raw), framing).unwrap();
+    let json = |framing| Encoding::of(Form::Plain(plain::Form::Json), framing).unwrap();
+    let sse = |chunked| Framing::Sse { chunked, named: true };
     let cases = [
-        ("WebSocket raw", Rendition::WsRaw, long(&data)),
-        ("WebSocket JSON", Rendition::WsJson, long(&object)),
-        ("SSE raw", Rendition::SseRaw, chunk(stream(&data))),
-        ("SSE JSON", Rendition::SseJson, chunk(stream(&object))),
-        ("SSE raw, HTTP/1.0", Rendition::SseRawUnchunked, stream(&data)),
-        ("poll", Rendition::PollItem, object.clone().into_bytes()),
+        ("WebSocket raw", raw(Framing::Ws), long(&data)),
+        ("WebSocket JSON", json(Framing::Ws), long(&object)),
+        ("SSE raw", raw(sse(true)), chunk(stream(&data))),
+        ("SSE JSON", json(sse(true)), chunk(stream(&object))),
+        ("SSE raw, HTTP/1.0", raw(sse(false)), stream(&data)),
+        ("poll", json(Framing::Poll), object.clone().into_bytes()),
     ];
     group.throughput(Throughput::Bytes(data.len() as u64));
-    for (name, rendition, expected) in cases {
+    for (name, encoding, expected) in cases {
         written(&mut group, name, &expected, |out| {
-            plain::render(black_box(&message), rendition, out);
+            encoding.message(black_box(&message), out);
         });
     }
     // Line breaks are what an event stream has to look for.

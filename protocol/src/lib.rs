@@ -7,6 +7,7 @@
 
 mod cuts;
 pub mod dialect;
+pub mod framing;
 pub mod http;
 pub mod id;
 pub mod ingest;

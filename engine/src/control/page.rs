@@ -1,6 +1,7 @@
 //! A page of history as JSON: the envelopes that clients see, and the notice of a gap.
 
-use fanfare_protocol::dialect::{Rendition, plain};
+use fanfare_protocol::dialect::{Codec, plain};
+use fanfare_protocol::framing::Framing;
 use fanfare_protocol::id::Epoch;
 use fanfare_protocol::message::GapView;
 
@@ -23,7 +24,7 @@ pub(super) fn history(
     if let Some(gap) = page.gap {
         out.extend_from_slice(b",\"gap\":");
         let gap = GapView { channel, bounds: gap.bounds, reason: gap.reason };
-        plain::gap(&gap, Rendition::PollItem, &mut out);
+        plain::Form::Json.gap(&gap, Framing::Poll, &mut out);
     }
     out.extend_from_slice(if page.more { b",\"more\":true}" } else { b",\"more\":false}" });
     out
@@ -38,7 +39,7 @@ fn items(page: &mut HistoryPage, epoch: Epoch, bytes_max: usize) -> Vec<u8> {
         if nth > 0 {
             out.push(b',');
         }
-        plain::render(&message.view(epoch), Rendition::PollItem, &mut out);
+        plain::Form::Json.message(&message.view(epoch), Framing::Poll, &mut out);
         if out.len() > bytes_max && nth > 0 {
             out.truncate(before);
             page.id.position = page.messages[nth - 1].position;

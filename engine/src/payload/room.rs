@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use fanfare_protocol::dialect::plain;
+use fanfare_protocol::dialect;
 use fanfare_protocol::limits::ENVELOPE_BYTES_MAX;
 use fanfare_protocol::message::Kind;
 
@@ -17,7 +17,7 @@ pub const fn frame_bytes(message_bytes: usize) -> usize {
 /// A message that would leave in a frame over [`frame_bytes`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLong {
-    /// How long its longest rendition would be.
+    /// How long its longest encoding would be.
     pub bytes: usize,
     /// How long it may be.
     pub limit: usize,
@@ -35,7 +35,7 @@ impl fmt::Display for TooLong {
     }
 }
 
-/// Whether every rendition of a message has room in a frame. Small ones are not looked at.
+/// Whether every encoding of a message has room in a frame. Small ones are not looked at.
 ///
 /// # Errors
 /// How long the longest would be.
@@ -50,7 +50,7 @@ pub fn room(
         return Ok(());
     }
     let limit = frame_bytes(message_bytes);
-    match plain::longest_bytes(channel, event, kind, data) {
+    match dialect::longest_bytes(channel, event, kind, data) {
         bytes if bytes > limit => Err(TooLong { bytes, limit }),
         _ => Ok(()),
     }

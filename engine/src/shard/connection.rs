@@ -1,6 +1,6 @@
 //! One connection as a shard keeps it: small, because there are 100,000.
 
-use fanfare_protocol::dialect::Rendition;
+use fanfare_protocol::dialect::Encoding;
 
 use super::channels::Place;
 use super::outbox::Outbox;
@@ -139,7 +139,7 @@ pub(super) struct Connection {
     /// What it is.
     pub(super) transport: Transport,
     /// How its messages are encoded.
-    pub(super) rendition: Rendition,
+    pub(super) encoding: Encoding,
     /// What else is true of it.
     pub(super) flags: Flags,
     /// Where it stands in the wheel.
@@ -182,7 +182,7 @@ impl Connection {
             generation,
             phase: Phase::Head,
             transport: Transport::Http,
-            rendition: Rendition::WsRaw,
+            encoding: Encoding::ALL[0],
             flags: Flags::default(),
             link: Link::NONE,
             beat: Stamp::NEVER,

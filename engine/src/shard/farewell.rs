@@ -1,6 +1,6 @@
 //! The last thing that a connection is told when it is we who end it.
 
-use fanfare_protocol::dialect::plain::{self, CloseReason};
+use fanfare_protocol::dialect::CloseReason;
 use fanfare_protocol::ws::{CloseCode, send};
 
 use super::connection::{Phase, Transport};
@@ -46,8 +46,8 @@ impl<M: ClientMessages> Sessions<M> {
                     Farewell::Slow => CloseReason::Slow,
                     Farewell::Shutdown => CloseReason::Restart,
                 };
-                let rendition = connection.rendition;
-                plain::close(reason, retry_ms, rendition, connection.private());
+                let encoding = connection.encoding;
+                encoding.close(reason, retry_ms, connection.private());
             }
             (Transport::Http | Transport::Poll, _) => {}
         }

@@ -1,6 +1,6 @@
 //! Requests: from the bytes of a head to a decision, and asking the sequencer.
 
-use fanfare_protocol::dialect::plain::CloseReason;
+use fanfare_protocol::dialect::CloseReason;
 use fanfare_protocol::http::{Ending, Fed, HeadReader, Request, Violation, response};
 
 use super::connection::Phase;

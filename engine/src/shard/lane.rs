@@ -1,4 +1,4 @@
-//! A lane: one channel's messages in one rendition, laid end to end in pages.
+//! A lane: one channel's messages in one encoding, laid end to end in pages.
 //!
 //! What waits for a client is then one contiguous slice and one plain send, whoever the client is.
 //! A frame never straddles pages. A page that a slow client still needs is kept alive by its own
@@ -93,7 +93,7 @@ pub(super) struct Held {
     pub(super) end: u32,
 }
 
-/// One channel in one rendition.
+/// One channel in one encoding.
 #[derive(Debug)]
 pub(super) struct Lane {
     pages: VecDeque<Rc<Page>>,

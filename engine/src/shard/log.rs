@@ -8,10 +8,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use fanfare_protocol::dialect::{Rendition, plain};
+use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::id::Epoch;
 
 use super::lane::{Lane, Press};
+use super::lanes::Lanes;
 use crate::channel::{ChannelId, ChannelName};
 use crate::message::Message;
 use crate::rule::{Rule, Slow};
@@ -32,7 +33,7 @@ pub(super) struct Log {
     cost: usize,
     /// The part of `cost` that lies before the floor.
     loose_cost: usize,
-    lanes: [Option<Box<Lane>>; Rendition::COUNT],
+    lanes: Lanes,
 }
 
 impl Log {
@@ -49,7 +50,7 @@ impl Log {
             floor: 1,
             cost: 0,
             loose_cost: 0,
-            lanes: Default::default(),
+            lanes: Lanes::default(),
         }
     }
 
@@ -79,7 +80,7 @@ impl Log {
 
     /// Bytes of rendered frames.
     pub(super) fn lane_bytes(&self) -> usize {
-        self.lanes.iter().flatten().map(|lane| lane.bytes()).sum()
+        self.lanes.bytes()
     }
 
     /// Position of message `offset`; `None` where the log does not hold it.
@@ -108,12 +109,10 @@ impl Log {
     /// Appends a message and renders it for every lane in use.
     pub(super) fn append(&mut self, message: Arc<Message>, epoch: Epoch, press: &mut Press) {
         assert_eq!(message.offset, self.end(), "the ring keeps each channel dense");
-        for (rendition, lane) in Rendition::ALL.into_iter().zip(&mut self.lanes) {
-            if let Some(lane) = lane {
-                press.frame.clear();
-                plain::render(&message.view(epoch), rendition, &mut press.frame);
-                lane.append(press);
-            }
+        for (encoding, lane) in self.lanes.iter_mut() {
+            press.frame.clear();
+            encoding.message(&message.view(epoch), &mut press.frame);
+            lane.append(press);
         }
         self.cost += message.cost();
         let floor = message.floor;
@@ -157,59 +156,50 @@ impl Log {
             self.loose_cost -= message.cost();
             self.first += 1;
         }
-        for lane in self.lanes.iter_mut().flatten() {
+        for (_, lane) in self.lanes.iter_mut() {
             lane.drop_before(self.first, press);
         }
     }
 
-    /// The lane of `rendition`, where it is in use.
-    pub(super) fn lane(&self, rendition: Rendition) -> Option<&Lane> {
-        self.lanes[rendition as usize].as_deref()
+    /// The lane of `encoding`, where it is in use.
+    pub(super) fn lane(&self, encoding: Encoding) -> Option<&Lane> {
+        self.lanes.get(encoding)
     }
 
-    /// One more subscription reads `rendition` from message `next` on: renders what is not yet.
+    /// One more subscription reads `encoding` from message `next` on: renders what is not yet.
     pub(super) fn follow(
         &mut self,
-        rendition: Rendition,
+        encoding: Encoding,
         next: u64,
         epoch: Epoch,
         press: &mut Press,
     ) {
         let from = next.max(self.first).min(self.end());
-        let mut lane = self.lanes[rendition as usize]
-            .take()
-            .unwrap_or_else(|| Box::new(Lane::starting_at(self.end())));
+        let end = self.end();
+        let lane = self.lanes.get_or_begin(encoding, end);
         if lane.first() > from {
             let skip = (from - self.first) as usize;
             let take = (lane.first() - from) as usize;
             let mut earlier = Lane::starting_at(from);
             for message in self.messages.iter().skip(skip).take(take) {
                 press.frame.clear();
-                plain::render(&message.view(epoch), rendition, &mut press.frame);
+                encoding.message(&message.view(epoch), &mut press.frame);
                 earlier.append(press);
             }
             lane.prepend(earlier);
         }
-        while lane.end() < self.end() {
+        while lane.end() < end {
             let message = &self.messages[(lane.end() - self.first) as usize];
             press.frame.clear();
-            plain::render(&message.view(epoch), rendition, &mut press.frame);
+            encoding.message(&message.view(epoch), &mut press.frame);
             lane.append(press);
         }
         lane.followers += 1;
-        self.lanes[rendition as usize] = Some(lane);
     }
 
-    /// One subscription reads `rendition` no more; the last one takes the lane with it.
-    pub(super) fn unfollow(&mut self, rendition: Rendition) {
-        let lane = &mut self.lanes[rendition as usize];
-        let followers = lane.as_mut().map_or(0, |lane| {
-            lane.followers -= 1;
-            lane.followers
-        });
-        if followers == 0 {
-            *lane = None;
-        }
+    /// One subscription reads `encoding` no more; the last one takes the lane with it.
+    pub(super) fn unfollow(&mut self, encoding: Encoding) {
+        self.lanes.unfollow(encoding);
     }
 }
 

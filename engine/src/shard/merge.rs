@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use fanfare_protocol::dialect::Rendition;
+use fanfare_protocol::dialect::Encoding;
 
 use super::channels::Channels;
 use super::connection::Follow;
@@ -13,7 +13,7 @@ use crate::transport::long_poll::Item;
 #[derive(Debug)]
 pub(super) struct Merged<'a> {
     logs: &'a Channels,
-    rendition: Rendition,
+    encoding: Encoding,
     follows: &'a [Follow],
     /// Position, subscription, offset.
     owed: BinaryHeap<Reverse<(u64, u32, u64)>>,
@@ -21,7 +21,7 @@ pub(super) struct Merged<'a> {
 
 impl<'a> Merged<'a> {
     /// Everything from each subscription's cursor on.
-    pub(super) fn new(follows: &'a [Follow], logs: &'a Channels, rendition: Rendition) -> Self {
+    pub(super) fn new(follows: &'a [Follow], logs: &'a Channels, encoding: Encoding) -> Self {
         let mut owed = BinaryHeap::with_capacity(follows.len());
         for (nth, follow) in follows.iter().enumerate() {
             let log = &logs.at(follow.channel).log;
@@ -30,7 +30,7 @@ impl<'a> Merged<'a> {
                 owed.push(Reverse((position, nth as u32, next)));
             }
         }
-        Self { logs, rendition, follows, owed }
+        Self { logs, encoding, follows, owed }
     }
 }
 
@@ -43,7 +43,7 @@ impl<'a> Iterator for Merged<'a> {
         if let Some(position) = log.position(offset + 1) {
             self.owed.push(Reverse((position, nth, offset + 1)));
         }
-        let lane = log.lane(self.rendition).expect("a subscription has its lane");
+        let lane = log.lane(self.encoding).expect("a subscription has its lane");
         let run =
             lane.run(offset, offset + 1, usize::MAX).expect("the lane holds what the log does");
         Some((position, lane.slice(run)))

@@ -35,6 +35,7 @@ mod farewell;
 mod frames;
 mod heads;
 mod lane;
+mod lanes;
 mod log;
 mod merge;
 pub mod messages;

@@ -100,13 +100,13 @@ impl<M: ClientMessages> Sessions<M> {
         for follow in &mut follows {
             let next = follow.next;
             self.keep_log_bytes(follow.channel, |log, press| {
-                log.follow(ask.rendition, next, epoch, press);
+                log.follow(ask.encoding, next, epoch, press);
             });
             follow.member = self.channels.at_mut(follow.channel).join(token.index);
         }
         self.metrics().subscriptions.add(follows.len() as u64);
         let connection = self.table.get_mut(token).expect("it asked");
-        connection.rendition = ask.rendition;
+        connection.encoding = ask.encoding;
         connection.follows = Follows::new(follows);
     }
 
@@ -240,7 +240,7 @@ impl<M: ClientMessages> Sessions<M> {
         // What left the live window before this poll had its turn is told, not passed over.
         let gaps = skip_lost(follows.as_mut_slice(), &self.channels, |gap| poll.missed(gap));
         let items =
-            super::merge::Merged::new(follows.as_slice(), &self.channels, connection.rendition);
+            super::merge::Merged::new(follows.as_slice(), &self.channels, connection.encoding);
         let answer = poll.answer(items, epoch, position, date, ending(connection));
         connection.private().extend_from_slice(&answer.bytes);
         connection.follows = follows;

@@ -317,7 +317,7 @@ impl<M: ClientMessages> Sessions<M> {
     /// Ends every subscription of a connection and tells the sequencer.
     pub(super) fn detach(&mut self, token: Token) {
         let Some(connection) = self.table.get_mut(token) else { return };
-        let rendition = connection.rendition;
+        let encoding = connection.encoding;
         let follows = std::mem::take(&mut connection.follows);
         let follows = follows.as_slice();
         if follows.is_empty() {
@@ -329,7 +329,7 @@ impl<M: ClientMessages> Sessions<M> {
             let channel = self.channels.at_mut(follow.channel);
             ids.push(channel.log.id);
             let before = channel.log.lane_bytes();
-            channel.log.unfollow(rendition);
+            channel.log.unfollow(encoding);
             let freed = before - channel.log.lane_bytes();
             channel.members.swap_remove(follow.member as usize);
             let moved = channel.members.get(follow.member as usize).copied();

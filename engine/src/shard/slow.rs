@@ -5,7 +5,6 @@
 //! when it takes bytes again, and told then, once, instead of with every message that it cannot
 //! take. What it has begun to read is in its outbox and goes before the notice.
 
-use fanfare_protocol::dialect::plain;
 use fanfare_protocol::message::{GapReason, GapView};
 
 use super::channels::Channels;
@@ -30,10 +29,10 @@ impl<M: ClientMessages> Sessions<M> {
             return false;
         }
         connection.flags.lagging = true;
-        let rendition = connection.rendition;
+        let encoding = connection.encoding;
         let mut follows = std::mem::take(&mut connection.follows);
         let gaps = skip_lost(follows.as_mut_slice(), &self.channels, |gap| {
-            plain::gap(gap, rendition, connection.private());
+            encoding.gap(gap, connection.private());
         });
         connection.follows = follows;
         self.metrics().gaps.add(gaps);

@@ -5,7 +5,6 @@
 //! `told`, up to which the kernel has told everything, by which deadlines are judged; and `now`,
 //! from which new ones run. And whoever waits to be read or written to by us is not late.
 
-use fanfare_protocol::dialect::plain;
 use fanfare_protocol::http::Violation;
 
 use super::connection::{Flags, NEVER, Phase, Transport};
@@ -130,8 +129,8 @@ impl<M: ClientMessages> Sessions<M> {
         let silent_since = connection.progress.at(told);
         if told.since(silent_since) >= patience_ms {
             self.spare.lend(&mut connection.outbox);
-            let rendition = connection.rendition;
-            plain::heartbeat(rendition, connection.private());
+            let framing = connection.encoding.framing();
+            framing.heartbeat(connection.private());
             connection.beat = Stamp::after(now, heartbeat_ms);
             self.visit_soon(token);
         } else {

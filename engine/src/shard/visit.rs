@@ -14,7 +14,7 @@ use super::lane::Run;
 use super::outbox::Spare;
 use super::table::Table;
 use crate::driver::{Outgoing, SendOutcome, Token};
-use fanfare_protocol::dialect::Rendition;
+use fanfare_protocol::dialect::Encoding;
 
 /// Most bytes of one send, unless one message alone is longer.
 const SEND_BYTES_MAX: usize = 64 << 10;
@@ -46,7 +46,7 @@ enum Source {
 #[derive(Debug)]
 struct Plan {
     token: Token,
-    rendition: Rendition,
+    encoding: Encoding,
     source: Source,
     pieces: Range<usize>,
 }
@@ -107,11 +107,11 @@ impl Batch {
         connection: &mut Connection,
         logs: &Channels,
     ) -> Found {
-        let rendition = connection.rendition;
+        let encoding = connection.encoding;
         let start = self.pieces.len();
         if connection.has_private() {
             let pieces = start..start;
-            self.plans.push(Plan { token, rendition, source: Source::Private, pieces });
+            self.plans.push(Plan { token, encoding, source: Source::Private, pieces });
             return Found::Part; // what follows is looked at in the next visit
         }
         let follows = connection.follows.as_mut_slice();
@@ -123,7 +123,7 @@ impl Batch {
                     return Found::Lost;
                 }
                 let Some(run) = log
-                    .lane(rendition)
+                    .lane(encoding)
                     .and_then(|lane| lane.run(follow.next, u64::MAX, SEND_BYTES_MAX))
                 else {
                     return Found::Nothing;
@@ -148,11 +148,11 @@ impl Batch {
                 if self.owed.is_empty() {
                     return Found::Nothing;
                 }
-                self.gather(follows, logs, rendition, start)
+                self.gather(follows, logs, encoding, start)
             }
         };
         let pieces = start..self.pieces.len();
-        self.plans.push(Plan { token, rendition, source, pieces });
+        self.plans.push(Plan { token, encoding, source, pieces });
         found
     }
 
@@ -161,14 +161,14 @@ impl Batch {
         &mut self,
         follows: &mut [super::connection::Follow],
         logs: &Channels,
-        rendition: Rendition,
+        encoding: Encoding,
         start: usize,
     ) -> (Source, Found) {
         let from = self.scratch.len();
         while let Some(Reverse((_, nth))) = self.owed.pop() {
             let follow = &mut follows[nth as usize];
             let log = &logs.at(follow.channel).log;
-            let lane = log.lane(rendition).expect("a subscription has its lane");
+            let lane = log.lane(encoding).expect("a subscription has its lane");
             // As long as no other channel's message comes in between, the run goes on.
             let other = self.owed.peek().map(|Reverse((position, _))| *position);
             let before = other.map_or(u64::MAX, |position| log.after_position(position));
@@ -210,7 +210,7 @@ impl Batch {
                 }
                 Source::Direct => {
                     let piece = self.pieces[plan.pieces.start];
-                    let lane = logs.at(piece.channel).log.lane(plan.rendition);
+                    let lane = logs.at(piece.channel).log.lane(plan.encoding);
                     lane.expect("a subscription has its lane").slice(piece.run)
                 }
                 Source::Gathered { start, end } => &self.scratch[start..end],
@@ -250,7 +250,7 @@ impl Batch {
                 spare.take_back(&mut connection.outbox);
             } else {
                 let pieces = &self.pieces[plan.pieces.clone()];
-                let (sent, count) = keep_sent(connection, logs, plan.rendition, pieces, taken);
+                let (sent, count) = keep_sent(connection, logs, plan.encoding, pieces, taken);
                 messages += sent;
                 bytes += count;
             }
@@ -269,7 +269,7 @@ impl Batch {
 fn keep_sent(
     connection: &mut Connection,
     logs: &Channels,
-    rendition: Rendition,
+    encoding: Encoding,
     pieces: &[Piece],
     taken: usize,
 ) -> (u64, u64) {
@@ -286,7 +286,7 @@ fn keep_sent(
         bytes += left as u64;
         unsent = nth;
         if left > 0 {
-            let lane = logs.at(piece.channel).log.lane(rendition).expect("it has its lane");
+            let lane = logs.at(piece.channel).log.lane(encoding).expect("it has its lane");
             let frame = lane.frame_holding(piece.first, left);
             let at = piece.run.start + left as u32;
             let begun = frame.start < at;

@@ -3,7 +3,8 @@
 //! A request says it in two parts. [`Asker`] is what its head says; [`Parameters`] are what its
 //! query says, or a body that came later.
 
-use fanfare_protocol::dialect::Rendition;
+use fanfare_protocol::dialect::{Encoding, Form, plain};
+use fanfare_protocol::framing::Framing;
 use fanfare_protocol::http::parameters::{LastEventId, Parameters};
 use fanfare_protocol::http::{Request, Violation, accept};
 use fanfare_protocol::id::Id;
@@ -38,7 +39,7 @@ pub struct Ask {
     /// From where.
     pub since: Since,
     /// How messages are encoded.
-    pub rendition: Rendition,
+    pub encoding: Encoding,
     /// How long a poll waits, in milliseconds.
     pub wait_ms: u64,
     /// Whether it is told where delivery begins.
@@ -95,12 +96,11 @@ impl Asker {
     /// A parameter whose value is none of those that it may have.
     pub fn ask(self, parameters: &Parameters<'_>, facts: &Facts) -> Result<Ask, Violation> {
         let channel = |name: &_| ChannelName::new(facts.tenant.clone(), name);
-        let rendition = rendition(self.target, parameters)?;
         Ok(Ask {
             target: self.target,
             channels: parameters.channels.iter().map(|name| channel(&**name)).collect(),
             since: since(self.last_event_id, parameters)?,
-            rendition: if self.takes_chunks { rendition } else { rendition.unchunked() },
+            encoding: self.encoding(parameters)?,
             wait_ms: wait_ms(parameters.wait.as_deref())?,
             opening: match parameters.open.as_deref() {
                 None | Some("1") => true,
@@ -111,35 +111,36 @@ impl Asker {
             accept_key: self.accept_key,
         })
     }
+
+    fn encoding(&self, parameters: &Parameters<'_>) -> Result<Encoding, Violation> {
+        let json = match parameters.format.as_deref() {
+            None => parameters.channels.len() > 1 || self.target == Target::Poll,
+            Some("json") => true,
+            Some("raw") if self.target != Target::Poll => false,
+            Some(_) => return Err(Violation::BadFormat),
+        };
+        let named = match parameters.names.as_deref() {
+            None | Some("event") => true,
+            // Publishers' bytes have no place for a name, and without one it would be lost in
+            // silence.
+            Some("data") if !json => return Err(Violation::NamesNeedJson),
+            Some("data") => false,
+            Some(_) => return Err(Violation::BadNames),
+        };
+        let form = if json { plain::Form::Json } else { plain::Form::Raw };
+        let framing = match self.target {
+            Target::WebSocket => Framing::Ws,
+            Target::EventStream => Framing::Sse { chunked: self.takes_chunks, named },
+            Target::Poll => Framing::Poll,
+        };
+        let encoding = Encoding::of(Form::Plain(form), framing);
+        Ok(encoding.expect("what cannot be carried was refused"))
+    }
 }
 
 /// Whether a client knows chunks, as everyone has since HTTP/1.1.
 pub(super) fn takes_chunks(request: &Request<'_>) -> bool {
     request.minor_version >= 1
-}
-
-fn rendition(target: Target, parameters: &Parameters<'_>) -> Result<Rendition, Violation> {
-    let json = match parameters.format.as_deref() {
-        None => parameters.channels.len() > 1 || target == Target::Poll,
-        Some("json") => true,
-        Some("raw") if target != Target::Poll => false,
-        Some(_) => return Err(Violation::BadFormat),
-    };
-    let named = match parameters.names.as_deref() {
-        None | Some("event") => true,
-        // Publishers' bytes have no place for a name, and without one it would be lost in silence.
-        Some("data") if !json => return Err(Violation::NamesNeedJson),
-        Some("data") => false,
-        Some(_) => return Err(Violation::BadNames),
-    };
-    Ok(match (target, json) {
-        (Target::WebSocket, false) => Rendition::WsRaw,
-        (Target::WebSocket, true) => Rendition::WsJson,
-        (Target::EventStream, false) => Rendition::SseRaw,
-        (Target::EventStream, true) if named => Rendition::SseJson,
-        (Target::EventStream, true) => Rendition::SseJsonUnnamed,
-        (Target::Poll, _) => Rendition::PollItem,
-    })
 }
 
 /// What a client library brought back wins over `since`, because a browser that comes back asks

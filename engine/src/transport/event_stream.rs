@@ -1,6 +1,6 @@
 //! Server-Sent Events: the bytes that open a stream.
 
-use fanfare_protocol::dialect::plain::{self, CloseReason};
+use fanfare_protocol::dialect::CloseReason;
 use fanfare_protocol::http::{HttpDate, response};
 
 use super::Facts;
@@ -19,11 +19,11 @@ pub fn open(ask: &Ask, reply: &Subscribed, facts: &Facts, date: HttpDate, out: &
 /// is a stream without messages that says when to come back (THREATS, "Browsers").
 pub fn come_back(ask: &Ask, reason: CloseReason, retry_ms: u64, date: HttpDate, out: &mut Vec<u8>) {
     head(ask, date, out);
-    plain::close(reason, retry_ms, ask.rendition, out);
+    ask.encoding.close(reason, retry_ms, out);
 }
 
 fn head(ask: &Ask, date: HttpDate, out: &mut Vec<u8>) {
     let cors = ask.origin.as_deref().map(response::cors);
-    let chunked = ask.rendition.is_chunked();
+    let chunked = ask.encoding.framing().is_chunked();
     response::event_stream(out, date, chunked, cors.as_deref().unwrap_or_default());
 }

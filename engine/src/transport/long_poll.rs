@@ -1,6 +1,6 @@
 //! Long-poll: one answer with whatever there is.
 
-use fanfare_protocol::dialect::{Rendition, plain};
+use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::http::response::{self, NO_STORE};
 use fanfare_protocol::http::{ContentType, Ending, HttpDate};
 use fanfare_protocol::id::{Epoch, Id};
@@ -9,13 +9,13 @@ use fanfare_protocol::message::GapView;
 use fanfare_protocol::poll;
 
 use super::ask::Ask;
-use super::websocket::gaps;
 use crate::sequencer::command::Subscribed;
 
 /// A poll whose subscriptions stand and that was not answered yet.
 #[derive(Debug)]
 pub struct Poll {
     origin: Option<Box<str>>,
+    encoding: Encoding,
     /// Where delivery begins.
     begin: u64,
     /// Where the order was when it began: gaps that were known then lie at or before this.
@@ -43,9 +43,10 @@ impl Poll {
     /// What has to be remembered until the answer.
     pub fn new(ask: Ask, reply: &Subscribed) -> Self {
         let Subscribed { begin, present, .. } = *reply;
-        let origin = ask.origin;
-        let mut poll = Self { origin, begin, present, begun: false, gaps: Vec::new() };
-        for (gap, begins) in gaps(reply) {
+        let Ask { origin, encoding, .. } = ask;
+        let gaps = Vec::new();
+        let mut poll = Self { origin, encoding, begin, present, begun: false, gaps };
+        for (gap, begins) in super::websocket::gaps(reply) {
             poll.push(&gap, begins);
         }
         poll
@@ -72,7 +73,7 @@ impl Poll {
 
     fn push(&mut self, gap: &GapView<'_>, begins: Option<u64>) {
         let mut item = Vec::new();
-        plain::gap(gap, Rendition::PollItem, &mut item);
+        self.encoding.gap(gap, &mut item);
         self.gaps.push((item, begins));
     }
 

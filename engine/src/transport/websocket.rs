@@ -1,6 +1,5 @@
 //! WebSocket: the bytes that open a stream.
 
-use fanfare_protocol::dialect::plain;
 use fanfare_protocol::http::HttpDate;
 use fanfare_protocol::id::Id;
 use fanfare_protocol::message::GapView;
@@ -20,14 +19,14 @@ pub fn open(ask: &Ask, reply: &Subscribed, facts: &Facts, date: HttpDate, out: &
 /// Gap notices of every channel, then where delivery begins, unless that is not wanted.
 pub(super) fn hello(ask: &Ask, reply: &Subscribed, facts: &Facts, out: &mut Vec<u8>) {
     for (gap, _) in gaps(reply) {
-        plain::gap(&gap, ask.rendition, out);
+        ask.encoding.gap(&gap, out);
     }
     let retry_ms = facts.limits.retry_ms;
     if ask.opening {
         let id = Id { epoch: facts.epoch, position: reply.begin };
-        plain::open(id, retry_ms, ask.rendition, out);
+        ask.encoding.open(id, retry_ms, out);
     } else {
-        plain::open_unsaid(retry_ms, ask.rendition, out);
+        ask.encoding.framing().retry(retry_ms, out);
     }
 }
 

@@ -1,92 +1,200 @@
-//! Dialects: what clients speak. Each is a pure codec: a message goes in, the bytes for every
-//! client of one rendition come out.
+//! Dialects: what clients speak. A dialect makes envelopes and knows no framing; a
+//! [`Framing`] carries them and knows no dialect. Both together are an *encoding*.
 //!
-//! A rendition must not read the state of a connection. That is what lets a message be encoded
-//! once for all clients that share a rendition, and it is the admission test for a dialect.
+//! Whatever a dialect says to all who follow a channel, its [`Codec`] renders once for each
+//! encoding in use. A codec must not read the state of a connection: that is what lets all clients
+//! of an encoding share its bytes, and it is the admission test for a dialect.
+//!
+//! A dialect is a folder here, a variant of [`Form`] for each form of its envelopes, and nothing
+//! elsewhere: [`Encoding::ALL`] follows from those.
 
-pub mod json;
-pub mod plain;
+use std::fmt;
 
-/// A form in which a message is encoded once for every connection that takes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Rendition {
-    /// WebSocket frames: the publisher's bytes.
-    WsRaw = 0,
-    /// WebSocket text frames: a JSON object around the payload.
-    WsJson = 1,
-    /// Server-Sent Events: the publisher's bytes as data. Each event is a chunk.
-    SseRaw = 2,
-    /// Server-Sent Events: a JSON object as data. Each event is a chunk.
-    SseJson = 3,
-    /// One element of a poll's `messages`.
-    PollItem = 4,
-    /// Server-Sent Events: a JSON object as data, and no names beside it: every event is one that
-    /// `onmessage` gets, ours too. Each event is a chunk.
-    SseJsonUnnamed = 5,
-    /// [`Rendition::SseRaw`] for a client of HTTP/1.0, which knows no chunks.
-    SseRawUnchunked = 6,
-    /// [`Rendition::SseJson`] for a client of HTTP/1.0.
-    SseJsonUnchunked = 7,
-    /// [`Rendition::SseJsonUnnamed`] for a client of HTTP/1.0.
-    SseJsonUnnamedUnchunked = 8,
-}
-
-impl Rendition {
-    /// How many there are.
-    pub const COUNT: usize = Self::ALL.len();
-    /// All of them, each at the index of its number.
-    pub const ALL: [Self; 9] = [
-        Self::WsRaw,
-        Self::WsJson,
-        Self::SseRaw,
-        Self::SseJson,
-        Self::PollItem,
-        Self::SseJsonUnnamed,
-        Self::SseRawUnchunked,
-        Self::SseJsonUnchunked,
-        Self::SseJsonUnnamedUnchunked,
-    ];
-
-    /// Its number, for tables.
-    pub fn index(self) -> usize {
-        usize::from(self as u8)
-    }
-
-    /// Whether it is Server-Sent Events.
-    pub fn is_event_stream(self) -> bool {
-        !matches!(self, Self::WsRaw | Self::WsJson | Self::PollItem)
-    }
-
-    /// Whether each piece of it is a chunk of an answer without a length.
-    pub fn is_chunked(self) -> bool {
-        self.is_event_stream() && self.unchunked() != self
-    }
-
-    /// The same for a client of HTTP/1.0 (RFC 9112, section 6.1: it is sent no chunks).
-    pub fn unchunked(self) -> Self {
-        match self {
-            Self::SseRaw => Self::SseRawUnchunked,
-            Self::SseJson => Self::SseJsonUnchunked,
-            Self::SseJsonUnnamed => Self::SseJsonUnnamedUnchunked,
-            other => other,
-        }
-    }
-
-    /// Whether an event's name stands beside its data, where it is an event stream.
-    pub fn names_events(self) -> bool {
-        !matches!(self, Self::SseJsonUnnamed | Self::SseJsonUnnamedUnchunked)
-    }
-}
+use crate::framing::Framing;
+use crate::id::Id;
+use crate::message::{GapView, Kind, MessageView};
 
 #[cfg(test)]
-mod tests {
-    use super::*;
+mod golden;
+pub mod json;
+pub mod plain;
+#[cfg(test)]
+mod tests;
 
-    #[test]
-    fn renditions_stand_at_their_index() {
-        for (index, rendition) in Rendition::ALL.into_iter().enumerate() {
-            assert_eq!(rendition.index(), index);
+/// Renders what is shared, in one form of a dialect.
+pub trait Codec: Copy {
+    /// Appends `message` complete, as everyone who follows its channel gets it.
+    fn message(self, message: &MessageView<'_>, framing: Framing, out: &mut Vec<u8>);
+
+    /// Appends the notice that messages of a channel are missing.
+    fn gap(self, gap: &GapView<'_>, framing: Framing, out: &mut Vec<u8>);
+
+    /// Appends what a stream begins with, after any gap notices: where delivery begins, so that a
+    /// client that has received nothing can resume, and how long to wait before connecting again.
+    fn open(self, id: Id, retry_ms: u64, framing: Framing, out: &mut Vec<u8>);
+
+    /// Appends the farewell of a stream: why, and when to come back.
+    fn close(self, reason: CloseReason, retry_ms: u64, framing: Framing, out: &mut Vec<u8>);
+}
+
+/// Why a stream ends by our will: each is over in a while, so a client comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The client fell out of the live window.
+    Slow,
+    /// The node is shutting down.
+    Restart,
+    /// There is no room for one more: of connections, channels or commands.
+    Full,
+}
+
+/// A dialect in one form of its envelopes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// What a bare `WebSocket`, `EventSource` or `fetch` gets.
+    Plain(plain::Form),
+}
+
+impl Form {
+    const ALL: [Self; 2] = [Self::Plain(plain::Form::Raw), Self::Plain(plain::Form::Json)];
+
+    /// Whether such envelopes can be carried so.
+    const fn goes_over(self, framing: Framing) -> bool {
+        match self {
+            Self::Plain(form) => form.goes_over(framing),
         }
+    }
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plain(plain::Form::Raw) => f.write_str("plain-raw"),
+            Self::Plain(plain::Form::Json) => f.write_str("plain-json"),
+        }
+    }
+}
+
+/// A form of a dialect in a framing: messages are rendered once for all clients that take it. A
+/// number, so that it is small where there are many and quickly compared.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Encoding(u8);
+
+/// Every form in every framing that it goes over, each at the index of its number.
+const REGISTERED: [(Form, Framing); Encoding::COUNT] = {
+    let mut all = [(Form::ALL[0], Framing::ALL[0]); Encoding::COUNT];
+    let (mut nth, mut at) = (0, 0);
+    while nth < PAIRS {
+        let (form, framing) = pair(nth);
+        if form.goes_over(framing) {
+            all[at] = (form, framing);
+            at += 1;
+        }
+        nth += 1;
+    }
+    all
+};
+
+const PAIRS: usize = Form::ALL.len() * Framing::ALL.len();
+
+const fn pair(nth: usize) -> (Form, Framing) {
+    (Form::ALL[nth / Framing::ALL.len()], Framing::ALL[nth % Framing::ALL.len()])
+}
+
+impl Encoding {
+    /// How many there are.
+    pub const COUNT: usize = {
+        let (mut nth, mut count) = (0, 0);
+        while nth < PAIRS {
+            let (form, framing) = pair(nth);
+            count += form.goes_over(framing) as usize;
+            nth += 1;
+        }
+        assert!(count <= u8::MAX as usize, "an encoding is a byte");
+        count
+    };
+
+    /// All of them.
+    pub const ALL: [Self; Self::COUNT] = {
+        let mut all = [Self(0); Self::COUNT];
+        let mut nth = 0;
+        while nth < Self::COUNT {
+            all[nth] = Self(nth as u8);
+            nth += 1;
+        }
+        all
+    };
+
+    /// That of `form` in `framing`; `None` where such envelopes cannot be carried so.
+    pub fn of(form: Form, framing: Framing) -> Option<Self> {
+        let nth = REGISTERED.iter().position(|pair| *pair == (form, framing))?;
+        Some(Self(nth as u8))
+    }
+
+    /// The form of its envelopes.
+    pub fn form(self) -> Form {
+        REGISTERED[usize::from(self.0)].0
+    }
+
+    /// How they are carried.
+    pub fn framing(self) -> Framing {
+        REGISTERED[usize::from(self.0)].1
+    }
+
+    /// [`Codec::message`] in this encoding.
+    pub fn message(self, message: &MessageView<'_>, out: &mut Vec<u8>) {
+        match self.form() {
+            Form::Plain(form) => form.message(message, self.framing(), out),
+        }
+    }
+
+    /// [`Codec::gap`] in this encoding.
+    pub fn gap(self, gap: &GapView<'_>, out: &mut Vec<u8>) {
+        match self.form() {
+            Form::Plain(form) => form.gap(gap, self.framing(), out),
+        }
+    }
+
+    /// [`Codec::open`] in this encoding. A poll has no such beginning: its answer says where the
+    /// next one goes on.
+    pub fn open(self, id: Id, retry_ms: u64, out: &mut Vec<u8>) {
+        match (self.framing(), self.form()) {
+            (Framing::Poll, _) => {}
+            (framing, Form::Plain(form)) => form.open(id, retry_ms, framing, out),
+        }
+    }
+
+    /// [`Codec::close`] in this encoding, and the end of what was carried.
+    pub fn close(self, reason: CloseReason, retry_ms: u64, out: &mut Vec<u8>) {
+        match self.form() {
+            Form::Plain(form) => form.close(reason, retry_ms, self.framing(), out),
+        }
+        self.framing().end(out);
+    }
+}
+
+/// Length of the longest encoding of such a message, whatever place it is given: never less than
+/// what [`Encoding::message`] appends, and hardly more than the longest of them.
+pub fn longest_bytes(channel: &str, event: Option<&str>, kind: Kind, data: &[u8]) -> usize {
+    plain::longest_bytes(channel, event, kind, data)
+}
+
+impl fmt::Display for Encoding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let framing = match self.framing() {
+            Framing::Ws => "ws",
+            Framing::Sse { chunked: true, named: true } => "sse-chunked",
+            Framing::Sse { chunked: true, named: false } => "sse-chunked-unnamed",
+            Framing::Sse { chunked: false, named: true } => "sse",
+            Framing::Sse { chunked: false, named: false } => "sse-unnamed",
+            Framing::Poll => "poll",
+        };
+        write!(f, "{}/{framing}", self.form())
+    }
+}
+
+impl fmt::Debug for Encoding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }

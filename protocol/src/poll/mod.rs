@@ -13,9 +13,9 @@ use crate::id::Id;
 pub struct Poll<'a> {
     /// Where the next poll goes on: that of the last message here, or of the present.
     pub id: Id,
-    /// [`crate::dialect::Rendition::PollItem`] of each message, in order.
+    /// Each message in an encoding of [`crate::framing::Framing::Poll`], in order.
     pub messages: &'a [&'a [u8]],
-    /// [`crate::dialect::plain::gap`] as poll items.
+    /// Gap notices in the same encoding.
     pub gaps: &'a [&'a [u8]],
 }
 

@@ -1,6 +1,5 @@
 //! What heads ask for, decided without a socket.
 
-use fanfare_protocol::dialect::Rendition;
 use fanfare_protocol::http::{HeadReader, HttpDate};
 use fanfare_protocol::id::{Epoch, Id};
 use fanfare_protocol::limits::LAST_EVENT_ID_BYTES_MAX;
@@ -116,35 +115,35 @@ fn a_body_that_nobody_reads_ends_the_connection() {
 
 #[test]
 fn a_client_of_http_1_0_gets_no_chunks() {
-    for (target, rendition) in [
-        ("/sse?channels=a", Rendition::SseRawUnchunked),
-        ("/sse?channels=a,b", Rendition::SseJsonUnchunked),
-        ("/poll?channels=a", Rendition::PollItem),
+    for (target, encoding) in [
+        ("/sse?channels=a", "plain-raw/sse"),
+        ("/sse?channels=a,b", "plain-json/sse"),
+        ("/poll?channels=a", "plain-json/poll"),
     ] {
         let (decision, _) = decided_in("HTTP/1.0", &format!("GET {target}"), "");
         let Decision::Follow(ask) = decision else { panic!("{target}: {decision:?}") };
-        assert_eq!(ask.rendition, rendition, "{target}");
+        assert_eq!(ask.encoding.to_string(), encoding, "{target}");
     }
 }
 
 #[test]
 fn one_channel_is_raw_and_several_are_json() {
-    for (line, rendition) in [
-        ("GET /sse?channels=a", Rendition::SseRaw),
-        ("GET /sse?channels=a,a", Rendition::SseRaw),
-        ("GET /sse?channels=a,b", Rendition::SseJson),
-        ("GET /sse?channels=a&format=json", Rendition::SseJson),
-        ("GET /sse?channels=a,b&format=raw", Rendition::SseRaw),
-        ("GET /sse?channel=a,b", Rendition::SseRaw),
-        ("GET /sse?channels=a%2Cb", Rendition::SseJson),
-        ("GET /sse?channel=a&channel=b", Rendition::SseJson),
-        ("GET /sse?channels=a,b&names=event", Rendition::SseJson),
-        ("GET /sse?channels=a,b&names=data", Rendition::SseJsonUnnamed),
-        ("GET /sse?channels=a&format=json&names=data", Rendition::SseJsonUnnamed),
-        ("GET /poll?channels=a", Rendition::PollItem),
-        ("GET /poll?channels=a&names=data", Rendition::PollItem),
+    for (line, encoding) in [
+        ("GET /sse?channels=a", "plain-raw/sse-chunked"),
+        ("GET /sse?channels=a,a", "plain-raw/sse-chunked"),
+        ("GET /sse?channels=a,b", "plain-json/sse-chunked"),
+        ("GET /sse?channels=a&format=json", "plain-json/sse-chunked"),
+        ("GET /sse?channels=a,b&format=raw", "plain-raw/sse-chunked"),
+        ("GET /sse?channel=a,b", "plain-raw/sse-chunked"),
+        ("GET /sse?channels=a%2Cb", "plain-json/sse-chunked"),
+        ("GET /sse?channel=a&channel=b", "plain-json/sse-chunked"),
+        ("GET /sse?channels=a,b&names=event", "plain-json/sse-chunked"),
+        ("GET /sse?channels=a,b&names=data", "plain-json/sse-chunked-unnamed"),
+        ("GET /sse?channels=a&format=json&names=data", "plain-json/sse-chunked-unnamed"),
+        ("GET /poll?channels=a", "plain-json/poll"),
+        ("GET /poll?channels=a&names=data", "plain-json/poll"),
     ] {
-        assert_eq!(asked(line, "").rendition, rendition, "{line}");
+        assert_eq!(asked(line, "").encoding.to_string(), encoding, "{line}");
     }
 }
 

@@ -1,24 +1,45 @@
-//! Renditions read back by other parsers: serde_json, the event stream reader, and a frame reader
+//! Encodings read back by other parsers: serde_json, the event stream reader, and a frame reader
 //! of three lines.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::dialect::{self, Encoding, longest_bytes};
 use crate::id::Epoch;
 use crate::message::GapReason;
 use crate::sse::{Event, Reader};
 
 const ID: &str = "00000005-77";
 
+const SSE: Framing = Framing::Sse { chunked: true, named: true };
+const SSE_UNNAMED: Framing = Framing::Sse { chunked: true, named: false };
+
+fn raw_over(framing: Framing) -> Encoding {
+    Encoding::of(dialect::Form::Plain(Form::Raw), framing).unwrap()
+}
+
+fn json_over(framing: Framing) -> Encoding {
+    Encoding::of(dialect::Form::Plain(Form::Json), framing).unwrap()
+}
+
+/// The same for a client that knows no chunks.
+fn without_chunks(encoding: Encoding) -> Encoding {
+    let framing = match encoding.framing() {
+        Framing::Sse { named, .. } => Framing::Sse { chunked: false, named },
+        framing => framing,
+    };
+    Encoding::of(encoding.form(), framing).unwrap()
+}
+
 fn message<'a>(kind: Kind, event: Option<&'a str>, data: &'a [u8]) -> MessageView<'a> {
     let id = Id { epoch: Epoch::from_random(5), position: 77 };
     MessageView { channel: "room:\"1\"", id, offset: 12, event, kind, data }
 }
 
-fn rendered(message: &MessageView<'_>, rendition: Rendition) -> Vec<u8> {
+fn rendered(message: &MessageView<'_>, encoding: Encoding) -> Vec<u8> {
     let mut out = b"what was there".to_vec();
-    render(message, rendition, &mut out);
+    encoding.message(message, &mut out);
     out.split_off(b"what was there".len())
 }
 
@@ -57,19 +78,19 @@ fn parsed(bytes: &[u8]) -> Value {
     serde_json::from_slice(bytes).unwrap()
 }
 
-/// The object that every JSON rendition must hold.
+/// The object that every JSON encoding must hold.
 fn check_json(message: &MessageView<'_>, expected: &Value) {
     let (opcode, payload) = {
-        let bytes = rendered(message, Rendition::WsJson);
+        let bytes = rendered(message, json_over(Framing::Ws));
         let (opcode, payload) = unframed(&bytes);
         (opcode, parsed(payload))
     };
     assert_eq!((opcode, &payload), (1, expected));
-    assert_eq!(&parsed(&rendered(message, Rendition::PollItem)), expected);
-    let named = (Rendition::SseJson, message.event.unwrap_or("message"));
-    for (rendition, name) in [named, (Rendition::SseJsonUnnamed, "message")] {
-        let stream = unchunked(&rendered(message, rendition));
-        assert_eq!(stream, rendered(message, rendition.unchunked()));
+    assert_eq!(&parsed(&rendered(message, json_over(Framing::Poll))), expected);
+    let named = (json_over(SSE), message.event.unwrap_or("message"));
+    for (encoding, name) in [named, (json_over(SSE_UNNAMED), "message")] {
+        let stream = unchunked(&rendered(message, encoding));
+        assert_eq!(stream, rendered(message, without_chunks(encoding)));
         let [event] = &events(&stream)[..] else { panic!("one event") };
         assert_eq!((event.id.as_str(), event.event.as_str()), (ID, name));
         assert_eq!(&parsed(event.data.as_bytes()), expected);
@@ -77,7 +98,7 @@ fn check_json(message: &MessageView<'_>, expected: &Value) {
 }
 
 #[test]
-fn json_renditions() {
+fn json_encodings() {
     let base = |rest: Value| {
         let mut object = json!({"channel": "room:\"1\"", "id": ID, "offset": 12});
         object.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
@@ -97,7 +118,7 @@ fn json_renditions() {
 
 #[test]
 fn the_order_of_names_is_fixed() {
-    let bytes = rendered(&message(Kind::Text, Some("e"), b"x"), Rendition::PollItem);
+    let bytes = rendered(&message(Kind::Text, Some("e"), b"x"), json_over(Framing::Poll));
     let text = String::from_utf8(bytes).unwrap();
     assert_eq!(
         text,
@@ -106,10 +127,10 @@ fn the_order_of_names_is_fixed() {
 }
 
 #[test]
-fn raw_renditions() {
+fn raw_encodings() {
     for (kind, opcode) in [(Kind::Json, 1), (Kind::Text, 1), (Kind::Binary, 2)] {
         let message = message(kind, Some("e"), b"[1]\n");
-        assert_eq!(unframed(&rendered(&message, Rendition::WsRaw)), (opcode, &b"[1]\n"[..]));
+        assert_eq!(unframed(&rendered(&message, raw_over(Framing::Ws))), (opcode, &b"[1]\n"[..]));
     }
     let cases = [
         (Kind::Text, None, &b"a\rb"[..], "message", "a\nb"),
@@ -119,9 +140,9 @@ fn raw_renditions() {
     ];
     for (kind, name, data, event, expected) in cases {
         let event = Event { id: ID.into(), event: event.into(), data: expected.into() };
-        let stream = rendered(&message(kind, name, data), Rendition::SseRawUnchunked);
+        let stream = rendered(&message(kind, name, data), without_chunks(raw_over(SSE)));
         assert_eq!(events(&stream), [event]);
-        let chunk = rendered(&message(kind, name, data), Rendition::SseRaw);
+        let chunk = rendered(&message(kind, name, data), raw_over(SSE));
         assert_eq!(unchunked(&chunk), stream);
     }
 }
@@ -141,49 +162,47 @@ fn gaps() {
             "missed": numbers[2], "reason": numbers[3],
         });
         let view = GapView { channel: "a\\b", bounds, reason };
-        let written = |rendition| {
+        let written = |encoding: Encoding| {
             let mut out = Vec::new();
-            gap(&view, rendition, &mut out);
+            encoding.gap(&view, &mut out);
             out
         };
-        for rendition in [Rendition::WsRaw, Rendition::WsJson] {
-            let bytes = written(rendition);
+        for encoding in [raw_over(Framing::Ws), json_over(Framing::Ws)] {
+            let bytes = written(encoding);
             let (opcode, payload) = unframed(&bytes);
             assert_eq!((opcode, parsed(payload)), (1, expected.clone()));
         }
-        for (rendition, name) in [
-            (Rendition::SseRaw, GAP),
-            (Rendition::SseJson, GAP),
-            (Rendition::SseJsonUnnamed, "message"),
-        ] {
-            let stream = unchunked(&written(rendition));
-            assert_eq!(stream, written(rendition.unchunked()));
+        for (encoding, name) in
+            [(raw_over(SSE), GAP), (json_over(SSE), GAP), (json_over(SSE_UNNAMED), "message")]
+        {
+            let stream = unchunked(&written(encoding));
+            assert_eq!(stream, written(without_chunks(encoding)));
             let [event] = &events(&stream)[..] else { panic!("one event") };
             assert_eq!((event.id.as_str(), event.event.as_str()), ("", name));
             assert_eq!(parsed(event.data.as_bytes()), expected);
         }
-        assert_eq!(parsed(&written(Rendition::PollItem)), expected);
+        assert_eq!(parsed(&written(json_over(Framing::Poll))), expected);
     }
 }
 
 #[test]
 fn beginnings() {
     let id = Id { epoch: Epoch::from_random(5), position: 77 };
-    let written = |rendition| {
+    let written = |encoding: Encoding| {
         let mut out = Vec::new();
-        open(id, 1_000, rendition, &mut out);
+        encoding.open(id, 1_000, &mut out);
         out
     };
-    assert_eq!(written(Rendition::WsRaw), b"");
-    assert_eq!(written(Rendition::PollItem), b"");
-    let bytes = written(Rendition::WsJson);
+    assert_eq!(written(raw_over(Framing::Ws)), b"");
+    assert_eq!(written(json_over(Framing::Poll)), b"");
+    let bytes = written(json_over(Framing::Ws));
     assert_eq!(unframed(&bytes), (1, &br#"{"event":"fanfare.open","id":"00000005-77"}"#[..]));
-    let block = String::from_utf8(written(Rendition::SseJsonUnnamedUnchunked)).unwrap();
+    let block = String::from_utf8(written(without_chunks(json_over(SSE_UNNAMED)))).unwrap();
     let data = r#"{"event":"fanfare.open","id":"00000005-77"}"#;
     assert_eq!(block, format!("retry: 1000\ndata: {data}\nid: 00000005-77\n\n"));
-    for rendition in [Rendition::SseRaw, Rendition::SseJson] {
-        let block = unchunked(&written(rendition));
-        assert_eq!(block, written(rendition.unchunked()));
+    for encoding in [raw_over(SSE), json_over(SSE)] {
+        let block = unchunked(&written(encoding));
+        assert_eq!(block, written(without_chunks(encoding)));
         assert_eq!(
             String::from_utf8(block.clone()).unwrap(),
             "retry: 1000\nevent: fanfare.open\ndata: {\"id\":\"00000005-77\"}\nid: 00000005-77\n\n"
@@ -197,16 +216,16 @@ fn beginnings() {
 /// Who leaves the opening out gets no byte that a parser could take for a message.
 #[test]
 fn an_opening_that_is_left_out() {
-    for rendition in Rendition::ALL {
+    for encoding in Encoding::ALL {
         let mut out = Vec::new();
-        open_unsaid(1_000, rendition, &mut out);
-        if rendition.is_chunked() {
+        encoding.framing().retry(1_000, &mut out);
+        if encoding.framing().is_chunked() {
             out = unchunked(&out);
         }
-        let is_stream = rendition.is_event_stream();
+        let is_stream = encoding.framing().is_event_stream();
         assert_eq!(out, if is_stream { &b"retry: 1000\n"[..] } else { b"" });
-        if is_stream && !rendition.is_chunked() {
-            render(&message(Kind::Text, None, b"x"), rendition, &mut out);
+        if is_stream && !encoding.framing().is_chunked() {
+            encoding.message(&message(Kind::Text, None, b"x"), &mut out);
             assert_eq!(events(&out).len(), 1, "the line is part of the first message's block");
         }
     }
@@ -215,16 +234,16 @@ fn an_opening_that_is_left_out() {
 #[test]
 fn ends_and_signs_of_life() {
     for (chunked, plain) in [
-        (Rendition::SseRaw, Rendition::SseRawUnchunked),
-        (Rendition::SseJson, Rendition::SseJsonUnchunked),
+        (raw_over(SSE), without_chunks(raw_over(SSE))),
+        (json_over(SSE), without_chunks(json_over(SSE))),
     ] {
-        assert!(chunked.is_chunked() && !plain.is_chunked());
-        let written = |write: &dyn Fn(Rendition, &mut Vec<u8>), rendition| {
+        assert!(chunked.framing().is_chunked() && !plain.framing().is_chunked());
+        let written = |write: &dyn Fn(Encoding, &mut Vec<u8>), encoding| {
             let mut out = Vec::new();
-            write(rendition, &mut out);
+            write(encoding, &mut out);
             out
         };
-        let beat = |rendition, out: &mut Vec<u8>| heartbeat(rendition, out);
+        let beat = |encoding: Encoding, out: &mut Vec<u8>| encoding.framing().heartbeat(out);
         assert_eq!(written(&beat, plain), b":\n");
         assert_eq!(written(&beat, chunked), b"2\r\n:\n\r\n");
         for (reason, word) in [
@@ -232,7 +251,7 @@ fn ends_and_signs_of_life() {
             (CloseReason::Restart, "restart"),
             (CloseReason::Full, "full"),
         ] {
-            let end = |rendition, out: &mut Vec<u8>| close(reason, 2_000, rendition, out);
+            let end = |encoding: Encoding, out: &mut Vec<u8>| encoding.close(reason, 2_000, out);
             let block = written(&end, plain);
             assert_eq!(
                 String::from_utf8(block.clone()).unwrap(),
@@ -264,7 +283,7 @@ proptest! {
         let data = data.as_bytes();
         let message = MessageView { channel: &channel, id, offset, event, kind, data };
         let longest = longest_bytes(&channel, event, kind, data);
-        let lengths = Rendition::ALL.map(|rendition| rendered(&message, rendition).len());
+        let lengths = Encoding::ALL.map(|encoding| rendered(&message, encoding).len());
         let most = lengths.into_iter().max().unwrap();
         prop_assert!(most <= longest, "{lengths:?} {longest}");
         // Text in an event stream without an envelope is longest where it is nearly all lines.
@@ -285,8 +304,8 @@ proptest! {
     fn frames_of_any_length_are_framed(length in 0usize..70_000, kind in 1u8..3) {
         let text = vec![b'\n'; length];
         let message = message(Kind::from_number(kind).unwrap(), None, &text);
-        for rendition in [Rendition::WsRaw, Rendition::WsJson] {
-            unframed(&rendered(&message, rendition));
+        for encoding in [raw_over(Framing::Ws), json_over(Framing::Ws)] {
+            unframed(&rendered(&message, encoding));
         }
     }
 }
