@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::process::ExitCode;
 
 use fanfare::driver::Token;
-use fanfare::server::{self, DriverChoice, Settings};
+use fanfare::node::{self, DriverChoice, Settings};
 use fanfare::shard::messages::{ClientMessages, Piece};
 use fanfare_protocol::ws::{DataKind, send};
 
@@ -61,7 +61,7 @@ fn settings() -> Result<Settings, String> {
 
 fn main() -> ExitCode {
     let started = settings().and_then(|settings| {
-        server::start_with(settings, Echo::default).map_err(|error| error.to_string())
+        node::start_with(settings, Echo::default).map_err(|error| error.to_string())
     });
     match started {
         Ok(running) => {

@@ -1,7 +1,7 @@
 //! Fanfare's engine: one sequencer decides the order, shards keep cursors and send.
 //!
 //! `docs/ARCHITECTURE.md` follows one message through it. Imports run one way: `sequencer`,
-//! `shard`, `ingest` and `control` meet only in [`server`], which starts them and joins them.
+//! `shard`, `ingest` and `control` meet only in [`node`], which starts them and joins them.
 
 pub mod auth;
 pub mod bench;
@@ -19,12 +19,12 @@ pub mod limits;
 pub mod log;
 pub mod message;
 pub mod metrics;
+pub mod node;
 pub mod os;
 pub mod payload;
 pub mod ring;
 pub mod rule;
 pub mod sequencer;
-pub mod server;
 pub mod shard;
 pub mod transport;
 pub mod vigil;

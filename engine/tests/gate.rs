@@ -16,8 +16,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use fanfare::driver::Token;
+use fanfare::node::{DriverChoice, Server};
 use fanfare::rule::Window;
-use fanfare::server::{DriverChoice, Running};
 use fanfare::shard::messages::{ClientMessages, Piece};
 use fanfare_protocol::ingest::client::{Decoder, Reply};
 use fanfare_protocol::ingest::{PublishFrame, write};
@@ -65,7 +65,7 @@ struct Listener {
 }
 
 impl Listener {
-    fn connect(node: &Running) -> Self {
+    fn connect(node: &Server) -> Self {
         let counts = || -> Vec<u64> {
             node.metrics().shards.iter().map(|shard| shard.subscriptions.read()).collect()
         };
@@ -92,7 +92,7 @@ impl Listener {
 }
 
 /// Some of each shard. The kernel spreads by a hash of ports.
-fn listeners(node: &Running) -> Vec<Listener> {
+fn listeners(node: &Server) -> Vec<Listener> {
     let mut all = Vec::new();
     let of = |all: &[Listener], shard| all.iter().filter(|one| one.shard == shard).count();
     while of(&all, 0) < CLIENTS || of(&all, 1) < CLIENTS {
@@ -154,7 +154,7 @@ fn read_acknowledgements(mut stream: UnixStream, acknowledged: &AtomicU64) {
 }
 
 /// An answer of the API.
-fn api(node: &Running, line: &str, body: &str) -> (String, String) {
+fn api(node: &Server, line: &str, body: &str) -> (String, String) {
     let mut client = Client::connect(node.addresses().api.unwrap());
     let length = body.len();
     let head = format!("{line} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n");
@@ -162,7 +162,7 @@ fn api(node: &Running, line: &str, body: &str) -> (String, String) {
     client.answer()
 }
 
-fn lag(node: &Running, shard: usize) -> u64 {
+fn lag(node: &Server, shard: usize) -> u64 {
     node.metrics().shards[shard].ring_lag.read()
 }
 
@@ -228,7 +228,7 @@ fn stopped_shard(driver: DriverChoice) {
 
 /// Nothing moves: the socket is not read, what was not published is not acknowledged, and HTTP is
 /// told to come again, at once. Gives how many messages the ring has taken.
-fn assert_publishers_wait(node: &Running, publisher: &Publisher) -> u64 {
+fn assert_publishers_wait(node: &Server, publisher: &Publisher) -> u64 {
     let numbers = || (publisher.written.load(SeqCst), publisher.acknowledged.load(SeqCst));
     let mut before = (0, 0);
     wait_until("the publisher stands", || {
@@ -248,7 +248,7 @@ fn assert_publishers_wait(node: &Running, publisher: &Publisher) -> u64 {
 }
 
 /// The metrics say which shard it is, though that shard can say nothing.
-fn assert_named(node: &Running, held: usize, other: usize, taken: u64) {
+fn assert_named(node: &Server, held: usize, other: usize, taken: u64) {
     let (_, page) = api(node, "GET /metrics", "");
     for line in [
         format!("fanfare_ring_lag_entries{{shard=\"{held}\"}} {taken}"),

@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 
-use fanfare::server::{DriverChoice, Running};
+use fanfare::node::{DriverChoice, Server};
 use fanfare_protocol::ingest::client::{Decoder, Reply};
 use fanfare_protocol::ingest::{PublishFrame, write};
 use support::{Client, PATIENCE, node_with};
@@ -26,7 +26,7 @@ fn post(api: SocketAddr, target: &str, fields: &str, body: &str) -> (u16, String
 }
 
 /// Publishes on the Unix socket; what each message is told, in words.
-fn publish(node: &Running, messages: &[PublishFrame<'_>]) -> Vec<String> {
+fn publish(node: &Server, messages: &[PublishFrame<'_>]) -> Vec<String> {
     let path = node.addresses().socket.as_ref().unwrap();
     let mut socket = UnixStream::connect(path).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -50,7 +50,7 @@ fn publish(node: &Running, messages: &[PublishFrame<'_>]) -> Vec<String> {
     words
 }
 
-fn node(keys: usize) -> (Running, SocketAddr, tempfile::TempDir) {
+fn node(keys: usize) -> (Server, SocketAddr, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let node = node_with(DriverChoice::Epoll, |settings| {
         settings.socket = Some(folder.path().join("s"));

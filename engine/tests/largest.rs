@@ -98,7 +98,7 @@ fn every_form_of_the_largest_message_fits_and_is_kept() {
     });
 }
 
-fn follow(node: &fanfare::server::Running, kind: Kind, data: &[u8]) {
+fn follow(node: &fanfare::node::Server, kind: Kind, data: &[u8]) {
     let listen = node.addresses().listen;
     let target = |path: &str, rest: &str| format!("/{path}?channels={}{rest}", escaped());
     let mut api = Client::connect(node.addresses().api.unwrap());

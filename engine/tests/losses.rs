@@ -8,8 +8,8 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use fanfare::driver::Token;
+use fanfare::node::Server;
 use fanfare::sequencer::command::{Command, PublishAnswer, Refusal};
-use fanfare::server::Running;
 use fanfare::shard::messages::{ClientMessages, Piece};
 
 use support::{Client, DRIVERS, PATIENCE, batch, node, node_hearing, publish_all, wait_until};
@@ -25,7 +25,7 @@ impl ClientMessages for Panics {
 }
 
 /// Waits for the loss, which is told once and can be read ever after; then stops the node.
-fn assert_lost(node: &Running, thread: &str) {
+fn assert_lost(node: &Server, thread: &str) {
     let told = node.vigil().losses().recv_timeout(PATIENCE);
     assert_eq!(told.as_deref(), Ok(thread));
     assert_eq!(node.vigil().lost(), Some(thread));
@@ -33,7 +33,7 @@ fn assert_lost(node: &Running, thread: &str) {
     assert!(api.head().starts_with("HTTP/1.1 503 "), "a node with a loss is not ready");
 }
 
-fn assert_stops(node: Running) {
+fn assert_stops(node: Server) {
     let (done, stopped) = mpsc::channel();
     let began = Instant::now();
     std::thread::spawn(move || {

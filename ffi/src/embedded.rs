@@ -12,9 +12,9 @@ use crossbeam_channel::{RecvTimeoutError, Sender, bounded, unbounded};
 use fanfare::channel::{ChannelName, Tenant};
 use fanfare::config;
 use fanfare::ingest;
+use fanfare::node::{self, Server};
 use fanfare::sequencer::command::{Command, Publication, PublishAnswer, Published, Refusal};
 use fanfare::sequencer::inbox::{Inbox, NotTaken};
-use fanfare::server::{self, Running};
 use fanfare::vigil::Vigil;
 use fanfare_protocol::ingest::PublishFrame;
 use fanfare_protocol::limits::IngestLimits;
@@ -24,7 +24,7 @@ use crate::code::{
     FANFARE_E_TOO_LARGE, FANFARE_E_UNAVAILABLE, of_own_refusal, of_refusal,
 };
 use crate::outcome::{Courier, Done, Flushed, Outcome, Place, is_recalling, recall};
-use crate::publisher::{Counters, Failure, SHAPE, Settings, Stats};
+use crate::publisher::{Counters, Failure, PublisherSettings, SHAPE, Stats};
 
 /// Between two offers of a flush to an inbox that is full.
 const INBOX_NAP: Duration = Duration::from_micros(200);
@@ -42,10 +42,10 @@ enum Errand {
 pub(crate) struct Embedded {
     /// `None` once it is closed: then nothing is taken.
     way: RwLock<Option<Way>>,
-    stopping: Mutex<Option<(Running, JoinHandle<()>)>>,
+    stopping: Mutex<Option<(Server, JoinHandle<()>)>>,
     shared: Arc<Shared>,
     vigil: Arc<Vigil>,
-    settings: Settings,
+    settings: PublisherSettings,
     limits: IngestLimits,
     tenant: Tenant,
     epoch: u64,
@@ -134,7 +134,7 @@ fn outcome(result: Result<Published, Refusal>) -> Outcome {
 }
 
 impl Embedded {
-    pub(crate) fn open(text: &str, settings: Settings) -> Result<Self, Failure> {
+    pub(crate) fn open(text: &str, settings: PublisherSettings) -> Result<Self, Failure> {
         let fail = |code, text: String| Failure { code, text };
         let config = config::load_text("the configuration", text)
             .map_err(|problems| fail(FANFARE_E_CONFIG, problems.to_string()))?;
@@ -143,7 +143,7 @@ impl Embedded {
             message_bytes: u32::try_from(node.limits.message_bytes).unwrap_or(u32::MAX),
             ..SHAPE
         };
-        let running = server::start(node).map_err(|error| {
+        let running = node::start(node).map_err(|error| {
             let is_config = error.exit_code() == 78;
             fail(
                 if is_config { FANFARE_E_CONFIG } else { FANFARE_E_UNAVAILABLE },
@@ -153,7 +153,11 @@ impl Embedded {
         Self::around(running, limits, settings)
     }
 
-    fn around(running: Running, limits: IngestLimits, settings: Settings) -> Result<Self, Failure> {
+    fn around(
+        running: Server,
+        limits: IngestLimits,
+        settings: PublisherSettings,
+    ) -> Result<Self, Failure> {
         let (errands, heard) = unbounded();
         let thread =
             std::thread::Builder::new().name("fanfare-callbacks".into()).spawn(move || {
@@ -365,10 +369,14 @@ mod tests {
     }
 
     fn embedded() -> Embedded {
-        let settings = server::Settings { shards: Some(1), ..server::Settings::on_loopback() };
-        let running = server::start_with(settings, || Panics).expect("a node starts");
+        let settings = node::Settings { shards: Some(1), ..node::Settings::on_loopback() };
+        let running = node::start_with(settings, || Panics).expect("a node starts");
         let limits = IngestLimits { message_bytes: 1_000, ..SHAPE };
-        let shape = Settings { queue_messages: 100, queue_bytes: 1 << 20, ..Settings::default() };
+        let shape = PublisherSettings {
+            queue_messages: 100,
+            queue_bytes: 1 << 20,
+            ..PublisherSettings::default()
+        };
         Embedded::around(running, limits, shape)
             .unwrap_or_else(|failure| panic!("{}", failure.text))
     }

@@ -17,7 +17,7 @@ use crate::outcome::{Done, Flushed};
 
 /// What a publisher may hold and how long it tries.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct PublisherSettings {
     /// Messages without an outcome.
     pub queue_messages: usize,
     /// Their bytes.
@@ -30,7 +30,7 @@ pub struct Settings {
     pub connect_ms: u64,
 }
 
-impl Default for Settings {
+impl Default for PublisherSettings {
     fn default() -> Self {
         Self { queue_messages: 65_536, queue_bytes: 64 << 20, unknown_ms: 240_000, connect_ms: 0 }
     }
@@ -113,7 +113,7 @@ impl Publisher {
     /// # Errors
     /// INVAL for another URL; for `embedded:` CONFIG and UNAVAILABLE; for `unix:`, when it is to
     /// wait, UNAVAILABLE, FORBIDDEN, VERSION, or minus a code of the server's ERROR.
-    pub fn open(url: &str, settings: Settings) -> Result<Self, Failure> {
+    pub fn open(url: &str, settings: PublisherSettings) -> Result<Self, Failure> {
         let way = if let Some(path) = url.strip_prefix("unix:") {
             if !path.starts_with('/') {
                 return Err(bad_url("a socket's path is absolute: unix:/run/fanfare.sock"));

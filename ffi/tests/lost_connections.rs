@@ -14,32 +14,32 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use fanfare::node::{self, DriverChoice, Server, Settings};
 use fanfare::rule::{History, Rules, Window};
-use fanfare::server::{self, DriverChoice, Running, Settings as NodeSettings};
 use fanfare_ffi::code::{FANFARE_E_AGAIN, FANFARE_OK};
 use fanfare_ffi::outcome::{Done, Outcome, Ticket};
-use fanfare_ffi::publisher::{Publisher, Settings};
+use fanfare_ffi::publisher::{Publisher, PublisherSettings};
 use fanfare_protocol::ingest::PublishFrame;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const MESSAGES: usize = 100_000;
 
 /// A node that keeps everything of this test.
-fn node(socket: &Path) -> Running {
+fn node(socket: &Path) -> Server {
     let history = History { count: 1 << 20, bytes: 1 << 30, age_ms: 1 << 30 };
-    let mut settings = NodeSettings {
+    let mut settings = Settings {
         socket: Some(socket.into()),
         driver: DriverChoice::Epoll,
         shards: Some(1),
         rules: Rules::new(Vec::new(), history, Window::DEFAULT),
-        ..NodeSettings::on_loopback()
+        ..Settings::on_loopback()
     };
     settings.limits.history_bytes = 1 << 30;
-    server::start(settings).unwrap()
+    node::start(settings).unwrap()
 }
 
 /// Payloads of a channel by offset.
-fn history(node: &Running, channel: &str) -> HashMap<u64, Vec<u8>> {
+fn history(node: &Server, channel: &str) -> HashMap<u64, Vec<u8>> {
     support::history(node, channel).into_iter().collect()
 }
 
@@ -133,7 +133,7 @@ fn each_acknowledged_message_is_there_once_however_often_the_connection_is_cut()
     eprintln!("FANFARE_SEED={seed} cargo test -p fanfare-ffi --test lost_connections each");
     let proxy = Proxy::start(folder.path(), folder.path().join("node"), seed);
     let url = format!("unix:{}", proxy.path.display());
-    let publisher = Publisher::open(&url, Settings::default()).unwrap();
+    let publisher = Publisher::open(&url, PublisherSettings::default()).unwrap();
     let heard: Heard = Arc::new(Mutex::new(vec![None; MESSAGES]));
     for nth in 0..MESSAGES {
         let data = format!("message {nth}");
@@ -171,9 +171,9 @@ fn a_server_to_be_killed() {
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
 }
 
-struct Server(Child);
+struct Process(Child);
 
-impl Server {
+impl Process {
     fn start(socket: &Path) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "a_server_to_be_killed", "--ignored", "--nocapture"]);
@@ -182,7 +182,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for Process {
     fn drop(&mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
@@ -194,9 +194,11 @@ fn a_server_that_is_killed_and_comes_back_has_another_epoch_and_nothing_hangs() 
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("node");
     let url = format!("unix:{}", socket.display());
-    let first = Server::start(&socket);
+    let first = Process::start(&socket);
     let connect_ms = 60_000;
-    let publisher = Publisher::open(&url, Settings { connect_ms, ..Settings::default() }).unwrap();
+    let publisher =
+        Publisher::open(&url, PublisherSettings { connect_ms, ..PublisherSettings::default() })
+            .unwrap();
     const COUNT: usize = 30_000;
     let heard: Heard = Arc::new(Mutex::new(vec![None; COUNT]));
     let (mut first, mut second) = (Some(first), None);
@@ -215,7 +217,7 @@ fn a_server_that_is_killed_and_comes_back_has_another_epoch_and_nothing_hangs() 
             offer(&publisher, &frame, || Done::Wait(Arc::clone(&ticket), 0));
             assert_eq!(ticket.wait(Duration::from_millis(20)), [None]);
             assert!(!publisher.stats().connected && publisher.stats().last_error != FANFARE_OK);
-            second = Some(Server::start(&socket));
+            second = Some(Process::start(&socket));
         }
         let data = nth.to_string();
         offer(&publisher, &PublishFrame::new("demo", data.as_bytes()), || hears(&heard, nth));

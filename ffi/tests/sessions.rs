@@ -13,30 +13,30 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fanfare::server::{self, DriverChoice, Running, Settings as NodeSettings};
+use fanfare::node::{self, DriverChoice, Server, Settings};
 use fanfare_ffi::code::{FANFARE_E_AGAIN, FANFARE_E_UNKNOWN, FANFARE_E_VERSION};
 use fanfare_ffi::outcome::{Done, Ticket};
-use fanfare_ffi::publisher::{Publisher, Settings};
+use fanfare_ffi::publisher::{Publisher, PublisherSettings};
 use fanfare_protocol::ingest::{ErrorCode, PublishFrame, write};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const MESSAGES: usize = 500;
 
-fn node(socket: &Path, change: impl FnOnce(&mut NodeSettings)) -> Running {
-    let mut settings = NodeSettings {
+fn node(socket: &Path, change: impl FnOnce(&mut Settings)) -> Server {
+    let mut settings = Settings {
         socket: Some(socket.into()),
         driver: DriverChoice::Epoll,
         shards: Some(1),
-        ..NodeSettings::on_loopback()
+        ..Settings::on_loopback()
     };
     change(&mut settings);
-    server::start(settings).unwrap()
+    node::start(settings).unwrap()
 }
 
 /// How often each payload stands in a channel.
 type Counts = HashMap<Vec<u8>, usize>;
 
-fn history(node: &Running, channel: &str) -> Counts {
+fn history(node: &Server, channel: &str) -> Counts {
     let mut counts = Counts::new();
     for (_, data) in support::history(node, channel) {
         *counts.entry(data).or_default() += 1;
@@ -112,16 +112,16 @@ fn publish(publisher: &Publisher, channel: &str, data: &[u8], done: impl Fn() ->
 
 /// Publishes into a hole; when the node has had all of it, `meanwhile` happens and the link is cut.
 fn through_a_hole(
-    change: impl FnOnce(&mut NodeSettings),
+    change: impl FnOnce(&mut Settings),
     meanwhile: impl FnOnce(&Path),
-    after: impl FnOnce(&Running),
+    after: impl FnOnce(&Server),
 ) -> (Vec<Result<(), i32>>, Counts) {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("node");
     let node = node(&socket, change);
     let hole = Hole::before(folder.path(), socket.clone());
     let url = format!("unix:{}", hole.path.display());
-    let publisher = Publisher::open(&url, Settings::default()).unwrap();
+    let publisher = Publisher::open(&url, PublisherSettings::default()).unwrap();
     let ticket = Ticket::new(MESSAGES);
     for nth in 0..MESSAGES {
         let data = format!("message {nth}");
@@ -149,7 +149,8 @@ fn through_a_hole(
 /// Another publisher uses every key that the node remembers, and more.
 fn turn_keys_over(socket: &Path) {
     let other =
-        Publisher::open(&format!("unix:{}", socket.display()), Settings::default()).unwrap();
+        Publisher::open(&format!("unix:{}", socket.display()), PublisherSettings::default())
+            .unwrap();
     for nth in 0..2_000 {
         let key = format!("key {nth}");
         let frame = PublishFrame {
@@ -198,7 +199,7 @@ fn a_publisher_that_is_closed_leaves_no_session_behind() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("node");
     let node = node(&socket, |_| {});
-    let settings = Settings { connect_ms: 60_000, ..Settings::default() };
+    let settings = PublisherSettings { connect_ms: 60_000, ..PublisherSettings::default() };
     let publisher = Publisher::open(&format!("unix:{}", socket.display()), settings).unwrap();
     publish(&publisher, "demo", b"1", || Done::Nobody);
     assert_eq!(publisher.flush(PATIENCE), Ok(()));
@@ -240,7 +241,7 @@ fn who_is_refused_for_good_is_told_at_once_and_why() {
     ] {
         let folder = tempfile::tempdir().unwrap();
         let url = turns_away(folder.path(), code, "you may not");
-        let settings = Settings { connect_ms: 3_600_000, ..Settings::default() };
+        let settings = PublisherSettings { connect_ms: 3_600_000, ..PublisherSettings::default() };
         let failure = Publisher::open(&url, settings).err().expect("it is refused");
         assert_eq!(failure.code, result);
         assert!(failure.text.contains(says), "{}", failure.text);
@@ -248,7 +249,7 @@ fn who_is_refused_for_good_is_told_at_once_and_why() {
     // Without waiting it opens, and what is published meanwhile hears why it is not.
     let folder = tempfile::tempdir().unwrap();
     let url = turns_away(folder.path(), ErrorCode::FORBIDDEN, "no");
-    let publisher = Publisher::open(&url, Settings::default()).unwrap();
+    let publisher = Publisher::open(&url, PublisherSettings::default()).unwrap();
     let ticket = Ticket::new(1);
     let offered = publisher.offer(&PublishFrame::new("demo", b"1"), Done::Wait(ticket.clone(), 0));
     if offered.is_ok() {

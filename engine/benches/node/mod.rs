@@ -68,7 +68,7 @@ impl<D: Driver> Node<D> {
         let wakers = vec![Arc::new(Asleep) as Arc<dyn Wake>];
         let (writer, mut readers) = ring::ring(limits.ring_entries, limits.ring_bytes, wakers);
         let rules = Rules::default();
-        let settings = sequencer::Settings { epoch, shards: 1, limits: limits.clone(), rules };
+        let settings = sequencer::Config { epoch, shards: 1, limits: limits.clone(), rules };
         let sequencer = Sequencer::new(settings, commands, writer, Arc::clone(&metrics));
         let parts = Parts {
             ring: readers.pop().expect("one for the one shard"),

@@ -13,7 +13,7 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand,
 use super::exit;
 use crate::config::units::{self, Endpoint};
 use crate::config::{Overrides, Said, Source};
-use crate::server::DriverChoice;
+use crate::node::DriverChoice;
 
 const AFTER_HELP: &str = "\
 Three commands to begin with, each in a terminal of its own:

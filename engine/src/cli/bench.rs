@@ -12,7 +12,7 @@ use crate::bench::target::Url;
 use crate::bench::{self, plot, table};
 use crate::config::default_socket;
 use crate::config::units::{self, Endpoint};
-use crate::server::DriverChoice;
+use crate::node::DriverChoice;
 
 pub(super) const AFTER_HELP: &str = "\
 Modes:

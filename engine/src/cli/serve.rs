@@ -19,7 +19,7 @@ use super::arguments::Serve;
 use super::exit::{self, Failure};
 use crate::config::{self, Config, Problems};
 use crate::error::StartError;
-use crate::server::{self, Running};
+use crate::node::{self, Server};
 use crate::vigil::Vigil;
 
 /// Beyond the time of an ordinary end, for one without a thread.
@@ -41,7 +41,7 @@ pub(super) fn run(arguments: &Serve, matches: &ArgMatches) -> Result<ExitCode, F
         .map_err(|what| Failure::new(exit::UNAVAILABLE, what))?;
     let insecure = settings.insecure;
     let for_others = !(settings.origins.is_empty() && settings.hosts.is_empty());
-    let running = server::start(settings).map_err(failure)?;
+    let running = node::start(settings).map_err(failure)?;
     greet(&running);
     if running.development() && for_others {
         warn!(
@@ -62,7 +62,7 @@ pub(super) fn run(arguments: &Serve, matches: &ArgMatches) -> Result<ExitCode, F
 
 /// Ends a node that has lost a thread: those who can still be served are told to come back, as far
 /// as that goes without the lost one. A part that waits for it in vain does not keep the process.
-fn without(name: &str, running: Running) -> Failure {
+fn without(name: &str, running: Server) -> Failure {
     let patience = Duration::from_millis(running.limits().shutdown_ms) + LOST_GRACE;
     let (done, stopped) = bounded(1);
     let stopping = thread::Builder::new().name("stopping".into()).spawn(move || {
@@ -186,7 +186,7 @@ fn wait(signals: &Receiver<&'static str>, vigil: &Vigil, insecure: bool) -> End 
 }
 
 /// Says where the node is: a friendly block on a terminal, one event of the log elsewhere.
-fn greet(running: &Running) {
+fn greet(running: &Server) {
     if std::io::stderr().is_terminal() {
         return super::say_all(&greeting(running));
     }
@@ -203,7 +203,7 @@ fn greet(running: &Running) {
     );
 }
 
-fn greeting(running: &Running) -> String {
+fn greeting(running: &Server) -> String {
     let addresses = running.addresses();
     let (listen, shards) = (addresses.listen, running.shards());
     let plural = if shards == 1 { "" } else { "s" };
@@ -244,13 +244,13 @@ mod tests {
 
     use super::*;
     use crate::channel::{ChannelName, Tenant};
+    use crate::node::Settings;
     use crate::sequencer::command::{Command, Publication, PublishAnswer};
-    use crate::server::Settings;
 
     /// A node whose sequencer has panicked: in the answer to a publish, which runs on its thread.
-    fn node_without_sequencer() -> Running {
+    fn node_without_sequencer() -> Server {
         let settings = Settings { shards: Some(1), ..Settings::on_loopback() };
-        let running = server::start(settings).expect("a node starts");
+        let running = node::start(settings).expect("a node starts");
         let publication = Publication {
             channel: ChannelName::new(Tenant::default(), "demo"),
             kind: Kind::Text,

@@ -11,8 +11,8 @@ use super::read;
 use super::source::{Problem, Said, Source};
 use super::units::{self, Endpoint};
 use crate::auth::origin::Origins;
+use crate::node::DriverChoice;
 use crate::rule::{History, Pattern, Rule, Slow, Window};
-use crate::server::DriverChoice;
 
 /// What a file said. `None` where it was silent.
 #[derive(Debug, Default)]

@@ -7,8 +7,8 @@ use std::fmt::Write;
 use super::limits::ROWS;
 use super::units::{bytes_text, driver_name, millis_text};
 use super::{Config, Overrides, Source, load};
+use crate::node::Settings;
 use crate::rule::{History, Window};
-use crate::server::Settings;
 
 impl Config {
     /// Everything that would be used, with who said it; the API key as `***`.

@@ -10,8 +10,8 @@ use std::time::Duration;
 use bytesize::ByteSize;
 
 use crate::auth::host::Hosts;
+use crate::node::DriverChoice;
 use crate::rule::Slow;
-use crate::server::DriverChoice;
 
 /// Longest path of a Unix socket: `sun_path` has 108 bytes, one of them the final NUL (unix(7)).
 const SOCKET_PATH_BYTES_MAX: usize = 107;

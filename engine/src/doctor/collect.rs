@@ -11,21 +11,21 @@ use rustix::process::{Resource, getrlimit};
 use super::facts::{Facts, Spot, Use};
 use crate::driver::{choose, listener};
 use crate::ingest::socket;
+use crate::node::{self, DriverChoice, Settings, plan};
 use crate::os::machine::backlog_drops;
-use crate::server::{self, DriverChoice, Settings, plan};
 
 /// The capability to lock any amount of memory (capabilities(7)).
 const CAP_IPC_LOCK: u32 = 14;
 
 /// What is, on this machine and for this process, with the limits that it has now.
 pub fn collect(settings: &Settings) -> Facts {
-    let machine = server::machine(true);
+    let machine = node::machine(true);
     let status = text("/proc/self/status").unwrap_or_default();
     let spot = |who, address| Spot {
         address,
         taken: listener::probe_once(address)
             .err()
-            .map(|error| server::taken(who, address, &error).to_string()),
+            .map(|error| node::taken(who, address, &error).to_string()),
     };
     let ports: Option<Vec<u16>> = numbers("/proc/sys/net/ipv4/ip_local_port_range");
     let reserved = text("/proc/sys/net/ipv4/ip_local_reserved_ports").unwrap_or_default();

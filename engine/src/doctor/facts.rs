@@ -92,7 +92,7 @@ pub(super) mod tests {
     use super::*;
     use crate::doctor::finding::{Finding, Verdict};
     use crate::doctor::{Report, judge};
-    use crate::server::Settings;
+    use crate::node::Settings;
 
     /// A plain machine of two cores and 16 GiB where everything is well.
     pub(crate) fn sound() -> Facts {

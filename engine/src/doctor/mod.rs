@@ -18,8 +18,8 @@ pub mod report;
 mod uring;
 mod ways_in;
 
-use crate::server::Settings;
-use crate::server::plan::{self, Machine, Plan};
+use crate::node::Settings;
+use crate::node::plan::{self, Machine, Plan};
 use facts::Facts;
 use finding::{Finding, Verdict};
 use memory::Estimate;

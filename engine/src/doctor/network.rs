@@ -137,7 +137,7 @@ mod tests {
     use crate::doctor::facts::{Facts, Use};
     use crate::doctor::finding::Verdict;
     use crate::doctor::judge;
-    use crate::server::Settings;
+    use crate::node::Settings;
 
     #[test]
     fn a_short_backlog_is_advice() {

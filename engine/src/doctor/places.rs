@@ -4,7 +4,7 @@ use super::Case;
 use super::finding::{Finding, bytes, grouped};
 use crate::control::Bounds;
 use crate::driver::choose::ring_bytes;
-use crate::server::plan::{Plan, RESERVE, SHARDS_MAX, TABLE_MAX, descriptors_needed};
+use crate::node::plan::{Plan, RESERVE, SHARDS_MAX, TABLE_MAX, descriptors_needed};
 
 /// Descriptors of a shard with `uring`: its ring, its listener, its waker.
 const OF_A_SHARD: usize = 3;
@@ -206,7 +206,7 @@ mod tests {
     use crate::doctor::facts::{Facts, Use};
     use crate::doctor::finding::Verdict;
     use crate::doctor::judge;
-    use crate::server::Settings;
+    use crate::node::Settings;
 
     fn epoll(descriptors: usize) -> Facts {
         Facts { ring: None, descriptors, ..sound() }

@@ -4,7 +4,7 @@ use super::Case;
 use super::facts::Facts;
 use super::finding::Finding;
 use crate::driver::choose::{FLOOR, Support};
-use crate::server::DriverChoice;
+use crate::node::DriverChoice;
 
 /// The calls that a filter has to let through.
 const CALLS: &str = "io_uring_setup io_uring_enter io_uring_register";
@@ -94,7 +94,7 @@ mod tests {
     use crate::doctor::facts::tests::{change, expect, report, sound};
     use crate::doctor::finding::Verdict;
     use crate::doctor::judge;
-    use crate::server::Settings;
+    use crate::node::Settings;
 
     fn blocked() -> Facts {
         Facts { ring: Some(Support::Blocked("io_uring_setup failed".into())), ..sound() }

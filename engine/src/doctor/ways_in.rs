@@ -72,7 +72,7 @@ mod tests {
     use crate::doctor::facts::tests::{change, expect, sound};
     use crate::doctor::finding::Verdict;
     use crate::doctor::judge;
-    use crate::server::Settings;
+    use crate::node::Settings;
 
     #[test]
     fn an_address_that_is_taken_fails() {

@@ -42,7 +42,7 @@ pub mod machine {
 
 /// What the socket is started with.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct Config {
     /// The socket's file.
     pub path: PathBuf,
     /// Its mode, exactly.
@@ -57,7 +57,7 @@ pub struct Settings {
     pub tenant: Tenant,
 }
 
-impl Settings {
+impl Config {
     /// What a publisher may send. The window has room for one batch, so that a batch never waits
     /// for itself.
     fn wire(&self) -> IngestLimits {
@@ -120,7 +120,7 @@ impl Handle {
 /// [`StartError::Config`] for a path that cannot or must not be used, [`StartError::Unavailable`]
 /// where another process listens or the machine does not give what is needed.
 pub fn spawn(
-    settings: Settings,
+    settings: Config,
     inbox: Inbox,
     metrics: Arc<Metrics>,
     clock: Clock,
@@ -150,7 +150,7 @@ mod tests {
     /// The protocol's defaults are what `docs/PROTOCOLS.md` shows.
     #[test]
     fn a_server_that_nobody_has_configured_says_what_the_page_shows() {
-        let settings = Settings {
+        let settings = Config {
             path: PathBuf::new(),
             mode: 0,
             users: Vec::new(),

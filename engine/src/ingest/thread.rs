@@ -19,7 +19,7 @@ use rustix::net::{
     sockopt::{set_socket_send_buffer_size, socket_peercred},
 };
 
-use super::Settings;
+use super::Config;
 use super::ledger::Results;
 use super::publisher::{Group, Publisher};
 use super::sessions::{Counts, Sessions};
@@ -117,7 +117,7 @@ struct Connection {
 
 /// The thread's state.
 pub(super) struct Ingest {
-    settings: Settings,
+    settings: Config,
     inbox: Inbox,
     metrics: Arc<Metrics>,
     clock: Clock,
@@ -139,7 +139,7 @@ pub(super) struct Ingest {
 
 impl Ingest {
     pub(super) fn new(
-        settings: Settings,
+        settings: Config,
         bound: Bound,
         inbox: Inbox,
         metrics: Arc<Metrics>,

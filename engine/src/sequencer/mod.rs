@@ -64,7 +64,7 @@ const CHANNELS_PER_ENTRY: usize = 512;
 
 /// What a sequencer is started with.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct Config {
     /// The identity of the order: random, new for each start.
     pub epoch: Epoch,
     /// Shards, 1 to 64.
@@ -125,13 +125,8 @@ impl<S: Sink> Sequencer<S> {
     ///
     /// # Panics
     /// When `settings.shards` is not 1 to 64.
-    pub fn new(
-        settings: Settings,
-        inbox: Receiver<Command>,
-        ring: S,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        let Settings { epoch, shards, limits, rules } = settings;
+    pub fn new(settings: Config, inbox: Receiver<Command>, ring: S, metrics: Arc<Metrics>) -> Self {
+        let Config { epoch, shards, limits, rules } = settings;
         let order = Order::new(epoch, shards, limits, rules);
         let life = Life::Open;
         Self { inbox, ring, metrics, order, work: None, held: 0, life, was_blocked: false }

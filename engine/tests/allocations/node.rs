@@ -14,7 +14,7 @@ use fanfare::ring::{Wake, Writer, ring};
 use fanfare::rule::{History, Rules, Window};
 use fanfare::sequencer::command::{Command, Entry, Publication, PublishAnswer};
 use fanfare::sequencer::inbox::{Inbox, inbox};
-use fanfare::sequencer::{Sequencer, Settings};
+use fanfare::sequencer::{Config, Sequencer};
 use fanfare::shard::messages::Dropped;
 use fanfare::shard::{Parts, Shard, Tick};
 use fanfare::transport::Facts;
@@ -94,7 +94,7 @@ impl Node {
         let history = History { count: 20, bytes: 1 << 20, age_ms: 60_000 };
         let window = Window { count: 64, bytes: 1 << 20 };
         let rules = Rules::new(Vec::new(), history, window);
-        let settings = Settings { epoch, shards: 1, limits: limits.clone(), rules };
+        let settings = Config { epoch, shards: 1, limits: limits.clone(), rules };
         let (driver, net) = Sim::new(1, CONNECTIONS, Temper::HONEST);
         let parts = Parts {
             ring: readers.remove(0),

@@ -1,7 +1,7 @@
 //! Every mode in small, on both drivers, over all transports: all that was owed was delivered, and
 //! the result has what the mode is for.
 
-use fanfare::server::{DriverChoice, Running};
+use fanfare::node::{DriverChoice, Server};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -14,7 +14,7 @@ const MIX: &str = "--ws 10 --sse 6 --poll 4";
 
 /// A node with its socket in a folder of its own.
 struct Target {
-    node: Running,
+    node: Server,
     folder: TempDir,
     driver: DriverChoice,
 }

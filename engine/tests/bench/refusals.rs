@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use crate::bench;
 use crate::support::node_with;
-use fanfare::server::DriverChoice;
+use fanfare::node::DriverChoice;
 
 /// That it ended with `code` and said all of `words` on standard error.
 #[track_caller]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use fanfare::channel::Tenant;
 use fanfare::clock::Clock;
 use fanfare::error::StartError;
-use fanfare::ingest::{Handle, Settings, spawn};
+use fanfare::ingest::{Config, Handle, spawn};
 use fanfare::limits::Limits;
 use fanfare::metrics::Metrics;
 use fanfare::vigil::Vigil;
@@ -32,14 +32,14 @@ pub(crate) fn limits() -> Limits {
 }
 
 /// For our own user and root.
-pub(crate) fn settings(path: PathBuf) -> Settings {
+pub(crate) fn settings(path: PathBuf) -> Config {
     let (users, tenant) = (Vec::new(), Tenant::default());
-    Settings { path, mode: 0o600, users, limits: limits(), epoch: epoch(), tenant }
+    Config { path, mode: 0o600, users, limits: limits(), epoch: epoch(), tenant }
 }
 
 /// A node's ingest on `settings`, without its sequencer's fate.
 pub(crate) fn start(
-    settings: Settings,
+    settings: Config,
     sequencer: &StandIn,
     metrics: &Arc<Metrics>,
 ) -> Result<Handle, StartError> {
@@ -52,11 +52,11 @@ impl Node {
         Self::with(|_| {})
     }
 
-    pub(crate) fn with(change: impl FnOnce(&mut Settings)) -> Self {
+    pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Self {
         Self::with_inbox(4, change)
     }
 
-    pub(crate) fn with_inbox(commands: usize, change: impl FnOnce(&mut Settings)) -> Self {
+    pub(crate) fn with_inbox(commands: usize, change: impl FnOnce(&mut Config)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("fanfare.sock");
         let mut settings = settings(path.clone());

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
-use fanfare::server::Running;
+use fanfare::node::Server;
 use socket2::SockRef;
 
 use crate::support::{Client, DRIVERS, node_with, publish_all, upgrade, wait_until};
@@ -134,7 +134,7 @@ fn send(client: &Client, bytes: &[u8]) {
     let _ = (&client.socket).write_all(bytes);
 }
 
-fn nothing_is_left(node: &Running) {
+fn nothing_is_left(node: &Server) {
     let left = || {
         let shards = node.metrics().shards.iter();
         let gauges = shards.flat_map(|shard| {
@@ -160,7 +160,7 @@ fn nothing_is_left(node: &Running) {
 }
 
 /// As many clients as there are places all get a message.
-fn every_place_serves(node: &Running) {
+fn every_place_serves(node: &Server) {
     let listen = node.addresses().listen;
     let mut clients: Vec<Client> =
         (0..PLACES).map(|_| Client::websocket(listen, "/ws?channels=last")).collect();

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use fanfare::server::{self, Settings};
+use fanfare::node::{self, Settings};
 
 use crate::support::{Client, DRIVERS, node, node_with, publish_all};
 
@@ -40,7 +40,7 @@ fn a_port_that_somebody_has_is_said_in_a_sentence() {
             (Settings { driver, api: Some(api), ..any.clone() }, api),
         ] {
             let began = Instant::now();
-            let Err(error) = server::start(settings) else { panic!("{address} was shared") };
+            let Err(error) = node::start(settings) else { panic!("{address} was shared") };
             assert!(began.elapsed() < Duration::from_secs(10));
             assert_eq!(error.exit_code(), 69);
             let said = error.to_string();

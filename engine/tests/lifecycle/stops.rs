@@ -3,9 +3,9 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use fanfare::node::{DriverChoice, Server};
 use fanfare::rule::Window;
 use fanfare::sequencer::command::Command;
-use fanfare::server::{DriverChoice, Running};
 
 use crate::publisher::{publish_until_goodbye, publisher_that_reads_nothing};
 use crate::support::{
@@ -15,7 +15,7 @@ use crate::support::{
 /// Wide enough that nobody falls out of it on a busy machine.
 const WINDOW: Window = Window { count: 1_000_000, bytes: 1 << 30 };
 
-fn with_socket(driver: DriverChoice, folder: &tempfile::TempDir) -> Running {
+fn with_socket(driver: DriverChoice, folder: &tempfile::TempDir) -> Server {
     let path = folder.path().join("fanfare.sock");
     node_with(driver, |settings| {
         settings.socket = Some(path);

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fanfare::server::DriverChoice;
+use fanfare::node::DriverChoice;
 use mio::{Events, Interest, Poll, Token};
 
 use follower::{Follower, Kind};

@@ -1,7 +1,7 @@
 //! What is kept no more is told before anything else, exactly, and then what is kept follows.
 
+use fanfare::node::Settings;
 use fanfare::rule::{History, Window};
-use fanfare::server::Settings;
 use fanfare_protocol::id::Id;
 
 use crate::reader::{Reader, Transport};

@@ -13,14 +13,14 @@ mod slow;
 mod support;
 mod window;
 
+use fanfare::node::{DriverChoice, Server, Settings};
 use fanfare::sequencer::command::Published;
-use fanfare::server::{DriverChoice, Running, Settings};
 use serde_json::{Value, json};
 
 use reader::Transport;
 
 /// Runs `test` for each driver and transport, on a node of its own.
-fn everywhere(change: impl Fn(&mut Settings), test: impl Fn(&Running, Transport)) {
+fn everywhere(change: impl Fn(&mut Settings), test: impl Fn(&Server, Transport)) {
     for driver in support::DRIVERS {
         for transport in Transport::ALL {
             let node = support::node_with(driver, &change);
@@ -32,7 +32,7 @@ fn everywhere(change: impl Fn(&mut Settings), test: impl Fn(&Running, Transport)
 }
 
 /// Runs `test` for each driver, on a node of its own.
-fn on_both(change: impl Fn(&mut Settings), test: impl Fn(&Running)) {
+fn on_both(change: impl Fn(&mut Settings), test: impl Fn(&Server)) {
     for driver in support::DRIVERS {
         let node = support::node_with(driver, &change);
         println!("{driver:?}");
@@ -42,7 +42,7 @@ fn on_both(change: impl Fn(&mut Settings), test: impl Fn(&Running)) {
 }
 
 /// Messages `numbers` to one channel, each its number.
-fn fill(node: &Running, channel: &str, numbers: std::ops::RangeInclusive<u64>) -> Vec<Published> {
+fn fill(node: &Server, channel: &str, numbers: std::ops::RangeInclusive<u64>) -> Vec<Published> {
     support::publish_all(node, numbers.map(|number| (channel, number.to_string())))
 }
 
@@ -62,7 +62,7 @@ fn unbounded(channel: &str, reason: &str) -> Value {
 }
 
 /// The node of this test again, at the same address.
-fn restarted(node: Running, driver: DriverChoice) -> Running {
+fn restarted(node: Server, driver: DriverChoice) -> Server {
     let listen = node.addresses().listen;
     node.stop();
     support::node_with(driver, |settings| settings.listen = listen)

@@ -5,7 +5,7 @@ use crate::support::{Client, publish_all};
 use crate::{everywhere, fill, on_both};
 
 /// Ten rounds over three channels; as clients see them.
-fn rounds(node: &fanfare::server::Running, from: u64) -> Vec<Message> {
+fn rounds(node: &fanfare::node::Server, from: u64) -> Vec<Message> {
     let messages: Vec<(&str, String)> = (from..from + 10)
         .flat_map(|round| ["a", "b", "c"].map(|channel| (channel, format!("{channel}{round}"))))
         .collect();

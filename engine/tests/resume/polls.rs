@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use fanfare::node::Settings;
 use fanfare::rule::Window;
-use fanfare::server::Settings;
 
 use crate::reader::poll;
 use crate::support::{Client, keep, publish_all, rules};

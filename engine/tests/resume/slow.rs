@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use fanfare::node::{Server, Settings};
 use fanfare::rule::{History, Pattern, Rule, Rules, Slow, Window};
-use fanfare::server::{Running, Settings};
 use serde_json::Value;
 
 use crate::reader::{Reader, Transport};
@@ -35,7 +35,7 @@ struct Deaf {
 }
 
 impl Deaf {
-    fn new(node: &Running, target: &'static str) -> Self {
+    fn new(node: &Server, target: &'static str) -> Self {
         let mut client = Client::narrow(node.addresses().listen);
         let events = target.starts_with("/sse");
         let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -82,7 +82,7 @@ impl Deaf {
 }
 
 /// Publishes messages `numbers` to both channels, each long enough that buffers fill up.
-fn fill(node: &Running, numbers: std::ops::RangeInclusive<u64>) {
+fn fill(node: &Server, numbers: std::ops::RangeInclusive<u64>) {
     let text = |number| format!("{number}:{}", "x".repeat(20_000));
     publish_all(node, numbers.flat_map(|number| [("w", text(number)), ("l", text(number))]));
 }

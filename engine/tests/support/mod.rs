@@ -8,9 +8,9 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use fanfare::channel::{ChannelName, Tenant};
+use fanfare::node::{self, DriverChoice, Server, Settings};
 use fanfare::rule::{History, Pattern, Rule, Rules, Slow, Window};
 use fanfare::sequencer::command::{Command, Publication, Published};
-use fanfare::server::{self, DriverChoice, Running, Settings};
 use fanfare::shard::messages::{ClientMessages, Dropped};
 use fanfare_protocol::message::Kind;
 
@@ -21,12 +21,12 @@ pub const DRIVERS: [DriverChoice; 2] = [DriverChoice::Uring, DriverChoice::Epoll
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A node with two shards on free ports.
-pub fn node(driver: DriverChoice) -> Running {
+pub fn node(driver: DriverChoice) -> Server {
     node_with(driver, |_| {})
 }
 
 /// A node with settings of its own.
-pub fn node_with(driver: DriverChoice, change: impl FnOnce(&mut Settings)) -> Running {
+pub fn node_with(driver: DriverChoice, change: impl FnOnce(&mut Settings)) -> Server {
     node_hearing(driver, change, || Dropped)
 }
 
@@ -35,10 +35,10 @@ pub fn node_hearing<M: ClientMessages + Send + 'static>(
     driver: DriverChoice,
     change: impl FnOnce(&mut Settings),
     client_messages: impl Fn() -> M,
-) -> Running {
+) -> Server {
     let mut settings = Settings { driver, shards: Some(2), ..Settings::on_loopback() };
     change(&mut settings);
-    server::start_with(settings, client_messages)
+    node::start_with(settings, client_messages)
         .unwrap_or_else(|error| panic!("{driver:?}: {error}"))
 }
 
@@ -261,7 +261,7 @@ pub fn text(bytes: &[u8]) -> String {
 }
 
 /// Publishes over the API; the answer's body.
-pub fn publish(node: &Running, channel: &str, data: &str) -> String {
+pub fn publish(node: &Server, channel: &str, data: &str) -> String {
     let api = node.addresses().api.expect("tests have an API");
     let mut client = Client::connect(api);
     let length = data.len();
@@ -293,7 +293,7 @@ pub fn batch<'a>(messages: impl IntoIterator<Item = (&'a str, String)>) -> Vec<P
 
 /// Publishes texts in one command, straight into the inbox; where each got its place.
 pub fn publish_all<'a>(
-    node: &Running,
+    node: &Server,
     messages: impl IntoIterator<Item = (&'a str, String)>,
 ) -> Vec<Published> {
     let publications = batch(messages);

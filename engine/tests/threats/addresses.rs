@@ -1,6 +1,6 @@
 //! H27: more connections from one address than it may have.
 
-use fanfare::server::{Running, Settings};
+use fanfare::node::{Server, Settings};
 
 use crate::site::on_both;
 use crate::support::{Client, wait_until};
@@ -11,7 +11,7 @@ fn counted(settings: &mut Settings) {
 }
 
 /// Turned away before a byte of it was read.
-fn turned_away(node: &Running) {
+fn turned_away(node: &Server) {
     let mut client = connect(node);
     let answer = Answer::read(&mut client);
     assert_eq!(answer.status, 429);

@@ -1,7 +1,7 @@
 //! Channels that are asked for in a body: POST and QUERY of /sse and /poll.
 
 use fanfare::auth::origin::Origins;
-use fanfare::server::Running;
+use fanfare::node::Server;
 
 use crate::site::on_both;
 use crate::support::{Client, publish, wait_until};
@@ -71,7 +71,7 @@ fn a_thousand_channels_are_followed_by_one_request() {
     );
 }
 
-fn refused(node: &Running, bytes: &str, status: u16, word: &str) -> Answer {
+fn refused(node: &Server, bytes: &str, status: u16, word: &str) -> Answer {
     let mut last = None;
     for cut in CUTS {
         let mut client = connect(node);
@@ -86,7 +86,7 @@ fn refused(node: &Running, bytes: &str, status: u16, word: &str) -> Answer {
 
 #[test]
 fn bodies_that_say_nothing_good() {
-    let change = |settings: &mut fanfare::server::Settings| {
+    let change = |settings: &mut fanfare::node::Settings| {
         settings.limits.subscribe_bytes = 1_000;
         settings.limits.channels_per_connection = 10;
         settings.limits.head_ms = 400;
@@ -181,14 +181,14 @@ fn pages_may_ask_so_too() {
 #[test]
 fn a_page_reads_why_its_body_was_not_taken() {
     const PAGE: &str = "https://good.example";
-    let change = |settings: &mut fanfare::server::Settings| {
+    let change = |settings: &mut fanfare::node::Settings| {
         settings.origins = Origins::new(&[PAGE.to_string()]).unwrap();
         settings.limits.message_bytes = 200; // bodies have at least nine times that
         settings.limits.bodies_bytes = 2_000; // of which strangers have half
         settings.limits.head_ms = 1_000;
     };
     let fields = format!("{JSON}Origin: {PAGE}\r\n");
-    let begun = |node: &Running, length: usize, bytes: usize| {
+    let begun = |node: &Server, length: usize, bytes: usize| {
         let mut client = connect(node);
         let whole = ask("POST", "/poll", &fields, &" ".repeat(length));
         client.send(&whole.as_bytes()[..whole.len() - length + bytes]);

@@ -1,12 +1,12 @@
 //! W14 and W15: how a WebSocket is closed, well and badly.
 
-use fanfare::server::Running;
+use fanfare::node::Server;
 
 use crate::site::on_both;
 use crate::support::Client;
 use crate::wire::{CUTS, ended_by_node, ends, frame, is_heard};
 
-fn websocket(node: &Running) -> Client {
+fn websocket(node: &Server) -> Client {
     Client::websocket(node.addresses().listen, "/ws?channels=a")
 }
 

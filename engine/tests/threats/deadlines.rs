@@ -3,8 +3,8 @@
 use std::io::{ErrorKind, Read};
 use std::time::Duration;
 
+use fanfare::node::{Server, Settings};
 use fanfare::rule::History;
-use fanfare::server::{Running, Settings};
 use socket2::SockRef;
 
 use crate::site::{on_both, with_history};
@@ -109,7 +109,7 @@ fn an_answer_may_be_read_slowly() {
 }
 
 /// Where the node's order begins.
-fn beginning(node: &Running) -> String {
+fn beginning(node: &Server) -> String {
     let mut client = Client::get(node.addresses().listen, "/poll?channels=other&wait=0");
     let body: serde_json::Value = serde_json::from_str(&Answer::read(&mut client).body).unwrap();
     let (epoch, _) = body["id"].as_str().unwrap().split_once('-').unwrap();
@@ -132,7 +132,7 @@ fn h32_answers_that_nobody_reads() {
 }
 
 /// Asks for more than the kernel buffers, and reads nothing until the node has given up.
-fn pile_up(node: &Running, last: &str) {
+fn pile_up(node: &Server, last: &str) {
     use std::io::Write;
     let before = node.metrics().shards[0].connections.read();
     let mut client = connect(node);

@@ -1,18 +1,18 @@
 //! W1 to W12 and W20: frames that RFC 6455 or a limit forbids, and those that look as if.
 
-use fanfare::server::Running;
+use fanfare::node::Server;
 
 use crate::site::on_both;
 use crate::support::Client;
 use crate::wire::{CUTS, ends, frame, is_heard, masked};
 
-fn websocket(node: &Running) -> Client {
+fn websocket(node: &Server) -> Client {
     Client::websocket(node.addresses().listen, "/ws?channels=a")
 }
 
 /// Frames that end the connection with `code`, however they are cut.
 #[track_caller]
-fn closes(node: &Running, row: &str, bytes: &[u8], code: u16) {
+fn closes(node: &Server, row: &str, bytes: &[u8], code: u16) {
     for cut in CUTS {
         let mut client = websocket(node);
         cut.send(&mut client, bytes);
@@ -24,7 +24,7 @@ fn closes(node: &Running, row: &str, bytes: &[u8], code: u16) {
 
 /// Frames that are taken, however they are cut.
 #[track_caller]
-fn taken(node: &Running, row: &str, bytes: &[u8]) {
+fn taken(node: &Server, row: &str, bytes: &[u8]) {
     for cut in CUTS {
         let mut client = websocket(node);
         cut.send(&mut client, bytes);

@@ -2,7 +2,7 @@
 //! API key, a proxy on the way.
 
 use fanfare::auth::host::Hosts;
-use fanfare::server::{Running, Settings};
+use fanfare::node::{Server, Settings};
 
 use crate::site::on_both;
 use crate::support::{Client, text};
@@ -23,18 +23,18 @@ fn publish(host: &str, fields: &str) -> Vec<u8> {
     [&request(&line, host, &format!("{fields}Content-Length: 2\r\n"))[..], b"hi"].concat()
 }
 
-fn answer(node: &Running, bytes: &[u8]) -> Answer {
+fn answer(node: &Server, bytes: &[u8]) -> Answer {
     let mut client = connect(node);
     client.send(bytes);
     Answer::read(&mut client)
 }
 
-fn published(node: &Running) -> u64 {
+fn published(node: &Server) -> u64 {
     node.metrics().sequencer.published.read()
 }
 
 /// What the metrics say of the mode.
-fn mode(node: &Running, key: &str) -> String {
+fn mode(node: &Server, key: &str) -> String {
     let api = node.addresses().api.unwrap();
     let mut client = Client::connect(api);
     let line = format!("GET /metrics HTTP/1.1\r\nHost: {api}\r\nConnection: close\r\n{key}\r\n");
@@ -158,7 +158,7 @@ fn with_an_api_key_or_without_development_mode_every_name_is_answered_and_nobody
         settings.hosts = Hosts::default();
         settings.dev = false;
     };
-    let check = |node: &Running, key: &str| {
+    let check = |node: &Server, key: &str| {
         let before = published(node);
         for host in ["localhost", "app.example", "10.0.0.1:7070"] {
             let answer = refused(node, host, &publish(host, ""), 403);

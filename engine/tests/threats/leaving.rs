@@ -2,8 +2,8 @@
 
 use std::net::Shutdown;
 
+use fanfare::node::Server;
 use fanfare::rule::History;
-use fanfare::server::Running;
 
 use crate::site::{on_both, with_history};
 use crate::support::{Client, publish, wait_until};
@@ -21,7 +21,7 @@ fn endless() -> [String; 2] {
 }
 
 /// The node has let go of every client but the canary, long before the poll's patience.
-fn is_alone(node: &Running) {
+fn is_alone(node: &Server) {
     wait_until("all are gone", || node.metrics().shards[0].connections.read() == 1);
     wait_until("all are off", || node.metrics().sequencer.subscriptions.read() == 1);
 }

@@ -3,15 +3,15 @@
 
 use std::time::Duration;
 
+use fanfare::node::{Server, Settings};
 use fanfare::rule::{History, Rule, Rules, Window};
-use fanfare::server::{Running, Settings};
 use socket2::SockRef;
 
 use crate::site::on_both;
 use crate::support::{Client, publish, wait_until};
 use crate::wire::{ended_by_node, ends, frame, is_heard};
 
-fn websocket(node: &Running) -> Client {
+fn websocket(node: &Server) -> Client {
     Client::websocket(node.addresses().listen, "/ws?channels=a")
 }
 
@@ -131,7 +131,7 @@ fn narrow(settings: &mut Settings) {
 }
 
 /// A client with small buffers that reads nothing for now.
-fn deaf(node: &Running, target: &str) -> Client {
+fn deaf(node: &Server, target: &str) -> Client {
     let mut client = Client::websocket(node.addresses().listen, target);
     SockRef::from(&client.socket).set_recv_buffer_size(8 << 10).unwrap();
     is_heard(&mut client, "it listens at first");
@@ -139,7 +139,7 @@ fn deaf(node: &Running, target: &str) -> Client {
 }
 
 /// Publishes more than the buffers and the window hold, until a client was found too slow.
-fn overwhelm(node: &Running) {
+fn overwhelm(node: &Server) {
     let slow = &node.metrics().shards[0].slow_closed;
     let before = slow.read();
     for nth in 0..PUBLISHED {

@@ -1,7 +1,7 @@
 //! H20 and E9: which pages may connect, and what a browser is told about it.
 
 use fanfare::auth::origin::Origins;
-use fanfare::server::{Running, Settings};
+use fanfare::node::{Server, Settings};
 
 use crate::site::on_both;
 use crate::wire::{Answer, connect, field, refused, status};
@@ -56,7 +56,7 @@ fn request(method: &str, target: &str, fields: &str) -> Vec<u8> {
     format!("{line}{upgrade}{fields}\r\n").into_bytes()
 }
 
-fn head_of(node: &Running, bytes: &[u8]) -> String {
+fn head_of(node: &Server, bytes: &[u8]) -> String {
     let mut client = connect(node);
     client.send(bytes);
     client.head()

@@ -1,7 +1,7 @@
 //! H25 in names, L6, and what else a query may say.
 
 use fanfare::limits::Limits;
-use fanfare::server::Running;
+use fanfare::node::Server;
 use fanfare::transport::Facts;
 use fanfare::transport::request::{Decision, decide};
 use fanfare_protocol::http::{Fed, HeadReader, HttpDate};
@@ -14,7 +14,7 @@ use crate::wire::{Answer, connect, get, status, upgrade};
 const MISSPELLED: &str = "misspelled_parameter";
 
 /// What `query` gets on each transport: the status, and the word of a refusal.
-fn each(node: &Running, query: &str, expected: (u16, &str)) {
+fn each(node: &Server, query: &str, expected: (u16, &str)) {
     for path in ["/ws", "/sse", "/poll"] {
         let target = format!("{path}?{query}");
         let mut client = connect(node);
@@ -192,7 +192,7 @@ fn l6_waits() {
 }
 
 /// What a follower of `query` has of a message to each of `channels`.
-fn hears(node: &Running, query: &str, channels: &[&str]) {
+fn hears(node: &Server, query: &str, channels: &[&str]) {
     let target = format!("/ws?{query}&format=json&open=0");
     let mut client = Client::websocket(node.addresses().listen, &target);
     for channel in channels {

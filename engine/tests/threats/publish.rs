@@ -48,7 +48,7 @@ fn in_development_mode_only() {
 
 #[test]
 fn p1_to_p5_bodies() {
-    let change = |settings: &mut fanfare::server::Settings| settings.limits.message_bytes = 1_000;
+    let change = |settings: &mut fanfare::node::Settings| settings.limits.message_bytes = 1_000;
     let long = "x".repeat(1_001);
     on_both(change, |site| {
         site.case("P1, P2, P3, L5: none, too long, of no length", |node| {
@@ -110,7 +110,7 @@ fn p1_to_p5_bodies() {
 /// A body that has begun and does not end holds memory; all of them together hold a bounded amount.
 #[test]
 fn bodies_that_do_not_end_share_one_budget() {
-    let change = |settings: &mut fanfare::server::Settings| {
+    let change = |settings: &mut fanfare::node::Settings| {
         settings.limits.message_bytes = 1_000_000; // strangers have 4.5 MB of 9
         settings.limits.bodies_bytes = 9_000_000;
         settings.limits.head_ms = 1_500;

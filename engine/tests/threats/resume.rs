@@ -1,7 +1,7 @@
 //! W25, E1, L2: positions that are not this node's, not yet, or not any more, on all transports.
 
+use fanfare::node::Server;
 use fanfare::rule::History;
-use fanfare::server::Running;
 use serde_json::{Value, json};
 
 use crate::site::with_history;
@@ -12,7 +12,7 @@ const KEPT: History = History { count: 3, bytes: 1_000_000, age_ms: 600_000 };
 const UNKNOWN: &str = "unknown";
 
 /// Publishes a number; its id.
-fn say(node: &Running, channel: &str, number: u32) -> String {
+fn say(node: &Server, channel: &str, number: u32) -> String {
     let answer: Value = serde_json::from_str(&publish(node, channel, &number.to_string())).unwrap();
     answer["id"].as_str().unwrap().to_owned()
 }
@@ -55,7 +55,7 @@ fn owned(messages: &[(&str, u32)]) -> Vec<(String, u64)> {
     messages.iter().map(|(channel, number)| ((*channel).to_owned(), u64::from(*number))).collect()
 }
 
-fn on_websocket(node: &Running, query: &str, live: (&str, u32), expected: &Expected<'_>) {
+fn on_websocket(node: &Server, query: &str, live: (&str, u32), expected: &Expected<'_>) {
     let target = format!("/ws?{query}&format=json");
     let mut client = Client::websocket(node.addresses().listen, &target);
     let mut next = || serde_json::from_str::<Value>(&client.text_frame()).unwrap();
@@ -70,13 +70,7 @@ fn on_websocket(node: &Running, query: &str, live: (&str, u32), expected: &Expec
     }
 }
 
-fn on_stream(
-    node: &Running,
-    query: &str,
-    fields: &str,
-    live: (&str, u32),
-    expected: &Expected<'_>,
-) {
+fn on_stream(node: &Server, query: &str, fields: &str, live: (&str, u32), expected: &Expected<'_>) {
     let target = format!("/sse?{query}&format=json");
     let mut client = connect(node);
     client.send(get(&target, fields).as_bytes());
@@ -97,7 +91,7 @@ fn on_stream(
 }
 
 /// A poll that has a gap to tell answers at once; the next ones go on where it ended.
-fn on_poll(node: &Running, query: &str, live: (&str, u32), expected: &Expected<'_>) {
+fn on_poll(node: &Server, query: &str, live: (&str, u32), expected: &Expected<'_>) {
     let (mut gaps, mut messages) = (Vec::new(), Vec::new());
     let mut poll = |target: &str| {
         let mut client = Client::get(node.addresses().listen, target);
@@ -119,7 +113,7 @@ fn on_poll(node: &Running, query: &str, live: (&str, u32), expected: &Expected<'
 /// Follows on the transport that has this number.
 fn follow(
     transport: usize,
-    node: &Running,
+    node: &Server,
     query: &str,
     live: (&str, u32),
     expected: &Expected<'_>,

@@ -1,6 +1,6 @@
 //! H28: a node that has all the connections, or channels, that it may have.
 
-use fanfare::server::{Running, Settings};
+use fanfare::node::{Server, Settings};
 
 use crate::site::on_both;
 use crate::support::{Client, wait_until};
@@ -13,7 +13,7 @@ fn four(settings: &mut Settings) {
 }
 
 /// A WebSocket and a poll are told 503; an EventSource would take that for the end.
-fn come_back_later(node: &Running, channel: &str, word: &str) {
+fn come_back_later(node: &Server, channel: &str, word: &str) {
     for request in [
         upgrade(&format!("/ws?channels={channel}"), ""),
         get(&format!("/poll?channels={channel}"), "Origin: http://localhost\r\n"),

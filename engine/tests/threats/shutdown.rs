@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::thread;
 
-use fanfare::server::Running;
+use fanfare::node::Server;
 
 use crate::support::{Client, DRIVERS, node_with, publish, wait_until};
 use crate::wire::{Answer, connect, ended_by_node, field, frame, get, status, upgrade};
 
-fn on_both_to_the_end(run: impl Fn(Running) + Sync) {
+fn on_both_to_the_end(run: impl Fn(Server) + Sync) {
     thread::scope(|scope| {
         for driver in DRIVERS {
             let run = &run;

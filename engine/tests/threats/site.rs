@@ -9,8 +9,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use fanfare::auth::host::Hosts;
+use fanfare::node::{Server, Settings};
 use fanfare::rule::{History, Pattern, Rule, Rules, Slow, Window};
-use fanfare::server::{Running, Settings};
 
 use crate::support::{Client, DRIVERS, PATIENCE, node_with, publish, wait_until};
 
@@ -19,7 +19,7 @@ const FORGETFUL: History = History { count: 100, bytes: 1_000_000, age_ms: 100 }
 
 /// A node of one shard, which strangers share with a canary: a WebSocket that is subscribed.
 pub(crate) struct Site {
-    node: Running,
+    node: Server,
     canary: Canary,
     /// Whether channel records go when their messages are old, so that they are counted too.
     forgets: bool,
@@ -75,7 +75,7 @@ fn rules(history: History) -> Rules {
 impl Site {
     /// Runs a case. After it the canary hears a message that is published then, and connections,
     /// subscriptions, channels and rendered bytes are as many as before.
-    pub(crate) fn case(&self, name: &str, run: impl FnOnce(&Running)) {
+    pub(crate) fn case(&self, name: &str, run: impl FnOnce(&Server)) {
         let before = self.gauges();
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(&self.node))) {
             eprintln!("the case failed: {name}, on {}", self.node.driver());
@@ -138,7 +138,7 @@ struct Canary {
 }
 
 impl Canary {
-    fn new(node: &Running) -> Self {
+    fn new(node: &Server) -> Self {
         let mut client = Client::websocket(node.addresses().listen, "/ws?channels=canary");
         let socket = client.socket.try_clone().unwrap();
         client.socket.set_read_timeout(None).unwrap();

@@ -1,6 +1,6 @@
 //! E2, E3, E5, E7, E8: what an event stream carries, and clients of it that are odd.
 
-use fanfare::server::{Running, Settings};
+use fanfare::node::{Server, Settings};
 use fanfare_protocol::sse::reader::{Event, Reader};
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::site::on_both;
 use crate::support::{Client, wait_until};
 use crate::wire::{Answer, STREAM, connect, field, get, refused, status};
 
-fn post(node: &Running, target: &str, data: &[u8]) -> Answer {
+fn post(node: &Server, target: &str, data: &[u8]) -> Answer {
     let api = node.addresses().api.unwrap();
     let mut client = Client::connect(api);
     let head =
@@ -23,7 +23,7 @@ fn post(node: &Running, target: &str, data: &[u8]) -> Answer {
 }
 
 /// Follows a channel, publishes, and reads as a browser does until there are as many events.
-fn read_back(node: &Running, format: &str, messages: &[&[u8]]) -> Vec<Event> {
+fn read_back(node: &Server, format: &str, messages: &[&[u8]]) -> Vec<Event> {
     let target = format!("/sse?channels=s&format={format}");
     let mut client = Client::get(node.addresses().listen, &target);
     assert_eq!(status(&client.head()), 200);

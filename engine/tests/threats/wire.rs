@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::net::Shutdown;
 
-use fanfare::server::Running;
+use fanfare::node::Server;
 use socket2::SockRef;
 
 use crate::support::{Client, text};
@@ -88,13 +88,13 @@ impl Cut {
 }
 
 /// A connection to the public listener.
-pub(crate) fn connect(node: &Running) -> Client {
+pub(crate) fn connect(node: &Server) -> Client {
     Client::connect(node.addresses().listen)
 }
 
 /// Sends `bytes`, cut and uncut: each time one refusal with `status`, then the end, in order.
 #[track_caller]
-pub(crate) fn refused(node: &Running, row: &str, bytes: &[u8], status: u16) -> Answer {
+pub(crate) fn refused(node: &Server, row: &str, bytes: &[u8], status: u16) -> Answer {
     let ask = |cut: Cut| {
         let mut client = connect(node);
         cut.send(&mut client, bytes);
@@ -114,7 +114,7 @@ pub(crate) fn refused(node: &Running, row: &str, bytes: &[u8], status: u16) -> A
 
 /// Sends `bytes`, which are a good request for a page; it is answered 200.
 #[track_caller]
-pub(crate) fn accepted(node: &Running, row: &str, bytes: &[u8]) -> Answer {
+pub(crate) fn accepted(node: &Server, row: &str, bytes: &[u8]) -> Answer {
     let mut client = connect(node);
     client.send(bytes);
     let answer = Answer::read(&mut client);

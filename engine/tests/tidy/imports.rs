@@ -48,7 +48,7 @@ const BORDERS: &[Border] = &[
             "engine/src/driver/",
             "engine/src/shard/mod.rs",
             "engine/src/shard/run",
-            "engine/src/server",
+            "engine/src/node",
         ],
         not: &["crate::driver::uring", "crate::driver::epoll", "crate::driver::sim"],
         why: "only the tick and the start-up code know which driver runs",
@@ -61,7 +61,7 @@ const BORDERS: &[Border] = &[
             "engine/src/sequencer/",
             "engine/src/shard/mod.rs",
             "engine/src/shard/run",
-            "engine/src/server",
+            "engine/src/node",
         ],
         not: &["crate::ring"],
         why: "the sequencer writes the ring and the tick reads it; nobody else touches it",
@@ -93,7 +93,7 @@ const BORDERS: &[Border] = &[
             "engine/src/transport/",
         ],
         but: &[],
-        not: &["crate::control", "crate::ingest", "crate::cli", "crate::config", "crate::server"],
+        not: &["crate::control", "crate::ingest", "crate::cli", "crate::config", "crate::node"],
         why: "the data plane is started by the rest and does not look back",
     },
     Border {
@@ -249,7 +249,7 @@ fn crossed_borders_are_found() {
         ("engine/src/ingest/mod.rs", "use super::ring;"),
         ("engine/src/sequencer/mod.rs", "use crate::shard;"),
         ("engine/src/driver/uring/mod.rs", "use crate::sequencer::command::Entry;"),
-        ("engine/src/shard/mod.rs", "use crate::server::Settings;"),
+        ("engine/src/shard/mod.rs", "use crate::node::Settings;"),
         ("engine/src/control/mod.rs", "use crate::config;"),
     ] {
         assert_eq!(lines_of(path, text), [1], "{path}: {text}");
@@ -261,8 +261,8 @@ fn open_borders_are_not() {
     for (path, text) in [
         ("protocol/src/id.rs", "use std::fmt;\nuse crate::limits::X;\nuse std::net::Ipv6Addr;"),
         ("engine/src/shard/mod.rs", "use crate::driver::uring::Uring;\nuse crate::ring::Reader;"),
-        ("engine/src/shard/mod.rs", "// crate::server\nconst A: &str = \"crate::server\";"),
-        ("engine/src/server.rs", "use crate::{driver::epoll, ring, shard, control};"),
+        ("engine/src/shard/mod.rs", "// crate::node\nconst A: &str = \"crate::node\";"),
+        ("engine/src/node.rs", "use crate::{driver::epoll, ring, shard, control};"),
         ("engine/src/sequencer/command.rs", "use crate::driver::Token;\nuse crate::ring;"),
         ("engine/src/control/api.rs", "use crate::sequencer::inbox::Inbox;\nuse crate::strings;"),
         ("engine/src/shard/log.rs", "#[cfg(test)]\nmod tests {\n    use crate::ring;\n}"),

@@ -21,7 +21,7 @@ use crate::code::{
     FANFARE_E_VERSION, FANFARE_OK,
 };
 use crate::outcome::{Done, Outcome, Ticket, together};
-use crate::publisher::{Publisher, Settings};
+use crate::publisher::{Publisher, PublisherSettings};
 
 /// Messages of one batch: enough that more is a mistake in a size.
 const BATCH_MAX: usize = 1 << 20;
@@ -118,8 +118,8 @@ pub unsafe extern "C" fn fanfare_open(
     })
 }
 
-fn settings(options: Option<&Options>) -> Result<Settings, Code> {
-    let mut settings = Settings::default();
+fn settings(options: Option<&Options>) -> Result<PublisherSettings, Code> {
+    let mut settings = PublisherSettings::default();
     let Some(options) = options else { return Ok(settings) };
     let size = |number: u64| usize::try_from(number).map_err(|_| FANFARE_E_INVAL);
     if options.queue_messages > 0 {

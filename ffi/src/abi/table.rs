@@ -114,10 +114,11 @@ fn check(slot: u64, generation: u32) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::publisher::Settings;
+    use crate::publisher::PublisherSettings;
 
     fn instance() -> Instance {
-        let publisher = Publisher::open("unix:/nowhere/at/all", Settings::default()).unwrap();
+        let publisher =
+            Publisher::open("unix:/nowhere/at/all", PublisherSettings::default()).unwrap();
         Instance { publisher, poisoned: Arc::default() }
     }
 

@@ -14,7 +14,7 @@ use super::link::{self, Link};
 use super::pipeline::{Item, Pipeline};
 use super::talk::{Hope, Lost};
 use crate::code::{Code, FANFARE_E_PIPE};
-use crate::publisher::Settings;
+use crate::publisher::PublisherSettings;
 
 /// Between two attempts to connect: doubled each time, and spread over its upper half, so that
 /// publishers do not come back all at once.
@@ -46,7 +46,7 @@ impl Line {
     pub(super) fn new(
         shared: Arc<Shared>,
         path: PathBuf,
-        settings: &Settings,
+        settings: &PublisherSettings,
         session: SessionId,
         dice: u64,
     ) -> Self {

@@ -28,7 +28,7 @@ use crate::code::{
     FANFARE_E_TIMEOUT, FANFARE_E_TOO_LARGE, FANFARE_E_UNAVAILABLE,
 };
 use crate::outcome::{Courier, Done, Flushed};
-use crate::publisher::{Counters, Failure, SHAPE, Settings, Stats};
+use crate::publisher::{Counters, Failure, PublisherSettings, SHAPE, Stats};
 use bell::Bell;
 use pipeline::Item;
 use rustix::net::SocketAddrUnix;
@@ -73,11 +73,11 @@ struct Queue {
 pub(crate) struct Connected {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    settings: Settings,
+    settings: PublisherSettings,
 }
 
 impl Connected {
-    pub(crate) fn open(path: PathBuf, settings: Settings) -> Result<Self, Failure> {
+    pub(crate) fn open(path: PathBuf, settings: PublisherSettings) -> Result<Self, Failure> {
         let failed = |what: &str, error: &dyn std::fmt::Display| Failure {
             code: FANFARE_E_UNAVAILABLE,
             text: format!("{what}: {error}"),
@@ -149,7 +149,7 @@ impl Connected {
 
     fn enqueue(&self, items: Vec<Item>) -> Result<(), (Vec<Item>, Code)> {
         let bytes: usize = items.iter().map(|item| item.frame.len()).sum();
-        let Settings { queue_messages, queue_bytes, .. } = self.settings;
+        let PublisherSettings { queue_messages, queue_bytes, .. } = self.settings;
         if items.len() > queue_messages || bytes > queue_bytes {
             return Err((items, FANFARE_E_TOO_LARGE));
         }

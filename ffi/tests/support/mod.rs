@@ -10,11 +10,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use fanfare::channel::{ChannelName, Tenant};
+use fanfare::node::Server;
 use fanfare::sequencer::command::{Command as Ask, HistoryQuery};
-use fanfare::server::Running;
 
 /// All that a channel keeps: each message's offset and payload, and nothing is missing before them.
-pub fn history(node: &Running, channel: &str) -> Vec<(u64, Vec<u8>)> {
+pub fn history(node: &Server, channel: &str) -> Vec<(u64, Vec<u8>)> {
     let (tell, hear) = mpsc::channel();
     let query = HistoryQuery {
         channel: ChannelName::new(Tenant::default(), channel),

@@ -8,7 +8,7 @@ use fanfare_protocol::message::Kind;
 
 use super::super::command::*;
 use super::super::inbox::{Inbox, inbox};
-use super::super::{Sequencer, Settings, Sink, Step};
+use super::super::{Config, Sequencer, Sink, Step};
 use crate::channel::{ChannelId, ChannelName, Tenant};
 use crate::clock::Millis;
 use crate::driver::Token;
@@ -154,7 +154,7 @@ impl Node {
         let entries = Vec::new();
         let ring = Recorded { entries, entries_max, bytes_max, bytes: 0, published: 0 };
         let epoch = Epoch::from_random(EPOCH);
-        let settings = Settings { epoch, shards: 3, limits, rules };
+        let settings = Config { epoch, shards: 3, limits, rules };
         let sequencer = Sequencer::new(settings, receiver, ring, Arc::clone(&metrics));
         let (now, entries) = (Millis(1_000), Vec::new());
         Self { sequencer, inbox, metrics, now, entries, requests: 0 }

@@ -108,7 +108,7 @@ impl World {
             window: shape.window,
             slow: *slow,
         });
-        let settings = sequencer::Settings {
+        let settings = sequencer::Config {
             epoch,
             shards: shape.shards,
             limits: limits.clone(),

@@ -58,8 +58,8 @@ pub struct Addresses {
     pub socket: Option<PathBuf>,
 }
 
-/// A node that runs. Dropping it without [`Running::stop`] leaves its threads running.
-pub struct Running {
+/// A node that runs. Dropping it without [`Server::stop`] leaves its threads running.
+pub struct Server {
     addresses: Addresses,
     driver: &'static str,
     inbox: Inbox,
@@ -76,7 +76,7 @@ pub struct Running {
 }
 
 /// Starts a node whose clients only listen.
-pub fn start(settings: Settings) -> Result<Running, StartError> {
+pub fn start(settings: Settings) -> Result<Server, StartError> {
     start_with(settings, || Dropped)
 }
 
@@ -84,7 +84,7 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
 pub fn start_with<M: ClientMessages + Send + 'static>(
     settings: Settings,
     client_messages: impl Fn() -> M,
-) -> Result<Running, StartError> {
+) -> Result<Server, StartError> {
     let clock = Clock::start();
     let chosen = choose_driver(&settings)?;
     let plan = plan::plan(&settings, machine(chosen.tables))?;
@@ -123,7 +123,7 @@ pub fn start_with<M: ClientMessages + Send + 'static>(
         .inspect_err(|_| {
             let _ = order.inbox.send(Command::Shutdown); // the shards that did start end with it
         })?;
-    let mut running = Running {
+    let mut running = Server {
         addresses: Addresses { listen, api: None, socket: None },
         driver: chosen.name,
         inbox: order.inbox,
@@ -178,7 +178,7 @@ fn start_order(
     let ring_wakers = wakers.iter().map(|waker| Arc::clone(waker) as Arc<dyn Wake>).collect();
     let (writer, readers) = ring::ring(limits.ring_entries, limits.ring_bytes, ring_wakers);
     let (limits, rules) = (limits.clone(), settings.rules.clone());
-    let settings = sequencer::Settings { epoch, shards, limits, rules };
+    let settings = sequencer::Config { epoch, shards, limits, rules };
     let sequencer = Sequencer::new(settings, commands, writer, Arc::clone(metrics));
     let lost: Arc<AtomicBool> = Arc::default();
     let (tell, sleepers) = (Arc::clone(&lost), wakers.clone());
@@ -192,7 +192,7 @@ fn start_order(
     Ok(Order { epoch, lost, inbox, readers, wakers, thread })
 }
 
-impl Running {
+impl Server {
     /// The ways in for backends, last: whoever can publish is heard.
     fn open_ways_in(
         &mut self,
@@ -202,7 +202,7 @@ impl Running {
         clock: Clock,
     ) -> Result<(), StartError> {
         if let Some(path) = &settings.socket {
-            let ingest = ingest::Settings {
+            let ingest = ingest::Config {
                 path: path.clone(),
                 mode: settings.socket_mode,
                 users: settings.socket_users.clone(),
