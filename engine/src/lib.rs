@@ -14,6 +14,7 @@ pub mod control;
 pub mod doctor;
 pub mod driver;
 pub mod error;
+mod fanout;
 pub mod ingest;
 pub mod limits;
 pub mod log;

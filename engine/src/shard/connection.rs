@@ -2,11 +2,11 @@
 
 use fanfare_protocol::dialect::Encoding;
 
-use super::channels::Place;
 use super::outbox::Outbox;
 use super::stamp::Stamp;
 use super::wheel::Link;
 use crate::clock::Millis;
+use crate::fanout::Subscriptions;
 use crate::transport::ask::Ask;
 use crate::transport::input::Input;
 use crate::transport::long_poll::Poll;
@@ -37,58 +37,6 @@ pub(super) enum Transport {
     EventStream,
     /// A long poll.
     Poll,
-}
-
-/// One subscription of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Follow {
-    /// The channel's place in the shard's table.
-    pub(super) channel: Place,
-    /// This connection's place among the channel's members.
-    pub(super) member: u32,
-    /// Offset of the next message to send.
-    pub(super) next: u64,
-}
-
-/// The subscriptions of a connection; most have one.
-#[derive(Debug, Default)]
-pub(super) enum Follows {
-    /// None.
-    #[default]
-    None,
-    /// One, without an allocation.
-    One(Follow),
-    /// Several.
-    Many(Box<[Follow]>),
-}
-
-impl Follows {
-    /// From a list.
-    pub(super) fn new(mut follows: Vec<Follow>) -> Self {
-        match follows.len() {
-            0 => Self::None,
-            1 => Self::One(follows.remove(0)),
-            _ => Self::Many(follows.into()),
-        }
-    }
-
-    /// All of them.
-    pub(super) fn as_slice(&self) -> &[Follow] {
-        match self {
-            Self::None => &[],
-            Self::One(follow) => std::slice::from_ref(follow),
-            Self::Many(follows) => follows,
-        }
-    }
-
-    /// All of them.
-    pub(super) fn as_mut_slice(&mut self) -> &mut [Follow] {
-        match self {
-            Self::None => &mut [],
-            Self::One(follow) => std::slice::from_mut(follow),
-            Self::Many(follows) => follows,
-        }
-    }
 }
 
 /// What else is true of a connection.
@@ -160,7 +108,7 @@ pub(super) struct Connection {
     /// Pings of the client in that second.
     pub(super) pings: u16,
     /// What it follows.
-    pub(super) follows: Follows,
+    pub(super) subscriptions: Subscriptions,
     /// What it has begun to say: a head, a frame. `None` between frames.
     pub(super) input: Option<Box<Input>>,
     /// What it asked for, while the sequencer is asked.
@@ -192,7 +140,7 @@ impl Connection {
             pinged_at: Stamp::NEVER,
             ping_second: 0,
             pings: 0,
-            follows: Follows::None,
+            subscriptions: Subscriptions::None,
             input: None,
             ask: None,
             poll: None,

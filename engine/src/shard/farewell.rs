@@ -76,10 +76,7 @@ impl<M: ClientMessages> Sessions<M> {
     /// Takes leave of an open connection as soon as it has everything that stands before the end.
     pub(super) fn farewell_when_sent(&mut self, token: Token, now: Millis) {
         let Some(connection) = self.table.get_mut(token) else { return };
-        let owes = connection.follows.as_slice().iter();
-        let owed =
-            owes.into_iter().any(|follow| follow.next < self.channels.at(follow.channel).log.end());
-        if owed {
+        if self.fanout.owes(&connection.subscriptions) {
             self.visit_soon(token); // comes back here when nothing is owed
         } else {
             self.farewell(token, Farewell::Shutdown, self.facts.limits.close_ms, now);

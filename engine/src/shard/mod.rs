@@ -21,23 +21,19 @@ use arrayvec::ArrayVec;
 use crate::auth::address::Addresses;
 use crate::clock::{Clock, Millis};
 use crate::driver::{Driver, Event, Exception, Outgoing, SendOutcome, Token};
+use crate::fanout::BATCH_SENDS_MAX;
 use crate::metrics::Metrics;
 use crate::ring::Reader;
 use crate::sequencer::command::Entry;
 use crate::sequencer::inbox::{Inbox, NotTaken};
 use crate::transport::Facts;
 
-mod channels;
 mod complaints;
 mod connection;
 mod dates;
 mod farewell;
 mod frames;
 mod heads;
-mod lane;
-mod lanes;
-mod log;
-mod merge;
 pub mod messages;
 mod outbox;
 pub mod pace;
@@ -45,11 +41,8 @@ mod replies;
 mod sessions;
 mod slow;
 mod stamp;
-mod sweep;
 mod table;
 mod timers;
-mod trim;
-mod visit;
 mod wheel;
 
 #[cfg(test)]
@@ -58,7 +51,6 @@ mod tests;
 use messages::ClientMessages;
 use pace::Pace;
 use sessions::Sessions;
-use visit::{BATCH, Batch};
 
 /// Ring entries between two looks at whether logs have grown too long.
 const ENTRIES_AT_ONCE: usize = 8;
@@ -118,7 +110,6 @@ pub struct Shard<D, M> {
     deadline: Option<Millis>,
     events: Vec<Event>,
     receivers: Vec<Token>,
-    batch: Batch,
     exceptions: Vec<Exception>,
     outcomes: Vec<Option<SendOutcome>>,
     watches: Vec<Token>,
@@ -146,9 +137,8 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
             deadline: None,
             events: Vec::new(),
             receivers: Vec::new(),
-            batch: Batch::default(),
-            exceptions: Vec::with_capacity(BATCH),
-            outcomes: Vec::with_capacity(BATCH),
+            exceptions: Vec::with_capacity(BATCH_SENDS_MAX),
+            outcomes: Vec::with_capacity(BATCH_SENDS_MAX),
             watches: Vec::new(),
         }
     }
@@ -161,7 +151,7 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
         let Pace { entries, receives, batches, quantum } = pace;
         assert!([entries, receives, batches, quantum].iter().all(|bound| *bound > 0), "{pace:?}");
         self.pace = pace;
-        self.sessions.sweep.set_quantum(quantum);
+        self.sessions.fanout.set_quantum(quantum);
     }
 
     /// The thread: ticks until the order ends and every client is gone.
@@ -181,6 +171,7 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
         self.offer_commands(now);
         self.send(now);
         self.sessions.trim_logs();
+        self.sessions.gauge();
         self.close();
         self.accept_or_not(now);
         if self.sessions.ending && self.is_over(now) {
@@ -215,7 +206,7 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
     fn drain(&mut self, now: Millis) {
         let sessions = &mut self.sessions;
         for _ in 0..self.pace.entries.div_ceil(ENTRIES_AT_ONCE) {
-            if sessions.holds_back() {
+            if sessions.fanout.holds_back() {
                 return;
             }
             let entry = |entry: &Entry| sessions.entry(entry, now);
@@ -255,21 +246,21 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
 
     fn send(&mut self, now: Millis) {
         for _ in 0..self.pace.batches {
-            self.sessions.plan(&mut self.batch, now);
-            if self.batch.is_empty() {
+            self.sessions.plan(now);
+            let planned = self.sessions.fanout.planned();
+            if planned == 0 {
                 return;
             }
-            let sends: ArrayVec<Outgoing<'_>, BATCH> =
-                self.batch.slices(&self.sessions.table, &self.sessions.channels).collect();
+            let sends: ArrayVec<Outgoing<'_>, BATCH_SENDS_MAX> = self.sessions.sends().collect();
             self.exceptions.clear();
             self.driver.send_batch(&sends, &mut self.exceptions);
             drop(sends);
             self.outcomes.clear();
-            self.outcomes.resize(self.batch.len(), None);
+            self.outcomes.resize(planned, None);
             for exception in &self.exceptions {
                 self.outcomes[exception.nth] = Some(exception.outcome);
             }
-            self.sessions.settle(&mut self.batch, &self.outcomes, &mut self.watches, now);
+            self.sessions.settle(&self.outcomes, &mut self.watches, now);
             for token in self.watches.drain(..) {
                 self.driver.watch_writable(token);
             }

@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use super::lane::Page;
+use crate::fanout::{Page, Rest};
 
 /// A rest that is longer than this keeps its page alive instead of being copied.
 const COPY_BYTES_MAX: usize = 16 << 10;
@@ -30,12 +30,13 @@ impl Outbox {
         &mut self.bytes
     }
 
-    /// Takes over the rest of a frame that was begun, bytes `start..end` of `page`. Nothing private
-    /// waited then: whatever did went out first.
-    pub(super) fn finish_frame(&mut self, page: &Rc<Page>, start: u32, end: u32) {
+    /// Takes over the rest of a frame that was begun. Nothing private waited then: whatever did
+    /// went out first.
+    pub(super) fn finish_frame(&mut self, rest: Rest) {
         debug_assert!(self.is_empty());
+        let Rest { page, start, end } = rest;
         if (end - start) as usize > COPY_BYTES_MAX {
-            self.rest = Some((Rc::clone(page), start, end));
+            self.rest = Some((page, start, end));
         } else {
             self.bytes.extend_from_slice(&page[start as usize..end as usize]);
         }
@@ -118,7 +119,7 @@ mod tests {
     fn a_long_rest_goes_first_and_is_not_copied() {
         let page = Rc::new(vec![7; 40_000]);
         let mut outbox = Outbox::default();
-        outbox.finish_frame(&page, 10_000, 40_000);
+        outbox.finish_frame(Rest { page: Rc::clone(&page), start: 10_000, end: 40_000 });
         outbox.writer().extend_from_slice(b"pong");
         assert_eq!((outbox.len(), Rc::strong_count(&page)), (30_004, 2));
         outbox.advance(29_999);
@@ -157,7 +158,7 @@ mod tests {
     fn a_short_rest_is_copied() {
         let page = Rc::new(vec![7; 40_000]);
         let mut outbox = Outbox::default();
-        outbox.finish_frame(&page, 10, 110);
+        outbox.finish_frame(Rest { page: Rc::clone(&page), start: 10, end: 110 });
         assert_eq!((outbox.front().len(), Rc::strong_count(&page)), (100, 1));
     }
 }

@@ -2,17 +2,14 @@
 
 use std::sync::Arc;
 
-use super::connection::{Connection, Follow, Follows, Phase, Transport};
-use super::lane::Press;
-use super::log::Log;
+use super::connection::{Connection, Phase, Transport};
 use super::messages::ClientMessages;
 use super::sessions::Sessions;
-use super::slow::skip_lost;
 use super::stamp::Stamp;
 use super::timers::early_beat;
 use crate::clock::Millis;
 use crate::driver::Token;
-use crate::message::Message;
+use crate::fanout::{Subscription, Subscriptions};
 use crate::sequencer::command::{Command, Entry, Published, Refusal, Requester, Subscribed};
 use crate::transport::ask::{Ask, Target};
 use crate::transport::input::Input;
@@ -23,7 +20,10 @@ impl<M: ClientMessages> Sessions<M> {
     /// One entry that is addressed to this shard, in the order of the ring.
     pub(super) fn entry(&mut self, entry: &Entry, now: Millis) {
         match entry {
-            Entry::Message(message) => self.message(message),
+            Entry::Message(message) => {
+                self.position = message.position;
+                self.fanout.append(message);
+            }
             Entry::Subscribed(reply) => self.subscribed(reply, now),
             Entry::SubscribeRefused(requester, refusal) => {
                 self.asked_in_vain(*requester, *refusal, now);
@@ -31,55 +31,21 @@ impl<M: ClientMessages> Sessions<M> {
             Entry::Published(requester, result) => self.published(*requester, *result, now),
             Entry::Floors(floors) => {
                 for (channel, floor) in floors.iter() {
-                    if let Some(place) = self.channels.find(*channel) {
-                        self.channels.at_mut(place).log.raise_floor(*floor);
-                        self.note_growth(place);
-                    }
+                    self.fanout.raise_floor(*channel, *floor);
                 }
             }
             Entry::Released(channels) => {
                 for channel in channels.iter() {
-                    self.channels.remove(*channel);
+                    self.fanout.release(*channel);
                 }
-                self.metrics().channels.set(self.channels.len() as u64);
             }
             Entry::End => self.end_all(now),
         }
     }
 
-    fn message(&mut self, message: &Arc<Message>) {
-        self.position = message.position;
-        let Some(place) = self.channels.find(message.channel) else { return };
-        let epoch = self.facts.epoch;
-        self.keep_log_bytes(place, |log, press| log.append(Arc::clone(message), epoch, press));
-        self.press.shrink();
-        self.sweep.mark(place, &mut self.channels);
-        self.note_growth(place);
-    }
-
-    /// Changes a log and keeps the gauge of rendered bytes true.
-    pub(super) fn keep_log_bytes(&mut self, place: u32, change: impl FnOnce(&mut Log, &mut Press)) {
-        let log = &mut self.channels.at_mut(place).log;
-        let before = log.lane_bytes();
-        change(log, &mut self.press);
-        let after = log.lane_bytes();
-        self.metrics().log_bytes.add((after as u64).wrapping_sub(before as u64));
-    }
-
     fn subscribed(&mut self, reply: &Subscribed, now: Millis) {
-        let mut follows = Vec::with_capacity(reply.channels.len());
-        for channel in &reply.channels {
-            let place = self.channels.find(channel.channel).unwrap_or_else(|| {
-                let (name, rule) = (Arc::clone(&channel.name), Arc::clone(&channel.rule));
-                self.channels.insert(Log::after(channel.channel, name, rule, channel.head))
-            });
-            let log = &mut self.channels.at_mut(place).log;
-            log.import(&channel.import);
-            log.raise_floor(channel.floor);
-            self.note_growth(place);
-            follows.push(Follow { channel: place, member: 0, next: channel.next });
-        }
-        self.metrics().channels.set(self.channels.len() as u64);
+        let subscriptions = reply.channels.iter().map(|channel| self.fanout.import(channel));
+        let subscriptions: Vec<Subscription> = subscriptions.collect();
         let Requester { shard, session, .. } = reply.requester;
         let asking = |connection: &&mut Connection| connection.phase == Phase::Asking;
         let ask =
@@ -90,24 +56,18 @@ impl<M: ClientMessages> Sessions<M> {
             self.commands.push_back(Command::Unsubscribe { shard, session, channels });
             return;
         };
-        self.attach(session, &ask, follows);
+        self.attach(session, &ask, subscriptions);
         self.open(reply, ask, now);
     }
 
     /// Makes the connection a member of every channel, with its lanes.
-    fn attach(&mut self, token: Token, ask: &Ask, mut follows: Vec<Follow>) {
-        let epoch = self.facts.epoch;
-        for follow in &mut follows {
-            let next = follow.next;
-            self.keep_log_bytes(follow.channel, |log, press| {
-                log.follow(ask.encoding, next, epoch, press);
-            });
-            follow.member = self.channels.at_mut(follow.channel).join(token.index);
+    fn attach(&mut self, token: Token, ask: &Ask, mut subscriptions: Vec<Subscription>) {
+        for subscription in &mut subscriptions {
+            self.fanout.join(token.index, ask.encoding, subscription);
         }
-        self.metrics().subscriptions.add(follows.len() as u64);
         let connection = self.table.get_mut(token).expect("it asked");
         connection.encoding = ask.encoding;
-        connection.follows = Follows::new(follows);
+        connection.subscriptions = Subscriptions::new(subscriptions);
     }
 
     /// Says hello: the head of the answer, gaps, and where delivery begins.
@@ -219,12 +179,7 @@ impl<M: ClientMessages> Sessions<M> {
     /// A poll is owed an answer as soon as there is anything to tell.
     pub(super) fn answer_poll_if_owed(&mut self, token: Token, now: Millis) {
         let Some(connection) = self.table.get_mut(token) else { return };
-        let owed = connection
-            .follows
-            .as_slice()
-            .iter()
-            .any(|follow| follow.next < self.channels.at(follow.channel).log.end());
-        if owed {
+        if self.fanout.owes(&connection.subscriptions) {
             self.answer_poll(token, now);
         }
     }
@@ -236,14 +191,13 @@ impl<M: ClientMessages> Sessions<M> {
         let Some(connection) = self.table.get_mut(token) else { return };
         let Some(mut poll) = connection.poll.take() else { return };
         connection.flags.keep_alive &= !self.ending; // and the answer says so
-        let mut follows = std::mem::take(&mut connection.follows);
         // What left the live window before this poll had its turn is told, not passed over.
-        let gaps = skip_lost(follows.as_mut_slice(), &self.channels, |gap| poll.missed(gap));
-        let items =
-            super::merge::Merged::new(follows.as_slice(), &self.channels, connection.encoding);
-        let answer = poll.answer(items, epoch, position, date, ending(connection));
+        let ending = ending(connection);
+        let subscriptions = &mut connection.subscriptions;
+        let gaps = self.fanout.skip_lost(subscriptions, |gap| poll.missed(gap));
+        let items = self.fanout.merged(subscriptions, connection.encoding);
+        let answer = poll.answer(items, epoch, position, date, ending);
         connection.private().extend_from_slice(&answer.bytes);
-        connection.follows = follows;
         self.metrics().gaps.add(gaps);
         self.metrics().deliveries.add(answer.messages);
         self.metrics().polls.sub(1);

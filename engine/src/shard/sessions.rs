@@ -12,22 +12,19 @@ use std::sync::atomic::Ordering::Relaxed;
 use fanfare_protocol::http::Violation;
 use fanfare_protocol::ws::close::ends_with_close;
 
-use super::channels::Channels;
 use super::complaints::Complaints;
 use super::connection::{Connection, Phase, Transport};
 use super::dates::Dates;
-use super::lane::Press;
 use super::messages::ClientMessages;
 use super::outbox::Spare;
+use super::pace::Pace;
 use super::stamp::Stamp;
-use super::sweep::Sweep;
 use super::table::Table;
-use super::trim::Overgrown;
-use super::visit::{BATCH, Batch, Found, Settled};
 use super::wheel::Wheel;
 use crate::auth::address::Addresses;
 use crate::clock::Millis;
-use crate::driver::{Close, Received, SendOutcome, Token};
+use crate::driver::{Close, Outgoing, Received, SendOutcome, Token};
+use crate::fanout::{BATCH_SENDS_MAX, Fanout, Found, Settled};
 use crate::metrics::{Metrics, ShardMetrics};
 use crate::sequencer::command::{Command, PublishAnswer, Refusal};
 use crate::transport::Facts;
@@ -47,10 +44,8 @@ pub(super) struct Sessions<M> {
     pub(super) complaints: Complaints,
     metrics: Arc<Metrics>,
     pub(super) table: Table,
-    pub(super) channels: Channels,
-    pub(super) sweep: Sweep,
-    /// Logs that are to be trimmed.
-    pub(super) overgrown: Overgrown,
+    /// What its channels keep, and whose turn it is.
+    pub(super) fanout: Fanout,
     pub(super) wheel: Wheel,
     /// Connections to visit for reasons of their own.
     pub(super) queue: VecDeque<Token>,
@@ -68,15 +63,10 @@ pub(super) struct Sessions<M> {
     pub(super) position: u64,
     /// Whether the end entry was read.
     pub(super) ending: bool,
-    /// Connections that sweeps owe a visit and that were taken from them.
-    visits: VecDeque<u32>,
-    /// Reusable memory for rendering.
-    pub(super) press: Press,
     /// Outboxes that nobody uses.
     pub(super) spare: Spare,
     /// Reusable memory for those whose time has come.
     pub(super) due: Vec<u32>,
-    settled: Vec<Settled>,
 }
 
 impl<M: ClientMessages> Sessions<M> {
@@ -92,14 +82,12 @@ impl<M: ClientMessages> Sessions<M> {
         Self {
             number,
             dates: Dates::new(facts.wall),
+            fanout: Fanout::new(facts.epoch, Pace::DEFAULT.quantum),
             complaints: Complaints::default(),
             facts,
             addresses,
             metrics,
             table: Table::default(),
-            channels: Channels::default(),
-            sweep: Sweep::default(),
-            overgrown: Overgrown::default(),
             wheel: Wheel::new(now),
             queue: VecDeque::new(),
             reading: VecDeque::new(),
@@ -109,11 +97,8 @@ impl<M: ClientMessages> Sessions<M> {
             client_messages,
             position: 0,
             ending: false,
-            visits: VecDeque::new(),
-            press: Press::default(),
             spare: Spare::default(),
             due: Vec::new(),
-            settled: Vec::new(),
         }
     }
 
@@ -318,25 +303,20 @@ impl<M: ClientMessages> Sessions<M> {
     pub(super) fn detach(&mut self, token: Token) {
         let Some(connection) = self.table.get_mut(token) else { return };
         let encoding = connection.encoding;
-        let follows = std::mem::take(&mut connection.follows);
-        let follows = follows.as_slice();
-        if follows.is_empty() {
+        let subscriptions = std::mem::take(&mut connection.subscriptions);
+        let subscriptions = subscriptions.as_slice();
+        if subscriptions.is_empty() {
             return;
         }
-        self.metrics().subscriptions.sub(follows.len() as u64);
-        let mut ids = Vec::with_capacity(follows.len());
-        for follow in follows {
-            let channel = self.channels.at_mut(follow.channel);
-            ids.push(channel.log.id);
-            let before = channel.log.lane_bytes();
-            channel.log.unfollow(encoding);
-            let freed = before - channel.log.lane_bytes();
-            channel.members.swap_remove(follow.member as usize);
-            let moved = channel.members.get(follow.member as usize).copied();
-            let swept = channel.sweep_left > 0;
-            self.metrics().log_bytes.sub(freed as u64);
-            if let Some(moved) = moved {
-                self.move_member(moved, follow.channel, follow.member, swept);
+        let mut ids = Vec::with_capacity(subscriptions.len());
+        for subscription in subscriptions {
+            ids.push(self.fanout.channel_id(*subscription));
+            let Some(moved) = self.fanout.leave(*subscription, encoding) else { continue };
+            let connection = self.table.at_mut(moved.member).expect("a member is open");
+            connection.subscriptions.take_seat(moved);
+            let token = Token { index: moved.member, generation: connection.generation };
+            if moved.in_sweep {
+                self.visit_soon(token);
             }
         }
         let command =
@@ -344,40 +324,25 @@ impl<M: ClientMessages> Sessions<M> {
         self.commands.push_back(command);
     }
 
-    /// A connection's place among a channel's members has changed; where a sweep is under way it
-    /// may have jumped over the sweep's place, so it is visited for itself.
-    fn move_member(&mut self, index: u32, channel: u32, member: u32, swept: bool) {
-        let connection = self.table.at_mut(index).expect("a member is open");
-        let token = Token { index, generation: connection.generation };
-        let follows = connection.follows.as_mut_slice();
-        let follow = follows.iter_mut().find(|follow| follow.channel == channel);
-        follow.expect("a member follows the channel").member = member;
-        if swept {
-            self.visit_soon(token);
-        }
-    }
-
-    /// Fills `batch` with sends to those that are to be visited for reasons of their own and to
-    /// those that sweeps owe a visit. Each kind has half of it for itself, so that a storm of
-    /// resumes does not keep live messages waiting, nor a broadcast those who come.
-    pub(super) fn plan(&mut self, batch: &mut Batch, now: Millis) {
-        self.visit_queued(batch, BATCH / 2, now);
-        if self.visits.is_empty() {
-            self.sweep.take(&mut self.channels, &mut self.visits);
-        }
-        while !batch.is_full() {
-            let Some(index) = self.visits.pop_front() else { break };
+    /// Plans sends to those that are to be visited for reasons of their own and to those that
+    /// sweeps owe a visit. Each kind has half of the batch for itself, so that a storm of resumes
+    /// does not keep live messages waiting, nor a broadcast those who come.
+    pub(super) fn plan(&mut self, now: Millis) {
+        self.visit_queued(BATCH_SENDS_MAX / 2, now);
+        self.fanout.take_turns();
+        while !self.fanout.is_batch_full() {
+            let Some(index) = self.fanout.next_visit() else { break };
             let Some(connection) = self.table.at(index) else { continue };
             let token = Token { index, generation: connection.generation };
-            self.visit(token, batch, now);
+            self.visit(token, now);
         }
-        self.visit_queued(batch, BATCH, now);
+        self.visit_queued(BATCH_SENDS_MAX, now);
     }
 
-    /// Visits connections of the queue until `batch` has `sends`, each at most once.
-    fn visit_queued(&mut self, batch: &mut Batch, sends: usize, now: Millis) {
-        for _ in 0..self.queue.len().min(BATCH) {
-            if batch.len() >= sends || batch.is_full() {
+    /// Visits connections of the queue until the batch has `sends`, each at most once.
+    fn visit_queued(&mut self, sends: usize, now: Millis) {
+        for _ in 0..self.queue.len().min(BATCH_SENDS_MAX) {
+            if self.fanout.planned() >= sends || self.fanout.is_batch_full() {
                 return;
             }
             let Some(token) = self.queue.pop_front() else { return };
@@ -387,13 +352,13 @@ impl<M: ClientMessages> Sessions<M> {
                 Some(connection) if connection.flags.planned => self.queue.push_back(token),
                 Some(connection) => {
                     connection.flags.queued = false;
-                    self.visit(token, batch, now);
+                    self.visit(token, now);
                 }
             }
         }
     }
 
-    fn visit(&mut self, token: Token, batch: &mut Batch, now: Millis) {
+    fn visit(&mut self, token: Token, now: Millis) {
         let Some(connection) = self.table.get_mut(token) else { return };
         if connection.flags.blocked || connection.flags.planned {
             return;
@@ -401,13 +366,19 @@ impl<M: ClientMessages> Sessions<M> {
         if connection.phase == Phase::Waiting && !connection.has_private() {
             return self.answer_poll_if_owed(token, now);
         }
-        let found = batch.visit(token, connection, &self.channels);
+        let found = if connection.has_private() {
+            self.fanout.visit_privately(token.index);
+            Found::Part // what follows is looked at in the next visit
+        } else {
+            let subscriptions = &mut connection.subscriptions;
+            self.fanout.visit(token.index, connection.encoding, subscriptions)
+        };
         connection.flags.lagging &= matches!(found, Found::Part | Found::Lost);
         match found {
             Found::Nothing => self.nothing_owed(token, now),
             Found::Lost => {
-                if self.goes_on(token, now) {
-                    self.visit(token, batch, now); // the notice, which waits in its outbox
+                if self.stays_after_loss(token, now) {
+                    self.visit(token, now); // the notice, which waits in its outbox
                 }
             }
             // At the end of the order everyone is looked at once more, to take leave.
@@ -433,65 +404,122 @@ impl<M: ClientMessages> Sessions<M> {
         }
     }
 
-    /// Settles a batch that was sent.
+    /// The planned sends, in their order.
+    pub(super) fn sends(&self) -> impl Iterator<Item = Outgoing<'_>> {
+        self.fanout.sends().map(|(index, bytes)| {
+            let connection = self.table.at(index).expect("a visit keeps it open");
+            let private = || connection.outbox.as_ref().expect("private bytes were seen").front();
+            let token = Token { index, generation: connection.generation };
+            Outgoing { token, bytes: bytes.unwrap_or_else(private) }
+        })
+    }
+
+    /// Settles a batch that was sent; `outcomes` says how each send ended (`None`: whole).
     pub(super) fn settle(
         &mut self,
-        batch: &mut Batch,
         outcomes: &[Option<SendOutcome>],
         watches: &mut Vec<Token>,
         now: Millis,
     ) {
-        let mut settled = std::mem::take(&mut self.settled);
-        let sends = batch.len() as u64;
-        let (messages, bytes) =
-            batch.settle(&mut self.table, &self.channels, &mut self.spare, outcomes, &mut settled);
-        let metrics = self.metrics();
-        metrics.sends.add(sends);
-        metrics.deliveries.add(messages);
-        metrics.sent_bytes.add(bytes);
-        for (nth, end) in settled.drain(..).enumerate() {
-            let Some(connection) = self.table.get_mut(end.token) else { continue };
-            connection.flags.planned = false;
-            if end.failed.is_some() {
-                self.end(end.token, Close::Abort);
-                continue;
-            }
-            if end.progress {
-                connection.progress = Stamp::of(now);
-            }
-            if outcomes[nth].is_none() {
-                connection.waits_since = Stamp::NEVER;
-            } else {
-                if end.progress || connection.waits_since == Stamp::NEVER {
-                    connection.waits_since = Stamp::of(now);
-                    connection.checked = connection.waits_since;
-                } else if now.since(connection.waits_since.at(now)) >= self.facts.limits.stall_ms {
-                    // Timers judge who is blocked. One that is told of room again and again, and
-                    // has none, is between two events of it whenever they look.
-                    self.metrics().slow_closed.add(1);
-                    self.end(end.token, Close::Abort);
-                    continue;
+        let (mut deliveries, mut sent_bytes) = (0, 0);
+        for (nth, outcome) in outcomes.iter().enumerate() {
+            let taken = match outcome {
+                None => usize::MAX,
+                Some(SendOutcome::Short(count)) => *count,
+                Some(SendOutcome::Again | SendOutcome::Failed(_)) => 0,
+            };
+            let index = self.fanout.planned_for(nth);
+            let connection = self.table.at_mut(index).expect("a visit keeps it open");
+            match self.fanout.settle(nth, taken, &mut connection.subscriptions) {
+                Settled::Private => {
+                    let outbox = connection.outbox.as_mut().expect("private bytes were seen");
+                    let count = outbox.front().len().min(taken);
+                    outbox.advance(count);
+                    sent_bytes += count as u64;
+                    self.spare.take_back(&mut connection.outbox);
                 }
-                connection.flags.blocked = true;
-                watches.push(end.token);
-                self.arm(end.token, now);
+                Settled::Logs { messages, bytes, rest } => {
+                    deliveries += messages;
+                    sent_bytes += bytes;
+                    if let Some(rest) = rest {
+                        connection.outbox.get_or_insert_default().finish_frame(rest);
+                    }
+                }
             }
-            self.read_on(end.token); // what is private may have been in the way
         }
-        self.settled = settled;
+        let metrics = self.metrics();
+        metrics.sends.add(outcomes.len() as u64);
+        metrics.deliveries.add(deliveries);
+        metrics.sent_bytes.add(sent_bytes);
+        for (nth, outcome) in outcomes.iter().enumerate() {
+            let index = self.fanout.planned_for(nth);
+            let Some(connection) = self.table.at(index) else { continue };
+            let token = Token { index, generation: connection.generation };
+            self.sent(token, *outcome, watches, now);
+        }
+        self.fanout.end_batch();
+    }
+
+    /// A send to a connection has ended like this, and its cursors are settled.
+    fn sent(
+        &mut self,
+        token: Token,
+        outcome: Option<SendOutcome>,
+        watches: &mut Vec<Token>,
+        now: Millis,
+    ) {
+        let Some(connection) = self.table.get_mut(token) else { return };
+        connection.flags.planned = false;
+        let progress = match outcome {
+            None => true,
+            Some(SendOutcome::Short(count)) => count > 0,
+            Some(SendOutcome::Again) => false,
+            Some(SendOutcome::Failed(_)) => return self.end(token, Close::Abort),
+        };
+        if progress {
+            connection.progress = Stamp::of(now);
+        }
+        if outcome.is_none() {
+            connection.waits_since = Stamp::NEVER;
+        } else {
+            if progress || connection.waits_since == Stamp::NEVER {
+                connection.waits_since = Stamp::of(now);
+                connection.checked = connection.waits_since;
+            } else if now.since(connection.waits_since.at(now)) >= self.facts.limits.stall_ms {
+                // Timers judge who is blocked. One that is told of room again and again, and has
+                // none, is between two events of it whenever they look.
+                self.metrics().slow_closed.add(1);
+                return self.end(token, Close::Abort);
+            }
+            connection.flags.blocked = true;
+            watches.push(token);
+            self.arm(token, now);
+        }
+        self.read_on(token); // what is private may have been in the way
+    }
+
+    /// Trims logs whose members have all had their turn.
+    pub(super) fn trim_logs(&mut self) {
+        self.fanout.trim(|member| {
+            let flags = self.table.at(member).expect("a member is open").flags;
+            flags.queued && !flags.blocked && !flags.lagging
+        });
+    }
+
+    /// Says in metrics what fan-out holds.
+    pub(super) fn gauge(&self) {
+        self.metrics().channels.set(self.fanout.channels() as u64);
+        self.metrics().subscriptions.set(self.fanout.subscriptions());
+        self.metrics().log_bytes.set(self.fanout.rendered_bytes() as u64);
     }
 }
 
 impl<M: ClientMessages> Sessions<M> {
     /// Whether there is anything to do without the kernel or the ring.
     pub(super) fn has_work(&self) -> bool {
-        !(self.queue.is_empty() && self.visits.is_empty() && self.sweep.is_idle())
+        !self.queue.is_empty()
+            || self.fanout.has_work()
             || !(self.backlog || self.commands.is_empty() && self.reading.is_empty())
-    }
-
-    /// Whether sweeps took visits that were not made.
-    pub(super) fn has_visits(&self) -> bool {
-        !self.visits.is_empty()
     }
 
     /// The sequencer has ended and did not take this.

@@ -10,7 +10,6 @@ use fanfare_protocol::http::Violation;
 use super::connection::{Flags, NEVER, Phase, Transport};
 use super::messages::ClientMessages;
 use super::sessions::Sessions;
-use super::slow::must_close;
 use super::stamp::Stamp;
 use crate::clock::Millis;
 use crate::driver::{Close, Token};
@@ -105,7 +104,7 @@ impl<M: ClientMessages> Sessions<M> {
             self.metrics().slow_closed.add(1);
             return self.end(token, Close::Abort);
         }
-        if must_close(connection, &self.channels) {
+        if self.fanout.must_close(&connection.subscriptions) {
             self.close_slow(token, now);
         } else if connection.transport == Transport::EventStream {
             connection.beat = Stamp::after(now, self.facts.limits.heartbeat_ms);

@@ -69,19 +69,25 @@ const BORDERS: &[Border] = &[
     Border {
         of: &["engine/src/control/", "engine/src/ingest/", "engine/src/cli/"],
         but: &[],
-        not: &["crate::driver", "crate::ring", "crate::shard", "crate::transport"],
+        not: &["crate::driver", "crate::ring", "crate::fanout", "crate::shard", "crate::transport"],
         why: "the control plane talks to the sequencer's inbox and to nothing else",
     },
     Border {
         of: &["engine/src/sequencer/"],
         but: &[],
-        not: &["crate::shard", "crate::transport"],
+        not: &["crate::shard", "crate::fanout", "crate::transport"],
         why: "the sequencer knows shards by number only",
+    },
+    Border {
+        of: &["engine/src/fanout/"],
+        but: &[],
+        not: &["crate::driver", "crate::ring", "crate::shard", "crate::transport"],
+        why: "fan-out knows logs and cursors, and neither sockets nor clients",
     },
     Border {
         of: &["engine/src/ring/", "engine/src/driver/"],
         but: &[],
-        not: &["crate::sequencer", "crate::shard", "crate::transport"],
+        not: &["crate::sequencer", "crate::fanout", "crate::shard", "crate::transport"],
         why: "what is unsafe stays small: it knows nothing of channels and connections",
     },
     Border {
@@ -89,6 +95,7 @@ const BORDERS: &[Border] = &[
             "engine/src/sequencer/",
             "engine/src/ring/",
             "engine/src/driver/",
+            "engine/src/fanout/",
             "engine/src/shard/",
             "engine/src/transport/",
         ],
@@ -240,9 +247,10 @@ fn crossed_borders_are_found() {
         ("protocol/src/id.rs", "use fanfare::clock;"),
         ("protocol/src/ws/mod.rs", "fn f() { std::thread::sleep(x) }"),
         ("protocol/src/ws/mod.rs", "use std::net::{Ipv6Addr, TcpStream};"),
-        ("engine/src/shard/sweep.rs", "use crate::driver::uring::Uring;"),
-        ("engine/src/shard/sweep.rs", "use crate::ring::Reader;"),
-        ("engine/src/shard/sweep.rs", "use super::super::ring::Reader;"),
+        ("engine/src/shard/table.rs", "use crate::driver::uring::Uring;"),
+        ("engine/src/shard/table.rs", "use crate::ring::Reader;"),
+        ("engine/src/shard/table.rs", "use super::super::ring::Reader;"),
+        ("engine/src/fanout/batch.rs", "use crate::driver::Token;"),
         ("engine/src/transport/poll.rs", "use crate::{clock, driver::{epoll, Token}};"),
         ("engine/src/control/api.rs", "use crate::driver::Token;"),
         ("engine/src/cli/serve.rs", "fn f() { crate::shard::run() }"),
@@ -265,8 +273,8 @@ fn open_borders_are_not() {
         ("engine/src/node.rs", "use crate::{driver::epoll, ring, shard, control};"),
         ("engine/src/sequencer/command.rs", "use crate::driver::Token;\nuse crate::ring;"),
         ("engine/src/control/api.rs", "use crate::sequencer::inbox::Inbox;\nuse crate::strings;"),
-        ("engine/src/shard/log.rs", "#[cfg(test)]\nmod tests {\n    use crate::ring;\n}"),
-        ("engine/src/shard/log.rs", "use super::sweep::ring;\nlet ring = ring();"),
+        ("engine/src/shard/table.rs", "#[cfg(test)]\nmod tests {\n    use crate::ring;\n}"),
+        ("engine/src/shard/table.rs", "use super::sweep::ring;\nlet ring = ring();"),
     ] {
         assert_eq!(lines_of(path, text), [0; 0], "{path}: {text}");
     }

@@ -8,8 +8,8 @@ use super::peer::Peer;
 use super::wire::Way;
 use super::world::{Shape, World};
 use crate::driver::sim::Chance;
+use crate::fanout::BATCH_SENDS_MAX;
 use crate::rule::{History, Window};
-use crate::shard::visit::BATCH;
 
 const RAW: Way = Way::Socket { json: false };
 
@@ -40,7 +40,7 @@ fn a_message_to_one_client_goes_out_in_the_next_tick_of_a_broadcast() {
     world.publish(1, 10, Kind::Text);
     world.step();
     assert_eq!(one.listen(&world), 1, "it does not wait for the broadcast");
-    assert!(sends(&world) - before <= 2 * BATCH, "a tick is bounded");
+    assert!(sends(&world) - before <= 2 * BATCH_SENDS_MAX, "a tick is bounded");
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn live_messages_do_not_wait_for_a_storm_of_resumes() {
     let mut storm: Vec<Peer> =
         (0..1_000).map(|_| Peer::ask(&world, RAW, &[0], Some(0), 0)).collect();
     world.steps(20);
-    assert!(world.shards[0].sessions.queue.len() > 2 * BATCH, "the storm is under way");
+    assert!(world.shards[0].sessions.queue.len() > 2 * BATCH_SENDS_MAX, "the storm is under way");
     world.publish(1, 10, Kind::Text);
     world.steps(2);
     assert_eq!(one.listen(&world), 1);

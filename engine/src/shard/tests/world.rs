@@ -236,7 +236,7 @@ impl World {
             format!(
                 "queue {} sweeps {} commands {} reading {} ring {} events {}",
                 sessions.queue.len(),
-                !sessions.sweep.is_idle(),
+                sessions.fanout.has_work(),
                 sessions.commands.len(),
                 sessions.reading.len(),
                 shard.ring.waiting(),
@@ -259,9 +259,7 @@ impl World {
             assert!(sessions.closes.is_empty(), "closes were told");
             assert_eq!(metrics.connections.read(), sessions.table.len() as u64);
             assert_eq!(self.nets[number].open() as u64, metrics.connections.read() + late(shard));
-            let mut follows = 0;
             for (_, connection) in sessions.table.iter() {
-                follows += connection.follows.as_slice().len() as u64;
                 let private = connection.outbox.as_ref().map_or(0, |outbox| outbox.memory());
                 let stream = connection.phase == Phase::Open;
                 let asks = connection.ask.is_some() || connection.poll.is_some();
@@ -274,16 +272,11 @@ impl World {
                     !stream || private <= 40 << 10,
                     "{private} private bytes of one connection"
                 );
-                for follow in connection.follows.as_slice() {
-                    let members = &sessions.channels.at(follow.channel).members;
-                    let member = members[follow.member as usize];
-                    assert!(sessions.table.at(member).is_some());
-                }
             }
+            let members = sessions.table.iter();
+            let members = members.map(|(index, connection)| (index, &connection.subscriptions));
+            sessions.fanout.invariants(members);
             sessions.wheel.invariants(&sessions.table);
-            assert_eq!(metrics.subscriptions.read(), follows);
-            let lanes: usize = sessions.channels.iter().map(|one| one.log.lane_bytes()).sum();
-            assert_eq!(metrics.log_bytes.read(), lanes as u64);
             let most = 2 * self.nets[number].places() + 64;
             assert!(sessions.commands.len() <= most, "{} commands", sessions.commands.len());
         }
@@ -295,7 +288,7 @@ impl World {
         for (number, shard) in self.shards.iter().enumerate() {
             let (sessions, metrics) = (&shard.sessions, &self.metrics.shards[number]);
             assert!(sessions.table.is_empty() && sessions.commands.is_empty());
-            assert!(sessions.channels.is_empty(), "interests have ended");
+            assert_eq!(sessions.fanout.channels(), 0, "interests have ended");
             for gauge in [
                 &metrics.connections,
                 &metrics.websockets,

@@ -9,8 +9,7 @@
 
 use std::collections::VecDeque;
 
-use super::channels::{Channels, Place};
-use super::pace::Pace;
+use super::channels::{ChannelIndex, Channels};
 
 /// The queues of channels whose members are owed a visit.
 #[derive(Debug)]
@@ -18,39 +17,37 @@ pub(super) struct Sweep {
     /// Visits in one turn of one channel, and of each queue in one batch. An audience up to this
     /// size is small.
     quantum: usize,
-    small: VecDeque<Place>,
-    large: VecDeque<Place>,
-}
-
-impl Default for Sweep {
-    fn default() -> Self {
-        let (small, large) = (VecDeque::new(), VecDeque::new());
-        Self { quantum: Pace::DEFAULT.quantum, small, large }
-    }
+    small: VecDeque<ChannelIndex>,
+    large: VecDeque<ChannelIndex>,
 }
 
 impl Sweep {
+    /// Nobody is owed a visit.
+    pub(super) fn new(quantum: usize) -> Self {
+        Self { quantum, small: VecDeque::new(), large: VecDeque::new() }
+    }
+
     /// Takes turns of another length from now on.
     pub(super) fn set_quantum(&mut self, quantum: usize) {
         self.quantum = quantum;
     }
 
     /// Every member of the channel is owed a visit from now on.
-    pub(super) fn mark(&mut self, place: Place, channels: &mut Channels) {
-        let channel = channels.at_mut(place);
+    pub(super) fn mark(&mut self, index: ChannelIndex, channels: &mut Channels) {
+        let channel = channels.at_mut(index);
         channel.sweep_left = channel.members.len() as u32;
         if channel.queued || channel.members.is_empty() {
             return;
         }
         channel.queued = true;
         if channel.members.len() <= self.quantum {
-            self.small.push_back(place);
+            self.small.push_back(index);
         } else {
-            self.large.push_back(place);
+            self.large.push_back(index);
         }
     }
 
-    /// Appends the connections to visit in this tick: at most a quantum of small audiences and one
+    /// Appends the members to visit in this tick: at most a quantum of small audiences and one
     /// of large ones.
     pub(super) fn take(&mut self, channels: &mut Channels, visits: &mut VecDeque<u32>) {
         take(&mut self.small, self.quantum, channels, visits);
@@ -64,15 +61,15 @@ impl Sweep {
 }
 
 fn take(
-    queue: &mut VecDeque<Place>,
+    queue: &mut VecDeque<ChannelIndex>,
     quantum: usize,
     channels: &mut Channels,
     visits: &mut VecDeque<u32>,
 ) {
     let mut budget = quantum;
     while budget > 0 {
-        let Some(place) = queue.pop_front() else { return };
-        let Some(channel) = channels.get_mut(place) else { continue };
+        let Some(index) = queue.pop_front() else { return };
+        let Some(channel) = channels.get_mut(index) else { continue };
         let members = &channel.members;
         let left = (channel.sweep_left as usize).min(members.len());
         let turn = left.min(budget);
@@ -89,7 +86,7 @@ fn take(
         channel.sweep_left = (left - turn) as u32;
         budget -= turn;
         if channel.sweep_left > 0 {
-            queue.push_back(place);
+            queue.push_back(index);
         } else {
             channel.queued = false;
         }
@@ -100,23 +97,25 @@ fn take(
 mod tests {
     use std::sync::Arc;
 
+    use super::super::log::Log;
     use super::*;
     use crate::channel::{ChannelId, ChannelName, Tenant};
     use crate::rule::Rules;
-    use crate::shard::log::Log;
 
     fn sweep() -> Sweep {
-        let mut sweep = Sweep::default();
-        sweep.set_quantum(256);
-        sweep
+        Sweep::new(256)
     }
 
-    fn with_members(channels: &mut Channels, id: u64, members: std::ops::Range<u32>) -> Place {
+    fn with_members(
+        channels: &mut Channels,
+        id: u64,
+        members: std::ops::Range<u32>,
+    ) -> ChannelIndex {
         let name = Arc::new(ChannelName::new(Tenant::default(), "c"));
         let rule = Arc::clone(Rules::default().of("c").1);
-        let place = channels.insert(Log::after(ChannelId(id), name, rule, 0));
-        channels.at_mut(place).members.extend(members);
-        place
+        let index = channels.insert(Log::after(ChannelId(id), name, rule, 0));
+        channels.at_mut(index).members.extend(members);
+        index
     }
 
     fn tick(sweep: &mut Sweep, channels: &mut Channels) -> Vec<u32> {
@@ -152,9 +151,9 @@ mod tests {
     #[test]
     fn each_member_is_visited_once_and_the_start_rotates() {
         let (mut sweep, mut channels) = (sweep(), Channels::default());
-        let place = with_members(&mut channels, 1, 0..1_000);
+        let channel = with_members(&mut channels, 1, 0..1_000);
         for round in 0..3 {
-            sweep.mark(place, &mut channels);
+            sweep.mark(channel, &mut channels);
             let mut visits = VecDeque::new();
             while !sweep.is_idle() {
                 sweep.take(&mut channels, &mut visits);
@@ -163,16 +162,16 @@ mod tests {
             visits.sort_unstable();
             assert_eq!(visits, (0..1_000).collect::<Vec<_>>(), "round {round}");
         }
-        sweep.mark(place, &mut channels);
+        sweep.mark(channel, &mut channels);
         assert_eq!(tick(&mut sweep, &mut channels)[0], 3 * 256, "each began a quantum later");
-        sweep.mark(place, &mut channels);
+        sweep.mark(channel, &mut channels);
         assert_eq!(tick(&mut sweep, &mut channels)[0], 24, "goes on, does not begin again");
         let mut visits = VecDeque::new();
         while !sweep.is_idle() {
             sweep.take(&mut channels, &mut visits);
         }
         assert_eq!(visits.len(), 1_000 - 256, "and goes round once for the second message");
-        sweep.mark(place, &mut channels);
+        sweep.mark(channel, &mut channels);
         assert_eq!(tick(&mut sweep, &mut channels)[0], 280, "the next sweep starts elsewhere");
     }
 }

@@ -30,12 +30,12 @@ impl Lanes {
     }
 
     /// One subscription reads `encoding` no more; the last one takes the lane with it.
-    pub(super) fn unfollow(&mut self, encoding: Encoding) {
+    pub(super) fn remove_reader(&mut self, encoding: Encoding) {
         let nth = self.0.iter().position(|(known, _)| *known == encoding);
         let nth = nth.expect("a subscription has its lane");
         let lane = &mut self.0[nth].1;
-        lane.followers -= 1;
-        if lane.followers == 0 {
+        lane.readers -= 1;
+        if lane.readers == 0 {
             self.0.swap_remove(nth);
             self.0.shrink_to_fit();
         }
@@ -63,14 +63,14 @@ mod tests {
         let mut lanes = Lanes::default();
         assert_eq!(lanes.0.capacity(), 0);
         for (nth, encoding) in Encoding::ALL.into_iter().enumerate() {
-            lanes.get_or_begin(encoding, 7).followers = 1;
-            lanes.get_or_begin(encoding, 9).followers += 1;
+            lanes.get_or_begin(encoding, 7).readers = 1;
+            lanes.get_or_begin(encoding, 9).readers += 1;
             assert_eq!(lanes.0.capacity(), nth + 1, "no place for what nobody asked for");
         }
         for (nth, encoding) in Encoding::ALL.into_iter().enumerate() {
-            lanes.unfollow(encoding);
+            lanes.remove_reader(encoding);
             assert_eq!(lanes.get(encoding).map(Lane::first), Some(7), "another one follows it");
-            lanes.unfollow(encoding);
+            lanes.remove_reader(encoding);
             assert!(lanes.get(encoding).is_none());
             let left = Encoding::ALL.into_iter().skip(nth + 1);
             assert!(left.clone().all(|encoding| lanes.get(encoding).is_some()));

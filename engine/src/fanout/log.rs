@@ -2,8 +2,7 @@
 //!
 //! The log keeps whatever the channel's history still promises (its *floor*) and, beyond that, the
 //! live window: what a connected laggard can still get. The sequencer alone moves the floor.
-//! Messages that neither holds are dropped by [`Log::trim`], which is the shard's to time: see
-//! [`super::trim`].
+//! Messages that neither holds are dropped by [`Log::trim`], whose time [`super::overgrown`] knows.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use std::sync::Arc;
 use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::id::Epoch;
 
-use super::lane::{Lane, Press};
+use super::lane::{Lane, Scratch};
 use super::lanes::Lanes;
 use crate::channel::{ChannelId, ChannelName};
 use crate::message::Message;
@@ -70,7 +69,7 @@ impl Log {
     }
 
     /// Where a cursor that has left the log goes on; `None` where its connection does not.
-    pub(super) fn goes_on_at(&self) -> Option<u64> {
+    pub(super) fn resumes_at(&self) -> Option<u64> {
         match self.rule.slow {
             Slow::Disconnect => None,
             Slow::Window => Some(self.first),
@@ -79,7 +78,7 @@ impl Log {
     }
 
     /// Bytes of rendered frames.
-    pub(super) fn lane_bytes(&self) -> usize {
+    pub(super) fn rendered_bytes(&self) -> usize {
         self.lanes.bytes()
     }
 
@@ -107,12 +106,12 @@ impl Log {
     }
 
     /// Appends a message and renders it for every lane in use.
-    pub(super) fn append(&mut self, message: Arc<Message>, epoch: Epoch, press: &mut Press) {
+    pub(super) fn append(&mut self, message: Arc<Message>, epoch: Epoch, scratch: &mut Scratch) {
         assert_eq!(message.offset, self.end(), "the ring keeps each channel dense");
         for (encoding, lane) in self.lanes.iter_mut() {
-            press.frame.clear();
-            encoding.message(&message.view(epoch), &mut press.frame);
-            lane.append(press);
+            scratch.frame.clear();
+            encoding.message(&message.view(epoch), &mut scratch.frame);
+            lane.append(scratch);
         }
         self.cost += message.cost();
         let floor = message.floor;
@@ -149,7 +148,7 @@ impl Log {
     }
 
     /// Drops what neither history nor the window holds. The newest message always stays.
-    pub(super) fn trim(&mut self, press: &mut Press) {
+    pub(super) fn trim(&mut self, scratch: &mut Scratch) {
         while self.is_over() {
             let Some(message) = self.messages.pop_front() else { break };
             self.cost -= message.cost();
@@ -157,7 +156,7 @@ impl Log {
             self.first += 1;
         }
         for (_, lane) in self.lanes.iter_mut() {
-            lane.drop_before(self.first, press);
+            lane.drop_before(self.first, scratch);
         }
     }
 
@@ -167,12 +166,12 @@ impl Log {
     }
 
     /// One more subscription reads `encoding` from message `next` on: renders what is not yet.
-    pub(super) fn follow(
+    pub(super) fn add_reader(
         &mut self,
         encoding: Encoding,
         next: u64,
         epoch: Epoch,
-        press: &mut Press,
+        scratch: &mut Scratch,
     ) {
         let from = next.max(self.first).min(self.end());
         let end = self.end();
@@ -182,24 +181,24 @@ impl Log {
             let take = (lane.first() - from) as usize;
             let mut earlier = Lane::starting_at(from);
             for message in self.messages.iter().skip(skip).take(take) {
-                press.frame.clear();
-                encoding.message(&message.view(epoch), &mut press.frame);
-                earlier.append(press);
+                scratch.frame.clear();
+                encoding.message(&message.view(epoch), &mut scratch.frame);
+                earlier.append(scratch);
             }
             lane.prepend(earlier);
         }
         while lane.end() < end {
             let message = &self.messages[(lane.end() - self.first) as usize];
-            press.frame.clear();
-            encoding.message(&message.view(epoch), &mut press.frame);
-            lane.append(press);
+            scratch.frame.clear();
+            encoding.message(&message.view(epoch), &mut scratch.frame);
+            lane.append(scratch);
         }
-        lane.followers += 1;
+        lane.readers += 1;
     }
 
     /// One subscription reads `encoding` no more; the last one takes the lane with it.
-    pub(super) fn unfollow(&mut self, encoding: Encoding) {
-        self.lanes.unfollow(encoding);
+    pub(super) fn remove_reader(&mut self, encoding: Encoding) {
+        self.lanes.remove_reader(encoding);
     }
 }
 
@@ -242,7 +241,7 @@ mod tests {
     }
 
     fn append(log: &mut Log, message: Arc<Message>) {
-        log.append(message, Epoch::from_random(7), &mut Press::default());
+        log.append(message, Epoch::from_random(7), &mut Scratch::default());
     }
 
     #[test]
@@ -250,22 +249,22 @@ mod tests {
         let mut log = log_after(10);
         log.import(&(1..=10).map(|offset| message(offset, 1)).collect::<Vec<_>>());
         log.raise_floor(1); // as the reply says that brought the import
-        log.trim(&mut Press::default());
+        log.trim(&mut Scratch::default());
         assert_eq!((log.first(), log.end()), (1, 11), "an import is kept");
         for offset in 11..=20 {
             append(&mut log, message(offset, 1));
         }
         assert!(!log.is_over());
-        log.trim(&mut Press::default());
+        log.trim(&mut Scratch::default());
         assert_eq!((log.first(), log.end()), (1, 21), "and so is what comes after it");
         append(&mut log, message(21, 5));
         assert!(log.is_over() && !log.is_far_over(), "four are two windows");
         append(&mut log, message(22, 6));
         assert!(log.is_far_over(), "five are more");
-        log.trim(&mut Press::default());
+        log.trim(&mut Scratch::default());
         assert_eq!(log.first(), 6, "what history drops goes");
         log.raise_floor(23);
-        log.trim(&mut Press::default());
+        log.trim(&mut Scratch::default());
         assert_eq!(log.first(), 21, "but for what the window holds");
         assert!(!log.is_over() && !log.is_far_over());
     }
@@ -277,7 +276,7 @@ mod tests {
         for offset in 11..=20 {
             append(&mut log, message(offset, 1));
         }
-        log.trim(&mut Press::default());
+        log.trim(&mut Scratch::default());
         assert_eq!(log.first(), 11);
         log.import(&(1..=10).map(|offset| message(offset, 1)).collect::<Vec<_>>());
         log.raise_floor(1);

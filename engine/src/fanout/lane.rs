@@ -16,21 +16,22 @@ use std::rc::Rc;
 pub(super) const PAGE_BYTES: usize = 32 << 10;
 
 /// Rendered frames, end to end.
-pub(super) type Page = Vec<u8>;
+pub(crate) type Page = Vec<u8>;
 
 /// Pages that a shard keeps for the next lane that needs one.
 const SPARE_MAX: usize = 8;
 
-/// What a shard lends to whichever log is rendered: a message in steady state takes no allocation.
+/// Memory for rendering, lent to whichever log is rendered: a message in steady state takes no
+/// allocation.
 #[derive(Debug, Default)]
-pub(super) struct Press {
+pub(super) struct Scratch {
     /// One rendered frame.
     pub(super) frame: Vec<u8>,
     /// Whole pages that no lane holds any more, empty.
     pages: Vec<Rc<Page>>,
 }
 
-impl Press {
+impl Scratch {
     /// A page that begins with this frame.
     fn page(&mut self, frame: &[u8]) -> Rc<Page> {
         if frame.len() <= PAGE_BYTES
@@ -103,7 +104,7 @@ pub(super) struct Lane {
     /// Offset of `frames[0]`, or of the next append where there is none.
     first: u64,
     /// Subscriptions that read this lane; without any it is dropped.
-    pub(super) followers: u32,
+    pub(super) readers: u32,
     bytes: usize,
 }
 
@@ -115,7 +116,7 @@ impl Lane {
             first_page: 1 << 31,
             frames: VecDeque::new(),
             first: offset,
-            followers: 0,
+            readers: 0,
             bytes: 0,
         }
     }
@@ -135,21 +136,21 @@ impl Lane {
         self.bytes
     }
 
-    /// Appends the press's frame, which is of message [`Lane::end`].
-    pub(super) fn append(&mut self, press: &mut Press) {
-        let frame = std::mem::take(&mut press.frame);
-        self.append_frame(&frame, press);
-        press.frame = frame;
+    /// Appends the frame in `scratch`, which is of message [`Lane::end`].
+    pub(super) fn append(&mut self, scratch: &mut Scratch) {
+        let frame = std::mem::take(&mut scratch.frame);
+        self.append_frame(&frame, scratch);
+        scratch.frame = frame;
     }
 
-    fn append_frame(&mut self, frame: &[u8], press: &mut Press) {
+    fn append_frame(&mut self, frame: &[u8], scratch: &mut Scratch) {
         let start = match self.pages.back_mut().and_then(Rc::get_mut) {
             Some(page) if page.len() + frame.len() <= PAGE_BYTES => {
                 page.extend_from_slice(frame);
                 page.len() - frame.len()
             }
             _ => {
-                self.pages.push_back(press.page(frame));
+                self.pages.push_back(scratch.page(frame));
                 0
             }
         };
@@ -179,13 +180,13 @@ impl Lane {
     }
 
     /// Drops every frame before `offset`; later appends go on from where they are.
-    pub(super) fn drop_before(&mut self, offset: u64, press: &mut Press) {
+    pub(super) fn drop_before(&mut self, offset: u64, scratch: &mut Scratch) {
         while self.first < offset {
             self.first += 1;
             let Some(frame) = self.frames.pop_front() else { continue };
             self.bytes -= (frame.end - frame.start) as usize;
             if self.frames.front().is_none_or(|next| next.page != frame.page) {
-                self.pages.pop_front().into_iter().for_each(|page| press.keep(page));
+                self.pages.pop_front().into_iter().for_each(|page| scratch.keep(page));
                 self.first_page = self.first_page.wrapping_add(1);
             }
         }
@@ -255,8 +256,8 @@ mod tests {
 
     fn lane(from: u64, before: u64) -> Lane {
         let mut lane = Lane::starting_at(from);
-        let mut press = Press::default();
-        (from..before).for_each(|offset| lane.append_frame(&frame(offset), &mut press));
+        let mut scratch = Scratch::default();
+        (from..before).for_each(|offset| lane.append_frame(&frame(offset), &mut scratch));
         lane
     }
 
@@ -288,18 +289,18 @@ mod tests {
 
     #[test]
     fn dropping_and_prepending_keep_the_rest_in_place() {
-        let press = &mut Press::default();
+        let scratch = &mut Scratch::default();
         let mut later = lane(30, 60);
-        later.drop_before(33, press);
+        later.drop_before(33, scratch);
         later.prepend(lane(5, 33));
         assert_eq!((later.first(), later.end()), (5, 60));
         let expected: Vec<u8> = (5..60).flat_map(frame).collect();
         assert!(read(&later, 5, usize::MAX) == expected);
-        later.drop_before(58, press);
+        later.drop_before(58, scratch);
         assert!(read(&later, 58, usize::MAX) == [frame(58), frame(59)].concat());
-        later.drop_before(70, press);
+        later.drop_before(70, scratch);
         assert_eq!((later.first(), later.end(), later.bytes(), later.pages.len()), (70, 70, 0, 0));
-        later.append_frame(b"x", press);
+        later.append_frame(b"x", scratch);
         assert_eq!(read(&later, 70, 1), b"x");
     }
 
@@ -309,7 +310,7 @@ mod tests {
         let run = lane.run(1, 3, usize::MAX).unwrap();
         let held = Rc::clone(lane.page(run));
         let before = held.clone();
-        lane.append_frame(b"new", &mut Press::default());
+        lane.append_frame(b"new", &mut Scratch::default());
         assert_eq!(before, held);
         assert_eq!(
             lane.run(3, 4, usize::MAX).map(|run| lane.slice(run).to_vec()),
@@ -319,20 +320,20 @@ mod tests {
 
     #[test]
     fn a_page_goes_round_unless_somebody_reads_it() {
-        let (press, mut lane) = (&mut Press::default(), Lane::starting_at(1));
-        press.frame = vec![1; PAGE_BYTES / 4 - 1];
-        (1..=12).for_each(|_| lane.append(press));
+        let (scratch, mut lane) = (&mut Scratch::default(), Lane::starting_at(1));
+        scratch.frame = vec![1; PAGE_BYTES / 4 - 1];
+        (1..=12).for_each(|_| lane.append(scratch));
         let held = Rc::clone(&lane.pages[1]);
-        lane.drop_before(13, press);
-        assert_eq!((press.pages.len(), held[0]), (2, 1), "one of three is still read");
-        press.frame = vec![2; 8];
-        lane.append(press);
-        assert_eq!((press.pages.len(), read(&lane, 13, usize::MAX)), (1, vec![2; 8]));
-        press.frame = vec![3; PAGE_BYTES + 1];
-        lane.append(press);
-        assert_eq!(press.pages.len(), 1, "a long frame has a page of its own");
-        lane.drop_before(15, press);
-        assert!(press.pages.iter().all(|page| page.is_empty()));
+        lane.drop_before(13, scratch);
+        assert_eq!((scratch.pages.len(), held[0]), (2, 1), "one of three is still read");
+        scratch.frame = vec![2; 8];
+        lane.append(scratch);
+        assert_eq!((scratch.pages.len(), read(&lane, 13, usize::MAX)), (1, vec![2; 8]));
+        scratch.frame = vec![3; PAGE_BYTES + 1];
+        lane.append(scratch);
+        assert_eq!(scratch.pages.len(), 1, "a long frame has a page of its own");
+        lane.drop_before(15, scratch);
+        assert!(scratch.pages.iter().all(|page| page.is_empty()));
     }
 
     #[test]

@@ -1,19 +1,19 @@
-//! The channels that a shard follows: their logs, and which connections follow each.
+//! The channels that a shard follows: their logs, and who follows each.
 
 use std::collections::HashMap;
 
 use super::log::Log;
 use crate::channel::ChannelId;
 
-/// Place of a channel in this shard's table.
-pub(super) type Place = u32;
+/// Where a channel stands in this shard's table.
+pub(super) type ChannelIndex = u32;
 
 /// One channel of the table.
 #[derive(Debug)]
 pub(super) struct Channel {
     /// Its messages.
     pub(super) log: Log,
-    /// Connections that follow it, by index, in no order.
+    /// Who follows it, in no order.
     pub(super) members: Vec<u32>,
     /// Where the sweep that is under way goes on; see [`super::sweep`].
     pub(super) sweep_next: u32,
@@ -26,31 +26,39 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    /// One member more; its place. Where a sweep is under way it stands between the sweep's place
+    /// One member more; its seat. Where a sweep is under way it stands between the sweep's place
     /// and its end, so that the sweep takes one visit more and still reaches all that were there.
-    pub(super) fn join(&mut self, index: u32) -> u32 {
-        self.members.push(index);
+    pub(super) fn join(&mut self, member: u32) -> u32 {
+        self.members.push(member);
         self.sweep_left += u32::from(self.sweep_left > 0);
         self.members.len() as u32 - 1
+    }
+
+    /// The member of this seat leaves. Says who has it now, if anyone, and whether a sweep is under
+    /// way that may have been jumped over by that.
+    pub(super) fn leave(&mut self, seat: u32) -> Option<(u32, bool)> {
+        self.members.swap_remove(seat as usize);
+        let moved = self.members.get(seat as usize)?;
+        Some((*moved, self.sweep_left > 0))
     }
 }
 
 /// The table.
 #[derive(Debug, Default)]
 pub(super) struct Channels {
-    places: HashMap<ChannelId, Place>,
+    indexes: HashMap<ChannelId, ChannelIndex>,
     table: Vec<Option<Channel>>,
-    free: Vec<Place>,
+    free: Vec<ChannelIndex>,
 }
 
 impl Channels {
-    /// The place of a channel.
-    pub(super) fn find(&self, id: ChannelId) -> Option<Place> {
-        self.places.get(&id).copied()
+    /// Where a channel stands.
+    pub(super) fn find(&self, id: ChannelId) -> Option<ChannelIndex> {
+        self.indexes.get(&id).copied()
     }
 
     /// Adds a channel that is not there yet.
-    pub(super) fn insert(&mut self, log: Log) -> Place {
+    pub(super) fn insert(&mut self, log: Log) -> ChannelIndex {
         let id = log.id;
         let channel = Channel {
             log,
@@ -60,51 +68,45 @@ impl Channels {
             queued: false,
             overgrown: false,
         };
-        let place = self.free.pop().unwrap_or_else(|| {
+        let index = self.free.pop().unwrap_or_else(|| {
             self.table.push(None);
-            self.table.len() as Place - 1
+            self.table.len() as ChannelIndex - 1
         });
-        self.table[place as usize] = Some(channel);
-        let before = self.places.insert(id, place);
+        self.table[index as usize] = Some(channel);
+        let before = self.indexes.insert(id, index);
         assert!(before.is_none(), "a channel has one log");
-        place
+        index
     }
 
     /// Drops a channel that nobody follows, with its log.
     pub(super) fn remove(&mut self, id: ChannelId) {
-        let Some(place) = self.places.remove(&id) else { return };
-        let channel = self.table[place as usize].take();
+        let Some(index) = self.indexes.remove(&id) else { return };
+        let channel = self.table[index as usize].take();
         assert!(
             channel.is_some_and(|channel| channel.members.is_empty()),
             "interest ends only after the last unsubscribe"
         );
-        self.free.push(place);
+        self.free.push(index);
     }
 
     /// A channel that is there.
-    pub(super) fn at(&self, place: Place) -> &Channel {
-        self.table[place as usize].as_ref().expect("a followed channel is in the table")
+    pub(super) fn at(&self, index: ChannelIndex) -> &Channel {
+        self.table[index as usize].as_ref().expect("a followed channel is in the table")
     }
 
     /// A channel that is there.
-    pub(super) fn at_mut(&mut self, place: Place) -> &mut Channel {
-        self.table[place as usize].as_mut().expect("a followed channel is in the table")
+    pub(super) fn at_mut(&mut self, index: ChannelIndex) -> &mut Channel {
+        self.table[index as usize].as_mut().expect("a followed channel is in the table")
     }
 
     /// A channel, unless it was dropped meanwhile.
-    pub(super) fn get_mut(&mut self, place: Place) -> Option<&mut Channel> {
-        self.table.get_mut(place as usize)?.as_mut()
+    pub(super) fn get_mut(&mut self, index: ChannelIndex) -> Option<&mut Channel> {
+        self.table.get_mut(index as usize)?.as_mut()
     }
 
     /// How many there are.
     pub(super) fn len(&self) -> usize {
-        self.places.len()
-    }
-
-    /// Whether there are none.
-    #[cfg(test)]
-    pub(super) fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.indexes.len()
     }
 
     /// All of them.

@@ -6,40 +6,43 @@ use std::collections::BinaryHeap;
 use fanfare_protocol::dialect::Encoding;
 
 use super::channels::Channels;
-use super::connection::Follow;
-use crate::transport::long_poll::Item;
+use super::subscription::Subscription;
 
-/// Merges by position.
+/// Merges by position: gives the position and the rendered bytes of each message.
 #[derive(Debug)]
-pub(super) struct Merged<'a> {
+pub(crate) struct Merged<'a> {
     logs: &'a Channels,
     encoding: Encoding,
-    follows: &'a [Follow],
+    subscriptions: &'a [Subscription],
     /// Position, subscription, offset.
     owed: BinaryHeap<Reverse<(u64, u32, u64)>>,
 }
 
 impl<'a> Merged<'a> {
     /// Everything from each subscription's cursor on.
-    pub(super) fn new(follows: &'a [Follow], logs: &'a Channels, encoding: Encoding) -> Self {
-        let mut owed = BinaryHeap::with_capacity(follows.len());
-        for (nth, follow) in follows.iter().enumerate() {
-            let log = &logs.at(follow.channel).log;
-            let next = follow.next.max(log.first());
+    pub(super) fn new(
+        subscriptions: &'a [Subscription],
+        logs: &'a Channels,
+        encoding: Encoding,
+    ) -> Self {
+        let mut owed = BinaryHeap::with_capacity(subscriptions.len());
+        for (nth, subscription) in subscriptions.iter().enumerate() {
+            let log = &logs.at(subscription.channel).log;
+            let next = subscription.next.max(log.first());
             if let Some(position) = log.position(next) {
                 owed.push(Reverse((position, nth as u32, next)));
             }
         }
-        Self { logs, encoding, follows, owed }
+        Self { logs, encoding, subscriptions, owed }
     }
 }
 
 impl<'a> Iterator for Merged<'a> {
-    type Item = Item<'a>;
+    type Item = (u64, &'a [u8]);
 
-    fn next(&mut self) -> Option<Item<'a>> {
+    fn next(&mut self) -> Option<Self::Item> {
         let Reverse((position, nth, offset)) = self.owed.pop()?;
-        let log = &self.logs.at(self.follows[nth as usize].channel).log;
+        let log = &self.logs.at(self.subscriptions[nth as usize].channel).log;
         if let Some(position) = log.position(offset + 1) {
             self.owed.push(Reverse((position, nth, offset + 1)));
         }

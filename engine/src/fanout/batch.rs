@@ -1,0 +1,304 @@
+//! A batch of sends: everything that each of some members is owed, as one send for each.
+//!
+//! Three steps, because sends borrow what they send: *visit* decides and moves cursors forward as
+//! if all went well, *sends* borrows the bytes, *settle* moves the cursors of the few that did not
+//! go whole back. A frame that was begun is the caller's to finish before anything else.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::ops::Range;
+use std::rc::Rc;
+
+use fanfare_protocol::dialect::Encoding;
+
+use super::channels::{ChannelIndex, Channels};
+use super::lane::{Page, Run};
+use super::subscription::Subscription;
+
+/// Most bytes of one send, unless one message alone is longer.
+const SEND_BYTES_MAX: usize = 64 << 10;
+/// Bytes of gathered sends in one batch; beyond it the batch is sent first.
+const GATHERED_BYTES_MAX: usize = 1 << 20;
+/// A run of at least this length is sent from its page instead of being gathered.
+const DIRECT_BYTES_MIN: usize = 16 << 10;
+/// Sends in one batch: RING.md's plateau is 16 to 256.
+pub(crate) const BATCH_SENDS_MAX: usize = 256;
+
+/// Messages of one subscription that one send carries.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    /// Which subscription of the member.
+    subscription: u32,
+    channel: ChannelIndex,
+    /// Offset of the first message.
+    first: u64,
+    run: Run,
+}
+
+/// Where the bytes of a send lie.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    /// In the page of its only piece.
+    Direct,
+    /// Copied together.
+    Gathered { start: usize, end: usize },
+}
+
+/// One planned send.
+#[derive(Debug)]
+struct Plan {
+    member: u32,
+    /// `None` where the bytes are the caller's.
+    logs: Option<FromLogs>,
+}
+
+/// A send of what logs hold.
+#[derive(Debug)]
+struct FromLogs {
+    encoding: Encoding,
+    source: Source,
+    pieces: Range<usize>,
+}
+
+/// What a visit found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// Nothing is owed.
+    Nothing,
+    /// A send was planned; when it went whole, nothing more is owed.
+    All,
+    /// A send was planned, and more is owed after it.
+    Part,
+    /// A message that is owed is not kept any more.
+    Lost,
+}
+
+/// What became of a planned send.
+#[derive(Debug)]
+pub(crate) enum Settled {
+    /// It was of bytes that the caller has.
+    Private,
+    /// It was of logs.
+    Logs {
+        /// Messages that are the client's now.
+        messages: u64,
+        /// Bytes that were taken.
+        bytes: u64,
+        /// What is to be sent before anything else: the rest of a frame that was begun.
+        rest: Option<Rest>,
+    },
+}
+
+/// The rest of a frame that was begun: bytes `start..end` of `page`.
+#[derive(Debug)]
+pub(crate) struct Rest {
+    /// Where it lies. Nobody writes to a page that is held.
+    pub(crate) page: Rc<Page>,
+    /// First byte that was not taken.
+    pub(crate) start: u32,
+    /// Byte after the frame's last.
+    pub(crate) end: u32,
+}
+
+/// The planned sends of one batch. Memory is kept from batch to batch.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    plans: Vec<Plan>,
+    pieces: Vec<Piece>,
+    gathered: Vec<u8>,
+    owed: BinaryHeap<Reverse<(u64, u32)>>,
+}
+
+impl Batch {
+    /// Whether the batch must be sent before another visit.
+    pub(super) fn is_full(&self) -> bool {
+        self.plans.len() >= BATCH_SENDS_MAX || self.gathered.len() >= GATHERED_BYTES_MAX
+    }
+
+    /// How many sends are planned.
+    pub(super) fn len(&self) -> usize {
+        self.plans.len()
+    }
+
+    /// To whom the planned send `nth` goes.
+    pub(super) fn member(&self, nth: usize) -> u32 {
+        self.plans[nth].member
+    }
+
+    /// Plans a send of bytes that the caller has.
+    pub(super) fn plan_private(&mut self, member: u32) {
+        self.plans.push(Plan { member, logs: None });
+    }
+
+    /// Plans what a member gets next and moves its cursors past it.
+    pub(super) fn visit(
+        &mut self,
+        member: u32,
+        encoding: Encoding,
+        subscriptions: &mut [Subscription],
+        logs: &Channels,
+    ) -> Found {
+        let start = self.pieces.len();
+        let (source, found) = match subscriptions {
+            [] => return Found::Nothing,
+            [subscription] => {
+                let log = &logs.at(subscription.channel).log;
+                if subscription.next < log.first() {
+                    return Found::Lost;
+                }
+                let Some(run) = log
+                    .lane(encoding)
+                    .and_then(|lane| lane.run(subscription.next, u64::MAX, SEND_BYTES_MAX))
+                else {
+                    return Found::Nothing;
+                };
+                let (channel, first) = (subscription.channel, subscription.next);
+                self.pieces.push(Piece { subscription: 0, channel, first, run });
+                subscription.next = run.next;
+                let found = if run.next < log.end() { Found::Part } else { Found::All };
+                (Source::Direct, found)
+            }
+            subscriptions => {
+                self.owed.clear();
+                for (nth, subscription) in subscriptions.iter().enumerate() {
+                    let log = &logs.at(subscription.channel).log;
+                    if subscription.next < log.first() {
+                        return Found::Lost;
+                    }
+                    if let Some(position) = log.position(subscription.next) {
+                        self.owed.push(Reverse((position, nth as u32)));
+                    }
+                }
+                if self.owed.is_empty() {
+                    return Found::Nothing;
+                }
+                self.gather(subscriptions, logs, encoding, start)
+            }
+        };
+        let pieces = start..self.pieces.len();
+        self.plans.push(Plan { member, logs: Some(FromLogs { encoding, source, pieces }) });
+        found
+    }
+
+    /// Merges what waits on several channels by position, up to the size of a send.
+    fn gather(
+        &mut self,
+        subscriptions: &mut [Subscription],
+        logs: &Channels,
+        encoding: Encoding,
+        start: usize,
+    ) -> (Source, Found) {
+        let from = self.gathered.len();
+        while let Some(Reverse((_, nth))) = self.owed.pop() {
+            let subscription = &mut subscriptions[nth as usize];
+            let log = &logs.at(subscription.channel).log;
+            let lane = log.lane(encoding).expect("a subscription has its lane");
+            // As long as no other channel's message comes in between, the run goes on.
+            let other = self.owed.peek().map(|Reverse((position, _))| *position);
+            let before = other.map_or(u64::MAX, |position| log.after_position(position));
+            let room = SEND_BYTES_MAX.saturating_sub(self.gathered.len() - from);
+            let run = lane.run(subscription.next, before, room);
+            let run = run.expect("the lane holds what the log does");
+            let bytes = lane.slice(run);
+            let (channel, first) = (subscription.channel, subscription.next);
+            let alone = self.pieces.len() == start;
+            if !alone && bytes.len() > room {
+                return (Source::Gathered { start: from, end: self.gathered.len() }, Found::Part);
+            }
+            self.pieces.push(Piece { subscription: nth, channel, first, run });
+            subscription.next = run.next;
+            let more = log.position(run.next);
+            if alone && bytes.len() >= DIRECT_BYTES_MIN {
+                let all = more.is_none() && self.owed.is_empty();
+                return (Source::Direct, if all { Found::All } else { Found::Part });
+            }
+            self.gathered.extend_from_slice(bytes);
+            if let Some(position) = more {
+                self.owed.push(Reverse((position, nth)));
+            }
+        }
+        (Source::Gathered { start: from, end: self.gathered.len() }, Found::All)
+    }
+
+    /// The planned sends in their order: to whom, and which bytes; `None` where the caller has
+    /// them.
+    pub(super) fn sends<'a>(
+        &'a self,
+        logs: &'a Channels,
+    ) -> impl Iterator<Item = (u32, Option<&'a [u8]>)> {
+        self.plans.iter().map(move |plan| {
+            let bytes = plan.logs.as_ref().map(|send| match send.source {
+                Source::Direct => {
+                    let piece = self.pieces[send.pieces.start];
+                    let lane = logs.at(piece.channel).log.lane(send.encoding);
+                    lane.expect("a subscription has its lane").slice(piece.run)
+                }
+                Source::Gathered { start, end } => &self.gathered[start..end],
+            });
+            (plan.member, bytes)
+        })
+    }
+
+    /// Of the planned send `nth` the first `taken` bytes went: moves the cursors of the rest back.
+    pub(super) fn settle(
+        &self,
+        nth: usize,
+        taken: usize,
+        subscriptions: &mut [Subscription],
+        logs: &Channels,
+    ) -> Settled {
+        let Some(send) = &self.plans[nth].logs else { return Settled::Private };
+        let pieces = &self.pieces[send.pieces.clone()];
+        keep_sent(subscriptions, logs, send.encoding, pieces, taken)
+    }
+
+    /// Forgets what was planned.
+    pub(super) fn clear(&mut self) {
+        self.plans.clear();
+        self.pieces.clear();
+        self.gathered.clear();
+    }
+}
+
+/// Of a send of which `taken` bytes went, keeps what did and moves the cursors of the rest back. A
+/// frame that was begun counts as the client's: its rest goes before anything else.
+fn keep_sent(
+    subscriptions: &mut [Subscription],
+    logs: &Channels,
+    encoding: Encoding,
+    pieces: &[Piece],
+    taken: usize,
+) -> Settled {
+    let (mut left, mut messages, mut bytes, mut rest) = (taken, 0, 0, None);
+    let mut whole = 0;
+    for piece in pieces {
+        let length = (piece.run.end - piece.run.start) as usize;
+        if left < length {
+            break;
+        }
+        left -= length;
+        messages += piece.run.next - piece.first;
+        bytes += length as u64;
+        whole += 1;
+    }
+    // From the last to the first, since a subscription may have several.
+    for piece in pieces[whole..].iter().rev() {
+        subscriptions[piece.subscription as usize].next = piece.first;
+    }
+    if let Some(piece) = pieces.get(whole).filter(|_| left > 0) {
+        bytes += left as u64;
+        let lane = logs.at(piece.channel).log.lane(encoding).expect("it has its lane");
+        let frame = lane.frame_holding(piece.first, left);
+        let at = piece.run.start + left as u32;
+        let begun = frame.start < at;
+        let next = frame.offset + u64::from(begun);
+        messages += next - piece.first;
+        subscriptions[piece.subscription as usize].next = next;
+        rest = begun.then(|| Rest {
+            page: Rc::clone(lane.page(piece.run)),
+            start: at,
+            end: frame.end,
+        });
+    }
+    Settled::Logs { messages, bytes, rest }
+}

@@ -1,0 +1,72 @@
+//! What one client follows: a cursor into the log of each of its channels.
+
+use super::channels::ChannelIndex;
+
+/// One subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Subscription {
+    /// Where the channel stands in the shard's table.
+    pub(super) channel: ChannelIndex,
+    /// Where this client stands among the channel's members.
+    pub(super) seat: u32,
+    /// Offset of the next message to send.
+    pub(super) next: u64,
+}
+
+/// The subscriptions of one client; most have one.
+#[derive(Debug, Default)]
+pub(crate) enum Subscriptions {
+    /// None.
+    #[default]
+    None,
+    /// One, without an allocation.
+    One(Subscription),
+    /// Several.
+    Many(Box<[Subscription]>),
+}
+
+impl Subscriptions {
+    /// From a list.
+    pub(crate) fn new(mut list: Vec<Subscription>) -> Self {
+        match list.len() {
+            0 => Self::None,
+            1 => Self::One(list.remove(0)),
+            _ => Self::Many(list.into()),
+        }
+    }
+
+    /// All of them.
+    pub(crate) fn as_slice(&self) -> &[Subscription] {
+        match self {
+            Self::None => &[],
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
+
+    /// All of them.
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [Subscription] {
+        match self {
+            Self::None => &mut [],
+            Self::One(one) => std::slice::from_mut(one),
+            Self::Many(many) => many,
+        }
+    }
+
+    /// Whoever moved to another seat of a channel stands there now.
+    pub(crate) fn take_seat(&mut self, moved: Moved) {
+        let mine = self.as_mut_slice().iter_mut().find(|it| it.channel == moved.channel);
+        mine.expect("a member follows the channel").seat = moved.seat;
+    }
+}
+
+/// A member of a channel got the seat of one that left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moved {
+    /// Which member.
+    pub(crate) member: u32,
+    /// Whether a sweep is under way that may pass it over now: it is to be visited for itself.
+    pub(crate) in_sweep: bool,
+    pub(super) channel: ChannelIndex,
+    pub(super) seat: u32,
+}
