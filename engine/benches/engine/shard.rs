@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 
-use fanfare::shard::pace::Pace;
+use fanfare::shard::tick_budget::TickBudget;
 
 use crate::node::null::{Clients, Null};
 use crate::node::{Node, upgrade};
@@ -85,7 +85,7 @@ pub(crate) fn entries(criterion: &mut Criterion) {
     let (mut node, clients) = node(vec![upgrade("bench")]);
     let (answered, mut next) = (clients.borrow().bytes[0], 0);
     for entries in [32, 64, 128, 256, 512, 1_024] {
-        node.set_pace(Pace { entries, ..Pace::DEFAULT });
+        node.set_budget(TickBudget { entries, ..TickBudget::DEFAULT });
         let mut burst = || {
             node.publish("bench", (next..next + 4 * BURST).map(text));
             next += 4 * BURST;

@@ -18,7 +18,7 @@ use fanfare::sequencer::command::{Command, Entry, Publication};
 use fanfare::sequencer::inbox::{Inbox, inbox};
 use fanfare::sequencer::{self, Sequencer, Step};
 use fanfare::shard::messages::Dropped;
-use fanfare::shard::pace::Pace;
+use fanfare::shard::tick_budget::TickBudget;
 use fanfare::shard::{Parts, Shard};
 use fanfare::transport::Facts;
 use fanfare_protocol::id::Epoch;
@@ -84,8 +84,8 @@ impl<D: Driver> Node<D> {
     }
 
     /// Other bounds of the shard's ticks.
-    pub(crate) fn set_pace(&mut self, pace: Pace) {
-        self.shard.set_pace(pace);
+    pub(crate) fn set_budget(&mut self, budget: TickBudget) {
+        self.shard.set_budget(budget);
     }
 
     /// The shard's numbers.

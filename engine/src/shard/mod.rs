@@ -36,12 +36,12 @@ mod frames;
 mod heads;
 pub mod messages;
 mod outbox;
-pub mod pace;
 mod replies;
 mod sessions;
 mod slow;
 mod stamp;
 mod table;
+pub mod tick_budget;
 mod timers;
 mod wheel;
 
@@ -49,8 +49,8 @@ mod wheel;
 mod tests;
 
 use messages::ClientMessages;
-use pace::Pace;
 use sessions::Sessions;
+use tick_budget::TickBudget;
 
 /// Ring entries between two looks at whether logs have grown too long.
 const ENTRIES_AT_ONCE: usize = 8;
@@ -98,7 +98,7 @@ pub struct Shard<D, M> {
     inbox: Inbox,
     sessions: Sessions<M>,
     connections_max: usize,
-    pace: Pace,
+    budget: TickBudget,
     accepting: bool,
     /// By how much this shard is to offer less often than [`INBOX_RETRY`].
     inbox_turns: u32,
@@ -129,7 +129,7 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
             inbox,
             sessions,
             connections_max,
-            pace: Pace::DEFAULT,
+            budget: TickBudget::DEFAULT,
             accepting: false,
             inbox_turns,
             accept_again: now,
@@ -147,10 +147,10 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
     ///
     /// # Panics
     /// When any of them is 0: that work would never be done.
-    pub fn set_pace(&mut self, pace: Pace) {
-        let Pace { entries, receives, batches, quantum } = pace;
-        assert!([entries, receives, batches, quantum].iter().all(|bound| *bound > 0), "{pace:?}");
-        self.pace = pace;
+    pub fn set_budget(&mut self, budget: TickBudget) {
+        let TickBudget { entries, receives, batches, quantum } = budget;
+        assert!([entries, receives, batches, quantum].iter().all(|bound| *bound > 0), "{budget:?}");
+        self.budget = budget;
         self.sessions.fanout.set_quantum(quantum);
     }
 
@@ -205,7 +205,7 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
     /// Reads on in the order, unless a log has to be sent from first.
     fn drain(&mut self, now: Millis) {
         let sessions = &mut self.sessions;
-        for _ in 0..self.pace.entries.div_ceil(ENTRIES_AT_ONCE) {
+        for _ in 0..self.budget.entries.div_ceil(ENTRIES_AT_ONCE) {
             if sessions.fanout.holds_back() {
                 return;
             }
@@ -218,7 +218,7 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
 
     fn receive(&mut self, now: Millis) {
         self.receivers.clear();
-        self.sessions.readers(self.pace.receives, &mut self.receivers);
+        self.sessions.readers(self.budget.receives, &mut self.receivers);
         if self.receivers.is_empty() {
             return;
         }
@@ -245,7 +245,7 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
     }
 
     fn send(&mut self, now: Millis) {
-        for _ in 0..self.pace.batches {
+        for _ in 0..self.budget.batches {
             self.sessions.plan(now);
             let planned = self.sessions.fanout.planned();
             if planned == 0 {

@@ -17,9 +17,9 @@ use super::connection::{Connection, Phase, Transport};
 use super::dates::Dates;
 use super::messages::ClientMessages;
 use super::outbox::Spare;
-use super::pace::Pace;
 use super::stamp::Stamp;
 use super::table::Table;
+use super::tick_budget::TickBudget;
 use super::wheel::Wheel;
 use crate::auth::address::Addresses;
 use crate::clock::Millis;
@@ -82,7 +82,7 @@ impl<M: ClientMessages> Sessions<M> {
         Self {
             number,
             dates: Dates::new(facts.wall),
-            fanout: Fanout::new(facts.epoch, Pace::DEFAULT.quantum),
+            fanout: Fanout::new(facts.epoch, TickBudget::DEFAULT.quantum),
             complaints: Complaints::default(),
             facts,
             addresses,

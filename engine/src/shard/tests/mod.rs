@@ -20,7 +20,7 @@ use fanfare_protocol::message::Kind;
 
 use crate::driver::sim::{Chance, Temper};
 use crate::rule::{History, Slow, Window};
-use crate::shard::pace::Pace;
+use crate::shard::tick_budget::TickBudget;
 use persona::{Allowance, Canary, Mood, Persona};
 use wire::Way;
 use world::{COUNTED, Shape, World};
@@ -38,8 +38,8 @@ fn shape(seed: u64, chance: &mut Chance) -> (Shape, Allowance) {
     let mut shape = Shape { seed, shards: 1 + chance.below(2), ..Shape::plain() };
     let faulty = Temper { fail: 1, ..Temper::LIAR };
     shape.temper = pick(chance, &[Temper::HONEST, Temper::HONEST, Temper::LIAR, faulty]);
-    let tiny = Pace { entries: 8, receives: 2, batches: 1, quantum: 3 };
-    shape.pace = pick(chance, &[Pace::DEFAULT, Pace::DEFAULT, COUNTED, tiny]);
+    let tiny = TickBudget { entries: 8, receives: 2, batches: 1, quantum: 3 };
+    shape.budget = pick(chance, &[TickBudget::DEFAULT, TickBudget::DEFAULT, COUNTED, tiny]);
     let limits = &mut shape.limits;
     limits.ring_entries = pick(chance, &[4, 8, 64, 1_024]);
     limits.ring_bytes = pick(chance, &[1_000, 20_000, 1 << 20]);

@@ -21,7 +21,7 @@ use crate::sequencer::inbox::{Inbox, NotTaken, inbox};
 use crate::sequencer::{self, Sequencer, Step};
 use crate::shard::connection::Phase;
 use crate::shard::messages::Dropped;
-use crate::shard::pace::Pace;
+use crate::shard::tick_budget::TickBudget;
 use crate::shard::{Parts, Shard, Tick};
 use crate::transport::Facts;
 
@@ -39,11 +39,12 @@ pub(super) struct Shape {
     /// Sockets of a shard, and how many of them it serves.
     pub(super) capacity: (usize, usize),
     /// Bounds of a tick.
-    pub(super) pace: Pace,
+    pub(super) budget: TickBudget,
 }
 
 /// The bounds that directed tests count ticks by, whatever production runs.
-pub(super) const COUNTED: Pace = Pace { entries: 256, receives: 64, batches: 2, quantum: 256 };
+pub(super) const COUNTED: TickBudget =
+    TickBudget { entries: 256, receives: 64, batches: 2, quantum: 256 };
 
 impl Shape {
     /// One shard, a truthful network, defaults.
@@ -59,7 +60,7 @@ impl Shape {
             window: Window::DEFAULT,
             slow: Vec::new(),
             capacity: (64, 64),
-            pace: COUNTED,
+            budget: COUNTED,
         }
     }
 }
@@ -131,7 +132,7 @@ impl World {
                 connections_max: shape.capacity.1,
             };
             let mut shard = Shard::new(driver, parts, now);
-            shard.set_pace(shape.pace);
+            shard.set_budget(shape.budget);
             shards.push(shard);
             nets.push(net);
         }

@@ -8,7 +8,7 @@
 
 /// Bounds of one tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
+pub struct TickBudget {
     /// Ring entries that are read.
     pub entries: usize,
     /// Connections that are received from.
@@ -19,12 +19,12 @@ pub struct Pace {
     pub quantum: usize,
 }
 
-impl Pace {
+impl TickBudget {
     /// What production runs.
     pub const DEFAULT: Self = Self { entries: 256, receives: 64, batches: 1, quantum: 64 };
 }
 
-impl Default for Pace {
+impl Default for TickBudget {
     fn default() -> Self {
         Self::DEFAULT
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use fanfare::driver::uring::Uring;
-use fanfare::shard::pace::Pace;
+use fanfare::shard::tick_budget::TickBudget;
 use fanfare_protocol::ws::Opcode;
 use fanfare_protocol::ws::header::write_header;
 
@@ -110,16 +110,16 @@ pub(crate) fn sweep(criterion: &mut Criterion) {
         return;
     }
     let mut rig = Rig::new();
-    let quantum = |quantum| Pace { quantum, ..Pace::DEFAULT };
-    let batches = |batches| Pace { batches, ..Pace::DEFAULT };
-    for (name, sizes, pace) in [
-        ("quantum", &QUANTA[..], &quantum as &dyn Fn(usize) -> Pace),
+    let quantum = |quantum| TickBudget { quantum, ..TickBudget::DEFAULT };
+    let batches = |batches| TickBudget { batches, ..TickBudget::DEFAULT };
+    for (name, sizes, budget) in [
+        ("quantum", &QUANTA[..], &quantum as &dyn Fn(usize) -> TickBudget),
         ("batches per tick", &BATCHES[..], &batches),
     ] {
         let mut group = criterion.benchmark_group(format!("{name}, broadcast to 2,000"));
         group.throughput(Throughput::Elements(CROWD as u64));
         for &size in sizes {
-            rig.node.set_pace(pace(size));
+            rig.node.set_budget(budget(size));
             group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
                 bencher.iter_custom(|rounds| (0..rounds).map(|_| rig.broadcast()).sum());
             });
@@ -127,7 +127,7 @@ pub(crate) fn sweep(criterion: &mut Criterion) {
         group.finish();
         let mut group = criterion.benchmark_group(format!("{name}, one client beside it"));
         for &size in sizes {
-            rig.node.set_pace(pace(size));
+            rig.node.set_budget(budget(size));
             group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
                 bencher.iter_custom(|rounds| (0..rounds).map(|_| rig.beside()).sum());
             });
@@ -145,7 +145,7 @@ pub(crate) fn reading(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("receives per tick, 2,000 pings");
     group.throughput(Throughput::Elements(CROWD as u64));
     for receives in RECEIVES {
-        rig.node.set_pace(Pace { receives, ..Pace::DEFAULT });
+        rig.node.set_budget(TickBudget { receives, ..TickBudget::DEFAULT });
         group.bench_function(BenchmarkId::from_parameter(receives), |bencher| {
             bencher.iter_custom(|rounds| (0..rounds).map(|_| rig.pings()).sum());
         });
