@@ -11,6 +11,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod diagnostics;
 pub mod doctor;
 pub mod driver;
 pub mod error;

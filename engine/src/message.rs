@@ -15,7 +15,7 @@ pub struct Message {
     pub channel: ChannelId,
     /// That channel's full name.
     pub name: Arc<ChannelName>,
-    /// Node-wide, strictly increasing, from 1.
+    /// Where it stands in the log: strictly increasing over all channels, not dense.
     pub position: u64,
     /// Dense within the channel record, from 1.
     pub offset: u64,

@@ -25,7 +25,7 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(failure) => failure.tell(),
     };
-    crate::log::flush();
+    crate::diagnostics::flush();
     code
 }
 
@@ -55,7 +55,7 @@ fn say(what: &str) {
 /// Says a text on standard error: behind what was logged, and where there is a log it is waited for
 /// no more than the log is.
 fn say_all(text: &str) {
-    if !crate::log::say(text) {
+    if !crate::diagnostics::say(text) {
         let _ = std::io::stderr().write_all(text.as_bytes());
     }
 }

@@ -30,7 +30,7 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(3_600);
 /// Runs a node until a signal ends it.
 pub(super) fn run(arguments: &Serve, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let config = load(arguments, matches)?;
-    crate::log::start().map_err(|what| Failure::new(exit::CONFIG, what))?;
+    crate::diagnostics::start().map_err(|what| Failure::new(exit::CONFIG, what))?;
     config.warnings().iter().for_each(|warning| warn!("{warning}"));
     let Config { settings, .. } = config;
     raise_descriptor_limit();

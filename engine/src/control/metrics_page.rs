@@ -150,7 +150,7 @@ const NODE: &[Row<Metrics>] = &[
     }),
     // The process's, as standard error is.
     ("fanfare_log_dropped", "Lines of the log that could not be written", COUNTER, |_| {
-        crate::log::dropped()
+        crate::diagnostics::dropped()
     }),
 ];
 

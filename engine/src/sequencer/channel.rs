@@ -8,10 +8,10 @@ use crate::channel::{ChannelId, ChannelName};
 use crate::rule::Rule;
 
 use super::command::Gap;
-use super::forget::Place;
+use super::forget::Links;
 use super::history::History;
 use super::interest::Audience;
-use super::resume::From;
+use super::resume::Start;
 use super::trimmed::{Missed, Trimmed};
 
 /// The record of a channel, from its first use to its being forgotten.
@@ -32,7 +32,7 @@ pub(super) struct Channel {
     /// Whether interested shards have yet to hear of the floor.
     pub(super) floor_untold: bool,
     /// Where it stands among those that may be forgotten.
-    pub(super) place: Place,
+    pub(super) links: Links,
 }
 
 impl Channel {
@@ -53,7 +53,7 @@ impl Channel {
             trimmed: Trimmed::default(),
             audience: Audience::default(),
             floor_untold: false,
-            place: Place::default(),
+            links: Links::default(),
         }
     }
 
@@ -68,11 +68,11 @@ impl Channel {
     }
 
     /// First offset to deliver to whoever starts here, and what it missed.
-    pub(super) fn start(&self, from: From) -> (u64, Option<Gap>) {
+    pub(super) fn start(&self, from: Start) -> (u64, Option<Gap>) {
         match from {
-            From::Head(gap) => (self.head + 1, gap),
-            From::Floor(gap) => (self.floor(), gap),
-            From::After(position) => self.start_after(position),
+            Start::Head(gap) => (self.head + 1, gap),
+            Start::Floor(gap) => (self.floor(), gap),
+            Start::After(position) => self.start_after(position),
         }
     }
 

@@ -30,7 +30,7 @@ pub(super) enum Standing {
 
 /// A record's place in the list of its standing.
 #[derive(Default)]
-pub(super) struct Place {
+pub(super) struct Links {
     standing: Standing,
     /// When it was put at the list's end.
     since: Millis,
@@ -79,14 +79,14 @@ impl Unfollowed {
     /// The one that has been idle for longest, and since when.
     pub(super) fn oldest_idle(&self, all: &Channels) -> Option<(ChannelId, Millis)> {
         let channel = all.of(self.idle.oldest?)?;
-        Some((channel.id, channel.place.since))
+        Some((channel.id, channel.links.since))
     }
 
     /// Puts a record where it belongs after a change; `used` moves it to the end of its list.
     pub(super) fn settle(&mut self, id: ChannelId, used: bool, now: Millis, all: &mut Channels) {
         let Some(channel) = all.of(id) else { return };
         let standing = channel.standing();
-        if standing == channel.place.standing && !used {
+        if standing == channel.links.standing && !used {
             return;
         }
         self.take_out(id, all);
@@ -95,16 +95,16 @@ impl Unfollowed {
 
     /// Takes a record out of its list: it is followed, or it ends.
     pub(super) fn take_out(&mut self, id: ChannelId, all: &mut Channels) {
-        let place = std::mem::take(&mut all.living(id).place);
-        let Some(ends) = self.list(place.standing) else { return };
+        let links = std::mem::take(&mut all.living(id).links);
+        let Some(ends) = self.list(links.standing) else { return };
         ends.len -= 1;
-        match place.before {
-            Some(before) => all.living(before).place.after = place.after,
-            None => ends.oldest = place.after,
+        match links.before {
+            Some(before) => all.living(before).links.after = links.after,
+            None => ends.oldest = links.after,
         }
-        match place.after {
-            Some(after) => all.living(after).place.before = place.before,
-            None => ends.newest = place.before,
+        match links.after {
+            Some(after) => all.living(after).links.before = links.before,
+            None => ends.newest = links.before,
         }
     }
 
@@ -113,10 +113,10 @@ impl Unfollowed {
         ends.len += 1;
         let before = ends.newest.replace(id);
         match before {
-            Some(before) => all.living(before).place.after = Some(id),
+            Some(before) => all.living(before).links.after = Some(id),
             None => ends.oldest = Some(id),
         }
-        all.living(id).place = Place { standing, since: now, before, after: None };
+        all.living(id).links = Links { standing, since: now, before, after: None };
     }
 
     fn list(&mut self, standing: Standing) -> Option<&mut Ends> {
@@ -134,10 +134,10 @@ impl Unfollowed {
             let mut next = ends.oldest;
             while let Some(channel) = next.and_then(|id| all.of(id)) {
                 assert_eq!(channel.standing(), standing);
-                assert_eq!((channel.place.standing, channel.place.before), (standing, before));
-                assert!(channel.place.since >= since, "in the order of last use");
-                (len, before, since) = (len + 1, next, channel.place.since);
-                next = channel.place.after;
+                assert_eq!((channel.links.standing, channel.links.before), (standing, before));
+                assert!(channel.links.since >= since, "in the order of last use");
+                (len, before, since) = (len + 1, next, channel.links.since);
+                next = channel.links.after;
             }
             assert_eq!((next, before, len), (None, ends.newest, ends.len));
             let standing_so = all.iter().filter(|channel| channel.standing() == standing);

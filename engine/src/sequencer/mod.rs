@@ -26,7 +26,7 @@ mod keys;
 mod lazy;
 mod order;
 mod perform;
-mod publish;
+mod place;
 mod read;
 mod resume;
 mod retention;
@@ -39,6 +39,7 @@ mod trimmed;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, TryRecvError};
@@ -46,12 +47,15 @@ use fanfare_protocol::id::Epoch;
 
 use crate::clock::Millis;
 use crate::limits::Limits;
+use crate::log::{Log, Memory};
 use crate::metrics::Metrics;
 use crate::rule::Rules;
 
-use command::{Command, Entry};
+use command::{Command, Entry, Publication};
 use order::{Order, Released};
-use perform::{Outcome, Work};
+use perform::{Batch, Performed, Work};
+
+pub use perform::Ticket;
 
 pub use sink::Sink;
 
@@ -89,22 +93,27 @@ pub enum Step {
 }
 
 /// The sequencer. Owned by one thread, or by a simulation that calls [`Sequencer::step`].
-pub struct Sequencer<S> {
+pub struct Sequencer<S, L = Memory<Ticket>> {
     inbox: Receiver<Command>,
+    log: L,
     ring: S,
     metrics: Arc<Metrics>,
     order: Order,
-    /// What was taken from the inbox and is not done.
+    /// What was taken from inbox or log and found no room in the ring.
     work: Option<Work>,
+    /// Messages of the batch that was taken last, which the log has still to be offered.
+    to_offer: std::vec::IntoIter<Publication>,
+    /// Batches whose messages have not all been placed, oldest first.
+    batches: VecDeque<Batch>,
     /// Entries that some shard had not read when the last step began.
     held: usize,
-    life: Life,
+    phase: Phase,
     was_blocked: bool,
 }
 
 /// How far the order is from its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Life {
+enum Phase {
     /// Commands are performed.
     Open,
     /// Commands are refused; the end entry is to be written when the inbox is empty.
@@ -121,20 +130,46 @@ struct Progress {
 }
 
 impl<S: Sink> Sequencer<S> {
-    /// A sequencer at position 0, without channels.
+    /// A sequencer at position 0, without channels, whose log is in memory.
     ///
     /// # Panics
     /// When `settings.shards` is not 1 to 64.
     pub fn new(settings: Config, inbox: Receiver<Command>, ring: S, metrics: Arc<Metrics>) -> Self {
+        Self::over(Memory::default(), settings, inbox, ring, metrics)
+    }
+}
+
+impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
+    /// A sequencer over this log, which it reads from its beginning.
+    ///
+    /// # Panics
+    /// When `settings.shards` is not 1 to 64.
+    pub fn over(
+        log: L,
+        settings: Config,
+        inbox: Receiver<Command>,
+        ring: S,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let Config { epoch, shards, limits, rules } = settings;
-        let order = Order::new(epoch, shards, limits, rules);
-        let life = Life::Open;
-        Self { inbox, ring, metrics, order, work: None, held: 0, life, was_blocked: false }
+        Self {
+            inbox,
+            log,
+            ring,
+            metrics,
+            order: Order::new(epoch, shards, limits, rules),
+            work: None,
+            to_offer: Vec::new().into_iter(),
+            batches: VecDeque::new(),
+            held: 0,
+            phase: Phase::Open,
+            was_blocked: false,
+        }
     }
 
     /// Does what there is to do at `now`, within bounds, without waiting.
     pub fn step(&mut self, now: Millis) -> Step {
-        if self.life == Life::Ended {
+        if self.phase == Phase::Ended {
             return Step::Ended;
         }
         self.order.now = self.order.now.max(now);
@@ -147,7 +182,7 @@ impl<S: Sink> Sequencer<S> {
         self.ring.publish();
         self.count(&progress);
         match progress {
-            _ if self.life == Life::Ended => Step::Ended,
+            _ if self.phase == Phase::Ended => Step::Ended,
             Progress { worked: true, .. } => Step::Worked,
             Progress { blocked: true, .. } => Step::Blocked,
             _ => Step::Idle,
@@ -194,27 +229,39 @@ impl<S: Sink> Sequencer<S> {
 
     fn take_commands(&mut self, progress: &mut Progress) {
         for _ in 0..COMMANDS_PER_STEP {
-            let Some(work) = self.work.take().or_else(|| self.next_command()) else { break };
-            match self.perform(work) {
-                Outcome::Done => {}
-                Outcome::Unfinished(work) => self.work = Some(work),
-                Outcome::NoRoom(work) => {
-                    self.work = Some(work);
-                    progress.blocked = true;
-                    break;
-                }
+            let Some(performed) = self.perform_next() else { break };
+            if let Performed::NoRoom(work) = performed {
+                self.work = Some(work);
+                progress.blocked = true;
+                break;
             }
             progress.worked = true;
         }
     }
 
-    fn next_command(&mut self) -> Option<Work> {
+    /// Performs what comes first: what found no room, what stands in the log, the rest of a batch,
+    /// the next command. `None` where there is nothing to do.
+    fn perform_next(&mut self) -> Option<Performed> {
+        if let Some(work) = self.work.take() {
+            return Some(self.perform(work));
+        }
+        if let Some(item) = self.log.next() {
+            return Some(self.perform(Work::Item(item)));
+        }
+        if let Some(publication) = self.to_offer.next() {
+            return Some(self.offer(publication, Ticket::Batch));
+        }
+        let command = self.next_command()?;
+        Some(self.perform(Work::Command(command)))
+    }
+
+    fn next_command(&mut self) -> Option<Command> {
         match self.inbox.try_recv() {
-            Ok(command) => Some(Work::Command(command)),
+            Ok(command) => Some(command),
             Err(TryRecvError::Empty) => None,
             Err(TryRecvError::Disconnected) => {
                 // Nobody is left who could ask for anything, the end included.
-                self.life = Life::Closing;
+                self.phase = Phase::Closing;
                 None
             }
         }
@@ -239,7 +286,8 @@ impl<S: Sink> Sequencer<S> {
 
     /// Writes the end entry, once nothing is left to refuse.
     fn end(&mut self, progress: &mut Progress) {
-        if self.life != Life::Closing || self.work.is_some() || !self.inbox.is_empty() {
+        let is_left = self.work.is_some() || !self.batches.is_empty() || !self.inbox.is_empty();
+        if self.phase != Phase::Closing || is_left {
             return;
         }
         if !self.ring.has_room(1, Entry::bare_cost()) {
@@ -247,7 +295,7 @@ impl<S: Sink> Sequencer<S> {
             return;
         }
         self.push(u64::MAX >> (64 - self.order.lingering.len()), Entry::End);
-        self.life = Life::Ended;
+        self.phase = Phase::Ended;
     }
 
     /// Writes an entry for which there is room.

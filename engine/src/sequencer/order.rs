@@ -25,7 +25,7 @@ pub(super) struct Order {
     pub(super) rules: Rules,
     /// The time of this step; never goes back.
     pub(super) now: Millis,
-    /// The last position that was assigned.
+    /// The last position of the log that was placed.
     pub(super) position: u64,
     /// The last position of any message whose channel was forgotten.
     pub(super) watermark: u64,

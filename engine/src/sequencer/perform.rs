@@ -1,80 +1,87 @@
 //! Performs one command: room first, then the decision, then what is told of it.
 
+use crate::log::{Item, Log};
 use crate::message;
 
 use super::command::{
     BatchAnswer, Command, Entry, HistoryQuery, Publication, PublishAnswer, Published, Refusal,
     Subscribe,
 };
-use super::keys::Seen;
-use super::{Life, Sequencer, Sink};
+use super::place::Placed;
+use super::{Phase, Sequencer, Sink};
 
-/// Something that was taken from the inbox and is not done.
+/// Something to be done that is not done yet.
 pub(super) enum Work {
     /// A command of which nothing was done.
     Command(Command),
-    /// A batch of which some messages have their places. Each is given room of its own, so that a
-    /// batch may be larger than the ring; no other command comes between.
-    Batch(Batch),
+    /// What stands in the log next.
+    Item(Item<Ticket>),
 }
 
-/// A batch under way.
+/// Who hears of an item of the log that this node offered.
+pub enum Ticket {
+    /// Whoever published it alone.
+    Alone(PublishAnswer),
+    /// The oldest batch that is not answered by then.
+    Batch,
+}
+
+/// A batch whose messages have not all been placed.
 pub(super) struct Batch {
-    rest: std::vec::IntoIter<Publication>,
+    /// How many there are.
+    messages: usize,
     results: Vec<Result<Published, Refusal>>,
     answer: BatchAnswer,
 }
 
 /// How far a piece of work came.
-pub(super) enum Outcome {
-    /// It is done and was answered.
+pub(super) enum Performed {
+    /// It is done, and answered where it has an answer.
     Done,
-    /// A part of it was done.
-    Unfinished(Work),
     /// Nothing was done: the ring has no room for what it may write.
     NoRoom(Work),
 }
 
 /// Entries and bytes that a piece of work may write at most.
 fn room(work: &Work) -> (usize, usize) {
-    let published = |publication: &Publication| {
-        let cost = message::cost(publication.data.len(), publication.event.as_deref());
-        // A channel without a record may make another one be forgotten, of which shards are told.
-        (2, Entry::released_cost(1) + Entry::message_cost(cost))
-    };
     match work {
-        Work::Command(Command::Publish(publication, answer)) => {
-            let (entries, bytes) = published(publication);
-            let asks_ring = matches!(answer, PublishAnswer::Connection { .. });
-            (entries + usize::from(asks_ring), bytes + Entry::bare_cost())
+        Work::Item(Item { publication, ticket, .. }) => {
+            let cost = message::cost(publication.data.len(), publication.event.as_deref());
+            // A channel without a record may make another one be forgotten, of which shards are
+            // told.
+            let bytes = Entry::released_cost(1) + Entry::message_cost(cost);
+            match ticket {
+                Some(Ticket::Alone(PublishAnswer::Connection { .. })) => {
+                    (3, bytes + Entry::bare_cost())
+                }
+                _ => (2, bytes),
+            }
+        }
+        Work::Command(Command::Publish(_, PublishAnswer::Connection { .. })) => {
+            (1, Entry::bare_cost()) // it may be refused
         }
         Work::Command(Command::Subscribe(request)) => {
             let channels = request.channels.len();
             (2, Entry::released_cost(channels) + Entry::subscribed_cost(channels))
         }
-        Work::Batch(batch) => batch.rest.as_slice().first().map_or((0, 0), published),
         Work::Command(_) => (0, 0),
     }
 }
 
-impl<S: Sink> Sequencer<S> {
-    pub(super) fn perform(&mut self, work: Work) -> Outcome {
+impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
+    pub(super) fn perform(&mut self, work: Work) -> Performed {
         let (entries, bytes) = room(&work);
         if entries > 0 && !self.ring.has_room(entries, bytes) {
-            return Outcome::NoRoom(work);
+            return Performed::NoRoom(work);
         }
         match work {
-            Work::Batch(batch) => return self.publish_next(batch),
-            Work::Command(command) if self.life != Life::Open => self.refuse(command),
-            Work::Command(Command::PublishBatch(publications, answer)) => {
-                let results = Vec::with_capacity(publications.len());
-                let rest = publications.into_iter();
-                // Its first message asks for room when it is performed.
-                return Outcome::Unfinished(Work::Batch(Batch { rest, results, answer }));
-            }
+            Work::Item(item) => self.place(item),
+            Work::Command(command) if self.phase != Phase::Open => self.refuse(command),
             Work::Command(Command::Publish(publication, answer)) => {
-                let result = self.publish(publication);
-                self.answer_publish(answer, result);
+                return self.offer(publication, Ticket::Alone(answer));
+            }
+            Work::Command(Command::PublishBatch(publications, answer)) => {
+                self.begin_batch(publications, answer);
             }
             Work::Command(Command::Subscribe(request)) => self.subscribe(&request),
             Work::Command(Command::Unsubscribe { shard, channels, .. }) => {
@@ -82,60 +89,82 @@ impl<S: Sink> Sequencer<S> {
             }
             Work::Command(Command::History(query)) => self.history(*query),
             Work::Command(Command::Stats(name, answer)) => answer(self.order.stats(&name)),
-            Work::Command(Command::Shutdown) => self.life = Life::Closing,
+            Work::Command(Command::Shutdown) => self.phase = Phase::Closing,
         }
-        Outcome::Done
+        Performed::Done
     }
 
-    /// Publishes one message of a batch, for which there is room.
-    fn publish_next(&mut self, mut batch: Batch) -> Outcome {
-        if let Some(publication) = batch.rest.next() {
-            let result = self.publish(publication);
-            batch.results.push(result);
+    /// Offers a message to the log, and places it where it stands there at once.
+    pub(super) fn offer(&mut self, publication: Publication, ticket: Ticket) -> Performed {
+        self.log.offer(publication, ticket, self.order.now);
+        match self.log.next() {
+            Some(item) => self.perform(Work::Item(item)),
+            None => Performed::Done,
         }
-        if batch.rest.len() > 0 {
-            return Outcome::Unfinished(Work::Batch(batch));
-        }
-        (batch.answer)(batch.results);
-        Outcome::Done
     }
 
-    /// Gives a message its place and tells the shards that follow its channel; one that has its
-    /// place already is only answered.
-    fn publish(&mut self, publication: Publication) -> Result<Published, Refusal> {
-        let metrics = &self.metrics.sequencer;
-        let mark = match self.order.keys.look(&publication, self.order.now) {
-            Seen::Never(mark) => mark,
-            Seen::Before(published) => {
-                metrics.duplicates.add(1);
-                return Ok(published);
-            }
-            Seen::Otherwise => {
-                metrics.key_conflicts.add(1);
-                metrics.refused.add(1);
-                return Err(Refusal::Conflict);
-            }
-        };
-        let placed = self.order.publish(publication);
+    /// Each message of a batch is offered and given room on its own, so that a batch may be larger
+    /// than the ring; no other command comes between.
+    fn begin_batch(&mut self, publications: Vec<Publication>, answer: BatchAnswer) {
+        let messages = publications.len();
+        if messages == 0 {
+            return answer(Vec::new());
+        }
+        let results = Vec::with_capacity(messages);
+        self.batches.push_back(Batch { messages, results, answer });
+        self.to_offer = publications.into_iter();
+    }
+
+    /// Places what stands in the log, and tells of it: the shards that follow its channel, and
+    /// whoever published it here. What has its place already is only answered.
+    fn place(&mut self, item: Item<Ticket>) {
+        let Item { position, at, publication, ticket } = item;
+        let bytes = publication.data.len() as u64;
+        let placed = self.order.place(position, at, publication);
         self.tell_released();
         let metrics = &self.metrics.sequencer;
-        let placed = placed.inspect_err(|_| metrics.refused.add(1))?;
-        metrics.published.add(1);
-        metrics.published_bytes.add(placed.message.data.len() as u64);
-        if let Some(mark) = mark {
-            self.order.keys.remember(mark, placed.published, self.order.now);
+        let result = match placed {
+            Ok(Placed { published, message }) => {
+                if published.duplicate {
+                    metrics.duplicates.add(1);
+                } else {
+                    metrics.published.add(1);
+                    metrics.published_bytes.add(bytes);
+                }
+                if let Some((mask, message)) = message {
+                    self.push(mask, Entry::Message(message));
+                }
+                Ok(published)
+            }
+            Err(refusal) => {
+                metrics.refused.add(1);
+                metrics.key_conflicts.add(u64::from(refusal == Refusal::Conflict));
+                Err(refusal)
+            }
+        };
+        match ticket {
+            Some(Ticket::Alone(answer)) => self.answer_publish(answer, result),
+            Some(Ticket::Batch) => self.answer_of_batch(result),
+            None => {}
         }
-        if placed.mask != 0 {
-            self.push(placed.mask, Entry::Message(placed.message));
+    }
+
+    /// One more message of the oldest batch has its result; with the last one it is answered.
+    fn answer_of_batch(&mut self, result: Result<Published, Refusal>) {
+        let batch = self.batches.front_mut().expect("its batch is answered after it");
+        batch.results.push(result);
+        if batch.results.len() == batch.messages
+            && let Some(Batch { results, answer, .. }) = self.batches.pop_front()
+        {
+            answer(results);
         }
-        Ok(placed.published)
     }
 
     fn answer_publish(&mut self, answer: PublishAnswer, result: Result<Published, Refusal>) {
         match answer {
             PublishAnswer::Nobody => {}
             PublishAnswer::Callback(answer) => answer(result),
-            PublishAnswer::Connection { .. } if self.life == Life::Ended => {}
+            PublishAnswer::Connection { .. } if self.phase == Phase::Ended => {}
             PublishAnswer::Connection { requester, .. } => {
                 self.push(1 << requester.shard, Entry::Published(requester, result));
             }
@@ -170,7 +199,7 @@ impl<S: Sink> Sequencer<S> {
                 refused.add(publications.len() as u64);
                 answer(vec![Err(Refusal::ShuttingDown); publications.len()]);
             }
-            Command::Subscribe(request) if self.life != Life::Ended => {
+            Command::Subscribe(request) if self.phase != Phase::Ended => {
                 let entry = Entry::SubscribeRefused(request.requester, Refusal::ShuttingDown);
                 self.push(1 << request.requester.shard, entry);
             }

@@ -6,7 +6,7 @@ use crate::channel::ChannelName;
 
 use super::command::{ChannelStats, HistoryPage, Since};
 use super::order::Order;
-use super::resume::From;
+use super::resume::Start;
 
 impl Order {
     /// Up to `limit` kept messages after `since`, oldest first.
@@ -16,8 +16,8 @@ impl Order {
         since: Option<Id>,
         limit: usize,
     ) -> HistoryPage {
-        let from = since.map_or(From::Floor(None), |since| {
-            From::since(Since::After(since), self.epoch, self.position)
+        let from = since.map_or(Start::Floor(None), |since| {
+            Start::since(Since::After(since), self.epoch, self.position)
         });
         let end = Id { epoch: self.epoch, position: self.position };
         let Some(channel) = self.channels.find(name).and_then(|id| self.channels.of(id)) else {

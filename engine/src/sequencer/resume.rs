@@ -7,7 +7,7 @@ use super::command::{Gap, Since};
 
 /// Where to begin in every channel of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum From {
+pub(super) enum Start {
     /// With what is published next, after this gap.
     Head(Option<Gap>),
     /// With the oldest message that is kept, after this gap.
@@ -16,7 +16,7 @@ pub(super) enum From {
     After(u64),
 }
 
-impl From {
+impl Start {
     /// What `since` means on a node of this epoch whose last position is `last`.
     pub(super) fn since(since: Since, epoch: Epoch, last: u64) -> Self {
         let unbounded = |reason| Some(Gap { bounds: None, reason });

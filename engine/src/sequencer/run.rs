@@ -6,9 +6,10 @@ use crossbeam_channel::RecvTimeoutError;
 use crossbeam_utils::Backoff;
 
 use crate::clock::Clock;
+use crate::log::Log;
 
 use super::perform::Work;
-use super::{Sequencer, Sink, Step};
+use super::{Sequencer, Sink, Step, Ticket};
 
 /// How long an idle sequencer sleeps while shards still read: what they have read is let go of
 /// soon, though nothing else happens.
@@ -19,7 +20,7 @@ const SLEEP_MS_MAX: u64 = 60_000;
 const NAP_MIN: Duration = Duration::from_micros(100);
 const NAP_MAX: Duration = Duration::from_millis(1);
 
-impl<S: Sink> Sequencer<S> {
+impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
     /// Steps until the order ends: the body of the sequencer's thread.
     ///
     /// Commands that were offered before it ends are all answered. One that is offered in the very

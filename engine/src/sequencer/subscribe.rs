@@ -6,7 +6,7 @@ use crate::channel::ChannelId;
 
 use super::command::{Refusal, Subscribe, Subscribed, SubscribedChannel};
 use super::order::Order;
-use super::resume::From;
+use super::resume::Start;
 
 impl Order {
     /// Follows all channels of the request, or none of them. The reply is exact at the present
@@ -29,7 +29,7 @@ impl Order {
                 *id = Some(begun);
             }
         }
-        let from = From::since(request.since, self.epoch, self.position);
+        let from = Start::since(request.since, self.epoch, self.position);
         let mut begin = self.position;
         let channels = ids.into_iter().flatten().map(|id| {
             let (reply, owed) = self.reply(id, shard, from);
@@ -63,11 +63,11 @@ impl Order {
     }
 
     /// One channel's part of the reply, and the position of the first message to deliver.
-    fn reply(&mut self, id: ChannelId, shard: u8, from: From) -> (SubscribedChannel, Option<u64>) {
+    fn reply(&mut self, id: ChannelId, shard: u8, from: Start) -> (SubscribedChannel, Option<u64>) {
         let channel = self.channels.living(id);
         let (next, gap) = channel.start(from);
         let gap_begins = match from {
-            From::After(position) if gap.is_some() => channel.trimmed.first_after(position),
+            Start::After(position) if gap.is_some() => channel.trimmed.first_after(position),
             _ => None,
         };
         let (head, floor) = (channel.head, channel.floor());

@@ -125,7 +125,18 @@ pub(super) fn publication(channel: &str, bytes: usize) -> Publication {
     }
 }
 
-pub(super) fn id(position: u64) -> Id {
+/// The position of the nth item of a log while time stands still: 0 is before the first.
+pub(super) fn position(nth: u64) -> u64 {
+    let Some(before) = nth.checked_sub(1) else { return 0 };
+    (before / 4_095 + 1) * 4_096 + before % 4_095
+}
+
+/// What that is called.
+pub(super) fn id(nth: u64) -> Id {
+    at(position(nth))
+}
+
+pub(super) fn at(position: u64) -> Id {
     Id { epoch: Epoch::from_random(EPOCH), position }
 }
 

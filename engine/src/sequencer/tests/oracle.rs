@@ -56,6 +56,8 @@ struct Block {
 
 pub(super) struct Oracle {
     pub(super) now: u64,
+    /// The last item of the log: its position, and the time of its record.
+    last: (u64, u64),
     pub(super) said: Vec<Said>,
     pub(super) lives: Vec<Life>,
     blocks: Vec<Block>,
@@ -90,6 +92,7 @@ impl Oracle {
     pub(super) fn new(now: u64, rules: Rules, limits: &crate::limits::Limits) -> Self {
         Self {
             now,
+            last: (0, 0),
             said: Vec::new(),
             lives: Vec::new(),
             blocks: Vec::new(),
@@ -107,7 +110,30 @@ impl Oracle {
     }
 
     pub(super) fn last(&self) -> u64 {
-        self.said.len() as u64
+        self.last.0
+    }
+
+    /// One item more stands in the log, in the present record if that is of this millisecond and
+    /// has room: it holds 4,095.
+    pub(super) fn stand(&mut self) {
+        let (last, at) = self.last;
+        let follows = last > 0 && at == self.now && last % 4_096 < 4_094;
+        let position = if follows { last + 1 } else { (last / 4_096 + 1) * 4_096 };
+        self.last = (position, self.now);
+    }
+
+    /// The position of the message that so many others have followed, or one less, where nothing
+    /// may stand; of a negative number, a position after the end.
+    pub(super) fn ago(&self, messages: i64) -> u64 {
+        let Ok(ago) = usize::try_from(messages) else {
+            return self.last().saturating_add_signed(-messages);
+        };
+        match self.said.len().checked_sub(ago + 1) {
+            _ if ago == 0 => self.last(),
+            Some(nth) if ago % 3 == 0 => self.said[nth].position - 1,
+            Some(nth) => self.said[nth].position,
+            None => 0,
+        }
     }
 
     pub(super) fn alive(&self, name: &str) -> Option<usize> {
@@ -286,7 +312,7 @@ impl Oracle {
             self.fit(cost);
         }
         self.lives[life].head += 1;
-        let (offset, position) = (self.lives[life].head, self.last() + 1);
+        let (offset, position) = (self.lives[life].head, self.last());
         let at = self.now;
         self.said.push(Said { life, offset, position, cost, at, gone: None });
         if !is_kept {

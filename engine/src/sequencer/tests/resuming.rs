@@ -4,7 +4,7 @@ use fanfare_protocol::id::{Epoch, Id};
 use fanfare_protocol::message::GapReason;
 
 use super::super::command::*;
-use super::node::{Node, id, rule, rules};
+use super::node::{Node, at, id, position, rule, rules};
 use crate::channel::ChannelId;
 use crate::limits::Limits;
 
@@ -24,7 +24,7 @@ fn released(node: &mut Node) -> Vec<(u64, Vec<ChannelId>)> {
     node.take().into_iter().filter_map(told).collect()
 }
 
-/// Positions 1 to 10 alternate between `a` (odd) and `b` (even); `a` keeps its last two.
+/// Ten items of the log alternate between `a` (odd) and `b` (even); `a` keeps its last two.
 fn alternating() -> Node {
     let mut node = Node::new(Limits::default(), rules(vec![rule("a", 2, usize::MAX, 1 << 40)]));
     for _ in 0..5 {
@@ -36,7 +36,7 @@ fn alternating() -> Node {
 
 #[test]
 fn one_position_resumes_many_channels() {
-    // `a` has offsets 1..=5 at positions 1, 3, 5, 7, 9 and keeps 4 and 5; `b` keeps all.
+    // `a` has offsets 1..=5 as items 1, 3, 5, 7, 9 and keeps 4 and 5; `b` keeps all.
     let trimmed = |from, to| gap(Some((from, to)), GapReason::Trimmed);
     let cases = [
         (0, 4, trimmed(1, 3), 1, 1),
@@ -56,7 +56,7 @@ fn one_position_resumes_many_channels() {
         let [a, b] = &*reply.channels else { panic!("two channels were asked for") };
         assert_eq!((a.next, a.gap, a.head, a.floor), (a_next, a_gap, 5, 4), "since {since}");
         assert_eq!((b.next, b.gap, b.head, b.floor), (b_next, None, 5, 1), "since {since}");
-        assert_eq!(reply.begin, begin, "since {since}");
+        assert_eq!(reply.begin, position(begin), "since {since}");
     }
 }
 
@@ -70,13 +70,14 @@ fn other_beginnings() {
         (Since::Unreadable, 6, unknown, 10),
         (Since::After(other), 4, epoch, 6),
         (Since::After(id(11)), 6, unknown, 10),
-        (Since::After(id(u64::MAX)), 6, unknown, 10),
+        (Since::After(at(u64::MAX)), 6, unknown, 10),
     ];
     for (since, next, gap, begin) in cases {
         let mut node = alternating();
         let reply = node.subscribe(0, &["a"], since).unwrap();
         let channel = &reply.channels[0];
-        assert_eq!((channel.next, channel.gap, reply.begin), (next, gap, begin), "{since:?}");
+        let expected = (next, gap, position(begin));
+        assert_eq!((channel.next, channel.gap, reply.begin), expected, "{since:?}");
     }
     // A channel of which nothing is known has a gap where the epoch is another, and else none.
     let mut node = alternating();
@@ -84,7 +85,7 @@ fn other_beginnings() {
         let reply = node.subscribe(0, &["new"], since).unwrap();
         let channel = &reply.channels[0];
         assert_eq!((channel.next, channel.head, channel.floor), (1, 0, 1));
-        assert_eq!((channel.gap, reply.begin), (gap, 10));
+        assert_eq!((channel.gap, reply.begin), (gap, position(10)));
     }
 }
 

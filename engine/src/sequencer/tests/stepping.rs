@@ -9,7 +9,7 @@ use fanfare_protocol::id::Epoch;
 use super::super::command::*;
 use super::super::inbox::{NotTaken, inbox};
 use super::super::{Config, Sequencer, Step};
-use super::node::{EPOCH, Node, id, name, publication, requester, rules, session};
+use super::node::{EPOCH, Node, id, name, position, publication, requester, rules, session};
 use crate::bodies::Share;
 use crate::clock::Clock;
 use crate::limits::Limits;
@@ -94,9 +94,9 @@ fn a_step_is_bounded() {
     let mut node = Node::new(limits, rules(Vec::new()));
     (0..1_000).for_each(|_| node.send(nobody("a")));
     node.sequencer.step(node.now);
-    assert_eq!(node.metrics.sequencer.position.read(), 256);
+    assert_eq!(node.metrics.sequencer.position.read(), position(256));
     node.run();
-    assert_eq!(node.metrics.sequencer.position.read(), 1_000);
+    assert_eq!(node.metrics.sequencer.position.read(), position(1_000));
     assert_eq!(node.metrics.sequencer.published_bytes.read(), 100_000);
 }
 
@@ -180,7 +180,7 @@ fn an_inbox_that_everybody_left_is_the_end() {
     node.send(nobody("a"));
     node.inbox = inbox(1).0;
     node.run();
-    assert_eq!(node.metrics.sequencer.position.read(), 1);
+    assert_eq!(node.metrics.sequencer.position.read(), position(1));
     assert!(matches!(&*node.take(), [(0b111, Entry::End)]));
 }
 

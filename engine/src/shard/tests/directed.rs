@@ -278,17 +278,18 @@ fn a_poll_waits_as_long_as_it_said_and_its_connection_serves_again() {
     let mut world = World::new(&Shape::plain());
     world.publish(0, 10, Kind::Text);
     world.steps(2);
-    let mut peer = Peer::ask(&world, Way::Poll, &[0], Some(1), 7);
+    let last = world.truth.position();
+    let mut peer = Peer::ask(&world, Way::Poll, &[0], Some(last), 7);
     world.steps(4);
     world.pass(6_800);
     assert_eq!((peer.listen(&world), peer.said.len()), (0, 0));
     world.pass(300);
     peer.listen(&world);
-    let id = world.id(1);
+    let id = world.id(last);
     assert_eq!(peer.said, [Said::Answer { id, messages: Vec::new(), gaps: Vec::new() }]);
     assert_eq!(world.metrics.shards[0].subscriptions.read(), 0);
     world.publish(0, 10, Kind::Text);
-    let head = super::wire::request(Way::Poll, &["c0".into()], Some(&world.id(1)), 5);
+    let head = super::wire::request(Way::Poll, &["c0".into()], Some(&world.id(last)), 5);
     world.nets[0].write(peer.client, head.as_bytes());
     world.steps(6);
     assert_eq!(peer.listen(&world), 1);
@@ -359,8 +360,11 @@ fn a_history_that_is_longer_than_the_window_is_given_whole() {
         world.publish(0, 10, Kind::Text);
     }
     world.steps(5);
+    let last = world.truth.position();
     for since in [0, 17, 399] {
-        let mut peer = Peer::ask(&world, RAW, &[0], Some(since), 0);
+        // All were published in one millisecond: they are one record.
+        let position = if since == 0 { 0 } else { last - (400 - since) };
+        let mut peer = Peer::ask(&world, RAW, &[0], Some(position), 0);
         world.steps(12);
         assert_eq!(peer.listen(&world), 400 - since as usize, "after {since}");
     }

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use fanfare_protocol::message::Kind;
 
 use super::wire::{GapSaid, MessageSaid};
+use crate::log::RECORD_ITEMS;
 use crate::rule::Slow;
 
 /// One message that has its place.
@@ -16,15 +17,20 @@ pub(super) struct Fact {
     pub(super) channel: usize,
     /// Which life of the channel's record: offsets begin again with each.
     pub(super) life: u32,
+    pub(super) position: u64,
     pub(super) offset: u64,
     pub(super) kind: Kind,
     pub(super) payload: Vec<u8>,
 }
 
-/// All messages; the one at position `p` is `facts[p - 1]`.
+/// All messages, in the order of their positions.
 #[derive(Default)]
 pub(super) struct Truth {
-    pub(super) facts: Vec<Fact>,
+    facts: Vec<Fact>,
+    /// How far the order has come: what was refused had a position too.
+    reached: u64,
+    /// How many were refused since the last place that is known.
+    refused: u64,
     /// What each channel's rule says of slow clients; the others' say that they are disconnected.
     slow: Vec<Slow>,
     by_number: HashMap<u64, u64>,
@@ -39,16 +45,43 @@ impl Truth {
 
     /// The last position.
     pub(super) fn position(&self) -> u64 {
-        self.facts.len() as u64
+        self.reached
     }
 
-    pub(super) fn at(&self, position: u64) -> &Fact {
-        &self.facts[position as usize - 1]
+    /// A message was refused: it stands in the log, and nobody is told where.
+    pub(super) fn refused(&mut self) {
+        self.refused += 1;
+    }
+
+    /// The order has come to this position.
+    pub(super) fn reached(&mut self, position: u64) {
+        assert!(position >= self.reached, "positions rise");
+        (self.reached, self.refused) = (position, 0);
+    }
+
+    fn at(&self, position: u64) -> &Fact {
+        let nth = self.facts.binary_search_by_key(&position, |fact| fact.position);
+        &self.facts[nth.expect("a message stands there")]
+    }
+
+    /// Messages after a position, oldest first.
+    fn after(&self, position: u64) -> impl Iterator<Item = &Fact> {
+        let until = self.facts.partition_point(|fact| fact.position <= position);
+        self.facts[until..].iter()
     }
 
     /// Message `number` of the publishers got this place.
-    pub(super) fn placed(&mut self, number: u64, position: u64, mut fact: Fact) {
-        assert_eq!(position, self.position() + 1, "positions are dense");
+    pub(super) fn placed(&mut self, number: u64, mut fact: Fact) {
+        let (position, last) = (fact.position, self.position());
+        let next_record = (last / RECORD_ITEMS + 1) * RECORD_ITEMS;
+        let follows = position == next_record || (last > 0 && position == last + 1);
+        let behind_refused =
+            position > last && position <= next_record + self.refused * RECORD_ITEMS;
+        assert!(
+            follows || (self.refused > 0 && behind_refused),
+            "{position} is next in the record or begins the next one after {last}"
+        );
+        self.reached(position);
         let head = self.heads.entry(fact.channel).or_default();
         if fact.offset == 1 {
             head.0 += 1;
@@ -195,7 +228,7 @@ impl View {
             && !self.seen.contains(&channel);
         let life = match self.covered {
             Some(covered) if !untold => {
-                let mut later = truth.facts.iter().skip(covered as usize);
+                let mut later = truth.after(covered);
                 let owed = later.find(|fact| fact.channel == channel && !self.is_announced(fact));
                 let owed = owed.expect("a gap of something");
                 assert_eq!(owed.offset, from, "a gap begins with the first missed: {self:?}");
@@ -207,7 +240,7 @@ impl View {
                 let (life, first) = first.expect("a gap of something");
                 assert!(first <= from, "{said:?} begins before what was published: {first}");
                 // Of what it is sure to be owed, an earlier notice may have told some.
-                let sure = truth.facts.iter().skip(self.subscribed_at.unwrap_or(u64::MAX) as usize);
+                let sure = truth.after(self.subscribed_at.unwrap_or(u64::MAX));
                 let mut sure = sure.filter(|fact| fact.channel == channel);
                 let sure = sure.find(|fact| !self.is_announced(fact));
                 assert!(sure.is_none_or(|it| it.life != life || from <= it.offset), "{said:?}");
@@ -222,7 +255,7 @@ impl View {
     }
 
     fn first_after(&self, since: u64, channel: usize, truth: &Truth) -> Option<(u32, u64)> {
-        let mut later = truth.facts.iter().skip(since as usize);
+        let mut later = truth.after(since);
         let first = later.find(|fact| fact.channel == channel)?;
         Some((first.life, first.offset))
     }
@@ -273,10 +306,9 @@ impl View {
 
     /// Everything in `(from, to]` that it follows was announced as missed.
     pub(super) fn all_told(&self, from: u64, to: u64, truth: &Truth) {
-        for position in from + 1..=to {
-            let fact = truth.at(position);
+        for fact in truth.after(from).take_while(|fact| fact.position <= to) {
             if self.channels.contains(&fact.channel) && !self.is_announced(fact) {
-                let (channel, offset) = (fact.channel, fact.offset);
+                let (position, channel, offset) = (fact.position, fact.channel, fact.offset);
                 panic!("silence: {position} (channel {channel}, offset {offset}) {self:?}");
             }
         }

@@ -206,12 +206,16 @@ impl World {
         let answers = std::mem::take(&mut *self.answers.lock().unwrap());
         for (number, result) in answers {
             let (channel, kind, payload) = self.under_way.remove(&number).expect("asked once");
-            if let Ok(Published { id, offset, .. }) = result {
-                assert_eq!(id.epoch, self.epoch);
-                let fact = Fact { channel, life: 0, offset, kind, payload };
-                self.truth.placed(number, id.position, fact);
-            }
+            let Ok(Published { id, offset, .. }) = result else {
+                self.truth.refused();
+                continue;
+            };
+            assert_eq!(id.epoch, self.epoch);
+            let position = id.position;
+            let fact = Fact { channel, life: 0, position, offset, kind, payload };
+            self.truth.placed(number, fact);
         }
+        self.truth.reached(self.metrics.sequencer.position.read());
     }
 
     pub(super) fn tick(&mut self, shard: usize) {

@@ -6,36 +6,52 @@ use fanfare_protocol::id::Id;
 use fanfare_protocol::message::GapReason;
 
 use crate::channel::ChannelId;
+use crate::clock::Millis;
 use crate::message::{self, Message};
 
 use super::command::{Publication, Published, Refusal};
+use super::keys::Seen;
 use super::order::Order;
 
 /// A message that has its place.
 pub(super) struct Placed {
-    pub(super) message: Arc<Message>,
-    /// The shards that get it.
-    pub(super) mask: u64,
     pub(super) published: Published,
+    /// What shards get, and which do; nothing where none does, or where it had its place already.
+    pub(super) message: Option<(u64, Arc<Message>)>,
 }
 
 impl Order {
-    /// Gives a message its place. Fails where its channel has no record and can get none.
-    pub(super) fn publish(&mut self, publication: Publication) -> Result<Placed, Refusal> {
+    /// Gives what stands in the log at `position`, at the log's time `at`, its offset. Whether it
+    /// is a duplicate, and whether it can be placed at all, is decided by what stands before it.
+    ///
+    /// # Errors
+    /// Where its key was used for another message, or its channel has no record and can get none.
+    pub(super) fn place(
+        &mut self,
+        position: u64,
+        at: Millis,
+        publication: Publication,
+    ) -> Result<Placed, Refusal> {
+        debug_assert!(position > self.position, "positions rise along the log");
+        self.position = position;
+        let mark = match self.keys.look(&publication, at) {
+            Seen::Never(mark) => mark,
+            Seen::Before(published) => return Ok(Placed { published, message: None }),
+            Seen::Otherwise => return Err(Refusal::Conflict),
+        };
         let id = self.find_or_begin(&publication.channel)?;
         let cost = message::cost(publication.data.len(), publication.event.as_deref());
         let kept = self.make_history_room(id, cost);
-        self.position += 1;
         let channel = self.channels.living(id);
         channel.head += 1;
         let message = Arc::new(Message {
             channel: id,
             name: Arc::clone(&channel.name),
-            position: self.position,
+            position,
             offset: channel.head,
             // The message itself is not in the history yet.
             floor: channel.floor() - u64::from(kept.is_ok()),
-            at: self.now,
+            at,
             kind: publication.kind,
             event: publication.event,
             data: publication.data,
@@ -53,10 +69,14 @@ impl Order {
             }
         }
         self.unfollowed.settle(id, true, self.now, &mut self.channels);
-        let place = Id { epoch: self.epoch, position: message.position };
+        let place = Id { epoch: self.epoch, position };
         let published =
             Published { id: place, offset: message.offset, subscribers, duplicate: false };
-        Ok(Placed { message, mask, published })
+        if let Some(mark) = mark {
+            self.keys.remember(mark, published, at);
+        }
+        let message = (mask != 0).then_some((mask, message));
+        Ok(Placed { published, message })
     }
 
     /// Drops what must go so that a message of this cost can be kept, or says why it cannot be.
