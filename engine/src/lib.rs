@@ -17,6 +17,7 @@ pub mod driver;
 pub mod error;
 mod fanout;
 pub mod ingest;
+pub mod life;
 pub mod limits;
 pub mod log;
 pub mod message;

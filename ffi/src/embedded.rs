@@ -177,6 +177,7 @@ impl Embedded {
             }
         };
         let (addresses, epoch) = (running.addresses(), running.epoch().number());
+        let tenant = running.tenant().clone();
         let ports = (addresses.listen.port(), addresses.api.map_or(0, |api| api.port()));
         Ok(Self {
             way: RwLock::new(Some(Way { inbox: running.inbox().clone(), errands })),
@@ -185,7 +186,7 @@ impl Embedded {
             shared: Arc::default(),
             settings,
             limits,
-            tenant: Tenant::default(),
+            tenant,
             epoch,
             ports,
         })

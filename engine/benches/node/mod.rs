@@ -20,7 +20,7 @@ use fanfare::sequencer::{self, Sequencer, Step};
 use fanfare::shard::messages::Dropped;
 use fanfare::shard::tick_budget::TickBudget;
 use fanfare::shard::{Parts, Shard};
-use fanfare::transport::Facts;
+use fanfare::transport::Context;
 use fanfare_protocol::id::Epoch;
 use fanfare_protocol::message::Kind;
 
@@ -74,7 +74,11 @@ impl<D: Driver> Node<D> {
             ring: readers.pop().expect("one for the one shard"),
             inbox: inbox.clone(),
             addresses: Arc::new(Addresses::new(&limits)),
-            facts: Arc::new(Facts { loopback: true, ..Facts::new(epoch, limits) }),
+            context: Arc::new(Context {
+                loopback: true,
+                ..Context::new(epoch, limits, Tenant::default())
+            }),
+            life: Arc::default(),
             metrics: Arc::clone(&metrics),
             client_messages: Dropped,
             connections_max,

@@ -15,7 +15,7 @@ pub struct Origins {
 
 /// What the check says about one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Access {
     /// No `Origin` field: not a browser's cross-site request.
     NoneSent,
     /// The page may connect.
@@ -54,9 +54,9 @@ impl Origins {
     /// fields is the caller's to refuse. `development` says that only this machine is served, so
     /// that a page of this machine may, whatever its port: a front end under development has a
     /// server of its own.
-    pub fn verdict(&self, origin: Option<&[u8]>, host: Option<&str>, development: bool) -> Verdict {
-        let Some(origin) = origin else { return Verdict::NoneSent };
-        if self.allows(origin, host, development) { Verdict::Allowed } else { Verdict::Refused }
+    pub fn access(&self, origin: Option<&[u8]>, host: Option<&str>, development: bool) -> Access {
+        let Some(origin) = origin else { return Access::NoneSent };
+        if self.allows(origin, host, development) { Access::Allowed } else { Access::Refused }
     }
 
     fn allows(&self, origin: &[u8], host: Option<&str>, development: bool) -> bool {
@@ -140,7 +140,7 @@ fn default_port(scheme: &str) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use super::Verdict::{Allowed, NoneSent, Refused};
+    use super::Access::{Allowed, NoneSent, Refused};
     use super::*;
 
     fn origins(list: &[&str]) -> Origins {
@@ -168,8 +168,8 @@ mod tests {
             ("ftp://a.example:7070", "a.example:7070", Refused),
         ];
         for (origin, host, expected) in cases {
-            let verdict = Origins::default().verdict(Some(origin.as_bytes()), Some(host), false);
-            assert_eq!(verdict, expected, "{origin} at {host}");
+            let access = Origins::default().access(Some(origin.as_bytes()), Some(host), false);
+            assert_eq!(access, expected, "{origin} at {host}");
         }
     }
 
@@ -191,11 +191,11 @@ mod tests {
             ("app://localhost", Refused),
         ];
         for (origin, expected) in cases {
-            let verdict = |development| {
-                Origins::default().verdict(Some(origin.as_bytes()), Some("x:7070"), development)
+            let access = |development| {
+                Origins::default().access(Some(origin.as_bytes()), Some("x:7070"), development)
             };
-            assert_eq!(verdict(true), expected, "{origin}");
-            assert_eq!(verdict(false), Refused, "{origin}");
+            assert_eq!(access(true), expected, "{origin}");
+            assert_eq!(access(false), Refused, "{origin}");
         }
     }
 
@@ -223,22 +223,22 @@ mod tests {
             ("", Refused),
         ];
         for (origin, expected) in cases {
-            let verdict = listed.verdict(Some(origin.as_bytes()), Some("host"), false);
-            assert_eq!(verdict, expected, "{origin}");
+            let access = listed.access(Some(origin.as_bytes()), Some("host"), false);
+            assert_eq!(access, expected, "{origin}");
         }
-        assert_eq!(listed.verdict(Some(b"https://good.example\xff"), None, false), Refused);
+        assert_eq!(listed.access(Some(b"https://good.example\xff"), None, false), Refused);
     }
 
     #[test]
-    fn none_sent_is_its_own_verdict_and_a_star_means_all() {
-        assert_eq!(Origins::default().verdict(None, None, false), NoneSent);
-        assert_eq!(Origins::default().verdict(Some(b"null"), Some("null"), true), Refused);
+    fn none_sent_is_an_access_of_its_own_and_a_star_means_all() {
+        assert_eq!(Origins::default().access(None, None, false), NoneSent);
+        assert_eq!(Origins::default().access(Some(b"null"), Some("null"), true), Refused);
         let any = origins(&["*"]);
         assert!(any.allows_any() && !Origins::default().allows_any());
-        assert_eq!(any.verdict(None, None, false), NoneSent);
-        assert_eq!(any.verdict(Some(b"null"), None, false), Allowed);
-        assert_eq!(any.verdict(Some(b"https://any.example"), None, false), Allowed);
-        assert_eq!(any.verdict(Some(b"rubbish"), None, false), Refused);
+        assert_eq!(any.access(None, None, false), NoneSent);
+        assert_eq!(any.access(Some(b"null"), None, false), Allowed);
+        assert_eq!(any.access(Some(b"https://any.example"), None, false), Allowed);
+        assert_eq!(any.access(Some(b"rubbish"), None, false), Refused);
     }
 
     #[test]

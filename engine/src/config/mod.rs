@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use crate::auth::host::Hosts;
 use crate::auth::origin::Origins;
+use crate::channel::Tenant;
 use crate::error::StartError;
 use crate::node::{DriverChoice, Settings};
 use crate::rule::{History, Rule, Rules, Slow, Window};
@@ -309,6 +310,7 @@ impl Draft {
             shards: self.shards.map(|said| said.value),
             limits,
             connections_asked,
+            tenant: Tenant::default(),
             rules: Rules::new(rules.clone(), history, window).with_slow(slow),
             origins: Origins::new(&origins).unwrap_or_default(),
             hosts: Hosts::new(&self.hosts.value).unwrap_or_default(),

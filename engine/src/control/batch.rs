@@ -54,8 +54,13 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-/// Reads a body. `key` is the request's own `Idempotency-Key`.
-pub(super) fn read(body: &[u8], key: Option<&[u8]>, limits: &Limits) -> Result<Order, Fault> {
+/// Reads a body that names channels of `tenant`. `key` is the request's own `Idempotency-Key`.
+pub(super) fn read(
+    body: &[u8],
+    key: Option<&[u8]>,
+    tenant: &Tenant,
+    limits: &Limits,
+) -> Result<Order, Fault> {
     // RFC 8259, section 8.1: a byte order mark may be passed over, and some editors write one.
     let body = body.strip_prefix(payload::BYTE_ORDER_MARK).unwrap_or(body);
     let text = std::str::from_utf8(body).map_err(|_| not_json("it is not UTF-8"))?;
@@ -65,7 +70,7 @@ pub(super) fn read(body: &[u8], key: Option<&[u8]>, limits: &Limits) -> Result<O
     }
     let mut document = document(text, text)?;
     let Some(messages) = document.messages.take() else {
-        return document.publication(key, limits).map(Order::One);
+        return document.publication(key, tenant, limits).map(Order::One);
     };
     if key.is_some() {
         return Err(Fault::unprocessable(
@@ -80,7 +85,7 @@ pub(super) fn read(body: &[u8], key: Option<&[u8]>, limits: &Limits) -> Result<O
             "beside \"messages\" nothing else is read: put the fields into each message",
         ));
     }
-    read_many(messages, text, limits).map(Order::Many)
+    read_many(messages, text, tenant, limits).map(Order::Many)
 }
 
 /// One message out of `text`, which is a part of `body` or all of it.
@@ -94,7 +99,12 @@ fn document<'a>(text: &'a str, body: &str) -> Result<Document<'a>, Fault> {
     serde_json::from_str(text).map_err(failed)
 }
 
-fn read_many(messages: &RawValue, body: &str, limits: &Limits) -> Result<Vec<Publication>, Fault> {
+fn read_many(
+    messages: &RawValue,
+    body: &str,
+    tenant: &Tenant,
+    limits: &Limits,
+) -> Result<Vec<Publication>, Fault> {
     let limit = limits.batch_messages;
     let mut text = serde_json::Deserializer::from_str(messages.get());
     let items = Items { limit: limit + 1 }
@@ -112,7 +122,7 @@ fn read_many(messages: &RawValue, body: &str, limits: &Limits) -> Result<Vec<Pub
         return Err(Fault::too_large("batch_too_large", message));
     }
     let publication = |item: &RawValue| {
-        document(item.get(), body).and_then(|item| item.publication(None, limits))
+        document(item.get(), body).and_then(|item| item.publication(None, tenant, limits))
     };
     let count = items.len();
     let items = items.into_iter().enumerate();
@@ -162,7 +172,12 @@ impl Document<'_> {
             && self.idempotency_key.is_none()
     }
 
-    fn publication(self, key: Option<&[u8]>, limits: &Limits) -> Result<Publication, Fault> {
+    fn publication(
+        self,
+        key: Option<&[u8]>,
+        tenant: &Tenant,
+        limits: &Limits,
+    ) -> Result<Publication, Fault> {
         if self.messages.is_some() {
             let message = "a message of a batch is a single one: \"messages\" cannot stand in it";
             return Err(Fault::unprocessable("bad_message", message));
@@ -197,7 +212,7 @@ impl Document<'_> {
             ));
         }
         let message = Publication {
-            channel: ChannelName::new(Tenant::default(), &channel),
+            channel: ChannelName::new(tenant.clone(), &channel),
             kind,
             event: target::event(self.event)?,
             idempotency_key: own_key.or(key).map(Into::into),

@@ -14,7 +14,7 @@ use subtle::ConstantTimeEq;
 use super::Api;
 use super::answer::Fault;
 use crate::auth::host::is_loopback_host;
-use crate::auth::origin::{Origins, Verdict};
+use crate::auth::origin::{Access, Origins};
 
 /// Lets a request pass or answers it. One that asks for a WebSocket, which nothing here becomes, is
 /// the last of its connection: a proxy may take that for a tunnel from here on, and what its peer
@@ -63,7 +63,7 @@ impl Api {
     /// a page that may publish does so through its own server.
     fn judge_origin(&self, host: &str, fields: &HeaderMap) -> Result<(), Fault> {
         let origin = one(fields, &ORIGIN)?.map(HeaderValue::as_bytes);
-        if Origins::default().verdict(origin, Some(host), false) == Verdict::Refused {
+        if Origins::default().access(origin, Some(host), false) == Access::Refused {
             return Err(Fault::new(
                 StatusCode::FORBIDDEN,
                 "foreign_origin",

@@ -32,6 +32,7 @@ use std::time::Duration;
 use fanfare_protocol::id::Epoch;
 use tokio::sync::watch;
 
+use crate::channel::Tenant;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::sequencer::inbox::Inbox;
@@ -42,6 +43,8 @@ use crate::vigil::Guard;
 pub struct Facts {
     /// The node's epoch.
     pub epoch: Epoch,
+    /// Whose channels backends name, until identity exists.
+    pub tenant: Tenant,
     /// What the metrics page says of the program and its driver.
     pub build: metrics_page::Build,
     /// The bearer key, when one is required.

@@ -21,7 +21,7 @@ use crate::sequencer::command::{Command, Publication, PublishAnswer, Published, 
 /// The raw body is the message; its kind is decided here.
 pub(super) async fn raw(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Fault> {
     let (head, body) = request.into_parts();
-    let channel = target::channel(&head.uri)?;
+    let channel = target::channel(&head.uri, &api.facts.tenant)?;
     target::spelled_right(&head.uri, &["event"])?;
     let event = target::event(target::parameter(&head.uri, "event")?)?;
     let key = idempotency_key(&head.headers)?.map(Into::into);
@@ -79,7 +79,7 @@ async fn read_order(
     key: Option<&[u8]>,
 ) -> Result<Order, Fault> {
     let taken = api.take(fields, body, json_bytes(&api.facts.limits)).await?;
-    batch::read(&taken.bytes, key, &api.facts.limits)
+    batch::read(&taken.bytes, key, &api.facts.tenant, &api.facts.limits)
 }
 
 async fn publish_one(api: &Api, publication: Publication) -> Result<Response, Fault> {

@@ -17,7 +17,7 @@ pub(super) const CHANNELS: &str = "/v1/channels/";
 const UNREADABLE: &str = "\0";
 
 /// The channel that the path names.
-pub(super) fn channel(uri: &Uri) -> Result<ChannelName, Fault> {
+pub(super) fn channel(uri: &Uri, tenant: &Tenant) -> Result<ChannelName, Fault> {
     let rest = uri.path().strip_prefix(CHANNELS).unwrap_or_default();
     let segment = rest.split('/').next().unwrap_or_default();
     let name =
@@ -28,7 +28,7 @@ pub(super) fn channel(uri: &Uri) -> Result<ChannelName, Fault> {
              characters and without \"*\", percent-encoded",
             )
         })?;
-    Ok(ChannelName::new(Tenant::default(), &name))
+    Ok(ChannelName::new(tenant.clone(), &name))
 }
 
 /// The one value of a parameter, not decoded; `None` where it was not given.
@@ -78,7 +78,9 @@ mod tests {
 
     #[test]
     fn channels_of_paths() {
-        let channel = |path: &str| channel(&path.parse().unwrap()).ok().map(|c| c.name.to_string());
+        let tenant = Tenant::new("t");
+        let channel =
+            |path: &str| channel(&path.parse().unwrap(), &tenant).ok().map(|c| c.name.to_string());
         assert_eq!(channel("/v1/channels/room:1"), Some("room:1".into()));
         assert_eq!(channel("/v1/channels/a%2Fb/history?limit=1"), Some("a/b".into()));
         assert_eq!(channel("/v1/channels/.."), Some("..".into()));

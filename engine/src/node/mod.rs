@@ -20,12 +20,14 @@ use std::time::Duration;
 use fanfare_protocol::id::Epoch;
 
 use crate::auth::address::Addresses as PeerAddresses;
+use crate::channel::Tenant;
 use crate::clock::{self, Clock, Wall};
 use crate::control::{self, Control};
 use crate::driver::listener::{self, Inherited};
 use crate::driver::{choose, waker::Waker};
 use crate::error::StartError;
 use crate::ingest;
+use crate::life::Life;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::ring::{self, Reader, Wake};
@@ -33,7 +35,7 @@ use crate::sequencer::command::{Command, Entry};
 use crate::sequencer::inbox::{Inbox, inbox, refuse_until_shutdown};
 use crate::sequencer::{self, Sequencer};
 use crate::shard::messages::{ClientMessages, Dropped};
-use crate::transport::Facts;
+use crate::transport::Context;
 use crate::vigil::{Guard, Vigil};
 
 pub(crate) mod plan;
@@ -64,7 +66,8 @@ pub struct Server {
     driver: &'static str,
     inbox: Inbox,
     metrics: Arc<Metrics>,
-    facts: Arc<Facts>,
+    context: Arc<Context>,
+    life: Arc<Life>,
     wakers: Vec<Arc<Waker>>,
     ready: Arc<AtomicBool>,
     vigil: Arc<Vigil>,
@@ -95,23 +98,24 @@ pub fn start_with<M: ClientMessages + Send + 'static>(
     limits.connections = plan.connections;
     limits.bodies_bytes = limits.all_bodies();
     let metrics = Arc::new(Metrics::new(plan.shards));
+    let life: Arc<Life> = Arc::default();
     let ready = Arc::new(AtomicBool::new(true));
     let vigil = Vigil::new(Arc::clone(&ready));
-    let order = start_order(&settings, &limits, plan.shards, &metrics, &vigil, clock)?;
-    let facts = Arc::new(Facts {
+    let order = start_order(&settings, &limits, plan.shards, &metrics, &life, &vigil, clock)?;
+    let context = Arc::new(Context {
         loopback: listen.ip().is_loopback(),
         origins: settings.origins.clone(),
         hosts: settings.hosts.clone(),
         dev: settings.development(),
         wall: Wall::System,
-        order_lost: order.lost,
-        ..Facts::new(order.epoch, limits.clone())
+        ..Context::new(order.epoch, limits.clone(), settings.tenant.clone())
     });
     let shards = shards::Start {
         plan,
         tables: chosen.tables,
         entries: chosen.entries,
-        facts: Arc::clone(&facts),
+        context: Arc::clone(&context),
+        life: Arc::clone(&life),
         addresses: Arc::new(PeerAddresses::new(&limits)),
         metrics: Arc::clone(&metrics),
         inbox: order.inbox.clone(),
@@ -128,7 +132,8 @@ pub fn start_with<M: ClientMessages + Send + 'static>(
         driver: chosen.name,
         inbox: order.inbox,
         metrics,
-        facts,
+        context,
+        life,
         wakers: order.wakers,
         ready,
         vigil,
@@ -150,8 +155,6 @@ pub fn start_with<M: ClientMessages + Send + 'static>(
 /// The sequencer's thread, and both ends of what it speaks through.
 struct Order {
     epoch: Epoch,
-    /// Whether its thread has panicked.
-    lost: Arc<AtomicBool>,
     inbox: Inbox,
     /// One for each shard, as are the wakers that end their sleep.
     readers: Vec<Reader<Entry>>,
@@ -165,6 +168,7 @@ fn start_order(
     limits: &Limits,
     shards: usize,
     metrics: &Arc<Metrics>,
+    life: &Arc<Life>,
     vigil: &Arc<Vigil>,
     clock: Clock,
 ) -> Result<Order, StartError> {
@@ -180,16 +184,15 @@ fn start_order(
     let (limits, rules) = (limits.clone(), settings.rules.clone());
     let settings = sequencer::Config { epoch, shards, limits, rules };
     let sequencer = Sequencer::new(settings, commands, writer, Arc::clone(metrics));
-    let lost: Arc<AtomicBool> = Arc::default();
-    let (tell, sleepers) = (Arc::clone(&lost), wakers.clone());
+    let (life, sleepers) = (Arc::clone(life), wakers.clone());
     let guard = vigil.guard(SEQUENCER, move || {
-        tell.store(true, Ordering::Relaxed);
+        life.lose_order();
         sleepers.iter().for_each(|waker| waker.wake());
         refuse_until_shutdown(&left);
     });
     let guard = guard.with_short_turns();
     let thread = spawn(SEQUENCER, guard, move || sequencer.run(clock))?;
-    Ok(Order { epoch, lost, inbox, readers, wakers, thread })
+    Ok(Order { epoch, inbox, readers, wakers, thread })
 }
 
 impl Server {
@@ -206,9 +209,9 @@ impl Server {
                 path: path.clone(),
                 mode: settings.socket_mode,
                 users: settings.socket_users.clone(),
-                limits: self.facts.limits.clone(),
-                epoch: self.facts.epoch,
-                tenant: self.facts.tenant.clone(),
+                limits: self.context.limits.clone(),
+                epoch: self.context.epoch,
+                tenant: self.context.tenant.clone(),
             };
             let metrics = Arc::clone(&self.metrics);
             let (inbox, guard) =
@@ -218,17 +221,18 @@ impl Server {
         }
         if let Some(listener) = api {
             let facts = control::Facts {
-                epoch: self.facts.epoch,
+                epoch: self.context.epoch,
+                tenant: self.context.tenant.clone(),
                 build: control::metrics_page::Build {
                     version: env!("CARGO_PKG_VERSION"),
                     driver: chosen.name,
                     driver_fallback: chosen.fallback,
                     insecure: settings.insecure,
-                    development: self.facts.dev,
+                    development: self.context.dev,
                     started_unix_s: clock::unix_seconds(),
                 },
                 api_key: settings.api_key.clone(),
-                limits: self.facts.limits.clone(),
+                limits: self.context.limits.clone(),
                 bounds: control::Bounds::default(),
                 ready: Arc::clone(&self.ready),
             };
@@ -250,7 +254,7 @@ impl Server {
 
     /// The identity of its order.
     pub fn epoch(&self) -> Epoch {
-        self.facts.epoch
+        self.context.epoch
     }
 
     /// `uring` or `epoll`.
@@ -265,17 +269,22 @@ impl Server {
 
     /// Whether it is in development mode.
     pub fn development(&self) -> bool {
-        self.facts.dev
+        self.context.dev
     }
 
     /// Connections that it may hold.
     pub fn connections_max(&self) -> usize {
-        self.facts.limits.connections
+        self.context.limits.connections
     }
 
     /// What it may use.
     pub fn limits(&self) -> &Limits {
-        &self.facts.limits
+        &self.context.limits
+    }
+
+    /// Whose channels its publishers and clients name, until identity exists.
+    pub fn tenant(&self) -> &Tenant {
+        &self.context.tenant
     }
 
     /// Its numbers.
@@ -297,10 +306,10 @@ impl Server {
     /// delivered, clients are told to come back. The ways in have a quarter of that time, side by
     /// side, and the clients whatever is left of it.
     pub fn stop(self) {
-        let limit_ms = self.facts.limits.shutdown_ms;
+        let limit_ms = self.context.limits.shutdown_ms;
         let for_ways_in = Duration::from_millis(limit_ms / 4);
         self.ready.store(false, Ordering::Relaxed);
-        self.facts.drain_until(self.clock.now().plus(limit_ms));
+        self.life.drain_until(self.clock.now().plus(limit_ms));
         self.wakers.iter().for_each(|waker| waker.wake());
         if let Some(control) = &self.control {
             control.begin_to_stop(for_ways_in);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::auth::host::Hosts;
 use crate::auth::origin::Origins;
+use crate::channel::Tenant;
 use crate::limits::Limits;
 use crate::rule::Rules;
 
@@ -42,6 +43,8 @@ pub struct Settings {
     /// Whether `limits.connections` was asked for, so that less is no start instead of a lower
     /// default.
     pub connections_asked: bool,
+    /// Whose channels publishers and clients name, until identity exists.
+    pub tenant: Tenant,
     /// Channel rules.
     pub rules: Rules,
     /// Pages that may connect.
@@ -80,6 +83,7 @@ impl Settings {
             shards: None,
             limits: Limits::default(),
             connections_asked: false,
+            tenant: Tenant::default(),
             rules: Rules::default(),
             origins: Origins::default(),
             hosts: Hosts::default(),

@@ -14,13 +14,14 @@ use crate::driver::uring::Uring;
 use crate::driver::waker::Waker;
 use crate::driver::{Config, Driver};
 use crate::error::StartError;
+use crate::life::Life;
 use crate::metrics::Metrics;
 use crate::ring::Reader;
 use crate::sequencer::command::Entry;
 use crate::sequencer::inbox::Inbox;
 use crate::shard::messages::ClientMessages;
 use crate::shard::{Parts, Shard};
-use crate::transport::Facts;
+use crate::transport::Context;
 use crate::vigil::Vigil;
 
 /// What all shards are started with.
@@ -29,7 +30,8 @@ pub(super) struct Start {
     pub(super) tables: bool,
     /// Entries of each ring.
     pub(super) entries: usize,
-    pub(super) facts: Arc<Facts>,
+    pub(super) context: Arc<Context>,
+    pub(super) life: Arc<Life>,
     pub(super) addresses: Arc<Addresses>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) inbox: Inbox,
@@ -54,13 +56,14 @@ impl Start {
                 listener,
                 waker: Arc::clone(waker),
                 capacity: self.plan.capacity,
-                want_peers: self.addresses.wanted(self.facts.loopback),
+                want_peers: self.addresses.wanted(self.context.loopback),
                 entries: self.entries,
             };
             let parts = Parts {
                 ring,
                 inbox: self.inbox.clone(),
-                facts: Arc::clone(&self.facts),
+                context: Arc::clone(&self.context),
+                life: Arc::clone(&self.life),
                 addresses: Arc::clone(&self.addresses),
                 metrics: Arc::clone(&self.metrics),
                 client_messages: client_messages(),

@@ -7,7 +7,7 @@ use super::stamp::Stamp;
 use super::wheel::Link;
 use crate::clock::Millis;
 use crate::fanout::Subscriptions;
-use crate::transport::ask::Ask;
+use crate::transport::follow_request::FollowRequest;
 use crate::transport::input::Input;
 use crate::transport::long_poll::Poll;
 
@@ -112,7 +112,7 @@ pub(super) struct Connection {
     /// What it has begun to say: a head, a frame. `None` between frames.
     pub(super) input: Option<Box<Input>>,
     /// What it asked for, while the sequencer is asked.
-    pub(super) ask: Option<Box<Ask>>,
+    pub(super) ask: Option<Box<FollowRequest>>,
     /// A poll that waits.
     pub(super) poll: Option<Box<Poll>>,
     /// What only it gets.

@@ -29,7 +29,7 @@ impl<M: ClientMessages> Sessions<M> {
         close_ms: u64,
         now: Millis,
     ) {
-        let retry_ms = self.facts.limits.retry_ms;
+        let retry_ms = self.context.limits.retry_ms;
         let Some(connection) = self.table.get_mut(token) else { return };
         match (connection.transport, farewell) {
             (Transport::WebSocket, Farewell::Slow) => {
@@ -79,7 +79,7 @@ impl<M: ClientMessages> Sessions<M> {
         if self.fanout.owes(&connection.subscriptions) {
             self.visit_soon(token); // comes back here when nothing is owed
         } else {
-            self.farewell(token, Farewell::Shutdown, self.facts.limits.close_ms, now);
+            self.farewell(token, Farewell::Shutdown, self.context.limits.close_ms, now);
         }
     }
 }

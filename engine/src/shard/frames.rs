@@ -29,7 +29,7 @@ impl<M: ClientMessages> Sessions<M> {
             Some(Input::Frames(frames)) => frames,
             _ => Frames {
                 receiver: Receiver::new(Role::Server),
-                due: now.plus(self.facts.limits.client_message_ms),
+                due: now.plus(self.context.limits.client_message_ms),
             },
         };
         let verdict = self.read_frames(token, &mut frames, bytes, now);
@@ -56,7 +56,7 @@ impl<M: ClientMessages> Sessions<M> {
                     Some(code) => send::write_close(code, "", connection.private()),
                     None => send::write_empty_close(connection.private()),
                 }
-                self.leave(token, self.facts.limits.close_ms, false, now);
+                self.leave(token, self.context.limits.close_ms, false, now);
             }
             Verdict::Close(code, reason) => {
                 self.close(token, code, reason, !frames.receiver.peer_closed(), now);
@@ -71,14 +71,14 @@ impl<M: ClientMessages> Sessions<M> {
         mut bytes: &mut [u8],
         now: Millis,
     ) -> Verdict {
-        let facts = self.facts.clone();
+        let context = self.context.clone();
         loop {
             let Some(connection) = self.table.get_mut(token) else { return Verdict::Open };
             let idle = frames.receiver.is_idle();
             if idle {
-                frames.due = now.plus(facts.limits.client_message_ms);
+                frames.due = now.plus(context.limits.client_message_ms);
             }
-            match frames.receiver.next(&mut bytes, &facts.limits.ws) {
+            match frames.receiver.next(&mut bytes, &context.limits.ws) {
                 Ok(None) => return Verdict::Open,
                 Err(violation) => {
                     return Verdict::Close(violation.close_code(), violation.reason());
@@ -92,7 +92,7 @@ impl<M: ClientMessages> Sessions<M> {
                     if connection.flags.pinged {
                         connection.flags.pinged = false;
                         let pinged_at = connection.pinged_at.at(now);
-                        connection.beat = Stamp::after(pinged_at, facts.limits.ping_ms);
+                        connection.beat = Stamp::after(pinged_at, context.limits.ping_ms);
                     }
                 }
                 Ok(Some(Event::Ping(payload))) => {
@@ -102,7 +102,7 @@ impl<M: ClientMessages> Sessions<M> {
                         connection.pings = 0;
                     }
                     connection.pings = connection.pings.saturating_add(1);
-                    if u32::from(connection.pings) > facts.limits.control_frames_per_s {
+                    if u32::from(connection.pings) > context.limits.control_frames_per_s {
                         let reason = "too many pings in a second";
                         return Verdict::Close(CloseCode::RATE_LIMITED, reason);
                     }
@@ -128,12 +128,12 @@ impl<M: ClientMessages> Sessions<M> {
         self.metrics().protocol_faults.add(1);
         let Some(connection) = self.table.get_mut(token) else { return };
         send::write_close(code, reason, connection.private());
-        self.leave(token, self.facts.limits.close_ms, answered, now);
+        self.leave(token, self.context.limits.close_ms, answered, now);
     }
 
     /// Our ping, or the end of a client that answered none; or of a message that never ends.
     pub(super) fn beat_websocket(&mut self, token: Token, told: Millis, now: Millis) {
-        let limits = &self.facts.limits;
+        let limits = &self.context.limits;
         let (ping_ms, pong_ms) = (limits.ping_ms, limits.pong_ms);
         if !self.message_in_time(token, told, now) {
             return;

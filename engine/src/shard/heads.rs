@@ -12,8 +12,8 @@ use crate::clock::Millis;
 use crate::driver::Token;
 use crate::payload;
 use crate::sequencer::command::{Command, Publication, PublishAnswer, Requester, Subscribe};
-use crate::transport::ask::{Ask, Target};
-use crate::transport::follow::Pending;
+use crate::transport::follow_body::PendingFollow;
+use crate::transport::follow_request::{Endpoint, FollowRequest};
 use crate::transport::input::{Body, Early, Input, Purpose};
 use crate::transport::request::Decision;
 use crate::transport::{event_stream, request};
@@ -59,7 +59,7 @@ impl<M: ClientMessages> Sessions<M> {
     /// Returns how many of `bytes` belonged to the request.
     fn take_head(&mut self, token: Token, bytes: &[u8], now: Millis) -> usize {
         let date = self.dates.at(now);
-        let limits = &self.facts.limits;
+        let limits = &self.context.limits;
         let Some(connection) = self.table.get_mut(token) else { return 0 };
         let mut reader = match connection.input.take().map(|input| *input) {
             Some(Input::Head(reader)) => reader,
@@ -99,17 +99,17 @@ impl<M: ClientMessages> Sessions<M> {
         now: Millis,
     ) -> usize {
         let date = self.dates.at(now);
-        let facts = self.facts.clone();
+        let context = self.context.clone();
         if let Some(connection) = self.table.get_mut(token)
             && connection.flags.counted
         {
             self.addresses.head_done(self.number, token.index);
         }
         let Some(connection) = self.table.get_mut(token) else { return 0 };
-        let request = match reader.request(&facts.limits.http) {
+        let request = match reader.request(&context.limits.http) {
             // Who is to leave is told so with an answer, before the end.
             Ok(mut request) => {
-                request.keep_alive &= !(self.ending || facts.draining());
+                request.keep_alive &= !(self.ending || self.life.is_draining());
                 request
             }
             Err(violation) => {
@@ -121,7 +121,7 @@ impl<M: ClientMessages> Sessions<M> {
             }
         };
         connection.flags.keep_alive = request.keep_alive;
-        match request::decide(&request, &facts, date, connection.private()) {
+        match request::decide(&request, &context, &self.life, date, connection.private()) {
             Decision::Answered(ending) => {
                 connection.flags.keep_alive = ending == Ending::KeepAlive;
                 self.answered(token, now);
@@ -152,7 +152,7 @@ impl<M: ClientMessages> Sessions<M> {
         rest: &[u8],
         now: Millis,
     ) -> usize {
-        let limits = &self.facts.limits;
+        let limits = &self.context.limits;
         let bodies = &self.all_metrics().bodies;
         let has_room = bodies.has_room(body.length, Payer::Stranger, limits);
         let Some(connection) = self.table.get_mut(token) else { return 0 };
@@ -170,8 +170,8 @@ impl<M: ClientMessages> Sessions<M> {
     }
 
     /// Asks the sequencer; the reply comes in the ring.
-    fn ask(&mut self, token: Token, ask: Box<Ask>, now: Millis) {
-        let draining = self.ending || self.facts.draining();
+    fn ask(&mut self, token: Token, ask: Box<FollowRequest>, now: Millis) {
+        let draining = self.ending || self.life.is_draining();
         let requester = self.requester(token);
         let Some(connection) = self.table.get_mut(token) else { return };
         if draining || connection.flags.extra {
@@ -204,13 +204,13 @@ impl<M: ClientMessages> Sessions<M> {
     pub(super) fn refuse_ask(
         &mut self,
         token: Token,
-        ask: &Ask,
+        ask: &FollowRequest,
         violation: Violation,
         now: Millis,
     ) {
-        let (retry_ms, date) = (self.facts.limits.retry_ms, self.dates.at(now));
+        let (retry_ms, date) = (self.context.limits.retry_ms, self.dates.at(now));
         let Some(connection) = self.table.get_mut(token) else { return };
-        if ask.target == Target::EventStream {
+        if ask.endpoint == Endpoint::EventStream {
             let reason = match violation {
                 Violation::Draining => CloseReason::Restart,
                 _ => CloseReason::Full,
@@ -258,7 +258,7 @@ impl<M: ClientMessages> Sessions<M> {
 
     /// The body of a request. Returns how many of `bytes` belonged to it.
     fn take_body(&mut self, token: Token, mut body: Body, bytes: &[u8], now: Millis) -> usize {
-        let Some(taken) = body.take(bytes, &self.all_metrics().bodies, &self.facts.limits) else {
+        let Some(taken) = body.take(bytes, &self.all_metrics().bodies, &self.context.limits) else {
             self.refuse_to(token, body.reader(), Violation::Busy, now);
             return bytes.len();
         };
@@ -288,7 +288,7 @@ impl<M: ClientMessages> Sessions<M> {
     ) {
         let (kind, message) = payload::settle(data);
         let Publication { channel, event, .. } = &publication;
-        let message_bytes = self.facts.limits.message_bytes;
+        let message_bytes = self.context.limits.message_bytes;
         if payload::room(message_bytes, &channel.name, event.as_deref(), kind, message).is_err() {
             return self.refuse(token, Violation::MessageTooLong, now);
         }
@@ -302,10 +302,10 @@ impl<M: ClientMessages> Sessions<M> {
     }
 
     /// A whole body that says what to follow.
-    fn follow(&mut self, token: Token, pending: Pending, data: &[u8], now: Millis) {
-        let (date, facts) = (self.dates.at(now), self.facts.clone());
-        let origin = pending.asker.origin.clone();
-        let violation = match pending.ask(data, &facts) {
+    fn follow(&mut self, token: Token, pending: PendingFollow, data: &[u8], now: Millis) {
+        let (date, context) = (self.dates.at(now), self.context.clone());
+        let origin = pending.head.origin.clone();
+        let violation = match pending.with(data, &context) {
             Ok(ask) => return self.ask(token, Box::new(ask), now),
             Err(violation) => violation,
         };

@@ -22,11 +22,12 @@ use crate::auth::address::Addresses;
 use crate::clock::{Clock, Millis};
 use crate::driver::{Driver, Event, Exception, Outgoing, SendOutcome, Token};
 use crate::fanout::BATCH_SENDS_MAX;
+use crate::life::Life;
 use crate::metrics::Metrics;
 use crate::ring::Reader;
 use crate::sequencer::command::Entry;
 use crate::sequencer::inbox::{Inbox, NotTaken};
-use crate::transport::Facts;
+use crate::transport::Context;
 
 mod complaints;
 mod connection;
@@ -71,7 +72,9 @@ pub struct Parts<M> {
     /// The sequencer.
     pub inbox: Inbox,
     /// What every connection of the public listener shares.
-    pub facts: Arc<Facts>,
+    pub context: Arc<Context>,
+    /// How the node is.
+    pub life: Arc<Life>,
     /// Peers, counted over all shards.
     pub addresses: Arc<Addresses>,
     /// Numbers.
@@ -118,11 +121,19 @@ pub struct Shard<D, M> {
 impl<D: Driver, M: ClientMessages> Shard<D, M> {
     /// A shard without clients. `driver` was made on this thread.
     pub fn new(driver: D, parts: Parts<M>, now: Millis) -> Self {
-        let Parts { ring, inbox, facts, addresses, metrics, client_messages, connections_max } =
-            parts;
+        let Parts {
+            ring,
+            inbox,
+            context,
+            life,
+            addresses,
+            metrics,
+            client_messages,
+            connections_max,
+        } = parts;
         let inbox_turns = (metrics.shards.len() as u32).div_ceil(2);
         let sessions =
-            Sessions::new(ring.number(), facts, addresses, metrics, client_messages, now);
+            Sessions::new(ring.number(), context, life, addresses, metrics, client_messages, now);
         Self {
             driver,
             ring,
@@ -163,7 +174,7 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
     pub fn tick(&mut self, now: Millis, sleep: bool) -> Tick {
         self.take_events(now);
         self.drain(now);
-        if self.sessions.facts.order_lost() && !self.sessions.ending {
+        if self.sessions.life.has_lost_order() && !self.sessions.ending {
             self.sessions.end_all(now);
         }
         self.receive(now);
@@ -278,7 +289,7 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
     fn accept_or_not(&mut self, now: Millis) {
         let sessions = &self.sessions;
         let wanted = !sessions.ending
-            && !sessions.facts.draining()
+            && !sessions.life.is_draining()
             && !sessions.backlog
             && now >= self.accept_again;
         if wanted != self.accepting {
@@ -290,9 +301,9 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
     fn is_over(&mut self, now: Millis) -> bool {
         // What the node's other parts took of the time for its end is not there any more. Where the
         // order has ended without a stop, the shard has all of it.
-        let facts = &self.sessions.facts;
-        let mine = self.deadline.unwrap_or_else(|| now.plus(facts.limits.shutdown_ms));
-        let deadline = facts.end().map_or(mine, |end| end.min(mine));
+        let Sessions { context, life, .. } = &self.sessions;
+        let mine = self.deadline.unwrap_or_else(|| now.plus(context.limits.shutdown_ms));
+        let deadline = life.end().map_or(mine, |end| end.min(mine));
         self.deadline = Some(deadline);
         if now >= deadline {
             let count = self.sessions.table.len();

@@ -11,7 +11,7 @@ use crate::clock::Millis;
 use crate::driver::Token;
 use crate::fanout::{Subscription, Subscriptions};
 use crate::sequencer::command::{Command, Entry, Published, Refusal, Requester, Subscribed};
-use crate::transport::ask::{Ask, Target};
+use crate::transport::follow_request::{Endpoint, FollowRequest};
 use crate::transport::input::Input;
 use crate::transport::{event_stream, long_poll, publish, websocket};
 use fanfare_protocol::http::{Ending, Violation};
@@ -61,7 +61,7 @@ impl<M: ClientMessages> Sessions<M> {
     }
 
     /// Makes the connection a member of every channel, with its lanes.
-    fn attach(&mut self, token: Token, ask: &Ask, mut subscriptions: Vec<Subscription>) {
+    fn attach(&mut self, token: Token, ask: &FollowRequest, mut subscriptions: Vec<Subscription>) {
         for subscription in &mut subscriptions {
             self.fanout.join(token.index, ask.encoding, subscription);
         }
@@ -71,10 +71,10 @@ impl<M: ClientMessages> Sessions<M> {
     }
 
     /// Says hello: the head of the answer, gaps, and where delivery begins.
-    fn open(&mut self, reply: &Subscribed, ask: Box<Ask>, now: Millis) {
+    fn open(&mut self, reply: &Subscribed, ask: Box<FollowRequest>, now: Millis) {
         let token = reply.requester.session;
-        let (facts, date) = (Arc::clone(&self.facts), self.dates.at(now));
-        let limits = &facts.limits;
+        let (context, date) = (Arc::clone(&self.context), self.dates.at(now));
+        let limits = &context.limits;
         let gaps = reply.channels.iter().filter(|channel| channel.gap.is_some()).count();
         self.metrics().gaps.add(gaps as u64);
         let connection = self.table.get_mut(token).expect("it was attached");
@@ -82,22 +82,22 @@ impl<M: ClientMessages> Sessions<M> {
             Some(Input::Early(early)) => Some(early),
             _ => None,
         };
-        match ask.target {
-            Target::WebSocket => {
-                websocket::open(&ask, reply, &facts, date, connection.private());
+        match ask.endpoint {
+            Endpoint::WebSocket => {
+                websocket::open(&ask, reply, &context, date, connection.private());
                 connection.phase = Phase::Open;
                 connection.transport = Transport::WebSocket;
                 connection.beat = Stamp::after(now, early_beat(token, limits.ping_ms));
                 self.metrics().websockets.add(1);
             }
-            Target::EventStream => {
-                event_stream::open(&ask, reply, &facts, date, connection.private());
+            Endpoint::EventStream => {
+                event_stream::open(&ask, reply, &context, date, connection.private());
                 connection.phase = Phase::Open;
                 connection.transport = Transport::EventStream;
                 connection.beat = Stamp::after(now, early_beat(token, limits.heartbeat_ms));
                 self.metrics().event_streams.add(1);
             }
-            Target::Poll => {
+            Endpoint::Poll => {
                 connection.phase = Phase::Waiting;
                 connection.transport = Transport::Poll;
                 connection.beat = Stamp::after(now, ask.wait_ms);
@@ -186,7 +186,7 @@ impl<M: ClientMessages> Sessions<M> {
 
     /// Answers a poll with whatever there is, and ends its subscriptions.
     pub(super) fn answer_poll(&mut self, token: Token, now: Millis) {
-        let (position, epoch) = (self.position, self.facts.epoch);
+        let (position, epoch) = (self.position, self.context.epoch);
         let date = self.dates.at(now);
         let Some(connection) = self.table.get_mut(token) else { return };
         let Some(mut poll) = connection.poll.take() else { return };
@@ -211,7 +211,7 @@ impl<M: ClientMessages> Sessions<M> {
     /// An ordinary answer is in the outbox: the connection is free for its next request, or ends.
     pub(super) fn answered(&mut self, token: Token, now: Millis) {
         // Looked at when it may have stalled; one that has taken all is idle for longer.
-        let look_ms = self.facts.limits.idle_ms.min(self.facts.limits.stall_ms);
+        let look_ms = self.context.limits.idle_ms.min(self.context.limits.stall_ms);
         let Some(connection) = self.table.get_mut(token) else { return };
         if !connection.flags.keep_alive || self.ending {
             return self.leave(token, look_ms, false, now);

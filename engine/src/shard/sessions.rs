@@ -25,9 +25,10 @@ use crate::auth::address::Addresses;
 use crate::clock::Millis;
 use crate::driver::{Close, Outgoing, Received, SendOutcome, Token};
 use crate::fanout::{BATCH_SENDS_MAX, Fanout, Found, Settled};
+use crate::life::Life;
 use crate::metrics::{Metrics, ShardMetrics};
 use crate::sequencer::command::{Command, PublishAnswer, Refusal};
-use crate::transport::Facts;
+use crate::transport::Context;
 use crate::transport::input::Early;
 
 /// Private bytes that may wait for a client before its own bytes are no longer read.
@@ -36,7 +37,8 @@ const PRIVATE_BYTES_MAX: usize = 4 << 10;
 /// Everything that a shard knows of its clients.
 pub(super) struct Sessions<M> {
     pub(super) number: u8,
-    pub(super) facts: Arc<Facts>,
+    pub(super) context: Arc<Context>,
+    pub(super) life: Arc<Life>,
     pub(super) addresses: Arc<Addresses>,
     /// The `Date` of answers.
     pub(super) dates: Dates,
@@ -73,7 +75,8 @@ impl<M: ClientMessages> Sessions<M> {
     /// No connections yet.
     pub(super) fn new(
         number: u8,
-        facts: Arc<Facts>,
+        context: Arc<Context>,
+        life: Arc<Life>,
         addresses: Arc<Addresses>,
         metrics: Arc<Metrics>,
         client_messages: M,
@@ -81,10 +84,11 @@ impl<M: ClientMessages> Sessions<M> {
     ) -> Self {
         Self {
             number,
-            dates: Dates::new(facts.wall),
-            fanout: Fanout::new(facts.epoch, TickBudget::DEFAULT.quantum),
+            dates: Dates::new(context.wall),
+            fanout: Fanout::new(context.epoch, TickBudget::DEFAULT.quantum),
             complaints: Complaints::default(),
-            facts,
+            context,
+            life,
             addresses,
             metrics,
             table: Table::default(),
@@ -122,10 +126,10 @@ impl<M: ClientMessages> Sessions<M> {
     ) {
         self.metrics().accepted.add(1);
         self.metrics().connections.add(1);
-        let open = self.facts.open.fetch_add(1, Relaxed);
-        let room = room && open < self.facts.limits.connections;
+        let open = self.life.connections.fetch_add(1, Relaxed);
+        let room = room && open < self.context.limits.connections;
         let mut connection = Connection::new(token.generation, now);
-        connection.beat = Stamp::after(now, self.facts.limits.head_ms);
+        connection.beat = Stamp::after(now, self.context.limits.head_ms);
         connection.flags.extra = !room;
         let welcome = peer.is_none_or(|peer| self.addresses.enter(self.number, token.index, peer));
         connection.flags.counted = peer.is_some() && welcome;
@@ -173,7 +177,7 @@ impl<M: ClientMessages> Sessions<M> {
             connection.flags.blocked = false;
             if connection.flags.pinged {
                 // Our ping may have waited too: the pong has its whole time from here.
-                let pong_ms = self.facts.limits.pong_ms;
+                let pong_ms = self.context.limits.pong_ms;
                 if connection.beat.at(now) < now.plus(pong_ms) {
                     connection.beat = Stamp::after(now, pong_ms);
                 }
@@ -282,7 +286,7 @@ impl<M: ClientMessages> Sessions<M> {
             self.addresses.leave(self.number, token.index);
         }
         self.metrics().connections.sub(1);
-        self.facts.open.fetch_sub(1, Relaxed);
+        self.life.connections.fetch_sub(1, Relaxed);
         self.closes.push((token, how));
     }
 
@@ -485,7 +489,7 @@ impl<M: ClientMessages> Sessions<M> {
             if progress || connection.waits_since == Stamp::NEVER {
                 connection.waits_since = Stamp::of(now);
                 connection.checked = connection.waits_since;
-            } else if now.since(connection.waits_since.at(now)) >= self.facts.limits.stall_ms {
+            } else if now.since(connection.waits_since.at(now)) >= self.context.limits.stall_ms {
                 // Timers judge who is blocked. One that is told of room again and again, and has
                 // none, is between two events of it whenever they look.
                 self.metrics().slow_closed.add(1);

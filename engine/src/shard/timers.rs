@@ -64,7 +64,7 @@ impl<M: ClientMessages> Sessions<M> {
             Phase::Head if reading => connection.beat = Stamp::after(now, OUR_TURN_MS),
             Phase::Head => {
                 let idle = connection.input.is_none() && connection.flags.keep_alive;
-                let (idle_ms, since) = (self.facts.limits.idle_ms, connection.progress.at(now));
+                let (idle_ms, since) = (self.context.limits.idle_ms, connection.progress.at(now));
                 if idle && now.since(since) < idle_ms {
                     connection.beat = Stamp::after(since, idle_ms);
                 } else if idle {
@@ -83,7 +83,7 @@ impl<M: ClientMessages> Sessions<M> {
 
     /// A client that has not taken its whole answer: it has time for as long as it takes bytes.
     fn check_answer(&mut self, token: Token, told: Millis) {
-        let stall_ms = self.facts.limits.stall_ms;
+        let stall_ms = self.context.limits.stall_ms;
         let Some(connection) = self.table.get_mut(token) else { return };
         let progress = connection.progress.at(told);
         if told.since(progress) < stall_ms {
@@ -100,24 +100,24 @@ impl<M: ClientMessages> Sessions<M> {
         let Some(connection) = self.table.get_mut(token) else { return };
         connection.checked = Stamp::of(now);
         let beat = connection.beat.at(told);
-        if told.since(connection.waits_since.at(told)) >= self.facts.limits.stall_ms {
+        if told.since(connection.waits_since.at(told)) >= self.context.limits.stall_ms {
             self.metrics().slow_closed.add(1);
             return self.end(token, Close::Abort);
         }
         if self.fanout.must_close(&connection.subscriptions) {
             self.close_slow(token, now);
         } else if connection.transport == Transport::EventStream {
-            connection.beat = Stamp::after(now, self.facts.limits.heartbeat_ms);
+            connection.beat = Stamp::after(now, self.context.limits.heartbeat_ms);
         } else if self.message_in_time(token, told, now) && told >= beat {
             let Some(connection) = self.table.get_mut(token) else { return };
             connection.flags.pinged = false; // while bytes wait no pong is owed
-            connection.beat = Stamp::after(now, self.facts.limits.ping_ms);
+            connection.beat = Stamp::after(now, self.context.limits.ping_ms);
         }
     }
 
     /// A ping, a heartbeat, or the end of a client that is gone.
     fn beat(&mut self, token: Token, told: Millis, now: Millis) {
-        let heartbeat_ms = self.facts.limits.heartbeat_ms;
+        let heartbeat_ms = self.context.limits.heartbeat_ms;
         let Some(connection) = self.table.get_mut(token) else { return };
         if connection.transport == Transport::WebSocket {
             return self.beat_websocket(token, told, now);

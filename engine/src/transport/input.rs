@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fanfare_protocol::http::HeadReader;
 use fanfare_protocol::ws::Receiver;
 
-use super::follow::Pending;
+use super::follow_body::PendingFollow;
 use crate::bodies::{Bodies, Payer, Share};
 use crate::clock::Millis;
 use crate::limits::Limits;
@@ -31,7 +31,7 @@ pub enum Purpose {
     /// It is a message of the playground's: this is everything but its data.
     Publish(Box<Publication>),
     /// It says what to follow.
-    Follow(Box<Pending>),
+    Follow(Box<PendingFollow>),
 }
 
 /// The body of a request; it grows as it arrives.
@@ -71,11 +71,12 @@ impl Body {
     }
 
     /// The origin of the page that sends it and may read the answer, as in
-    /// [`super::ask::Asker::origin`]. The playground is read by pages of its own origin alone.
+    /// [`super::follow_request::FollowHead::origin`]. The playground is read by pages of its own
+    /// origin alone.
     pub fn reader(&self) -> Option<&str> {
         match &self.purpose {
             Purpose::Publish(_) => None,
-            Purpose::Follow(pending) => pending.asker.origin.as_deref(),
+            Purpose::Follow(pending) => pending.head.origin.as_deref(),
         }
     }
 

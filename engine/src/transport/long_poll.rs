@@ -8,7 +8,7 @@ use fanfare_protocol::limits::{POLL_BYTES_MAX, POLL_MESSAGES_MAX};
 use fanfare_protocol::message::GapView;
 use fanfare_protocol::poll;
 
-use super::ask::Ask;
+use super::follow_request::FollowRequest;
 use crate::sequencer::command::Subscribed;
 
 /// A poll whose subscriptions stand and that was not answered yet.
@@ -41,9 +41,9 @@ pub type Item<'a> = (u64, &'a [u8]);
 
 impl Poll {
     /// What has to be remembered until the answer.
-    pub fn new(ask: Ask, reply: &Subscribed) -> Self {
+    pub fn new(request: FollowRequest, reply: &Subscribed) -> Self {
         let Subscribed { begin, present, .. } = *reply;
-        let Ask { origin, encoding, .. } = ask;
+        let FollowRequest { origin, encoding, .. } = request;
         let gaps = Vec::new();
         let mut poll = Self { origin, encoding, begin, present, begun: false, gaps };
         for (gap, begins) in super::websocket::gaps(reply) {

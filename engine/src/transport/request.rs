@@ -8,12 +8,13 @@ use fanfare_protocol::http::{
 };
 use fanfare_protocol::ws::handshake;
 
-use super::ask::{Ask, Asker, Target, takes_chunks};
-use super::follow::{Form, Pending};
-use super::{Facts, playground};
-use crate::auth::origin::Verdict;
+use super::follow_body::{BodyForm, PendingFollow};
+use super::follow_request::{Endpoint, FollowHead, FollowRequest, takes_chunks};
+use super::{Context, playground};
+use crate::auth::origin::Access;
 use crate::auth::proxy;
 use crate::channel::ChannelName;
+use crate::life::Life;
 use crate::sequencer::command::Publication;
 
 /// Whoever opens a page as a file, to try something out, reads in it what is wrong with that. The
@@ -28,29 +29,36 @@ pub enum Decision {
     Answered(Ending),
     /// It was refused, for this; whether another may follow.
     Refused(Violation, Ending),
-    /// Ask the sequencer.
-    Follow(Box<Ask>),
+    /// FollowRequest the sequencer.
+    Follow(Box<FollowRequest>),
     /// Read a body of this length, then publish.
     Publish(Box<Publication>, usize),
     /// Read a body of this length, which says what to follow.
-    Read(Box<Pending>, usize),
+    Read(Box<PendingFollow>, usize),
 }
 
 /// Decides about a whole head; writes the answer where one is due already, with `date` in it.
-pub fn decide(request: &Request<'_>, facts: &Facts, date: HttpDate, out: &mut Vec<u8>) -> Decision {
+pub fn decide(
+    request: &Request<'_>,
+    context: &Context,
+    life: &Life,
+    date: HttpDate,
+    out: &mut Vec<u8>,
+) -> Decision {
     // On every path, whoever passed it on: a page that rebinds its name can add any field.
-    if !facts.hosts.answers(request.host, facts.dev) {
+    if !context.hosts.answers(request.host, context.dev) {
         return refuse(request, Violation::ForeignHost, date, None, out);
     }
-    let dev = facts.dev && !proxy::passed_on(&request.fields);
+    let dev = context.dev && !proxy::passed_on(&request.fields);
     let origin = match request.origin() {
         Ok(origin) => origin,
         Err(violation) => return refuse(request, violation, date, None, out),
     };
-    let verdict = facts.origins.verdict(origin.map(str::as_bytes), request.host, dev);
-    let origin = origin.map(|origin| if facts.origins.allows_any() { ANY_ORIGIN } else { origin });
-    let reader = origin.filter(|_| verdict == Verdict::Allowed);
-    if verdict == Verdict::Refused && is_guarded(&request.path) {
+    let access = context.origins.access(origin.map(str::as_bytes), request.host, dev);
+    let origin =
+        origin.map(|origin| if context.origins.allows_any() { ANY_ORIGIN } else { origin });
+    let reader = origin.filter(|_| access == Access::Allowed);
+    if access == Access::Refused && is_guarded(&request.path) {
         return match origin {
             Some("null") => {
                 let fields = if dev { &TO_A_FILE[..] } else { &[] };
@@ -59,7 +67,7 @@ pub fn decide(request: &Request<'_>, facts: &Facts, date: HttpDate, out: &mut Ve
             _ => refuse(request, Violation::Origin, date, None, out),
         };
     }
-    match route(request, facts, dev, date, reader, out) {
+    match route(request, context, life, dev, date, reader, out) {
         Ok(decision) => decision,
         Err(violation) => refuse(request, violation, date, reader, out),
     }
@@ -94,7 +102,8 @@ fn refuse_with(
 
 fn route(
     request: &Request<'_>,
-    facts: &Facts,
+    context: &Context,
+    life: &Life,
     dev: bool,
     date: HttpDate,
     reader: Option<&str>,
@@ -103,9 +112,9 @@ fn route(
     match (&*request.path, request.method) {
         ("/ws", _) => {
             let accept_key = handshake::decide(request)?;
-            let mut ask = ask(request, facts, Target::WebSocket, reader)?;
-            ask.accept_key = Some(accept_key);
-            Ok(Decision::Follow(Box::new(ask)))
+            let mut follow = follow_request(request, context, Endpoint::WebSocket, reader)?;
+            follow.accept_key = Some(accept_key);
+            Ok(Decision::Follow(Box::new(follow)))
         }
         ("/" | "/healthz" | "/readyz" | "/sse" | "/poll", Method::Options) => {
             request.without_body()?;
@@ -115,19 +124,19 @@ fn route(
         }
         ("/sse" | "/poll", Method::Get | Method::Head) => {
             request.without_body()?;
-            let target = followed_by(request);
-            let ask = ask(request, facts, target, reader)?;
+            let endpoint = followed_by(request);
+            let follow = follow_request(request, context, endpoint, reader)?;
             if request.method == Method::Head {
-                return Ok(answer_head(request, target, date, reader, out));
+                return Ok(answer_head(request, endpoint, date, reader, out));
             }
-            Ok(Decision::Follow(Box::new(ask)))
+            Ok(Decision::Follow(Box::new(follow)))
         }
-        ("/sse" | "/poll", Method::Post | Method::Query) => follow(request, facts, reader),
-        ("/playground/publish", Method::Post) => publish(request, facts, dev),
+        ("/sse" | "/poll", Method::Post | Method::Query) => follow(request, context, reader),
+        ("/playground/publish", Method::Post) => publish(request, context, dev),
         ("/playground/publish", _) => Err(Violation::MethodNotPost),
         ("/" | "/healthz" | "/readyz", Method::Get | Method::Head) => {
             request.without_body()?;
-            Ok(page(request, facts, dev, date, out))
+            Ok(page(request, life, dev, date, out))
         }
         ("/" | "/healthz" | "/readyz", _) => Err(Violation::MethodNotRead),
         ("/sse" | "/poll", _) => Err(Violation::MethodNotFollow),
@@ -138,14 +147,14 @@ fn route(
 /// HEAD gets the head that GET would get, and follows nothing.
 fn answer_head(
     request: &Request<'_>,
-    target: Target,
+    endpoint: Endpoint,
     date: HttpDate,
     reader: Option<&str>,
     out: &mut Vec<u8>,
 ) -> Decision {
     let cors = reader.map(response::cors);
     let fields = cors.as_deref().unwrap_or_default();
-    if target == Target::EventStream {
+    if endpoint == Endpoint::EventStream {
         response::event_stream(out, date, takes_chunks(request), fields);
         return Decision::Answered(Ending::Close);
     }
@@ -155,14 +164,14 @@ fn answer_head(
 
 fn page(
     request: &Request<'_>,
-    facts: &Facts,
+    life: &Life,
     dev: bool,
     date: HttpDate,
     out: &mut Vec<u8>,
 ) -> Decision {
     let (status, content_type, body) = match &*request.path {
         "/" => (Status::Ok, ContentType::Html, playground::page(dev)),
-        "/readyz" if facts.draining() => {
+        "/readyz" if life.is_draining() => {
             (Status::ServiceUnavailable, ContentType::Text, &b"draining\n"[..])
         }
         _ => (Status::Ok, ContentType::Text, &b"ok\n"[..]),
@@ -174,45 +183,47 @@ fn page(
 }
 
 /// A request to follow channels whose parameters are in its query.
-fn ask(
+fn follow_request(
     request: &Request<'_>,
-    facts: &Facts,
-    target: Target,
+    context: &Context,
+    endpoint: Endpoint,
     reader: Option<&str>,
-) -> Result<Ask, Violation> {
-    let asker = Asker::new(request, target, reader)?;
-    let channels_max = facts.limits.channels_per_connection;
-    asker.ask(&Parameters::of(request.query(), channels_max)?, facts)
+) -> Result<FollowRequest, Violation> {
+    let head = FollowHead::new(request, endpoint, reader)?;
+    let channels_max = context.limits.channels_per_connection;
+    head.with(&Parameters::of(request.query(), channels_max)?, context)
 }
 
-fn followed_by(request: &Request<'_>) -> Target {
-    if request.path == "/sse" { Target::EventStream } else { Target::Poll }
+fn followed_by(request: &Request<'_>) -> Endpoint {
+    if request.path == "/sse" { Endpoint::EventStream } else { Endpoint::Poll }
 }
 
 /// A request to follow channels that has a body for its parameters, or for some of them.
 fn follow(
     request: &Request<'_>,
-    facts: &Facts,
+    context: &Context,
     reader: Option<&str>,
 ) -> Result<Decision, Violation> {
-    let target = followed_by(request);
+    let endpoint = followed_by(request);
     let length = match request.body {
         Body::None | Body::Length(0) => {
-            return Ok(Decision::Follow(Box::new(ask(request, facts, target, reader)?)));
+            return Ok(Decision::Follow(Box::new(follow_request(
+                request, context, endpoint, reader,
+            )?)));
         }
         Body::Length(length) => usize::try_from(length).unwrap_or(usize::MAX),
         Body::Chunked => return Err(Violation::LengthNeeded),
     };
-    let form = Form::of(request)?;
-    if length > facts.limits.subscribe_bytes {
+    let form = BodyForm::of(request)?;
+    if length > context.limits.subscribe_bytes {
         return Err(Violation::BodyTooLong);
     }
-    let pending = Pending::new(Asker::new(request, target, reader)?, request, form);
+    let pending = PendingFollow::new(FollowHead::new(request, endpoint, reader)?, request, form);
     Ok(Decision::Read(Box::new(pending), length))
 }
 
 /// The playground's publish: development mode only.
-fn publish(request: &Request<'_>, facts: &Facts, dev: bool) -> Result<Decision, Violation> {
+fn publish(request: &Request<'_>, context: &Context, dev: bool) -> Result<Decision, Violation> {
     if !dev {
         return Err(Violation::NotInDevelopment);
     }
@@ -225,7 +236,7 @@ fn publish(request: &Request<'_>, facts: &Facts, dev: bool) -> Result<Decision, 
         return Err(Violation::EmptyBody);
     }
     let length = usize::try_from(length).map_err(|_| Violation::BodyTooLong)?;
-    if length > facts.limits.message_bytes {
+    if length > context.limits.message_bytes {
         return Err(Violation::BodyTooLong);
     }
     let query = request.query();
@@ -239,7 +250,7 @@ fn publish(request: &Request<'_>, facts: &Facts, dev: bool) -> Result<Decision, 
         return Err(Violation::BadEvent);
     }
     let publication = Publication {
-        channel: ChannelName::new(facts.tenant.clone(), &name),
+        channel: ChannelName::new(context.tenant.clone(), &name),
         kind: fanfare_protocol::message::Kind::Text, // decided when the body is whole
         event: event.map(|event| event.as_ref().into()),
         idempotency_key: None,

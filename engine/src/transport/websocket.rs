@@ -5,28 +5,39 @@ use fanfare_protocol::id::Id;
 use fanfare_protocol::message::GapView;
 use fanfare_protocol::ws::handshake;
 
-use super::Facts;
-use super::ask::Ask;
+use super::Context;
+use super::follow_request::FollowRequest;
 use crate::sequencer::command::Subscribed;
 
 /// `101`, gap notices, and where delivery begins (raw frames carry no ids).
-pub fn open(ask: &Ask, reply: &Subscribed, facts: &Facts, date: HttpDate, out: &mut Vec<u8>) {
-    let accept_key = ask.accept_key.as_ref().expect("an upgrade has a key");
+pub fn open(
+    request: &FollowRequest,
+    reply: &Subscribed,
+    context: &Context,
+    date: HttpDate,
+    out: &mut Vec<u8>,
+) {
+    let accept_key = request.accept_key.as_ref().expect("an upgrade has a key");
     handshake::write_switch(out, date, accept_key);
-    hello(ask, reply, facts, out);
+    hello(request, reply, context, out);
 }
 
 /// Gap notices of every channel, then where delivery begins, unless that is not wanted.
-pub(super) fn hello(ask: &Ask, reply: &Subscribed, facts: &Facts, out: &mut Vec<u8>) {
+pub(super) fn hello(
+    request: &FollowRequest,
+    reply: &Subscribed,
+    context: &Context,
+    out: &mut Vec<u8>,
+) {
     for (gap, _) in gaps(reply) {
-        ask.encoding.gap(&gap, out);
+        request.encoding.gap(&gap, out);
     }
-    let retry_ms = facts.limits.retry_ms;
-    if ask.opening {
-        let id = Id { epoch: facts.epoch, position: reply.begin };
-        ask.encoding.open(id, retry_ms, out);
+    let retry_ms = context.limits.retry_ms;
+    if request.wants_open {
+        let id = Id { epoch: context.epoch, position: reply.begin };
+        request.encoding.open(id, retry_ms, out);
     } else {
-        ask.encoding.framing().retry(retry_ms, out);
+        request.encoding.framing().retry(retry_ms, out);
     }
 }
 

@@ -17,7 +17,7 @@ use fanfare::sequencer::inbox::{Inbox, inbox};
 use fanfare::sequencer::{Config, Sequencer};
 use fanfare::shard::messages::Dropped;
 use fanfare::shard::{Parts, Shard, Tick};
-use fanfare::transport::Facts;
+use fanfare::transport::Context;
 use fanfare_protocol::id::Epoch;
 use fanfare_protocol::message::Kind;
 
@@ -100,7 +100,12 @@ impl Node {
             ring: readers.remove(0),
             inbox: inbox.clone(),
             addresses: Arc::new(Addresses::new(&limits)),
-            facts: Arc::new(Facts { loopback: true, dev: true, ..Facts::new(epoch, limits) }),
+            context: Arc::new(Context {
+                loopback: true,
+                dev: true,
+                ..Context::new(epoch, limits, Tenant::default())
+            }),
+            life: Arc::default(),
             metrics: Arc::clone(&metrics),
             client_messages: Dropped,
             connections_max: CONNECTIONS,

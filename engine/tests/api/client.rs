@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use fanfare::channel::Tenant;
 use fanfare::control::metrics_page::Build;
 use fanfare::control::{Bounds, Control, Facts, serve};
 use fanfare::limits::Limits;
@@ -52,6 +53,7 @@ impl Node {
         let ready = Arc::new(AtomicBool::new(true));
         let facts = Facts {
             epoch: epoch(),
+            tenant: Tenant::default(),
             build: Build {
                 driver: "epoll",
                 driver_fallback: true,

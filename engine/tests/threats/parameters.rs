@@ -1,8 +1,10 @@
 //! H25 in names, L6, and what else a query may say.
 
+use fanfare::channel::Tenant;
+use fanfare::life::Life;
 use fanfare::limits::Limits;
 use fanfare::node::Server;
-use fanfare::transport::Facts;
+use fanfare::transport::Context;
 use fanfare::transport::request::{Decision, decide};
 use fanfare_protocol::http::{Fed, HeadReader, HttpDate};
 use fanfare_protocol::id::Epoch;
@@ -256,7 +258,8 @@ fn lists_as_real_encoders_write_them() {
 /// L6, the clamp itself: nobody waits half a minute for a test.
 #[test]
 fn l6_waits_are_clamped_to_half_a_minute() {
-    let facts = Facts::new(Epoch::from_random(1), Limits::default());
+    let tenant = Tenant::default();
+    let context = Context::new(Epoch::from_random(1), Limits::default(), tenant);
     let date = HttpDate::from_unix_seconds(0);
     let rows = [
         ("0", 0),
@@ -271,10 +274,10 @@ fn l6_waits_are_clamped_to_half_a_minute() {
     for (wait, expected_ms) in rows {
         let head = get(&format!("/poll?channels=a&wait={wait}"), "");
         let mut reader = HeadReader::new();
-        let fed = reader.feed(head.as_bytes(), &facts.limits.http);
+        let fed = reader.feed(head.as_bytes(), &context.limits.http);
         assert!(matches!(fed, Ok(Fed::Complete { .. })));
-        let request = reader.request(&facts.limits.http).unwrap();
-        match decide(&request, &facts, date, &mut Vec::new()) {
+        let request = reader.request(&context.limits.http).unwrap();
+        match decide(&request, &context, &Life::default(), date, &mut Vec::new()) {
             Decision::Follow(ask) => assert_eq!(ask.wait_ms, expected_ms, "{wait}"),
             other => panic!("{wait}: {other:?}"),
         }

@@ -104,6 +104,23 @@ pub(super) fn clocks_are_read_in_one_place(source: &Source) -> Vec<Complaint> {
     lines.map(|(line, _)| Complaint::new(line, what)).collect()
 }
 
+/// The tenant comes with the connection or with the publisher: only configuration says which one
+/// there always is. Nobody else may mean it without having been told.
+pub(super) fn tenants_come_from_configuration(source: &Source) -> Vec<Complaint> {
+    const HOMES: [&str; 3] =
+        ["engine/src/config/", "engine/src/node/settings.rs", "engine/src/channel.rs"];
+    let ours = source.path.contains("/src/") && !source.path.starts_with("benches/");
+    if !ours || HOMES.iter().any(|home| source.path.starts_with(home)) {
+        return Vec::new();
+    }
+    let what = "a tenant that nobody named: take it from whoever connects or publishes";
+    words(&source.code, "Tenant::default")
+        .map(|at| source.line_of(at))
+        .filter(|line| !source.is_test(*line))
+        .map(|line| Complaint::new(line, what))
+        .collect()
+}
+
 /// What a rule says about a sample at a path.
 #[cfg(test)]
 fn lines_of(rule: fn(&Source) -> Vec<Complaint>, path: &str, text: &str) -> Vec<usize> {
@@ -162,6 +179,18 @@ fn a_stray_clock_is_found() {
     assert_eq!(lines_of(rule, "engine/src/shard/mod.rs", text), [2]);
     assert_eq!(lines_of(rule, "protocol/src/ws/mod.rs", "SystemTime::now()\n"), [1]);
     for path in ["engine/src/clock.rs", "engine/tests/x.rs", "engine/examples/x.rs"] {
+        assert_eq!(lines_of(rule, path, text), [0; 0], "{path}");
+    }
+}
+
+#[test]
+fn a_tenant_that_nobody_named_is_found() {
+    let text = "fn f() {\n    Tenant::default();\n}\n#[cfg(test)]\nmod tests {\n    \
+                fn g() { Tenant::default(); }\n}\n";
+    let rule = tenants_come_from_configuration;
+    assert_eq!(lines_of(rule, "engine/src/control/target.rs", text), [2]);
+    assert_eq!(lines_of(rule, "ffi/src/embedded.rs", text), [2]);
+    for path in ["engine/src/config/mod.rs", "engine/tests/x.rs"] {
         assert_eq!(lines_of(rule, path, text), [0; 0], "{path}");
     }
 }

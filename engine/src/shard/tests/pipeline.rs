@@ -111,7 +111,7 @@ fn who_is_to_leave_is_told_so_with_an_answer() {
     world.steps(4);
     let heard = String::from_utf8(world.nets[0].take(client)).unwrap();
     assert!(heard.contains("Connection: keep-alive\r\n"), "{heard}");
-    world.facts.drain_until(world.now.plus(100_000));
+    world.life.drain_until(world.now.plus(100_000));
     world.nets[0].write(client, &HEALTH.repeat(2));
     world.steps(4);
     let heard = String::from_utf8(world.nets[0].take(client)).unwrap();

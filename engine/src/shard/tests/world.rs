@@ -12,6 +12,7 @@ use crate::auth::address::Addresses;
 use crate::channel::{ChannelName, Tenant};
 use crate::clock::Millis;
 use crate::driver::sim::{Sim, SimNet, Temper};
+use crate::life::Life;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::ring::{self, Wake, Writer};
@@ -23,7 +24,7 @@ use crate::shard::connection::Phase;
 use crate::shard::messages::Dropped;
 use crate::shard::tick_budget::TickBudget;
 use crate::shard::{Parts, Shard, Tick};
-use crate::transport::Facts;
+use crate::transport::Context;
 
 /// What is to be decided before a world begins.
 #[derive(Clone, Debug)]
@@ -80,7 +81,7 @@ pub(super) struct World {
     pub(super) sequencer: Sequencer<Writer<Entry>>,
     pub(super) shards: Vec<Shard<Sim, Dropped>>,
     pub(super) nets: Vec<SimNet>,
-    pub(super) facts: Arc<Facts>,
+    pub(super) life: Arc<Life>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) truth: Truth,
     /// What publishers and nobody's hands have still to offer.
@@ -117,7 +118,9 @@ impl World {
         };
         let sequencer = Sequencer::new(settings, commands, writer, Arc::clone(&metrics));
         let addresses = Arc::new(Addresses::new(&limits));
-        let facts = Arc::new(Facts { loopback: true, dev: true, ..Facts::new(epoch, limits) });
+        let context = Context::new(epoch, limits, Tenant::default());
+        let context = Arc::new(Context { loopback: true, dev: true, ..context });
+        let life: Arc<Life> = Arc::default();
         let (mut shards, mut nets) = (Vec::new(), Vec::new());
         for ring in readers {
             let seed = shape.seed.wrapping_mul(31).wrapping_add(u64::from(ring.number()));
@@ -125,7 +128,8 @@ impl World {
             let parts = Parts {
                 ring,
                 inbox: inbox.clone(),
-                facts: Arc::clone(&facts),
+                context: Arc::clone(&context),
+                life: Arc::clone(&life),
                 addresses: Arc::clone(&addresses),
                 metrics: Arc::clone(&metrics),
                 client_messages: Dropped,
@@ -143,7 +147,7 @@ impl World {
             ended: vec![false; shards.len()],
             shards,
             nets,
-            facts,
+            life,
             metrics,
             truth: Truth::new(shape.slow.clone()),
             offers: VecDeque::new(),
@@ -308,7 +312,7 @@ impl World {
             assert_eq!(self.nets[number].open(), 0);
         }
         assert_eq!(self.metrics.sequencer.subscriptions.read(), 0);
-        assert_eq!(self.facts.open.load(std::sync::atomic::Ordering::Relaxed), 0);
+        assert_eq!(self.life.connections.load(std::sync::atomic::Ordering::Relaxed), 0);
     }
 }
 

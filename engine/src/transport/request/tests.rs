@@ -9,12 +9,11 @@ use crate::channel::Tenant;
 use crate::limits::Limits;
 use crate::sequencer::command::Since;
 
-fn facts() -> Facts {
-    Facts {
+fn context() -> Context {
+    Context {
         loopback: true,
         dev: true,
-        tenant: Tenant::new("t"),
-        ..Facts::new(Epoch::from_random(1), Limits::default())
+        ..Context::new(Epoch::from_random(1), Limits::default(), Tenant::new("t"))
     }
 }
 
@@ -25,17 +24,18 @@ fn decided(line: &str, fields: &str) -> (Decision, String) {
 
 /// The same in a version of HTTP.
 fn decided_in(version: &str, line: &str, fields: &str) -> (Decision, String) {
-    let facts = facts();
+    let context = context();
     let head = format!("{line} {version}\r\nHost: localhost\r\n{fields}\r\n");
     let mut reader = HeadReader::new();
-    reader.feed(head.as_bytes(), &facts.limits.http).unwrap();
+    reader.feed(head.as_bytes(), &context.limits.http).unwrap();
     let mut out = Vec::new();
     let date = HttpDate::from_unix_seconds(0);
-    let decision = decide(&reader.request(&facts.limits.http).unwrap(), &facts, date, &mut out);
+    let request = reader.request(&context.limits.http).unwrap();
+    let decision = decide(&request, &context, &Life::default(), date, &mut out);
     (decision, String::from_utf8(out).unwrap())
 }
 
-fn asked(line: &str, fields: &str) -> Ask {
+fn asked(line: &str, fields: &str) -> FollowRequest {
     match decided(line, fields) {
         (Decision::Follow(ask), out) if out.is_empty() => *ask,
         other => panic!("{line}: {other:?}"),

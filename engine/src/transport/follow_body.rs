@@ -12,19 +12,19 @@ use fanfare_protocol::http::{Query, Request, Violation};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::Facts;
-use super::ask::{Ask, Asker};
+use super::Context;
+use super::follow_request::{FollowHead, FollowRequest};
 
 /// How the parameters of a body are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum BodyForm {
     /// `application/x-www-form-urlencoded`.
     Pairs,
     /// `application/json`.
     Json,
 }
 
-impl Form {
+impl BodyForm {
     /// What the head says that the body is.
     ///
     /// # Errors
@@ -46,36 +46,36 @@ impl Form {
 
 /// A request to follow channels whose body is not here yet.
 #[derive(Debug)]
-pub struct Pending {
+pub struct PendingFollow {
     /// What its head said.
-    pub asker: Asker,
+    pub head: FollowHead,
     /// What its query said.
     query: Box<str>,
-    form: Form,
+    form: BodyForm,
 }
 
-impl Pending {
+impl PendingFollow {
     /// From the head, whose body is `form`.
-    pub fn new(asker: Asker, request: &Request<'_>, form: Form) -> Self {
-        Self { asker, query: request.raw_query.unwrap_or_default().into(), form }
+    pub fn new(head: FollowHead, request: &Request<'_>, form: BodyForm) -> Self {
+        Self { head, query: request.raw_query.unwrap_or_default().into(), form }
     }
 
     /// What the head and the whole body ask for together.
     ///
     /// # Errors
     /// The first that is wrong with a parameter, or with the body that holds them.
-    pub fn ask(self, body: &[u8], facts: &Facts) -> Result<Ask, Violation> {
-        let mut gathering = Gathering::new(facts.limits.channels_per_connection);
+    pub fn with(self, body: &[u8], context: &Context) -> Result<FollowRequest, Violation> {
+        let mut gathering = Gathering::new(context.limits.channels_per_connection);
         gathering.take_all(Query::new(&self.query))?;
         match self.form {
-            Form::Pairs => {
+            BodyForm::Pairs => {
                 let pairs = std::str::from_utf8(body).map_err(|_| Violation::BadParameter)?;
                 gathering.take_all(Query::new(pairs.trim_ascii_end()))?;
-                self.asker.ask(&gathering.done()?, facts)
+                self.head.with(&gathering.done()?, context)
             }
-            Form::Json => {
+            BodyForm::Json => {
                 object(body, &mut gathering)?;
-                self.asker.ask(&gathering.done()?, facts)
+                self.head.with(&gathering.done()?, context)
             }
         }
     }

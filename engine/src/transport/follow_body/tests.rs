@@ -5,29 +5,30 @@ use fanfare_protocol::id::{Epoch, Id};
 use fanfare_protocol::limits::HttpLimits;
 
 use super::*;
+use crate::channel::Tenant;
 use crate::limits::Limits;
 use crate::sequencer::command::Since;
-use crate::transport::ask::Target;
+use crate::transport::follow_request::Endpoint;
 
-fn asked(query: &str, form: Form, body: impl AsRef<[u8]>) -> Result<Ask, Violation> {
+fn asked(query: &str, form: BodyForm, body: impl AsRef<[u8]>) -> Result<FollowRequest, Violation> {
     let limits = Limits { channels_per_connection: 3, ..Limits::default() };
-    let facts = Facts::new(Epoch::from_random(1), limits);
+    let context = Context::new(Epoch::from_random(1), limits, Tenant::default());
     let head = format!("POST /sse{query} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let mut reader = HeadReader::new();
     reader.feed(head.as_bytes(), &HttpLimits::DEFAULT).unwrap();
     let request = reader.request(&HttpLimits::DEFAULT).unwrap();
-    let asker = Asker::new(&request, Target::EventStream, None).unwrap();
-    Pending::new(asker, &request, form).ask(body.as_ref(), &facts)
+    let head = FollowHead::new(&request, Endpoint::EventStream, None).unwrap();
+    PendingFollow::new(head, &request, form).with(body.as_ref(), &context)
 }
 
-fn names(query: &str, form: Form, body: impl AsRef<[u8]>) -> Result<String, Violation> {
+fn names(query: &str, form: BodyForm, body: impl AsRef<[u8]>) -> Result<String, Violation> {
     let ask = asked(query, form, body)?;
     Ok(ask.channels.iter().map(|channel| &*channel.name).collect::<Vec<_>>().join("|"))
 }
 
 #[test]
 fn names_in_a_body() {
-    let json = |body| names("", Form::Json, body);
+    let json = |body| names("", BodyForm::Json, body);
     let ok = |names: &str| Ok(names.to_string());
     let cases = [
         (r#"{"channels":["a","b","a"]}"#, ok("a|b")),
@@ -67,13 +68,17 @@ fn names_in_a_body() {
     let many = 100_000;
     let deep = format!("{{\"x\":{}1{},\"channel\":\"a\"}}", "[".repeat(many), "]".repeat(many));
     assert_eq!(json(&deep), ok("a"), "what is nobody's is passed over without a stack");
-    let pairs = |body: &str| names("", Form::Pairs, body);
+    let pairs = |body: &str| names("", BodyForm::Pairs, body);
     assert_eq!(pairs("channels=a%2Cb&channel=c%2Cd\r\n"), ok("a|b|c,d"));
     assert_eq!(pairs("since=x"), Err(Violation::NoChannels));
-    assert_eq!(names("?channels=a", Form::Pairs, "channels=b"), ok("a|b"), "one list from both");
-    assert_eq!(names("?channels=a", Form::Json, r#"{"channels":["b"]}"#), ok("a|b"));
+    assert_eq!(
+        names("?channels=a", BodyForm::Pairs, "channels=b"),
+        ok("a|b"),
+        "one list from both"
+    );
+    assert_eq!(names("?channels=a", BodyForm::Json, r#"{"channels":["b"]}"#), ok("a|b"));
     for nothing in [r#"{"channels":[]}"#, r#"{"channels":null}"#, r#"{"channel":null}"#, "{}"] {
-        assert_eq!(names("?channels=a", Form::Json, nothing), ok("a"), "{nothing}");
+        assert_eq!(names("?channels=a", BodyForm::Json, nothing), ok("a"), "{nothing}");
         assert_eq!(json(nothing), Err(Violation::NoChannels), "{nothing}");
     }
 }
@@ -103,13 +108,13 @@ fn broken_json_is_told_as_that_wherever_it_breaks() {
     for body in members.chain(singles) {
         for end in ["", "}"] {
             let body = format!("{body}{end}");
-            assert_eq!(names("", Form::Json, &body), Err(Violation::BadJson), "{body}");
+            assert_eq!(names("", BodyForm::Json, &body), Err(Violation::BadJson), "{body}");
         }
     }
     for place in ["\"channels\":[\"?\"]", "\"channel\":\"?\"", "\"x\":\"?\"", "\"?\":1"] {
         let body = format!("{{\"channel\":\"a\",{place}}}").replace('?', "\u{1}").into_bytes();
         let body: Vec<u8> = body.into_iter().map(|b| if b == 1 { 0xff } else { b }).collect();
-        assert_eq!(names("", Form::Json, &body), Err(Violation::BadJson), "{place}: no UTF-8");
+        assert_eq!(names("", BodyForm::Json, &body), Err(Violation::BadJson), "{place}: no UTF-8");
     }
 }
 
@@ -129,7 +134,7 @@ fn foreign_members_may_be_whatever_json_can_be() {
         "true",
     ] {
         let body = format!("{{\"x\":{value},\"channels\":[\"a\"],\"ts\":{value}}}");
-        assert_eq!(names("", Form::Json, &body), Ok("a".into()), "{body}");
+        assert_eq!(names("", BodyForm::Json, &body), Ok("a".into()), "{body}");
     }
     for (member, expected) in [
         (format!("\"wait\":{digits}"), Violation::BadWait),
@@ -140,9 +145,10 @@ fn foreign_members_may_be_whatever_json_can_be() {
         ("\"channels\":{}".into(), Violation::ChannelsNoList),
     ] {
         let body = format!("{{\"channels\":[\"a\"],{member}}}");
-        assert_eq!(names("", Form::Json, &body), Err(expected), "{body}");
+        assert_eq!(names("", BodyForm::Json, &body), Err(expected), "{body}");
     }
-    let ask = asked("", Form::Json, format!("{{\"channel\":\"a\",\"wait\":{}}}", "9".repeat(300)));
+    let ask =
+        asked("", BodyForm::Json, format!("{{\"channel\":\"a\",\"wait\":{}}}", "9".repeat(300)));
     assert_eq!(ask.unwrap().wait_ms, 30_000, "a long one is clamped");
 }
 
@@ -153,19 +159,19 @@ fn a_body_has_so_many_members_and_no_more() {
     for other in ["\"x\":0", "\"\":[]", "\"channels\":null", "\"since\":null", "\"channel\":\"a\""]
     {
         let within = format!("{{\"channels\":[\"a\"]{}}}", format!(",{other}").repeat(more));
-        assert_eq!(names("", Form::Json, &within), Ok("a".into()), "{other}");
-        let beyond = names("?channels=a", Form::Json, &within);
+        assert_eq!(names("", BodyForm::Json, &within), Ok("a".into()), "{other}");
+        let beyond = names("?channels=a", BodyForm::Json, &within);
         assert_eq!(beyond, Err(Violation::TooManyParameters), "{other}");
     }
     let pairs = "&abcd".repeat(3 + OTHERS_MAX);
-    let beyond = names("", Form::Pairs, format!("channel=a{pairs}"));
+    let beyond = names("", BodyForm::Pairs, format!("channel=a{pairs}"));
     assert_eq!(beyond, Err(Violation::TooManyParameters));
 }
 
 #[test]
 fn the_others_have_their_types_and_a_wrong_one_is_told_by_its_name() {
     let with = |member: &str| {
-        asked("", Form::Json, format!("{{\"channels\":[\"a\"],{member}}}")).map(|_| ())
+        asked("", BodyForm::Json, format!("{{\"channels\":[\"a\"],{member}}}")).map(|_| ())
     };
     let cases = [
         (r#""since":null"#, Ok(())),
@@ -186,14 +192,15 @@ fn the_others_have_their_types_and_a_wrong_one_is_told_by_its_name() {
         assert_eq!(with(member), expected, "{member}");
     }
     let id = Id { epoch: Epoch::from_random(1), position: 7 };
-    let ask = asked("", Form::Json, format!("{{\"channels\":[\"a\"],\"since\":\"{id}\"}}"));
+    let ask = asked("", BodyForm::Json, format!("{{\"channels\":[\"a\"],\"since\":\"{id}\"}}"));
     assert_eq!(ask.unwrap().since, Since::After(id));
-    let ask = asked("", Form::Pairs, format!("channels=a&since={id}&open=0")).unwrap();
-    assert_eq!((ask.since, ask.opening), (Since::After(id), false));
-    let twice = asked(&format!("?since={id}"), Form::Pairs, format!("channel=a&since={id}"));
+    let ask = asked("", BodyForm::Pairs, format!("channels=a&since={id}&open=0")).unwrap();
+    assert_eq!((ask.since, ask.wants_open), (Since::After(id), false));
+    let twice = asked(&format!("?since={id}"), BodyForm::Pairs, format!("channel=a&since={id}"));
     assert_eq!(twice.map(|_| ()), Err(Violation::BadParameter));
     for name in ["lastEventId", "last_event_id", "Last-Event-ID"] {
-        let ask = asked("", Form::Json, format!("{{\"channels\":[\"a\"],\"{name}\":5}}")).unwrap();
+        let ask =
+            asked("", BodyForm::Json, format!("{{\"channels\":[\"a\"],\"{name}\":5}}")).unwrap();
         assert_eq!(ask.since, Since::Unreadable, "a library wrote it, not a person: {name}");
     }
 }

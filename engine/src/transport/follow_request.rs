@@ -1,7 +1,7 @@
 //! What a client that follows channels asks for: found good, or refused with a reason.
 //!
-//! A request says it in two parts. [`Asker`] is what its head says; [`Parameters`] are what its
-//! query says, or a body that came later.
+//! A request says it in two parts. [`FollowHead`] is what its head says; [`Parameters`] are what
+//! its query says, or a body that came later.
 
 use fanfare_protocol::dialect::{Encoding, Form, plain};
 use fanfare_protocol::framing::Framing;
@@ -11,7 +11,7 @@ use fanfare_protocol::id::Id;
 use fanfare_protocol::limits::{LAST_EVENT_ID_BYTES_MAX, POLL_WAIT_S_MAX};
 use fanfare_protocol::ws::handshake::AcceptKey;
 
-use super::Facts;
+use super::Context;
 use crate::channel::ChannelName;
 use crate::sequencer::command::Since;
 
@@ -20,7 +20,7 @@ const WAIT_S: u64 = 25;
 
 /// How a client wants its messages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Target {
+pub enum Endpoint {
     /// `GET /ws`.
     WebSocket,
     /// `GET /sse`.
@@ -31,9 +31,9 @@ pub enum Target {
 
 /// A request to follow channels that was found good.
 #[derive(Debug)]
-pub struct Ask {
-    /// The transport.
-    pub target: Target,
+pub struct FollowRequest {
+    /// Where it came.
+    pub endpoint: Endpoint,
     /// The channels, no name twice.
     pub channels: Vec<ChannelName>,
     /// From where.
@@ -43,7 +43,7 @@ pub struct Ask {
     /// How long a poll waits, in milliseconds.
     pub wait_ms: u64,
     /// Whether it is told where delivery begins.
-    pub opening: bool,
+    pub wants_open: bool,
     /// The origin of the page that asks and may read the answer;
     /// [`fanfare_protocol::http::response::ANY_ORIGIN`] where every page may.
     pub origin: Option<Box<str>>,
@@ -53,30 +53,30 @@ pub struct Ask {
 
 /// What the head of a request says of whom is asked, wherever its parameters are.
 #[derive(Debug)]
-pub struct Asker {
-    /// The transport.
-    pub target: Target,
+pub struct FollowHead {
+    /// Where it came.
+    pub endpoint: Endpoint,
     /// What `Last-Event-ID` says, where it says something.
     last_event_id: Option<Since>,
     /// Whether a stream may come in chunks.
     takes_chunks: bool,
-    /// As in [`Ask`].
+    /// As in [`FollowRequest`].
     pub origin: Option<Box<str>>,
-    /// As in [`Ask`].
+    /// As in [`FollowRequest`].
     pub accept_key: Option<AcceptKey>,
 }
 
-impl Asker {
+impl FollowHead {
     /// Reads a head. `reader` is the origin of a page that may read the answer.
     ///
     /// # Errors
     /// [`Violation::NotAcceptable`].
     pub fn new(
         request: &Request<'_>,
-        target: Target,
+        endpoint: Endpoint,
         reader: Option<&str>,
     ) -> Result<Self, Violation> {
-        if target == Target::EventStream && !request.accepts(&accept::EVENT_STREAM) {
+        if endpoint == Endpoint::EventStream && !request.accepts(&accept::EVENT_STREAM) {
             return Err(Violation::NotAcceptable);
         }
         let last_event_id = match request.fields.one("last-event-id") {
@@ -87,22 +87,26 @@ impl Asker {
         };
         let takes_chunks = takes_chunks(request);
         let origin = reader.map(Into::into);
-        Ok(Self { target, last_event_id, takes_chunks, origin, accept_key: None })
+        Ok(Self { endpoint, last_event_id, takes_chunks, origin, accept_key: None })
     }
 
     /// Puts both parts together.
     ///
     /// # Errors
     /// A parameter whose value is none of those that it may have.
-    pub fn ask(self, parameters: &Parameters<'_>, facts: &Facts) -> Result<Ask, Violation> {
-        let channel = |name: &_| ChannelName::new(facts.tenant.clone(), name);
-        Ok(Ask {
-            target: self.target,
+    pub fn with(
+        self,
+        parameters: &Parameters<'_>,
+        context: &Context,
+    ) -> Result<FollowRequest, Violation> {
+        let channel = |name: &_| ChannelName::new(context.tenant.clone(), name);
+        Ok(FollowRequest {
+            endpoint: self.endpoint,
             channels: parameters.channels.iter().map(|name| channel(&**name)).collect(),
             since: since(self.last_event_id, parameters)?,
             encoding: self.encoding(parameters)?,
             wait_ms: wait_ms(parameters.wait.as_deref())?,
-            opening: match parameters.open.as_deref() {
+            wants_open: match parameters.open.as_deref() {
                 None | Some("1") => true,
                 Some("0") => false,
                 Some(_) => return Err(Violation::BadOpen),
@@ -114,9 +118,9 @@ impl Asker {
 
     fn encoding(&self, parameters: &Parameters<'_>) -> Result<Encoding, Violation> {
         let json = match parameters.format.as_deref() {
-            None => parameters.channels.len() > 1 || self.target == Target::Poll,
+            None => parameters.channels.len() > 1 || self.endpoint == Endpoint::Poll,
             Some("json") => true,
-            Some("raw") if self.target != Target::Poll => false,
+            Some("raw") if self.endpoint != Endpoint::Poll => false,
             Some(_) => return Err(Violation::BadFormat),
         };
         let named = match parameters.names.as_deref() {
@@ -128,10 +132,10 @@ impl Asker {
             Some(_) => return Err(Violation::BadNames),
         };
         let form = if json { plain::Form::Json } else { plain::Form::Raw };
-        let framing = match self.target {
-            Target::WebSocket => Framing::Ws,
-            Target::EventStream => Framing::Sse { chunked: self.takes_chunks, named },
-            Target::Poll => Framing::Poll,
+        let framing = match self.endpoint {
+            Endpoint::WebSocket => Framing::Ws,
+            Endpoint::EventStream => Framing::Sse { chunked: self.takes_chunks, named },
+            Endpoint::Poll => Framing::Poll,
         };
         let encoding = Encoding::of(Form::Plain(form), framing);
         Ok(encoding.expect("what cannot be carried was refused"))

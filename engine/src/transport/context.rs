@@ -1,0 +1,49 @@
+//! What is true for every connection of the public listener, for as long as the configuration stays
+//! as it is. Nothing in it changes: who has it has all of it, of one moment.
+
+use fanfare_protocol::id::Epoch;
+
+use crate::auth::host::Hosts;
+use crate::auth::origin::Origins;
+use crate::channel::Tenant;
+use crate::clock::Wall;
+use crate::limits::Limits;
+
+/// What clients are served by.
+#[derive(Debug)]
+pub struct Context {
+    /// The identity of this node's order.
+    pub epoch: Epoch,
+    /// What may be used.
+    pub limits: Limits,
+    /// Pages that may connect.
+    pub origins: Origins,
+    /// Names under which clients are answered.
+    pub hosts: Hosts,
+    /// Whether the public listener is on a loopback address.
+    pub loopback: bool,
+    /// Development mode: this machine alone is served, so pages of it may connect and the
+    /// playground may publish. Not for a request that a proxy passed on.
+    pub dev: bool,
+    /// The time of day, for the `Date` of answers.
+    pub wall: Wall,
+    /// Whose channels clients name, until identity exists.
+    pub tenant: Tenant,
+}
+
+impl Context {
+    /// One in which no page of another origin may connect, others reach the listener, and nobody
+    /// may publish from the playground.
+    pub fn new(epoch: Epoch, limits: Limits, tenant: Tenant) -> Self {
+        Self {
+            epoch,
+            limits,
+            origins: Origins::default(),
+            hosts: Hosts::default(),
+            loopback: false,
+            dev: false,
+            wall: Wall::Since(0),
+            tenant,
+        }
+    }
+}
