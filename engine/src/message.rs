@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fanfare_protocol::id::{Epoch, Id};
-use fanfare_protocol::message::{Kind, MessageView};
+use fanfare_protocol::message::{Kept, Kind, MessageView};
 
 use crate::channel::{ChannelId, ChannelName};
 use crate::clock::Millis;
@@ -17,8 +17,12 @@ pub struct Message {
     pub name: Arc<ChannelName>,
     /// Where it stands in the log: strictly increasing over all channels, not dense.
     pub position: u64,
-    /// Dense within the channel record, from 1.
+    /// Dense within the channel record, from 1. Of an ephemeral message, which has none, that of
+    /// the kept one that comes next.
     pub offset: u64,
+    /// Whether it is for those who follow now and for nobody else: kept by no history, and lost in
+    /// silence by whoever is too slow for it.
+    pub ephemeral: bool,
     /// First offset that the channel's history still keeps after this message was appended;
     /// `offset + 1` where it keeps none. A shard's log never drops what this still promises.
     pub floor: u64,
@@ -39,12 +43,17 @@ impl Message {
         cost(self.data.len(), self.event.as_deref())
     }
 
+    /// Offset of the next kept message of the channel.
+    pub fn next_offset(&self) -> u64 {
+        self.offset + u64::from(!self.ephemeral)
+    }
+
     /// The message as codecs see it.
     pub fn view(&self, epoch: Epoch) -> MessageView<'_> {
+        let id = Id { epoch, position: self.position };
         MessageView {
             channel: &self.name.name,
-            id: Id { epoch, position: self.position },
-            offset: self.offset,
+            kept: (!self.ephemeral).then_some(Kept { id, offset: self.offset }),
             event: self.event.as_deref(),
             kind: self.kind,
             data: &self.data,

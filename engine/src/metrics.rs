@@ -67,6 +67,8 @@ pub struct ShardMetrics {
     pub sent_bytes: Number,
     /// Gap notices given.
     pub gaps: Number,
+    /// Ephemeral messages that clients were too slow for, once for each client.
+    pub ephemeral_lost: Number,
     /// Connections closed as slow.
     pub slow_closed: Number,
     /// Connections ended because no pong came.

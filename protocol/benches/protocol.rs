@@ -16,7 +16,7 @@ use fanfare_protocol::framing::Framing;
 use fanfare_protocol::http::{Fed, HeadReader, HttpDate, Method, Request};
 use fanfare_protocol::id::{Epoch, Id};
 use fanfare_protocol::limits::{HttpLimits, WsLimits};
-use fanfare_protocol::message::{Kind, MessageView};
+use fanfare_protocol::message::{Kept, Kind, MessageView};
 use fanfare_protocol::sse;
 use fanfare_protocol::ws::handshake::{accept, decide, write_switch};
 use fanfare_protocol::ws::header::write_header;
@@ -191,8 +191,7 @@ fn render(criterion: &mut Criterion) {
     let id = Id { epoch: Epoch::from_random(0), position: 7 };
     let message = MessageView {
         channel: "news",
-        id,
-        offset: 3,
+        kept: Some(Kept { id, offset: 3 }),
         event: Some("tick"),
         kind: Kind::Json,
         data: data.as_bytes(),

@@ -31,16 +31,23 @@ impl Kind {
 pub struct MessageView<'a> {
     /// The channel's name, without its tenant.
     pub channel: &'a str,
-    /// Epoch and position.
-    pub id: Id,
-    /// Dense number within the channel, from 1.
-    pub offset: u64,
+    /// Its numbers; `None` of an ephemeral message, which nobody can come back to.
+    pub kept: Option<Kept>,
     /// The publisher's name for the kind of event.
     pub event: Option<&'a str>,
     /// What `data` is.
     pub kind: Kind,
     /// The publisher's bytes.
     pub data: &'a [u8],
+}
+
+/// The numbers of a message that history may keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Epoch and position.
+    pub id: Id,
+    /// Dense number within the channel, from 1.
+    pub offset: u64,
 }
 
 /// Messages of one channel that a client will not get, as it is told.

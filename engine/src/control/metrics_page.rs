@@ -87,6 +87,12 @@ const SHARD: &[Row<ShardMetrics>] = &[
     }),
     ("fanfare_sent_bytes", "Bytes handed to the kernel", COUNTER, |m| m.sent_bytes.read()),
     ("fanfare_gaps", "Gap notices given", COUNTER, |m| m.gaps.read()),
+    (
+        "fanfare_ephemeral_lost",
+        "Ephemeral messages that clients were too slow for, once for each client",
+        COUNTER,
+        |m| m.ephemeral_lost.read(),
+    ),
     ("fanfare_slow_closed", "Connections closed as slow", COUNTER, |m| m.slow_closed.read()),
     ("fanfare_pong_missed", "Connections ended for want of a pong", COUNTER, |m| {
         m.pong_missed.read()

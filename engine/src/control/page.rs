@@ -70,6 +70,7 @@ mod tests {
                 name: Arc::clone(&name),
                 position: 10 * (nth as u64 + 1),
                 offset: nth as u64 + 1,
+                ephemeral: false,
                 floor: 1,
                 at: Millis(0),
                 kind: Kind::Text,

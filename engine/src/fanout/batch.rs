@@ -30,7 +30,7 @@ struct Piece {
     /// Which subscription of the member.
     subscription: u32,
     channel: ChannelIndex,
-    /// Offset of the first message.
+    /// Seq of the first message.
     first: u64,
     run: Run,
 }
@@ -291,7 +291,7 @@ fn keep_sent(
         let frame = lane.frame_holding(piece.first, left);
         let at = piece.run.start + left as u32;
         let begun = frame.start < at;
-        let next = frame.offset + u64::from(begun);
+        let next = frame.seq + u64::from(begun);
         messages += next - piece.first;
         subscriptions[piece.subscription as usize].next = next;
         rest = begun.then(|| Rest {

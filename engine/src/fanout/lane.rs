@@ -27,6 +27,8 @@ const SPARE_MAX: usize = 8;
 pub(super) struct Scratch {
     /// One rendered frame.
     pub(super) frame: Vec<u8>,
+    /// Seqs that went with a log's last trim: see [`super::log::Log::trim`].
+    pub(super) dropped: Vec<u64>,
     /// Whole pages that no lane holds any more, empty.
     pages: Vec<Rc<Page>>,
 }
@@ -79,15 +81,15 @@ pub(super) struct Run {
     pub(super) start: u32,
     /// Byte after the last.
     pub(super) end: u32,
-    /// Offset of the message after the last of the run.
+    /// Seq after the last of the run.
     pub(super) next: u64,
 }
 
 /// A frame and where it lies in its page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Held {
-    /// Offset of its message.
-    pub(super) offset: u64,
+    /// Seq of its message.
+    pub(super) seq: u64,
     /// Its first byte in the page.
     pub(super) start: u32,
     /// The byte after its last.
@@ -101,7 +103,7 @@ pub(super) struct Lane {
     /// Number of `pages[0]`.
     first_page: u32,
     frames: VecDeque<Frame>,
-    /// Offset of `frames[0]`, or of the next append where there is none.
+    /// Seq of `frames[0]`, or of the next append where there is none.
     first: u64,
     /// Subscriptions that read this lane; without any it is dropped.
     pub(super) readers: u32,
@@ -109,24 +111,24 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    /// An empty lane whose first frame will be of `offset`.
-    pub(super) fn starting_at(offset: u64) -> Self {
+    /// An empty lane whose first frame will be of `seq`.
+    pub(super) fn starting_at(seq: u64) -> Self {
         Self {
             pages: VecDeque::new(),
             first_page: 1 << 31,
             frames: VecDeque::new(),
-            first: offset,
+            first: seq,
             readers: 0,
             bytes: 0,
         }
     }
 
-    /// Offset of the first frame, or of the next append where there is none.
+    /// Seq of the first frame, or of the next append where there is none.
     pub(super) fn first(&self) -> u64 {
         self.first
     }
 
-    /// Offset of the next append.
+    /// Seq of the next append.
     pub(super) fn end(&self) -> u64 {
         self.first + self.frames.len() as u64
     }
@@ -179,9 +181,9 @@ impl Lane {
         self.bytes += earlier.bytes;
     }
 
-    /// Drops every frame before `offset`; later appends go on from where they are.
-    pub(super) fn drop_before(&mut self, offset: u64, scratch: &mut Scratch) {
-        while self.first < offset {
+    /// Drops every frame before `seq`; later appends go on from where they are.
+    pub(super) fn drop_before(&mut self, seq: u64, scratch: &mut Scratch) {
+        while self.first < seq {
             self.first += 1;
             let Some(frame) = self.frames.pop_front() else { continue };
             self.bytes -= (frame.end - frame.start) as usize;
@@ -192,10 +194,30 @@ impl Lane {
         }
     }
 
-    /// The run that begins with message `offset`: as many frames as lie in one page, end before
+    /// Drops the frames of these seqs, which are in order, and of no other. What stands before each
+    /// moves up by one, as in the log; the end stays.
+    pub(super) fn drop_within(&mut self, seqs: &[u64], scratch: &mut Scratch) {
+        if seqs.last().is_none_or(|last| *last < self.first) {
+            return;
+        }
+        let end = self.end();
+        let mut rest = Lane::starting_at(end);
+        rest.readers = self.readers;
+        for (seq, frame) in (self.first..).zip(&self.frames) {
+            if seqs.binary_search(&seq).is_err() {
+                let page = &self.pages[frame.page.wrapping_sub(self.first_page) as usize];
+                rest.append_frame(&page[frame.start as usize..frame.end as usize], scratch);
+            }
+        }
+        rest.first = end - rest.frames.len() as u64;
+        let whole = std::mem::replace(self, rest);
+        whole.pages.into_iter().for_each(|page| scratch.keep(page));
+    }
+
+    /// The run that begins with message `seq`: as many frames as lie in one page, end before
     /// `before`, and fit into `bytes_max`; at least one. `None` where there is no such frame.
-    pub(super) fn run(&self, offset: u64, before: u64, bytes_max: usize) -> Option<Run> {
-        let nth = usize::try_from(offset.checked_sub(self.first)?).ok()?;
+    pub(super) fn run(&self, seq: u64, before: u64, bytes_max: usize) -> Option<Run> {
+        let nth = usize::try_from(seq.checked_sub(self.first)?).ok()?;
         let last = (before.min(self.end()).checked_sub(self.first)? as usize).checked_sub(1)?;
         let first = *self.frames.get(nth)?;
         if last < nth {
@@ -232,16 +254,16 @@ impl Lane {
         &self.pages[run.page.wrapping_sub(self.first_page) as usize]
     }
 
-    /// The frame that holds the byte `sent` bytes after the first byte of message `offset`, in the
+    /// The frame that holds the byte `sent` bytes after the first byte of message `seq`, in the
     /// page of that message.
-    pub(super) fn frame_holding(&self, offset: u64, sent: usize) -> Held {
-        let mut nth = (offset - self.first) as usize;
+    pub(super) fn frame_holding(&self, seq: u64, sent: usize) -> Held {
+        let mut nth = (seq - self.first) as usize;
         let at = self.frames[nth].start + sent as u32;
         while self.frames[nth].end <= at {
             nth += 1;
         }
         let Frame { start, end, .. } = self.frames[nth];
-        Held { offset: self.first + nth as u64, start, end }
+        Held { seq: self.first + nth as u64, start, end }
     }
 }
 
@@ -339,7 +361,7 @@ mod tests {
     #[test]
     fn the_frame_that_holds_a_byte() {
         let lane = lane(1, 4);
-        let held = |offset, start, end| Held { offset, start, end };
+        let held = |seq, start, end| Held { seq, start, end };
         assert_eq!(lane.frame_holding(1, 0), held(1, 0, 5_000));
         assert_eq!(lane.frame_holding(1, 4_999), held(1, 0, 5_000));
         assert_eq!(lane.frame_holding(1, 5_000), held(2, 5_000, 10_000));

@@ -19,11 +19,11 @@ impl Lanes {
         self.0.iter().find(|(known, _)| *known == encoding).map(|(_, lane)| lane)
     }
 
-    /// The lane of `encoding`, which begins at `offset` if it is not there yet.
-    pub(super) fn get_or_begin(&mut self, encoding: Encoding, offset: u64) -> &mut Lane {
+    /// The lane of `encoding`, which begins at `seq` if it is not there yet.
+    pub(super) fn get_or_begin(&mut self, encoding: Encoding, seq: u64) -> &mut Lane {
         let nth = self.0.iter().position(|(known, _)| *known == encoding).unwrap_or_else(|| {
             self.0.reserve_exact(1); // the next one comes seldom, if at all
-            self.0.push((encoding, Lane::starting_at(offset)));
+            self.0.push((encoding, Lane::starting_at(seq)));
             self.0.len() - 1
         });
         &mut self.0[nth].1

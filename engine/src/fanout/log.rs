@@ -1,10 +1,15 @@
 //! What one shard keeps of one channel: the recent messages, once, and their rendered lanes.
 //!
+//! A log numbers its entries itself, by *seq*: an entry may be a message that history keeps, which
+//! has an offset, or an ephemeral one, which has none. Cursors are seqs; what is said of a gap is
+//! said in offsets, and of kept messages only.
+//!
 //! The log keeps whatever the channel's history still promises (its *floor*) and, beyond that, the
 //! live window: what a connected laggard can still get. The sequencer alone moves the floor.
-//! Messages that neither holds are dropped by [`Log::trim`], whose time [`super::overgrown`] knows.
+//! What neither holds is dropped by [`Log::trim`], whose time [`super::overgrown`] knows.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use fanfare_protocol::dialect::Encoding;
@@ -16,6 +21,10 @@ use crate::channel::{ChannelId, ChannelName};
 use crate::message::Message;
 use crate::rule::{Rule, Slow};
 
+/// Seq of the first append of a log. Imports come before it, and there are fewer of them; and what
+/// looks like no offset is never taken for one.
+const FIRST_SEQ: u64 = 1 << 32;
+
 /// One channel's log.
 #[derive(Debug)]
 pub(super) struct Log {
@@ -24,43 +33,81 @@ pub(super) struct Log {
     /// Its name.
     pub(super) name: Arc<ChannelName>,
     rule: Arc<Rule>,
-    messages: VecDeque<Arc<Message>>,
-    /// Offset of `messages[0]`, or of the next append where there is none.
-    first: u64,
+    entries: VecDeque<Arc<Message>>,
+    /// Seq of the next append.
+    end: u64,
+    /// First offset of all entries, or of those to come.
+    first_offset: u64,
+    /// Offset of the next kept message.
+    next_offset: u64,
     /// First offset that history promises, as far as this shard was told.
     floor: u64,
+    /// Bytes of all entries.
     cost: usize,
-    /// The part of `cost` that lies before the floor.
+    /// Those of kept entries that lie before the floor.
     loose_cost: usize,
+    ephemeral: usize,
+    ephemeral_cost: usize,
     lanes: Lanes,
 }
 
 impl Log {
-    /// A log whose next append is message `head + 1`.
+    /// A log whose next kept message is `head + 1`.
     pub(super) fn after(id: ChannelId, name: Arc<ChannelName>, rule: Arc<Rule>, head: u64) -> Self {
         Self {
             id,
             name,
             rule,
-            messages: VecDeque::new(),
-            first: head + 1,
+            entries: VecDeque::new(),
+            end: FIRST_SEQ,
+            first_offset: head + 1,
+            next_offset: head + 1,
             // Not told yet. A guess above the true floor could never be lowered, and the log would
             // drop what history promises: an import first of all.
             floor: 1,
             cost: 0,
             loose_cost: 0,
+            ephemeral: 0,
+            ephemeral_cost: 0,
             lanes: Lanes::default(),
         }
     }
 
-    /// First offset that can still be given.
+    /// First seq that can still be given.
     pub(super) fn first(&self) -> u64 {
-        self.first
+        self.end - self.entries.len() as u64
     }
 
-    /// Offset of the next append.
+    /// Seq of the next append.
     pub(super) fn end(&self) -> u64 {
-        self.first + self.messages.len() as u64
+        self.end
+    }
+
+    /// Where a client begins that is to get kept messages from `offset` on, and nothing ephemeral
+    /// that came before that one.
+    pub(super) fn seq_of(&self, offset: u64) -> u64 {
+        let before = |entry: &Arc<Message>| entry.next_offset() <= offset;
+        self.first() + self.entries.partition_point(before) as u64
+    }
+
+    /// First offset at or after `seq`, which is no more than [`Log::end`]. It is known of what was
+    /// dropped, too.
+    pub(super) fn offset_at(&self, seq: u64) -> u64 {
+        match seq.checked_sub(self.first()) {
+            // All that is gone and still counted was kept: see `trim`.
+            None => self.first_offset - (self.first() - seq),
+            Some(nth) => self.entries.get(nth as usize).map_or(self.next_offset, |it| it.offset),
+        }
+    }
+
+    /// Ephemeral entries of these seqs.
+    pub(super) fn ephemeral_within(&self, seqs: Range<u64>) -> u64 {
+        if self.ephemeral == 0 {
+            return 0;
+        }
+        let nth = |seq: u64| (seq.clamp(self.first(), self.end) - self.first()) as usize;
+        let range = self.entries.range(nth(seqs.start)..nth(seqs.end));
+        range.filter(|entry| entry.ephemeral).count() as u64
     }
 
     /// What becomes of those who want what is not here any more.
@@ -72,8 +119,8 @@ impl Log {
     pub(super) fn resumes_at(&self) -> Option<u64> {
         match self.rule.slow {
             Slow::Disconnect => None,
-            Slow::Window => Some(self.first),
-            Slow::Latest => Some(self.first.max(self.end() - 1)), // the newest always stays
+            Slow::Window => Some(self.first()),
+            Slow::Latest => Some(self.first().max(self.end - 1)), // the newest always stays
         }
     }
 
@@ -82,82 +129,174 @@ impl Log {
         self.lanes.bytes()
     }
 
-    /// Position of message `offset`; `None` where the log does not hold it.
-    pub(super) fn position(&self, offset: u64) -> Option<u64> {
-        let nth = offset.checked_sub(self.first)?;
-        Some(self.messages.get(usize::try_from(nth).ok()?)?.position)
+    /// Position of entry `seq`; `None` where the log does not hold it.
+    pub(super) fn position(&self, seq: u64) -> Option<u64> {
+        let nth = seq.checked_sub(self.first())?;
+        Some(self.entries.get(usize::try_from(nth).ok()?)?.position)
     }
 
-    /// Offset of the first message after `position`; [`Log::end`] where there is none.
+    /// Seq of the first entry after `position`; [`Log::end`] where there is none.
     pub(super) fn after_position(&self, position: u64) -> u64 {
-        let until = self.messages.partition_point(|message| message.position <= position);
-        self.first + until as u64
+        let until = self.entries.partition_point(|entry| entry.position <= position);
+        self.first() + until as u64
     }
 
     /// Puts messages that end where the log begins before it; empty is nothing.
     pub(super) fn import(&mut self, earlier: &[Arc<Message>]) {
         let Some(last) = earlier.last() else { return };
-        assert_eq!(last.offset + 1, self.first, "an import ends where the log begins");
+        assert_eq!(last.offset + 1, self.first_offset, "an import ends where the log begins");
         for message in earlier.iter().rev() {
             self.cost += message.cost();
-            self.messages.push_front(Arc::clone(message));
+            self.entries.push_front(Arc::clone(message));
         }
-        self.first = earlier[0].offset;
+        self.first_offset = earlier[0].offset;
     }
 
     /// Appends a message and renders it for every lane in use.
     pub(super) fn append(&mut self, message: Arc<Message>, epoch: Epoch, scratch: &mut Scratch) {
-        assert_eq!(message.offset, self.end(), "the ring keeps each channel dense");
+        assert_eq!(message.offset, self.next_offset, "the ring keeps each channel dense");
         for (encoding, lane) in self.lanes.iter_mut() {
             scratch.frame.clear();
             encoding.message(&message.view(epoch), &mut scratch.frame);
             lane.append(scratch);
         }
-        self.cost += message.cost();
+        let cost = message.cost();
+        self.cost += cost;
+        if message.ephemeral {
+            self.ephemeral += 1;
+            self.ephemeral_cost += cost;
+        }
+        self.end += 1;
+        self.next_offset = message.next_offset();
         let floor = message.floor;
-        self.messages.push_back(message);
+        self.entries.push_back(message);
         self.raise_floor(floor);
     }
 
     /// History promises nothing before `floor` any more.
     pub(super) fn raise_floor(&mut self, floor: u64) {
-        let loose = self.floor.max(self.first)..floor.min(self.end());
-        for offset in loose {
-            self.loose_cost += self.messages[(offset - self.first) as usize].cost();
+        if floor <= self.floor {
+            return;
         }
-        self.floor = self.floor.max(floor);
+        let from = self.floor.max(self.first_offset);
+        let nth = match self.ephemeral {
+            0 => ((from - self.first_offset) as usize).min(self.entries.len()),
+            _ => self.entries.partition_point(|entry| entry.offset < from),
+        };
+        let loose = self.entries.range(nth..).take_while(|entry| entry.offset < floor);
+        let loose = loose.filter(|entry| !entry.ephemeral);
+        self.loose_cost += loose.map(|entry| entry.cost()).sum::<usize>();
+        self.floor = floor;
     }
 
     /// Whether there is something to drop.
     pub(super) fn is_over(&self) -> bool {
+        self.front_is_over() || self.is_cluttered()
+    }
+
+    fn front_is_over(&self) -> bool {
         let window = self.rule.window;
-        self.first < self.floor
-            && self.messages.len() > 1
-            && (self.messages.len() as u64 > window.count || self.cost > window.bytes)
+        let is_long = || self.entries.len() as u64 > window.count || self.cost > window.bytes;
+        let front_is_ephemeral =
+            || self.ephemeral > 0 && self.entries.front().is_some_and(|entry| entry.ephemeral);
+        self.entries.len() > 1
+            && is_long()
+            && (self.first_offset < self.floor || front_is_ephemeral())
+    }
+
+    /// Whether ephemeral entries stand behind what history promises, so many that it is worth the
+    /// work to take them out from between: as many as there are others, beyond the window.
+    fn is_cluttered(&self) -> bool {
+        let window = self.rule.window;
+        let kept = (self.entries.len() - self.ephemeral) as u64;
+        let kept_cost = self.cost - self.ephemeral_cost;
+        self.ephemeral > 1
+            && (self.ephemeral as u64 > window.count.saturating_add(kept)
+                || self.ephemeral_cost > window.bytes.saturating_add(kept_cost))
     }
 
     /// Whether two windows of messages are kept that history does not promise: more than a
     /// connected client can ask for, even while it is not its turn.
     pub(super) fn is_far_over(&self) -> bool {
         let window = self.rule.window;
-        let loose = self.floor.min(self.end()).saturating_sub(self.first);
+        let (count, bytes) = (window.count.saturating_mul(2), window.bytes.saturating_mul(2));
+        let loose = self.floor.min(self.next_offset).saturating_sub(self.first_offset);
+        let kept = (self.entries.len() - self.ephemeral) as u64;
+        let kept_cost = self.cost - self.ephemeral_cost;
         // One message that is longer than two windows is no reason to wait: it always stays.
         self.is_over()
-            && (loose > window.count.saturating_mul(2)
-                || self.loose_cost > window.bytes.saturating_mul(2))
+            && (loose > count
+                || self.loose_cost > bytes
+                || self.ephemeral as u64 > count.saturating_add(kept)
+                || self.ephemeral_cost > bytes.saturating_add(kept_cost))
     }
 
     /// Drops what neither history nor the window holds. The newest message always stays.
+    ///
+    /// What was dropped and is still counted by cursors was kept: an ephemeral entry that goes takes
+    /// its number with it, and whatever stands before it moves up by one. `scratch.dropped` is then
+    /// the seqs that went so, in their order, and cursors before them have to move: see
+    /// [`moved_up`].
     pub(super) fn trim(&mut self, scratch: &mut Scratch) {
-        while self.is_over() {
-            let Some(message) = self.messages.pop_front() else { break };
-            self.cost -= message.cost();
-            self.loose_cost -= message.cost();
-            self.first += 1;
+        scratch.dropped.clear();
+        while self.front_is_over() {
+            let seq = self.first();
+            let Some(entry) = self.entries.pop_front() else { break };
+            self.forget(&entry);
+            if entry.ephemeral {
+                scratch.dropped.push(seq);
+            } else {
+                self.first_offset += 1;
+            }
         }
+        let first = self.first();
         for (_, lane) in self.lanes.iter_mut() {
-            lane.drop_before(self.first, scratch);
+            lane.drop_before(first, scratch);
         }
+        if self.is_cluttered() {
+            self.drop_clutter(scratch);
+        }
+    }
+
+    fn forget(&mut self, entry: &Message) {
+        let cost = entry.cost();
+        self.cost -= cost;
+        if entry.ephemeral {
+            self.ephemeral -= 1;
+            self.ephemeral_cost -= cost;
+        } else {
+            self.loose_cost -= cost;
+        }
+    }
+
+    /// Drops every ephemeral entry that the window does not hold, from between the others.
+    fn drop_clutter(&mut self, scratch: &mut Scratch) {
+        let window = self.rule.window;
+        let (mut room, mut held) = (window.bytes, 0);
+        for entry in self.entries.iter().rev() {
+            let Some(left) = room.checked_sub(entry.cost()) else { break };
+            if held == window.count {
+                break;
+            }
+            (room, held) = (left, held + 1);
+        }
+        let (first, already) = (self.first(), scratch.dropped.len());
+        let outside = self.entries.len() - (held as usize).max(1);
+        let entries = std::mem::take(&mut self.entries);
+        self.entries = VecDeque::with_capacity(entries.len() - outside);
+        for (nth, entry) in entries.into_iter().enumerate() {
+            if nth < outside && entry.ephemeral {
+                self.forget(&entry);
+                scratch.dropped.push(first + nth as u64);
+            } else {
+                self.entries.push_back(entry);
+            }
+        }
+        let dropped = scratch.dropped.split_off(already);
+        for (_, lane) in self.lanes.iter_mut() {
+            lane.drop_within(&dropped, scratch);
+        }
+        scratch.dropped.extend(dropped);
     }
 
     /// The lane of `encoding`, where it is in use.
@@ -165,7 +304,7 @@ impl Log {
         self.lanes.get(encoding)
     }
 
-    /// One more subscription reads `encoding` from message `next` on: renders what is not yet.
+    /// One more subscription reads `encoding` from entry `next` on: renders what is not yet.
     pub(super) fn add_reader(
         &mut self,
         encoding: Encoding,
@@ -173,14 +312,14 @@ impl Log {
         epoch: Epoch,
         scratch: &mut Scratch,
     ) {
-        let from = next.max(self.first).min(self.end());
-        let end = self.end();
+        let (first, end) = (self.first(), self.end);
+        let from = next.clamp(first, end);
         let lane = self.lanes.get_or_begin(encoding, end);
         if lane.first() > from {
-            let skip = (from - self.first) as usize;
+            let skip = (from - first) as usize;
             let take = (lane.first() - from) as usize;
             let mut earlier = Lane::starting_at(from);
-            for message in self.messages.iter().skip(skip).take(take) {
+            for message in self.entries.iter().skip(skip).take(take) {
                 scratch.frame.clear();
                 encoding.message(&message.view(epoch), &mut scratch.frame);
                 earlier.append(scratch);
@@ -188,7 +327,7 @@ impl Log {
             lane.prepend(earlier);
         }
         while lane.end() < end {
-            let message = &self.messages[(lane.end() - self.first) as usize];
+            let message = &self.entries[(lane.end() - first) as usize];
             scratch.frame.clear();
             encoding.message(&message.view(epoch), &mut scratch.frame);
             lane.append(scratch);
@@ -202,84 +341,12 @@ impl Log {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use fanfare_protocol::message::Kind;
-
-    use super::*;
-    use crate::channel::Tenant;
-    use crate::clock::Millis;
-    use crate::rule::{History, Pattern, Window};
-
-    /// A log of a channel that keeps much and whose window is two messages.
-    fn log_after(head: u64) -> Log {
-        let rule = Rule {
-            pattern: Pattern::parse("**").unwrap(),
-            history: History { count: 100, bytes: 1 << 20, age_ms: 60_000 },
-            window: Window { count: 2, bytes: 1 << 20 },
-            slow: Slow::Latest,
-        };
-        Log::after(ChannelId(1), name(), Arc::new(rule), head)
-    }
-
-    fn name() -> Arc<ChannelName> {
-        Arc::new(ChannelName::new(Tenant::default(), "c"))
-    }
-
-    fn message(offset: u64, floor: u64) -> Arc<Message> {
-        Arc::new(Message {
-            channel: ChannelId(1),
-            name: name(),
-            position: offset,
-            offset,
-            floor,
-            at: Millis::default(),
-            kind: Kind::Text,
-            event: None,
-            data: b"data"[..].into(),
-        })
-    }
-
-    fn append(log: &mut Log, message: Arc<Message>) {
-        log.append(message, Epoch::from_random(7), &mut Scratch::default());
-    }
-
-    #[test]
-    fn what_history_promises_stays_although_the_window_is_smaller() {
-        let mut log = log_after(10);
-        log.import(&(1..=10).map(|offset| message(offset, 1)).collect::<Vec<_>>());
-        log.raise_floor(1); // as the reply says that brought the import
-        log.trim(&mut Scratch::default());
-        assert_eq!((log.first(), log.end()), (1, 11), "an import is kept");
-        for offset in 11..=20 {
-            append(&mut log, message(offset, 1));
-        }
-        assert!(!log.is_over());
-        log.trim(&mut Scratch::default());
-        assert_eq!((log.first(), log.end()), (1, 21), "and so is what comes after it");
-        append(&mut log, message(21, 5));
-        assert!(log.is_over() && !log.is_far_over(), "four are two windows");
-        append(&mut log, message(22, 6));
-        assert!(log.is_far_over(), "five are more");
-        log.trim(&mut Scratch::default());
-        assert_eq!(log.first(), 6, "what history drops goes");
-        log.raise_floor(23);
-        log.trim(&mut Scratch::default());
-        assert_eq!(log.first(), 21, "but for what the window holds");
-        assert!(!log.is_over() && !log.is_far_over());
-    }
-
-    #[test]
-    fn a_log_without_an_import_keeps_what_history_promises() {
-        let mut log = log_after(10);
-        log.raise_floor(1); // as the reply says to a client that begins with the next message
-        for offset in 11..=20 {
-            append(&mut log, message(offset, 1));
-        }
-        log.trim(&mut Scratch::default());
-        assert_eq!(log.first(), 11);
-        log.import(&(1..=10).map(|offset| message(offset, 1)).collect::<Vec<_>>());
-        log.raise_floor(1);
-        assert_eq!((log.first(), log.end()), (1, 21));
-    }
+/// Where a cursor stands when the ephemeral entries of `dropped` are gone, and how many of them it
+/// had not had.
+pub(super) fn moved_up(cursor: u64, dropped: &[u64]) -> (u64, u64) {
+    let lost = (dropped.len() - dropped.partition_point(|seq| *seq < cursor)) as u64;
+    (cursor + lost, lost)
 }
+
+#[cfg(test)]
+mod tests;

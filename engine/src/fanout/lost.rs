@@ -18,23 +18,33 @@ pub(super) fn must_close(subscriptions: &[Subscription], channels: &Channels) ->
 
 /// Moves cursors that have left their logs to where they go on, and tells each gap in the order of
 /// the subscriptions. Who is not to go on, and is asked all the same (a poll is answered, whatever
-/// the rule says), does so with the oldest. Returns how many there were.
+/// the rule says), does so with the oldest.
 pub(super) fn skip_lost(
     subscriptions: &mut [Subscription],
     channels: &Channels,
     mut tell: impl FnMut(&GapView<'_>),
-) -> u64 {
-    let mut gaps = 0;
+) -> Skipped {
+    let mut skipped = Skipped::default();
     for subscription in subscriptions {
         let log = &channels.at(subscription.channel).log;
         if subscription.next >= log.first() {
             continue;
         }
         let next = log.resumes_at().unwrap_or(log.first());
-        let bounds = Some((subscription.next, next - 1));
+        let bounds = Some((log.offset_at(subscription.next), log.offset_at(next) - 1));
         tell(&GapView { channel: &log.name.name, bounds, reason: GapReason::Slow });
+        skipped.gaps += 1;
+        skipped.ephemeral += log.ephemeral_within(subscription.next..next);
         subscription.next = next;
-        gaps += 1;
     }
-    gaps
+    skipped
+}
+
+/// What cursors that moved on have passed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Skipped {
+    /// Gaps that were told.
+    pub(crate) gaps: u64,
+    /// Ephemeral messages, of which nothing is told.
+    pub(crate) ephemeral: u64,
 }

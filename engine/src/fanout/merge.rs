@@ -14,7 +14,7 @@ pub(crate) struct Merged<'a> {
     logs: &'a Channels,
     encoding: Encoding,
     subscriptions: &'a [Subscription],
-    /// Position, subscription, offset.
+    /// Position, subscription, seq.
     owed: BinaryHeap<Reverse<(u64, u32, u64)>>,
 }
 
@@ -41,14 +41,13 @@ impl<'a> Iterator for Merged<'a> {
     type Item = (u64, &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let Reverse((position, nth, offset)) = self.owed.pop()?;
+        let Reverse((position, nth, seq)) = self.owed.pop()?;
         let log = &self.logs.at(self.subscriptions[nth as usize].channel).log;
-        if let Some(position) = log.position(offset + 1) {
-            self.owed.push(Reverse((position, nth, offset + 1)));
+        if let Some(position) = log.position(seq + 1) {
+            self.owed.push(Reverse((position, nth, seq + 1)));
         }
         let lane = log.lane(self.encoding).expect("a subscription has its lane");
-        let run =
-            lane.run(offset, offset + 1, usize::MAX).expect("the lane holds what the log does");
+        let run = lane.run(seq, seq + 1, usize::MAX).expect("the lane holds what the log does");
         Some((position, lane.slice(run)))
     }
 }

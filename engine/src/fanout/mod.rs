@@ -46,6 +46,7 @@ use sweep::Sweep;
 
 pub(crate) use batch::{BATCH_SENDS_MAX, Found, Rest, Settled};
 pub(crate) use lane::Page;
+pub(crate) use overgrown::Members;
 pub(crate) use subscription::{Subscription, Subscriptions};
 
 /// The channels of one shard, and whose turn it is.
@@ -61,6 +62,7 @@ pub(crate) struct Fanout {
     scratch: Scratch,
     rendered_bytes: usize,
     subscriptions: u64,
+    ephemeral_lost: u64,
 }
 
 impl Fanout {
@@ -76,6 +78,7 @@ impl Fanout {
             scratch: Scratch::default(),
             rendered_bytes: 0,
             subscriptions: 0,
+            ephemeral_lost: 0,
         }
     }
 
@@ -97,6 +100,11 @@ impl Fanout {
     /// Bytes of rendered frames in all logs.
     pub(crate) fn rendered_bytes(&self) -> usize {
         self.rendered_bytes
+    }
+
+    /// Ephemeral messages that members were too slow for, so far.
+    pub(crate) fn ephemeral_lost(&self) -> u64 {
+        self.ephemeral_lost
     }
 
     /// Whether anybody is owed a visit.
@@ -127,8 +135,9 @@ impl Fanout {
         let log = &mut self.channels.at_mut(channel).log;
         log.import(&reply.import);
         log.raise_floor(reply.floor);
+        let next = log.seq_of(reply.next);
         self.overgrown.look(channel, &mut self.channels);
-        Subscription { channel, seat: 0, next: reply.next }
+        Subscription { channel, seat: 0, next }
     }
 
     /// History promises nothing of a channel before `floor` any more.
@@ -216,11 +225,13 @@ impl Fanout {
     /// Moves cursors that have left the live windows to where they go on, and tells each gap.
     /// Returns how many there were.
     pub(crate) fn skip_lost(
-        &self,
+        &mut self,
         subscriptions: &mut Subscriptions,
         tell: impl FnMut(&GapView<'_>),
     ) -> u64 {
-        lost::skip_lost(subscriptions.as_mut_slice(), &self.channels, tell)
+        let skipped = lost::skip_lost(subscriptions.as_mut_slice(), &self.channels, tell);
+        self.ephemeral_lost += skipped.ephemeral;
+        skipped.gaps
     }
 }
 
@@ -290,12 +301,14 @@ impl Fanout {
         self.batch.clear();
     }
 
-    /// Trims every log whose members have all had their turn; `has_turn` says of a member whether
-    /// it has not. What keeps a log from it is work that is under way, so the next tick comes soon.
-    pub(crate) fn trim(&mut self, has_turn: impl Fn(u32) -> bool) {
+    /// Trims every log whose members have all had their turn. What keeps a log from it is work that
+    /// is under way, so the next tick comes soon.
+    pub(crate) fn trim(&mut self, members: &mut impl Members) {
         if self.visits.is_empty() {
             let (channels, scratch) = (&mut self.channels, &mut self.scratch);
-            self.rendered_bytes -= self.overgrown.trim(channels, scratch, has_turn);
+            let trimmed = self.overgrown.trim(channels, scratch, members);
+            self.rendered_bytes -= trimmed.bytes;
+            self.ephemeral_lost += trimmed.ephemeral;
         }
     }
 }

@@ -8,8 +8,28 @@
 //! first one, and one that was told a gap and takes a little now and then is not waited for until
 //! it has caught up: thousands of such would keep publishers waiting for ever.
 
-use super::channels::{ChannelIndex, Channels};
+use super::channels::{Channel, ChannelIndex, Channels};
 use super::lane::Scratch;
+use super::log::moved_up;
+use super::subscription::Subscriptions;
+
+/// The members, as a log that is to be trimmed asks for them.
+pub(crate) trait Members {
+    /// Whether a member is owed something and has its turn soon: a log waits for it.
+    fn has_turn(&self, member: u32) -> bool;
+
+    /// The subscriptions of a member that may be owed something and is not waited for.
+    fn behind(&mut self, member: u32) -> Option<&mut Subscriptions>;
+}
+
+/// What went with a trim.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Trimmed {
+    /// Rendered bytes.
+    pub(super) bytes: usize,
+    /// Ephemeral messages, once for each member that had not had them.
+    pub(super) ephemeral: u64,
+}
 
 /// Logs that are over their window.
 #[derive(Debug, Default)]
@@ -35,28 +55,47 @@ impl Overgrown {
         self.far |= channel.log.is_far_over();
     }
 
-    /// Trims every log whose members have all had their turn; `has_turn` says of one whether it has
-    /// not. Returns how many rendered bytes went.
+    /// Trims every log whose members have all had their turn.
     pub(super) fn trim(
         &mut self,
         channels: &mut Channels,
         scratch: &mut Scratch,
-        has_turn: impl Fn(u32) -> bool,
-    ) -> usize {
-        let (mut freed, mut far) = (0, false);
+        members: &mut impl Members,
+    ) -> Trimmed {
+        let (mut trimmed, mut far) = (Trimmed::default(), false);
         self.channels.retain(|index| {
             let Some(channel) = channels.get_mut(*index) else { return false };
-            if channel.queued || channel.members.iter().any(|member| has_turn(*member)) {
+            if channel.queued || channel.members.iter().any(|member| members.has_turn(*member)) {
                 far |= channel.log.is_far_over();
                 return true;
             }
             channel.overgrown = false;
             let before = channel.log.rendered_bytes();
             channel.log.trim(scratch);
-            freed += before - channel.log.rendered_bytes();
+            trimmed.bytes += before - channel.log.rendered_bytes();
+            trimmed.ephemeral += move_up(*index, channel, &scratch.dropped, members);
             false
         });
         self.far = far;
-        freed
+        trimmed
     }
+}
+
+/// Lets the cursors of those who are behind move with the entries that they stand at. Returns how
+/// many ephemeral messages they lost together.
+fn move_up(
+    index: ChannelIndex,
+    channel: &Channel,
+    dropped: &[u64],
+    members: &mut impl Members,
+) -> u64 {
+    let mut lost = 0;
+    for member in channel.members.iter().filter(|_| !dropped.is_empty()) {
+        let Some(subscriptions) = members.behind(*member) else { continue };
+        let subscription = subscriptions.of(index);
+        let (next, missed) = moved_up(subscription.next, dropped);
+        subscription.next = next;
+        lost += missed;
+    }
+    lost
 }

@@ -9,7 +9,7 @@ pub(crate) struct Subscription {
     pub(super) channel: ChannelIndex,
     /// Where this client stands among the channel's members.
     pub(super) seat: u32,
-    /// Offset of the next message to send.
+    /// Seq of the next entry to send.
     pub(super) next: u64,
 }
 
@@ -55,8 +55,13 @@ impl Subscriptions {
 
     /// Whoever moved to another seat of a channel stands there now.
     pub(crate) fn take_seat(&mut self, moved: Moved) {
-        let mine = self.as_mut_slice().iter_mut().find(|it| it.channel == moved.channel);
-        mine.expect("a member follows the channel").seat = moved.seat;
+        self.of(moved.channel).seat = moved.seat;
+    }
+
+    /// That of a channel of which this client is a member.
+    pub(super) fn of(&mut self, channel: ChannelIndex) -> &mut Subscription {
+        let mine = self.as_mut_slice().iter_mut().find(|it| it.channel == channel);
+        mine.expect("a member follows the channel")
     }
 }
 

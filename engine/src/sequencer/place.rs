@@ -49,6 +49,7 @@ impl Order {
             name: Arc::clone(&channel.name),
             position,
             offset: channel.head,
+            ephemeral: false,
             // The message itself is not in the history yet.
             floor: channel.floor() - u64::from(kept.is_ok()),
             at,

@@ -504,10 +504,7 @@ impl<M: ClientMessages> Sessions<M> {
 
     /// Trims logs whose members have all had their turn.
     pub(super) fn trim_logs(&mut self) {
-        self.fanout.trim(|member| {
-            let flags = self.table.at(member).expect("a member is open").flags;
-            flags.queued && !flags.blocked && !flags.lagging
-        });
+        self.fanout.trim(&mut self.table);
     }
 
     /// Says in metrics what fan-out holds.
@@ -515,6 +512,7 @@ impl<M: ClientMessages> Sessions<M> {
         self.metrics().channels.set(self.fanout.channels() as u64);
         self.metrics().subscriptions.set(self.fanout.subscriptions());
         self.metrics().log_bytes.set(self.fanout.rendered_bytes() as u64);
+        self.metrics().ephemeral_lost.set(self.fanout.ephemeral_lost());
     }
 }
 

@@ -8,11 +8,27 @@
 use super::farewell::Farewell;
 use super::messages::ClientMessages;
 use super::sessions::Sessions;
+use super::table::Table;
 use crate::clock::Millis;
 use crate::driver::Token;
+use crate::fanout::{Members, Subscriptions};
 
 /// From the decision that a client is slow to the end of its socket (THREATS W21).
 const SLOW_CLOSE_MS: u64 = 5_000;
+
+/// A log waits for nobody who takes nothing, or has not caught up since it was told of a loss.
+impl Members for Table {
+    fn has_turn(&self, member: u32) -> bool {
+        let flags = self.at(member).expect("a member is open").flags;
+        flags.queued && !flags.blocked && !flags.lagging
+    }
+
+    fn behind(&mut self, member: u32) -> Option<&mut Subscriptions> {
+        let connection = self.at_mut(member).expect("a member is open");
+        let behind = connection.flags.blocked || connection.flags.lagging;
+        behind.then_some(&mut connection.subscriptions)
+    }
+}
 
 impl<M: ClientMessages> Sessions<M> {
     /// A client is owed messages that are not kept any more. Whether it stays: then each channel

@@ -175,6 +175,7 @@ fn message(publication: &Publication, position: u64, offset: u64) -> Message {
         name: Arc::new(publication.channel.clone()),
         position,
         offset,
+        ephemeral: false,
         floor: 1,
         at: Millis(0),
         kind: publication.kind,

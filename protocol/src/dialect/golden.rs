@@ -2,7 +2,7 @@
 
 use super::{CloseReason, Encoding};
 use crate::id::{Epoch, Id};
-use crate::message::{GapReason, GapView, Kind, MessageView};
+use crate::message::{GapReason, GapView, Kept, Kind, MessageView};
 
 const RECORDED: &str = include_str!("golden.txt");
 
@@ -10,7 +10,8 @@ const RECORDED: &str = include_str!("golden.txt");
 fn written(encoding: Encoding) -> Vec<(&'static str, Vec<u8>)> {
     let id = Id { epoch: Epoch::from_random(0x1234_5678), position: 4_097 };
     let message = |event, kind, data| {
-        let view = MessageView { channel: "room:\"\u{e4}\"", id, offset: 12, event, kind, data };
+        let kept = Some(Kept { id, offset: 12 });
+        let view = MessageView { channel: "room:\"\u{e4}\"", kept, event, kind, data };
         move |out: &mut Vec<u8>| encoding.message(&view, out)
     };
     let gap = |bounds, reason| {

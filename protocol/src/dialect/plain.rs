@@ -7,7 +7,7 @@
 use super::{CloseReason, Codec, json};
 use crate::framing::{Envelope, Framing, Payload};
 use crate::id::{ID_TEXT_BYTES_MAX, Id, write_decimal};
-use crate::message::{GapView, Kind, MessageView};
+use crate::message::{GapView, Kept, Kind, MessageView};
 
 /// Our own events begin with `fanfare.`, which no publisher may use.
 const GAP: &str = "fanfare.gap";
@@ -36,7 +36,7 @@ impl Form {
 
 impl Codec for Form {
     fn message(self, message: &MessageView<'_>, framing: Framing, out: &mut Vec<u8>) {
-        let MessageView { event: name, data, kind, .. } = *message;
+        let MessageView { event: name, data, kind, kept, .. } = *message;
         let (payload, end): (_, &[u8]) = match (self, kind) {
             (Self::Raw, Kind::Json | Kind::Text) => (Payload::Plain(data), b""),
             (Self::Raw, Kind::Binary) => (Payload::Binary(data), b""),
@@ -44,7 +44,8 @@ impl Codec for Form {
             (Self::Json, Kind::Text) => (Payload::JsonString(data), b"}"),
             (Self::Json, Kind::Binary) => (Payload::Base64String(data), b"}"),
         };
-        let envelope = Envelope { name, id: Some(message.id), retry_ms: None, payload, end };
+        let envelope =
+            Envelope { name, id: kept.map(|kept| kept.id), retry_ms: None, payload, end };
         match self {
             Self::Raw => framing.wrap(&envelope, |_| {}, out),
             Self::Json => framing.wrap(&envelope, |out| object_until_payload(message, out), out),
@@ -108,10 +109,12 @@ fn object_until_payload(message: &MessageView<'_>, out: &mut Vec<u8>) {
     out.reserve(128 + names + message.data.len());
     out.extend_from_slice(br#"{"channel":"#);
     json::string(message.channel.as_bytes(), out);
-    out.extend_from_slice(br#","id":""#);
-    message.id.write(out);
-    out.extend_from_slice(br#"","offset":"#);
-    write_decimal(message.offset, out);
+    if let Some(Kept { id, offset }) = message.kept {
+        out.extend_from_slice(br#","id":""#);
+        id.write(out);
+        out.extend_from_slice(br#"","offset":"#);
+        write_decimal(offset, out);
+    }
     if let Some(event) = message.event {
         out.extend_from_slice(br#","event":"#);
         json::string(event.as_bytes(), out);

@@ -26,6 +26,7 @@ pub(in super::super) fn message(offset: u64, position: u64) -> Arc<Message> {
         name: Arc::new(name("test")),
         position,
         offset,
+        ephemeral: false,
         floor: 1,
         at: Millis(position),
         kind: Kind::Text,

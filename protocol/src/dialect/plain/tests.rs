@@ -34,7 +34,8 @@ fn without_chunks(encoding: Encoding) -> Encoding {
 
 fn message<'a>(kind: Kind, event: Option<&'a str>, data: &'a [u8]) -> MessageView<'a> {
     let id = Id { epoch: Epoch::from_random(5), position: 77 };
-    MessageView { channel: "room:\"1\"", id, offset: 12, event, kind, data }
+    let kept = Some(Kept { id, offset: 12 });
+    MessageView { channel: "room:\"1\"", kept, event, kind, data }
 }
 
 fn rendered(message: &MessageView<'_>, encoding: Encoding) -> Vec<u8> {
@@ -281,7 +282,8 @@ proptest! {
         let kind = Kind::from_number(kind).unwrap();
         let id = Id { epoch: Epoch::from_random(5), position };
         let data = data.as_bytes();
-        let message = MessageView { channel: &channel, id, offset, event, kind, data };
+        let kept = Some(Kept { id, offset });
+        let message = MessageView { channel: &channel, kept, event, kind, data };
         let longest = longest_bytes(&channel, event, kind, data);
         let lengths = Encoding::ALL.map(|encoding| rendered(&message, encoding).len());
         let most = lengths.into_iter().max().unwrap();

@@ -1,0 +1,227 @@
+//! What a log keeps, what it drops, and what it still knows of that.
+
+use fanfare_protocol::dialect::Encoding;
+use fanfare_protocol::message::Kind;
+use proptest::prelude::*;
+
+use super::*;
+use crate::channel::Tenant;
+use crate::clock::Millis;
+use crate::rule::{History, Pattern, Window};
+
+/// A log of a channel that keeps much and whose window is two messages.
+fn log_after(head: u64) -> Log {
+    log_with(head, Window { count: 2, bytes: 1 << 20 })
+}
+
+fn log_with(head: u64, window: Window) -> Log {
+    let rule = Rule {
+        pattern: Pattern::parse("**").unwrap(),
+        history: History { count: 100, bytes: 1 << 20, age_ms: 60_000 },
+        window,
+        slow: Slow::Latest,
+    };
+    Log::after(ChannelId(1), name(), Arc::new(rule), head)
+}
+
+fn name() -> Arc<ChannelName> {
+    Arc::new(ChannelName::new(Tenant::default(), "c"))
+}
+
+fn message(offset: u64, floor: u64) -> Arc<Message> {
+    message_at(offset * 100, offset, false, floor)
+}
+
+fn message_at(position: u64, offset: u64, ephemeral: bool, floor: u64) -> Arc<Message> {
+    Arc::new(Message {
+        channel: ChannelId(1),
+        name: name(),
+        position,
+        offset,
+        ephemeral,
+        floor,
+        at: Millis::default(),
+        kind: Kind::Text,
+        event: None,
+        data: position.to_string().into_bytes().into(),
+    })
+}
+
+fn append(log: &mut Log, message: Arc<Message>) {
+    log.append(message, Epoch::from_random(7), &mut Scratch::default());
+}
+
+fn trim(log: &mut Log) -> Vec<u64> {
+    let mut scratch = Scratch::default();
+    log.trim(&mut scratch);
+    scratch.dropped
+}
+
+/// First offset of the log, and offset of the next kept message.
+fn offsets(log: &Log) -> (u64, u64) {
+    (log.offset_at(log.first()), log.offset_at(log.end()))
+}
+
+#[test]
+fn what_history_promises_stays_although_the_window_is_smaller() {
+    let mut log = log_after(10);
+    log.import(&(1..=10).map(|offset| message(offset, 1)).collect::<Vec<_>>());
+    log.raise_floor(1); // as the reply says that brought the import
+    trim(&mut log);
+    assert_eq!(offsets(&log), (1, 11), "an import is kept");
+    for offset in 11..=20 {
+        append(&mut log, message(offset, 1));
+    }
+    assert!(!log.is_over());
+    trim(&mut log);
+    assert_eq!(offsets(&log), (1, 21), "and so is what comes after it");
+    append(&mut log, message(21, 5));
+    assert!(log.is_over() && !log.is_far_over(), "four are two windows");
+    append(&mut log, message(22, 6));
+    assert!(log.is_far_over(), "five are more");
+    trim(&mut log);
+    assert_eq!(offsets(&log).0, 6, "what history drops goes");
+    log.raise_floor(23);
+    trim(&mut log);
+    assert_eq!(offsets(&log).0, 21, "but for what the window holds");
+    assert!(!log.is_over() && !log.is_far_over());
+}
+
+#[test]
+fn a_log_without_an_import_keeps_what_history_promises() {
+    let mut log = log_after(10);
+    log.raise_floor(1); // as the reply says to a client that begins with the next message
+    for offset in 11..=20 {
+        append(&mut log, message(offset, 1));
+    }
+    trim(&mut log);
+    assert_eq!(offsets(&log), (11, 21));
+    log.import(&(1..=10).map(|offset| message(offset, 1)).collect::<Vec<_>>());
+    log.raise_floor(1);
+    assert_eq!(offsets(&log), (1, 21));
+}
+
+#[test]
+fn who_begins_at_an_offset_gets_nothing_ephemeral_from_before_it() {
+    let mut log = log_after(4);
+    for (position, offset, ephemeral) in
+        [(1, 5, true), (2, 5, false), (3, 6, true), (4, 6, true), (5, 6, false), (6, 7, true)]
+    {
+        append(&mut log, message_at(position, offset, ephemeral, 1));
+    }
+    let position = |offset| log.position(log.seq_of(offset));
+    assert_eq!([5, 6, 7].map(position), [Some(2), Some(5), None]);
+    assert_eq!(log.seq_of(7), log.end());
+    let all: Vec<u64> = (log.first()..=log.end()).map(|seq| log.offset_at(seq)).collect();
+    assert_eq!(all, [5, 5, 6, 6, 6, 7, 7]);
+    assert_eq!(log.ephemeral_within(0..u64::MAX), 4);
+    assert_eq!(log.ephemeral_within(log.first() + 1..log.first() + 4), 2);
+}
+
+/// What one reader does, against which the log is held: it has a cursor, is lagging, and is let move
+/// with it.
+#[derive(Debug)]
+struct Laggard {
+    cursor: u64,
+    /// Kept messages that it has not had, and ephemeral ones.
+    owed: Vec<(u64, bool)>,
+}
+
+proptest! {
+    /// A thousand ephemeral messages between two kept ones cost no more than the window, and of
+    /// every laggard it is known exactly which kept ones it lost.
+    #[test]
+    fn gaps_stay_exact_and_logs_bounded_whatever_is_ephemeral(
+        steps in prop::collection::vec((0..10u8, 0..4u64), 1..400),
+        count in 1..8u64,
+        bytes in 1..2_000usize,
+        lag in prop::collection::vec(0..400usize, 0..6),
+    ) {
+        let mut log = log_with(0, Window { count, bytes });
+        let encoding = Encoding::ALL[0];
+        log.add_reader(encoding, log.end(), Epoch::from_random(7), &mut Scratch::default());
+        let mut laggards: Vec<Laggard> = Vec::new();
+        let (mut head, mut floor) = (0_u64, 1_u64);
+        for (step, (kind, keep)) in steps.into_iter().enumerate() {
+            let begins = lag.iter().filter(|at| **at == step);
+            laggards.extend(begins.map(|_| Laggard { cursor: log.end(), owed: Vec::new() }));
+            let ephemeral = kind < 7;
+            if !ephemeral {
+                head += 1;
+                floor = floor.max((head + 1).saturating_sub(keep * 3)).max(1);
+            }
+            let offset = head + u64::from(ephemeral);
+            append(&mut log, message_at(step as u64 + 1, offset, ephemeral, floor));
+            laggards.iter_mut().for_each(|it| it.owed.push((offset, ephemeral)));
+            if kind % 2 == 0 {
+                let dropped = trim(&mut log);
+                prop_assert!(dropped.is_sorted());
+                for laggard in &mut laggards {
+                    let (cursor, lost) = moved_up(laggard.cursor, &dropped);
+                    laggard.cursor = cursor;
+                    let ephemeral = laggard.owed.iter().filter(|(_, ephemeral)| *ephemeral);
+                    prop_assert!(ephemeral.count() as u64 >= lost);
+                }
+                check(&log, encoding, head, floor);
+                for laggard in &laggards {
+                    check_owed(&log, laggard);
+                }
+            }
+        }
+    }
+}
+
+/// Everything promised is there, not much else is, and the lane says the same as the entries.
+fn check(log: &Log, encoding: Encoding, head: u64, floor: u64) {
+    let promised = (head + 1).saturating_sub(floor);
+    assert!(offsets(log).0 <= floor.max(1) || promised == 0);
+    let window = log.rule.window;
+    let most = 2 * (promised + window.count) + 2;
+    let entries = log.entries.len() as u64;
+    assert!(entries <= most.max(1), "{entries} entries, of which {promised} are promised");
+    assert!(!log.is_over() && !log.is_far_over());
+    assert_eq!(log.ephemeral, log.entries.iter().filter(|entry| entry.ephemeral).count());
+    let lane = log.lane(encoding).unwrap();
+    assert_eq!((lane.first(), lane.end()), (lane.first().max(log.first()), log.end()));
+    for seq in lane.first()..lane.end() {
+        let entry = &log.entries[(seq - log.first()) as usize];
+        let frame = lane.slice(lane.run(seq, seq + 1, usize::MAX).unwrap());
+        assert!(frame.ends_with(&entry.data), "{seq} is not entry {}", entry.position);
+    }
+}
+
+/// What a laggard lost of kept messages is what it is told, and the rest is what it gets.
+fn check_owed(log: &Log, laggard: &Laggard) {
+    let kept = laggard.owed.iter().filter(|(_, ephemeral)| !*ephemeral);
+    let owed: Vec<u64> = kept.map(|(offset, _)| *offset).collect();
+    let first_owed = owed.first().copied().unwrap_or(log.next_offset);
+    if laggard.cursor < log.first() {
+        assert_eq!(log.offset_at(laggard.cursor), first_owed, "the gap begins there: {laggard:?}");
+    }
+    let nth = (laggard.cursor.max(log.first()) - log.first()) as usize;
+    let given = log.entries.range(nth..).filter(|entry| !entry.ephemeral);
+    let given: Vec<u64> = given.map(|entry| entry.offset).collect();
+    let told = log.offset_at(laggard.cursor.max(log.first()));
+    let expected: Vec<u64> = owed.into_iter().filter(|offset| *offset >= told).collect();
+    assert_eq!(given, expected, "{laggard:?}");
+}
+
+#[test]
+fn ephemeral_messages_between_kept_ones_cost_no_more_than_the_window() {
+    let mut log = log_with(0, Window { count: 4, bytes: 1 << 20 });
+    log.add_reader(Encoding::ALL[0], log.end(), Epoch::from_random(7), &mut Scratch::default());
+    let (mut position, mut longest) = (0, 0);
+    for offset in 1..=3 {
+        position += 1;
+        append(&mut log, message_at(position, offset, false, 1));
+        for _ in 0..10_000 {
+            position += 1;
+            append(&mut log, message_at(position, offset + 1, true, 1));
+            trim(&mut log);
+            longest = longest.max(log.entries.len());
+        }
+    }
+    assert_eq!(offsets(&log), (1, 4), "all that history promises is there");
+    assert!(longest <= 3 + 3 + 4, "{longest} entries");
+    assert!(log.rendered_bytes() < 200);
+}
