@@ -73,6 +73,13 @@ impl Channel {
             Start::Head(gap) => (self.head + 1, gap),
             Start::Floor(gap) => (self.floor(), gap),
             Start::After(position) => self.start_after(position),
+            // What was asked for is what there is, so nothing of it is missing.
+            Start::Newest(count) => ((self.head + 1).saturating_sub(count).max(self.floor()), None),
+            Start::Time(at, position) => match self.history.before(at) {
+                0 => self.start_after(position),
+                // What is older than a kept message that is too old is not asked for either.
+                older => (self.floor() + older as u64, None),
+            },
         }
     }
 

@@ -8,6 +8,7 @@ use fanfare_protocol::message::{GapReason, Kind};
 
 use crate::bodies::Share;
 use crate::channel::{ChannelId, ChannelName};
+use crate::clock::Millis;
 use crate::driver::Token;
 use crate::message::Message;
 use crate::rule::Rule;
@@ -114,10 +115,8 @@ pub struct Requester {
 pub struct Subscribe {
     /// Who asks.
     pub requester: Requester,
-    /// What to follow; no name twice.
-    pub channels: Box<[ChannelName]>,
-    /// From where.
-    pub since: Since,
+    /// What to follow, each from where; no name twice.
+    pub channels: Box<[(ChannelName, Since)]>,
 }
 
 /// Where a subscription begins.
@@ -129,6 +128,12 @@ pub enum Since {
     After(Id),
     /// The client had a place, but it cannot be read: a gap, then as [`Since::Now`].
     Unreadable,
+    /// With the oldest message that is kept.
+    Earliest,
+    /// With the last so many messages, or as many of them as are kept.
+    Last(u64),
+    /// With the first message of this time or a later one.
+    Time(Millis),
 }
 
 /// The reply to [`Subscribe`]. What stands before it in the ring is not the client's, all that

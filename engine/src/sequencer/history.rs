@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::clock::Millis;
 use crate::message::Message;
 
 /// Below this capacity a queue is not worth shrinking.
@@ -83,6 +84,11 @@ impl History {
     /// How many of the kept lie at or before `position`.
     pub(super) fn until(&self, position: u64) -> usize {
         self.messages.partition_point(|message| message.position <= position)
+    }
+
+    /// How many of the kept are older than this time.
+    pub(super) fn before(&self, at: Millis) -> usize {
+        self.messages.partition_point(|message| message.at < at)
     }
 
     /// Panics where the structure contradicts itself.

@@ -34,6 +34,7 @@ mod run;
 mod sink;
 mod subscribe;
 mod table;
+mod times;
 mod trimmed;
 
 #[cfg(test)]
@@ -54,6 +55,7 @@ use crate::rule::Rules;
 use command::{Command, Entry, Publication};
 use order::{Order, Released};
 use perform::{Batch, Performed, Work};
+use times::Times;
 
 pub use perform::Ticket;
 
@@ -99,6 +101,8 @@ pub struct Sequencer<S, L = Memory<Ticket>> {
     ring: S,
     metrics: Arc<Metrics>,
     order: Order,
+    /// When what was placed.
+    times: Times,
     /// What was taken from inbox or log and found no room in the ring.
     work: Option<Work>,
     /// Messages of the batch that was taken last, which the log has still to be offered.
@@ -158,6 +162,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
             ring,
             metrics,
             order: Order::new(epoch, shards, limits, rules),
+            times: Times::default(),
             work: None,
             to_offer: Vec::new().into_iter(),
             batches: VecDeque::new(),

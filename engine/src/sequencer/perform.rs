@@ -121,6 +121,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
         let Item { position, at, publication, ticket } = item;
         let bytes = publication.data.len() as u64;
         let placed = self.order.place(position, at, publication);
+        self.times.note(at, position);
         self.tell_released();
         let metrics = &self.metrics.sequencer;
         let result = match placed {
@@ -172,7 +173,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
     }
 
     fn subscribe(&mut self, request: &Subscribe) {
-        let reply = self.order.subscribe(request);
+        let reply = self.order.subscribe(request, &self.times);
         self.tell_released();
         let entry = match reply {
             Ok(reply) => Entry::Subscribed(Box::new(reply)),

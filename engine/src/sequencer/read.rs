@@ -4,7 +4,7 @@ use fanfare_protocol::id::Id;
 
 use crate::channel::ChannelName;
 
-use super::command::{ChannelStats, HistoryPage, Since};
+use super::command::{ChannelStats, HistoryPage};
 use super::order::Order;
 use super::resume::Start;
 
@@ -16,9 +16,8 @@ impl Order {
         since: Option<Id>,
         limit: usize,
     ) -> HistoryPage {
-        let from = since.map_or(Start::Floor(None), |since| {
-            Start::since(Since::After(since), self.epoch, self.position)
-        });
+        let from = since
+            .map_or(Start::Floor(None), |since| Start::after(since, self.epoch, self.position));
         let end = Id { epoch: self.epoch, position: self.position };
         let Some(channel) = self.channels.find(name).and_then(|id| self.channels.of(id)) else {
             let gap = from.gap_without_record(self.watermark);

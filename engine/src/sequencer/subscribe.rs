@@ -7,31 +7,37 @@ use crate::channel::ChannelId;
 use super::command::{Refusal, Subscribe, Subscribed, SubscribedChannel};
 use super::order::Order;
 use super::resume::Start;
+use super::times::Times;
 
 impl Order {
     /// Follows all channels of the request, or none of them. The reply is exact at the present
     /// position: it must be the next entry of the ring for its shard.
-    pub(super) fn subscribe(&mut self, request: &Subscribe) -> Result<Subscribed, Refusal> {
+    pub(super) fn subscribe(
+        &mut self,
+        request: &Subscribe,
+        times: &Times,
+    ) -> Result<Subscribed, Refusal> {
         if !self.has_records_for(request) {
             return Err(Refusal::ChannelLimit);
         }
         let shard = request.requester.shard;
         // Those that have a record first: from here on it cannot be forgotten for a new one.
         let mut ids: Vec<Option<ChannelId>> =
-            request.channels.iter().map(|name| self.channels.find(name)).collect();
+            request.channels.iter().map(|(name, _)| self.channels.find(name)).collect();
         for id in ids.iter().flatten() {
             self.join(*id, shard);
         }
-        for (id, name) in ids.iter_mut().zip(&request.channels) {
+        for (id, (name, _)) in ids.iter_mut().zip(&request.channels) {
             if id.is_none() {
                 let begun = self.find_or_begin(name)?;
                 self.join(begun, shard);
                 *id = Some(begun);
             }
         }
-        let from = Start::since(request.since, self.epoch, self.position);
         let mut begin = self.position;
-        let channels = ids.into_iter().flatten().map(|id| {
+        let sinces = request.channels.iter().map(|(_, since)| *since);
+        let channels = ids.into_iter().flatten().zip(sinces).map(|(id, since)| {
+            let from = Start::since(since, self.epoch, self.position, times);
             let (reply, owed) = self.reply(id, shard, from);
             begin = begin.min(owed.map_or(begin, |position| position - 1));
             reply
@@ -43,7 +49,7 @@ impl Order {
     /// Whether the channels of this request that have no record can all get one.
     fn has_records_for(&self, request: &Subscribe) -> bool {
         let (mut missing, mut spared) = (0, 0);
-        for name in &request.channels {
+        for (name, _) in &request.channels {
             match self.channels.find(name).and_then(|id| self.channels.of(id)) {
                 None => missing += 1,
                 Some(channel) => spared += usize::from(channel.audience.subscribers() == 0),
@@ -66,10 +72,8 @@ impl Order {
     fn reply(&mut self, id: ChannelId, shard: u8, from: Start) -> (SubscribedChannel, Option<u64>) {
         let channel = self.channels.living(id);
         let (next, gap) = channel.start(from);
-        let gap_begins = match from {
-            Start::After(position) if gap.is_some() => channel.trimmed.first_after(position),
-            _ => None,
-        };
+        let gap_begins =
+            gap.and(from.position()).and_then(|position| channel.trimmed.first_after(position));
         let (head, floor) = (channel.head, channel.floor());
         let log_from = channel.audience.log_from(shard);
         // History reaches a shard once: all that is kept and that its log lacks, so that every

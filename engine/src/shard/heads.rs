@@ -182,8 +182,7 @@ impl<M: ClientMessages> Sessions<M> {
         connection.phase = Phase::Asking;
         let command = Command::Subscribe(Box::new(Subscribe {
             requester,
-            channels: ask.channels.clone().into(),
-            since: ask.since,
+            channels: ask.channels.iter().map(|name| (name.clone(), ask.since)).collect(),
         }));
         connection.ask = Some(ask);
         self.commands.push_back(command);

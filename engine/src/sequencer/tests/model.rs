@@ -9,6 +9,7 @@ use super::super::command::*;
 use super::node::{Node, at, id, name, publication, rule, rules};
 use super::oracle::{Oracle, SHARDS};
 use crate::channel::ChannelId;
+use crate::clock::Millis;
 use crate::limits::Limits;
 use crate::message;
 use crate::rule::Rules;
@@ -32,6 +33,10 @@ enum From {
     OtherEpoch(u64),
     /// So many messages before the last position, or after that.
     Ago(i64),
+    Earliest,
+    Last(u64),
+    /// So many milliseconds before now, or after.
+    Time(i64),
 }
 
 /// Channel, bytes, key.
@@ -41,7 +46,8 @@ type Saying = (usize, usize, Option<usize>);
 enum Op {
     Publish(Saying),
     Batch(Vec<Saying>),
-    Subscribe(usize, Vec<usize>, From),
+    /// The channels begin at these two places in turn.
+    Subscribe(usize, Vec<usize>, [From; 2]),
     Unsubscribe(prop::sample::Index),
     Advance(u64),
     History(usize, From, usize),
@@ -54,6 +60,9 @@ fn from() -> impl Strategy<Value = From> {
         1 => (0..9u64).prop_map(From::OtherEpoch),
         8 => (-2..25i64).prop_map(From::Ago),
         2 => (0..200i64).prop_map(From::Ago),
+        1 => Just(From::Earliest),
+        3 => (0..6u64).prop_map(From::Last),
+        6 => (-2..120i64).prop_map(From::Time),
     ]
 }
 
@@ -68,7 +77,7 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => said().prop_map(Op::Publish),
         1 => prop::collection::vec(said(), 0..12).prop_map(Op::Batch),
-        4 => (0..SHARDS, channels.prop_shuffle(), from())
+        4 => (0..SHARDS, channels.prop_shuffle(), [from(), from()])
             .prop_map(|(shard, channels, from)| Op::Subscribe(shard, channels, from)),
         3 => any::<prop::sample::Index>().prop_map(Op::Unsubscribe),
         3 => prop_oneof![0..30u64, 0..200u64].prop_map(Op::Advance),
@@ -172,6 +181,9 @@ impl World {
                 Since::After(fanfare_protocol::id::Id { epoch, position: *position })
             }
             From::Ago(ago) => Since::After(at(self.oracle.ago(*ago))),
+            From::Earliest => Since::Earliest,
+            From::Last(count) => Since::Last(*count),
+            From::Time(ago) => Since::Time(Millis(self.oracle.now.saturating_add_signed(-ago))),
         }
     }
 
@@ -180,8 +192,10 @@ impl World {
             Op::Publish(saying) => self.publish(*saying),
             Op::Batch(said) => self.batch(said),
             Op::Subscribe(shard, channels, from) => {
-                let channels: Vec<_> = channels.iter().map(|place| NAMES[*place]).collect();
-                self.subscribe(*shard, &channels, self.since(from));
+                let names = channels.iter().map(|place| NAMES[*place]);
+                let sinces = from.iter().map(|from| self.since(from)).cycle();
+                let channels: Vec<_> = names.zip(sinces).take(channels.len()).collect();
+                self.subscribe(*shard, &channels);
             }
             Op::Unsubscribe(which) => self.unsubscribe(which),
             Op::Advance(ms) => {
@@ -251,18 +265,19 @@ impl World {
         assert_eq!(self.messages(), told.into_iter().flatten().collect::<Vec<_>>());
     }
 
-    fn subscribe(&mut self, shard: usize, channels: &[&'static str], since: Since) {
-        let lives = self.oracle.subscribe(shard, channels);
+    fn subscribe(&mut self, shard: usize, channels: &[(&'static str, Since)]) {
+        let names: Vec<_> = channels.iter().map(|(name, _)| *name).collect();
+        let lives = self.oracle.subscribe(shard, &names);
         // The ends of interests that made room for it come before the reply.
-        let reply = self.node.subscribe(shard as u8, channels, since);
+        let reply = self.node.subscribe_each(shard as u8, channels);
         let Some(lives) = lives else {
             return assert_eq!(reply.err(), Some(Refusal::ChannelLimit));
         };
         let reply = reply.expect("there is room for all channels");
         self.read_entries();
         let mut begin = self.oracle.last();
-        for (life, told) in lives.iter().zip(&reply.channels) {
-            let owed = self.compare_start(*life, shard, since, told);
+        for ((life, told), (_, since)) in lives.iter().zip(&reply.channels).zip(channels) {
+            let owed = self.compare_start(*life, shard, *since, told);
             begin = begin.min(owed.map_or(begin, |position| position - 1));
         }
         assert_eq!(reply.begin, begin);

@@ -218,17 +218,27 @@ impl Node {
         heard.try_recv().expect("the answer is called")
     }
 
-    /// Subscribes, and takes everything up to the reply out of the entries.
+    /// Subscribes to all of these from one place.
     pub(super) fn subscribe(
         &mut self,
         shard: u8,
         channels: &[&str],
         since: Since,
     ) -> Result<Box<Subscribed>, Refusal> {
-        let channels = channels.iter().map(|channel| name(channel)).collect();
+        let channels: Vec<_> = channels.iter().map(|channel| (*channel, since)).collect();
+        self.subscribe_each(shard, &channels)
+    }
+
+    /// Subscribes, and takes everything up to the reply out of the entries.
+    pub(super) fn subscribe_each(
+        &mut self,
+        shard: u8,
+        channels: &[(&str, Since)],
+    ) -> Result<Box<Subscribed>, Refusal> {
+        let channels = channels.iter().map(|(channel, since)| (name(channel), *since)).collect();
         self.requests += 1;
         let requester = requester(shard, u32::from(shard), self.requests);
-        self.send(Command::Subscribe(Box::new(Subscribe { requester, channels, since })));
+        self.send(Command::Subscribe(Box::new(Subscribe { requester, channels })));
         self.run();
         let replies = self.entries.iter().position(|(_, entry)| {
             matches!(entry, Entry::Subscribed(_) | Entry::SubscribeRefused(..))

@@ -4,7 +4,7 @@
 use fanfare_protocol::message::GapReason;
 
 use super::super::command::{Gap, Published, Since};
-use super::node::EPOCH;
+use super::node::{EPOCH, at};
 use crate::rule::{History, Rules};
 
 pub(super) const SHARDS: usize = 3;
@@ -58,6 +58,8 @@ pub(super) struct Oracle {
     pub(super) now: u64,
     /// The last item of the log: its position, and the time of its record.
     last: (u64, u64),
+    /// All items of the log, likewise.
+    stood: Vec<(u64, u64)>,
     pub(super) said: Vec<Said>,
     pub(super) lives: Vec<Life>,
     blocks: Vec<Block>,
@@ -93,6 +95,7 @@ impl Oracle {
         Self {
             now,
             last: (0, 0),
+            stood: Vec::new(),
             said: Vec::new(),
             lives: Vec::new(),
             blocks: Vec::new(),
@@ -120,6 +123,7 @@ impl Oracle {
         let follows = last > 0 && at == self.now && last % 4_096 < 4_094;
         let position = if follows { last + 1 } else { (last / 4_096 + 1) * 4_096 };
         self.last = (position, self.now);
+        self.stood.push(self.last);
     }
 
     /// The position of the message that so many others have followed, or one less, where nothing
@@ -407,6 +411,20 @@ impl Oracle {
             Since::Now => return (Vec::new(), None),
             Since::Unreadable => return (Vec::new(), unbounded(GapReason::Unknown)),
             Since::After(id) => id,
+            Since::Earliest => return (positions.collect(), None),
+            Since::Last(count) => {
+                let skip = kept.len().saturating_sub(usize::try_from(count).unwrap());
+                return (positions.skip(skip).collect(), None);
+            }
+            Since::Time(time) => {
+                let is_older = |place: &usize| self.said[*place].at < time.0;
+                let older = kept.iter().filter(|place| is_older(place)).count();
+                if older > 0 {
+                    return (positions.skip(older).collect(), None);
+                }
+                let before = self.stood.iter().rev().find(|(_, at)| *at < time.0);
+                at(before.map_or(0, |(position, _)| *position))
+            }
         };
         if id.epoch.number() != EPOCH {
             return (positions.collect(), unbounded(GapReason::Epoch));

@@ -6,6 +6,7 @@ use fanfare_protocol::message::GapReason;
 use super::super::command::*;
 use super::node::{Node, at, id, position, rule, rules};
 use crate::channel::ChannelId;
+use crate::clock::Millis;
 use crate::limits::Limits;
 
 fn gap(bounds: Option<(u64, u64)>, reason: GapReason) -> Option<Gap> {
@@ -87,6 +88,73 @@ fn other_beginnings() {
         assert_eq!((channel.next, channel.head, channel.floor), (1, 0, 1));
         assert_eq!((channel.gap, reply.begin), (gap, position(10)));
     }
+}
+
+/// `a` keeps its last two messages and `b` those of the last 50 ms; both have one every 10 ms.
+fn timed() -> Node {
+    let rules = rules(vec![rule("a", 2, usize::MAX, 1 << 40), rule("b", 99, usize::MAX, 50)]);
+    let mut node = Node::new(Limits::default(), rules);
+    for _ in 0..10 {
+        node.publish("a", 1).unwrap();
+        node.publish("b", 1).unwrap();
+        node.advance(10);
+    }
+    node
+}
+
+#[test]
+fn a_newcomer_begins_with_what_is_kept() {
+    // `a` keeps 9 and 10; `b`, at 100 ms, what was published after 50 ms: from 7 on.
+    for (since, a, b) in [
+        (Since::Earliest, 9, 7),
+        (Since::Last(0), 11, 11),
+        (Since::Last(1), 10, 10),
+        (Since::Last(3), 9, 8),
+        (Since::Last(u64::MAX), 9, 7),
+    ] {
+        let reply = timed().subscribe(0, &["a", "b"], since).unwrap();
+        let told: Vec<_> = reply.channels.iter().map(|told| (told.next, told.gap)).collect();
+        assert_eq!(told, [(a, None), (b, None)], "{since:?}: what was asked for is what there is");
+    }
+}
+
+#[test]
+fn a_newcomer_begins_at_a_time_and_hears_what_is_kept_no_more() {
+    let trimmed = |from| gap(Some((from, 8)), GapReason::Trimmed);
+    let expired = |from| gap(Some((from, 6)), GapReason::Expired);
+    // Message n was published at 10 * (n - 1).
+    for (ms, a, b) in [
+        (0, (9, trimmed(1)), (7, expired(1))),
+        (1, (9, trimmed(2)), (7, expired(2))),
+        (10, (9, trimmed(2)), (7, expired(2))),
+        (50, (9, trimmed(6)), (7, expired(6))),
+        (51, (9, trimmed(7)), (7, None)),
+        (60, (9, trimmed(7)), (7, None)),
+        (61, (9, trimmed(8)), (8, None)),
+        (71, (9, None), (9, None)),
+        (80, (9, None), (9, None)),
+        (81, (10, None), (10, None)),
+        (91, (11, None), (11, None)),
+        (5_000, (11, None), (11, None)),
+    ] {
+        let mut node = timed();
+        let begun = node.now.0 - 100;
+        let reply = node.subscribe(0, &["a", "b"], Since::Time(Millis(begun + ms))).unwrap();
+        let told: Vec<_> = reply.channels.iter().map(|told| (told.next, told.gap)).collect();
+        assert_eq!(told, [a, b], "since {ms} ms");
+    }
+    // A channel of which nothing is known has nothing to tell, unless some were forgotten.
+    let reply = timed().subscribe(0, &["new"], Since::Time(Millis(0))).unwrap();
+    assert_eq!((reply.channels[0].next, reply.channels[0].gap), (1, None));
+}
+
+#[test]
+fn each_channel_of_a_request_begins_at_its_own_place() {
+    let mut node = alternating();
+    let channels = [("b", Since::Last(2)), ("a", Since::Now), ("c", Since::After(id(3)))];
+    let reply = node.subscribe_each(0, &channels).unwrap();
+    let next: Vec<u64> = reply.channels.iter().map(|told| told.next).collect();
+    assert_eq!((next, reply.begin), (vec![4, 6, 1], position(7)), "b's fourth is item 8");
 }
 
 #[test]

@@ -144,8 +144,8 @@ fn the_end_comes_after_what_was_asked_before_and_answers_the_rest() {
         vec![publication("a", 1), publication("a", 1)],
         Box::new(move |results| batch.send(results).unwrap()),
     ));
-    let channels = [name("b")].into();
-    let late = Subscribe { requester: requester(1, 5, 3), channels, since: Since::Now };
+    let channels = [(name("b"), Since::Now)].into();
+    let late = Subscribe { requester: requester(1, 5, 3), channels };
     node.send(Command::Subscribe(Box::new(late)));
     let answer = connection(2, 6);
     node.send(Command::Publish(publication("a", 1), answer));
@@ -242,8 +242,8 @@ fn the_thread_serves_a_slow_reader_through_a_small_ring() {
     let thread = std::thread::spawn(move || sequencer.run(Clock::start()));
     let sender = inbox.clone();
     let publisher = std::thread::spawn(move || {
-        let channels = [name("a")].into();
-        let subscribe = Subscribe { requester: requester(0, 1, 1), channels, since: Since::Now };
+        let channels = [(name("a"), Since::Now)].into();
+        let subscribe = Subscribe { requester: requester(0, 1, 1), channels };
         assert!(sender.send(Command::Subscribe(Box::new(subscribe))).is_ok());
         for _ in 0..500 {
             assert!(sender.send(nobody("a")).is_ok());

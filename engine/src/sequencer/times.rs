@@ -1,0 +1,95 @@
+//! Which position was the last before a time: for whoever begins with what was published since.
+//!
+//! Positions rise with the times of their records, so one table serves all channels. It holds the
+//! first position of each millisecond in which something was placed, and is bounded: when it is
+//! full, every other entry of its older half goes. So what was lately is known exactly, and what
+//! was long ago is coarse; what is told then lies too early, never too late.
+
+use crate::clock::Millis;
+
+/// Entries of the table: 256 KiB.
+const ENTRIES_MAX: usize = 16 << 10;
+
+/// First positions, by time.
+#[derive(Debug, Default)]
+pub(super) struct Times {
+    entries: Vec<(Millis, u64)>,
+    /// So many of the oldest entries may have lost the one before them.
+    coarse: usize,
+}
+
+impl Times {
+    /// Something of this time was placed here; neither goes back.
+    pub(super) fn note(&mut self, at: Millis, position: u64) {
+        if self.entries.last().is_some_and(|(last, _)| *last >= at) {
+            return;
+        }
+        if self.entries.len() == ENTRIES_MAX {
+            self.thin_out();
+        }
+        self.entries.push((at, position));
+    }
+
+    fn thin_out(&mut self) {
+        let mut nth = 0;
+        self.entries.retain(|_| {
+            nth += 1;
+            // The last one of the older half stays: what follows it is exact.
+            nth > ENTRIES_MAX / 2 || nth % 2 == 0
+        });
+        self.coarse = ENTRIES_MAX / 4;
+    }
+
+    /// A position behind which everything lies that was placed at `at` or later, and nothing else
+    /// where that is known. `last` is the last position of all.
+    pub(super) fn before(&self, at: Millis, last: u64) -> u64 {
+        let nth = self.entries.partition_point(|(time, _)| *time < at);
+        let Some((time, first)) = self.entries.get(nth) else { return last };
+        if nth >= self.coarse || *time == at {
+            return first - 1;
+        }
+        nth.checked_sub(1).map_or(0, |before| self.entries[before].1 - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two positions in each odd millisecond, from position 10 on.
+    fn noted(until: u64) -> Times {
+        let mut times = Times::default();
+        for nth in 0..until {
+            times.note(Millis(2 * nth + 1), 10 + 2 * nth);
+            times.note(Millis(2 * nth + 1), 11 + 2 * nth);
+        }
+        times
+    }
+
+    #[test]
+    fn what_was_lately_is_known_exactly() {
+        assert_eq!(Times::default().before(Millis(5), 0), 0);
+        let times = noted(3); // 10 and 11 at 1, 12 and 13 at 3, 14 and 15 at 5
+        for (at, before) in [(0, 9), (1, 9), (2, 11), (3, 11), (4, 13), (5, 13), (6, 15), (99, 15)]
+        {
+            assert_eq!(times.before(Millis(at), 15), before, "at {at}");
+        }
+    }
+
+    #[test]
+    fn what_was_long_ago_is_told_early_and_never_late() {
+        let count = 5 * ENTRIES_MAX as u64;
+        let (times, last) = (noted(count), 9 + 2 * count);
+        assert!(times.entries.len() <= ENTRIES_MAX);
+        let exact = |at: u64| (9 + at.div_ceil(2) * 2).min(last);
+        for at in 0..2 * count {
+            // The first position of 1 is 10, and so on: `at` rounded up to the next odd one.
+            let truth = exact(at / 2 * 2);
+            let told = times.before(Millis(at), last);
+            assert!(told <= truth, "at {at}: {told} hides what {truth} does not");
+            let is_recent = at + ENTRIES_MAX as u64 > 2 * count;
+            assert!(!is_recent || told == truth, "at {at}: {told} and not {truth}");
+        }
+        assert!(times.before(Millis(count), last) > 0, "of the middle something is known");
+    }
+}
