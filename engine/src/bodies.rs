@@ -7,15 +7,14 @@
 //! sent.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
+use crate::budget::{self, Budget};
 use crate::limits::Limits;
 
 /// What all bodies hold together.
 #[derive(Debug, Default)]
 pub struct Bodies {
-    held: AtomicUsize,
-    refused: AtomicU64,
+    budget: Arc<Budget>,
 }
 
 /// Who sends a body: how much of the budget it may use up.
@@ -40,30 +39,24 @@ impl Payer {
 impl Bodies {
     /// Bytes that are held now.
     pub fn held(&self) -> u64 {
-        self.held.load(Relaxed) as u64
+        self.budget.held() as u64
     }
 
     /// Bodies that were refused for want of room.
     pub fn refused(&self) -> u64 {
-        self.refused.load(Relaxed)
+        self.budget.refused()
     }
 
     /// Whether a body of this length would have room now; one that would not is counted. Nothing is
     /// set aside for it.
     pub fn has_room(&self, bytes: usize, payer: Payer, limits: &Limits) -> bool {
-        let room = payer.limit(limits).saturating_sub(self.held.load(Relaxed));
-        let fits = bytes <= room;
-        self.refused.fetch_add(u64::from(!fits), Relaxed);
-        fits
+        self.budget.has_room(bytes, payer.limit(limits))
     }
 }
 
 /// One body's part of the budget. Dropping it gives it back.
 #[derive(Debug, Default)]
-pub struct Share {
-    of: Option<Arc<Bodies>>,
-    bytes: usize,
-}
+pub struct Share(budget::Share);
 
 impl Share {
     /// Pays for so many bytes more; whether there was room. Where there was not, nothing changes
@@ -76,25 +69,7 @@ impl Share {
         payer: Payer,
         limits: &Limits,
     ) -> bool {
-        let limit = payer.limit(limits);
-        let paid = bodies.held.fetch_update(Relaxed, Relaxed, |held| {
-            held.checked_add(bytes).filter(|held| *held <= limit)
-        });
-        if paid.is_err() {
-            bodies.refused.fetch_add(1, Relaxed);
-            return false;
-        }
-        self.of.get_or_insert_with(|| Arc::clone(bodies));
-        self.bytes += bytes;
-        true
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        if let Some(bodies) = &self.of {
-            bodies.held.fetch_sub(self.bytes, Relaxed);
-        }
+        self.0.grow(&bodies.budget, bytes, payer.limit(limits))
     }
 }
 
@@ -117,25 +92,6 @@ mod tests {
         drop(stranger);
         assert!(backend.grow(&bodies, 500, Payer::Backend, &limits));
         drop(backend);
-        assert_eq!(bodies.held(), 0);
-    }
-
-    #[test]
-    fn threads_that_pay_at_once_never_take_more_than_there_is() {
-        let limits = Limits { bodies_bytes: 1_000, ..Limits::default() };
-        let bodies = Arc::new(Bodies::default());
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    for _ in 0..2_000 {
-                        let mut share = Share::default();
-                        while share.grow(&bodies, 7, Payer::Backend, &limits) {
-                            assert!(bodies.held() <= 1_000);
-                        }
-                    }
-                });
-            }
-        });
         assert_eq!(bodies.held(), 0);
     }
 }

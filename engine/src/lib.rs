@@ -6,6 +6,7 @@
 pub mod auth;
 pub mod bench;
 pub mod bodies;
+pub mod budget;
 pub mod channel;
 pub mod cli;
 pub mod clock;
@@ -16,6 +17,7 @@ pub mod doctor;
 pub mod driver;
 pub mod error;
 mod fanout;
+pub mod in_flight;
 pub mod ingest;
 pub mod life;
 pub mod limits;

@@ -39,6 +39,9 @@ pub struct Limits {
     pub ring_bytes: usize,
     /// Commands of the sequencer's inbox.
     pub inbox_commands: usize,
+    /// Bytes that wait for the order: what publishers have handed over and what has no outcome yet,
+    /// and all commands in the inbox. See [`crate::in_flight`].
+    pub in_flight_bytes: usize,
     /// Request heads.
     pub http: HttpLimits,
     /// Client frames.
@@ -99,6 +102,7 @@ impl Default for Limits {
             ring_entries: 8_192,
             ring_bytes: 64 << 20,
             inbox_commands: 4_096,
+            in_flight_bytes: 128 << 20,
             http: HttpLimits::DEFAULT,
             ws: WsLimits::DEFAULT,
             control_frames_per_s: 32,
@@ -122,7 +126,38 @@ impl Default for Limits {
     }
 }
 
+/// What a message takes beside its bytes until its outcome was told, at most: its publication, its
+/// place in a ledger, the reply. Seen to be true in `ingest/draft.rs`.
+pub(crate) const MESSAGE_OVERHEAD_BYTES: usize = 384;
+
 impl Limits {
+    /// Bytes of the longest frame of a publisher on the socket: a message of the largest size with
+    /// its names, or a batch of smaller ones.
+    pub(crate) fn publish_frame_bytes(&self) -> usize {
+        self.message_bytes.saturating_add(1 << 20)
+    }
+
+    /// What one batch takes beside the bytes of its messages, whichever way it comes.
+    pub(crate) fn batch_overhead_bytes(&self) -> usize {
+        const MESSAGE_BYTES_MIN: usize = 10; // on the socket; JSON takes more
+        let messages = self.batch_messages.min(self.publish_frame_bytes() / MESSAGE_BYTES_MIN);
+        messages.saturating_mul(MESSAGE_OVERHEAD_BYTES)
+    }
+
+    /// The part of [`Limits::all_in_flight`] that is kept for one publisher on the socket at a
+    /// time, who has begun a frame for which there is no room.
+    pub fn in_flight_reserve(&self) -> usize {
+        self.publish_frame_bytes().saturating_add(self.batch_overhead_bytes())
+    }
+
+    /// Most bytes that wait for the order: the largest request has room when it is alone, or it
+    /// would be told for ever to try again.
+    pub fn all_in_flight(&self) -> usize {
+        let request = self.message_bytes.saturating_mul(4);
+        let largest = request.saturating_add(self.batch_overhead_bytes());
+        self.in_flight_bytes.max(largest.saturating_add(self.in_flight_reserve()))
+    }
+
     /// Most bytes of all request bodies together: one of the largest size has room, compressed and
     /// inflated and escaped, or it would be told for ever to try again.
     pub fn all_bodies(&self) -> usize {

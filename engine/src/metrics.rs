@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::bodies::Bodies;
+use crate::budget::Budget;
 
 /// A number that only its owner changes and that anyone reads. Relaxed: a page of metrics is no
 /// snapshot.
@@ -124,6 +125,8 @@ pub struct IngestMetrics {
     pub turned_away: Number,
     /// Frames that were refused.
     pub refused: Number,
+    /// Gauge: publishers that are not read because what waits for the order has no room.
+    pub held: Number,
     /// Gauge: sessions without a connection.
     pub sessions: Number,
     /// Sessions that were taken up again.
@@ -143,6 +146,8 @@ pub struct Metrics {
     pub ingest: IngestMetrics,
     /// The budget of request bodies, which is its own gauge.
     pub bodies: Arc<Bodies>,
+    /// What waits for the order, which is its own gauge too: see [`crate::in_flight`].
+    pub in_flight: Arc<Budget>,
 }
 
 impl Metrics {

@@ -84,6 +84,8 @@ pub(super) static ROWS: &[Row] = &[
         "bytes that the broadcast ring may hold"),
     row!("inbox_commands", Count inbox_commands, 16, 1 << 24,
         "commands that may wait for the sequencer"),
+    row!("in_flight_bytes", Bytes in_flight_bytes, 64 * KIB, TIB,
+        "what waits for the order, of publishers and clients; at least one of the largest"),
     row!("head_bytes", Bytes http.head_bytes, KIB, MIB,
         "a request head, up to and with its empty line"),
     row!("head_fields", Count http.fields, 8, FIELDS_MAX as u64,

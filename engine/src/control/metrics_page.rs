@@ -138,6 +138,15 @@ const NODE: &[Row<Metrics>] = &[
     ("fanfare_bodies_refused", "Request bodies refused for want of room", COUNTER, |m| {
         m.bodies.refused()
     }),
+    ("fanfare_in_flight_bytes", "Bytes that wait for the order", GAUGE, |m| {
+        m.in_flight.held() as u64
+    }),
+    ("fanfare_in_flight_refused", "Times that what came had no room there", COUNTER, |m| {
+        m.in_flight.refused()
+    }),
+    ("fanfare_publishers_held", "Publishers not read for want of that room", GAUGE, |m| {
+        m.ingest.held.read()
+    }),
     ("fanfare_publishers", "Publishers on the Unix socket", GAUGE, |m| m.ingest.publishers.read()),
     ("fanfare_publishers_turned_away", "Publishers turned away", COUNTER, |m| {
         m.ingest.turned_away.read()

@@ -33,6 +33,7 @@ use fanfare_protocol::id::Epoch;
 use tokio::sync::watch;
 
 use crate::channel::Tenant;
+use crate::in_flight::InFlight;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::sequencer::inbox::Inbox;
@@ -132,6 +133,7 @@ pub fn serve(
     listener.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let loopback = address.ip().is_loopback();
+    let inbox = inbox.paying(InFlight::of(&metrics, &facts.limits));
     let api = Arc::new(Api { inbox, metrics, facts, loopback });
     let (stop, stopped) = watch::channel(None);
     let thread = std::thread::Builder::new().name(THREAD.into()).spawn(move || {

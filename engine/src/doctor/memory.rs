@@ -15,6 +15,9 @@ use crate::driver::listener::Inherited;
 const KERNEL_BYTES: u64 = 4_200;
 /// Our memory of an idle connection that follows one channel.
 const USER_BYTES: u64 = 200;
+/// What a publisher on the Unix socket takes beside what it has in flight: a frame's beginning, and
+/// the room of replies that it has read.
+const PUBLISHER_BYTES: u64 = 128 << 10;
 /// A node without connections.
 const NODE_BYTES: u64 = 30 << 20;
 
@@ -27,8 +30,8 @@ pub struct Estimate {
     pub user_per_connection: u64,
     /// All connections, with nothing to send.
     pub idle: u64,
-    /// All connections, each with a message on the way, and history, broadcast ring and request
-    /// bodies full.
+    /// All connections, each with a message on the way, and history, broadcast ring, request bodies
+    /// and what waits for the order full.
     pub busy: u64,
     /// What the sockets' buffers take more, were every client to stop reading; `tcp_mem` ends it
     /// before.
@@ -41,7 +44,8 @@ pub(super) fn estimate(case: &Case<'_>) -> Estimate {
     let (limits, facts) = (&case.settings.limits, case.facts);
     let buffers = Inherited::for_stall_limit(limits.stall_ms);
     let buffers = (buffers.send_buffer_bytes + buffers.receive_buffer_bytes) as u64;
-    let kept = (limits.history_bytes + limits.ring_bytes + limits.all_bodies()) as u64;
+    let kept = limits.history_bytes + limits.ring_bytes + limits.all_bodies();
+    let kept = (kept + limits.all_in_flight()) as u64 + limits.publishers as u64 * PUBLISHER_BYTES;
     let idle = NODE_BYTES + connections * (KERNEL_BYTES + USER_BYTES);
     Estimate {
         kernel_per_connection: KERNEL_BYTES,
@@ -99,7 +103,8 @@ fn memory(case: &Case<'_>, estimate: &Estimate) -> Finding {
         0 => finding,
         _ => finding.change(format!("at most --max-connections {fit}")),
     };
-    finding.change("history_bytes, ring_bytes and bodies_bytes under [limits], lower")
+    finding
+        .change("history_bytes, ring_bytes, bodies_bytes and in_flight_bytes under [limits], lower")
 }
 
 /// Pages for what is on its way. TCP counts whole pages, so that a socket with anything unread or
@@ -174,7 +179,8 @@ mod tests {
     fn a_hundred_thousand_take_half_a_gibibyte_idle() {
         let estimate = report(&sound(), 100_000).estimate;
         assert_eq!(estimate.idle, (30 << 20) + 100_000 * 4_400);
-        let more = 100_000 * 4_096 + 256_000_000 + (64 << 20) + (64 << 20);
+        let budgets = 256_000_000 + (64 << 20) + (64 << 20) + (128 << 20);
+        let more = 100_000 * 4_096 + budgets + 64 * (128 << 10);
         assert_eq!(estimate.busy - estimate.idle, more);
         assert_eq!(estimate.stalled_buffers, 100_000 * 96 * 1_024);
     }
@@ -193,15 +199,16 @@ mod tests {
     #[test]
     fn a_machine_that_is_too_small_is_told_how_many_fit() {
         let with = |left| report(&Facts { memory_available: Some(left), ..sound() }, 100_000);
-        // 448 MiB less 30 for the node, 256 MB of history, 64 MiB of ring and 64 of bodies,
+        // 1 GiB less 30 MiB for the node, 256 MB of history, 64 MiB of ring, 64 of bodies, 128 of
+        // what is in flight and 8 of publishers,
         // by 8,496.
-        change(&expect(&with(448 << 20), "memory", Verdict::Fails), "--max-connections 5659");
-        change(&expect(&with(1 << 30), "memory", Verdict::Advice), "history_bytes");
+        change(&expect(&with(1 << 30), "memory", Verdict::Advice), "--max-connections 59964");
+        change(&expect(&with(448 << 20), "memory", Verdict::Fails), "in_flight_bytes");
         expect(&with(2 << 30), "memory", Verdict::Holds);
         // What is least decides, whichever it is.
         let (limit, left) = (Some(1 << 30), Some(448 << 20));
         let both = Facts { memory_limit: limit, memory_available: left, ..sound() };
-        change(&expect(&report(&both, 100_000), "memory", Verdict::Fails), "--max-connections");
+        change(&expect(&report(&both, 100_000), "memory", Verdict::Fails), "history_bytes");
     }
 
     #[test]

@@ -4,29 +4,53 @@ use fanfare_protocol::ingest::{DeclaredKind, PublishFrame, Refusal};
 use fanfare_protocol::limits::IngestLimits;
 use fanfare_protocol::message::Kind;
 
-use super::ledger::Slot;
+use super::ledger::{self, Slot};
 use super::publisher::Group;
 use super::sessions::Session;
 use crate::channel::{ChannelName, Tenant};
+use crate::limits::MESSAGE_OVERHEAD_BYTES;
 use crate::payload;
-use crate::sequencer::command::Publication;
+use crate::sequencer::command::{Publication, Published, Refusal as SequencerRefusal};
 
 /// The messages of one read that are not entered yet.
 #[derive(Default)]
 pub(super) struct Draft {
     pub(super) slots: Vec<Slot>,
     publications: Vec<Publication>,
+    /// What they take until their outcomes are told.
+    bytes: usize,
 }
+
+/// What a message takes beside its publication: its place in the ledger, its result, and its
+/// outcome, told and kept.
+const BESIDE_BYTES: usize = size_of::<Slot>()
+    + size_of::<Result<Published, SequencerRefusal>>()
+    + ledger::OUTCOME_BYTES
+    + REPLY_BYTES;
+/// The longest frame of a reply, but for a refusal's text.
+const REPLY_BYTES: usize = 48;
+/// Names, keys and data have room in pieces of the allocator's.
+const PIECES_BYTES: usize = 64;
+
+const _: () = assert!(
+    BESIDE_BYTES + PIECES_BYTES + size_of::<Publication>() <= MESSAGE_OVERHEAD_BYTES,
+    "what limits say that a message takes"
+);
 
 impl Draft {
     pub(super) fn add(&mut self, frame: &PublishFrame<'_>, limits: &IngestLimits, tenant: &Tenant) {
         let before = self.publications.last();
         match publication_after(before, frame, limits, tenant) {
             Ok(publication) => {
+                self.bytes += BESIDE_BYTES + PIECES_BYTES + publication.cost();
                 self.publications.push(publication);
                 self.slots.push(Slot::Asked { answer: frame.answer });
             }
-            Err(refusal) => self.slots.push(Slot::Refused(refusal)),
+            Err(refusal) => {
+                // Its text is told, and kept to be told again.
+                self.bytes += BESIDE_BYTES + 2 * refusal.text.len();
+                self.slots.push(Slot::Refused(refusal));
+            }
         }
     }
 
@@ -34,7 +58,8 @@ impl Draft {
         if self.slots.is_empty() {
             return;
         }
-        let number = (session.number, session.ledger.enter(std::mem::take(&mut self.slots)));
+        let (slots, bytes) = (std::mem::take(&mut self.slots), std::mem::take(&mut self.bytes));
+        let number = (session.number, session.ledger.enter(slots, bytes));
         let publications = std::mem::take(&mut self.publications);
         if !publications.is_empty() {
             groups.push(Group { number, publications });

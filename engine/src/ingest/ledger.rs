@@ -8,6 +8,7 @@
 //! to tell it again where a connection was lost. What was merely accepted is told by the
 //! acknowledgement alone, and takes no room.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use fanfare_protocol::ingest::client::Answer;
@@ -35,6 +36,8 @@ struct Group {
     slots: Vec<Slot>,
     /// One for each slot that was asked; `None` until the sequencer answered.
     results: Option<Results>,
+    /// What its messages take until they leave the ledger.
+    bytes: usize,
 }
 
 /// An outcome that an acknowledgement does not tell.
@@ -44,14 +47,32 @@ enum Said {
     Refused(WireRefusal),
 }
 
+impl Said {
+    /// What it takes while it is kept.
+    fn bytes(&self) -> usize {
+        OUTCOME_BYTES
+            + match self {
+                Self::Answer(_) => 0,
+                Self::Refused(refusal) => match &refusal.text {
+                    Cow::Borrowed(_) => 0,
+                    Cow::Owned(text) => text.len(),
+                },
+            }
+    }
+}
+
+/// What a kept outcome takes, but for a text of its own.
+pub(super) const OUTCOME_BYTES: usize = size_of::<(u64, Said)>();
+
 /// The groups of one publisher that are not settled.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     groups: VecDeque<Group>,
     /// Number of the front group.
     front: u64,
-    /// Messages in all groups.
+    /// Messages in all groups, and what they take.
     messages: usize,
+    under_way: usize,
     /// Last message whose outcome was written.
     settled: u64,
     /// Whether outcomes are kept until they are confirmed.
@@ -60,6 +81,8 @@ pub(super) struct Ledger {
     confirmed: u64,
     /// Outcomes after it that an acknowledgement does not tell, by number.
     said: VecDeque<(u64, Said)>,
+    /// What these take.
+    said_bytes: usize,
     /// Whether there are messages of which nobody will ever know the outcome.
     lost: bool,
 }
@@ -73,6 +96,16 @@ impl Ledger {
     /// Messages without an outcome.
     pub(super) fn messages(&self) -> usize {
         self.messages
+    }
+
+    /// What messages without an outcome take.
+    pub(super) fn under_way_bytes(&self) -> usize {
+        self.under_way
+    }
+
+    /// What they and the outcomes take that are not confirmed.
+    pub(super) fn bytes(&self) -> usize {
+        self.under_way + self.said_bytes
     }
 
     /// Whether the sequencer still owes the results of this group.
@@ -107,7 +140,10 @@ impl Ledger {
             return false;
         }
         self.confirmed = self.confirmed.max(sequence);
-        while self.said.front().is_some_and(|(number, _)| *number <= self.confirmed) {
+        while let Some((number, said)) = self.said.front()
+            && *number <= self.confirmed
+        {
+            self.said_bytes -= said.bytes();
             self.said.pop_front();
         }
         true
@@ -141,12 +177,13 @@ impl Ledger {
         self.groups.shrink_to_fit();
     }
 
-    /// Enters the next messages, in order, and numbers their group. A group in which nothing was
-    /// asked waits for those before it and for nobody else.
-    pub(super) fn enter(&mut self, slots: Vec<Slot>) -> u64 {
+    /// Enters the next messages, in order, and numbers their group, which takes so many bytes. A
+    /// group in which nothing was asked waits for those before it and for nobody else.
+    pub(super) fn enter(&mut self, slots: Vec<Slot>, bytes: usize) -> u64 {
         let asked = slots.iter().any(|slot| matches!(slot, Slot::Asked { .. }));
         self.messages += slots.len();
-        self.groups.push_back(Group { slots, results: (!asked).then(Vec::new) });
+        self.under_way += bytes;
+        self.groups.push_back(Group { slots, results: (!asked).then(Vec::new), bytes });
         self.front + self.groups.len() as u64 - 1
     }
 
@@ -179,6 +216,7 @@ impl Ledger {
             let group = self.groups.pop_front().expect("looked at above");
             self.front += 1;
             self.messages -= group.slots.len();
+            self.under_way -= group.bytes;
             let mut results = group.results.expect("looked at above").into_iter();
             for slot in group.slots {
                 self.settled += 1;
@@ -199,6 +237,7 @@ impl Ledger {
                 };
                 write_said(self.settled, &said, out);
                 if self.keeps {
+                    self.said_bytes += said.bytes();
                     self.said.push_back((self.settled, said));
                 }
             }
@@ -283,10 +322,11 @@ mod tests {
     #[test]
     fn outcomes_leave_in_the_order_of_their_messages() {
         let mut ledger = Ledger::default();
-        let first = ledger.enter(vec![ASKED, not_json(), ANSWERED]);
-        let second = ledger.enter(vec![not_json()]);
-        let third = ledger.enter(vec![ANSWERED, ASKED]);
+        let first = ledger.enter(vec![ASKED, not_json(), ANSWERED], 100);
+        let second = ledger.enter(vec![not_json()], 100);
+        let third = ledger.enter(vec![ANSWERED, ASKED], 100);
         assert_eq!((ledger.messages(), ledger.settled()), (6, 0));
+        assert_eq!((ledger.under_way_bytes(), ledger.bytes()), (300, 300));
         let mut out = Vec::new();
         ledger.settle(third, vec![place(9), Err(Refusal::ChannelLimit)]);
         assert_eq!(ledger.write(&mut out), 0);
@@ -304,18 +344,21 @@ mod tests {
         ];
         assert_eq!(read(&out), expected);
         assert_eq!((ledger.messages(), ledger.settled()), (0, 6));
+        assert_eq!(ledger.bytes(), 0);
     }
 
     #[test]
     fn a_session_tells_again_what_is_not_confirmed_and_no_more() {
         let mut ledger = Ledger::that_keeps();
         let mut out = Vec::new();
-        let first = ledger.enter(vec![ASKED, not_json(), ANSWERED, ASKED]);
+        let first = ledger.enter(vec![ASKED, not_json(), ANSWERED, ASKED], 100);
         assert!(!ledger.confirm(1), "nothing was told");
         ledger.settle(first, vec![place(1), place(2), place(3)]);
         ledger.write(&mut out);
         let expected = ["refused 2 463", "answer 3 2/20", "ack 4"];
         assert_eq!(read(&out), expected);
+        let text = WireRefusal::not_json("is not valid JSON").text.len();
+        assert_eq!(ledger.bytes(), 2 * OUTCOME_BYTES + text, "what is kept is counted");
         let again = |ledger: &Ledger| {
             let mut out = Vec::new();
             ledger.write_again(ledger.confirmed(), &mut out);
@@ -325,13 +368,14 @@ mod tests {
         assert!(ledger.confirm(2) && ledger.confirm(1) && !ledger.confirm(5));
         assert_eq!(again(&ledger), expected[1..]);
         // What comes home while there is no connection is kept too.
-        let second = ledger.enter(vec![ANSWERED]);
+        let second = ledger.enter(vec![ANSWERED], 100);
         assert_eq!((ledger.taken(), ledger.settled()), (5, 4));
         ledger.settle(second, vec![Err(Refusal::ChannelLimit)]);
         ledger.write_to_nobody();
         assert_eq!(again(&ledger), ["answer 3 2/20", "refused 5 507", "ack 5"]);
         assert!(ledger.confirm(5));
         assert_eq!((again(&ledger).len(), ledger.said.len()), (0, 0));
+        assert_eq!(ledger.bytes(), 0, "what is confirmed takes nothing");
         // One that says less than it said before waits for something.
         out.clear();
         ledger.write_again(0, &mut out);
@@ -346,11 +390,11 @@ mod tests {
     #[test]
     fn a_local_refusal_alone_is_told_at_once_and_results_count_once() {
         let mut ledger = Ledger::default();
-        ledger.enter(vec![not_json()]);
+        ledger.enter(vec![not_json()], 100);
         let mut out = Vec::new();
         assert_eq!(ledger.write(&mut out), 1);
         assert_eq!(read(&out), ["refused 1 463", "ack 1"]);
-        let group = ledger.enter(vec![ASKED]);
+        let group = ledger.enter(vec![ASKED], 100);
         ledger.refuse(group, Refusal::ShuttingDown);
         ledger.settle(group, vec![place(1)]);
         ledger.settle(group + 5, vec![place(1)]);

@@ -2,8 +2,12 @@
 //! what they say matters more than how many they are.
 //!
 //! Backpressure is the socket itself: while the sequencer's inbox is full this thread waits for it,
-//! nobody is read, and publishers wait in their own `write`. Answers come back through a queue and
-//! a waker, so that the sequencer never waits for a publisher.
+//! and who has as much under way as there is room for ([`crate::in_flight`]) is not read; then
+//! publishers wait in their own `write`. Answers come back through a queue and a waker, so that the
+//! sequencer never waits for a publisher.
+//!
+//! Everything that is decided is decided in `publishers`, without a socket, a clock or a thread:
+//! bytes, outcomes and times in; messages, bytes and deadlines out. `thread` reads and writes.
 
 /// The thread's name.
 pub const THREAD: &str = "fanfare-ingest";
@@ -11,6 +15,7 @@ pub const THREAD: &str = "fanfare-ingest";
 mod draft;
 mod ledger;
 mod publisher;
+mod publishers;
 mod sessions;
 pub mod socket;
 mod thread;
@@ -33,12 +38,16 @@ use crate::vigil::Guard;
 pub use draft::{publication, publication_after};
 use publisher::Patience;
 
-/// What the thread runs, without sockets, clock and threads: for models of it.
+/// What the thread runs, without sockets, clock and threads: for models and simulations of it.
 pub mod machine {
     pub use super::ledger::Results;
     pub use super::publisher::{Group, Publisher};
+    pub use super::publishers::{Admission, Key, Publishers};
     pub use super::sessions::{Counts, Session, Sessions};
 }
+
+/// What an outcome takes that was not confirmed, with the text of a refusal.
+const KEPT_BYTES: usize = 256;
 
 /// What the socket is started with.
 #[derive(Clone, Debug)]
@@ -64,8 +73,7 @@ impl Config {
         let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let batch_messages = number(self.limits.batch_messages);
         IngestLimits {
-            // A message of the largest size with its names, or a batch of smaller ones.
-            frame_bytes: number(self.limits.message_bytes).saturating_add(1 << 20),
+            frame_bytes: number(self.limits.publish_frame_bytes()),
             message_bytes: number(self.limits.message_bytes),
             batch_messages,
             window: batch_messages,
@@ -75,12 +83,23 @@ impl Config {
     /// How many sessions are kept, for how long, and what each may keep.
     pub fn sessions(&self) -> SessionLimits {
         let number = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+        let window = self.wire().window;
+        let each = self.limits.all_in_flight() / self.limits.publishers.max(1);
         SessionLimits {
-            // What is under way, and as much again as lies between two confirmations.
-            unconfirmed: self.wire().window.saturating_mul(8),
+            // What is under way, and some times as much as lies between two confirmations; but no
+            // more than has room when all publishers let it come to that.
+            unconfirmed: window
+                .saturating_mul(8)
+                .min(number((each / KEPT_BYTES) as u64))
+                .max(window),
             sessions: number(self.limits.publisher_sessions as u64),
             age_s: number(self.limits.publisher_session_age_ms / 1_000),
         }
+    }
+
+    /// Bytes that sessions without a connection may hold, of those that may be in flight.
+    pub fn kept_bytes(&self) -> usize {
+        self.limits.all_in_flight() / 4
     }
 
     /// How long a publisher may let us wait: a frame is to go on as fast as a request head ends.
@@ -135,7 +154,7 @@ pub fn spawn(
     };
     let patience = Duration::from_millis(settings.limits.shutdown_ms / 4);
     let (ingest, bell) =
-        thread::Ingest::new(settings, bound, inbox, metrics, clock).map_err(failed)?;
+        thread::Ingest::new(settings, bound, &inbox, metrics, clock).map_err(failed)?;
     let thread = std::thread::Builder::new()
         .name(THREAD.into())
         .spawn(move || guard.watch(|| ingest.run()))

@@ -3,7 +3,7 @@
 
 use fanfare_protocol::id::Epoch;
 use fanfare_protocol::ingest::client::Hello;
-use fanfare_protocol::ingest::server::{Decoder, Event, Violation};
+use fanfare_protocol::ingest::server::{BUFFER_BYTES_KEPT, Decoder, Event, Violation};
 use fanfare_protocol::ingest::session::{Open, Standing};
 use fanfare_protocol::ingest::{ErrorCode, VERSION, VERSION_WITH_SESSIONS, write};
 use fanfare_protocol::limits::{IngestLimits, SessionLimits};
@@ -99,6 +99,8 @@ pub struct Publisher {
     taken: Millis,
     /// Messages refused since the last look, for the metric.
     refused: u64,
+    /// Whether it is not read because there is no room for more.
+    is_held: bool,
 }
 
 impl Publisher {
@@ -121,20 +123,67 @@ impl Publisher {
             heard: now,
             taken: now,
             refused: 0,
+            is_held: false,
         }
     }
 
     /// Whether its bytes are wanted: also those of a connection that ends, to be dropped.
     pub fn wants_bytes(&self) -> bool {
+        self.drops_bytes() || (!self.is_held && self.keeps_its_bounds())
+    }
+
+    /// Whether what arrives is dropped.
+    pub(super) fn drops_bytes(&self) -> bool {
+        matches!(self.phase, Phase::Parting(_) | Phase::Lingering(_))
+    }
+
+    /// Whether it has less under way than it may have for itself, whatever there is room for.
+    pub(super) fn keeps_its_bounds(&self) -> bool {
         match self.phase {
             Phase::Open => {
                 self.wish.is_none()
                     && self.session.ledger.messages() < self.limits.window as usize
                     && self.out.len() - self.sent <= REPLY_BYTES_MAX
             }
-            Phase::Parting(_) | Phase::Lingering(_) => true,
-            Phase::Settling(_) | Phase::Flushing | Phase::Over => false,
+            _ => false,
         }
+    }
+
+    /// Whether it may still publish, and owes the rest of a frame.
+    pub(super) fn is_mid_frame(&self) -> bool {
+        self.phase == Phase::Open && self.decoder.missing_bytes() > 0
+    }
+
+    /// Whether it is not read for want of room.
+    pub(super) fn is_held(&self) -> bool {
+        self.is_held
+    }
+
+    /// It is read no more, or again. What it owes it owes only while we listen.
+    pub(super) fn hold(&mut self, now: Millis, is_held: bool) {
+        if self.is_held && !is_held {
+            self.heard = now;
+        }
+        self.is_held = is_held;
+    }
+
+    /// Bytes that the frame still misses that it has begun, as far as that is known.
+    pub(super) fn missing_bytes(&self) -> usize {
+        self.decoder.missing_bytes()
+    }
+
+    /// What it holds, but for outcomes that it has not confirmed, and for what a connection has for
+    /// itself, used or not.
+    pub(super) fn under_way_bytes(&self) -> usize {
+        let begun = self.decoder.buffer_bytes().saturating_sub(BUFFER_BYTES_KEPT);
+        let behind = self.wish.as_ref().map_or(0, |(_, behind)| behind.len());
+        begun + behind + self.unsent().len() + self.session.ledger.under_way_bytes()
+    }
+
+    /// All that it holds.
+    pub(super) fn bytes(&self) -> usize {
+        let ledger = &self.session.ledger;
+        self.under_way_bytes() + ledger.bytes() - ledger.under_way_bytes()
     }
 
     /// What it is to be sent now.

@@ -11,9 +11,9 @@
 //!             └────────── OPEN ───────────┘
 //! ```
 //!
-//! The table is bounded. Where it is full the user who has the most sessions in it loses the oldest
-//! of his, so that nobody turns over what others rely on; and what is forgotten is told *unknown*,
-//! never published again.
+//! The table is bounded, in sessions and in what they hold. Where it is full the user who has the
+//! most of it loses the oldest of his, so that nobody turns over what others rely on; and what is
+//! forgotten is told *unknown*, never published again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -52,12 +52,15 @@ pub(super) struct Asked {
     pub(super) user: u32,
 }
 
-/// All sessions of a node. `K` names a connection. What is in a `HashMap` here is looked up and never
-/// gone through: nothing that happens may depend on an order that chance gives.
+/// All sessions of a node. `K` names a connection. What is in a `HashMap` here is looked up and
+/// never gone through: nothing that happens may depend on an order that chance gives.
 #[derive(Debug)]
 pub struct Sessions<K> {
     limits: SessionLimits,
     age_ms: u64,
+    /// What those without a connection may hold together, and what they hold.
+    kept_bytes_max: usize,
+    kept_bytes: usize,
     /// The last number that was given.
     numbered: u64,
     /// Where each session that has a connection is.
@@ -100,11 +103,13 @@ enum Decision {
 }
 
 impl<K: Copy + Ord> Sessions<K> {
-    /// None yet.
-    pub fn new(limits: SessionLimits, age_ms: u64) -> Self {
+    /// None yet; those that are kept without a connection may hold so many bytes.
+    pub fn new(limits: SessionLimits, age_ms: u64, kept_bytes_max: usize) -> Self {
         Self {
             limits,
             age_ms,
+            kept_bytes_max,
+            kept_bytes: 0,
             numbered: 0,
             carriers: HashMap::new(),
             names: HashMap::new(),
@@ -126,6 +131,11 @@ impl<K: Copy + Ord> Sessions<K> {
     /// How many are kept without a connection.
     pub fn kept(&self) -> usize {
         self.kept.len()
+    }
+
+    /// What these hold.
+    pub fn kept_bytes(&self) -> usize {
+        self.kept_bytes
     }
 
     /// What happened since the last call.
@@ -217,9 +227,8 @@ impl<K: Copy + Ord> Sessions<K> {
     ) {
         if let Some(publisher) = self.carried(number, connections) {
             publisher.handle_results(now, group, results);
-        } else if let Some(session) = self.kept.get_mut(&number) {
-            session.ledger.settle(group, results);
-            session.ledger.write_to_nobody();
+        } else {
+            self.change_kept(number, |ledger| ledger.settle(group, results));
         }
     }
 
@@ -232,9 +241,8 @@ impl<K: Copy + Ord> Sessions<K> {
     ) {
         if let Some(publisher) = self.carried(number, connections) {
             publisher.handle_not_taken(now, group);
-        } else if let Some(session) = self.kept.get_mut(&number) {
-            session.ledger.refuse(group, Refusal::ShuttingDown);
-            session.ledger.write_to_nobody();
+        } else {
+            self.change_kept(number, |ledger| ledger.refuse(group, Refusal::ShuttingDown));
         }
     }
 
@@ -261,6 +269,15 @@ impl<K: Copy + Ord> Sessions<K> {
         connections.get_mut(carrier).map(AsMut::as_mut)
     }
 
+    /// Outcomes came for a session without a connection, if there is one of this number.
+    fn change_kept(&mut self, number: u64, change: impl FnOnce(&mut Ledger)) {
+        let Some(Session { ledger, .. }) = self.kept.get_mut(&number) else { return };
+        self.kept_bytes -= ledger.bytes();
+        change(ledger);
+        ledger.write_to_nobody();
+        self.kept_bytes += ledger.bytes();
+    }
+
     /// A connection is gone: its session is kept, unless it has no name or its publisher is done.
     pub fn leave(&mut self, now: Millis, publisher: &mut Publisher) {
         let (session, is_done) = publisher.leave();
@@ -273,17 +290,29 @@ impl<K: Copy + Ord> Sessions<K> {
         }
         self.keep(now, session);
         while self.kept.len() > self.limits.sessions as usize {
-            let most = self.users.values().max_by_key(|sessions| sessions.len());
-            let oldest = most.and_then(|sessions| sessions.first());
-            let (_, _, number) = *oldest.expect("somebody has one");
-            self.forget(number);
+            self.forget_oldest_of_most(|_| 1);
         }
+        while self.kept_bytes > self.kept_bytes_max {
+            self.forget_oldest_of_most(|session| session.ledger.bytes());
+        }
+    }
+
+    /// Forgets the oldest session of the user whose sessions weigh most.
+    fn forget_oldest_of_most(&mut self, weight: impl Fn(&Session) -> usize) {
+        let weigh = |places: &&BTreeSet<Place>| -> usize {
+            places.iter().map(|(_, _, number)| weight(&self.kept[number])).sum()
+        };
+        let most = self.users.values().max_by_key(weigh);
+        let oldest = most.and_then(|places| places.first());
+        let (_, _, number) = *oldest.expect("somebody has one");
+        self.forget(number);
     }
 
     fn keep(&mut self, now: Millis, mut session: Session) {
         session.ledger.write_to_nobody();
         session.ledger.shrink();
         let number = session.number;
+        self.kept_bytes += session.ledger.bytes();
         self.ever_kept += 1;
         let place = (now, self.ever_kept, number);
         self.users.entry(session.user).or_default().insert(place);
@@ -293,6 +322,7 @@ impl<K: Copy + Ord> Sessions<K> {
 
     fn unkeep(&mut self, number: u64) -> Option<Session> {
         let session = self.kept.remove(&number)?;
+        self.kept_bytes -= session.ledger.bytes();
         let place = self.places.remove(&number)?;
         if let Some(sessions) = self.users.get_mut(&session.user) {
             sessions.remove(&place);

@@ -26,6 +26,7 @@ use crate::control::{self, Control};
 use crate::driver::listener::{self, Inherited};
 use crate::driver::{choose, waker::Waker};
 use crate::error::StartError;
+use crate::in_flight::InFlight;
 use crate::ingest;
 use crate::life::Life;
 use crate::limits::Limits;
@@ -118,7 +119,7 @@ pub fn start_with<M: ClientMessages + Send + 'static>(
         life: Arc::clone(&life),
         addresses: Arc::new(PeerAddresses::new(&limits)),
         metrics: Arc::clone(&metrics),
-        inbox: order.inbox.clone(),
+        inbox: order.inbox.paying(InFlight::of(&metrics, &limits)),
         vigil: Arc::clone(&vigil),
         clock,
     };
@@ -130,7 +131,7 @@ pub fn start_with<M: ClientMessages + Send + 'static>(
     let mut running = Server {
         addresses: Addresses { listen, api: None, socket: None },
         driver: chosen.name,
-        inbox: order.inbox,
+        inbox: order.inbox.paying(InFlight::of(&metrics, &limits)),
         metrics,
         context,
         life,

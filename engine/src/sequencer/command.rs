@@ -40,6 +40,23 @@ pub enum Command {
     Shutdown,
 }
 
+impl Command {
+    /// Bytes that it holds while it waits, as the budget of what waits for the order counts them.
+    /// Questions and the end hold next to nothing: their number is bounded.
+    pub fn cost(&self) -> usize {
+        match self {
+            Self::Publish(publication, _) => publication.cost(),
+            Self::PublishBatch(publications, _) => publications.iter().map(Publication::cost).sum(),
+            Self::Subscribe(request) => {
+                let names = request.channels.iter().map(|(channel, _)| channel.name.len());
+                size_of_val(&**request) + size_of_val(&*request.channels) + names.sum::<usize>()
+            }
+            Self::Unsubscribe { channels, .. } => size_of_val::<[ChannelId]>(channels),
+            Self::History(_) | Self::Stats(..) | Self::Shutdown => 0,
+        }
+    }
+}
+
 /// A message that has no place yet.
 #[derive(Debug, Clone)]
 pub struct Publication {
@@ -53,6 +70,15 @@ pub struct Publication {
     pub idempotency_key: Option<Box<[u8]>>,
     /// The payload, within the configured size.
     pub data: Box<[u8]>,
+}
+
+impl Publication {
+    /// Bytes that it holds, as the budget of what waits for the order counts them.
+    pub fn cost(&self) -> usize {
+        let event = self.event.as_ref().map_or(0, |event| event.len());
+        let key = self.idempotency_key.as_ref().map_or(0, |key| key.len());
+        size_of::<Self>() + self.channel.name.len() + event + key + self.data.len()
+    }
 }
 
 /// Who hears how a publish ended.

@@ -1,51 +1,189 @@
 //! The sequencer's inbox: bounded, many senders, one reader.
+//!
+//! Bounded in commands, and in bytes too: what commands hold is paid for until they are taken, by
+//! whoever sends them ([`crate::in_flight`]). Publishers on the Unix socket have paid already when
+//! their bytes were read.
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use std::cell::Cell;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded};
 
 use super::command::{Command, PublishAnswer, Refusal};
+use crate::in_flight::{InFlight, Payer};
+
+/// Ways into one inbox that are paid for: shards, the API, this process.
+const PAYERS_MAX: usize = 8;
+/// What was taken is given back in pieces of so many bytes, and when nothing more waits: not for
+/// each message.
+const GIVEN_BACK_BYTES: usize = 64 << 10;
+
+/// A command that waits; who paid for it, and how much.
+struct Waiting {
+    command: Command,
+    paid: Option<(usize, usize)>,
+}
+
+type Payers = Arc<[OnceLock<Payer>; PAYERS_MAX]>;
 
 /// The sending side; one clone for each thread that asks.
 #[derive(Clone)]
-pub struct Inbox(Sender<Command>);
+pub struct Inbox {
+    sender: Sender<Waiting>,
+    payers: Payers,
+    /// Which of them pays for what is sent here; nobody where it was paid for before.
+    payer: Option<usize>,
+}
+
+/// The reading side.
+pub struct Commands {
+    receiver: Receiver<Waiting>,
+    payers: Payers,
+    /// What was taken of one payer and is not given back.
+    owed: Cell<(usize, usize)>,
+}
 
 /// A command that was not taken, given back.
 pub enum NotTaken {
-    /// The inbox is full: offer it again later.
+    /// The inbox is full, or its sender holds what it may: try again later.
     Full(Command),
     /// The sequencer has ended: nobody will take it.
     Ended(Command),
 }
 
-/// An inbox of `commands` places and its reading side.
-pub fn inbox(commands: usize) -> (Inbox, Receiver<Command>) {
+/// An inbox of `commands` places, for which nobody pays, and its reading side.
+pub fn inbox(commands: usize) -> (Inbox, Commands) {
     let (sender, receiver) = bounded(commands);
-    (Inbox(sender), receiver)
+    let payers = Payers::default();
+    let inbox = Inbox { sender, payers: Arc::clone(&payers), payer: None };
+    (inbox, Commands { receiver, payers, owed: Cell::default() })
 }
 
 impl Inbox {
+    /// The same inbox, for one who pays for what he sends. Clones of it are the same payer.
+    ///
+    /// # Panics
+    /// When there are more payers than a node has ways in.
+    pub fn paying(&self, in_flight: InFlight) -> Self {
+        let mut payer = Some(Payer::new(in_flight));
+        let place = self.payers.iter().position(|place| {
+            place.get_or_init(|| payer.take().expect("it has no place yet"));
+            payer.is_none()
+        });
+        assert!(place.is_some(), "an inbox has {PAYERS_MAX} payers");
+        Self { payer: place, ..self.clone() }
+    }
+
+    /// The same inbox, for one who has paid for what he sends.
+    pub fn paid(&self) -> Self {
+        Self { payer: None, ..self.clone() }
+    }
+
     /// Offers a command without waiting: for shards and the control thread.
+    ///
+    /// # Errors
+    /// The command comes back where there is no room for it, or nobody who would take it.
     #[allow(clippy::result_large_err)] // the command itself comes back, as it must
     pub fn offer(&self, command: Command) -> Result<(), NotTaken> {
-        self.0.try_send(command).map_err(|error| match error {
-            TrySendError::Full(command) => NotTaken::Full(command),
-            TrySendError::Disconnected(command) => NotTaken::Ended(command),
+        let paid = match (self.payer, command.cost()) {
+            (Some(payer), bytes @ 1..) => {
+                if !self.payer(payer).pay(bytes) {
+                    return Err(NotTaken::Full(command));
+                }
+                Some((payer, bytes))
+            }
+            _ => None,
+        };
+        let give_back = || paid.into_iter().for_each(|(by, bytes)| self.payer(by).give_back(bytes));
+        self.sender.try_send(Waiting { command, paid }).map_err(|error| {
+            give_back();
+            match error {
+                TrySendError::Full(waiting) => NotTaken::Full(waiting.command),
+                TrySendError::Disconnected(waiting) => NotTaken::Ended(waiting.command),
+            }
         })
     }
 
-    /// Waits for room: for threads that have nothing else to do (the publishers' socket is not
-    /// read meanwhile, which is the backpressure). The command comes back when the sequencer ended.
+    fn payer(&self, place: usize) -> &Payer {
+        self.payers[place].get().expect("who pays has a place")
+    }
+
+    /// Waits for a place: for threads that have nothing else to do (the publishers' socket is not
+    /// read meanwhile, which is the backpressure), with what they have paid for or what holds
+    /// nothing.
+    ///
+    /// # Errors
+    /// The command comes back when the sequencer has ended.
     #[allow(clippy::result_large_err)]
     pub fn send(&self, command: Command) -> Result<(), Command> {
-        self.0.send(command).map_err(|error| error.0)
+        let waiting = Waiting { command, paid: None };
+        self.sender.send(waiting).map_err(|error| error.0.command)
+    }
+}
+
+impl Commands {
+    /// The next command, if one waits.
+    ///
+    /// # Errors
+    /// None waits, or nobody is left who could send one.
+    pub fn try_recv(&self) -> Result<Command, TryRecvError> {
+        let waiting = self.receiver.try_recv().inspect_err(|_| self.give_back());
+        waiting.map(|waiting| self.take(waiting))
+    }
+
+    /// The next command, for which it waits so long.
+    ///
+    /// # Errors
+    /// None came in time, or nobody is left who could send one.
+    pub fn recv_timeout(&self, patience: Duration) -> Result<Command, RecvTimeoutError> {
+        self.give_back();
+        self.receiver.recv_timeout(patience).map(|waiting| self.take(waiting))
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.receiver.is_empty()
+    }
+
+    fn take(&self, Waiting { command, paid }: Waiting) -> Command {
+        if let Some((payer, bytes)) = paid {
+            let (before, owed) = self.owed.get();
+            if before == payer {
+                self.owed.set((payer, owed + bytes));
+            } else {
+                self.give_back();
+                self.owed.set((payer, bytes));
+            }
+            if self.owed.get().1 >= GIVEN_BACK_BYTES {
+                self.give_back();
+            }
+        }
+        command
+    }
+
+    fn give_back(&self) {
+        let (payer, bytes) = self.owed.replace((0, 0));
+        if let Some(payer) = self.payers[payer].get().filter(|_| bytes > 0) {
+            payer.give_back(bytes);
+        }
+    }
+}
+
+/// Another reader of the same inbox: for one who stands in when the first is lost.
+impl Clone for Commands {
+    fn clone(&self) -> Self {
+        let (receiver, payers) = (self.receiver.clone(), Arc::clone(&self.payers));
+        Self { receiver, payers, owed: Cell::default() }
     }
 }
 
 /// Stands in for a sequencer that was lost, until the node is stopped or nobody is left to ask:
 /// publishes are refused, everything else is dropped unanswered. Without it, whoever was in the
 /// inbox would wait for as long as anyone else could still ask.
-pub fn refuse_until_shutdown(commands: &Receiver<Command>) {
-    for command in commands {
-        match command {
+pub fn refuse_until_shutdown(commands: &Commands) {
+    for waiting in &commands.receiver {
+        match commands.take(waiting) {
             Command::Publish(_, PublishAnswer::Callback(answer)) => {
                 answer(Err(Refusal::ShuttingDown));
             }
@@ -55,5 +193,46 @@ pub fn refuse_until_shutdown(commands: &Receiver<Command>) {
             Command::Shutdown => return,
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::{ChannelName, Tenant};
+    use crate::limits::Limits;
+    use crate::metrics::Metrics;
+    use crate::sequencer::command::Publication;
+    use fanfare_protocol::message::Kind;
+
+    fn publish(bytes: usize) -> Command {
+        let channel = ChannelName::new(Tenant::default(), "demo");
+        let data = vec![b'x'; bytes].into();
+        let (event, idempotency_key) = (None, None);
+        let publication = Publication { channel, kind: Kind::Text, event, idempotency_key, data };
+        Command::Publish(publication, PublishAnswer::Nobody)
+    }
+
+    #[test]
+    fn commands_are_paid_for_until_they_are_taken_each_sender_by_himself() {
+        let limits = Limits::default();
+        let metrics = Metrics::new(1);
+        let (free, commands) = inbox(1_000);
+        let ours = InFlight::of(&metrics, &limits);
+        let (one, other) = (free.paying(ours.clone()), free.paying(ours));
+        let mut sent = 0;
+        while one.offer(publish(1 << 20)).is_ok() {
+            sent += 1;
+        }
+        // One alone has half.
+        let half = (limits.all_in_flight() - limits.in_flight_reserve()) / 2;
+        assert_eq!(sent, half / ((1 << 20) + publish(0).cost()));
+        assert!(matches!(one.clone().offer(publish(1 << 20)), Err(NotTaken::Full(_))));
+        assert!(other.offer(publish(1 << 20)).is_ok(), "the other has room");
+        assert!(free.offer(publish(1 << 20)).is_ok() && one.offer(Command::Shutdown).is_ok());
+        assert!(metrics.in_flight.held() > half);
+        while commands.try_recv().is_ok() {}
+        assert_eq!(metrics.in_flight.held(), 0);
+        assert!(one.offer(publish(1 << 20)).is_ok());
     }
 }

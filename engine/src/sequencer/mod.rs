@@ -43,7 +43,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, TryRecvError};
+use crossbeam_channel::TryRecvError;
 use fanfare_protocol::id::Epoch;
 
 use crate::clock::Millis;
@@ -53,6 +53,7 @@ use crate::metrics::Metrics;
 use crate::rule::Rules;
 
 use command::{Command, Entry, Publication};
+use inbox::Commands;
 use order::{Order, Released};
 use perform::{Batch, Performed, Work};
 use times::Times;
@@ -96,7 +97,7 @@ pub enum Step {
 
 /// The sequencer. Owned by one thread, or by a simulation that calls [`Sequencer::step`].
 pub struct Sequencer<S, L = Memory<Ticket>> {
-    inbox: Receiver<Command>,
+    inbox: Commands,
     log: L,
     ring: S,
     metrics: Arc<Metrics>,
@@ -138,7 +139,7 @@ impl<S: Sink> Sequencer<S> {
     ///
     /// # Panics
     /// When `settings.shards` is not 1 to 64.
-    pub fn new(settings: Config, inbox: Receiver<Command>, ring: S, metrics: Arc<Metrics>) -> Self {
+    pub fn new(settings: Config, inbox: Commands, ring: S, metrics: Arc<Metrics>) -> Self {
         Self::over(Memory::default(), settings, inbox, ring, metrics)
     }
 }
@@ -148,13 +149,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
     ///
     /// # Panics
     /// When `settings.shards` is not 1 to 64.
-    pub fn over(
-        log: L,
-        settings: Config,
-        inbox: Receiver<Command>,
-        ring: S,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    pub fn over(log: L, settings: Config, inbox: Commands, ring: S, metrics: Arc<Metrics>) -> Self {
         let Config { epoch, shards, limits, rules } = settings;
         Self {
             inbox,

@@ -6,7 +6,7 @@
 /// Bytes of the length field.
 pub(super) const LENGTH_BYTES: usize = 4;
 /// What a buffer keeps for the next frame; more is given back.
-const BUFFER_BYTES_KEPT: usize = 16 << 10;
+pub const BUFFER_BYTES_KEPT: usize = 16 << 10;
 
 /// Collects frames of one direction of one connection.
 #[derive(Debug)]
@@ -60,6 +60,17 @@ impl Assembler {
     /// Bytes that the buffer has room for.
     pub(super) fn capacity(&self) -> usize {
         self.buffer.capacity()
+    }
+
+    /// Bytes that the begun frame still misses; 0 where none is begun, or its length has not come.
+    pub(super) fn missing(&self) -> usize {
+        if !self.is_mid_frame() {
+            return 0;
+        }
+        match self.total(&self.buffer, 0) {
+            Ok(Some(total)) => total - self.buffer.len(),
+            Ok(None) | Err(_) => 0,
+        }
     }
 
     /// Takes from the front of `input` up to the end of a frame; `None` when the input is used up.

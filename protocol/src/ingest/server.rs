@@ -19,6 +19,7 @@
 
 use std::fmt;
 
+pub use super::assemble::BUFFER_BYTES_KEPT;
 use super::assemble::{Assembler, Broken, Frame, LENGTH_BYTES};
 use super::code::ErrorCode;
 use super::publish::PublishFrame;
@@ -270,6 +271,11 @@ impl Decoder {
     /// Bytes that are reserved for the frame that has not come whole.
     pub fn buffer_bytes(&self) -> usize {
         self.frames.capacity()
+    }
+
+    /// Bytes of it that have not come; 0 between two frames, and as long as its length is not told.
+    pub fn missing_bytes(&self) -> usize {
+        self.frames.missing()
     }
 
     /// Takes from the front of `input` up to the next event; `None` when the input is used up.

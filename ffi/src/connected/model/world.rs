@@ -75,7 +75,7 @@ fn life(epoch: u64) -> Server {
         epoch: Epoch::from_random(epoch),
         tenant: Tenant::default(),
     };
-    let sessions = Sessions::new(settings.sessions(), AGE_MS);
+    let sessions = Sessions::new(settings.sessions(), AGE_MS, usize::MAX);
     Server {
         settings,
         sessions,

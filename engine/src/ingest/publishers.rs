@@ -1,0 +1,400 @@
+//! All publishers of a node, without their sockets: who has a place, who is read next and how much
+//! of him, whose outcomes these are, what is due.
+//!
+//! Whoever runs it does, in turns: [`Publishers::read_at_most`] for each that has something to
+//! read, [`Publishers::handle_bytes`] with it, [`Publishers::take_groups`] on to the inbox; then
+//! [`Publishers::open_sessions`], [`Publishers::handle_deadline`], and what [`Publishers::get`] has
+//! to be sent; then [`Publishers::end_turn`].
+//!
+//! **What is read of whom.** The budget ([`crate::in_flight`]) is counted in what bytes come to,
+//! and a few bytes may come to a message each; so nobody is read further than there is room for
+//! the worst that he may have sent. Three things keep everybody going when there is no room:
+//!
+//! 1. Who has nothing under way is read a little, always. So small messages get through, and
+//!    confirmations, which are all that some wait for.
+//! 2. Who holds many outcomes that he has not confirmed leaves less for all, and no less for
+//!    himself: he waits only for what is under way.
+//! 3. Of those who are in the middle of a frame one at a time may end it, in turns, for which the
+//!    budget has a reserve. He has a limited time for it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use fanfare_protocol::ingest::ErrorCode;
+use fanfare_protocol::ingest::server::BUFFER_BYTES_KEPT;
+
+use super::Config;
+use super::ledger::Results;
+use super::publisher::{Group, Patience, Publisher};
+use super::sessions::{Counts, Sessions};
+use crate::budget::Share;
+use crate::clock::Millis;
+use crate::in_flight::InFlight;
+
+/// Names a connection: later ones have higher keys.
+pub type Key = usize;
+
+/// Bytes read from one publisher in one turn.
+pub(super) const TURN_BYTES: usize = 64 << 10;
+/// What one who has nothing under way is always read of, and what counts as nothing: the beginning
+/// of a frame.
+const LITTLE_BYTES: usize = 1 << 10;
+const NOTHING_BYTES: usize = 2 * LITTLE_BYTES;
+/// What the beginning of a frame takes that was read so, beside the buffer that a connection keeps.
+const BEGUN_BYTES: usize = BUFFER_BYTES_KEPT + 2 * NOTHING_BYTES;
+/// What a byte may come to outside of a long frame: the shortest messages with the longest
+/// refusals.
+const BYTE_COST: usize = 48;
+/// What a byte of a long frame comes to until it is whole: its buffer grows by doubling.
+const FRAME_BYTE_COST: usize = 2;
+/// Connections beyond the limit that are told so; more are dropped without a word.
+const REFUSALS_MAX: usize = 16;
+
+/// What becomes of one who has connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It is served, or is told why it is not.
+    Taken(Key),
+    /// It is dropped without a word.
+    Dropped,
+}
+
+/// One connection.
+#[derive(Debug)]
+struct Seat {
+    publisher: Publisher,
+    /// What it holds of the budget.
+    share: Share,
+    /// Whether it has one of the places for publishers, or is only told why it has none.
+    is_guest: bool,
+}
+
+impl AsMut<Publisher> for Seat {
+    fn as_mut(&mut self) -> &mut Publisher {
+        &mut self.publisher
+    }
+}
+
+/// The publishers, and the sessions of those who left.
+#[derive(Debug)]
+pub struct Publishers {
+    settings: Config,
+    own_user: u32,
+    patience: Patience,
+    in_flight: InFlight,
+    /// By the order in which they were accepted, which is that of their turns.
+    seats: BTreeMap<Key, Seat>,
+    next_key: Key,
+    sessions: Sessions<Key>,
+    /// What sessions without a connection hold of the budget.
+    kept: Share,
+    groups: Vec<Group>,
+    /// Who may end its frame though there is no room, and until when.
+    reserve: Option<(Key, Millis)>,
+    /// Who had that last.
+    reserve_before: Key,
+    /// When the last are left to themselves.
+    ends: Option<Millis>,
+}
+
+impl Publishers {
+    /// None yet. Keys begin with `first_key`; `own_user` is the node's.
+    pub fn new(settings: Config, in_flight: InFlight, own_user: u32, first_key: Key) -> Self {
+        let age_ms = settings.limits.publisher_session_age_ms;
+        Self {
+            own_user,
+            patience: settings.patience(),
+            in_flight,
+            seats: BTreeMap::new(),
+            next_key: first_key,
+            sessions: Sessions::new(settings.sessions(), age_ms, settings.kept_bytes()),
+            kept: Share::default(),
+            groups: Vec::new(),
+            reserve: None,
+            reserve_before: 0,
+            ends: None,
+            settings,
+        }
+    }
+
+    /// Whether there is a place for one more.
+    pub fn has_place(&self) -> bool {
+        self.guests() < self.settings.limits.publishers
+    }
+
+    /// Publishers that have a place.
+    pub fn guests(&self) -> usize {
+        self.seats.values().filter(|seat| seat.is_guest).count()
+    }
+
+    /// Publishers that are not read for want of room.
+    pub fn held(&self) -> usize {
+        self.seats.values().filter(|seat| seat.publisher.is_held()).count()
+    }
+
+    /// Whether this user may publish.
+    pub fn knows(&self, user: Option<u32>) -> bool {
+        user.is_some_and(|user| {
+            user == 0 || user == self.own_user || self.settings.users.contains(&user)
+        })
+    }
+
+    /// One has connected whose user is this, where that is known. The second is whether it was
+    /// turned away.
+    pub fn admit(&mut self, now: Millis, user: Option<u32>) -> (Admission, bool) {
+        const STRANGER: &str = "your user may not publish on this socket; the node's own user, \
+            root and those in its configuration may";
+        const NO_ROOM: &str = "as many publishers are connected as may be; share a connection, or \
+            raise the limit of publishers";
+        let refusal = if !self.knows(user) {
+            Some((ErrorCode::FORBIDDEN, STRANGER))
+        } else if !self.has_place() {
+            Some((ErrorCode::NO_ROOM, NO_ROOM))
+        } else {
+            None
+        };
+        if refusal.is_some() && self.seats.len() - self.guests() >= REFUSALS_MAX {
+            return (Admission::Dropped, true);
+        }
+        let key = self.next_key;
+        self.next_key += 1;
+        let session = self.sessions.nameless(user.unwrap_or(u32::MAX), key);
+        let mut publisher = Publisher::new(&self.settings, session, now);
+        if let Some((code, text)) = refusal {
+            publisher.refuse(now, code, text);
+        }
+        let is_guest = refusal.is_none();
+        self.seats.insert(key, Seat { publisher, share: Share::default(), is_guest });
+        (Admission::Taken(key), !is_guest)
+    }
+
+    /// The publisher of a connection, to be written to.
+    pub fn get(&mut self, key: Key) -> Option<&mut Publisher> {
+        self.seats.get_mut(&key).map(AsMut::as_mut)
+    }
+
+    /// Whether it has let us wait with its replies for too long, as far as we know.
+    pub fn is_stalled(&self, key: Key, told: Millis) -> bool {
+        self.seats.get(&key).is_some_and(|seat| seat.publisher.is_stalled(told, self.patience))
+    }
+
+    /// Whether it is read, as far as there is something to read.
+    pub fn wants_bytes(&self, key: Key) -> bool {
+        self.seats.get(&key).is_some_and(|seat| seat.publisher.wants_bytes())
+    }
+
+    /// Whether it would be read, were there room.
+    pub fn waits_for_room(&self, key: Key) -> bool {
+        self.seats
+            .get(&key)
+            .is_some_and(|seat| seat.publisher.is_held() && seat.publisher.keeps_its_bounds())
+    }
+
+    /// How many bytes may be read of it now; that much room is its own until
+    /// [`Publishers::handle_bytes`] or the turn's end.
+    pub fn read_at_most(&mut self, now: Millis, key: Key) -> usize {
+        let Some(Seat { publisher, share, .. }) = self.seats.get_mut(&key) else { return 0 };
+        if publisher.drops_bytes() {
+            return TURN_BYTES;
+        }
+        if !publisher.keeps_its_bounds() {
+            return 0;
+        }
+        let missing = publisher.missing_bytes();
+        if self.reserve.is_some_and(|(holder, _)| holder == key) {
+            return missing.min(TURN_BYTES);
+        }
+        let under_way = publisher.under_way_bytes();
+        let whole_costs = self.settings.limits.batch_overhead_bytes();
+        let reading = Reading::within(self.in_flight.room(under_way), missing, whole_costs);
+        let bytes = match self.in_flight.pay(share, under_way, reading.cost) {
+            true => reading.bytes,
+            false => 0,
+        };
+        let bytes = match under_way < NOTHING_BYTES {
+            true => bytes.max(LITTLE_BYTES),
+            false => bytes,
+        };
+        publisher.hold(now, bytes == 0);
+        bytes
+    }
+
+    /// Bytes of a connection.
+    pub fn handle_bytes(&mut self, now: Millis, key: Key, bytes: &[u8]) {
+        let Some(seat) = self.seats.get_mut(&key) else { return };
+        seat.publisher.handle_bytes(now, bytes, &mut self.groups);
+        self.in_flight.set(&mut seat.share, seat.publisher.bytes());
+    }
+
+    /// Its user did what may not be done: it is ended, and told why.
+    pub fn refuse(&mut self, now: Millis, key: Key, text: &'static str) {
+        if let Some(publisher) = self.get(key) {
+            publisher.refuse(now, ErrorCode::MALFORMED, text);
+        }
+    }
+
+    /// It will send no more.
+    pub fn handle_end(&mut self, now: Millis, key: Key) {
+        if let Some(publisher) = self.get(key) {
+            publisher.handle_end(now);
+        }
+    }
+
+    /// Gives those that want a session the one that they want: of two that want the same the newer
+    /// has it.
+    pub fn open_sessions(&mut self, now: Millis) {
+        let asking = self.seats.iter().filter(|(_, seat)| seat.publisher.asks().is_some());
+        let asking: Vec<Key> = asking.map(|(key, _)| *key).collect();
+        for key in asking {
+            self.sessions.open(now, key, &mut self.seats, &mut self.groups);
+        }
+    }
+
+    /// What is to be published, in order.
+    pub fn take_groups(&mut self) -> Vec<Group> {
+        std::mem::take(&mut self.groups)
+    }
+
+    /// The sequencer's results for a group.
+    pub fn settle(&mut self, now: Millis, group: (u64, u64), results: Results) {
+        self.sessions.settle(now, group, results, &mut self.seats);
+    }
+
+    /// The sequencer has ended and did not take the group.
+    pub fn not_taken(&mut self, now: Millis, group: (u64, u64)) {
+        self.sessions.not_taken(now, group, &mut self.seats);
+    }
+
+    /// The sequencer took the group and ended without a word.
+    pub fn lost(&mut self, group: (u64, u64)) {
+        self.sessions.lost(group, &mut self.seats);
+    }
+
+    /// The node shuts down: everyone is told the outcomes of what it sent, and goodbye.
+    pub fn say_goodbye(&mut self, now: Millis, patience: Duration) {
+        let patience_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        self.ends.get_or_insert(now.plus(patience_ms));
+        self.seats.values_mut().for_each(|seat| seat.publisher.say_goodbye(now));
+    }
+
+    /// Whether the node shuts down and nobody is left, or nobody is waited for any more.
+    pub fn are_over(&self, now: Millis) -> bool {
+        self.ends.is_some_and(|end| self.seats.is_empty() || now >= end)
+    }
+
+    /// Ends what has let us wait too long, by the time up to which everything was read.
+    pub fn handle_deadline(&mut self, told: Millis, now: Millis, key: Key) {
+        const TEXT: &str = "the memory for messages is used up, and the rest of your frame did not \
+            come while there was room kept for it";
+        let patience = self.patience;
+        let is_late = self.reserve.is_some_and(|(holder, until)| holder == key && told >= until);
+        let Some(publisher) = self.get(key) else { return };
+        publisher.handle_deadline(told, now, patience);
+        if is_late {
+            publisher.refuse(now, ErrorCode::STALLED, TEXT);
+        }
+    }
+
+    /// When to look again if nothing happens before.
+    pub fn next_deadline(&self) -> Option<Millis> {
+        let publishers = self.seats.values().map(|seat| &seat.publisher);
+        let deadlines = publishers.filter_map(|publisher| publisher.deadline(self.patience));
+        let reserve = self.reserve.map(|(_, until)| until);
+        deadlines.chain(reserve).chain(self.ends).chain(self.sessions.next_expiry()).min()
+    }
+
+    /// Counts what everyone holds, and gives the reserve on. Connections that are over are dropped,
+    /// and their sessions kept: their keys.
+    pub fn end_turn(&mut self, now: Millis) -> Vec<Key> {
+        let over = self.seats.iter().filter(|(_, seat)| seat.publisher.is_over());
+        let over: Vec<Key> = over.map(|(key, _)| *key).collect();
+        for key in &over {
+            if let Some(mut seat) = self.seats.remove(key) {
+                self.sessions.leave(now, &mut seat.publisher);
+            }
+        }
+        // What may stay for long though nobody holds too much: outcomes that wait to be confirmed,
+        // and beginnings of frames for which nobody asked for room.
+        let mut lasting = self.sessions.kept_bytes();
+        self.in_flight.set(&mut self.kept, lasting);
+        for Seat { publisher, share, .. } in self.seats.values_mut() {
+            self.in_flight.set(share, publisher.bytes());
+            lasting += publisher.bytes() - publisher.under_way_bytes() + BEGUN_BYTES;
+        }
+        self.give_reserve(now, lasting);
+        over
+    }
+
+    /// Who is in the middle of a frame and has no room for it may end it, one after the other.
+    fn give_reserve(&mut self, now: Millis, lasting: usize) {
+        let is_mid_frame = |seat: &Seat| seat.publisher.is_mid_frame();
+        if let Some((holder, _)) = self.reserve
+            && !self.seats.get(&holder).is_some_and(is_mid_frame)
+        {
+            (self.reserve, self.reserve_before) = (None, holder);
+        }
+        // Where all hold too much, what it was used for last is not gone.
+        if self.reserve.is_some() || self.in_flight.is_over_but_for(lasting) {
+            return;
+        }
+        let waits = |seat: &Seat| seat.publisher.is_held() && is_mid_frame(seat);
+        let next = self.seats.range(self.reserve_before + 1..).find(|(_, seat)| waits(seat));
+        let next = next.or_else(|| self.seats.iter().find(|(_, seat)| waits(seat)));
+        let Some(key) = next.map(|(key, _)| *key) else { return };
+        self.reserve = Some((key, now.plus(self.patience.frame_ms)));
+        if let Some(publisher) = self.get(key) {
+            publisher.hold(now, false);
+        }
+    }
+
+    /// Forgets sessions that are without a connection for too long, by the time up to which
+    /// everything was read.
+    pub fn expire(&mut self, told: Millis) {
+        self.sessions.expire(told);
+        self.in_flight.set(&mut self.kept, self.sessions.kept_bytes());
+    }
+
+    /// Messages refused since the last call.
+    pub fn take_refused(&mut self) -> u64 {
+        self.seats.values_mut().map(|seat| seat.publisher.take_refused()).sum()
+    }
+
+    /// Sessions that are kept without a connection.
+    pub fn sessions_kept(&self) -> usize {
+        self.sessions.kept()
+    }
+
+    /// What happened to sessions since the last call.
+    pub fn take_counts(&mut self) -> Counts {
+        self.sessions.take_counts()
+    }
+}
+
+/// How many bytes may be read, and what they may come to at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Reading {
+    bytes: usize,
+    cost: usize,
+}
+
+impl Reading {
+    /// What fits into `room` for one whose begun frame misses so much, and whose whole frame comes
+    /// to `whole_costs` beside its bytes.
+    fn within(room: usize, missing: usize, whole_costs: usize) -> Self {
+        let whole = missing.saturating_mul(FRAME_BYTE_COST).saturating_add(whole_costs);
+        if missing == 0 || room >= whole {
+            let begun = if missing == 0 { 0 } else { whole };
+            let more = ((room - begun) / BYTE_COST).min(TURN_BYTES.saturating_sub(missing));
+            let bytes = (missing + more).min(TURN_BYTES);
+            let cost =
+                if bytes < missing { bytes * FRAME_BYTE_COST } else { begun + more * BYTE_COST };
+            return Self { bytes, cost };
+        }
+        // All but its end, at most.
+        let bytes = (room / FRAME_BYTE_COST).min(missing - 1).min(TURN_BYTES);
+        Self { bytes, cost: bytes * FRAME_BYTE_COST }
+    }
+}
+
+#[cfg(test)]
+mod tests;

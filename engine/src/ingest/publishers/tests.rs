@@ -1,0 +1,267 @@
+//! Who is read, how much of him, and that nobody waits for ever.
+
+use std::collections::VecDeque;
+
+use fanfare_protocol::id::{Epoch, Id};
+use fanfare_protocol::ingest::{PublishFrame, SessionId, session, write};
+
+use super::*;
+use crate::channel::Tenant;
+use crate::limits::Limits;
+use crate::metrics::Metrics;
+use crate::sequencer::command::Published;
+
+const USER: u32 = 7;
+const NOW: Millis = Millis(1_000);
+
+/// Publishers whose bytes are all there from the beginning, and an order that is asked by hand.
+struct World {
+    limits: Limits,
+    metrics: Metrics,
+    publishers: Publishers,
+    clients: BTreeMap<Key, VecDeque<u8>>,
+    asked: VecDeque<Group>,
+    published: u64,
+}
+
+impl World {
+    fn new(change: impl FnOnce(&mut Limits)) -> Self {
+        let mut limits = Limits { message_bytes: 100_000, batch_messages: 10, ..Limits::default() };
+        change(&mut limits);
+        let metrics = Metrics::new(1);
+        let settings = Config {
+            path: "unused".into(),
+            mode: 0o600,
+            users: Vec::new(),
+            limits: limits.clone(),
+            epoch: Epoch::from_random(1),
+            tenant: Tenant::default(),
+        };
+        let in_flight = InFlight::of(&metrics, &limits);
+        let publishers = Publishers::new(settings, in_flight, USER, 1);
+        let (clients, asked) = (BTreeMap::new(), VecDeque::new());
+        Self { limits, metrics, publishers, clients, asked, published: 0 }
+    }
+
+    /// One that will send all of this.
+    fn connect(&mut self, bytes: Vec<u8>) -> Key {
+        let (admission, refused) = self.publishers.admit(NOW, Some(USER));
+        let Admission::Taken(key) = admission else { panic!("it has a place") };
+        assert!(!refused);
+        self.clients.insert(key, bytes.into());
+        key
+    }
+
+    /// Reads of everyone what may be read; how many bytes that were.
+    fn turn(&mut self, now: Millis) -> usize {
+        let mut read = 0;
+        for (key, bytes) in &mut self.clients {
+            if bytes.is_empty() {
+                continue;
+            }
+            let most = self.publishers.read_at_most(now, *key).min(bytes.len());
+            let piece: Vec<u8> = bytes.drain(..most).collect();
+            if most > 0 {
+                self.publishers.handle_bytes(now, *key, &piece);
+            }
+            read += most;
+            self.asked.extend(self.publishers.take_groups());
+        }
+        self.publishers.open_sessions(now);
+        self.asked.extend(self.publishers.take_groups());
+        for key in self.clients.keys() {
+            self.publishers.handle_deadline(now, now, *key);
+            if let Some(publisher) = self.publishers.get(*key) {
+                publisher.handle_sent(now, publisher.unsent().len());
+            }
+        }
+        for key in self.publishers.end_turn(now) {
+            self.clients.remove(&key);
+        }
+        read
+    }
+
+    /// The order places all that it was asked.
+    fn answer(&mut self) {
+        for Group { number, publications } in std::mem::take(&mut self.asked) {
+            let results = publications.iter().map(|_| {
+                self.published += 1;
+                let id = Id { epoch: Epoch::from_random(1), position: self.published };
+                Ok(Published { id, offset: self.published, subscribers: 0, duplicate: false })
+            });
+            let results = results.collect();
+            self.publishers.settle(NOW, number, results);
+        }
+    }
+
+    fn held(&self) -> usize {
+        self.metrics.in_flight.held()
+    }
+
+    /// What all may hold: the budget, and what everyone is always read of.
+    fn most(&self) -> usize {
+        self.limits.all_in_flight() + self.clients.len() * (BEGUN_BYTES + LITTLE_BYTES * BYTE_COST)
+    }
+}
+
+fn hello() -> Vec<u8> {
+    let mut out = Vec::new();
+    write::preface(&mut out);
+    out
+}
+
+fn messages(count: usize, bytes: usize) -> Vec<u8> {
+    let mut frame = Vec::new();
+    write::publish(&PublishFrame::new("demo", &vec![b'x'; bytes]), &mut frame);
+    [hello(), frame.repeat(count)].concat()
+}
+
+/// A small budget: a few of the largest messages.
+fn small(limits: &mut Limits) {
+    limits.in_flight_bytes = 0;
+}
+
+#[test]
+fn what_is_handed_over_keeps_within_the_budget_and_all_of_it_gets_through() {
+    for bytes in [1, 20, 3_000, 100_000] {
+        let mut world = World::new(small);
+        let count = 300_000 / (bytes + 17);
+        for _ in 0..40 {
+            world.connect(messages(count, bytes));
+        }
+        let mut turns = 0;
+        while world.clients.values().any(|bytes| !bytes.is_empty()) {
+            // The order is slow: everyone sends until nothing more is taken.
+            while world.turn(NOW) > 0 {
+                assert!(world.held() <= world.most(), "{} of {}", world.held(), world.most());
+            }
+            world.answer();
+            turns += 1;
+            assert!(turns < 100_000, "messages of {bytes} bytes do not get through");
+        }
+        world.answer();
+        assert_eq!(world.published, 40 * count as u64, "messages of {bytes} bytes");
+        world.turn(NOW);
+        assert_eq!(world.held(), 0, "nothing is held of what has its outcome");
+    }
+}
+
+#[test]
+fn one_who_sends_a_little_gets_through_whatever_others_hold() {
+    let mut world = World::new(small);
+    for _ in 0..30 {
+        world.connect(messages(100, 100_000));
+    }
+    while world.turn(NOW) > 0 {}
+    assert!(world.publishers.held() >= 30);
+    let before = world.asked.len();
+    world.connect(messages(5, 20));
+    world.turn(NOW);
+    let publications = world.asked.iter().skip(before).map(|group| group.publications.len());
+    assert_eq!(publications.sum::<usize>(), 5);
+}
+
+#[test]
+fn frames_for_which_there_is_no_room_end_one_after_the_other_each_in_its_time() {
+    let all = Limits { message_bytes: 100_000, batch_messages: 10, ..Limits::default() };
+    let all = Limits { in_flight_bytes: 0, ..all }.all_in_flight();
+    let count = all / 100_000 + 4;
+    let mut world = World::new(small);
+    for _ in 0..count {
+        world.connect(messages(1, 100_000));
+    }
+    while world.turn(NOW) > 0 {}
+    let whole = world.asked.len();
+    assert!((1..=count / 2).contains(&whole), "{whole} had room, or the reserve");
+    assert_eq!(world.publishers.held(), count - whole, "the others are in the middle");
+    world.answer();
+    world.turn(NOW);
+    // The next one sends a byte now and then: never late, and never done.
+    let (slow, _) = world.publishers.reserve.expect("somebody waits for it");
+    let rest = world.clients.remove(&slow).unwrap();
+    let mut now = NOW;
+    for byte in rest.iter().take(2) {
+        assert_eq!(world.publishers.reserve.map(|(holder, _)| holder), Some(slow));
+        now = now.plus(world.limits.head_ms * 2 / 3);
+        assert!(world.publishers.read_at_most(now, slow) > 0);
+        world.publishers.handle_bytes(now, slow, &[*byte]);
+        world.publishers.handle_deadline(now, now, slow);
+        world.publishers.end_turn(now);
+    }
+    let publisher = world.publishers.get(slow).unwrap();
+    assert!(!publisher.keeps_its_bounds(), "it is told that its time is over");
+    publisher.handle_failure();
+    for _ in 0..count {
+        while world.turn(now) > 0 {}
+        world.answer();
+    }
+    assert!(world.clients.values().all(VecDeque::is_empty));
+    assert_eq!(world.published, count as u64 - 1);
+}
+
+#[test]
+fn a_byte_comes_to_no_more_than_was_paid_for_it() {
+    let tiny = |channel: &str, data: &[u8]| {
+        let mut frame = Vec::new();
+        write::publish(&PublishFrame::new(channel, data), &mut frame);
+        frame
+    };
+    let event = PublishFrame { event: Some(b" "), ..PublishFrame::new("c", b"x") };
+    let mut bad_event = Vec::new();
+    write::publish(&event, &mut bad_event);
+    for frame in [tiny("c", b"x"), tiny("", b""), tiny("*", b"x"), tiny("c", b""), bad_event] {
+        let mut world = World::new(|limits| limits.batch_messages = 100_000);
+        let key = world.connect([hello(), frame.repeat(5_000)].concat());
+        let read = world.turn(NOW);
+        assert!(read > 60_000);
+        let publisher = world.publishers.get(key).unwrap();
+        let (bytes, told) = (publisher.bytes(), publisher.under_way_bytes());
+        assert!(bytes.max(told) <= read * BYTE_COST, "{bytes} for {read}");
+    }
+}
+
+#[test]
+fn sessions_without_a_connection_hold_a_quarter() {
+    let mut world = World::new(|limits| {
+        small(limits);
+        limits.batch_messages = 1_000;
+    });
+    let most = world.limits.all_in_flight() / 4;
+    let mut ids = 0_u8;
+    let mut forgotten = 0;
+    while forgotten == 0 {
+        ids += 1;
+        assert!(ids < 255, "{} of {most}", world.publishers.sessions.kept_bytes());
+        let mut bytes = Vec::new();
+        write::session_preface(&mut bytes);
+        let id = SessionId([ids; 16]);
+        let open = session::Open { session: id, resumes: false, confirmed: 0 };
+        write::open(&open, &mut bytes);
+        let mut refused = Vec::new();
+        write::publish(&PublishFrame::new("bad*", b"x"), &mut refused);
+        bytes.extend(refused.repeat(1_000));
+        let key = world.connect(bytes);
+        while world.turn(NOW) > 0 {}
+        let kept = world.publishers.sessions.kept_bytes();
+        world.publishers.get(key).unwrap().handle_failure();
+        world.turn(NOW);
+        assert!(world.publishers.sessions.kept_bytes() <= most);
+        assert_eq!(world.held(), world.publishers.sessions.kept_bytes());
+        forgotten += world.publishers.take_counts().forgotten;
+        assert!(forgotten > 0 || world.publishers.sessions.kept_bytes() > kept);
+    }
+    assert!(world.publishers.sessions.kept_bytes() > most / 2);
+}
+
+#[test]
+fn what_may_be_read_is_what_there_is_room_for() {
+    let within = |room, missing| Reading::within(room, missing, 1_000);
+    assert_eq!(within(480, 0), Reading { bytes: 10, cost: 480 });
+    assert_eq!(within(usize::MAX, 0).bytes, TURN_BYTES);
+    // Of a frame: all but its last byte, or all of it and what it comes to, or more than it.
+    assert_eq!(within(100, 200), Reading { bytes: 50, cost: 100 });
+    assert_eq!(within(1_399, 200), Reading { bytes: 199, cost: 398 });
+    assert_eq!(within(1_400, 200), Reading { bytes: 200, cost: 1_400 });
+    assert_eq!(within(1_448, 200), Reading { bytes: 201, cost: 1_448 });
+    assert_eq!(within(usize::MAX, 1 << 20), Reading { bytes: TURN_BYTES, cost: 2 * TURN_BYTES });
+}

@@ -1,0 +1,239 @@
+//! What waits for the order keeps within its budget, as the process's memory shows: while nothing
+//! is placed, publishers on the Unix socket and over HTTP hand over the most that they may and
+//! read nothing; then all of it gets through.
+
+mod stand_in;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
+
+use fanfare::channel::Tenant;
+use fanfare::clock::Clock;
+use fanfare::control::metrics_page::Build;
+use fanfare::limits::Limits;
+use fanfare::metrics::Metrics;
+use fanfare::vigil::Vigil;
+use fanfare::{control, ingest};
+use fanfare_protocol::ingest::client::{Decoder, Reply};
+use fanfare_protocol::ingest::{PublishFrame, write};
+
+use stand_in::{StandIn, epoch};
+
+const MIB: usize = 1 << 20;
+const MESSAGE_BYTES: usize = 256 << 10;
+/// Of each publisher on the socket.
+const MESSAGES: usize = 12;
+const PUBLISHERS: usize = 32;
+const REQUESTS: usize = 24;
+/// What a publisher takes beside what it has in flight: see `doctor`.
+const PUBLISHER_BYTES: usize = 128 << 10;
+
+fn limits() -> Limits {
+    Limits {
+        message_bytes: MESSAGE_BYTES,
+        in_flight_bytes: 16 * MIB,
+        bodies_bytes: 4 * MIB,
+        publishers: PUBLISHERS,
+        ..Limits::default()
+    }
+}
+
+/// Memory of this process that no file stands behind.
+fn memory_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    line.trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1_024
+}
+
+/// The most that it ever was while this looked.
+fn watch(over: &AtomicBool, peak: &AtomicU64) {
+    while !over.load(SeqCst) {
+        peak.fetch_max(memory_bytes(), SeqCst);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+struct Publisher {
+    stream: UnixStream,
+    decoder: Decoder,
+}
+
+impl Publisher {
+    fn connect(path: &Path) -> Self {
+        let mut stream = UnixStream::connect(path).unwrap();
+        let mut preface = Vec::new();
+        write::preface(&mut preface);
+        stream.write_all(&preface).unwrap();
+        Self { stream, decoder: Decoder::new() }
+    }
+
+    /// Writes for as long as anything is taken; how much was.
+    fn write_until_blocked(&mut self, bytes: &[u8]) -> usize {
+        self.stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+        let mut sent = 0;
+        while sent < bytes.len() {
+            match self.stream.write(&bytes[sent..]) {
+                Ok(more) => sent += more,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        self.stream.set_write_timeout(Some(Duration::from_secs(60))).unwrap();
+        sent
+    }
+
+    /// Reads until the outcomes of so many messages were told.
+    fn hear(&mut self, messages: u64) {
+        self.stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let (mut unread, mut acknowledged) = (Vec::new(), 0);
+        while acknowledged < messages {
+            let mut piece = [0; 4_096];
+            let read = self.stream.read(&mut piece).expect("outcomes come");
+            assert!(read > 0, "it ended after {acknowledged}");
+            unread.extend_from_slice(&piece[..read]);
+            let mut input = unread.as_slice();
+            while let Some(reply) = self.decoder.next(&mut input).unwrap() {
+                match reply {
+                    Reply::Ack(sequence) => acknowledged = sequence,
+                    Reply::Hello(_) => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+            let taken = unread.len() - input.len();
+            unread.drain(..taken);
+        }
+    }
+}
+
+/// A batch that is as long as a request may be.
+fn request() -> Vec<u8> {
+    let data = "x".repeat(MESSAGE_BYTES - 1_000);
+    let message = format!(r#"{{"channel":"demo","data":"{data}"}}"#);
+    let body = format!(r#"{{"messages":[{message},{message},{message}]}}"#);
+    let fields = "Content-Type: application/json\r\nConnection: close\r\nHost: localhost";
+    let length = body.len();
+    format!("POST /v1/publish HTTP/1.1\r\n{fields}\r\nContent-Length: {length}\r\n\r\n{body}")
+        .into()
+}
+
+/// The status of the answer, and whether it says when to come back.
+fn ask(address: SocketAddr, request: &[u8]) -> (String, bool) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    // What is refused may be answered before it was read.
+    let _ = stream.write_all(request);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let says_when = answer.to_ascii_lowercase().contains("\r\nretry-after: 1\r\n");
+    (answer.get(9..12).unwrap_or_default().to_owned(), says_when)
+}
+
+fn start_api(sequencer: &StandIn, metrics: &Arc<Metrics>) -> control::Control {
+    let facts = control::Facts {
+        epoch: epoch(),
+        tenant: Tenant::default(),
+        build: Build {
+            driver: "epoll",
+            driver_fallback: false,
+            insecure: false,
+            development: false,
+            version: "0.0.0",
+            started_unix_s: 1,
+        },
+        api_key: None,
+        limits: limits(),
+        bounds: control::Bounds { answer_ms: 60_000, ..control::Bounds::default() },
+        ready: Arc::new(AtomicBool::new(true)),
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let guard = Vigil::new(Arc::default()).guard("control", || {});
+    control::serve(listener, sequencer.inbox.clone(), Arc::clone(metrics), facts, guard).unwrap()
+}
+
+fn start_socket(path: &Path, sequencer: &StandIn, metrics: &Arc<Metrics>) -> ingest::Handle {
+    let settings = ingest::Config {
+        path: path.into(),
+        mode: 0o600,
+        users: Vec::new(),
+        limits: limits(),
+        epoch: epoch(),
+        tenant: Tenant::default(),
+    };
+    let guard = Vigil::new(Arc::default()).guard("ingest", || {});
+    let inbox = sequencer.inbox.clone();
+    ingest::spawn(settings, inbox, Arc::clone(metrics), Clock::start(), guard).unwrap()
+}
+
+#[test]
+fn what_publishers_hand_over_takes_no_more_memory_than_was_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("fanfare.sock");
+    let sequencer = StandIn::start(100_000);
+    let metrics = Arc::new(Metrics::new(1));
+    let handle = start_socket(&path, &sequencer, &metrics);
+    let api = start_api(&sequencer, &metrics);
+
+    let mut frame = Vec::new();
+    write::publish(&PublishFrame::new("demo", &vec![b'x'; MESSAGE_BYTES]), &mut frame);
+    let (stream, request) = (frame.repeat(MESSAGES), request());
+    let address = api.address();
+    let (over, peak) = (AtomicBool::new(false), AtomicU64::new(0));
+    sequencer.deafen();
+    let before = memory_bytes();
+    std::thread::scope(|scope| {
+        scope.spawn(|| watch(&over, &peak));
+        let publishers: Vec<_> = (1..PUBLISHERS)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut publisher = Publisher::connect(&path);
+                    let sent = publisher.write_until_blocked(&stream);
+                    (publisher, sent)
+                })
+            })
+            .collect();
+        let requests: Vec<_> =
+            (0..REQUESTS).map(|_| scope.spawn(|| ask(address, &request))).collect();
+        let publishers: Vec<_> = publishers.into_iter().map(|one| one.join().unwrap()).collect();
+
+        let held = metrics.in_flight.held();
+        let sum = limits().all_in_flight() + limits().all_bodies() + PUBLISHERS * PUBLISHER_BYTES;
+        let grown = peak.load(SeqCst).saturating_sub(before);
+        eprintln!("{held} bytes are in flight; the process grew by {grown}, {sum} were said");
+        assert!(held > limits().all_in_flight() / 2, "it is used: {held}");
+        assert!(grown as usize <= sum + sum / 10, "the process grew by {grown}, {sum} were said");
+        assert!(publishers.iter().all(|(_, sent)| *sent < stream.len()), "everyone waits");
+
+        // One who has handed nothing over yet has not to wait until others have read.
+        let mut last = Publisher::connect(&path);
+        let mut small = Vec::new();
+        write::publish(&PublishFrame::new("demo", b"hi"), &mut small);
+        last.stream.write_all(&small).unwrap();
+        over.store(true, SeqCst);
+        sequencer.hear();
+        last.hear(1);
+        for (mut publisher, sent) in publishers {
+            let mut writer = publisher.stream.try_clone().unwrap();
+            let rest = &stream[sent..];
+            scope.spawn(move || writer.write_all(rest).unwrap());
+            publisher.hear(MESSAGES as u64);
+        }
+        let answers: Vec<_> = requests.into_iter().map(|one| one.join().unwrap()).collect();
+        let of = |status: &str| answers.iter().filter(|(said, _)| said == status).count();
+        assert_eq!(of("200") + of("503"), REQUESTS, "{answers:?}");
+        assert!(of("200") > 0 && of("503") > 0, "{answers:?}");
+        assert!(answers.iter().all(|(said, says_when)| said == "200" || *says_when));
+    });
+    let deadline = std::time::Instant::now() + Duration::from_secs(5);
+    while metrics.in_flight.held() > 0 && std::time::Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(metrics.in_flight.held(), 0, "all is given back");
+    handle.stop();
+    api.stop(Duration::from_millis(100));
+}
