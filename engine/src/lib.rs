@@ -31,5 +31,6 @@ pub mod ring;
 pub mod rule;
 pub mod sequencer;
 pub mod shard;
+pub mod sim;
 pub mod transport;
 pub mod vigil;

@@ -110,7 +110,6 @@ impl Channels {
     }
 
     /// All of them.
-    #[cfg(test)]
     pub(super) fn iter(&self) -> impl Iterator<Item = &Channel> {
         self.table.iter().flatten()
     }

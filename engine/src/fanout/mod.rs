@@ -313,7 +313,7 @@ impl Fanout {
     }
 }
 
-#[cfg(test)]
+/// For the simulation and for tests.
 impl Fanout {
     /// Panics where anything contradicts itself or what members have.
     pub(crate) fn invariants<'a>(&self, members: impl Iterator<Item = (u32, &'a Subscriptions)>) {
@@ -334,6 +334,7 @@ impl Fanout {
     }
 
     /// Messages of the longest log.
+    #[cfg(test)]
     pub(crate) fn longest_log(&self) -> u64 {
         let lengths = self.channels.iter().map(|one| one.log.end() - one.log.first());
         lengths.max().unwrap_or(0)

@@ -35,6 +35,7 @@ mod dates;
 mod farewell;
 mod frames;
 mod heads;
+mod inspect;
 pub mod messages;
 mod outbox;
 mod replies;

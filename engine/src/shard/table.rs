@@ -82,7 +82,6 @@ impl Table {
     }
 
     /// All of them, with their places.
-    #[cfg(test)]
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Connection)> {
         (0..self.places()).filter_map(|index| Some((index, self.at(index)?)))
     }

@@ -123,7 +123,6 @@ impl Wheel {
     }
 
     /// Panics where the lists contradict themselves or the table.
-    #[cfg(test)]
     pub(super) fn invariants(&self, table: &Table) {
         let mut found = 0;
         for (bucket, head) in self.heads.iter().enumerate() {

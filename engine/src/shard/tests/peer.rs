@@ -94,13 +94,6 @@ impl Peer {
 }
 
 impl World {
-    /// So many steps at the present time.
-    pub(super) fn steps(&mut self, steps: usize) {
-        for _ in 0..steps {
-            self.step();
-        }
-    }
-
     /// Lets time pass, a tick every 100 ms.
     pub(super) fn pass(&mut self, ms: u64) {
         for _ in 0..ms / 100 {

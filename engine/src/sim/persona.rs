@@ -1,5 +1,8 @@
 //! A client with a memory: it connects, listens, lags, leaves, and comes back with the id it has.
 
+use clap::ValueEnum;
+
+use super::trace::Trace;
 use super::truth::{Start, View, channel_name, channel_of};
 use super::wire::{Ear, Said, Way, masked, request};
 use super::world::World;
@@ -27,14 +30,21 @@ pub(super) struct Allowance {
 }
 
 /// A lie that a persona tells itself, to see that the oracle hears it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(super) enum Canary {
+    /// A message is left out.
     Lose,
+    /// A message comes twice.
     Double,
+    /// Two messages change places.
     Swap,
+    /// An offset is one too high.
     WrongOffset,
+    /// A bit of a payload is another one.
     Flip,
+    /// A gap ends one message late.
     GapTooLong,
+    /// Slow clients are told of no gap.
     LoseSlow,
 }
 
@@ -62,9 +72,12 @@ pub(super) struct Persona {
     /// Time has jumped since it connected: pings may be late.
     pub(super) jumped: bool,
     pub(super) canary: Option<Canary>,
+    /// Whether it says what its connection is whenever the node is at rest.
+    pub(super) verbose: bool,
+    /// What it has read, and when.
+    pub(super) trace: Trace,
     pub(super) heard: u64,
     pub(super) gaps: u64,
-    pub(super) codes: Vec<u16>,
 }
 
 impl Persona {
@@ -78,9 +91,10 @@ impl Persona {
             allowance,
             jumped: false,
             canary: None,
+            verbose: false,
+            trace: Trace::new(),
             heard: 0,
             gaps: 0,
-            codes: Vec::new(),
         }
     }
 
@@ -179,6 +193,9 @@ impl Persona {
             Mood::Slow(bytes) => net.take_some(line.client, bytes),
             Mood::Stopped => Vec::new(),
         };
+        if !bytes.is_empty() {
+            self.trace.note(world.now, &bytes);
+        }
         let mut said = line.ear.hear(&bytes);
         if let Some(canary) = self.canary {
             spoil(canary, &mut said);
@@ -256,7 +273,6 @@ impl Persona {
                     1000 if line.left => {}
                     code => panic!("closed with {code}"),
                 }
-                self.codes.push(code);
                 self.say(world, 8, &code.to_be_bytes());
             }
             Said::Pong(_) | Said::Heartbeat | Said::Closed(_) => {}
@@ -293,10 +309,9 @@ impl Persona {
     pub(super) fn at_rest(&mut self, world: &World) {
         let Some(line) = &self.line else { return };
         let net = &world.nets[self.shard];
-        if std::env::var("FANFARE_SEED").is_ok() {
+        if self.verbose {
             let token = net.token(line.client);
-            let table = &world.shards[self.shard].sessions.table;
-            let connection = token.and_then(|token| table.at(token.index));
+            let connection = token.map(|token| world.shards[self.shard].describe(token));
             eprintln!("{:?} {:?} {:?} {connection:?}", world.now, self.way, line.mood);
         }
         if line.left {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// How a persona listens.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Way {
+pub(crate) enum Way {
     Socket { json: bool },
     Events { json: bool },
     Poll,
@@ -15,26 +15,26 @@ pub(super) enum Way {
 
 /// A gap notice.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct GapSaid {
-    pub(super) channel: String,
-    pub(super) bounds: Option<(u64, u64)>,
-    pub(super) reason: String,
+pub(crate) struct GapSaid {
+    pub(crate) channel: String,
+    pub(crate) bounds: Option<(u64, u64)>,
+    pub(crate) reason: String,
 }
 
 /// A message, with what the rendition tells of it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct MessageSaid {
-    pub(super) channel: Option<String>,
-    pub(super) id: Option<String>,
-    pub(super) offset: Option<u64>,
-    pub(super) payload: Vec<u8>,
+pub(crate) struct MessageSaid {
+    pub(crate) channel: Option<String>,
+    pub(crate) id: Option<String>,
+    pub(crate) offset: Option<u64>,
+    pub(crate) payload: Vec<u8>,
     /// SSE gives line breaks back as LF.
-    pub(super) breaks_lost: bool,
+    pub(crate) breaks_lost: bool,
 }
 
 /// Something a client heard.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Said {
+pub(crate) enum Said {
     Head(u16),
     Gap(GapSaid),
     Open(String),
@@ -53,27 +53,27 @@ pub(super) enum Said {
 }
 
 /// Bytes that came, up to the first that are not whole.
-pub(super) struct Ear {
+pub(crate) struct Ear {
     way: Way,
     bytes: Vec<u8>,
     /// What is not taken out of its chunks yet, where the answer has chunks.
     chunks: Option<Vec<u8>>,
     /// Whether the head of the answer was read; a poll begins again after each answer.
     streaming: bool,
-    pub(super) closed: Option<u16>,
+    pub(crate) closed: Option<u16>,
 }
 
 impl Ear {
-    pub(super) fn new(way: Way) -> Self {
+    pub(crate) fn new(way: Way) -> Self {
         Self { way, bytes: Vec::new(), chunks: None, streaming: false, closed: None }
     }
 
     /// Whether everything that came was whole: a stream that ends elsewhere was cut in a frame.
-    pub(super) fn is_between(&self) -> bool {
+    pub(crate) fn is_between(&self) -> bool {
         self.bytes.is_empty() && self.chunks.as_ref().is_none_or(Vec::is_empty)
     }
 
-    pub(super) fn hear(&mut self, bytes: &[u8]) -> Vec<Said> {
+    pub(crate) fn hear(&mut self, bytes: &[u8]) -> Vec<Said> {
         self.chunks.as_mut().unwrap_or(&mut self.bytes).extend_from_slice(bytes);
         self.take_chunks();
         let mut said = Vec::new();
@@ -274,7 +274,7 @@ fn text(value: &Value) -> String {
 }
 
 /// A frame as a client sends it.
-pub(super) fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
     assert!(payload.len() < 126);
     let mut frame = vec![0x80 | opcode, 0x80 | payload.len() as u8, 1, 2, 3, 4];
     frame.extend(payload.iter().enumerate().map(|(at, byte)| byte ^ [1, 2, 3, 4][at % 4]));
@@ -282,7 +282,7 @@ pub(super) fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// A request to follow channels.
-pub(super) fn request(way: Way, channels: &[String], since: Option<&str>, wait: u64) -> String {
+pub(crate) fn request(way: Way, channels: &[String], since: Option<&str>, wait: u64) -> String {
     let path = match way {
         Way::Socket { .. } => "/ws",
         Way::Events { .. } => "/sse",

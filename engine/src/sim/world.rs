@@ -1,12 +1,14 @@
 //! A whole node in one thread: the real sequencer, the real ring and real shards over the simulated
-//! driver. The test makes time and chance, so that a run is a function of its seed.
+//! driver. Whoever has it in hand makes time and chance, so that a run is a function of its seed.
 
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 
 use fanfare_protocol::id::{Epoch, Id};
 use fanfare_protocol::message::Kind;
 
+use super::trace::Trace;
 use super::truth::{Fact, Truth, channel_name};
 use crate::auth::address::Addresses;
 use crate::channel::{ChannelName, Tenant};
@@ -20,7 +22,6 @@ use crate::rule::{History, Pattern, Rule, Rules, Slow, Window};
 use crate::sequencer::command::{Command, Entry, Publication, PublishAnswer, Published, Refusal};
 use crate::sequencer::inbox::{Inbox, NotTaken, inbox};
 use crate::sequencer::{self, Sequencer, Step};
-use crate::shard::connection::Phase;
 use crate::shard::messages::Dropped;
 use crate::shard::tick_budget::TickBudget;
 use crate::shard::{Parts, Shard, Tick};
@@ -28,28 +29,28 @@ use crate::transport::Context;
 
 /// What is to be decided before a world begins.
 #[derive(Clone, Debug)]
-pub(super) struct Shape {
-    pub(super) seed: u64,
-    pub(super) shards: usize,
-    pub(super) temper: Temper,
-    pub(super) limits: Limits,
-    pub(super) history: History,
-    pub(super) window: Window,
+pub(crate) struct Shape {
+    pub(crate) seed: u64,
+    pub(crate) shards: usize,
+    pub(crate) temper: Temper,
+    pub(crate) limits: Limits,
+    pub(crate) history: History,
+    pub(crate) window: Window,
     /// What becomes of slow clients of each channel; those beyond it disconnect.
-    pub(super) slow: Vec<Slow>,
+    pub(crate) slow: Vec<Slow>,
     /// Sockets of a shard, and how many of them it serves.
-    pub(super) capacity: (usize, usize),
+    pub(crate) capacity: (usize, usize),
     /// Bounds of a tick.
-    pub(super) budget: TickBudget,
+    pub(crate) budget: TickBudget,
 }
 
 /// The bounds that directed tests count ticks by, whatever production runs.
-pub(super) const COUNTED: TickBudget =
+pub(crate) const COUNTED: TickBudget =
     TickBudget { entries: 256, receives: 64, batches: 2, quantum: 256 };
 
 impl Shape {
     /// One shard, a truthful network, defaults.
-    pub(super) fn plain() -> Self {
+    pub(crate) fn plain() -> Self {
         let limits =
             Limits { connections_per_address: 0, heads_per_address: 0, ..Limits::default() };
         Self {
@@ -66,6 +67,11 @@ impl Shape {
     }
 }
 
+/// Whose channels all are: not the tenant that there always is, which nobody may take for granted.
+fn tenant() -> Tenant {
+    Tenant::new("sim")
+}
+
 struct Asleep;
 
 impl Wake for Asleep {
@@ -75,18 +81,20 @@ impl Wake for Asleep {
 type Answers = Arc<Mutex<Vec<(u64, Result<Published, Refusal>)>>>;
 
 /// A node, its publishers, and what really happened.
-pub(super) struct World {
-    pub(super) now: Millis,
-    pub(super) epoch: Epoch,
-    pub(super) sequencer: Sequencer<Writer<Entry>>,
-    pub(super) shards: Vec<Shard<Sim, Dropped>>,
-    pub(super) nets: Vec<SimNet>,
-    pub(super) life: Arc<Life>,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) truth: Truth,
+pub(crate) struct World {
+    pub(crate) now: Millis,
+    pub(crate) epoch: Epoch,
+    pub(crate) sequencer: Sequencer<Writer<Entry>>,
+    pub(crate) shards: Vec<Shard<Sim, Dropped>>,
+    pub(crate) nets: Vec<SimNet>,
+    pub(crate) life: Arc<Life>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) truth: Truth,
+    /// What publishers were answered.
+    pub(super) trace: Trace,
     /// What publishers and nobody's hands have still to offer.
-    pub(super) offers: VecDeque<Command>,
-    pub(super) ended: Vec<bool>,
+    pub(crate) offers: VecDeque<Command>,
+    pub(crate) ended: Vec<bool>,
     /// Whether the sequencer had nothing to do.
     idle: bool,
     inbox: Inbox,
@@ -96,7 +104,7 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(shape: &Shape) -> Self {
+    pub(crate) fn new(shape: &Shape) -> Self {
         let now = Millis(1_000);
         let epoch = Epoch::from_random(shape.seed);
         let limits = shape.limits.clone();
@@ -118,7 +126,7 @@ impl World {
         };
         let sequencer = Sequencer::new(settings, commands, writer, Arc::clone(&metrics));
         let addresses = Arc::new(Addresses::new(&limits));
-        let context = Context::new(epoch, limits, Tenant::default());
+        let context = Context::new(epoch, limits, tenant());
         let context = Arc::new(Context { loopback: true, dev: true, ..context });
         let life: Arc<Life> = Arc::default();
         let (mut shards, mut nets) = (Vec::new(), Vec::new());
@@ -150,6 +158,7 @@ impl World {
             life,
             metrics,
             truth: Truth::new(shape.slow.clone()),
+            trace: Trace::new(),
             offers: VecDeque::new(),
             idle: false,
             inbox,
@@ -160,7 +169,7 @@ impl World {
     }
 
     /// A publisher has a message for this channel, of about this length.
-    pub(super) fn publish(&mut self, channel: usize, bytes: usize, kind: Kind) {
+    pub(crate) fn publish(&mut self, channel: usize, bytes: usize, kind: Kind) {
         self.numbers += 1;
         let number = self.numbers;
         let text = format!("#n{number};");
@@ -172,7 +181,7 @@ impl World {
             Kind::Binary => [b"\xff\xfe", text.as_bytes()].concat(),
         };
         let publication = Publication {
-            channel: ChannelName::new(Tenant::default(), &channel_name(channel)),
+            channel: ChannelName::new(tenant(), &channel_name(channel)),
             kind,
             event: None,
             idempotency_key: None,
@@ -186,7 +195,7 @@ impl World {
     }
 
     /// Offers, one step of the sequencer, one tick of every shard.
-    pub(super) fn step(&mut self) {
+    pub(crate) fn step(&mut self) {
         self.offer();
         self.step_sequencer();
         for shard in 0..self.shards.len() {
@@ -194,7 +203,14 @@ impl World {
         }
     }
 
-    pub(super) fn offer(&mut self) {
+    /// So many steps at the present time.
+    pub(crate) fn steps(&mut self, steps: usize) {
+        for _ in 0..steps {
+            self.step();
+        }
+    }
+
+    pub(crate) fn offer(&mut self) {
         while let Some(command) = self.offers.pop_front() {
             match self.inbox.offer(command) {
                 Ok(()) => {}
@@ -204,12 +220,13 @@ impl World {
         }
     }
 
-    pub(super) fn step_sequencer(&mut self) {
+    pub(crate) fn step_sequencer(&mut self) {
         let step = self.sequencer.step(self.now);
         self.idle = step == Step::Idle;
         let answers = std::mem::take(&mut *self.answers.lock().unwrap());
         for (number, result) in answers {
             let (channel, kind, payload) = self.under_way.remove(&number).expect("asked once");
+            self.trace.note(self.now, format!("{number} {result:?}").as_bytes());
             let Ok(Published { id, offset, .. }) = result else {
                 self.truth.refused();
                 continue;
@@ -222,103 +239,43 @@ impl World {
         self.truth.reached(self.metrics.sequencer.position.read());
     }
 
-    pub(super) fn tick(&mut self, shard: usize) {
+    pub(crate) fn tick(&mut self, shard: usize) {
         if !self.ended[shard] {
             self.ended[shard] = self.shards[shard].tick(self.now, false) == Tick::Ended;
         }
     }
 
     /// Whether nothing is left to do for anyone, as far as can be seen from within.
-    pub(super) fn is_quiet(&self) -> bool {
-        let quiet = |shard: &Shard<Sim, Dropped>| {
-            !shard.sessions.has_work()
-                && shard.sessions.commands.is_empty()
-                && shard.ring.waiting() == 0
-        };
-        self.idle && self.offers.is_empty() && self.shards.iter().all(quiet)
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.idle && self.offers.is_empty() && self.shards.iter().all(Shard::is_quiet)
     }
 
     /// Why it is not.
-    pub(super) fn unrest(&self) -> String {
-        let shards = self.shards.iter().map(|shard| {
-            let sessions = &shard.sessions;
-            format!(
-                "queue {} sweeps {} commands {} reading {} ring {} events {}",
-                sessions.queue.len(),
-                sessions.fanout.has_work(),
-                sessions.commands.len(),
-                sessions.reading.len(),
-                shard.ring.waiting(),
-                shard.events.len(),
-            )
-        });
-        format!("{} offers; {:?}", self.offers.len(), shards.collect::<Vec<_>>())
+    pub(crate) fn unrest(&self) -> String {
+        let shards: Vec<_> = self.shards.iter().map(Shard::unrest).collect();
+        format!("{} offers; {shards:?}", self.offers.len())
     }
 
     /// What a position is called.
-    pub(super) fn id(&self, position: u64) -> String {
+    pub(crate) fn id(&self, position: u64) -> String {
         Id { epoch: self.epoch, position }.to_string()
     }
 
-    /// What must be true of a shard after any tick.
-    pub(super) fn invariants(&self) {
+    /// What must be true after any step.
+    pub(crate) fn invariants(&self) {
         self.sequencer.invariants();
-        for (number, shard) in self.shards.iter().enumerate() {
-            let (sessions, metrics) = (&shard.sessions, &self.metrics.shards[number]);
-            assert!(sessions.closes.is_empty(), "closes were told");
-            assert_eq!(metrics.connections.read(), sessions.table.len() as u64);
-            assert_eq!(self.nets[number].open() as u64, metrics.connections.read() + late(shard));
-            for (_, connection) in sessions.table.iter() {
-                let private = connection.outbox.as_ref().map_or(0, |outbox| outbox.memory());
-                let stream = connection.phase == Phase::Open;
-                let asks = connection.ask.is_some() || connection.poll.is_some();
-                assert!(!stream || !asks, "a stream keeps nothing of its request");
-                assert!(
-                    connection.outbox.as_ref().is_none_or(|outbox| !outbox.is_empty()),
-                    "an outbox goes when it is empty"
-                );
-                assert!(
-                    !stream || private <= 40 << 10,
-                    "{private} private bytes of one connection"
-                );
-            }
-            let members = sessions.table.iter();
-            let members = members.map(|(index, connection)| (index, &connection.subscriptions));
-            sessions.fanout.invariants(members);
-            sessions.wheel.invariants(&sessions.table);
-            let most = 2 * self.nets[number].places() + 64;
-            assert!(sessions.commands.len() <= most, "{} commands", sessions.commands.len());
+        for (shard, net) in self.shards.iter().zip(&self.nets) {
+            shard.invariants();
+            assert_eq!(net.open(), shard.sockets());
         }
     }
 
     /// Every client is gone: nothing of any is left.
-    pub(super) fn is_empty(&self) {
+    pub(crate) fn is_empty(&self) {
         self.invariants();
-        for (number, shard) in self.shards.iter().enumerate() {
-            let (sessions, metrics) = (&shard.sessions, &self.metrics.shards[number]);
-            assert!(sessions.table.is_empty() && sessions.commands.is_empty());
-            assert_eq!(sessions.fanout.channels(), 0, "interests have ended");
-            for gauge in [
-                &metrics.connections,
-                &metrics.websockets,
-                &metrics.event_streams,
-                &metrics.polls,
-                &metrics.subscriptions,
-                &metrics.channels,
-                &metrics.log_bytes,
-            ] {
-                assert_eq!(gauge.read(), 0, "{metrics:?}");
-            }
-            assert_eq!(self.nets[number].open(), 0);
-        }
+        self.shards.iter().for_each(Shard::assert_empty);
+        assert!(self.nets.iter().all(|net| net.open() == 0));
         assert_eq!(self.metrics.sequencer.subscriptions.read(), 0);
-        assert_eq!(self.life.connections.load(std::sync::atomic::Ordering::Relaxed), 0);
+        assert_eq!(self.life.connections.load(Relaxed), 0);
     }
-}
-
-/// Connections that the driver has told of and the shard has not heard.
-fn late(shard: &Shard<Sim, Dropped>) -> u64 {
-    let accepted =
-        |event: &&crate::driver::Event| matches!(event, crate::driver::Event::Accepted { .. });
-    shard.events.iter().filter(accepted).count() as u64
 }

@@ -13,19 +13,19 @@ use crate::rule::Slow;
 
 /// One message that has its place.
 #[derive(Debug)]
-pub(super) struct Fact {
-    pub(super) channel: usize,
+pub(crate) struct Fact {
+    pub(crate) channel: usize,
     /// Which life of the channel's record: offsets begin again with each.
-    pub(super) life: u32,
-    pub(super) position: u64,
-    pub(super) offset: u64,
-    pub(super) kind: Kind,
-    pub(super) payload: Vec<u8>,
+    pub(crate) life: u32,
+    pub(crate) position: u64,
+    pub(crate) offset: u64,
+    pub(crate) kind: Kind,
+    pub(crate) payload: Vec<u8>,
 }
 
 /// All messages, in the order of their positions.
 #[derive(Default)]
-pub(super) struct Truth {
+pub(crate) struct Truth {
     facts: Vec<Fact>,
     /// How far the order has come: what was refused had a position too.
     reached: u64,
@@ -39,22 +39,22 @@ pub(super) struct Truth {
 
 impl Truth {
     /// Nothing has happened.
-    pub(super) fn new(slow: Vec<Slow>) -> Self {
+    pub(crate) fn new(slow: Vec<Slow>) -> Self {
         Self { slow, ..Self::default() }
     }
 
     /// The last position.
-    pub(super) fn position(&self) -> u64 {
+    pub(crate) fn position(&self) -> u64 {
         self.reached
     }
 
     /// A message was refused: it stands in the log, and nobody is told where.
-    pub(super) fn refused(&mut self) {
+    pub(crate) fn refused(&mut self) {
         self.refused += 1;
     }
 
     /// The order has come to this position.
-    pub(super) fn reached(&mut self, position: u64) {
+    pub(crate) fn reached(&mut self, position: u64) {
         assert!(position >= self.reached, "positions rise");
         (self.reached, self.refused) = (position, 0);
     }
@@ -71,7 +71,7 @@ impl Truth {
     }
 
     /// Message `number` of the publishers got this place.
-    pub(super) fn placed(&mut self, number: u64, mut fact: Fact) {
+    pub(crate) fn placed(&mut self, number: u64, mut fact: Fact) {
         let (position, last) = (fact.position, self.position());
         let next_record = (last / RECORD_ITEMS + 1) * RECORD_ITEMS;
         let follows = position == next_record || (last > 0 && position == last + 1);
@@ -95,7 +95,7 @@ impl Truth {
     }
 
     /// What becomes of slow clients of a channel.
-    pub(super) fn slow(&self, channel: usize) -> Slow {
+    pub(crate) fn slow(&self, channel: usize) -> Slow {
         self.slow.get(channel).copied().unwrap_or_default()
     }
 
@@ -130,7 +130,7 @@ fn number_in(payload: &[u8]) -> Option<u64> {
 
 /// Where a subscription began, as the client asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Start {
+pub(crate) enum Start {
     Now,
     After(u64),
     /// From a place that means nothing here; every channel owes a gap of this reason.
@@ -139,13 +139,13 @@ pub(super) enum Start {
 
 #[derive(Debug)]
 /// What one connection, or one poll, was told, and what it may conclude.
-pub(super) struct View {
+pub(crate) struct View {
     channels: Vec<usize>,
     start: Start,
     /// Everything that it follows, up to here, was given or announced.
-    pub(super) covered: Option<u64>,
+    pub(crate) covered: Option<u64>,
     /// What was published when it saw that it is subscribed.
-    pub(super) subscribed_at: Option<u64>,
+    pub(crate) subscribed_at: Option<u64>,
     asked_at: u64,
     last: u64,
     /// Notices of each channel, with the life of its record that they speak of.
@@ -158,7 +158,7 @@ pub(super) struct View {
 }
 
 impl View {
-    pub(super) fn new(
+    pub(crate) fn new(
         channels: &[usize],
         start: Start,
         truth: &Truth,
@@ -184,7 +184,7 @@ impl View {
 
     /// A notice: exact, and never where nothing is missing. Only one that says `slow` comes after
     /// anything of its channel.
-    pub(super) fn gap(&mut self, said: GapSaid, truth: &Truth) {
+    pub(crate) fn gap(&mut self, said: GapSaid, truth: &Truth) {
         let channel = channel_of(&said.channel);
         assert!(self.channels.contains(&channel), "a gap of a channel that it does not follow");
         if said.reason == "slow" {
@@ -261,7 +261,7 @@ impl View {
     }
 
     /// Where delivery begins.
-    pub(super) fn open(&mut self, begin: u64, truth: &Truth) {
+    pub(crate) fn open(&mut self, begin: u64, truth: &Truth) {
         assert!(begin <= truth.position());
         match self.start {
             Start::Now => assert!(begin >= self.asked_at, "now is not before the question"),
@@ -276,7 +276,7 @@ impl View {
     }
 
     /// A message: the right one, once, in order, and nothing left out before it.
-    pub(super) fn message(&mut self, said: &MessageSaid, epoch: &str, truth: &Truth) -> u64 {
+    pub(crate) fn message(&mut self, said: &MessageSaid, epoch: &str, truth: &Truth) -> u64 {
         let (position, fact) = truth.find(said);
         let at = format!("{position} (channel {}, offset {})", fact.channel, fact.offset);
         assert!(self.channels.contains(&fact.channel), "not followed: {at}");
@@ -305,7 +305,7 @@ impl View {
     }
 
     /// Everything in `(from, to]` that it follows was announced as missed.
-    pub(super) fn all_told(&self, from: u64, to: u64, truth: &Truth) {
+    pub(crate) fn all_told(&self, from: u64, to: u64, truth: &Truth) {
         for fact in truth.after(from).take_while(|fact| fact.position <= to) {
             if self.channels.contains(&fact.channel) && !self.is_announced(fact) {
                 let (position, channel, offset) = (fact.position, fact.channel, fact.offset);
@@ -323,14 +323,14 @@ impl View {
     }
 
     /// A client that reads has everything by now.
-    pub(super) fn nothing_owed(&self, truth: &Truth) {
+    pub(crate) fn nothing_owed(&self, truth: &Truth) {
         if let Some(from) = self.covered.or(self.subscribed_at) {
             self.all_told(from, truth.position(), truth);
         }
     }
 
     /// A poll's answer ends here; what follows continues from it.
-    pub(super) fn answered(&mut self, id: u64, truth: &Truth) {
+    pub(crate) fn answered(&mut self, id: u64, truth: &Truth) {
         assert!(id >= self.last, "an answer ends where its last message is");
         match self.covered {
             Some(from) => self.all_told(from, id, truth),
@@ -342,10 +342,10 @@ impl View {
     }
 }
 
-pub(super) fn channel_name(channel: usize) -> String {
+pub(crate) fn channel_name(channel: usize) -> String {
     format!("c{channel}")
 }
 
-pub(super) fn channel_of(name: &str) -> usize {
+pub(crate) fn channel_of(name: &str) -> usize {
     name[1..].parse().expect("a channel of ours")
 }

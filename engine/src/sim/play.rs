@@ -1,0 +1,185 @@
+//! One world from its seed: what kind it is, what its publishers and clients do, and that it comes
+//! to rest with nobody forgotten.
+
+use fanfare_protocol::message::Kind;
+
+use super::persona::{Allowance, Canary, Mood, Persona};
+use super::wire::Way;
+use super::world::{COUNTED, Shape, World};
+use crate::driver::sim::{Chance, Temper};
+use crate::rule::{History, Slow, Window};
+use crate::shard::tick_budget::TickBudget;
+
+const CHANNELS: usize = 5;
+
+fn pick<T: Copy>(chance: &mut Chance, of: &[T]) -> T {
+    of[chance.below(of.len())]
+}
+
+/// What kind of world this seed is.
+fn shape(seed: u64, chance: &mut Chance) -> (Shape, Allowance) {
+    let mut shape = Shape { seed, shards: 1 + chance.below(2), ..Shape::plain() };
+    let faulty = Temper { fail: 1, ..Temper::LIAR };
+    shape.temper = pick(chance, &[Temper::HONEST, Temper::HONEST, Temper::LIAR, faulty]);
+    let tiny = TickBudget { entries: 8, receives: 2, batches: 1, quantum: 3 };
+    shape.budget = pick(chance, &[TickBudget::DEFAULT, TickBudget::DEFAULT, COUNTED, tiny]);
+    let limits = &mut shape.limits;
+    limits.ring_entries = pick(chance, &[4, 8, 64, 1_024]);
+    limits.ring_bytes = pick(chance, &[1_000, 20_000, 1 << 20]);
+    limits.inbox_commands = pick(chance, &[1, 2, 8, 256]);
+    limits.interest_ms = pick(chance, &[100, 5_000]);
+    let may_forget = chance.percent(30);
+    if may_forget {
+        limits.channel_idle_ms = 500;
+        limits.channels = pick(chance, &[CHANNELS - 1, CHANNELS, 1_000]);
+        limits.history_bytes = pick(chance, &[3_000, 200_000]);
+    }
+    let keeps_all = !may_forget && chance.percent(30);
+    if !keeps_all {
+        shape.history = History {
+            count: pick(chance, &[0, 1, 3, 20]),
+            bytes: pick(chance, &[500, 5_000, 1_000_000]),
+            age_ms: pick(chance, &[0, 300, 5_000, 600_000]),
+        };
+    }
+    shape.window = Window {
+        count: pick(chance, &[1, 2, 8, 64, 1_024]),
+        bytes: pick(chance, &[1_000, 50_000, 1_000_000]),
+    };
+    if chance.percent(60) {
+        shape.slow = (0..CHANNELS).map(|_| pick(chance, &Slow::ALL)).collect();
+    }
+    if chance.percent(20) {
+        shape.capacity = (6, 4);
+    }
+    // In a tiny window even a client that takes everything lags when it comes back with a backlog.
+    let tiny = shape.window.count < 64 || shape.window.bytes < 1_000_000;
+    let lies = shape.temper.delay > 0 || tiny;
+    (shape, Allowance { lies, may_forget, keeps_all })
+}
+
+fn publish(world: &mut World, chance: &mut Chance) {
+    let bytes = match chance.below(100) {
+        0 => 80_000,
+        1..=3 => 9_000,
+        _ => chance.below(200),
+    };
+    let kind = pick(chance, &[Kind::Text, Kind::Json, Kind::Binary]);
+    world.publish(chance.below(CHANNELS), bytes, kind);
+}
+
+/// What one client does in one step.
+fn act(persona: &mut Persona, world: &World, chance: &mut Chance) {
+    if !persona.is_connected() {
+        if chance.percent(20) {
+            persona.connect(world, chance);
+        }
+        return;
+    }
+    match chance.below(100) {
+        0 => persona.reset(world),
+        1 => persona.half_close(world),
+        2 => persona.feel(world, Mood::Stopped),
+        3 => persona.feel(world, Mood::Slow(400 + chance.below(2_000))),
+        4..=8 => persona.feel(world, Mood::Eager),
+        9 => persona.say(world, 9, b"are you there?"),
+        10 => persona.say(world, 1, b"a message that nobody wants"),
+        11 => persona.say(world, 8, &[3, 232]),
+        _ => {}
+    }
+}
+
+/// Runs until the node is at rest, and sees that nobody was forgotten.
+fn rest(world: &mut World, personas: &mut [Persona], chance: &mut Chance) {
+    let (mut quiet, mut steps, mut before) = (0, 0, 0);
+    // A lying network may keep anything back for a while.
+    while quiet < 25 {
+        world.step();
+        personas.iter_mut().for_each(|persona| persona.listen(world, chance));
+        let sent = world.metrics.shards.iter().map(|shard| shard.sends.read()).sum::<u64>();
+        quiet = if world.is_quiet() && sent == before { quiet + 1 } else { 0 };
+        before = sent;
+        steps += 1;
+        // An inbox of one, and twelve polls that ask again after each message: thousands of steps.
+        assert!(steps < 50_000, "the node never comes to rest: {}", world.unrest());
+    }
+    personas.iter_mut().for_each(|persona| persona.at_rest(world));
+}
+
+fn personas(chance: &mut Chance, shards: usize, allowance: Allowance) -> Vec<Persona> {
+    (0..2 + chance.below(12))
+        .map(|_| {
+            let json = chance.percent(50);
+            let way = pick(chance, &[Way::Socket { json }, Way::Events { json }, Way::Poll]);
+            let mut channels: Vec<usize> = (0..CHANNELS).collect();
+            let keep = if chance.percent(50) { 1 } else { 1 + chance.below(CHANNELS) };
+            while channels.len() > keep {
+                channels.remove(chance.below(channels.len()));
+            }
+            Persona::new(chance.below(shards), way, channels, allowance)
+        })
+        .collect()
+}
+
+/// What came of one world.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Played {
+    /// Messages that its clients heard.
+    pub(super) heard: u64,
+    /// Gaps that they were told.
+    pub(super) gaps: u64,
+    /// A digest of all that publishers were answered and clients read, and when.
+    pub(super) trace: u64,
+}
+
+/// One world from its seed. `canary` is a lie that its clients tell themselves; `verbose` tells
+/// what each client's connection is whenever the node is at rest.
+///
+/// # Panics
+/// When a promise is broken.
+pub(super) fn play(seed: u64, canary: Option<Canary>, verbose: bool) -> Played {
+    let chance = &mut Chance::new(seed);
+    let (shape, allowance) = shape(seed, chance);
+    let mut world = World::new(&shape);
+    let mut personas = personas(chance, shape.shards, allowance);
+    for persona in &mut personas {
+        (persona.canary, persona.verbose) = (canary, verbose);
+    }
+    for step in 0..160 {
+        for _ in 0..pick(chance, &[0, 0, 1, 3, 20]) {
+            publish(&mut world, chance);
+        }
+        for persona in &mut personas {
+            act(persona, &world, chance);
+        }
+        world.now = world.now.plus(chance.below(20) as u64);
+        if chance.percent(3) {
+            let ms = pick(chance, &[200, 1_200, 6_000, 16_000, 30_000, 70_000]);
+            world.now = world.now.plus(ms);
+            personas.iter_mut().for_each(|persona| persona.jumped = true);
+        }
+        world.step();
+        personas.iter_mut().for_each(|persona| persona.listen(&world, chance));
+        if step % 16 == 0 {
+            world.invariants();
+        }
+        if chance.percent(3) {
+            rest(&mut world, &mut personas, chance);
+        }
+    }
+    rest(&mut world, &mut personas, chance);
+    let heard = personas.iter().map(|persona| persona.heard).sum();
+    let gaps = personas.iter().map(|persona| persona.gaps).sum();
+    personas.iter_mut().for_each(|persona| persona.reset(&world));
+    for _ in 0..40 {
+        world.now = world.now.plus(2_000);
+        world.steps(8);
+    }
+    rest(&mut world, &mut [], chance);
+    world.is_empty();
+    let trace = personas.iter().fold(world.trace, |mut all, persona| {
+        all.note(world.now, &persona.trace.digest().to_le_bytes());
+        all
+    });
+    Played { heard, gaps, trace: trace.digest() }
+}
