@@ -4,37 +4,34 @@
 //! Usage: `echo [--listen ADDR] [--driver auto|uring|epoll]`, then connect to
 //! `ws://ADDR/ws?channels=echo`. Prints `listening on ADDR`; runs until it is killed.
 
-use std::collections::HashMap;
 use std::process::ExitCode;
 
-use fanfare::driver::Token;
 use fanfare::node::{self, DriverChoice, Settings};
-use fanfare::shard::messages::{ClientMessages, Piece};
+use fanfare::session::machine::{Answer, Machine, Piece, Turn};
 use fanfare_protocol::ws::{DataKind, send};
 
-/// Collects the pieces of each client's message and sends it back whole.
+/// Collects the pieces of its client's message and sends it back whole.
 #[derive(Default)]
 struct Echo {
-    begun: HashMap<Token, Vec<u8>>,
+    begun: Vec<u8>,
 }
 
-impl ClientMessages for Echo {
-    fn piece(&mut self, from: Token, piece: Piece<'_>, private: &mut Vec<u8>) {
-        let message = self.begun.entry(from).or_default();
-        message.extend_from_slice(piece.bytes);
+impl Machine for Echo {
+    fn piece(&mut self, piece: Piece<'_>, turn: &mut Turn<'_>) {
+        self.begun.extend_from_slice(piece.bytes);
         if !piece.last {
             return;
         }
-        match (piece.kind, std::str::from_utf8(message)) {
-            (DataKind::Text, Ok(text)) => send::write_text(text, private),
+        let message = std::mem::take(&mut self.begun);
+        match (piece.kind, std::str::from_utf8(&message)) {
+            (DataKind::Text, Ok(text)) => send::write_text(text, turn.private()),
             (DataKind::Text, Err(_)) => unreachable!("text was checked as it arrived"),
-            (DataKind::Binary, _) => send::write_binary(message, private),
+            (DataKind::Binary, _) => send::write_binary(&message, turn.private()),
         }
-        self.begun.remove(&from);
     }
 
-    fn ended(&mut self, token: Token) {
-        self.begun.remove(&token);
+    fn answer(&mut self, _: u32, _: Answer<'_>, _: &mut Turn<'_>) {
+        unreachable!("an echo asks for nothing");
     }
 }
 
@@ -61,7 +58,7 @@ fn settings() -> Result<Settings, String> {
 
 fn main() -> ExitCode {
     let started = settings().and_then(|settings| {
-        node::start_with(settings, Echo::default).map_err(|error| error.to_string())
+        node::start_with(settings, || Box::new(Echo::default())).map_err(|error| error.to_string())
     });
     match started {
         Ok(running) => {

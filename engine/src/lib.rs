@@ -30,6 +30,7 @@ pub mod payload;
 pub mod ring;
 pub mod rule;
 pub mod sequencer;
+pub mod session;
 pub mod shard;
 pub mod sim;
 pub mod transport;

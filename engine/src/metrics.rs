@@ -58,7 +58,7 @@ pub struct ShardMetrics {
     pub requests_refused: Number,
     /// WebSockets that we closed for a fault of the client's.
     pub protocol_faults: Number,
-    /// Data frames of clients that were checked, counted and dropped.
+    /// Data messages of clients; of the plain dialect's, which has no commands, they are dropped.
     pub client_messages: Number,
     /// Sends that were asked of the kernel.
     pub sends: Number,

@@ -15,10 +15,9 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use fanfare::driver::Token;
 use fanfare::node::{DriverChoice, Server};
 use fanfare::rule::Window;
-use fanfare::shard::messages::{ClientMessages, Piece};
+use fanfare::session::machine::{Answer, Machine, Piece, Turn};
 use fanfare_protocol::ingest::client::{Decoder, Reply};
 use fanfare_protocol::ingest::{PublishFrame, write};
 
@@ -44,8 +43,8 @@ struct Gate {
 /// Holds the shard of whichever client speaks until the gate is opened.
 struct Holds(Arc<Gate>);
 
-impl ClientMessages for Holds {
-    fn piece(&mut self, _: Token, _: Piece<'_>, _: &mut Vec<u8>) {
+impl Machine for Holds {
+    fn piece(&mut self, _: Piece<'_>, _: &mut Turn<'_>) {
         *self.0.held.lock().unwrap() = thread::current().name().map(str::to_owned);
         let opened = self.0.opened.lock().unwrap();
         let (_opened, late) =
@@ -53,7 +52,7 @@ impl ClientMessages for Holds {
         assert!(!late.timed_out(), "nobody opened the gate");
     }
 
-    fn ended(&mut self, _: Token) {}
+    fn answer(&mut self, _: u32, _: Answer<'_>, _: &mut Turn<'_>) {}
 }
 
 /// A client that reads all the time, and checks that message `n` comes `n`th.
@@ -191,7 +190,10 @@ fn stopped_shard(driver: DriverChoice) {
             let window = Window { count: 2 * MESSAGES, bytes: 1 << 30 };
             settings.rules = rules(&[("**", keep(10), window)]);
         },
-        || Holds(Arc::clone(&gate)),
+        {
+            let gate = Arc::clone(&gate);
+            move || Box::new(Holds(Arc::clone(&gate)))
+        },
     );
     let opener = Opener(&gate);
     let mut all = listeners(&node);

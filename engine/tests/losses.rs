@@ -7,21 +7,20 @@ mod support;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use fanfare::driver::Token;
 use fanfare::node::Server;
 use fanfare::sequencer::command::{Command, PublishAnswer, Refusal};
-use fanfare::shard::messages::{ClientMessages, Piece};
+use fanfare::session::machine::{Answer, Machine, Piece, Turn};
 
 use support::{Client, DRIVERS, PATIENCE, batch, node, node_hearing, publish_all, wait_until};
 
 struct Panics;
 
-impl ClientMessages for Panics {
-    fn piece(&mut self, _: Token, _: Piece<'_>, _: &mut Vec<u8>) {
+impl Machine for Panics {
+    fn piece(&mut self, _: Piece<'_>, _: &mut Turn<'_>) {
         panic!("injected by a test");
     }
 
-    fn ended(&mut self, _: Token) {}
+    fn answer(&mut self, _: u32, _: Answer<'_>, _: &mut Turn<'_>) {}
 }
 
 /// Waits for the loss, which is told once and can be read ever after; then stops the node.
@@ -76,7 +75,7 @@ fn a_lost_sequencer_is_told_to_everyone() {
 #[test]
 fn a_lost_shard_is_told_and_the_others_go_on() {
     for driver in DRIVERS {
-        let node = node_hearing(driver, |_| {}, || Panics);
+        let node = node_hearing(driver, |_| {}, || Box::new(Panics));
         let follow = || Client::websocket(node.addresses().listen, "/ws?channels=demo");
         let (mut clients, mut shards) = (Vec::new(), Vec::new());
         while !(shards.contains(&0) && shards.contains(&1)) {

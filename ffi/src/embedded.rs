@@ -353,25 +353,24 @@ mod tests {
     use std::net::TcpStream;
     use std::time::Instant;
 
-    use fanfare::driver::Token;
-    use fanfare::shard::messages::{ClientMessages, Piece};
+    use fanfare::session::machine::{Answer, Machine, Piece, Turn};
 
     use super::*;
     use crate::outcome::Ticket;
 
     struct Panics;
 
-    impl ClientMessages for Panics {
-        fn piece(&mut self, _: Token, _: Piece<'_>, _: &mut Vec<u8>) {
+    impl Machine for Panics {
+        fn piece(&mut self, _: Piece<'_>, _: &mut Turn<'_>) {
             panic!("injected by a test");
         }
 
-        fn ended(&mut self, _: Token) {}
+        fn answer(&mut self, _: u32, _: Answer<'_>, _: &mut Turn<'_>) {}
     }
 
     fn embedded() -> Embedded {
         let settings = node::Settings { shards: Some(1), ..node::Settings::on_loopback() };
-        let running = node::start_with(settings, || Panics).expect("a node starts");
+        let running = node::start_with(settings, || Box::new(Panics)).expect("a node starts");
         let limits = IngestLimits { message_bytes: 1_000, ..SHAPE };
         let shape = PublisherSettings {
             queue_messages: 100,

@@ -17,7 +17,6 @@ use fanfare::rule::Rules;
 use fanfare::sequencer::command::{Command, Entry, Publication};
 use fanfare::sequencer::inbox::{Inbox, inbox};
 use fanfare::sequencer::{self, Sequencer, Step};
-use fanfare::shard::messages::Dropped;
 use fanfare::shard::tick_budget::TickBudget;
 use fanfare::shard::{Parts, Shard};
 use fanfare::transport::Context;
@@ -48,7 +47,7 @@ impl Wake for Asleep {
 /// The node.
 pub(crate) struct Node<D> {
     sequencer: Sequencer<Writer<Entry>>,
-    shard: Shard<D, Dropped>,
+    shard: Shard<D>,
     inbox: Inbox,
     metrics: Arc<Metrics>,
 }
@@ -80,7 +79,7 @@ impl<D: Driver> Node<D> {
             }),
             life: Arc::default(),
             metrics: Arc::clone(&metrics),
-            client_messages: Dropped,
+            machines: None,
             connections_max,
         };
         let shard = Shard::new(driver, parts, NOW);

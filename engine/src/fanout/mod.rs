@@ -47,7 +47,7 @@ use sweep::Sweep;
 pub(crate) use batch::{BATCH_SENDS_MAX, Found, Rest, Settled};
 pub(crate) use lane::Page;
 pub(crate) use overgrown::Members;
-pub(crate) use subscription::{Subscription, Subscriptions};
+pub(crate) use subscription::{Moved, Subscription, Subscriptions};
 
 /// The channels of one shard, and whose turn it is.
 #[derive(Debug)]
@@ -189,12 +189,12 @@ impl Fanout {
         &mut self,
         subscription: Subscription,
         encoding: Encoding,
-    ) -> Option<subscription::Moved> {
+    ) -> Option<Moved> {
         let Subscription { channel, seat, .. } = subscription;
         self.change_log(channel, |log, _| log.remove_reader(encoding));
         self.subscriptions -= 1;
         let (member, in_sweep) = self.channels.at_mut(channel).leave(seat)?;
-        Some(subscription::Moved { member, in_sweep, channel, seat })
+        Some(Moved { member, in_sweep, channel, seat })
     }
 
     /// What the sequencer calls the channel of a subscription.

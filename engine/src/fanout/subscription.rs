@@ -27,12 +27,37 @@ pub(crate) enum Subscriptions {
 
 impl Subscriptions {
     /// From a list.
-    pub(crate) fn new(mut list: Vec<Subscription>) -> Self {
+    fn new(mut list: Vec<Subscription>) -> Self {
         match list.len() {
             0 => Self::None,
             1 => Self::One(list.remove(0)),
             _ => Self::Many(list.into()),
         }
+    }
+
+    fn into_list(self) -> Vec<Subscription> {
+        match self {
+            Self::None => Vec::new(),
+            Self::One(one) => vec![one],
+            Self::Many(many) => many.into(),
+        }
+    }
+
+    /// More of them, behind those that are here.
+    pub(crate) fn add(&mut self, more: Vec<Subscription>) {
+        let mut list = std::mem::take(self).into_list();
+        list.extend(more);
+        *self = Self::new(list);
+    }
+
+    /// Takes out those that `leave`; the others stay in their order.
+    pub(crate) fn take_out(&mut self, leave: impl Fn(&Subscription) -> bool) -> Self {
+        if self.as_slice().iter().all(&leave) {
+            return std::mem::take(self); // nothing is moved for the end of a client
+        }
+        let (left, stay) = std::mem::take(self).into_list().into_iter().partition(leave);
+        *self = Self::new(stay);
+        Self::new(left)
     }
 
     /// All of them.

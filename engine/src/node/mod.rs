@@ -35,7 +35,7 @@ use crate::ring::{self, Reader, Wake};
 use crate::sequencer::command::{Command, Entry};
 use crate::sequencer::inbox::{Inbox, inbox, refuse_until_shutdown};
 use crate::sequencer::{self, Sequencer};
-use crate::shard::messages::{ClientMessages, Dropped};
+use crate::session::machine::{Machine, Machines};
 use crate::transport::Context;
 use crate::vigil::{Guard, Vigil};
 
@@ -81,14 +81,18 @@ pub struct Server {
 
 /// Starts a node whose clients only listen.
 pub fn start(settings: Settings) -> Result<Server, StartError> {
-    start_with(settings, || Dropped)
+    start_node(settings, None)
 }
 
-/// Starts a node; `client_messages` makes, for each shard, what hears the clients' messages.
-pub fn start_with<M: ClientMessages + Send + 'static>(
+/// Starts a node whose WebSocket clients have commands: each is heard by what `machine` makes.
+pub fn start_with(
     settings: Settings,
-    client_messages: impl Fn() -> M,
+    machine: impl Fn() -> Box<dyn Machine> + Send + Sync + 'static,
 ) -> Result<Server, StartError> {
+    start_node(settings, Some(Arc::new(machine)))
+}
+
+fn start_node(settings: Settings, machines: Option<Machines>) -> Result<Server, StartError> {
     let clock = Clock::start();
     let chosen = choose_driver(&settings)?;
     let plan = plan::plan(&settings, machine(chosen.tables))?;
@@ -123,9 +127,8 @@ pub fn start_with<M: ClientMessages + Send + 'static>(
         vigil: Arc::clone(&vigil),
         clock,
     };
-    let shards = shards
-        .spawn(listeners, order.readers, &order.wakers, client_messages)
-        .inspect_err(|_| {
+    let shards =
+        shards.spawn(listeners, order.readers, &order.wakers, machines).inspect_err(|_| {
             let _ = order.inbox.send(Command::Shutdown); // the shards that did start end with it
         })?;
     let mut running = Server {

@@ -19,7 +19,7 @@ use crate::metrics::Metrics;
 use crate::ring::Reader;
 use crate::sequencer::command::Entry;
 use crate::sequencer::inbox::Inbox;
-use crate::shard::messages::ClientMessages;
+use crate::session::machine::Machines;
 use crate::shard::{Parts, Shard};
 use crate::transport::Context;
 use crate::vigil::Vigil;
@@ -41,12 +41,12 @@ pub(super) struct Start {
 
 impl Start {
     /// Starts one for each listener and reader; returns when every driver stands.
-    pub(super) fn spawn<M: ClientMessages + Send + 'static>(
+    pub(super) fn spawn(
         &self,
         listeners: Vec<TcpListener>,
         readers: Vec<Reader<Entry>>,
         wakers: &[Arc<Waker>],
-        client_messages: impl Fn() -> M,
+        machines: Option<Machines>,
     ) -> Result<Vec<JoinHandle<()>>, StartError> {
         let (said, heard) = sync_channel(readers.len());
         let mut threads = Vec::new();
@@ -66,7 +66,7 @@ impl Start {
                 life: Arc::clone(&self.life),
                 addresses: Arc::clone(&self.addresses),
                 metrics: Arc::clone(&self.metrics),
-                client_messages: client_messages(),
+                machines: machines.clone(),
                 connections_max: self.plan.capacity - RESERVE,
             };
             let (clock, tables, said) = (self.clock, self.tables, said.clone());
@@ -87,9 +87,9 @@ impl Start {
 }
 
 /// The thread of a shard. A ring belongs to the thread that made it, so the driver is made here.
-fn run<D: Driver, M: ClientMessages>(
+fn run<D: Driver>(
     driver: std::io::Result<D>,
-    parts: Parts<M>,
+    parts: Parts,
     clock: Clock,
     said: &SyncSender<std::io::Result<()>>,
 ) {

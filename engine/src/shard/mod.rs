@@ -4,7 +4,7 @@
 //! This file is the only place where the order of work is written:
 //!
 //! 1. take what the kernel says: new connections, bytes, ends, room;
-//! 2. drain the broadcast ring: messages into logs, replies to connections;
+//! 2. drain the broadcast ring: messages into logs, replies to clients;
 //! 3. receive from those that have spoken;
 //! 4. timers, by the time up to which the kernel has told everything;
 //! 5. offer the sequencer what it has to be told;
@@ -27,31 +27,22 @@ use crate::metrics::Metrics;
 use crate::ring::Reader;
 use crate::sequencer::command::Entry;
 use crate::sequencer::inbox::{Inbox, NotTaken};
+use crate::session::Shared;
+use crate::session::machine::Machines;
 use crate::transport::Context;
 
-mod complaints;
+mod clients;
+mod commands;
 mod connection;
-mod dates;
-mod farewell;
-mod frames;
-mod heads;
 mod inspect;
-pub mod messages;
-mod outbox;
-mod replies;
-mod sessions;
-mod slow;
-mod stamp;
 mod table;
 pub mod tick_budget;
-mod timers;
 mod wheel;
 
 #[cfg(test)]
 mod tests;
 
-use messages::ClientMessages;
-use sessions::Sessions;
+use clients::Clients;
 use tick_budget::TickBudget;
 
 /// Ring entries between two looks at whether logs have grown too long.
@@ -67,7 +58,7 @@ const POLLS_MAX: usize = 1_000;
 const ACCEPT_RETRY_MS: u64 = 100;
 
 /// What a shard is started with, beside its driver.
-pub struct Parts<M> {
+pub struct Parts {
     /// Its side of the broadcast ring, which has its number.
     pub ring: Reader<Entry>,
     /// The sequencer.
@@ -80,8 +71,8 @@ pub struct Parts<M> {
     pub addresses: Arc<Addresses>,
     /// Numbers.
     pub metrics: Arc<Metrics>,
-    /// What becomes of what clients send.
-    pub client_messages: M,
+    /// What hears WebSocket clients; without it they only listen.
+    pub machines: Option<Machines>,
     /// Connections that this shard serves; beyond them it says no.
     pub connections_max: usize,
 }
@@ -96,11 +87,11 @@ pub enum Tick {
 }
 
 /// A shard.
-pub struct Shard<D, M> {
+pub struct Shard<D> {
     driver: D,
     ring: Reader<Entry>,
     inbox: Inbox,
-    sessions: Sessions<M>,
+    clients: Clients,
     connections_max: usize,
     budget: TickBudget,
     accepting: bool,
@@ -119,27 +110,19 @@ pub struct Shard<D, M> {
     watches: Vec<Token>,
 }
 
-impl<D: Driver, M: ClientMessages> Shard<D, M> {
+impl<D: Driver> Shard<D> {
     /// A shard without clients. `driver` was made on this thread.
-    pub fn new(driver: D, parts: Parts<M>, now: Millis) -> Self {
-        let Parts {
-            ring,
-            inbox,
-            context,
-            life,
-            addresses,
-            metrics,
-            client_messages,
-            connections_max,
-        } = parts;
+    pub fn new(driver: D, parts: Parts, now: Millis) -> Self {
+        let Parts { ring, inbox, context, life, addresses, metrics, machines, connections_max } =
+            parts;
         let inbox_turns = (metrics.shards.len() as u32).div_ceil(2);
-        let sessions =
-            Sessions::new(ring.number(), context, life, addresses, metrics, client_messages, now);
+        let shared = Shared::new(ring.number(), context, life, metrics, machines);
+        let clients = Clients::new(ring.number(), shared, addresses, now);
         Self {
             driver,
             ring,
             inbox,
-            sessions,
+            clients,
             connections_max,
             budget: TickBudget::DEFAULT,
             accepting: false,
@@ -163,7 +146,7 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
         let TickBudget { entries, receives, batches, quantum } = budget;
         assert!([entries, receives, batches, quantum].iter().all(|bound| *bound > 0), "{budget:?}");
         self.budget = budget;
-        self.sessions.fanout.set_quantum(quantum);
+        self.clients.fanout.set_quantum(quantum);
     }
 
     /// The thread: ticks until the order ends and every client is gone.
@@ -175,18 +158,19 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
     pub fn tick(&mut self, now: Millis, sleep: bool) -> Tick {
         self.take_events(now);
         self.drain(now);
-        if self.sessions.life.has_lost_order() && !self.sessions.ending {
-            self.sessions.end_all(now);
+        if self.clients.shared.life.has_lost_order() && !self.clients.shared.ending {
+            self.clients.end_all(now);
         }
         self.receive(now);
-        self.sessions.timers(self.polled, now);
+        self.clients.timers(self.polled, now);
         self.offer_commands(now);
+        self.clients.gauge(); // whoever is answered is counted
         self.send(now);
-        self.sessions.trim_logs();
-        self.sessions.gauge();
+        self.clients.trim_logs();
+        self.clients.gauge();
         self.close();
         self.accept_or_not(now);
-        if self.sessions.ending && self.is_over(now) {
+        if self.clients.shared.ending && self.is_over(now) {
             return Tick::Ended;
         }
         self.wait(now, sleep);
@@ -197,13 +181,13 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
         for event in self.events.drain(..) {
             match event {
                 Event::Accepted { token, peer } => {
-                    let room = self.sessions.table.len() < self.connections_max;
-                    self.sessions.accept(token, peer.map(|peer| peer.ip()), room, now);
+                    let room = self.clients.table.len() < self.connections_max;
+                    self.clients.accept(token, peer.map(|peer| peer.ip()), room, now);
                 }
                 Event::Readable { token, hangup, gone } => {
-                    self.sessions.readable(token, hangup, gone);
+                    self.clients.readable(token, hangup, gone);
                 }
-                Event::Writable { token } => self.sessions.writable(token, now),
+                Event::Writable { token } => self.clients.writable(token, now),
                 Event::AcceptFailed(errno) => {
                     self.accepting = false;
                     self.accept_again = now.plus(ACCEPT_RETRY_MS);
@@ -216,12 +200,12 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
 
     /// Reads on in the order, unless a log has to be sent from first.
     fn drain(&mut self, now: Millis) {
-        let sessions = &mut self.sessions;
+        let clients = &mut self.clients;
         for _ in 0..self.budget.entries.div_ceil(ENTRIES_AT_ONCE) {
-            if sessions.fanout.holds_back() {
+            if clients.fanout.holds_back() {
                 return;
             }
-            let entry = |entry: &Entry| sessions.entry(entry, now);
+            let entry = |entry: &Entry| clients.entry(entry, now);
             if self.ring.drain(ENTRIES_AT_ONCE, entry) < ENTRIES_AT_ONCE {
                 return;
             }
@@ -230,40 +214,40 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
 
     fn receive(&mut self, now: Millis) {
         self.receivers.clear();
-        self.sessions.readers(self.budget.receives, &mut self.receivers);
+        self.clients.readers(self.budget.receives, &mut self.receivers);
         if self.receivers.is_empty() {
             return;
         }
-        let sessions = &mut self.sessions;
+        let clients = &mut self.clients;
         self.driver.recv_batch(&self.receivers, &mut |token, received| {
-            sessions.received(token, received, now);
+            clients.received(token, received, now);
         });
     }
 
     /// Tells the sequencer what it has room for; the rest is offered again in the next tick.
     fn offer_commands(&mut self, now: Millis) {
-        while let Some(command) = self.sessions.commands.pop_front() {
+        while let Some(command) = self.clients.commands.next() {
             match self.inbox.offer(command) {
                 Ok(()) => {}
                 Err(NotTaken::Full(command)) => {
-                    self.sessions.metrics().inbox_full.add(1);
-                    self.sessions.backlog = true;
-                    return self.sessions.commands.push_front(command);
+                    self.clients.metrics().inbox_full.add(1);
+                    self.clients.commands.backlog = true;
+                    return self.clients.commands.put_back(command);
                 }
-                Err(NotTaken::Ended(command)) => self.sessions.not_taken(command, now),
+                Err(NotTaken::Ended(command)) => self.clients.not_taken(command, now),
             }
         }
-        self.sessions.backlog = false;
+        self.clients.commands.backlog = false;
     }
 
     fn send(&mut self, now: Millis) {
         for _ in 0..self.budget.batches {
-            self.sessions.plan(now);
-            let planned = self.sessions.fanout.planned();
+            self.clients.plan(now);
+            let planned = self.clients.fanout.planned();
             if planned == 0 {
                 return;
             }
-            let sends: ArrayVec<Outgoing<'_>, BATCH_SENDS_MAX> = self.sessions.sends().collect();
+            let sends: ArrayVec<Outgoing<'_>, BATCH_SENDS_MAX> = self.clients.sends().collect();
             self.exceptions.clear();
             self.driver.send_batch(&sends, &mut self.exceptions);
             drop(sends);
@@ -272,7 +256,7 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
             for exception in &self.exceptions {
                 self.outcomes[exception.nth] = Some(exception.outcome);
             }
-            self.sessions.settle(&self.outcomes, &mut self.watches, now);
+            self.clients.settle(&self.outcomes, &mut self.watches, now);
             for token in self.watches.drain(..) {
                 self.driver.watch_writable(token);
             }
@@ -280,7 +264,7 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
     }
 
     fn close(&mut self) {
-        for (token, how) in self.sessions.closes.drain(..) {
+        for (token, how) in self.clients.closes.drain(..) {
             self.driver.close(token, how);
         }
     }
@@ -288,10 +272,10 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
     /// Accepts while commands are taken. While the driver has no place free, those who come wait;
     /// its last places are for saying no.
     fn accept_or_not(&mut self, now: Millis) {
-        let sessions = &self.sessions;
-        let wanted = !sessions.ending
-            && !sessions.life.is_draining()
-            && !sessions.backlog
+        let clients = &self.clients;
+        let wanted = !clients.shared.ending
+            && !clients.shared.life.is_draining()
+            && !clients.commands.backlog
             && now >= self.accept_again;
         if wanted != self.accepting {
             self.accepting = wanted;
@@ -302,26 +286,26 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
     fn is_over(&mut self, now: Millis) -> bool {
         // What the node's other parts took of the time for its end is not there any more. Where the
         // order has ended without a stop, the shard has all of it.
-        let Sessions { context, life, .. } = &self.sessions;
+        let Shared { context, life, .. } = &self.clients.shared;
         let mine = self.deadline.unwrap_or_else(|| now.plus(context.limits.shutdown_ms));
         let deadline = life.end().map_or(mine, |end| end.min(mine));
         self.deadline = Some(deadline);
         if now >= deadline {
-            let count = self.sessions.table.len();
+            let count = self.clients.table.len();
             tracing::warn!(count, "clients that had not left in time are cut off");
-            self.sessions.abort_all();
+            self.clients.abort_all();
             self.close();
         }
-        self.sessions.table.is_empty()
+        self.clients.table.is_empty()
     }
 
     /// Asks the kernel what happened; sleeps first if nothing is left to do.
     fn wait(&mut self, now: Millis, sleep: bool) {
-        self.sessions.metrics().queue_overflows.set(self.driver.queue_overflows());
+        self.clients.metrics().queue_overflows.set(self.driver.queue_overflows());
         self.poll(now, sleep);
         // Whoever is due is judged in the next tick, and by this time: so all that came until now
         // must be told, however long ago that was (this thread may have stood still).
-        if self.sessions.next_due().is_some_and(|due| due <= now) {
+        if self.clients.wheel.next_due().is_some_and(|due| due <= now) {
             self.hear_all();
         }
         self.polled = now;
@@ -338,13 +322,14 @@ impl<D: Driver, M: ClientMessages> Shard<D, M> {
     }
 
     fn poll(&mut self, now: Millis, sleep: bool) {
-        if !sleep || self.sessions.has_work() {
+        if !sleep || self.clients.has_work() {
             return self.driver.poll(Some(Duration::ZERO), &mut self.events);
         }
         let accept = (self.accept_again > now).then_some(self.accept_again);
-        let due = self.sessions.next_due().into_iter().chain(self.deadline).chain(accept).min();
+        let due =
+            self.clients.wheel.next_due().into_iter().chain(self.deadline).chain(accept).min();
         let mut timeout = due.map(|due| Duration::from_millis(due.since(now)));
-        if self.sessions.backlog {
+        if self.clients.commands.backlog {
             timeout = Some(INBOX_RETRY * self.inbox_turns);
         }
         let (driver, events) = (&mut self.driver, &mut self.events);

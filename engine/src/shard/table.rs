@@ -6,6 +6,7 @@
 
 use super::connection::Connection;
 use crate::driver::Token;
+use crate::fanout::{Members, Subscriptions};
 
 /// Connections of a page: 28 KiB, which is a size that the allocator has without a rest.
 const PAGE: usize = 256;
@@ -92,6 +93,19 @@ impl Table {
     }
 }
 
+/// A log waits for nobody who takes nothing, or has not caught up since it was told of a loss.
+impl Members for Table {
+    fn has_turn(&self, member: u32) -> bool {
+        let connection = self.at(member).expect("a member is open");
+        connection.flags.queued && !connection.is_behind()
+    }
+
+    fn behind(&mut self, member: u32) -> Option<&mut Subscriptions> {
+        let connection = self.at_mut(member).expect("a member is open");
+        connection.is_behind().then_some(&mut connection.subscriptions)
+    }
+}
+
 fn split(index: u32) -> (usize, usize) {
     (index as usize / PAGE, index as usize % PAGE)
 }
@@ -99,10 +113,9 @@ fn split(index: u32) -> (usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Millis;
 
     fn connection(generation: u32) -> Connection {
-        Connection::new(generation, Millis(0))
+        Connection::of_life(generation)
     }
 
     #[test]

@@ -155,7 +155,7 @@ mod tests {
 
     fn table(connections: u32) -> Table {
         let mut table = Table::default();
-        (0..connections).for_each(|index| table.insert(index, Connection::new(1, Millis(0))));
+        (0..connections).for_each(|index| table.insert(index, Connection::of_life(1)));
         table
     }
 

@@ -22,13 +22,13 @@ use crate::rule::{History, Pattern, Rule, Rules, Slow, Window};
 use crate::sequencer::command::{Command, Entry, Publication, PublishAnswer, Published, Refusal};
 use crate::sequencer::inbox::{Inbox, NotTaken, inbox};
 use crate::sequencer::{self, Sequencer, Step};
-use crate::shard::messages::Dropped;
+use crate::session::machine::Machines;
 use crate::shard::tick_budget::TickBudget;
 use crate::shard::{Parts, Shard, Tick};
 use crate::transport::Context;
 
 /// What is to be decided before a world begins.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Shape {
     pub(crate) seed: u64,
     pub(crate) shards: usize,
@@ -42,6 +42,8 @@ pub(crate) struct Shape {
     pub(crate) capacity: (usize, usize),
     /// Bounds of a tick.
     pub(crate) budget: TickBudget,
+    /// What hears WebSocket clients.
+    pub(crate) machines: Option<Machines>,
 }
 
 /// The bounds that directed tests count ticks by, whatever production runs.
@@ -63,6 +65,7 @@ impl Shape {
             slow: Vec::new(),
             capacity: (64, 64),
             budget: COUNTED,
+            machines: None,
         }
     }
 }
@@ -85,7 +88,7 @@ pub(crate) struct World {
     pub(crate) now: Millis,
     pub(crate) epoch: Epoch,
     pub(crate) sequencer: Sequencer<Writer<Entry>>,
-    pub(crate) shards: Vec<Shard<Sim, Dropped>>,
+    pub(crate) shards: Vec<Shard<Sim>>,
     pub(crate) nets: Vec<SimNet>,
     pub(crate) life: Arc<Life>,
     pub(crate) metrics: Arc<Metrics>,
@@ -140,7 +143,7 @@ impl World {
                 life: Arc::clone(&life),
                 addresses: Arc::clone(&addresses),
                 metrics: Arc::clone(&metrics),
-                client_messages: Dropped,
+                machines: shape.machines.clone(),
                 connections_max: shape.capacity.1,
             };
             let mut shard = Shard::new(driver, parts, now);

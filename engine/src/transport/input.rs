@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use fanfare_protocol::http::HeadReader;
 use fanfare_protocol::ws::Receiver;
 
 use super::follow_body::PendingFollow;
@@ -11,19 +10,6 @@ use crate::bodies::{Bodies, Payer, Share};
 use crate::clock::Millis;
 use crate::limits::Limits;
 use crate::sequencer::command::Publication;
-
-/// Something unfinished.
-#[derive(Debug)]
-pub enum Input {
-    /// A request head.
-    Head(HeadReader),
-    /// The body of a request.
-    Body(Body),
-    /// Bytes that came in one piece with a head, to be read when its answer is known.
-    Early(Early),
-    /// A frame or a message of a WebSocket client.
-    Frames(Frames),
-}
 
 /// What a body is for.
 #[derive(Debug)]

@@ -15,7 +15,6 @@ use fanfare::rule::{History, Rules, Window};
 use fanfare::sequencer::command::{Command, Entry, Publication, PublishAnswer};
 use fanfare::sequencer::inbox::{Inbox, inbox};
 use fanfare::sequencer::{Config, Sequencer};
-use fanfare::shard::messages::Dropped;
 use fanfare::shard::{Parts, Shard, Tick};
 use fanfare::transport::Context;
 use fanfare_protocol::id::Epoch;
@@ -33,7 +32,7 @@ pub(super) struct Node {
     pub(super) allocations: u64,
     now: Millis,
     sequencer: Sequencer<Writer<Entry>>,
-    shard: Shard<Kernel, Dropped>,
+    shard: Shard<Kernel>,
     net: SimNet,
     inbox: Inbox,
 }
@@ -107,7 +106,7 @@ impl Node {
             }),
             life: Arc::default(),
             metrics: Arc::clone(&metrics),
-            client_messages: Dropped,
+            machines: None,
             connections_max: CONNECTIONS,
         };
         Self {

@@ -11,7 +11,7 @@ use fanfare::channel::{ChannelName, Tenant};
 use fanfare::node::{self, DriverChoice, Server, Settings};
 use fanfare::rule::{History, Pattern, Rule, Rules, Slow, Window};
 use fanfare::sequencer::command::{Command, Publication, Published};
-use fanfare::shard::messages::{ClientMessages, Dropped};
+use fanfare::session::machine::Machine;
 use fanfare_protocol::message::Kind;
 
 /// Both drivers; where io_uring is blocked `uring` fails to start, and says so.
@@ -27,18 +27,23 @@ pub fn node(driver: DriverChoice) -> Server {
 
 /// A node with settings of its own.
 pub fn node_with(driver: DriverChoice, change: impl FnOnce(&mut Settings)) -> Server {
-    node_hearing(driver, change, || Dropped)
+    let settings = settings(driver, change);
+    node::start(settings).unwrap_or_else(|error| panic!("{driver:?}: {error}"))
 }
 
-/// A node that does with the clients' messages what the test says.
-pub fn node_hearing<M: ClientMessages + Send + 'static>(
-    driver: DriverChoice,
-    change: impl FnOnce(&mut Settings),
-    client_messages: impl Fn() -> M,
-) -> Server {
+fn settings(driver: DriverChoice, change: impl FnOnce(&mut Settings)) -> Settings {
     let mut settings = Settings { driver, shards: Some(2), ..Settings::on_loopback() };
     change(&mut settings);
-    node::start_with(settings, client_messages)
+    settings
+}
+
+/// A node whose clients are heard by machines of the test's.
+pub fn node_hearing(
+    driver: DriverChoice,
+    change: impl FnOnce(&mut Settings),
+    machine: impl Fn() -> Box<dyn Machine> + Send + Sync + 'static,
+) -> Server {
+    node::start_with(settings(driver, change), machine)
         .unwrap_or_else(|error| panic!("{driver:?}: {error}"))
 }
 

@@ -4,7 +4,6 @@ use super::peer::Peer;
 use super::wire::Way;
 use super::world::{Shape, World};
 use crate::driver::sim::Standing;
-use crate::transport::input::Input;
 
 const HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
 /// What one receive brings at most, and an answer beside it.
@@ -12,15 +11,11 @@ const HELD_MAX: usize = (16 << 10) + (1 << 10);
 
 /// Bytes that the shard keeps for its clients, beside what kernels keep.
 fn held(world: &World) -> usize {
-    let table = world.shards[0].sessions.table.iter();
-    let of = |input: &Input| match input {
-        Input::Early(early) => early.memory(),
-        _ => 0,
-    };
+    let table = world.shards[0].clients.table.iter();
     table
         .map(|(_, connection)| {
-            let outbox = connection.outbox.as_ref().map_or(0, |outbox| outbox.memory());
-            outbox + connection.input.as_deref().map_or(0, of)
+            let outbox = connection.session.outbox().map_or(0, |outbox| outbox.memory());
+            outbox + connection.session.early_memory()
         })
         .sum()
 }

@@ -17,11 +17,16 @@ const SPARE_BYTES_MAX: usize = 512;
 
 /// Private bytes in their order.
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
+pub(crate) struct Outbox {
     /// The rest of a long frame that was begun: goes first.
     rest: Option<(Rc<Page>, u32, u32)>,
     bytes: Vec<u8>,
     sent: usize,
+}
+
+/// Where private bytes are written of a client that may have had none.
+pub(super) fn private(place: &mut Option<Box<Outbox>>) -> &mut Vec<u8> {
+    place.get_or_insert_default().writer()
 }
 
 impl Outbox {
@@ -43,7 +48,7 @@ impl Outbox {
     }
 
     /// The next bytes to send: not all, where a rest is held by its page.
-    pub(super) fn front(&self) -> &[u8] {
+    pub(crate) fn front(&self) -> &[u8] {
         match &self.rest {
             Some((page, start, end)) => &page[*start as usize..*end as usize],
             None => &self.bytes[self.sent..],
@@ -76,12 +81,12 @@ impl Outbox {
     }
 
     /// Bytes of memory of its own.
-    pub(super) fn memory(&self) -> usize {
+    pub(crate) fn memory(&self) -> usize {
         self.bytes.capacity()
     }
 
     /// Whether nothing waits.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
@@ -89,7 +94,7 @@ impl Outbox {
 /// Empty outboxes of one shard. A pong, a ping or a heartbeat is in one for less than a tick; so
 /// these go round, and none of them is an allocation.
 #[derive(Debug, Default)]
-pub(super) struct Spare {
+pub(crate) struct Spare {
     #[expect(clippy::vec_box, reason = "what is lent is the box")]
     outboxes: Vec<Box<Outbox>>,
 }

@@ -1,26 +1,26 @@
 //! A time as a connection keeps it: in four bytes, because there are 100,000 connections.
 //!
-//! A stamp is the lower half of [`Millis`]. The upper half is left out, since whoever reads a stamp
-//! knows what time it is: of all the times that end in these four bytes the one nearest to now is
-//! meant. So a stamp says what was meant for 24 days to either side of it, and no connection is
+//! It is the lower half of [`Millis`]. The upper half is left out, since whoever reads it knows
+//! what time it is: of all the times that end in these four bytes the one nearest to now is meant.
+//! So it says what was meant for 24 days to either side of it, and no connection is
 //! left alone for so long: an open one is pinged within an hour, and the longest wait of all is a
 //! day ([`crate::config`]). A wait of 24 days or more, which only an embedder can ask for, is one
 //! without an end.
 
 use crate::clock::Millis;
 
-/// How far a stamp reaches to either side.
+/// How far these four bytes reach to either side.
 const REACH_MS: u64 = 1 << 31;
 
 /// A time within 24 days of now, or no time at all.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Stamp(u32);
+pub(super) struct Millis32(u32);
 
-impl Stamp {
+impl Millis32 {
     /// A time that never comes.
     pub(super) const NEVER: Self = Self(u32::MAX);
 
-    /// This time. One that would look like [`Stamp::NEVER`] is a millisecond early.
+    /// This time. One that would look like [`Millis32::NEVER`] is a millisecond early.
     pub(super) fn of(at: Millis) -> Self {
         Self((at.0 as u32).min(u32::MAX - 1))
     }
@@ -48,10 +48,10 @@ mod tests {
     const EDGES: [u64; 6] = [0, 1 << 31, u32::MAX as u64, 1 << 32, 5 << 31, 7 << 32];
 
     #[test]
-    fn a_stamp_says_the_same_time_for_24_days() {
+    fn it_says_the_same_time_for_24_days() {
         for edge in EDGES {
             for at in (edge.saturating_sub(3)..edge + 3).map(Millis) {
-                let stamp = Stamp::of(at);
+                let stamp = Millis32::of(at);
                 let early = u64::from(at.0 as u32 == u32::MAX);
                 for days in 0..24 {
                     let apart = days * 86_400_000;
@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn deadlines_keep_their_order_over_a_turn() {
         let now = Millis((1 << 32) - 500);
-        let (before, after) = (Stamp::after(now, 400), Stamp::after(now, 600));
+        let (before, after) = (Millis32::after(now, 400), Millis32::after(now, 600));
         assert!(before.at(now) < after.at(now), "although the first four bytes are larger");
         assert!(after.at(now) > now && after.at(now.plus(600)) <= now.plus(600));
     }
@@ -76,11 +76,15 @@ mod tests {
     #[test]
     fn never_never_comes() {
         for now in EDGES.map(Millis) {
-            assert_eq!(Stamp::NEVER.at(now), Millis(u64::MAX));
-            assert_eq!(Stamp::after(now, u64::MAX), Stamp::NEVER);
-            assert_eq!(Stamp::after(now, REACH_MS), Stamp::NEVER);
-            assert_ne!(Stamp::after(now, REACH_MS - 1), Stamp::NEVER);
-            assert_ne!(Stamp::of(Millis(now.0.saturating_sub(1))), Stamp::NEVER, "at {now:?}");
+            assert_eq!(Millis32::NEVER.at(now), Millis(u64::MAX));
+            assert_eq!(Millis32::after(now, u64::MAX), Millis32::NEVER);
+            assert_eq!(Millis32::after(now, REACH_MS), Millis32::NEVER);
+            assert_ne!(Millis32::after(now, REACH_MS - 1), Millis32::NEVER);
+            assert_ne!(
+                Millis32::of(Millis(now.0.saturating_sub(1))),
+                Millis32::NEVER,
+                "at {now:?}"
+            );
         }
     }
 }

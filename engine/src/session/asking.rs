@@ -1,0 +1,165 @@
+//! While the sequencer is asked, and what its answer makes of a request.
+
+use fanfare_protocol::dialect::CloseReason;
+use fanfare_protocol::dialect::Encoding;
+use fanfare_protocol::http::{Ending, Violation};
+
+use super::events::{Events, spread_ms};
+use super::outbox::{Outbox, private};
+use super::reading;
+use super::requests::FIRST;
+use super::shared::{Effect, Shared};
+use super::socket::Socket;
+use super::state::{State, Waiting};
+use crate::clock::Millis;
+use crate::sequencer::command::{Published, Refusal, Subscribed};
+use crate::transport::follow_request::{Endpoint, FollowRequest};
+use crate::transport::input::Early;
+use crate::transport::long_poll::Poll;
+use crate::transport::{event_stream, publish, websocket};
+
+/// While the sequencer is asked.
+#[derive(Debug)]
+pub(super) struct Asking {
+    /// What was asked for: to follow channels, or else to publish.
+    ask: Option<Box<FollowRequest>>,
+    /// Whether another request may follow the answer.
+    keep_alive: bool,
+    /// What came behind the request.
+    pub(super) early: Option<Box<Early>>,
+}
+
+impl Asking {
+    /// It asked to publish.
+    pub(super) fn to_publish(keep_alive: bool) -> Self {
+        Self { ask: None, keep_alive, early: None }
+    }
+
+    /// How what it asked to follow is to be encoded.
+    pub(super) fn encoding(&self) -> Option<Encoding> {
+        self.ask.as_deref().map(|ask| ask.encoding)
+    }
+
+    /// It follows: a poll begins to wait, or a stream begins with the head of the answer, gaps, and
+    /// where delivery begins. What came behind the request is the stream's.
+    pub(super) fn open(
+        self,
+        reply: &Subscribed,
+        spread: u16,
+        outbox: &mut Option<Box<Outbox>>,
+        now: Millis,
+        shared: &mut Shared,
+    ) -> (State, Option<Box<Early>>) {
+        let Self { ask, keep_alive, early } = self;
+        let ask = ask.expect("it asked to follow");
+        let (date, context) = (shared.date(now), shared.context.clone());
+        let state = match ask.endpoint {
+            Endpoint::WebSocket => {
+                websocket::open(&ask, reply, &context, date, private(outbox));
+                shared.metrics().websockets.add(1);
+                let first_ping_ms = spread_ms(spread, context.limits.ping_ms);
+                State::Socket(Socket::new(ask.encoding, reply, first_ping_ms, now, shared))
+            }
+            Endpoint::EventStream => {
+                event_stream::open(&ask, reply, &context, date, private(outbox));
+                shared.metrics().event_streams.add(1);
+                State::Events(Events::new(ask.encoding, spread, now, &context.limits))
+            }
+            Endpoint::Poll => {
+                shared.metrics().polls.add(1);
+                let has_gap = reply.channels.iter().any(|channel| channel.gap.is_some());
+                if has_gap || ask.wait_ms == 0 {
+                    shared.want(Effect::AnswerPoll);
+                }
+                let due = now.plus(ask.wait_ms);
+                let poll = Poll::new(*ask, reply);
+                let waiting = Waiting { poll, due, keep_alive, early };
+                return (State::Waiting(Box::new(waiting)), None);
+            }
+        };
+        shared.want(Effect::Visit);
+        (state, early)
+    }
+
+    /// It is published. Says whether another request may follow, and what came of it.
+    pub(super) fn answer(
+        self,
+        published: Published,
+        outbox: &mut Option<Box<Outbox>>,
+        now: Millis,
+        shared: &mut Shared,
+    ) -> (bool, Option<Box<Early>>) {
+        publish::answer(published, shared.date(now), ending(self.keep_alive), private(outbox));
+        (self.keep_alive, self.early)
+    }
+
+    /// The sequencer did not do it. Whether the end of the connection waits for the client's.
+    pub(super) fn refuse(
+        self,
+        refusal: Refusal,
+        outbox: &mut Option<Box<Outbox>>,
+        now: Millis,
+        shared: &mut Shared,
+    ) -> bool {
+        let violation = match refusal {
+            Refusal::ChannelLimit => Violation::Full,
+            Refusal::Conflict => unreachable!("it gave no idempotency key"),
+            Refusal::ShuttingDown => Violation::Draining,
+        };
+        match self.ask {
+            Some(ask) => refuse(&ask, violation, outbox, now, shared),
+            None => {
+                reading::refuse(violation, None, outbox, now, shared);
+                true
+            }
+        }
+    }
+}
+
+/// Asks the sequencer to follow, unless there is no room for one more (`over_limit`) or everyone
+/// leaves: then it is refused, with whether the end of the connection waits for the client's.
+pub(super) fn begin(
+    ask: Box<FollowRequest>,
+    keep_alive: bool,
+    over_limit: bool,
+    outbox: &mut Option<Box<Outbox>>,
+    now: Millis,
+    shared: &mut Shared,
+) -> Result<Asking, bool> {
+    if shared.draining() || over_limit {
+        let violation = if shared.draining() { Violation::Draining } else { Violation::Full };
+        shared.metrics().turned_away.add(1);
+        return Err(refuse(&ask, violation, outbox, now, shared));
+    }
+    let channels = ask.channels.iter().map(|name| (name.clone(), ask.since)).collect();
+    shared.want(Effect::Follow { request: FIRST, channels });
+    Ok(Asking { ask: Some(ask), keep_alive, early: None })
+}
+
+/// Says no to a request that was good. Whether the end of the connection waits for the client's:
+/// not where the end of the stream is the answer.
+pub(super) fn refuse(
+    ask: &FollowRequest,
+    violation: Violation,
+    outbox: &mut Option<Box<Outbox>>,
+    now: Millis,
+    shared: &mut Shared,
+) -> bool {
+    if ask.endpoint != Endpoint::EventStream {
+        reading::refuse(violation, ask.origin.as_deref(), outbox, now, shared);
+        return true;
+    }
+    let reason = match violation {
+        Violation::Draining => CloseReason::Restart,
+        _ => CloseReason::Full,
+    };
+    let (date, retry_ms) = (shared.date(now), shared.context.limits.retry_ms);
+    event_stream::come_back(ask, reason, retry_ms, date, private(outbox));
+    shared.metrics().requests_refused.add(1);
+    false
+}
+
+/// Whether another request may follow an answer, as the answer says it.
+pub(super) fn ending(keep_alive: bool) -> Ending {
+    if keep_alive { Ending::KeepAlive } else { Ending::Close }
+}

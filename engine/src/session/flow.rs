@@ -1,0 +1,82 @@
+//! How a client takes what it is sent, as far as the kernel tells.
+
+use super::millis32::Millis32;
+use crate::clock::Millis;
+
+/// How often a client whose buffer is full is looked at: has it left the live window?
+const CHECK_MS: u64 = 1_000;
+
+/// What sends have found.
+#[derive(Debug)]
+pub(super) struct Flow {
+    /// Last time that the kernel took bytes for it.
+    progress: Millis32,
+    /// Since when bytes wait that the kernel does not take; never while it takes all.
+    waits_since: Millis32,
+    /// When it began to wait or was last looked at while it did.
+    checked: Millis32,
+    /// The kernel's buffer was full; a watch for room is armed.
+    blocked: bool,
+}
+
+impl Flow {
+    /// Nothing was sent yet.
+    pub(super) fn new(now: Millis) -> Self {
+        let (waits_since, checked) = (Millis32::NEVER, Millis32::NEVER);
+        Self { progress: Millis32::of(now), waits_since, checked, blocked: false }
+    }
+
+    /// A send went whole.
+    pub(super) fn took_all(&mut self, now: Millis) {
+        self.progress = Millis32::of(now);
+        self.waits_since = Millis32::NEVER;
+    }
+
+    /// A send did not go whole; `some` of it did. Whether the client may go on: it may not when
+    /// nothing was taken for `stall_ms`. (Timers judge who is blocked. One that is told of room
+    /// again and again, and has none, is between two events of it whenever they look.)
+    #[must_use]
+    pub(super) fn took_part(&mut self, some: bool, stall_ms: u64, now: Millis) -> bool {
+        if some {
+            self.progress = Millis32::of(now);
+        }
+        if some || self.waits_since == Millis32::NEVER {
+            self.waits_since = Millis32::of(now);
+            self.checked = self.waits_since;
+        } else if now.since(self.waits_since.at(now)) >= stall_ms {
+            return false;
+        }
+        self.blocked = true;
+        true
+    }
+
+    /// There is room again.
+    pub(super) fn has_room(&mut self) {
+        self.blocked = false;
+    }
+
+    /// Whether there is no room, and a watch for it.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
+    /// It was looked at.
+    pub(super) fn look(&mut self, now: Millis) {
+        self.checked = Millis32::of(now);
+    }
+
+    /// When it is to be looked at next, while it is blocked.
+    pub(super) fn next_look(&self, now: Millis) -> Option<Millis> {
+        self.blocked.then(|| self.checked.at(now).plus(CHECK_MS))
+    }
+
+    /// How long bytes have been waiting.
+    pub(super) fn waited_ms(&self, now: Millis) -> u64 {
+        now.since(self.waits_since.at(now))
+    }
+
+    /// When bytes were last taken.
+    pub(super) fn progress(&self, now: Millis) -> Millis {
+        self.progress.at(now)
+    }
+}

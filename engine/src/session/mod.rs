@@ -1,0 +1,599 @@
+//! One client's life as a pure machine: bytes, times and answers in; private bytes and
+//! [`Effect`]s out. It knows neither the kernel nor channels' logs: [`crate::shard`] joins it to a
+//! socket, to the wheel, to the order and to the fan-out.
+//!
+//! **The one rule:** after each call that is given [`Shared`] the shard does the effects in it,
+//! before it calls another session, and lets its wheel look at [`Session::due`].
+//!
+//! ```text
+//!            bytes             whole              reply
+//!   Idle ------------> Reading -------> Asking ----------> Waiting (a poll)
+//!    ^  <---- answer -----'               |  '-----------> Events, Socket (streams)
+//!    '------------------- answer ---------'-- and of Waiting, where the connection is kept
+//!
+//!   from everywhere, with the last bytes in the outbox: Leaving, and then the end
+//! ```
+//!
+//! What came is read before time is judged. A thread may stand still for seconds (a busy machine, a
+//! paused one), and what its clients sent meanwhile came in time. So two times go through here:
+//! `told`, up to which the kernel has told everything, by which deadlines are judged; and `now`,
+//! from which new ones run. And whoever waits to be read or written to by us is not late.
+
+mod asking;
+mod complaints;
+mod dates;
+mod events;
+mod flow;
+mod leaving;
+pub mod machine;
+mod millis32;
+mod outbox;
+mod reading;
+mod requests;
+mod shared;
+mod socket;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use fanfare_protocol::dialect::Encoding;
+use fanfare_protocol::http::Violation;
+use fanfare_protocol::message::GapView;
+
+use crate::channel::ChannelName;
+use crate::clock::Millis;
+use crate::driver::Close;
+use crate::fanout::Rest;
+use crate::limits::Limits;
+use crate::metrics::ShardMetrics;
+use crate::sequencer::command::{Published, Refusal, Subscribed};
+use crate::transport::follow_request::FollowRequest;
+use crate::transport::input::Early;
+use crate::transport::long_poll::Item;
+use asking::Asking;
+use flow::Flow;
+use leaving::{Farewell, Leaving, Was};
+use machine::Answer;
+use millis32::Millis32;
+use outbox::private;
+use reading::{Next, Reading};
+use requests::FIRST;
+use socket::Heard;
+use state::{Idle, Overdue, State};
+
+#[cfg(test)]
+pub(crate) use events::spread_ms;
+pub(crate) use outbox::Outbox;
+pub(crate) use shared::{Effect, Shared};
+
+/// From a refusal to the end of its socket: what arrives meanwhile is read and dropped.
+const REFUSED_CLOSE_MS: u64 = 1_000;
+/// From the decision that a client is slow to the end of its socket (THREATS W21).
+const SLOW_CLOSE_MS: u64 = 5_000;
+/// How often a client is looked at whose time is over while we have not come to read it, or to
+/// write to it.
+const RECHECK_MS: u64 = 100;
+
+/// A client.
+#[derive(Debug)]
+pub(crate) struct Session {
+    state: State,
+    /// What only it gets; `None` while that is nothing.
+    outbox: Option<Box<Outbox>>,
+    flow: Flow,
+    /// It came when there was no room: it is told so when its request is known.
+    over_limit: bool,
+}
+
+impl Session {
+    /// A client before its first byte. One that is `over_limit` is kept until it has been told so.
+    pub(crate) fn new(over_limit: bool, now: Millis, limits: &Limits) -> Self {
+        let due = Millis32::after(now, limits.head_ms);
+        let state = State::Idle(Idle { early: None, due, served: false });
+        Self { state, outbox: None, flow: Flow::new(now), over_limit }
+    }
+
+    /// What only this client gets.
+    pub(crate) fn outbox(&self) -> Option<&Outbox> {
+        self.outbox.as_deref()
+    }
+
+    /// Bytes of memory of what came behind a request.
+    #[cfg(test)]
+    pub(crate) fn early_memory(&self) -> usize {
+        self.state.early().and_then(Option::as_deref).map_or(0, Early::memory)
+    }
+
+    /// Whether private bytes wait.
+    pub(crate) fn has_private(&self) -> bool {
+        self.outbox.as_ref().is_some_and(|outbox| !outbox.is_empty())
+    }
+
+    /// Whether there is no room for what it is sent, and a watch for it.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.flow.is_blocked()
+    }
+
+    /// Whether it is a poll that waits.
+    pub(crate) fn is_waiting(&self) -> bool {
+        matches!(self.state, State::Waiting(_))
+    }
+
+    /// Whether it is a stream that is open.
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(self.state, State::Events(_) | State::Socket(_))
+    }
+
+    /// Whether what the client sends is read now; `hangup` says that it may have ended its side.
+    pub(crate) fn wants_bytes(&self, hangup: bool) -> bool {
+        let private = self.outbox.as_ref().map_or(0, |outbox| outbox.len());
+        self.state.wants_bytes(private, hangup)
+    }
+
+    /// Whether this is the end of it: the kernel says that the peer has ended its side or failed
+    /// (`hangup`), or failed (`gone`). While the sequencer is asked its answer comes soon, and may
+    /// be all that the client waits for; then it is looked at again.
+    pub(crate) fn is_over(&self, hangup: bool, gone: bool) -> bool {
+        match self.state {
+            State::Events(_) | State::Socket(_) => hangup && !self.wants_bytes(true),
+            State::Waiting(_) => gone, // who has only ended its side may wait for its answer
+            _ => false,
+        }
+    }
+
+    /// When it is to be looked at.
+    pub(crate) fn due(&self, now: Millis) -> Option<Millis> {
+        let due = self.state.due(now)?;
+        // Only a stream is looked at more often: what ends an answer or a farewell is its own time.
+        let look = self.flow.next_look(now).filter(|_| self.is_stream());
+        Some(look.map_or(due, |look| look.min(due)))
+    }
+
+    /// Counts it out of whatever it was counted in, because it has ended.
+    pub(crate) fn count_out(&self, metrics: &ShardMetrics) {
+        self.state.count_out(metrics);
+    }
+}
+
+/// What the client does.
+impl Session {
+    /// Its bytes.
+    pub(crate) fn take(&mut self, bytes: &mut [u8], now: Millis, shared: &mut Shared) {
+        match &mut self.state {
+            State::Idle(_) | State::Reading(_) => {
+                let taken = self.read_request(bytes, now, shared);
+                if taken < bytes.len() {
+                    self.keep_early(Box::new(Early::new(&bytes[taken..])));
+                }
+            }
+            State::Asking(_) | State::Waiting(_) => self.keep_early(Box::new(Early::new(bytes))),
+            State::Socket(socket) => {
+                let heard = socket.take(bytes, &mut self.outbox, now, shared);
+                self.heard(heard, now, shared);
+            }
+            State::Leaving(leaving) => {
+                if leaving.take(bytes, &shared.context.limits, now) {
+                    shared.want(Effect::Visit);
+                }
+            }
+            State::Events(_) => {}
+        }
+    }
+
+    /// It has ended its side.
+    pub(crate) fn client_ended(&mut self, now: Millis, shared: &mut Shared) {
+        let has_private = self.has_private();
+        match &mut self.state {
+            // It has said all and may still listen: it gets its last words, and the end.
+            State::Leaving(leaving) if has_private => {
+                leaving.lingers = false;
+                shared.want(Effect::Visit);
+            }
+            // It may be gone, or have said all and wait for the answer (RFC 9112, section 9.6), and
+            // only bytes can tell: so the head of the answer goes out now. Who is gone answers with
+            // RST; who listens gets the rest when it is there.
+            State::Waiting(waiting) => {
+                waiting.poll.begin(shared.date(now), private(&mut self.outbox));
+                waiting.keep_alive = false;
+                shared.want(Effect::Visit);
+            }
+            _ => shared.want(Effect::End(Close::Gracefully)),
+        }
+    }
+
+    /// Takes bytes of a request. Returns how many of them belonged to it.
+    fn read_request(&mut self, bytes: &[u8], now: Millis, shared: &mut Shared) -> usize {
+        let reading = match std::mem::take(&mut self.state) {
+            State::Reading(reading) => *reading,
+            State::Idle(Idle { served: true, .. }) => {
+                Reading::new(now.plus(shared.context.limits.head_ms))
+            }
+            State::Idle(idle) => Reading::new(idle.due.at(now)),
+            other => {
+                debug_assert!(false, "no request is read while {other:?}");
+                self.state = other;
+                return bytes.len();
+            }
+        };
+        let (taken, next) = reading.take(bytes, &mut self.outbox, now, shared);
+        match next {
+            Next::More(reading) => self.state = State::Reading(reading),
+            Next::Answered { keep_alive } => self.next_or_leave(keep_alive, None, now, shared),
+            Next::Refused => self.leave(REFUSED_CLOSE_MS, true, now, shared),
+            Next::Follow { ask, keep_alive } => self.ask(ask, keep_alive, now, shared),
+            Next::Publish { publication, body, keep_alive } => {
+                self.state = State::Asking(Box::new(Asking::to_publish(keep_alive)));
+                shared.want(Effect::Publish { request: FIRST, publication, body });
+            }
+        }
+        shared.spare.take_back(&mut self.outbox);
+        taken
+    }
+
+    /// Keeps what came behind a request, until its answer is on its way; behind a refusal that ends
+    /// the connection nothing is kept. While it is here nothing more is read.
+    fn keep_early(&mut self, early: Box<Early>) {
+        let Some(place) = self.state.early_mut() else { return };
+        debug_assert!(place.is_none(), "bytes were read that nobody wanted");
+        *place = Some(early);
+    }
+
+    /// The answer to a request has gone out: what came with it is the next one.
+    fn next_request(&mut self, now: Millis, shared: &mut Shared) {
+        let State::Idle(Idle { early, .. }) = &mut self.state else { return };
+        let Some(mut early) = early.take() else { return };
+        let taken = self.read_request(early.rest(), now, shared);
+        if early.advance(taken) {
+            self.keep_early(early);
+        }
+    }
+
+    /// Asks the sequencer to follow.
+    fn ask(&mut self, ask: Box<FollowRequest>, keep_alive: bool, now: Millis, shared: &mut Shared) {
+        match asking::begin(ask, keep_alive, self.over_limit, &mut self.outbox, now, shared) {
+            Ok(asking) => self.state = State::Asking(Box::new(asking)),
+            Err(lingers) => self.leave(REFUSED_CLOSE_MS, lingers, now, shared),
+        }
+    }
+
+    /// What a WebSocket client said, or its machine, or neither in time.
+    fn heard(&mut self, heard: Heard, now: Millis, shared: &mut Shared) {
+        if let Some(lingers) = heard.end(&mut self.outbox, shared) {
+            return self.leave(shared.context.limits.close_ms, lingers, now, shared);
+        }
+        shared.spare.take_back(&mut self.outbox);
+        if self.has_private() {
+            shared.want(Effect::Visit);
+        }
+    }
+}
+
+/// What the kernel does.
+impl Session {
+    /// There is room again for a client that was blocked.
+    pub(crate) fn has_room(&mut self, limits: &Limits, now: Millis) {
+        self.flow.has_room();
+        if let State::Socket(socket) = &mut self.state {
+            socket.has_room(limits, now);
+        }
+    }
+
+    /// A send of private bytes has ended, and it took `taken` of them, or all. Returns how many.
+    pub(crate) fn took_private(&mut self, taken: usize, shared: &mut Shared) -> u64 {
+        let outbox = self.outbox.as_mut().expect("private bytes were seen");
+        let count = outbox.front().len().min(taken);
+        outbox.advance(count);
+        shared.spare.take_back(&mut self.outbox);
+        count as u64
+    }
+
+    /// It has a part of a frame: the rest goes before anything else.
+    pub(crate) fn finish_frame(&mut self, rest: Rest) {
+        self.outbox.get_or_insert_default().finish_frame(rest);
+    }
+
+    /// A send went whole.
+    pub(crate) fn took_all(&mut self, now: Millis) {
+        self.flow.took_all(now);
+    }
+
+    /// A send did not go whole; `some` of it did. Whether it is blocked now, and not at its end.
+    pub(crate) fn took_part(&mut self, some: bool, now: Millis, shared: &mut Shared) -> bool {
+        let goes_on = self.flow.took_part(some, shared.context.limits.stall_ms, now);
+        if !goes_on {
+            shared.metrics().slow_closed.add(1);
+            shared.want(Effect::End(Close::Abort));
+        }
+        goes_on
+    }
+
+    /// Everything that it was owed is sent.
+    pub(crate) fn drained(&mut self, now: Millis, shared: &mut Shared) {
+        match &self.state {
+            State::Leaving(leaving) if !leaving.lingers => {
+                shared.want(Effect::End(Close::Gracefully));
+            }
+            State::Events(_) | State::Socket(_) if shared.ending => {
+                self.farewell(Farewell::Shutdown, shared.context.limits.close_ms, now, shared);
+            }
+            State::Idle(_) => self.next_request(now, shared),
+            _ => {}
+        }
+    }
+}
+
+/// What the order and the fan-out do.
+impl Session {
+    /// How the channels of this request are to be read, where its answer is waited for.
+    pub(crate) fn awaits(&self, request: u32) -> Option<Encoding> {
+        match &self.state {
+            State::Asking(asking) if request == FIRST => asking.encoding(),
+            State::Socket(socket) => {
+                socket.requests()?.is_outstanding(request).then_some(socket.encoding)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a channel of this request, whose answer is waited for, is still wanted.
+    pub(crate) fn wants(&self, request: u32, channel: &ChannelName) -> bool {
+        match &self.state {
+            State::Socket(socket) => {
+                socket.requests().is_some_and(|requests| requests.wants(request, channel))
+            }
+            _ => true,
+        }
+    }
+
+    /// The answer to a request to follow that is waited for. `spread` is any number that differs
+    /// from client to client: so clients that came in one moment, as after a restart, are not all
+    /// spoken to in one moment for as long as they stay.
+    pub(crate) fn subscribed(
+        &mut self,
+        reply: &Subscribed,
+        spread: u16,
+        now: Millis,
+        shared: &mut Shared,
+    ) {
+        let gaps = reply.channels.iter().filter(|channel| channel.gap.is_some()).count();
+        shared.metrics().gaps.add(gaps as u64);
+        let early = match std::mem::take(&mut self.state) {
+            State::Asking(asking) => {
+                let outbox = &mut self.outbox;
+                let (state, early) = asking.open(reply, spread, outbox, now, shared);
+                self.state = state;
+                early
+            }
+            other => {
+                self.state = other;
+                let request = reply.requester.request;
+                return self.answer(request, Answer::Following(reply), now, shared);
+            }
+        };
+        if let Some(mut early) = early {
+            self.take(early.rest(), now, shared);
+        }
+    }
+
+    /// How a request ended that followed nothing; one that nobody waits for is passed over.
+    pub(crate) fn answered(
+        &mut self,
+        request: u32,
+        result: Result<Published, Refusal>,
+        now: Millis,
+        shared: &mut Shared,
+    ) {
+        match (std::mem::take(&mut self.state), result) {
+            (State::Asking(asking), Ok(published)) => {
+                let (keep_alive, early) = asking.answer(published, &mut self.outbox, now, shared);
+                self.next_or_leave(keep_alive, early, now, shared);
+            }
+            (State::Asking(asking), Err(refusal)) => {
+                let lingers = asking.refuse(refusal, &mut self.outbox, now, shared);
+                self.leave(REFUSED_CLOSE_MS, lingers, now, shared);
+            }
+            (other, result) => {
+                self.state = other;
+                let answer = result.map_or_else(Answer::Refused, Answer::Published);
+                self.answer(request, answer, now, shared);
+            }
+        }
+    }
+
+    /// What became of a request of the machine's, if there is one and it waits for that.
+    fn answer(&mut self, request: u32, answer: Answer<'_>, now: Millis, shared: &mut Shared) {
+        let State::Socket(socket) = &mut self.state else { return };
+        if socket.requests().is_some_and(|requests| requests.is_outstanding(request)) {
+            let heard = socket.answer(request, answer, &mut self.outbox, shared);
+            self.heard(heard, now, shared);
+        }
+    }
+
+    /// The order has ended: it gets what is owed, then a farewell.
+    pub(crate) fn order_ended(&mut self, owed: bool, now: Millis, shared: &mut Shared) {
+        let has_private = self.has_private();
+        match &self.state {
+            State::Events(_) | State::Socket(_) if owed => shared.want(Effect::Visit),
+            State::Events(_) | State::Socket(_) => {
+                self.farewell(Farewell::Shutdown, shared.context.limits.close_ms, now, shared);
+            }
+            State::Waiting(_) => shared.want(Effect::AnswerPoll),
+            State::Idle(idle) if idle.early.is_none() && !has_private => {
+                shared.want(Effect::End(Close::Gracefully));
+            }
+            // A head that is under way is refused when it is whole; answers are on their way.
+            _ => {}
+        }
+    }
+
+    /// It is owed messages that are not kept any more, and its channel's rule is to disconnect.
+    pub(crate) fn close_slow(&mut self, now: Millis, shared: &mut Shared) {
+        shared.metrics().slow_closed.add(1);
+        self.farewell(Farewell::Slow, SLOW_CLOSE_MS, now, shared);
+        if let State::Leaving(leaving) = &mut self.state {
+            leaving.is_cut_off = true;
+        }
+    }
+
+    /// It has lost messages and goes on after them: a stream is told now, a poll with its answer.
+    pub(crate) fn tell_gap(&mut self, gap: &GapView<'_>, encoding: Encoding) {
+        match &mut self.state {
+            State::Waiting(waiting) => waiting.poll.missed(gap),
+            _ => encoding.gap(gap, private(&mut self.outbox)),
+        }
+    }
+
+    /// Answers a poll with `items`, whatever there is up to `position`.
+    pub(crate) fn answer_poll<'a>(
+        &mut self,
+        items: impl Iterator<Item = Item<'a>>,
+        position: u64,
+        now: Millis,
+        shared: &mut Shared,
+    ) {
+        let waiting = match std::mem::take(&mut self.state) {
+            State::Waiting(waiting) => *waiting,
+            other => return self.state = other,
+        };
+        let outbox = &mut self.outbox;
+        let (keep_alive, early) = waiting.answer(items, position, outbox, now, shared);
+        shared.want(Effect::UnfollowAll);
+        self.next_or_leave(keep_alive, early, now, shared);
+    }
+}
+
+/// What time does.
+impl Session {
+    /// Its time is over, or it is to be looked at. `unread` says that bytes of the client wait for
+    /// us to read them, `lost` that it has left the live window of a channel that disconnects.
+    pub(crate) fn deadline(
+        &mut self,
+        (unread, lost): (bool, bool),
+        (told, now): (Millis, Millis),
+        shared: &mut Shared,
+    ) {
+        match &mut self.state {
+            State::Waiting(_) => shared.want(Effect::AnswerPoll),
+            State::Events(_) | State::Socket(_) if self.flow.is_blocked() => {
+                self.look_at_blocked((unread, lost), (told, now), shared);
+            }
+            State::Socket(socket) => {
+                let heard = socket.deadline(unread, &mut self.outbox, (told, now), shared);
+                self.heard(heard, now, shared);
+            }
+            State::Events(events) => {
+                let silent_since = self.flow.progress(told);
+                if events.deadline(silent_since, &mut self.outbox, (told, now), shared) {
+                    shared.want(Effect::Visit);
+                }
+            }
+            _ => self.judge(unread, (told, now), shared),
+        }
+    }
+
+    /// What is no stream has used up its time.
+    fn judge(&mut self, unread: bool, (told, now): (Millis, Millis), shared: &mut Shared) {
+        let has_private = self.has_private();
+        let limits = &shared.context.limits;
+        match self.state.overdue(&self.flow, (unread, has_private), (told, now), limits) {
+            Overdue::LookAgain(at) => self.state.look_again(at),
+            Overdue::End(how) => shared.want(Effect::End(how)),
+            Overdue::Stalled => {
+                shared.metrics().slow_closed.add(1);
+                shared.want(Effect::End(Close::Abort));
+            }
+            Overdue::NoRequest => {
+                let reader = match &self.state {
+                    State::Reading(reading) => reading.reader().map(str::to_owned),
+                    _ => None,
+                };
+                self.refuse(Violation::HeadDeadline, reader.as_deref(), now, shared);
+            }
+        }
+    }
+
+    /// A stream whose buffer is full: has it stalled, or has it left the live window of a channel
+    /// that closes for that? Who goes on after a gap is told of it when there is room.
+    fn look_at_blocked(
+        &mut self,
+        (unread, lost): (bool, bool),
+        (told, now): (Millis, Millis),
+        shared: &mut Shared,
+    ) {
+        self.flow.look(now);
+        let limits = &shared.context.limits;
+        if self.flow.waited_ms(told) >= limits.stall_ms {
+            shared.metrics().slow_closed.add(1);
+            shared.want(Effect::End(Close::Abort));
+        } else if lost {
+            self.close_slow(now, shared);
+        } else if let State::Socket(socket) = &mut self.state {
+            let heard = socket.deadline_while_blocked(unread, (told, now), limits);
+            self.heard(heard, now, shared);
+        } else if let State::Events(events) = &mut self.state {
+            events.heard_nothing(now, limits);
+        }
+    }
+}
+
+/// How states end.
+impl Session {
+    /// Refuses its request as one that a page of the origin `reader` may read about, and leaves.
+    pub(crate) fn refuse(
+        &mut self,
+        violation: Violation,
+        reader: Option<&str>,
+        now: Millis,
+        shared: &mut Shared,
+    ) {
+        reading::refuse(violation, reader, &mut self.outbox, now, shared);
+        self.leave(REFUSED_CLOSE_MS, true, now, shared);
+    }
+
+    /// An ordinary answer is in the outbox: the connection is free for its next request, or ends.
+    fn next_or_leave(
+        &mut self,
+        keep_alive: bool,
+        early: Option<Box<Early>>,
+        now: Millis,
+        shared: &mut Shared,
+    ) {
+        // Looked at when it may have stalled; one that has taken all is idle for longer.
+        let look_ms = shared.context.limits.idle_ms.min(shared.context.limits.stall_ms);
+        if !keep_alive || shared.ending {
+            return self.leave(look_ms, false, now, shared);
+        }
+        let due = Millis32::after(now, look_ms);
+        self.state = State::Idle(Idle { early, due, served: true });
+        shared.want(Effect::Visit);
+    }
+
+    /// Says farewell to a stream, which ends when that is sent. A WebSocket gets `close_ms` for its
+    /// own close; the end of a stream of events is the end of its socket (FIN), and until it comes
+    /// an `EventSource` does not know that it should come back.
+    fn farewell(&mut self, farewell: Farewell, close_ms: u64, now: Millis, shared: &mut Shared) {
+        let out = private(&mut self.outbox);
+        let lingers = match &self.state {
+            State::Socket(_) => farewell.say_to_socket(out),
+            State::Events(events) => {
+                farewell.say_to_events(events.encoding, shared.context.limits.retry_ms, out)
+            }
+            _ => false,
+        };
+        self.leave(close_ms, lingers, now, shared);
+    }
+
+    /// Sends what is private and then ends; where it `lingers`, it reads and drops meanwhile and
+    /// waits for the client to end its side, at most `ms`.
+    fn leave(&mut self, ms: u64, lingers: bool, now: Millis, shared: &mut Shared) {
+        let (was, frames) = match std::mem::take(&mut self.state) {
+            State::Socket(socket) => (Was::Socket, socket.into_frames()),
+            State::Events(_) => (Was::Events, None),
+            _ => (Was::Exchange, None),
+        };
+        let due = Millis32::after(now, ms);
+        self.state = State::Leaving(Leaving::new(was, frames, due, lingers));
+        shared.want(Effect::UnfollowAll);
+        shared.want(Effect::Visit);
+    }
+}

@@ -1,0 +1,257 @@
+//! A request that is not whole: from the bytes of a head, and of a body, to a decision.
+
+use fanfare_protocol::http::{Ending, Fed, HeadReader, Violation, response};
+
+use super::outbox::{Outbox, private};
+use super::shared::{Effect, Shared};
+use crate::bodies::{Payer, Share};
+use crate::clock::Millis;
+use crate::payload;
+use crate::sequencer::command::Publication;
+use crate::transport::follow_body::PendingFollow;
+use crate::transport::follow_request::FollowRequest;
+use crate::transport::input::{Body, Purpose};
+use crate::transport::request::{self, Decision};
+
+/// A request of which a part is here.
+#[derive(Debug)]
+pub(super) struct Reading {
+    part: Part,
+    /// When the head must be whole, or the body.
+    pub(super) due: Millis,
+}
+
+#[derive(Debug)]
+enum Part {
+    /// Some of the head.
+    Head(HeadReader),
+    /// The head, and some of the body.
+    Body {
+        /// What is here of it.
+        body: Body,
+        /// Whether another request may follow.
+        keep_alive: bool,
+    },
+}
+
+/// What the bytes of one receive led to.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// The request is not whole yet.
+    More(Box<Reading>),
+    /// An answer was written; whether another request may follow.
+    Answered { keep_alive: bool },
+    /// A refusal was written that ends the connection.
+    Refused,
+    /// The request was good and asks to follow channels.
+    Follow { ask: Box<FollowRequest>, keep_alive: bool },
+    /// The request was good and publishes.
+    Publish { publication: Box<Publication>, body: Share, keep_alive: bool },
+}
+
+/// What a whole head led to.
+enum Headed {
+    Next(Next),
+    Body { body: Body, keep_alive: bool, waits_for_go_on: bool },
+}
+
+impl Reading {
+    /// A request that begins.
+    pub(super) fn new(due: Millis) -> Self {
+        Self { part: Part::Head(HeadReader::new()), due }
+    }
+
+    /// Whose page sends a body and may read what is said to it.
+    pub(super) fn reader(&self) -> Option<&str> {
+        match &self.part {
+            Part::Head(_) => None,
+            Part::Body { body, .. } => body.reader(),
+        }
+    }
+
+    /// Takes bytes. Returns how many of them belonged to the request, and what it came to.
+    pub(super) fn take(
+        self,
+        bytes: &[u8],
+        outbox: &mut Option<Box<Outbox>>,
+        now: Millis,
+        shared: &mut Shared,
+    ) -> (usize, Next) {
+        let mut reader = match self.part {
+            Part::Head(reader) => reader,
+            Part::Body { body, keep_alive } => {
+                return take_body(body, keep_alive, self.due, bytes, outbox, now, shared);
+            }
+        };
+        let taken = match reader.feed(bytes, &shared.context.limits.http) {
+            Ok(Fed::Partial) => {
+                let part = Part::Head(reader);
+                return (bytes.len(), Next::More(Box::new(Self { part, ..self })));
+            }
+            Ok(Fed::Complete { taken }) => taken,
+            Err(violation) => {
+                refuse_head(violation, &reader, outbox, now, shared);
+                return (bytes.len(), Next::Refused);
+            }
+        };
+        shared.want(Effect::HeadDone);
+        let rest = &bytes[taken..];
+        match decide(&reader, rest.len(), outbox, now, shared) {
+            Headed::Next(next) => (taken, next),
+            Headed::Body { body, keep_alive, waits_for_go_on } => {
+                if waits_for_go_on {
+                    response::go_on(private(outbox));
+                    shared.want(Effect::Visit);
+                }
+                let due = now.plus(shared.context.limits.head_ms);
+                let (more, next) = take_body(body, keep_alive, due, rest, outbox, now, shared);
+                (taken + more, next)
+            }
+        }
+    }
+}
+
+/// A whole head, behind which `rest` bytes are here already.
+fn decide(
+    reader: &HeadReader,
+    rest: usize,
+    outbox: &mut Option<Box<Outbox>>,
+    now: Millis,
+    shared: &mut Shared,
+) -> Headed {
+    let (date, context) = (shared.date(now), shared.context.clone());
+    let mut request = match reader.request(&context.limits.http) {
+        Ok(request) => request,
+        Err(violation) => {
+            refuse_head(violation, reader, outbox, now, shared);
+            return Headed::Next(Next::Refused);
+        }
+    };
+    // Who is to leave is told so with an answer, before the end.
+    request.keep_alive &= !shared.draining();
+    let keep_alive = request.keep_alive;
+    let body = match request::decide(&request, &context, &shared.life, date, private(outbox)) {
+        Decision::Answered(ending) => {
+            return Headed::Next(Next::Answered { keep_alive: ending == Ending::KeepAlive });
+        }
+        Decision::Refused(violation, ending) => {
+            shared.complaints.about(violation, &request, now);
+            return Headed::Next(refused(ending, shared));
+        }
+        Decision::Follow(ask) => return Headed::Next(Next::Follow { ask, keep_alive }),
+        Decision::Publish(publication, length) => Body::new(Purpose::Publish(publication), length),
+        Decision::Read(pending, length) => Body::new(Purpose::Follow(pending), length),
+    };
+    if !shared.bodies().has_room(body.length, Payer::Stranger, &context.limits) {
+        refuse(Violation::Busy, body.reader(), outbox, now, shared); // before it is read
+        return Headed::Next(Next::Refused);
+    }
+    let waits_for_go_on = request.expects_continue && rest < body.length;
+    Headed::Body { body, keep_alive, waits_for_go_on }
+}
+
+/// Bytes of a body. Returns how many of them belonged to it.
+fn take_body(
+    mut body: Body,
+    keep_alive: bool,
+    due: Millis,
+    bytes: &[u8],
+    outbox: &mut Option<Box<Outbox>>,
+    now: Millis,
+    shared: &mut Shared,
+) -> (usize, Next) {
+    let Some(taken) = body.take(bytes, shared.bodies(), &shared.context.limits) else {
+        refuse(Violation::Busy, body.reader(), outbox, now, shared);
+        return (bytes.len(), Next::Refused);
+    };
+    if !body.is_whole() {
+        let part = Part::Body { body, keep_alive };
+        return (taken, Next::More(Box::new(Reading { part, due })));
+    }
+    let Body { purpose, data, share, .. } = body;
+    let next = match purpose {
+        Purpose::Publish(publication) => match settle(publication, &data, shared) {
+            Ok(publication) => Next::Publish { publication, body: share, keep_alive },
+            Err(violation) => {
+                refuse(violation, None, outbox, now, shared);
+                Next::Refused
+            }
+        },
+        Purpose::Follow(pending) => follow(*pending, &data, keep_alive, outbox, now, shared),
+    };
+    (taken, next)
+}
+
+/// A whole body of the playground's publish.
+fn settle(
+    mut publication: Box<Publication>,
+    data: &[u8],
+    shared: &Shared,
+) -> Result<Box<Publication>, Violation> {
+    let (kind, message) = payload::settle(data);
+    let Publication { channel, event, .. } = &*publication;
+    let message_bytes = shared.context.limits.message_bytes;
+    payload::room(message_bytes, &channel.name, event.as_deref(), kind, message)
+        .map_err(|_| Violation::MessageTooLong)?;
+    publication.kind = kind;
+    publication.data = message.into();
+    Ok(publication)
+}
+
+/// A whole body that says what to follow.
+fn follow(
+    pending: PendingFollow,
+    data: &[u8],
+    keep_alive: bool,
+    outbox: &mut Option<Box<Outbox>>,
+    now: Millis,
+    shared: &mut Shared,
+) -> Next {
+    let origin = pending.head.origin.clone();
+    let violation = match pending.with(data, &shared.context) {
+        Ok(ask) => return Next::Follow { ask: Box::new(ask), keep_alive },
+        Err(violation) => violation,
+    };
+    let ending = if keep_alive { Ending::KeepAlive } else { Ending::Close };
+    let cors = origin.as_deref().map(response::cors);
+    let fields = cors.as_deref().unwrap_or_default();
+    let (date, out) = (shared.date(now), private(outbox));
+    let ending = response::refusal(out, date, violation, ending, fields, false);
+    refused(ending, shared)
+}
+
+/// A refusal was written.
+fn refused(ending: Ending, shared: &Shared) -> Next {
+    shared.metrics().requests_refused.add(1);
+    match ending {
+        Ending::KeepAlive => Next::Answered { keep_alive: true },
+        Ending::Close => Next::Refused,
+    }
+}
+
+fn refuse_head(
+    violation: Violation,
+    reader: &HeadReader,
+    outbox: &mut Option<Box<Outbox>>,
+    now: Millis,
+    shared: &mut Shared,
+) {
+    let (date, head_only) = (shared.date(now), reader.is_head_method());
+    response::refusal(private(outbox), date, violation, Ending::Close, &[], head_only);
+    shared.metrics().requests_refused.add(1);
+}
+
+/// Writes a refusal that ends the connection and that a page of the origin `reader` may read.
+pub(super) fn refuse(
+    violation: Violation,
+    reader: Option<&str>,
+    outbox: &mut Option<Box<Outbox>>,
+    now: Millis,
+    shared: &mut Shared,
+) {
+    let cors = reader.map(response::cors);
+    let fields = cors.as_deref().unwrap_or_default();
+    let date = shared.date(now);
+    response::refusal(private(outbox), date, violation, Ending::Close, fields, false);
+    shared.metrics().requests_refused.add(1);
+}

@@ -1,0 +1,130 @@
+//! What one client has asked for and follows: the books of a session with commands. They are boxed,
+//! and those who only listen have none.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use super::machine::Unasked;
+use crate::channel::{ChannelId, ChannelName};
+use crate::sequencer::command::Subscribed;
+
+/// Requests of one client that may wait for their answers. A client library subscribes again to all
+/// it had, one by one, when it comes back.
+const REQUESTS_MAX: usize = 256;
+
+/// The number of the request that a connection begins with; those of its machine come after it.
+pub(super) const FIRST: u32 = 0;
+
+/// A channel that is followed, or was asked for.
+#[derive(Debug)]
+struct Wanted {
+    /// By which request.
+    request: u32,
+    /// Which record it is; none before the answer.
+    channel: Option<ChannelId>,
+}
+
+/// The books.
+#[derive(Debug)]
+pub(super) struct Requests {
+    last: u32,
+    /// Requests that were not answered yet.
+    outstanding: Vec<u32>,
+    channels: HashMap<ChannelName, Wanted>,
+}
+
+impl Requests {
+    /// Of a client that follows what the reply to its first request says.
+    pub(super) fn new(reply: &Subscribed) -> Self {
+        let wanted = reply.channels.iter().map(|channel| {
+            let record = Some(channel.channel);
+            (channel.name.as_ref().clone(), Wanted { request: FIRST, channel: record })
+        });
+        Self { last: FIRST, outstanding: Vec::new(), channels: wanted.collect() }
+    }
+
+    /// A request to follow these, where no more than `limit` are followed then.
+    pub(super) fn follow<'a>(
+        &mut self,
+        names: impl ExactSizeIterator<Item = &'a ChannelName>,
+        limit: usize,
+    ) -> Result<u32, Unasked> {
+        if self.channels.len() + names.len() > limit {
+            return Err(Unasked::TooManyChannels);
+        }
+        let request = self.next()?;
+        for name in names {
+            match self.channels.entry(name.clone()) {
+                Entry::Vacant(place) => {
+                    place.insert(Wanted { request, channel: None });
+                }
+                Entry::Occupied(_) => {
+                    self.channels.retain(|_, wanted| wanted.request != request);
+                    return Err(Unasked::AlreadyFollowed);
+                }
+            }
+        }
+        self.asked(request);
+        Ok(request)
+    }
+
+    /// A request to publish.
+    pub(super) fn publish(&mut self) -> Result<u32, Unasked> {
+        let request = self.next()?;
+        self.asked(request);
+        Ok(request)
+    }
+
+    /// The number of the next request, where there may be one.
+    fn next(&self) -> Result<u32, Unasked> {
+        match self.outstanding.len() < REQUESTS_MAX {
+            true => Ok(self.last.wrapping_add(1)),
+            false => Err(Unasked::TooManyRequests),
+        }
+    }
+
+    fn asked(&mut self, request: u32) {
+        self.last = request;
+        self.outstanding.push(request);
+    }
+
+    /// This channel is wanted no more; `None` where it was not. Gives its record, where the answer
+    /// was there.
+    pub(super) fn unfollow(&mut self, name: &ChannelName) -> Option<Option<ChannelId>> {
+        self.channels.remove(name).map(|wanted| wanted.channel)
+    }
+
+    /// Whether the answer to this request is waited for.
+    pub(super) fn is_outstanding(&self, request: u32) -> bool {
+        self.outstanding.contains(&request)
+    }
+
+    /// Whether a channel of the reply to this request is still wanted.
+    pub(super) fn wants(&self, request: u32, name: &ChannelName) -> bool {
+        self.channels.get(name).is_some_and(|wanted| wanted.request == request)
+    }
+
+    /// This request was answered: what it asked for and is still wanted is followed.
+    pub(super) fn subscribed(&mut self, reply: &Subscribed) {
+        let request = reply.requester.request;
+        self.answered(request);
+        for channel in &reply.channels {
+            if let Some(wanted) = self.channels.get_mut(channel.name.as_ref())
+                && wanted.request == request
+            {
+                wanted.channel = Some(channel.channel);
+            }
+        }
+    }
+
+    /// This request was refused.
+    pub(super) fn refused(&mut self, request: u32) {
+        self.answered(request);
+        self.channels.retain(|_, wanted| wanted.request != request);
+    }
+
+    /// This request was answered, and there is nothing to follow.
+    pub(super) fn answered(&mut self, request: u32) {
+        self.outstanding.retain(|outstanding| *outstanding != request);
+    }
+}

@@ -1,0 +1,132 @@
+//! What all sessions of a shard have together, and what they want done.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use fanfare_protocol::http::HttpDate;
+
+use super::complaints::Complaints;
+use super::dates::Dates;
+use super::machine::Machines;
+use super::outbox::Spare;
+use crate::bodies::{Bodies, Share};
+use crate::channel::{ChannelId, ChannelName};
+use crate::clock::Millis;
+use crate::driver::Close;
+use crate::life::Life;
+use crate::metrics::{Metrics, ShardMetrics};
+use crate::sequencer::command::{Publication, Since};
+use crate::transport::Context;
+
+/// What a session wants of its shard: done in order, after the call that led to it.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    /// A visit of its own: something private waits for the client, or nothing does and the visit
+    /// finds it so ([`super::Session::drained`]).
+    Visit,
+    /// The sequencer is asked to follow these channels.
+    Follow {
+        /// The session's number for it.
+        request: u32,
+        /// Each from where; no name twice, and none that is followed.
+        channels: Box<[(ChannelName, Since)]>,
+    },
+    /// The sequencer is asked to publish this.
+    Publish {
+        /// The session's number for it.
+        request: u32,
+        /// What.
+        publication: Box<Publication>,
+        /// What its payload costs until it is answered.
+        body: Share,
+    },
+    /// This channel is followed no more.
+    Unfollow(ChannelId),
+    /// Nothing is followed any more.
+    UnfollowAll,
+    /// A poll that waits is answered now, with whatever there is.
+    AnswerPoll,
+    /// The head of a request is whole: its address may begin another.
+    HeadDone,
+    /// The end of the socket, and of the session.
+    End(Close),
+}
+
+/// What every session of one shard uses.
+pub(crate) struct Shared {
+    /// What is true for all clients of the node.
+    pub(crate) context: Arc<Context>,
+    /// How the node is.
+    pub(crate) life: Arc<Life>,
+    /// Whether the order has ended: whoever has everything takes leave.
+    pub(crate) ending: bool,
+    /// Outboxes that nobody uses.
+    pub(crate) spare: Spare,
+    /// Refusals that an operator is told of.
+    pub(super) complaints: Complaints,
+    metrics: Arc<Metrics>,
+    shard: u8,
+    machines: Option<Machines>,
+    dates: Dates,
+    effects: VecDeque<Effect>,
+}
+
+impl Shared {
+    /// For the sessions of shard `shard`. Without `machines` clients only listen.
+    pub(crate) fn new(
+        shard: u8,
+        context: Arc<Context>,
+        life: Arc<Life>,
+        metrics: Arc<Metrics>,
+        machines: Option<Machines>,
+    ) -> Self {
+        let dates = Dates::new(context.wall);
+        Self {
+            context,
+            life,
+            ending: false,
+            spare: Spare::default(),
+            complaints: Complaints::default(),
+            metrics,
+            shard,
+            machines,
+            dates,
+            effects: VecDeque::new(),
+        }
+    }
+
+    /// Wants this done.
+    pub(super) fn want(&mut self, effect: Effect) {
+        self.effects.push_back(effect);
+    }
+
+    /// What is wanted next.
+    pub(crate) fn next_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// The shard's numbers.
+    pub(crate) fn metrics(&self) -> &ShardMetrics {
+        &self.metrics.shards[usize::from(self.shard)]
+    }
+
+    /// The memory of all bodies of the node.
+    pub(super) fn bodies(&self) -> &Arc<Bodies> {
+        &self.metrics.bodies
+    }
+
+    /// What hears a new WebSocket client, unless clients only listen.
+    pub(super) fn machines(&self) -> Option<&Machines> {
+        self.machines.as_ref()
+    }
+
+    /// The `Date` of an answer that is written now.
+    pub(super) fn date(&mut self, now: Millis) -> HttpDate {
+        self.dates.at(now)
+    }
+
+    /// Whether those who come now are told to come back.
+    pub(super) fn draining(&self) -> bool {
+        self.ending || self.life.is_draining()
+    }
+}

@@ -1,0 +1,321 @@
+//! A WebSocket that is open: frames in, pongs and answers out, and pings that prove its client
+//! there.
+
+use fanfare_protocol::dialect::Encoding;
+use fanfare_protocol::ws::{CloseCode, Event, Receiver, Role, send};
+
+use super::RECHECK_MS;
+use super::machine::{Answer, Machine, Piece, Turn};
+use super::millis32::Millis32;
+use super::outbox::{Outbox, private};
+use super::requests::Requests;
+use super::shared::Shared;
+use crate::clock::Millis;
+use crate::limits::Limits;
+use crate::sequencer::command::Subscribed;
+use crate::transport::input::Frames;
+
+/// An open WebSocket.
+#[derive(Debug)]
+pub(super) struct Socket {
+    /// A frame or a message of which a part is here. `None` between messages.
+    frames: Option<Box<Frames>>,
+    /// Its dialect's commands, where it has any.
+    speaker: Option<Box<Speaker>>,
+    /// When our next ping is due; while a pong is owed, when that is.
+    ping_due: Millis32,
+    /// When our last ping went out.
+    pinged_at: Millis32,
+    /// The second in which `pings` were counted.
+    ping_second: u32,
+    /// Pings of the client in that second.
+    pings: u16,
+    /// Whether our last ping has no pong yet.
+    pong_owed: bool,
+    /// How what it is told is encoded.
+    pub(super) encoding: Encoding,
+}
+
+/// A client that does more than listen.
+pub(super) struct Speaker {
+    machine: Box<dyn Machine>,
+    pub(super) requests: Requests,
+}
+
+/// What a client said, or did not say in time.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// Nothing that ends the stream.
+    Fine,
+    /// It closed; with its code, which it gets back.
+    Closed(Option<CloseCode>),
+    /// We close for a fault of the client's.
+    Fault {
+        code: CloseCode,
+        reason: &'static str,
+        /// Whether it may still answer with a close frame of its own.
+        may_answer: bool,
+    },
+    /// We close because its machine says so.
+    Dismissed(CloseCode, &'static str),
+}
+
+impl Heard {
+    fn fault(code: CloseCode, reason: &'static str) -> Self {
+        Self::Fault { code, reason, may_answer: true }
+    }
+
+    /// Writes the close frame where this is the end, and says whether that waits for the client's.
+    pub(super) fn end(self, outbox: &mut Option<Box<Outbox>>, shared: &Shared) -> Option<bool> {
+        let (code, reason, lingers) = match self {
+            Self::Fine => return None,
+            Self::Closed(None) => {
+                send::write_empty_close(private(outbox));
+                return Some(false);
+            }
+            Self::Closed(Some(code)) => (code, "", false),
+            Self::Fault { code, reason, may_answer } => {
+                shared.metrics().protocol_faults.add(1);
+                (code, reason, may_answer)
+            }
+            Self::Dismissed(code, reason) => (code, reason, true),
+        };
+        send::write_close(code, reason, private(outbox));
+        Some(lingers)
+    }
+}
+
+impl Socket {
+    /// One whose first ping is due in `first_ping_ms`.
+    pub(super) fn new(
+        encoding: Encoding,
+        reply: &Subscribed,
+        first_ping_ms: u64,
+        now: Millis,
+        shared: &Shared,
+    ) -> Self {
+        let speaker = shared.machines().map(|machines| {
+            Box::new(Speaker { machine: machines(), requests: Requests::new(reply) })
+        });
+        Self {
+            frames: None,
+            speaker,
+            ping_due: Millis32::after(now, first_ping_ms),
+            pinged_at: Millis32::NEVER,
+            ping_second: 0,
+            pings: 0,
+            pong_owed: false,
+            encoding,
+        }
+    }
+
+    /// What it has begun to say, to be read on by whoever waits for its close.
+    pub(super) fn into_frames(self) -> Option<Box<Frames>> {
+        self.frames
+    }
+
+    /// Its books, where it has any.
+    pub(super) fn requests(&self) -> Option<&Requests> {
+        self.speaker.as_deref().map(|speaker| &speaker.requests)
+    }
+
+    /// When it is to be looked at, whatever the kernel takes.
+    pub(super) fn due(&self, now: Millis) -> Millis {
+        let ping = self.ping_due.at(now);
+        self.frames.as_deref().map_or(ping, |frames| ping.min(frames.due))
+    }
+
+    /// Bytes of the client.
+    pub(super) fn take(
+        &mut self,
+        mut bytes: &mut [u8],
+        outbox: &mut Option<Box<Outbox>>,
+        now: Millis,
+        shared: &mut Shared,
+    ) -> Heard {
+        let message_ms = shared.context.limits.client_message_ms;
+        let mut frames = match self.frames.take() {
+            Some(frames) => *frames,
+            None => Frames { receiver: Receiver::new(Role::Server), due: now.plus(message_ms) },
+        };
+        loop {
+            if frames.receiver.is_idle() {
+                frames.due = now.plus(message_ms);
+            }
+            let heard = match frames.receiver.next(&mut bytes, &shared.context.limits.ws) {
+                Ok(None) => break,
+                Ok(Some(event)) => self.hear(event, outbox, now, shared),
+                Err(violation) => Heard::Fault {
+                    code: violation.close_code(),
+                    reason: violation.reason(),
+                    may_answer: !frames.receiver.peer_closed(),
+                },
+            };
+            if !matches!(heard, Heard::Fine) {
+                return heard;
+            }
+        }
+        if !frames.receiver.is_idle() {
+            self.frames = Some(Box::new(frames));
+        }
+        Heard::Fine
+    }
+
+    fn hear(
+        &mut self,
+        event: Event<'_>,
+        outbox: &mut Option<Box<Outbox>>,
+        now: Millis,
+        shared: &mut Shared,
+    ) -> Heard {
+        match event {
+            Event::Close(close) => return Heard::Closed(close.map(|(code, _)| code)),
+            Event::Pong(_) if self.pong_owed => {
+                self.pong_owed = false;
+                let pinged_at = self.pinged_at.at(now);
+                self.ping_due = Millis32::after(pinged_at, shared.context.limits.ping_ms);
+            }
+            Event::Pong(_) => {}
+            Event::Ping(payload) => {
+                if self.count_ping(now) > shared.context.limits.control_frames_per_s {
+                    return Heard::fault(CloseCode::RATE_LIMITED, "too many pings in a second");
+                }
+                shared.spare.lend(outbox);
+                send::write_pong(payload, private(outbox));
+            }
+            Event::Data { kind, last, chunk, .. } => {
+                if last {
+                    shared.metrics().client_messages.add(1);
+                }
+                let piece = Piece { kind, last, bytes: chunk };
+                if let Some(speaker) = &mut self.speaker {
+                    return speaker
+                        .turn(outbox, shared, |machine, turn| machine.piece(piece, turn));
+                }
+            }
+        }
+        Heard::Fine
+    }
+
+    /// How many pings the client has sent in this second.
+    fn count_ping(&mut self, now: Millis) -> u32 {
+        let second = (now.0 / 1_000) as u32;
+        if self.ping_second != second {
+            self.ping_second = second;
+            self.pings = 0;
+        }
+        self.pings = self.pings.saturating_add(1);
+        u32::from(self.pings)
+    }
+
+    /// What became of a request of the machine's.
+    pub(super) fn answer(
+        &mut self,
+        request: u32,
+        answer: Answer<'_>,
+        outbox: &mut Option<Box<Outbox>>,
+        shared: &mut Shared,
+    ) -> Heard {
+        let Some(speaker) = &mut self.speaker else { return Heard::Fine };
+        match answer {
+            Answer::Following(reply) => speaker.requests.subscribed(reply),
+            Answer::Published(_) => speaker.requests.answered(request),
+            Answer::Refused(_) => speaker.requests.refused(request),
+        }
+        speaker.turn(outbox, shared, |machine, turn| machine.answer(request, answer, turn))
+    }
+
+    /// What is due is a ping, or a pong, or the end of a message. `unread` says that bytes of the
+    /// client wait for us to read them.
+    pub(super) fn deadline(
+        &mut self,
+        unread: bool,
+        outbox: &mut Option<Box<Outbox>>,
+        (told, now): (Millis, Millis),
+        shared: &mut Shared,
+    ) -> Heard {
+        if self.message_is_late(unread, told, now) {
+            return Heard::fault(CloseCode::POLICY, "the message took too long");
+        }
+        if self.ping_due.at(told) > told {
+            return Heard::Fine;
+        }
+        let Limits { ping_ms, pong_ms, .. } = shared.context.limits;
+        if self.pong_owed {
+            // The pong may be among what we have not read; who only ever sends other things owes
+            // it all the same.
+            if unread && told.since(self.pinged_at.at(told)) < 2 * pong_ms {
+                self.ping_due = Millis32::after(now, RECHECK_MS);
+                return Heard::Fine;
+            }
+            shared.metrics().pong_missed.add(1);
+            return Heard::fault(CloseCode::NO_PONG, "no pong came");
+        }
+        shared.spare.lend(outbox);
+        send::write_ping(b"", private(outbox));
+        self.pong_owed = true;
+        self.pinged_at = Millis32::of(now);
+        self.ping_due = Millis32::after(now, pong_ms.min(ping_ms));
+        Heard::Fine
+    }
+
+    /// The same of a client that has no room for what it is sent.
+    pub(super) fn deadline_while_blocked(
+        &mut self,
+        unread: bool,
+        (told, now): (Millis, Millis),
+        limits: &Limits,
+    ) -> Heard {
+        let ping_is_due = told >= self.ping_due.at(told);
+        if self.message_is_late(unread, told, now) {
+            return Heard::fault(CloseCode::POLICY, "the message took too long");
+        }
+        if ping_is_due {
+            self.pong_owed = false; // while bytes wait no pong is owed
+            self.ping_due = Millis32::after(now, limits.ping_ms);
+        }
+        Heard::Fine
+    }
+
+    /// There is room again. Our ping may have waited too: the pong has its whole time from here.
+    pub(super) fn has_room(&mut self, limits: &Limits, now: Millis) {
+        if self.pong_owed && self.ping_due.at(now) < now.plus(limits.pong_ms) {
+            self.ping_due = Millis32::after(now, limits.pong_ms);
+        }
+    }
+
+    fn message_is_late(&mut self, unread: bool, told: Millis, now: Millis) -> bool {
+        match self.frames.as_deref_mut() {
+            Some(frames) if frames.due <= told && unread => {
+                frames.due = now.plus(RECHECK_MS);
+                false
+            }
+            Some(frames) => frames.due <= told,
+            None => false,
+        }
+    }
+}
+
+impl Speaker {
+    fn turn(
+        &mut self,
+        outbox: &mut Option<Box<Outbox>>,
+        shared: &mut Shared,
+        call: impl FnOnce(&mut dyn Machine, &mut Turn<'_>),
+    ) -> Heard {
+        shared.spare.lend(outbox);
+        let (private, requests) = (private(outbox), &mut self.requests);
+        let mut turn = Turn { private, requests, shared, farewell: None };
+        call(&mut *self.machine, &mut turn);
+        match turn.farewell {
+            Some((code, reason)) => Heard::Dismissed(code, reason),
+            None => Heard::Fine,
+        }
+    }
+}
+
+impl std::fmt::Debug for Speaker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Speaker").field("requests", &self.requests).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,222 @@
+//! A dialect with commands on living sessions: the real sequencer, the real fan-out, and a machine
+//! that a test can read. A client writes lines of words; the machine answers each request with its
+//! number, and what is not asked at once.
+
+use std::sync::Arc;
+
+use fanfare_protocol::ws::CloseCode;
+
+use super::peer::Peer;
+use super::truth::channel_name;
+use super::wire::{Said, Way};
+use super::world::{Shape, World};
+use crate::limits::Limits;
+use crate::sequencer::command::Since;
+use crate::session::machine::{Answer, Machine, Piece, Turn};
+
+const RAW: Way = Way::Socket { json: false };
+
+/// Commands in words, one on a line.
+#[derive(Default)]
+struct Words {
+    begun: Vec<u8>,
+}
+
+impl Machine for Words {
+    fn piece(&mut self, piece: Piece<'_>, turn: &mut Turn<'_>) {
+        self.begun.extend_from_slice(piece.bytes);
+        if piece.last {
+            let message = String::from_utf8(std::mem::take(&mut self.begun)).unwrap();
+            message.lines().for_each(|line| command(line, turn));
+        }
+    }
+
+    fn answer(&mut self, request: u32, answer: Answer<'_>, turn: &mut Turn<'_>) {
+        let text = match answer {
+            Answer::Following(reply) => {
+                let names = reply.channels.iter().map(|channel| &*channel.name.name);
+                format!("{request}: following {}", names.collect::<Vec<_>>().join(" "))
+            }
+            Answer::Published(published) => format!("{request}: at {}", published.offset),
+            Answer::Refused(refusal) => format!("{request}: {refusal:?}"),
+        };
+        fanfare_protocol::ws::send::write_text(&text, turn.private());
+    }
+}
+
+fn command(line: &str, turn: &mut Turn<'_>) {
+    let words: Vec<&str> = line.split(' ').collect();
+    let asked = match words[0] {
+        "follow" => turn.follow(&from(&words[1..], Since::Now)),
+        "again" => turn.follow(&from(&words[1..], Since::Earliest)),
+        "say" => turn.publish(words[1], words[2].as_bytes()),
+        "leave" => {
+            let text = format!("left {}: {}", words[1], turn.unfollow(words[1]));
+            return fanfare_protocol::ws::send::write_text(&text, turn.private());
+        }
+        "bye" => return turn.close(CloseCode::POLICY, "as you say"),
+        other => panic!("{other}"),
+    };
+    if let Err(unasked) = asked {
+        fanfare_protocol::ws::send::write_text(&format!("{unasked:?}"), turn.private());
+    }
+}
+
+fn from<'a>(names: &[&'a str], since: Since) -> Vec<(&'a str, Since)> {
+    names.iter().map(|name| (*name, since)).collect()
+}
+
+fn shape() -> Shape {
+    let machine = || Box::new(Words::default()) as Box<dyn Machine>;
+    Shape { machines: Some(Arc::new(machine)), ..Shape::plain() }
+}
+
+/// What the peer has heard since it was last asked, as texts.
+fn heard(peer: &mut Peer, world: &World) -> Vec<String> {
+    let before = peer.heard().count();
+    peer.listen(world);
+    let texts = peer.heard().skip(before);
+    texts.map(|said| String::from_utf8(said.payload.clone()).unwrap()).collect()
+}
+
+/// Sends these lines, some in each message, and steps until they are answered.
+fn ask(peer: &mut Peer, world: &mut World, lines: &str) -> Vec<String> {
+    let lines: Vec<&str> = lines.lines().collect();
+    lines.chunks(3).for_each(|some| peer.say(world, 1, some.join("\n").as_bytes()));
+    world.steps(8);
+    heard(peer, world)
+}
+
+fn subscriptions(world: &World) -> [u64; 2] {
+    [world.metrics.sequencer.subscriptions.read(), world.metrics.shards[0].subscriptions.read()]
+}
+
+#[test]
+fn a_channel_that_is_added_begins_at_its_answer_and_ends_where_it_is_left() {
+    let mut world = World::new(&shape());
+    let mut speaker = Peer::follow(&mut world, RAW, &[0]);
+    let mut peer = Peer::follow(&mut world, RAW, &[0]);
+    let said = ask(&mut speaker, &mut world, "say c0 one\nsay c1 before\nsay c0 two");
+    assert_eq!(said, ["1: at 1", "2: at 1", "3: at 2", "one", "two"]);
+    assert_eq!(heard(&mut peer, &world), ["one", "two"]);
+    // What it says is told to it before the first message of the channel.
+    peer.say(&world, 1, b"follow c1 c2");
+    speaker.say(&world, 1, b"say c1 before\nsay c2 x");
+    world.steps(8);
+    let said = heard(&mut peer, &world);
+    assert_eq!(said[0], "1: following c1 c2");
+    assert_eq!(subscriptions(&world), [4, 4]);
+    world.invariants();
+    heard(&mut speaker, &world);
+
+    assert_eq!(ask(&mut peer, &mut world, "leave c1"), ["left c1: true"]);
+    assert_eq!(subscriptions(&world), [3, 3]);
+    ask(&mut speaker, &mut world, "say c1 unheard\nsay c2 heard\nsay c0 too");
+    assert_eq!(heard(&mut peer, &world), ["heard", "too"], "in the order of positions");
+    assert_eq!(ask(&mut peer, &mut world, "leave c1"), ["left c1: false"]);
+    // The channel that the connection began with is left like any other, and may come back.
+    assert_eq!(
+        ask(&mut peer, &mut world, "leave c0\nfollow c0\nfollow c1"),
+        ["left c0: true", "2: following c0", "3: following c1"]
+    );
+    ask(&mut speaker, &mut world, "say c0 again\nsay c1 and");
+    assert_eq!(heard(&mut peer, &world), ["again", "and"]);
+    // Its answer goes out before what history has for it.
+    let said = ask(&mut peer, &mut world, "leave c2\nagain c2");
+    assert_eq!(said, ["left c2: true", "4: following c2", "x", "heard"]);
+    world.invariants();
+}
+
+#[test]
+fn many_requests_are_under_way_at_once_and_each_is_answered_by_its_number() {
+    let mut world = World::new(&shape());
+    let mut peer = Peer::follow(&mut world, RAW, &[0]);
+    let commands: Vec<String> = (1..=40)
+        .map(|nth| match nth % 2 {
+            0 => format!("follow more{nth}"),
+            _ => format!("say elsewhere text{nth}"),
+        })
+        .collect();
+    let answers = ask(&mut peer, &mut world, &commands.join("\n"));
+    let expected = (1..=40).map(|nth| match nth % 2 {
+        0 => format!("{nth}: following more{nth}"),
+        _ => format!("{nth}: at {}", nth / 2 + 1),
+    });
+    assert_eq!(answers, expected.collect::<Vec<_>>());
+    assert_eq!(subscriptions(&world), [21, 21]);
+    world.invariants();
+    world.nets[0].reset(peer.client);
+    world.steps(20);
+    assert_eq!(subscriptions(&world), [0, 0]);
+}
+
+#[test]
+fn what_is_left_before_its_answer_is_not_followed() {
+    let mut world = World::new(&shape());
+    let mut peer = Peer::follow(&mut world, RAW, &[0]);
+    let said = ask(&mut peer, &mut world, "follow c1 c2\nleave c1\nfollow c3\nleave c3\nfollow c3");
+    let expected = [
+        "left c1: true",
+        "left c3: true",
+        "1: following c1 c2",
+        "2: following c3",
+        "3: following c3",
+    ];
+    assert_eq!(said, expected);
+    assert_eq!(subscriptions(&world), [3, 3], "c0, c2, and c3 once");
+    world.invariants();
+    assert_eq!(ask(&mut peer, &mut world, "say c1 unheard\nsay c3 once").last().unwrap(), "once");
+}
+
+/// The answer to a session that is gone is an unsubscribe, whichever of its requests it was.
+#[test]
+fn who_is_gone_before_an_answer_follows_nothing() {
+    let mut world = World::new(&shape());
+    let peer = Peer::follow(&mut world, RAW, &[0]);
+    peer.say(&world, 1, b"follow c1\nfollow c2");
+    world.tick(0); // told of
+    world.tick(0); // read, and asked
+    world.nets[0].reset(peer.client);
+    world.tick(0);
+    world.tick(0);
+    world.steps(20);
+    assert_eq!(world.metrics.shards[0].connections.read(), 0);
+    assert_eq!(subscriptions(&world), [0, 0]);
+}
+
+#[test]
+fn what_may_not_be_asked_is_said_at_once() {
+    let mut shape = shape();
+    shape.limits = Limits { channels_per_connection: 3, message_bytes: 100, ..shape.limits };
+    let mut world = World::new(&shape);
+    let mut peer = Peer::follow(&mut world, RAW, &[0]);
+    for (line, expected) in [
+        ("follow c0", "AlreadyFollowed"),
+        ("follow c1 c1", "AlreadyFollowed"),
+        ("follow c1 c2 c3", "TooManyChannels"),
+        ("follow \u{1}", "BadChannel"),
+        (&format!("say c0 {}", "long".repeat(26)), "MessageTooLong"),
+    ] {
+        assert_eq!(ask(&mut peer, &mut world, line), [expected], "{line}");
+    }
+    assert_eq!(subscriptions(&world), [1, 1], "nothing came of any");
+    let many = vec!["say elsewhere x"; 300].join("\n");
+    let said = ask(&mut peer, &mut world, &many);
+    let refused = said.iter().filter(|text| *text == "TooManyRequests").count();
+    assert_eq!(refused, 300 - 256);
+    world.steps(40);
+    let answered = said.len() - refused + heard(&mut peer, &world).len();
+    assert_eq!(answered, 256, "each of the others has its answer");
+}
+
+#[test]
+fn a_machine_may_close() {
+    let mut world = World::new(&shape());
+    let mut peer = Peer::follow(&mut world, RAW, &[0]);
+    let said = ask(&mut peer, &mut world, "leave c0\nbye");
+    assert_eq!(said, ["left c0: true"], "what it wrote before goes out");
+    assert_eq!(peer.said.last(), Some(&Said::Close(1008)));
+    assert_eq!(subscriptions(&world), [0, 0]);
+    assert_eq!(world.metrics.shards[0].protocol_faults.read(), 0, "it is no fault");
+    assert_eq!(channel_name(0), "c0");
+}
