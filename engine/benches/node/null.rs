@@ -5,7 +5,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use fanfare::driver::{Close, Driver, Event, Exception, Outgoing, Received, Token};
+use fanfare::driver::{
+    Close, Detached, Driver, Event, Exception, NotAdopted, Outgoing, Received, Token,
+};
 
 /// What the benchmark sees of the clients.
 #[derive(Default)]
@@ -68,6 +70,14 @@ impl Driver for Null {
 
     fn close(&mut self, token: Token, how: Close) {
         panic!("{token:?} is closed: {how:?}");
+    }
+
+    fn detach(&mut self, token: Token) -> Result<Detached, i32> {
+        panic!("{token:?} is given away");
+    }
+
+    fn adopt(&mut self, socket: Detached) -> Result<Token, NotAdopted> {
+        panic!("{socket:?} came from nowhere");
     }
 
     fn poll(&mut self, _: Option<Duration>, events: &mut Vec<Event>) {

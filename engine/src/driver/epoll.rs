@@ -19,8 +19,8 @@ use rustix::net::{RecvFlags, SendFlags, SocketFlags};
 
 use super::dial::{Call, DIALS_MAX, Dial, Dialed, bind_address_no_port};
 use super::{
-    ACCEPTS_MAX, Close, Config, Driver, Event, Exception, Outgoing, Received, SendOutcome, Token,
-    Waker, canonical, debug_assert_distinct,
+    ACCEPTS_MAX, Close, Config, Detached, Driver, Event, Exception, NotAdopted, Outgoing, Received,
+    SendOutcome, Token, Waker, canonical, debug_assert_distinct,
 };
 
 const SCRATCH_BYTES: usize = 16 << 10;
@@ -132,17 +132,37 @@ impl Epoll {
     }
 
     fn admit(&mut self, socket: OwnedFd, peer: Option<SocketAddr>, events: &mut Vec<Event>) {
-        let index = self.free.pop().expect("looked at before the accept");
+        match self.settle(socket) {
+            Ok(token) => events.push(Event::Accepted { token, peer }),
+            // This client is lost.
+            Err((_, errno)) => self.stop(errno, events),
+        }
+    }
+
+    /// Gives a socket a place and watches it, or gives it back: where no place is free, where there
+    /// is no memory for the watch, and over `fs.epoll.max_user_watches`.
+    fn settle(&mut self, socket: OwnedFd) -> Result<Token, (OwnedFd, i32)> {
+        let Some(&index) = self.free.last() else { return Err((socket, libc::ENFILE)) };
         let slot = &mut self.slots[index as usize];
         let token = Token { index, generation: slot.generation.wrapping_add(1) };
-        let watch = epoll::add(&self.epoll, &socket, data(token), READABLE);
-        if let Err(error) = watch {
-            // No memory for the watch, or over fs.epoll.max_user_watches: this client is lost.
-            self.free.push(index);
-            return self.stop(error.raw_os_error(), events);
+        // It looks at the socket once, so what has arrived before is told.
+        if let Err(error) = epoll::add(&self.epoll, &socket, data(token), READABLE) {
+            return Err((socket, error.raw_os_error()));
         }
+        self.free.pop();
         *slot = Slot { generation: token.generation, socket: Some(socket), watched: false };
-        events.push(Event::Accepted { token, peer });
+        Ok(token)
+    }
+
+    /// Ends a life: its socket, if it was alive.
+    fn vacate(&mut self, token: Token) -> Option<OwnedFd> {
+        self.live(token)?;
+        let slot = &mut self.slots[token.index as usize];
+        slot.generation = slot.generation.wrapping_add(1);
+        let socket = slot.socket.take();
+        self.free.push(token.index);
+        self.listen(self.accepting);
+        socket
     }
 
     fn listen(&mut self, on: bool) {
@@ -260,15 +280,7 @@ impl Driver for Epoll {
     }
 
     fn close(&mut self, token: Token, how: Close) {
-        if self.live(token).is_none() {
-            return;
-        }
-        let slot = &mut self.slots[token.index as usize];
-        slot.generation = slot.generation.wrapping_add(1);
-        let socket = slot.socket.take();
-        self.free.push(token.index);
-        self.listen(self.accepting);
-        let Some(socket) = socket else { return };
+        let Some(socket) = self.vacate(token) else { return };
         match how {
             Close::Gracefully => drain(&socket),
             // Where it fails the client gets a FIN instead, which is all that can be done.
@@ -277,6 +289,18 @@ impl Driver for Epoll {
             }
         }
         // Dropping the descriptor closes it, and a closed socket leaves the epoll set.
+    }
+
+    fn detach(&mut self, token: Token) -> Result<Detached, i32> {
+        let Some(socket) = self.live(token) else { return Err(libc::EBADF) };
+        epoll::delete(&self.epoll, socket).map_err(Errno::raw_os_error)?;
+        let socket = self.vacate(token).expect("looked at before");
+        Ok(Detached::descriptor(socket))
+    }
+
+    fn adopt(&mut self, socket: Detached) -> Result<Token, NotAdopted> {
+        let refuse = |(socket, errno)| NotAdopted::new(Detached::descriptor(socket), errno);
+        self.settle(socket.into_descriptor()?).map_err(refuse)
     }
 
     fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) {

@@ -5,6 +5,7 @@
 //! operation that reads or writes our memory is ever pending, so buffers are ordinary borrows.
 
 pub mod choose;
+pub mod detached;
 pub mod dial;
 pub mod epoll;
 pub mod listener;
@@ -19,6 +20,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::detached::{Detached, NotAdopted};
 pub use self::waker::Waker;
 
 /// What a driver of real sockets is made with, by its shard's thread.
@@ -170,6 +172,26 @@ pub trait Driver {
     /// Closes; every watch ends, and the token matches nothing from here on. Events of it that are
     /// with the caller already may follow; no new ones come.
     fn close(&mut self, token: Token, how: Close);
+
+    /// Lets go of a socket without closing it, so that another driver may adopt it, on any thread.
+    /// Every watch ends and the token matches nothing from here on, as after [`Driver::close`].
+    /// What has arrived and was not received goes along, and the kernel goes on sending what it has
+    /// taken.
+    ///
+    /// # Errors
+    ///
+    /// The errno, and the socket stays: `EBADF` for a token of an earlier life, `EMFILE` where the
+    /// process has no descriptor for it to travel in.
+    fn detach(&mut self, token: Token) -> Result<Detached, i32>;
+
+    /// Takes a socket that a driver let go of. It is watched for readability from here on, and what
+    /// arrived before that, or the end, is told by the next polls as if it came now. It is not told
+    /// as [`Event::Accepted`].
+    ///
+    /// # Errors
+    ///
+    /// The socket again, and the errno: `ENFILE` where no place is free.
+    fn adopt(&mut self, socket: Detached) -> Result<Token, NotAdopted>;
 
     /// Appends what happened to `events`; waits until something does, the waker is used, or
     /// `timeout` is over (`None`: for ever; zero: does not wait). May return early with nothing. It

@@ -7,7 +7,9 @@ use fanfare::auth::address::Addresses;
 use fanfare::channel::{ChannelName, Tenant};
 use fanfare::clock::Millis;
 use fanfare::driver::sim::{Client, Sim, SimNet, Temper};
-use fanfare::driver::{Close, Driver, Event, Exception, Outgoing, Received, Token};
+use fanfare::driver::{
+    Close, Detached, Driver, Event, Exception, NotAdopted, Outgoing, Received, Token,
+};
 use fanfare::limits::Limits;
 use fanfare::metrics::Metrics;
 use fanfare::ring::{Wake, Writer, ring};
@@ -64,6 +66,14 @@ impl Driver for Kernel {
 
     fn close(&mut self, token: Token, how: Close) {
         uncounted(|| self.0.close(token, how));
+    }
+
+    fn detach(&mut self, token: Token) -> Result<Detached, i32> {
+        uncounted(|| self.0.detach(token))
+    }
+
+    fn adopt(&mut self, socket: Detached) -> Result<Token, NotAdopted> {
+        uncounted(|| self.0.adopt(socket))
     }
 
     fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) {

@@ -1,13 +1,15 @@
 //! The contract of [`Driver`], as tests over real loopback sockets that `uring` and `epoll` both
-//! run.
+//! run; what is said of sockets that move runs on `sim` too.
 //!
 //! Each test is a function over [`Make`]; [`suite!`] makes one `#[test]` of it for each driver.
 //! Where io_uring is blocked its half says so and passes.
 
 mod accepting;
 mod closing;
+mod moving;
 mod sending;
 mod streams;
+mod threads;
 mod waiting;
 
 use std::io::{ErrorKind, Read};

@@ -25,16 +25,17 @@ mod prng;
 #[cfg(test)]
 mod tests;
 
-use std::cell::RefCell;
-use std::collections::{HashSet, VecDeque};
-use std::rc::Rc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use self::net::Net;
+pub(in crate::driver) use self::net::Adrift;
 pub use self::net::{Client, SimNet, Standing, Temper};
+use self::net::{Net, Port, lock};
 pub use self::prng::Chance;
 use super::{
-    Close, Driver, Event, Exception, Outgoing, Received, SEND_BYTES_MAX, SendOutcome, Token,
+    Close, Detached, Driver, Event, Exception, NotAdopted, Outgoing, Received, SEND_BYTES_MAX,
+    SendOutcome, Token,
 };
 
 const SCRATCH_BYTES: usize = 16 << 10;
@@ -42,7 +43,9 @@ const SCRATCH_BYTES: usize = 16 << 10;
 /// The simulated driver.
 #[derive(Debug)]
 pub struct Sim {
-    net: Rc<RefCell<Net>>,
+    net: Arc<Mutex<Net>>,
+    /// Which of the network's drivers this is.
+    port: usize,
     scratch: Vec<u8>,
 }
 
@@ -50,37 +53,44 @@ impl Sim {
     /// A driver with room for `capacity` sockets, and the test's hand on its network. Peers are
     /// told.
     pub fn new(seed: u64, capacity: usize, temper: Temper) -> (Self, SimNet) {
-        let net = Rc::new(RefCell::new(Net {
-            chance: Chance::new(seed),
-            temper,
-            want_peers: true,
-            accepting: false,
-            accept_failure: None,
-            waiting: VecDeque::new(),
-            wires: Vec::new(),
-            slots: vec![(0, None); capacity],
-        }));
-        let hand = SimNet { net: Rc::clone(&net) };
-        (Self { net, scratch: vec![0; SCRATCH_BYTES] }, hand)
+        let chance = Chance::new(seed);
+        let net = Net { chance, temper, wires: Vec::new(), ports: Vec::new() };
+        Self::on(Arc::new(Mutex::new(net)), capacity)
+    }
+
+    /// Another driver on the network of `hand`, with clients of its own: sockets can be handed from
+    /// one to the other.
+    pub fn beside(hand: &SimNet, capacity: usize) -> (Self, SimNet) {
+        Self::on(Arc::clone(&hand.net), capacity)
+    }
+
+    fn on(net: Arc<Mutex<Net>>, capacity: usize) -> (Self, SimNet) {
+        let port = lock(&net).ports.len();
+        lock(&net).ports.push(Port::new(capacity));
+        let hand = SimNet { net: Arc::clone(&net), port };
+        (Self { net, port, scratch: vec![0; SCRATCH_BYTES] }, hand)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Net> {
+        lock(&self.net)
     }
 }
 
 impl Driver for Sim {
     fn capacity(&self) -> usize {
-        self.net.borrow().slots.len()
+        self.lock().ports[self.port].slots.len()
     }
 
     fn set_accepting(&mut self, on: bool) {
-        self.net.borrow_mut().accepting = on;
+        self.lock().ports[self.port].accepting = on;
     }
 
     fn recv_batch(&mut self, tokens: &[Token], taken: &mut dyn FnMut(Token, Received<'_>)) {
         let mut seen = HashSet::new();
         for &token in tokens {
             assert!(seen.insert(token), "contract: {token:?} is in a batch of receives twice");
-            let Some(received) = self.net.borrow_mut().receive(token, &mut self.scratch) else {
-                continue;
-            };
+            let received = lock(&self.net).receive(self.port, token, &mut self.scratch);
+            let Some(received) = received else { continue };
             // Handed over without the network being borrowed: the callback may be a test's.
             taken(
                 token,
@@ -97,14 +107,14 @@ impl Driver for Sim {
     }
 
     fn send_batch(&mut self, sends: &[Outgoing<'_>], exceptions: &mut Vec<Exception>) {
-        let mut net = self.net.borrow_mut();
+        let mut net = self.lock();
         let mut seen = HashSet::new();
         for (nth, send) in sends.iter().enumerate() {
             let Outgoing { token, bytes } = *send;
             assert!(seen.insert(token), "contract: {token:?} is in a batch of sends twice");
             assert!(!bytes.is_empty(), "contract: a send of nothing to {token:?}");
             assert!(bytes.len() <= SEND_BYTES_MAX, "contract: a send of {} bytes", bytes.len());
-            let outcome = net.send(token, bytes);
+            let outcome = net.send(self.port, token, bytes);
             exceptions.extend(outcome.map(|outcome| Exception { nth, outcome }));
         }
         // «In no order.»
@@ -114,32 +124,49 @@ impl Driver for Sim {
     }
 
     fn watch_writable(&mut self, token: Token) {
-        let mut net = self.net.borrow_mut();
-        let client = net.client(token);
+        let mut net = self.lock();
+        let client = net.ports[self.port].client(token);
         let client = client.unwrap_or_else(|| panic!("contract: a watch for {token:?}, closed"));
         net.wires[client.0].watched = true;
     }
 
     fn close(&mut self, token: Token, how: Close) {
-        self.net.borrow_mut().close(token, how);
+        self.lock().close(self.port, token, how);
+    }
+
+    fn detach(&mut self, token: Token) -> Result<Detached, i32> {
+        let client = self.lock().detach(self.port, token)?;
+        Ok(Detached::simulated(Adrift::new(&self.net, client)))
+    }
+
+    fn adopt(&mut self, socket: Detached) -> Result<Token, NotAdopted> {
+        let socket = socket.into_simulated()?;
+        let client = socket.client(&self.net).ok_or(libc::EINVAL);
+        match client.and_then(|client| self.lock().adopt(self.port, client)) {
+            Ok(token) => {
+                socket.adopted();
+                Ok(token)
+            }
+            Err(errno) => Err(NotAdopted::new(Detached::simulated(socket), errno)),
+        }
     }
 
     fn poll(&mut self, _timeout: Option<Duration>, events: &mut Vec<Event>) {
-        let mut net = self.net.borrow_mut();
+        let mut net = self.lock();
         let first = events.len();
-        while net.accepting && !net.is_late() && net.can_accept() {
-            net.accept(events);
+        while net.ports[self.port].accepting && !net.is_late() && net.can_accept(self.port) {
+            net.accept(self.port, events);
         }
         // From another place each time, so that nobody is always told first.
-        let (places, start) = (net.slots.len(), net.slots.len());
-        let start = net.chance.below(start);
+        let places = net.ports[self.port].slots.len();
+        let start = net.chance.below(places);
         for nth in 0..places {
-            net.tell((start + nth) % places, events);
+            net.tell(self.port, (start + nth) % places, events);
         }
         // A new connection is told before anything else of it, as `tell` came after `accept`.
         debug_assert!(events[first..].iter().all(|event| match event {
             Event::Readable { token, .. } | Event::Writable { token } =>
-                net.client(*token).is_some(),
+                net.ports[self.port].client(*token).is_some(),
             Event::Accepted { .. } | Event::AcceptFailed(_) => true,
         }));
     }
@@ -158,13 +185,14 @@ impl Net {
         self.chance.percent(self.temper.delay)
     }
 
-    fn can_accept(&self) -> bool {
-        let room = || self.slots.iter().any(|(_, client)| client.is_none());
-        self.accept_failure.is_some() || !self.waiting.is_empty() && room()
+    fn can_accept(&self, port: usize) -> bool {
+        let port = &self.ports[port];
+        let room = || port.slots.iter().any(|(_, client)| client.is_none());
+        port.accept_failure.is_some() || !port.waiting.is_empty() && room()
     }
 
-    fn receive(&mut self, token: Token, scratch: &mut [u8]) -> Option<Took> {
-        let client = self.client(token)?;
+    fn receive(&mut self, port: usize, token: Token, scratch: &mut [u8]) -> Option<Took> {
+        let client = self.ports[port].client(token)?;
         let split = self.chance.percent(self.temper.split);
         let wire = &mut self.wires[client.0];
         if wire.standing == Standing::Reset {
@@ -186,8 +214,8 @@ impl Net {
         Some(Took::Bytes { count, more: count == scratch.len() })
     }
 
-    fn send(&mut self, token: Token, bytes: &[u8]) -> Option<SendOutcome> {
-        let client = self.client(token);
+    fn send(&mut self, port: usize, token: Token, bytes: &[u8]) -> Option<SendOutcome> {
+        let client = self.ports[port].client(token);
         let client = client.unwrap_or_else(|| panic!("contract: a send to {token:?}, closed"));
         let temper = self.temper;
         let fails = self.chance.percent(temper.fail);
@@ -219,8 +247,8 @@ impl Net {
     }
 
     /// Tells what there is to tell of one place.
-    fn tell(&mut self, index: usize, events: &mut Vec<Event>) {
-        let Some((token, client)) = self.resident(index) else { return };
+    fn tell(&mut self, port: usize, index: usize, events: &mut Vec<Event>) {
+        let Some((token, client)) = self.ports[port].resident(index) else { return };
         let (late_in, late_out) = (self.is_late(), self.is_late());
         let spurious = self.chance.percent(self.temper.spurious);
         let hollow = self.chance.percent(self.temper.hollow);

@@ -1,9 +1,9 @@
 //! The network of [`super::Sim`]: what a test does to it as its clients, and what it remembers.
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::prng::Chance;
 use crate::driver::{Close, Event, Token};
@@ -26,16 +26,25 @@ pub struct Temper {
     pub hollow: u8,
     /// A send finds that the socket has failed.
     pub fail: u8,
+    /// A socket is not detached, or not adopted, for want of a descriptor.
+    pub refuse: u8,
 }
 
 impl Temper {
     /// Tells the truth at once.
     pub const HONEST: Self =
-        Self { delay: 0, split: 0, short: 0, again: 0, spurious: 0, hollow: 0, fail: 0 };
+        Self { delay: 0, split: 0, short: 0, again: 0, spurious: 0, hollow: 0, fail: 0, refuse: 0 };
     /// Lies often, and breaks nothing. Of room it does not lie: a node that is told of some on and
     /// on is never at rest.
-    pub const LIAR: Self =
-        Self { delay: 40, split: 30, short: 20, again: 10, spurious: 5, ..Self::HONEST };
+    pub const LIAR: Self = Self {
+        delay: 40,
+        split: 30,
+        short: 20,
+        again: 10,
+        spurious: 5,
+        refuse: 10,
+        ..Self::HONEST
+    };
 }
 
 /// A client of the test.
@@ -74,21 +83,36 @@ pub(super) struct Wire {
     pub(super) watched: bool,
 }
 
-/// The state that driver and test share.
+/// The state that drivers and test share.
 #[derive(Debug)]
 pub(super) struct Net {
     pub(super) chance: Chance,
     pub(super) temper: Temper,
-    pub(super) want_peers: bool,
+    pub(super) wires: Vec<Wire>,
+    /// What each driver has of it.
+    pub(super) ports: Vec<Port>,
+}
+
+/// Where the clients of one driver connect.
+#[derive(Debug)]
+pub(super) struct Port {
     pub(super) accepting: bool,
     pub(super) accept_failure: Option<i32>,
     pub(super) waiting: VecDeque<Client>,
-    pub(super) wires: Vec<Wire>,
     /// Odd generations are alive; who lives there.
     pub(super) slots: Vec<(u32, Option<Client>)>,
 }
 
-impl Net {
+impl Port {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            accepting: false,
+            accept_failure: None,
+            waiting: VecDeque::new(),
+            slots: vec![(0, None); capacity],
+        }
+    }
+
     pub(super) fn client(&self, token: Token) -> Option<Client> {
         let (generation, client) = self.slots.get(token.index as usize)?;
         if *generation == token.generation { *client } else { None }
@@ -100,29 +124,51 @@ impl Net {
         Some((Token { index: index as u32, generation }, client?))
     }
 
-    /// Accepts the next client into any free place, if there is one.
-    pub(super) fn accept(&mut self, events: &mut Vec<Event>) {
-        if let Some(errno) = self.accept_failure.take() {
-            self.accepting = false;
-            return events.push(Event::AcceptFailed(errno));
-        }
-        let Some(client) = self.waiting.pop_front() else { return };
+    /// Gives a client any free place, if there is one.
+    fn house(&mut self, client: Client, chance: &mut Chance) -> Option<Token> {
         let free: Vec<usize> =
             (0..self.slots.len()).filter(|index| self.slots[*index].1.is_none()).collect();
-        let index = free[self.chance.below(free.len())];
+        if free.is_empty() {
+            return None;
+        }
+        let index = free[chance.below(free.len())];
         let slot = &mut self.slots[index];
         *slot = (slot.0.wrapping_add(1), Some(client));
-        let token = Token { index: index as u32, generation: slot.0 };
+        Some(Token { index: index as u32, generation: slot.0 })
+    }
+
+    /// Ends the life of a token that is alive.
+    fn leave(&mut self, token: Token) -> Option<Client> {
+        let client = self.client(token)?;
+        let slot = &mut self.slots[token.index as usize];
+        *slot = (slot.0.wrapping_add(1), None);
+        Some(client)
+    }
+}
+
+impl Net {
+    /// Accepts the next client into any free place, if there is one.
+    pub(super) fn accept(&mut self, port: usize, events: &mut Vec<Event>) {
+        let at = &mut self.ports[port];
+        if let Some(errno) = at.accept_failure.take() {
+            at.accepting = false;
+            return events.push(Event::AcceptFailed(errno));
+        }
+        let Some(client) = at.waiting.pop_front() else { return };
+        let token = at.house(client, &mut self.chance).expect("looked at before");
         let wire = &mut self.wires[client.0];
         wire.standing =
             if wire.standing == Standing::Waiting { Standing::Open } else { wire.standing };
-        events.push(Event::Accepted { token, peer: self.want_peers.then_some(wire.peer) });
+        events.push(Event::Accepted { token, peer: Some(wire.peer) });
     }
 
-    pub(super) fn close(&mut self, token: Token, how: Close) {
-        let Some(client) = self.client(token) else { return };
-        let slot = &mut self.slots[token.index as usize];
-        *slot = (slot.0.wrapping_add(1), None);
+    pub(super) fn close(&mut self, port: usize, token: Token, how: Close) {
+        if let Some(client) = self.ports[port].leave(token) {
+            self.end(client, how);
+        }
+    }
+
+    fn end(&mut self, client: Client, how: Close) {
         let wire = &mut self.wires[client.0];
         wire.watched = false;
         if wire.standing == Standing::Open {
@@ -136,25 +182,102 @@ impl Net {
             wire.outbound.clear();
         }
     }
+
+    pub(super) fn detach(&mut self, port: usize, token: Token) -> Result<Client, i32> {
+        if self.ports[port].client(token).is_none() {
+            return Err(libc::EBADF);
+        }
+        if self.chance.percent(self.temper.refuse) {
+            return Err(libc::EMFILE);
+        }
+        let client = self.ports[port].leave(token).expect("it is alive");
+        self.wires[client.0].watched = false;
+        Ok(client)
+    }
+
+    pub(super) fn adopt(&mut self, port: usize, client: Client) -> Result<Token, i32> {
+        if self.chance.percent(self.temper.refuse) {
+            return Err(libc::ENOMEM);
+        }
+        let token = self.ports[port].house(client, &mut self.chance).ok_or(libc::ENFILE)?;
+        let wire = &mut self.wires[client.0];
+        // Watching looks at the socket once.
+        let over = wire.half_closed || wire.standing == Standing::Reset;
+        wire.arrived = over || !wire.inbound.is_empty();
+        Ok(token)
+    }
 }
 
-/// A test's hand on the network. Cloning gives another hand on the same one.
+/// A simulated socket that no driver holds.
+pub(in crate::driver) struct Adrift {
+    net: Arc<Mutex<Net>>,
+    client: Client,
+    /// A driver has it, so there is nothing to close.
+    adopted: bool,
+}
+
+impl Adrift {
+    pub(super) fn new(net: &Arc<Mutex<Net>>, client: Client) -> Self {
+        Self { net: Arc::clone(net), client, adopted: false }
+    }
+
+    /// Who it is, where it is of this network.
+    pub(super) fn client(&self, net: &Arc<Mutex<Net>>) -> Option<Client> {
+        Arc::ptr_eq(&self.net, net).then_some(self.client)
+    }
+
+    pub(super) fn adopted(mut self) {
+        self.adopted = true;
+    }
+}
+
+impl fmt::Debug for Adrift {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Adrift({:?})", self.client)
+    }
+}
+
+impl Drop for Adrift {
+    /// As a kernel does: over bytes that nobody read it resets.
+    fn drop(&mut self) {
+        if self.adopted {
+            return;
+        }
+        let mut net = lock(&self.net);
+        let unread = !net.wires[self.client.0].inbound.is_empty();
+        let how = if unread { Close::Abort } else { Close::Gracefully };
+        net.end(self.client, how);
+    }
+}
+
+/// A test that panicked elsewhere is told by that panic.
+pub(super) fn lock(net: &Mutex<Net>) -> MutexGuard<'_, Net> {
+    net.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A test's hand on the network, at one of its drivers. Cloning gives another hand on the same.
 #[derive(Clone, Debug)]
 pub struct SimNet {
-    pub(super) net: Rc<RefCell<Net>>,
+    pub(super) net: Arc<Mutex<Net>>,
+    /// Which driver's.
+    pub(super) port: usize,
 }
 
 impl SimNet {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Net> {
+        lock(&self.net)
+    }
+
     /// Connects a client with an address of its own.
     pub fn connect(&self) -> Client {
-        let nth = self.net.borrow().wires.len();
+        let nth = self.lock().wires.len();
         let ip = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 0, 0, 1)) + nth as u32);
         self.connect_from(SocketAddr::from((ip, 40_000)))
     }
 
     /// Connects a client from this address.
     pub fn connect_from(&self, peer: SocketAddr) -> Client {
-        let mut net = self.net.borrow_mut();
+        let mut net = self.lock();
         let client = Client(net.wires.len());
         net.wires.push(Wire {
             peer,
@@ -166,13 +289,13 @@ impl SimNet {
             arrived: false,
             watched: false,
         });
-        net.waiting.push_back(client);
+        net.ports[self.port].waiting.push_back(client);
         client
     }
 
     /// The client says this. Into a connection that is over it falls silently.
     pub fn write(&self, client: Client, bytes: &[u8]) {
-        let wire = &mut self.net.borrow_mut().wires[client.0];
+        let wire = &mut self.lock().wires[client.0];
         assert!(!wire.half_closed, "a client that has ended its side says no more");
         if matches!(wire.standing, Standing::Waiting | Standing::Open) && !bytes.is_empty() {
             wire.inbound.extend(bytes);
@@ -182,14 +305,14 @@ impl SimNet {
 
     /// The client says no more, but listens.
     pub fn half_close(&self, client: Client) {
-        let wire = &mut self.net.borrow_mut().wires[client.0];
+        let wire = &mut self.lock().wires[client.0];
         wire.half_closed = true;
         wire.arrived = true;
     }
 
     /// The client breaks the connection.
     pub fn reset(&self, client: Client) {
-        let wire = &mut self.net.borrow_mut().wires[client.0];
+        let wire = &mut self.lock().wires[client.0];
         wire.standing = Standing::Reset;
         wire.inbound.clear();
         wire.outbound.clear();
@@ -198,12 +321,12 @@ impl SimNet {
 
     /// Takes what has arrived at the client, which makes room in its window.
     pub fn take(&self, client: Client) -> Vec<u8> {
-        std::mem::take(&mut self.net.borrow_mut().wires[client.0].outbound)
+        std::mem::take(&mut self.lock().wires[client.0].outbound)
     }
 
     /// Takes at most so many bytes, as a slow client does.
     pub fn take_some(&self, client: Client, bytes_max: usize) -> Vec<u8> {
-        let outbound = &mut self.net.borrow_mut().wires[client.0].outbound;
+        let outbound = &mut self.lock().wires[client.0].outbound;
         let end = bytes_max.min(outbound.len());
         outbound.drain(..end).collect()
     }
@@ -211,49 +334,49 @@ impl SimNet {
     /// Bounds what may wait at the client: 0 is one that reads nothing, `usize::MAX` (as at first)
     /// one that reads everything.
     pub fn set_window(&self, client: Client, bytes: usize) {
-        self.net.borrow_mut().wires[client.0].window = bytes;
+        self.lock().wires[client.0].window = bytes;
     }
 
     /// How the client sees its connection.
     pub fn standing(&self, client: Client) -> Standing {
-        self.net.borrow().wires[client.0].standing
+        self.lock().wires[client.0].standing
     }
 
-    /// The token by which the driver knows the client, while it does.
+    /// The token by which this driver knows the client, while it does.
     pub fn token(&self, client: Client) -> Option<Token> {
-        let net = self.net.borrow();
-        (0..net.slots.len())
-            .filter_map(|index| net.resident(index))
+        let port = &self.lock().ports[self.port];
+        (0..port.slots.len())
+            .filter_map(|index| port.resident(index))
             .find_map(|(token, resident)| (resident == client).then_some(token))
     }
 
     /// Connections that the driver has not closed.
     pub fn open(&self) -> usize {
-        self.net.borrow().slots.iter().filter(|slot| slot.1.is_some()).count()
+        self.lock().ports[self.port].slots.iter().filter(|slot| slot.1.is_some()).count()
     }
 
     /// Places for connections.
     pub fn places(&self) -> usize {
-        self.net.borrow().slots.len()
+        self.lock().ports[self.port].slots.len()
     }
 
     /// Whether the driver was told to accept.
     pub fn accepting(&self) -> bool {
-        self.net.borrow().accepting
+        self.lock().ports[self.port].accepting
     }
 
     /// Lets the next accept fail with this errno.
     pub fn fail_next_accept(&self, errno: i32) {
-        self.net.borrow_mut().accept_failure = Some(errno);
+        self.lock().ports[self.port].accept_failure = Some(errno);
     }
 
     /// Changes how often the network lies.
     pub fn set_temper(&self, temper: Temper) {
-        self.net.borrow_mut().temper = temper;
+        self.lock().temper = temper;
     }
 
     /// Chance from the same seed, for what the test itself leaves to chance.
     pub fn below(&self, end: usize) -> usize {
-        self.net.borrow_mut().chance.below(end)
+        self.lock().chance.below(end)
     }
 }

@@ -35,7 +35,7 @@ fn a_caller_that_keeps_the_contract_gets_every_byte_both_ways_from_any_seed() {
             let piece = (1 + net.below(900)).min(to_say.len());
             if piece > 0 {
                 net.write(client, &to_say.drain(..piece).collect::<Vec<_>>());
-            } else if !net.net.borrow().wires[client.0].half_closed {
+            } else if !net.lock().wires[client.0].half_closed {
                 net.half_close(client);
             }
             got.extend(net.take_some(client, 700));

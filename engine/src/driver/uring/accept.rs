@@ -95,6 +95,13 @@ impl Acceptor {
         }
     }
 
+    /// Takes one accept back, if any is in flight; whether one is.
+    pub(super) fn cancel_one(&self, ops: &mut impl Extend<Op>) -> bool {
+        let lane = self.armed.iter().position(|armed| *armed);
+        ops.extend(lane.map(|lane| Op::CancelAccept { lane: lane as u8 }));
+        lane.is_some()
+    }
+
     /// Takes the completion of a lane, which is idle then.
     pub(super) fn take(
         &mut self,

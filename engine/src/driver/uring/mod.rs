@@ -38,24 +38,24 @@ use std::collections::VecDeque;
 use std::io;
 use std::marker::PhantomData;
 use std::net::TcpListener;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use io_uring::squeue::Flags;
+use io_uring::squeue::{Entry, Flags};
 use io_uring::types::{Fd, Fixed};
 use io_uring::{opcode, types::CancelBuilder};
 
 use self::accept::{Acceptor, Outcome};
 use self::dial::{Dialer, Step};
-use self::ops::{Descriptors, ENTRIES_MAX, Op};
+use self::ops::{Descriptors, ENTRIES_MAX, Op, install, register};
 use self::ring::{Completion, Ring, SIZES, place_of};
 use self::table::Table;
 use self::user_data::{BATCHES, Tag};
 use super::dial::{Call, Dial, Dialed};
 use super::{
-    Close, Config, Driver, Event, Exception, Outgoing, Received, SEND_BYTES_MAX, SendOutcome,
-    Token, Waker, debug_assert_distinct,
+    Close, Config, Detached, Driver, Event, Exception, NotAdopted, Outgoing, Received,
+    SEND_BYTES_MAX, SendOutcome, Token, Waker, debug_assert_distinct,
 };
 
 /// Receives that share one enter, each into a region of its own.
@@ -95,6 +95,8 @@ struct State {
     sent: Vec<(usize, i32)>,
     /// What came of the receives that are under way.
     received: [Option<i32>; REGIONS],
+    /// What came of the step of a move that is under way.
+    moved: Option<i32>,
 }
 
 impl Uring {
@@ -134,6 +136,7 @@ impl Uring {
             batch: 0,
             sent: Vec::new(),
             received: [None; REGIONS],
+            moved: None,
         };
         Ok(Self {
             ring,
@@ -263,6 +266,67 @@ impl Uring {
     }
 }
 
+/// How often an accept that was taken back is looked for, a millisecond apart: it ends at once.
+const RECALLS_MAX: u32 = 1_000;
+
+/// Sockets that come from another driver or go to one.
+impl Uring {
+    /// Submits one operation that never waits, and gives its result.
+    ///
+    /// # Safety
+    ///
+    /// What it points to outlives this call.
+    unsafe fn ask(&mut self, entry: Entry) -> i32 {
+        self.make_room(1);
+        let entry = entry.user_data(Tag::Moved.encode());
+        // SAFETY: the caller vouches for what it points to, until `submit` below returns; the
+        // operation has ended then, because the kernel took it and it never waits.
+        unsafe { self.ring.queue(&entry) };
+        self.submit();
+        self.state.moved.take().expect("an operation that never waits ends inside the enter")
+    }
+
+    /// Lets go of a slot whose file has another owner.
+    fn leave(&mut self, token: Token) {
+        let watched = self.state.table.end(token).expect("looked at before");
+        self.state.ops.push_back(Op::Leave { token, watched });
+        // Now and not with the next poll: whatever is armed here holds the file, so that no close
+        // by its owner would reach the peer.
+        self.make_room(0);
+        self.run_deferred();
+    }
+
+    /// Submits what is queued and has the kernel do what it has deferred, links of chains for one.
+    fn run_deferred(&mut self) {
+        self.ring.wait(Some(Duration::ZERO), &mut |completion| self.state.take(completion));
+    }
+
+    /// Whether a slot is free that no accept counts on. Where accepts in flight were promised all
+    /// that are free, one is taken back; one that has its client already keeps its slot.
+    fn spare_slot(&mut self) -> bool {
+        self.make_room(0);
+        self.run_deferred(); // closes that were asked for make room too
+        while self.state.table.free() <= self.state.acceptor.flying() {
+            let flying = self.state.acceptor.flying();
+            if !self.state.acceptor.cancel_one(&mut self.state.ops) {
+                return false;
+            }
+            for _ in 0..RECALLS_MAX {
+                self.make_room(0);
+                let pause = Some(Duration::from_millis(1));
+                self.ring.wait(pause, &mut |completion| self.state.take(completion));
+                if self.state.acceptor.flying() < flying {
+                    break;
+                }
+            }
+            if self.state.acceptor.flying() == flying {
+                return false;
+            }
+        }
+        true
+    }
+}
+
 impl Driver for Uring {
     fn capacity(&self) -> usize {
         self.state.table.capacity()
@@ -298,6 +362,39 @@ impl Driver for Uring {
         if let Some(watched) = self.state.table.end(token) {
             self.state.ops.push_back(Op::Close { token, watched, how });
         }
+    }
+
+    fn detach(&mut self, token: Token) -> Result<Detached, i32> {
+        if !self.state.table.is_live(token) {
+            return Err(libc::EBADF);
+        }
+        // SAFETY: it points to nothing.
+        let result = unsafe { self.ask(install(token)) };
+        if result < 0 {
+            return Err(-result);
+        }
+        // SAFETY: the kernel has made this descriptor just now, and nobody else has heard of it.
+        let socket = unsafe { OwnedFd::from_raw_fd(result) };
+        self.leave(token);
+        Ok(Detached::descriptor(socket))
+    }
+
+    fn adopt(&mut self, socket: Detached) -> Result<Token, NotAdopted> {
+        let socket = socket.into_descriptor()?;
+        let refuse = |socket, errno| NotAdopted::new(Detached::descriptor(socket), errno);
+        if !self.spare_slot() {
+            return Err(refuse(socket, libc::ENFILE));
+        }
+        let mut place = socket.as_raw_fd();
+        // SAFETY: `place` outlives the call, and nobody else looks at it.
+        let result = unsafe { self.ask(register(&raw mut place)) };
+        if result != 1 {
+            return Err(refuse(socket, -result));
+        }
+        // The table has the file now, and the descriptor goes.
+        let token = self.state.table.begin(place as u32);
+        self.state.ops.push_back(Op::WatchReadable(token));
+        Ok(token)
     }
 
     fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) {
@@ -344,6 +441,7 @@ impl State {
             Tag::Waker => self.ops.extend((!more).then_some(Op::WatchWaker)),
             Tag::Accept { lane } => self.take_accept(lane, completion),
             Tag::Closed => self.table.closed(),
+            Tag::Moved => self.moved = Some(result),
             Tag::Readable(token) if self.table.is_live(token) => {
                 // A multishot ends where the completion queue overflows. Arming looks at the socket
                 // once, so what came in between is not missed.

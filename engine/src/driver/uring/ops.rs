@@ -1,6 +1,7 @@
 //! Operations that outlive the call that asks for them, and how each looks to the kernel. Receives
 //! and sends are not among them: see [`super`].
 
+use std::os::fd::RawFd;
 use std::ptr;
 
 use arrayvec::ArrayVec;
@@ -37,6 +38,9 @@ pub(super) enum Op {
     Connect { lane: u16 },
     /// Closes a socket: with the watches that it has, and is told when its slot is free.
     Close { token: Token, watched: bool, how: Close },
+    /// Lets go of a socket that is a descriptor of the process too: ends its watches and frees its
+    /// slot, which is told.
+    Leave { token: Token, watched: bool },
     /// Closes a slot that was never watched.
     Drop { slot: u32 },
 }
@@ -98,6 +102,7 @@ impl Op {
                 dialer.connect(lane).into_iter().map(|entry| entry.user_data(tag)).collect()
             }
             Self::Close { token, watched, how } => close(token, watched, how),
+            Self::Leave { token, watched } => vacate(None, token, watched),
             Self::Drop { slot } => {
                 let close = opcode::Close::new(Fixed(slot)).build();
                 one(close.flags(Flags::SKIP_SUCCESS), Tag::Silent)
@@ -123,7 +128,7 @@ fn cancel(tag: Tag) -> Entry {
     opcode::AsyncCancel2::new(CancelBuilder::user_data(tag.encode())).build()
 }
 
-/// Closes a socket in three steps, each begun when the one before has ended, however it ended.
+/// Closes a socket in three steps.
 ///
 /// 1. To abort: no lingering, so that the last step sends RST. To close gracefully: throws away
 ///    what has arrived and was not read, because Linux answers a close over unread bytes with RST
@@ -148,16 +153,32 @@ fn close(token: Token, watched: bool, how: Close) -> ArrayVec<Entry, ENTRIES_MAX
             .flags(libc::MSG_DONTWAIT | libc::MSG_TRUNC)
             .build(),
     };
-    let mut chain = ArrayVec::new();
-    let mut link = |entry: Entry| {
-        let entry = entry.flags(Flags::IO_HARDLINK | Flags::SKIP_SUCCESS);
-        chain.push(entry.user_data(Tag::Silent.encode()));
-    };
-    link(first);
-    link(cancel(Tag::Readable(token)));
-    if watched {
-        link(cancel(Tag::Writable(token)));
-    }
+    vacate(Some(first), token, watched)
+}
+
+/// The end of a token: what is to be done first, the watches, the slot. Each step begins when the
+/// one before has ended, however it ended.
+fn vacate(first: Option<Entry>, token: Token, watched: bool) -> ArrayVec<Entry, ENTRIES_MAX> {
+    let writable = watched.then(|| cancel(Tag::Writable(token)));
+    let steps = first.into_iter().chain([cancel(Tag::Readable(token))]).chain(writable);
+    let linked = Flags::IO_HARDLINK | Flags::SKIP_SUCCESS;
+    let mut chain: ArrayVec<Entry, ENTRIES_MAX> =
+        steps.map(|step| step.flags(linked).user_data(Tag::Silent.encode())).collect();
+    let slot = Fixed(token.index);
     chain.push(opcode::Close::new(slot).build().user_data(Tag::Closed.encode()));
     chain
+}
+
+/// Makes a slot's file a descriptor of the process too, which is the result.
+pub(super) fn install(token: Token) -> Entry {
+    let close_on_exec = 0; // what the kernel does unless it is told otherwise
+    opcode::FixedFdInstall::new(Fixed(token.index), close_on_exec).build()
+}
+
+/// Puts the file of the descriptor at `place` into a free slot, whose number the kernel writes
+/// there in its stead; the result is 1.
+pub(super) fn register(place: *mut RawFd) -> Entry {
+    /// `IORING_FILE_INDEX_ALLOC` of `linux/io_uring.h`: the kernel picks the slot.
+    const ANY_SLOT: i32 = -1;
+    opcode::FilesUpdate::new(place, 1).offset(ANY_SLOT).build()
 }

@@ -33,6 +33,8 @@ pub(super) enum Tag {
     Connect { lane: u16 },
     /// A slot is free again.
     Closed,
+    /// A step of letting go of a socket, or of taking one in, ended.
+    Moved,
 }
 
 const PLACE_BITS: u32 = 24;
@@ -53,6 +55,7 @@ impl Tag {
             Self::Socket { lane } => (7, 0, u32::from(lane)),
             Self::Connect { lane } => (8, 0, u32::from(lane)),
             Self::Closed => (9, 0, 0),
+            Self::Moved => (10, 0, 0),
         };
         debug_assert!(place < 1 << PLACE_BITS);
         kind << 56 | u64::from(place) << 32 | u64::from(life)
@@ -73,6 +76,7 @@ impl Tag {
             7 => Self::Socket { lane: life as u16 },
             8 => Self::Connect { lane: life as u16 },
             9 => Self::Closed,
+            10 => Self::Moved,
             kind => unreachable!("no operation was tagged with kind {kind}"),
         }
     }
@@ -96,6 +100,7 @@ mod tests {
             Tag::Socket { lane: 255 },
             Tag::Connect { lane: 255 },
             Tag::Closed,
+            Tag::Moved,
         ];
         for tag in tags {
             assert_eq!(Tag::decode(tag.encode()), tag);

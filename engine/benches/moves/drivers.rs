@@ -1,0 +1,128 @@
+//! Moves by the engine's drivers: detached, handed over through a channel, adopted.
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fanfare::driver::epoll::Epoll;
+use fanfare::driver::uring::Uring;
+use fanfare::driver::{Close, Config, Detached, Driver, Event, Token, Waker};
+
+use crate::by_message::cpu_nanos;
+use crate::{Costs, FALL_ASLEEP, client, listener, wait_for};
+
+/// What both threads see.
+struct Meeting {
+    start: Instant,
+    /// For which socket the taker sleeps, from 1.
+    asleep: AtomicU64,
+    /// How many sockets it was told of, and when last: nanoseconds after `start`.
+    told: AtomicU64,
+    at: AtomicU64,
+}
+
+pub(crate) fn uring(moves: u64, costs: &mut Costs) -> io::Result<()> {
+    run(Uring::new, moves, costs)
+}
+
+pub(crate) fn epoll(moves: u64, costs: &mut Costs) -> io::Result<()> {
+    run(Epoll::new, moves, costs)
+}
+
+fn config(listener: TcpListener, waker: &Arc<Waker>) -> Config {
+    let waker = Arc::clone(waker);
+    Config { listener, waker, capacity: 64, want_peers: false, entries: 1_024 }
+}
+
+fn run<D: Driver + 'static>(
+    make: fn(Config) -> io::Result<D>,
+    moves: u64,
+    costs: &mut Costs,
+) -> io::Result<()> {
+    let (here, address) = listener()?;
+    let mut giver = make(config(here, &Waker::new()?))?;
+    giver.set_accepting(true);
+    let waker = Waker::new()?;
+    let (to, from) = channel();
+    let meeting = Arc::new(Meeting {
+        start: Instant::now(),
+        asleep: AtomicU64::new(0),
+        told: AtomicU64::new(0),
+        at: AtomicU64::new(0),
+    });
+    let taker = thread::spawn({
+        let (meeting, waker) = (Arc::clone(&meeting), Arc::clone(&waker));
+        move || take(make, moves, &from, &meeting, &waker)
+    });
+    let mut events = Vec::new();
+    for nth in 0..moves {
+        let client = client(address)?;
+        let token = accepted(&mut giver, &mut events);
+        wait_for("the taker sleeps", || meeting.asleep.load(SeqCst) > nth);
+        thread::sleep(FALL_ASLEEP);
+        let (began, cpu) = (meeting.start.elapsed(), cpu_nanos());
+        let socket = giver.detach(token).map_err(io::Error::from_raw_os_error)?;
+        to.send(socket).expect("the taker takes all");
+        waker.wake();
+        let gone = meeting.start.elapsed();
+        costs.giver_cpu += cpu_nanos() - cpu;
+        wait_for("the taker is told", || meeting.told.load(SeqCst) > nth);
+        costs.giver.push((gone - began).as_nanos() as u64);
+        costs.latency.push(meeting.at.load(SeqCst) - began.as_nanos() as u64);
+        drop(client);
+    }
+    costs.taker_cpu += taker.join().expect("the taker ends")?;
+    Ok(())
+}
+
+/// A socket that was told of, with its byte.
+fn accepted(driver: &mut impl Driver, events: &mut Vec<Event>) -> Token {
+    let mut new = None;
+    loop {
+        driver.poll(Some(Duration::from_millis(100)), events);
+        for event in events.drain(..) {
+            match event {
+                Event::Accepted { token, .. } => new = Some(token),
+                Event::Readable { token, .. } if new == Some(token) => return token,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The taker's thread; gives the CPU time that it used.
+fn take<D: Driver>(
+    make: fn(Config) -> io::Result<D>,
+    moves: u64,
+    from: &Receiver<Detached>,
+    meeting: &Meeting,
+    waker: &Arc<Waker>,
+) -> io::Result<u64> {
+    let mut driver = make(config(listener()?.0, waker))?;
+    let (mut events, mut told, mut cpu) = (Vec::new(), 0, 0);
+    driver.poll(Some(Duration::ZERO), &mut events);
+    while told < moves {
+        meeting.asleep.store(told + 1, SeqCst);
+        let before = cpu_nanos();
+        driver.poll(Some(Duration::from_secs(20)), &mut events);
+        for socket in from.try_iter() {
+            driver.adopt(socket).expect("there is a place");
+        }
+        driver.poll(Some(Duration::ZERO), &mut events);
+        cpu += cpu_nanos() - before;
+        for event in events.drain(..) {
+            if let Event::Readable { token, hangup: false, .. } = event {
+                meeting.at.store(meeting.start.elapsed().as_nanos() as u64, SeqCst);
+                driver.close(token, Close::Abort);
+                driver.poll(Some(Duration::ZERO), &mut Vec::new());
+                told += 1;
+                meeting.told.store(told, SeqCst);
+            }
+        }
+    }
+    Ok(cpu)
+}

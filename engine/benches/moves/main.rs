@@ -1,0 +1,105 @@
+//! What it costs to hand a socket from one shard's ring to another's, three ways: as a descriptor
+//! of the process, which is what `uring`'s `detach` and `adopt` do; by `MSG_RING` with `SEND_FD`,
+//! from one ring's table to the other's; and as `epoll` does it.
+//!
+//! One thread gives, one takes. The taker sleeps in its ring, and the giver waits until it really
+//! does. Each socket has a byte waiting, and a move is over when the taker is told of it. Told are
+//! the time until the socket has left its giver, the time until the taker is told of the byte, and
+//! the CPU time of both threads for each move, which other load on the machine disturbs least.
+//!
+//!     cargo bench -p fanfare --bench moves
+//!
+//! `cargo test --benches` moves a few each way and checks that each arrives.
+
+mod by_message;
+mod drivers;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use fanfare::driver::listener::Inherited;
+
+/// How long a thread that has said that it will sleep needs to do so.
+pub(crate) const FALL_ASLEEP: Duration = Duration::from_micros(150);
+/// A move that does not end is a lost socket.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Nanoseconds for each move.
+#[derive(Default)]
+pub(crate) struct Costs {
+    /// Until the giver's table has forgotten the socket.
+    pub(crate) giver: Vec<u64>,
+    /// From the beginning until the taker is told of the byte.
+    pub(crate) latency: Vec<u64>,
+    /// Of the thread that gives, which does nothing else meanwhile.
+    pub(crate) giver_cpu: u64,
+    /// Of the one that takes.
+    pub(crate) taker_cpu: u64,
+}
+
+type Run = fn(u64, &mut Costs) -> io::Result<()>;
+
+const WAYS: [(&str, Run); 3] = [
+    ("a descriptor (uring)", drivers::uring),
+    ("MSG_RING with SEND_FD", by_message::run),
+    ("a descriptor (epoll)", drivers::epoll),
+];
+
+fn main() {
+    // What `cargo bench` passes; without it this is a test.
+    let is_bench = std::env::args().any(|argument| argument == "--bench");
+    let (rounds, moves) = if is_bench { (15, 400) } else { (1, 20) };
+    let mut costs: [Costs; WAYS.len()] = Default::default();
+    // Round by round, so that what disturbs one way disturbs the others.
+    for _ in 0..rounds {
+        for ((name, run), costs) in WAYS.into_iter().zip(&mut costs) {
+            if let Err(error) = run(moves, costs) {
+                println!("{name}: not possible here: {error}");
+            }
+        }
+    }
+    println!("{} moves each; nanoseconds, median (lowest tenth)", rounds * moves);
+    let [one, two, three, four] = ["until it is gone", "until told", "giver's CPU", "taker's CPU"];
+    println!("{:<24} {one:>18} {two:>18} {three:>12} {four:>12}", "way");
+    for ((name, _), costs) in WAYS.into_iter().zip(&mut costs) {
+        let count = costs.giver.len() as u64;
+        if count == 0 {
+            continue;
+        }
+        println!(
+            "{name:<24} {:>18} {:>18} {:>12} {:>12}",
+            spread(&mut costs.giver),
+            spread(&mut costs.latency),
+            costs.giver_cpu / count,
+            costs.taker_cpu / count
+        );
+    }
+}
+
+fn spread(times: &mut [u64]) -> String {
+    times.sort_unstable();
+    format!("{} ({})", times[times.len() / 2], times[times.len() / 10])
+}
+
+/// A listener as shards have it.
+pub(crate) fn listener() -> io::Result<(TcpListener, SocketAddr)> {
+    let address = fanfare::driver::listener::probe(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    Ok((fanfare::driver::listener::open(address, &Inherited::default())?, address))
+}
+
+/// A client that has said something.
+pub(crate) fn client(address: SocketAddr) -> io::Result<TcpStream> {
+    use std::io::Write;
+    let mut client = TcpStream::connect(address)?;
+    client.write_all(b"x")?;
+    Ok(client)
+}
+
+pub(crate) fn wait_for(what: &str, done: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !done() {
+        assert!(began.elapsed() < PATIENCE, "in vain: {what}");
+        std::thread::yield_now();
+    }
+}
