@@ -24,7 +24,7 @@ use crate::code::{
     FANFARE_E_TOO_LARGE, FANFARE_E_UNAVAILABLE, of_own_refusal, of_refusal,
 };
 use crate::outcome::{Courier, Done, Flushed, Outcome, Place, is_recalling, recall};
-use crate::publisher::{Counters, Failure, PublisherSettings, SHAPE, Stats};
+use crate::terms::{Counters, Failure, PublisherSettings, SHAPE, Stats};
 
 /// Between two offers of a flush to an inbox that is full.
 const INBOX_NAP: Duration = Duration::from_micros(200);

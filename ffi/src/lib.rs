@@ -18,3 +18,4 @@ mod connected;
 mod embedded;
 pub mod outcome;
 pub mod publisher;
+mod terms;

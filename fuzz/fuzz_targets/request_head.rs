@@ -3,4 +3,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| fanfare_protocol::http::fuzz::head(bytes));
+fuzz_target!(|bytes: &[u8]| fanfare_protocol::ws::fuzz::request_head(bytes));

@@ -8,7 +8,7 @@ type Target = fn(&[u8]);
 
 /// Directory under `fuzz/corpus`, and what the target of that name runs.
 const TARGETS: &[(&str, Target)] = &[
-    ("request_head", fanfare_protocol::http::fuzz::head),
+    ("request_head", fanfare_protocol::ws::fuzz::request_head),
     ("sse_writer", fanfare_protocol::sse::fuzz::round_trip),
     ("websocket", fanfare_protocol::ws::fuzz::every_split),
     ("ingest_frames", fanfare_protocol::ingest::fuzz::frames),

@@ -15,7 +15,7 @@ use super::tally;
 use super::worker::{Command, Outcome, Shared, Worker};
 use crate::clock::Clock;
 use crate::driver::Waker;
-use crate::driver::dial::{self, Found, Kind};
+use crate::driver::dialing::{self, Found, Kind};
 
 /// Slots of a table beyond its clients: a slot is free again a moment after its socket was closed.
 const SPARE_SLOTS: usize = 1_024;
@@ -61,8 +61,8 @@ impl Crew {
         let capacity = (each + SPARE_SLOTS).min(limit).min(TABLE_MAX);
         let Found { kind, entries, advice } = match plan.driver {
             Driver::Epoll => Found::epoll(None),
-            Driver::Auto => dial::find(capacity, threads)?,
-            Driver::Uring => match dial::find(capacity, threads)? {
+            Driver::Auto => dialing::find(capacity, threads)?,
+            Driver::Uring => match dialing::find(capacity, threads)? {
                 Found { kind: Kind::Epoll, advice, .. } => {
                     return Err(advice.unwrap_or_else(|| "io_uring is not there".into()));
                 }
@@ -103,7 +103,7 @@ impl Crew {
         let (ready, is_ready) = bounded(1);
         let (shared, watched, kind) = (Arc::clone(&self.shared), Arc::clone(&waker), self.kind);
         let name = format!("clients-{number}");
-        let work = move || match dial::open(kind, entries, watched, capacity) {
+        let work = move || match dialing::open(kind, entries, watched, capacity) {
             Ok(driver) => {
                 let worker = Worker::new(shared, number, driver, orders);
                 let _ = ready.send(Ok(()));

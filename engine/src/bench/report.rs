@@ -8,7 +8,7 @@ use super::plan::{Group, Mode, Plan};
 use super::run::{Run, round};
 use super::tally::{self, Tally};
 use super::worker::Outcome;
-use crate::driver::dial::Kind;
+use crate::driver::dialing::Kind;
 use crate::os::machine::{self, Cpu};
 
 /// A thread that ran or wanted to run for more than this share of the time was the bottleneck, or

@@ -8,7 +8,7 @@
 use std::fs;
 
 use super::uring::ring::{SIZES, locked_bytes};
-use super::uring::self_test::self_test;
+use super::uring::self_test::{Trouble, self_test};
 
 /// The oldest kernel whose io_uring does what `uring` needs.
 ///
@@ -36,15 +36,6 @@ pub enum Support {
     Blocked(String),
     /// io_uring works, but the limits leave no room; which to raise. Do not start.
     NoRoom(String),
-}
-
-/// What went wrong in the self-test.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Trouble {
-    /// The call or operation that failed.
-    pub step: &'static str,
-    /// Its errno.
-    pub errno: i32,
 }
 
 /// Locked memory of one shard's ring in bytes: as it should be, and the least that works.

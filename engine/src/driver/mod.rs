@@ -7,6 +7,7 @@
 pub mod choose;
 pub mod detached;
 pub mod dial;
+pub mod dialing;
 pub mod epoll;
 pub mod listener;
 pub mod sim;

@@ -14,7 +14,7 @@ use super::link::{self, Link};
 use super::pipeline::{Item, Pipeline};
 use super::talk::{Hope, Lost};
 use crate::code::{Code, FANFARE_E_PIPE};
-use crate::publisher::PublisherSettings;
+use crate::terms::PublisherSettings;
 
 /// Between two attempts to connect: doubled each time, and spread over its upper half, so that
 /// publishers do not come back all at once.

@@ -28,7 +28,7 @@ use crate::code::{
     FANFARE_E_TIMEOUT, FANFARE_E_TOO_LARGE, FANFARE_E_UNAVAILABLE,
 };
 use crate::outcome::{Courier, Done, Flushed};
-use crate::publisher::{Counters, Failure, PublisherSettings, SHAPE, Stats};
+use crate::terms::{Counters, Failure, PublisherSettings, SHAPE, Stats};
 use bell::Bell;
 use pipeline::Item;
 use rustix::net::SocketAddrUnix;

@@ -260,7 +260,6 @@ impl HeadReader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     const LIMITS: HttpLimits = HttpLimits::DEFAULT;
 
@@ -370,30 +369,6 @@ mod tests {
             let mut reader = HeadReader::new();
             assert_eq!(reader.feed(&input[..bytes - 1], &LIMITS), Ok(Fed::Partial), "{input:?}");
             assert_eq!(reader.feed(&input[bytes - 1..bytes], &LIMITS), Err(violation));
-        }
-    }
-
-    /// Bytes that are often nearly a head.
-    fn nearly_heads() -> impl Strategy<Value = Vec<u8>> {
-        let piece = prop_oneof![
-            Just("GET / HTTP/1.1\r\n"),
-            Just("Host: a\r\n"),
-            Just("X:y\r\n"),
-            Just("\r\n"),
-            Just("\n"),
-            Just("\r"),
-            Just(" "),
-            Just("\0"),
-            Just("POST /a?b=c HTTP/1.0\r\n"),
-            Just("Content-Length: 1\r\n"),
-        ];
-        prop::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat().into_bytes())
-    }
-
-    proptest! {
-        #[test]
-        fn every_split_gives_the_same(input in nearly_heads(), cuts: u64) {
-            super::super::fuzz::same_under_cuts(&input, cuts);
         }
     }
 }

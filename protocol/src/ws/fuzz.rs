@@ -1,7 +1,7 @@
 //! The body of the fuzz target `websocket`: however a stream is cut, it tells the same, and the
-//! same as a naive decoder.
+//! same as a naive decoder. And that of `request_head`, on top of what `http` has for it.
 //!
-//! `cargo test` replays `fuzz/corpus/websocket` through it.
+//! `cargo test` replays both corpora through it.
 
 use super::{DataKind, Event, Receiver, Role, Violation, oracle};
 use crate::limits::{CONTROL_PAYLOAD_BYTES_MAX, WsLimits};
@@ -31,6 +31,15 @@ pub(super) struct Outcome {
     pub(super) violation: Option<Violation>,
     /// Whether the stream ended between two messages.
     pub(super) idle: bool,
+}
+
+/// The body of the fuzz target `request_head`: what is decided of an upgrade is the same however
+/// its request came.
+///
+/// # Panics
+/// As [`crate::http::fuzz::head`].
+pub fn request_head(data: &[u8]) {
+    crate::http::fuzz::head(data, &|request| format!("{:?}", super::handshake::decide(request)));
 }
 
 /// Feeds `data` to a server's and to a client's machine, whole and cut, and to the naive decoder.

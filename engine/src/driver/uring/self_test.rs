@@ -12,11 +12,19 @@ use io_uring::types::Fd;
 
 use super::SEND_FLAGS;
 use super::ring::{Ring, SIZES, place_of, room_for};
-use crate::driver::choose::Trouble;
 
 const SAID: &[u8] = b"is anyone there";
 const SEND: u64 = 1;
 const POLL: u64 = 2;
+
+/// What went wrong in the self-test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::driver) struct Trouble {
+    /// The call or operation that failed.
+    pub(in crate::driver) step: &'static str,
+    /// Its errno.
+    pub(in crate::driver) errno: i32,
+}
 
 /// Sends some bytes as shards do and sees them announced and arrive. Takes microseconds; the ring
 /// is gone afterwards. `files` is the capacity of one shard. Answers how many entries of how many
