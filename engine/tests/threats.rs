@@ -5,8 +5,7 @@
 //! streams, L: long-poll, G: start and stop). Every case runs inside `site::Site::case`, after
 //! which a canary is still served and every gauge is back where it was.
 //!
-//! Rows about what does not exist yet have no case: tokens (H30, E4, E6), commands of clients (W13,
-//! W23, W24, W27, L5), compression (W17, W18), the PROXY header (half of H29).
+//! Each row is one of `docs/THREATS.md`, which also names those that come with their feature.
 
 mod support;
 

@@ -4,6 +4,8 @@
 //! that shows it a bad sample: a rule that finds nothing because it looks at nothing would fail.
 //! (The idea is TigerBeetle's `tidy.zig`.)
 
+#[path = "tidy/citations.rs"]
+mod citations;
 #[path = "tidy/imports.rs"]
 mod imports;
 #[path = "tidy/rules.rs"]

@@ -1,4 +1,4 @@
-//! Which part may name which: imports run one way (section "Layout" of the architecture).
+//! Which part may name which: imports run one way ("Rules of the house" in docs/ARCHITECTURE.md).
 //!
 //! A path counts wherever it stands, in a `use` or in the middle of code. Tests may name anything.
 
