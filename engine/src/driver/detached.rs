@@ -5,9 +5,9 @@
 //!
 //! **It is an ordinary descriptor of the process**, whichever kernel driver it came from, and takes
 //! one of them for as long as it is on its way. io_uring can pass a socket from one ring's table to
-//! another's (`MSG_RING` with `SEND_FD`) without that, but then the giver must know the taker's
-//! ring, hold the place until the taker's thread has run, and be told where the taker had none;
-//! nobody could own what is on its way, and it would be slower (docs/ARCHITECTURE.md, "Moves").
+//! another's (`MSG_RING` with `SEND_FD`) without that. But then the giver must know the taker's
+//! ring, hold the slot until the taker's thread has run, and hear afterwards where the taker had
+//! none; and nobody could own what is on its way (docs/ARCHITECTURE.md, "Moves").
 
 use std::os::fd::OwnedFd;
 
