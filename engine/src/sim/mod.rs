@@ -1,4 +1,4 @@
-//! A whole node under chance: what DESIGN promises is checked for every client at every step, by an
+//! A whole node under chance: what the README promises is checked for every client at every step, by an
 //! oracle that knows only what publishers were answered and what clients read.
 //!
 //! The real sequencer, ring and shards run in one thread over the simulated driver. The simulation
