@@ -15,5 +15,6 @@ pub mod limits;
 pub mod message;
 pub mod names;
 pub mod poll;
+pub mod refusals;
 pub mod sse;
 pub mod ws;

@@ -9,6 +9,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use fanfare_protocol::refusals;
 
 use super::exit;
 use crate::config::units::{self, Endpoint};
@@ -278,17 +279,14 @@ fn channel(text: &str) -> Result<String, String> {
     if fanfare_protocol::names::is_channel_name(text) {
         return Ok(text.into());
     }
-    Err("a channel name is 1 to 255 bytes without control characters and without \"*\"".into())
+    Err(refusals::BAD_CHANNEL.into())
 }
 
 fn event(text: &str) -> Result<String, String> {
     if fanfare_protocol::names::is_event_name(text) {
         return Ok(text.into());
     }
-    Err("an event name is 1 to 255 bytes without control characters, without a space or \":\" at \
-         either end, does not begin with \"fanfare.\", and is not \"open\" or \"error\", which \
-         fire the own handlers of EventSource"
-        .into())
+    Err(refusals::BAD_EVENT.into())
 }
 
 fn id(text: &str) -> Result<String, String> {

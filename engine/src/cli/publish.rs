@@ -22,6 +22,7 @@ use fanfare_protocol::ingest::client::{Decoder, Hello, Reply};
 use fanfare_protocol::ingest::{DeclaredKind, ErrorCode, PublishFrame, write};
 use fanfare_protocol::limits::IngestLimits;
 use fanfare_protocol::message::Kind;
+use fanfare_protocol::refusals;
 use rustix::process::getuid;
 
 use super::arguments::{KindChoice, Publish};
@@ -191,11 +192,9 @@ struct Writer {
 impl Writer {
     fn one(self, data: &[u8]) {
         if data.is_empty() {
-            self.said
-                .fail(Failure::new(exit::DATA, "the message is empty: send at least one byte"));
+            self.said.fail(Failure::new(exit::DATA, refusals::EMPTY));
         } else if data.len() > self.limits.message_bytes as usize {
-            let most = self.limits.message_bytes;
-            let what = format!("the message has {} bytes; this server takes {most}", data.len());
+            let what = refusals::too_large(data.len(), self.limits.message_bytes as usize);
             self.said.fail(Failure::new(exit::DATA, what));
         } else {
             self.send(&mut &self.socket, data);

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use axum::http::header::{self, HeaderName};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use fanfare_protocol::refusals;
 use serde::Serialize;
 
 use crate::sequencer::command::Refusal;
@@ -117,19 +118,9 @@ impl From<Refusal> for Fault {
 /// The code and the sentence of a refusal of the sequencer.
 pub(super) fn refusal_words(refusal: Refusal) -> (&'static str, &'static str) {
     match refusal {
-        Refusal::ChannelLimit => (
-            "channel_limit",
-            "the node keeps as many channels as it may and none is idle: publish to an existing \
-             channel, wait, or raise the channel limit",
-        ),
-        Refusal::Conflict => (
-            "idempotency_conflict",
-            "the idempotency key was used for another message, so nothing was published: give \
-             each message a key of its own",
-        ),
-        Refusal::ShuttingDown => {
-            ("shutting_down", "the node is shutting down: publish again when it is back")
-        }
+        Refusal::ChannelLimit => ("channel_limit", refusals::CHANNEL_LIMIT),
+        Refusal::Conflict => ("idempotency_conflict", refusals::CONFLICT),
+        Refusal::ShuttingDown => ("shutting_down", refusals::SHUTTING_DOWN),
     }
 }
 

@@ -11,6 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use fanfare_protocol::message::Kind;
 use fanfare_protocol::names::is_channel_name;
+use fanfare_protocol::refusals;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -185,22 +186,15 @@ impl Document<'_> {
         let channel = self.channel.filter(|name| is_channel_name(name)).ok_or_else(|| {
             Fault::unprocessable(
                 "bad_channel",
-                "\"channel\" is missing or no channel's name: 1 to 255 bytes without control \
-                 characters and without \"*\"",
+                format!("\"channel\" is missing or no name: {}", refusals::BAD_CHANNEL),
             )
         })?;
         let (kind, data) = content(self.data, self.base64)?;
         if data.is_empty() {
-            // An EventSource drops an event without data: it would be lost without a word.
-            let message = "\"base64\" is empty and a message is not: send at least one byte";
-            return Err(Fault::unprocessable("empty_message", message));
+            return Err(Fault::unprocessable("empty_message", refusals::EMPTY));
         }
         if data.len() > limits.message_bytes {
-            let (bytes, most) = (data.len(), limits.message_bytes);
-            let message = format!(
-                "the message has {bytes} bytes and may have {most}: send less in one message, or \
-                 raise message_bytes"
-            );
+            let message = refusals::too_large(data.len(), limits.message_bytes);
             return Err(Fault::too_large("message_too_large", message));
         }
         let own_key = self.idempotency_key.as_ref().map(|key| gate::checked_key(key.as_bytes()));

@@ -9,6 +9,7 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use fanfare_protocol::refusals;
 use subtle::ConstantTimeEq;
 
 use super::Api;
@@ -155,7 +156,7 @@ pub(super) fn checked_key(key: &[u8]) -> Result<&[u8], Fault> {
     if (1..=BYTES_MAX).contains(&key.len()) {
         return Ok(key);
     }
-    Err(Fault::unprocessable("bad_idempotency_key", "an idempotency key is 1 to 255 bytes long"))
+    Err(Fault::unprocessable("bad_idempotency_key", refusals::BAD_KEY))
 }
 
 /// RFC 6750, section 2.1; the scheme's case does not matter (RFC 9110, section 11.1).

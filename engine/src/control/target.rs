@@ -6,6 +6,7 @@ use axum::http::Uri;
 use fanfare_protocol::http::percent::{Plus, decode};
 use fanfare_protocol::http::{Query, spelling};
 use fanfare_protocol::names::{is_channel_name, is_event_name};
+use fanfare_protocol::refusals;
 
 use super::answer::Fault;
 use crate::channel::{ChannelName, Tenant};
@@ -24,8 +25,7 @@ pub(super) fn channel(uri: &Uri, tenant: &Tenant) -> Result<ChannelName, Fault> 
         decode(segment, Plus::Literal).filter(|name| is_channel_name(name)).ok_or_else(|| {
             Fault::bad_request(
                 "bad_channel",
-                "the path names no channel: a name is 1 to 255 bytes of UTF-8 without control \
-             characters and without \"*\", percent-encoded",
+                format!("the path names no channel: {}, percent-encoded", refusals::BAD_CHANNEL),
             )
         })?;
     Ok(ChannelName::new(tenant.clone(), &name))
@@ -63,12 +63,7 @@ pub(super) fn event(name: Option<Cow<'_, str>>) -> Result<Option<Box<str>>, Faul
     match name {
         None => Ok(None),
         Some(name) if is_event_name(&name) => Ok(Some(name.into())),
-        Some(_) => Err(Fault::unprocessable(
-            "bad_event",
-            "an event name is 1 to 255 bytes of UTF-8 without control characters, does not begin \
-             or end with a space or \":\", does not begin with \"fanfare.\", and is not \"open\" \
-             or \"error\", which fire the own handlers of EventSource",
-        )),
+        Some(_) => Err(Fault::unprocessable("bad_event", refusals::BAD_EVENT)),
     }
 }
 

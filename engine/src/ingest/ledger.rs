@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 
 use fanfare_protocol::ingest::client::Answer;
 use fanfare_protocol::ingest::{Refusal as WireRefusal, RefusalCode, write};
+use fanfare_protocol::refusals;
 
 use crate::sequencer::command::{Published, Refusal};
 
@@ -264,19 +265,9 @@ fn write_said(sequence: u64, said: &Said, out: &mut Vec<u8>) {
 /// The sequencer's refusal as a publisher is told it.
 fn wire(refusal: Refusal) -> WireRefusal {
     let (code, text) = match refusal {
-        Refusal::ChannelLimit => (
-            RefusalCode::CHANNEL_LIMIT,
-            "the node keeps as many channels as it may and none is idle; publish to an \
-             existing channel, or try again later",
-        ),
-        Refusal::Conflict => (
-            RefusalCode::CONFLICT,
-            "the idempotency key was used for another message; give each message a key of \
-             its own",
-        ),
-        Refusal::ShuttingDown => {
-            (RefusalCode::SHUTTING_DOWN, "the node is shutting down; publish again when it is back")
-        }
+        Refusal::ChannelLimit => (RefusalCode::CHANNEL_LIMIT, refusals::CHANNEL_LIMIT),
+        Refusal::Conflict => (RefusalCode::CONFLICT, refusals::CONFLICT),
+        Refusal::ShuttingDown => (RefusalCode::SHUTTING_DOWN, refusals::SHUTTING_DOWN),
     };
     WireRefusal { code, text: text.into() }
 }

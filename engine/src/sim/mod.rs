@@ -1,5 +1,5 @@
-//! A whole node under chance: what the README promises is checked for every client at every step, by an
-//! oracle that knows only what publishers were answered and what clients read.
+//! A whole node under chance: what the README promises is checked for every client at every step,
+//! by an oracle that knows only what publishers were answered and what clients read.
 //!
 //! The real sequencer, ring and shards run in one thread over the simulated driver. The simulation
 //! makes time and chance, so a world is a function of its seed, and a failing seed plays again:

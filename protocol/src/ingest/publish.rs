@@ -20,6 +20,7 @@ use super::server::{Fault, Violation};
 use crate::limits::{IDEMPOTENCY_KEY_BYTES_MAX, IngestLimits};
 use crate::message::Kind;
 use crate::names::{is_channel_name, is_event_name};
+use crate::refusals;
 
 /// The flag of a message that wants an ANSWER of its own.
 pub(super) const FLAG_ANSWER: u8 = 1;
@@ -128,31 +129,22 @@ impl<'a> PublishFrame<'a> {
             return refuse(RefusalCode::UNKNOWN_FIELD, TEXT);
         }
         let Some(channel) = text(self.channel).filter(|name| is_channel_name(name)) else {
-            const TEXT: &str = "a channel's name is 1 to 255 bytes of UTF-8 without control \
-                characters or `*`";
-            return refuse(RefusalCode::BAD_CHANNEL, TEXT);
+            return refuse(RefusalCode::BAD_CHANNEL, refusals::BAD_CHANNEL);
         };
         let event = self.event.map(|name| text(name).filter(|name| is_event_name(name)));
         if event == Some(None) {
-            const TEXT: &str = "an event's name is 1 to 255 bytes of UTF-8 without control \
-                characters, no space or `:` at its ends, does not begin with `fanfare.`, and is \
-                not `open` or `error`, which fire the own handlers of EventSource";
-            return refuse(RefusalCode::BAD_EVENT, TEXT);
+            return refuse(RefusalCode::BAD_EVENT, refusals::BAD_EVENT);
         }
         let key_bytes = self.idempotency_key.map_or(1, <[u8]>::len);
         if !(1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key_bytes) {
-            return refuse(RefusalCode::BAD_KEY, "an idempotency key has 1 to 255 bytes");
+            return refuse(RefusalCode::BAD_KEY, refusals::BAD_KEY);
         }
         if self.data.is_empty() {
-            // An EventSource drops an event without data: it would be lost without a word.
-            return refuse(RefusalCode::BAD_DATA, "the data is empty; send at least one byte");
+            return refuse(RefusalCode::BAD_DATA, refusals::EMPTY);
         }
         if self.data.len() > limits.message_bytes as usize {
             let (bytes, most) = (self.data.len(), limits.message_bytes);
-            return Err(Refusal::too_large(format_args!(
-                "the data has {bytes} bytes, more than the {most} that HELLO told as \
-                 `message_bytes`; send less in one message"
-            )));
+            return Err(Refusal::too_large(refusals::too_large(bytes, most as usize)));
         }
         if self.kind == DeclaredKind::Known(Kind::Text) && text(self.data).is_none() {
             return refuse(RefusalCode::BAD_DATA, "the text is not UTF-8; publish it as binary");

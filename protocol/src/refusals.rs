@@ -1,0 +1,67 @@
+//! The sentences with which a message is refused, for people: what is wrong, why, and what to do.
+//!
+//! One refusal has one wording, whichever way the message came: the HTTP API, the Unix socket, the
+//! command line. Each way puts its own number or word beside it, and in front of it the field that
+//! is meant, where it has such.
+
+/// It is no name of a channel ([`crate::names::is_channel_name`]).
+pub const BAD_CHANNEL: &str =
+    "a channel's name is 1 to 255 bytes of UTF-8 without control characters and without \"*\"";
+
+/// It is no name of an event ([`crate::names::is_event_name`]).
+pub const BAD_EVENT: &str = "an event's name is 1 to 255 bytes of UTF-8 without control \
+    characters, has no space or \":\" at its ends, does not begin with \"fanfare.\", and is not \
+    \"open\" or \"error\", which fire the own handlers of EventSource";
+
+/// It is no idempotency key.
+pub const BAD_KEY: &str = "an idempotency key is 1 to 255 bytes long";
+
+/// There is nothing in it. An `EventSource` drops an event without data: it would be lost without a
+/// word.
+pub const EMPTY: &str = "the message is empty: send at least one byte";
+
+/// Another message had its key.
+pub const CONFLICT: &str = "the idempotency key was used for another message, so nothing \
+    was published: give each message a key of its own";
+
+/// There is no room for another channel.
+pub const CHANNEL_LIMIT: &str = "the node keeps as many channels as it may and none is idle: \
+    publish to an existing channel, wait, or raise the channel limit";
+
+/// The node ends.
+pub const SHUTTING_DOWN: &str = "the node is shutting down: publish again when it is back";
+
+/// It is longer than one may be.
+pub fn too_large(bytes: usize, most: usize) -> String {
+    format!(
+        "the message has {bytes} bytes and may have {most}: send less in one message, or raise \
+         message_bytes"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::{
+        CHANNEL_NAME_BYTES_MAX, EVENT_NAME_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX,
+        INGEST_TEXT_BYTES_MAX,
+    };
+
+    #[test]
+    fn sentences_fit_a_frame_and_say_the_numbers_of_today() {
+        let largest = too_large(usize::MAX, usize::MAX);
+        let all = [BAD_CHANNEL, BAD_EVENT, BAD_KEY, EMPTY, CONFLICT, CHANNEL_LIMIT, SHUTTING_DOWN];
+        for text in all.into_iter().chain([&*largest]) {
+            // API and command line put a few words in front.
+            assert!(text.len() + 100 < INGEST_TEXT_BYTES_MAX, "{text}");
+        }
+        let bounds = [
+            (BAD_CHANNEL, CHANNEL_NAME_BYTES_MAX),
+            (BAD_EVENT, EVENT_NAME_BYTES_MAX),
+            (BAD_KEY, IDEMPOTENCY_KEY_BYTES_MAX),
+        ];
+        for (text, most) in bounds {
+            assert!(text.contains(&format!("1 to {most} bytes")), "{text}");
+        }
+    }
+}
