@@ -204,14 +204,20 @@ fn time_is_judged_by_what_was_told_and_runs_from_now() {
     assert_eq!((bench.said(), bench.wanted().len()), (vec![0x89, 0], 1));
     assert_eq!(bench.session.due(told), Some(bench.now.plus(pong_ms.min(ping_ms))));
     // Its pong may be among what we have not read: it is looked at again, and not for ever.
-    let told = bench.now.plus(pong_ms);
-    bench.now = told;
+    let pinged_at = bench.now;
+    let told = pinged_at.plus(pong_ms);
+    bench.now = told.plus(10 * pong_ms); // and stood still again
     bench.deadline(true, told);
     assert!(bench.wanted().is_empty());
-    assert_eq!(bench.session.due(told), Some(told.plus(RECHECK_MS)));
-    bench.now = told.plus(pong_ms);
-    bench.deadline(true, bench.now);
-    assert_eq!(bench.wanted(), ["unfollow all", "visit"], "2 pongs late");
+    assert_eq!(bench.session.due(told), Some(bench.now.plus(RECHECK_MS)));
+    let told = bench.now.plus(RECHECK_MS);
+    bench.now = told;
+    bench.deadline(true, told);
+    assert_eq!(
+        bench.wanted(),
+        ["unfollow all", "visit"],
+        "it was told of more than two patiences without one"
+    );
     assert_eq!(bench.said()[0], 0x88);
 }
 
@@ -290,4 +296,47 @@ fn the_gauges_count_each_out_of_what_it_was() {
     assert_eq!(open(&poll), [0, 0, 0]);
     poll.session.count_out(poll.shared.metrics());
     assert_eq!(open(&poll), [0, 0, 0]);
+}
+
+/// Whatever the cuts, a client is told the same and the same is wanted, but for visits.
+#[test]
+fn a_session_does_not_care_how_its_bytes_are_cut() {
+    let post = b"POST /playground/publish?channel=a HTTP/1.1\r\nHost: localhost\r\n\
+                 Content-Length: 5\r\n\r\nhello";
+    let two = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n\
+                GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let frames = [
+        &[0x89, 0x82, 1, 2, 3, 4, b'h' ^ 1, b'i' ^ 2][..], // a ping
+        &[0x81, 0x83, 0, 0, 0, 0, b'a', b'b', b'c'],       // a message
+        &[0x88, 0x82, 0, 0, 0, 0, 3, 232],                 // a close
+    ];
+    let begin = || Bench::following("/ws?channels=a", UPGRADE);
+    same_whatever_the_cuts(Bench::new, post);
+    same_whatever_the_cuts(Bench::new, two);
+    same_whatever_the_cuts(begin, &frames.concat());
+}
+
+fn same_whatever_the_cuts(begin: impl Fn() -> Bench, bytes: &[u8]) {
+    let told = |cut: usize| {
+        let (mut bench, mut wanted, mut said) = (begin(), Vec::new(), Vec::new());
+        for piece in [&bytes[..cut], &bytes[cut..]] {
+            if !piece.is_empty() {
+                bench.take(piece);
+            }
+            for _ in 0..3 {
+                wanted.extend(bench.wanted().into_iter().filter(|wanted| wanted != "visit"));
+                said.extend(bench.said());
+                if wanted.last().is_some_and(|last| last.starts_with("end")) {
+                    return (wanted, said);
+                }
+                bench.drained();
+            }
+        }
+        (wanted, said)
+    };
+    let whole = told(bytes.len());
+    assert!(!whole.1.is_empty() || !whole.0.is_empty());
+    for cut in 1..bytes.len() {
+        assert_eq!(told(cut), whole, "cut at {cut}");
+    }
 }

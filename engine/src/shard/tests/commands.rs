@@ -18,8 +18,19 @@ const RAW: Way = Way::Socket { json: false };
 
 /// Commands in words, one on a line.
 #[derive(Default)]
-struct Words {
+pub(super) struct Words {
     begun: Vec<u8>,
+    /// Whether it says at once what it asked for, and then of each channel where it begins.
+    exact: bool,
+    /// Whether it says nothing of what it follows.
+    quiet: bool,
+}
+
+impl Words {
+    /// One that says more.
+    pub(super) fn exact() -> Self {
+        Self { exact: true, ..Self::default() }
+    }
 }
 
 impl Machine for Words {
@@ -27,14 +38,18 @@ impl Machine for Words {
         self.begun.extend_from_slice(piece.bytes);
         if piece.last {
             let message = String::from_utf8(std::mem::take(&mut self.begun)).unwrap();
-            message.lines().for_each(|line| command(line, turn));
+            message.lines().for_each(|line| command(line, self.exact, turn));
         }
     }
 
     fn answer(&mut self, request: u32, answer: Answer<'_>, turn: &mut Turn<'_>) {
         let text = match answer {
+            Answer::Following(_) if self.quiet => return,
             Answer::Following(reply) => {
-                let names = reply.channels.iter().map(|channel| &*channel.name.name);
+                let names = reply.channels.iter().map(|channel| match self.exact {
+                    true => format!("{}@{}", channel.name.name, channel.next),
+                    false => channel.name.name.to_string(),
+                });
                 format!("{request}: following {}", names.collect::<Vec<_>>().join(" "))
             }
             Answer::Published(published) => format!("{request}: at {}", published.offset),
@@ -44,7 +59,7 @@ impl Machine for Words {
     }
 }
 
-fn command(line: &str, turn: &mut Turn<'_>) {
+fn command(line: &str, exact: bool, turn: &mut Turn<'_>) {
     let words: Vec<&str> = line.split(' ').collect();
     let asked = match words[0] {
         "follow" => turn.follow(&from(&words[1..], Since::Now)),
@@ -57,8 +72,15 @@ fn command(line: &str, turn: &mut Turn<'_>) {
         "bye" => return turn.close(CloseCode::POLICY, "as you say"),
         other => panic!("{other}"),
     };
-    if let Err(unasked) = asked {
-        fanfare_protocol::ws::send::write_text(&format!("{unasked:?}"), turn.private());
+    match asked {
+        Ok(request) if exact => {
+            let text = format!("asked {request}: {line}");
+            fanfare_protocol::ws::send::write_text(&text, turn.private());
+        }
+        Ok(_) => {}
+        Err(unasked) => {
+            fanfare_protocol::ws::send::write_text(&format!("{unasked:?}"), turn.private());
+        }
     }
 }
 
@@ -72,7 +94,7 @@ fn shape() -> Shape {
 }
 
 /// What the peer has heard since it was last asked, as texts.
-fn heard(peer: &mut Peer, world: &World) -> Vec<String> {
+pub(super) fn heard(peer: &mut Peer, world: &World) -> Vec<String> {
     let before = peer.heard().count();
     peer.listen(world);
     let texts = peer.heard().skip(before);
@@ -125,6 +147,16 @@ fn a_channel_that_is_added_begins_at_its_answer_and_ends_where_it_is_left() {
     let said = ask(&mut peer, &mut world, "leave c2\nagain c2");
     assert_eq!(said, ["left c2: true", "4: following c2", "x", "heard"]);
     world.invariants();
+}
+
+/// What history has goes out though the machine has nothing to say.
+#[test]
+fn a_machine_need_not_say_that_a_channel_is_followed() {
+    let machine = || Box::new(Words { quiet: true, ..Words::default() }) as Box<dyn Machine>;
+    let mut world = World::new(&Shape { machines: Some(Arc::new(machine)), ..Shape::plain() });
+    let mut peer = Peer::follow(&mut world, RAW, &[0]);
+    assert_eq!(ask(&mut peer, &mut world, "say c1 one\nsay c1 two").len(), 2);
+    assert_eq!(ask(&mut peer, &mut world, "again c1"), ["one", "two"]);
 }
 
 #[test]
@@ -219,4 +251,39 @@ fn a_machine_may_close() {
     assert_eq!(subscriptions(&world), [0, 0]);
     assert_eq!(world.metrics.shards[0].protocol_faults.read(), 0, "it is no fault");
     assert_eq!(channel_name(0), "c0");
+}
+
+/// What was refused may be asked for again, and what was left of it is nothing.
+#[test]
+fn a_refused_follow_leaves_nothing_behind() {
+    let mut shape = shape();
+    shape.limits = Limits { channels: 2, ..shape.limits };
+    let mut world = World::new(&shape);
+    let mut first = Peer::follow(&mut world, RAW, &[0]);
+    let mut second = Peer::follow(&mut world, RAW, &[1]);
+    for request in [1, 2] {
+        let said = ask(&mut first, &mut world, "follow c2");
+        assert_eq!(said, [format!("{request}: ChannelLimit")], "both records have followers");
+    }
+    assert_eq!(ask(&mut second, &mut world, "leave c1"), ["left c1: true"]);
+    assert_eq!(ask(&mut first, &mut world, "follow c2"), ["3: following c2"]);
+    assert_eq!(
+        ask(&mut first, &mut world, "leave c2\nfollow c1"),
+        ["left c2: true", "4: following c1"]
+    );
+    assert_eq!(subscriptions(&world), [2, 2]);
+    world.invariants();
+}
+
+#[test]
+fn what_waits_to_be_published_is_paid_for_out_of_the_budget_of_bodies() {
+    let mut shape = shape();
+    shape.limits = Limits { bodies_bytes: 300, ..shape.limits }; // strangers have half
+    let mut world = World::new(&shape);
+    let mut peer = Peer::follow(&mut world, RAW, &[0]);
+    let say = format!("say elsewhere {}", "x".repeat(100));
+    peer.say(&world, 1, say.as_bytes());
+    peer.say(&world, 1, say.as_bytes());
+    assert_eq!(ask(&mut peer, &mut world, ""), ["Busy", "1: at 1"]);
+    assert_eq!(ask(&mut peer, &mut world, &say), ["2: at 2"], "it is given back");
 }

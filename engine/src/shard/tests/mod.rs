@@ -1,6 +1,7 @@
 //! Directed tests of the data plane: a node of the simulation, one or a few clients, and the exact
 //! time and answer of each thing that happens. Chance is [`crate::sim`]'s.
 
+mod comings;
 mod commands;
 mod directed;
 mod fairness;
