@@ -4,21 +4,16 @@
 
 pub(crate) mod null;
 
-use std::sync::Arc;
-
-use fanfare::auth::address::Addresses;
 use fanfare::channel::{ChannelName, Tenant};
 use fanfare::clock::Millis;
 use fanfare::driver::Driver;
 use fanfare::limits::Limits;
-use fanfare::metrics::{Metrics, ShardMetrics};
-use fanfare::ring::{self, Wake, Writer};
+use fanfare::metrics::ShardMetrics;
+use fanfare::node::{self, Parts, Plans};
 use fanfare::rule::Rules;
-use fanfare::sequencer::command::{Command, Entry, Publication};
-use fanfare::sequencer::inbox::{Inbox, inbox};
-use fanfare::sequencer::{self, Sequencer, Step};
+use fanfare::sequencer::Step;
+use fanfare::sequencer::command::{Command, Publication};
 use fanfare::shard::tick_budget::TickBudget;
-use fanfare::shard::{Parts, Shard};
 use fanfare::transport::Context;
 use fanfare_protocol::id::Epoch;
 use fanfare_protocol::message::Kind;
@@ -37,20 +32,8 @@ pub(crate) fn upgrade(channel: &str) -> String {
     )
 }
 
-/// Nobody sleeps in a node of one thread.
-struct Asleep;
-
-impl Wake for Asleep {
-    fn wake(&self) {}
-}
-
 /// The node.
-pub(crate) struct Node<D> {
-    sequencer: Sequencer<Writer<Entry>>,
-    shard: Shard<D>,
-    inbox: Inbox,
-    metrics: Arc<Metrics>,
-}
+pub(crate) struct Node<D>(node::Node<D>);
 
 impl<D: Driver> Node<D> {
     /// A node without clients.
@@ -61,44 +44,25 @@ impl<D: Driver> Node<D> {
             control_frames_per_s: u32::MAX, // the second never ends
             ..Limits::default()
         };
-        let epoch = Epoch::from_random(7);
-        let metrics = Arc::new(Metrics::new(1));
-        let (inbox, commands) = inbox(limits.inbox_commands);
-        let wakers = vec![Arc::new(Asleep) as Arc<dyn Wake>];
-        let (writer, mut readers) = ring::ring(limits.ring_entries, limits.ring_bytes, wakers);
-        let rules = Rules::default();
-        let settings = sequencer::Config { epoch, shards: 1, limits: limits.clone(), rules };
-        let sequencer = Sequencer::new(settings, commands, writer, Arc::clone(&metrics));
-        let parts = Parts {
-            ring: readers.pop().expect("one for the one shard"),
-            inbox: inbox.clone(),
-            addresses: Arc::new(Addresses::new(&limits)),
-            context: Arc::new(Context {
-                loopback: true,
-                ..Context::new(epoch, limits, Tenant::default())
-            }),
-            life: Arc::default(),
-            metrics: Arc::clone(&metrics),
-            machines: None,
-            connections_max,
-        };
-        let shard = Shard::new(driver, parts, NOW);
-        Self { sequencer, shard, inbox, metrics }
+        let context = Context::new(Epoch::from_random(7), limits, Tenant::default());
+        let context = Context { loopback: true, ..context };
+        let plans = Plans::stepped(context, Rules::default(), 1, connections_max);
+        Self(node::Node::new(Parts::join(plans), [driver], NOW))
     }
 
     /// Other bounds of the shard's ticks.
     pub(crate) fn set_budget(&mut self, budget: TickBudget) {
-        self.shard.set_budget(budget);
+        self.0.shards[0].set_budget(budget);
     }
 
     /// The shard's numbers.
     pub(crate) fn numbers(&self) -> &ShardMetrics {
-        &self.metrics.shards[0]
+        &self.0.metrics().shards[0]
     }
 
     /// One tick of the shard.
     pub(crate) fn tick(&mut self) {
-        self.shard.tick(NOW, false);
+        self.0.tick(0, NOW);
     }
 
     /// Steps until `count` subscriptions stand.
@@ -125,7 +89,7 @@ impl<D: Driver> Node<D> {
         };
         let publications = texts.into_iter().map(publication).collect();
         let command = Command::PublishBatch(publications, Box::new(|_| {}));
-        assert!(self.inbox.offer(command).is_ok(), "the inbox has room");
+        assert!(self.0.inbox().offer(command).is_ok(), "the inbox has room");
         self.order();
     }
 
@@ -143,6 +107,6 @@ impl<D: Driver> Node<D> {
 
     /// Lets the sequencer do what there is to do.
     fn order(&mut self) {
-        while self.sequencer.step(NOW) == Step::Worked {}
+        while self.0.step_order(NOW) == Step::Worked {}
     }
 }

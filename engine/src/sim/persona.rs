@@ -311,7 +311,7 @@ impl Persona {
         let net = &world.nets[self.shard];
         if self.verbose {
             let token = net.token(line.client);
-            let connection = token.map(|token| world.shards[self.shard].describe(token));
+            let connection = token.map(|token| world.node.shards[self.shard].describe(token));
             eprintln!("{:?} {:?} {:?} {connection:?}", world.now, self.way, line.mood);
         }
         if line.left {

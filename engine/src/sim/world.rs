@@ -10,21 +10,19 @@ use fanfare_protocol::message::Kind;
 
 use super::trace::Trace;
 use super::truth::{Fact, Truth, channel_name};
-use crate::auth::address::Addresses;
 use crate::channel::{ChannelName, Tenant};
 use crate::clock::Millis;
 use crate::driver::sim::{Sim, SimNet, Temper};
 use crate::life::Life;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
-use crate::ring::{self, Wake, Writer};
+use crate::node::{Node, Parts, Plans};
 use crate::rule::{History, Pattern, Rule, Rules, Slow, Window};
-use crate::sequencer::command::{Command, Entry, Publication, PublishAnswer, Published, Refusal};
-use crate::sequencer::inbox::{Inbox, NotTaken, inbox};
-use crate::sequencer::{self, Sequencer, Step};
+use crate::sequencer::command::{Command, Publication, PublishAnswer, Published, Refusal};
+use crate::sequencer::inbox::NotTaken;
 use crate::session::machine::Machines;
+use crate::shard::Shard;
 use crate::shard::tick_budget::TickBudget;
-use crate::shard::{Parts, Shard, Tick};
 use crate::transport::Context;
 
 /// What is to be decided before a world begins.
@@ -75,20 +73,13 @@ fn tenant() -> Tenant {
     Tenant::new("sim")
 }
 
-struct Asleep;
-
-impl Wake for Asleep {
-    fn wake(&self) {}
-}
-
 type Answers = Arc<Mutex<Vec<(u64, Result<Published, Refusal>)>>>;
 
 /// A node, its publishers, and what really happened.
 pub(crate) struct World {
     pub(crate) now: Millis,
     pub(crate) epoch: Epoch,
-    pub(crate) sequencer: Sequencer<Writer<Entry>>,
-    pub(crate) shards: Vec<Shard<Sim>>,
+    pub(crate) node: Node<Sim>,
     pub(crate) nets: Vec<SimNet>,
     pub(crate) life: Arc<Life>,
     pub(crate) metrics: Arc<Metrics>,
@@ -97,10 +88,6 @@ pub(crate) struct World {
     pub(super) trace: Trace,
     /// What publishers and nobody's hands have still to offer.
     pub(crate) offers: VecDeque<Command>,
-    pub(crate) ended: Vec<bool>,
-    /// Whether the sequencer had nothing to do.
-    idle: bool,
-    inbox: Inbox,
     answers: Answers,
     under_way: std::collections::HashMap<u64, (usize, Kind, Vec<u8>)>,
     numbers: u64,
@@ -110,61 +97,34 @@ impl World {
     pub(crate) fn new(shape: &Shape) -> Self {
         let now = Millis(1_000);
         let epoch = Epoch::from_random(shape.seed);
-        let limits = shape.limits.clone();
-        let metrics = Arc::new(Metrics::new(shape.shards));
-        let (inbox, commands) = inbox(limits.inbox_commands);
-        let wakers = (0..shape.shards).map(|_| Arc::new(Asleep) as Arc<dyn Wake>).collect();
-        let (writer, readers) = ring::ring(limits.ring_entries, limits.ring_bytes, wakers);
         let rules = shape.slow.iter().enumerate().map(|(channel, slow)| Rule {
             pattern: Pattern::parse(&channel_name(channel)).unwrap(),
             history: shape.history,
             window: shape.window,
             slow: *slow,
         });
-        let settings = sequencer::Config {
-            epoch,
-            shards: shape.shards,
-            limits: limits.clone(),
-            rules: Rules::new(rules.collect(), shape.history, shape.window),
+        let rules = Rules::new(rules.collect(), shape.history, shape.window);
+        let context = Context::new(epoch, shape.limits.clone(), tenant());
+        let context = Context { loopback: true, dev: true, ..context };
+        let plans = Plans {
+            machines: shape.machines.clone(),
+            ..Plans::stepped(context, rules, shape.shards, shape.capacity.1)
         };
-        let sequencer = Sequencer::new(settings, commands, writer, Arc::clone(&metrics));
-        let addresses = Arc::new(Addresses::new(&limits));
-        let context = Context::new(epoch, limits, tenant());
-        let context = Arc::new(Context { loopback: true, dev: true, ..context });
-        let life: Arc<Life> = Arc::default();
-        let (mut shards, mut nets) = (Vec::new(), Vec::new());
-        for ring in readers {
-            let seed = shape.seed.wrapping_mul(31).wrapping_add(u64::from(ring.number()));
-            let (driver, net) = Sim::new(seed, shape.capacity.0, shape.temper);
-            let parts = Parts {
-                ring,
-                inbox: inbox.clone(),
-                context: Arc::clone(&context),
-                life: Arc::clone(&life),
-                addresses: Arc::clone(&addresses),
-                metrics: Arc::clone(&metrics),
-                machines: shape.machines.clone(),
-                connections_max: shape.capacity.1,
-            };
-            let mut shard = Shard::new(driver, parts, now);
-            shard.set_budget(shape.budget);
-            shards.push(shard);
-            nets.push(net);
-        }
+        let seed = |shard: usize| shape.seed.wrapping_mul(31).wrapping_add(shard as u64);
+        let simulated = |shard| Sim::new(seed(shard), shape.capacity.0, shape.temper);
+        let (drivers, nets): (Vec<_>, _) = (0..shape.shards).map(simulated).unzip();
+        let mut node = Node::new(Parts::join(plans), drivers, now);
+        node.shards.iter_mut().for_each(|shard| shard.set_budget(shape.budget));
         Self {
             now,
             epoch,
-            sequencer,
-            ended: vec![false; shards.len()],
-            shards,
             nets,
-            life,
-            metrics,
+            life: Arc::clone(node.life()),
+            metrics: Arc::clone(node.metrics()),
+            node,
             truth: Truth::new(shape.slow.clone()),
             trace: Trace::new(),
             offers: VecDeque::new(),
-            idle: false,
-            inbox,
             answers: Arc::default(),
             under_way: std::collections::HashMap::new(),
             numbers: 0,
@@ -201,7 +161,7 @@ impl World {
     pub(crate) fn step(&mut self) {
         self.offer();
         self.step_sequencer();
-        for shard in 0..self.shards.len() {
+        for shard in 0..self.nets.len() {
             self.tick(shard);
         }
     }
@@ -215,7 +175,7 @@ impl World {
 
     pub(crate) fn offer(&mut self) {
         while let Some(command) = self.offers.pop_front() {
-            match self.inbox.offer(command) {
+            match self.node.inbox().offer(command) {
                 Ok(()) => {}
                 Err(NotTaken::Full(command)) => return self.offers.push_front(command),
                 Err(NotTaken::Ended(_)) => {}
@@ -224,8 +184,7 @@ impl World {
     }
 
     pub(crate) fn step_sequencer(&mut self) {
-        let step = self.sequencer.step(self.now);
-        self.idle = step == Step::Idle;
+        self.node.step_order(self.now);
         let answers = std::mem::take(&mut *self.answers.lock().unwrap());
         for (number, result) in answers {
             let (channel, kind, payload) = self.under_way.remove(&number).expect("asked once");
@@ -243,20 +202,17 @@ impl World {
     }
 
     pub(crate) fn tick(&mut self, shard: usize) {
-        if !self.ended[shard] {
-            self.ended[shard] = self.shards[shard].tick(self.now, false) == Tick::Ended;
-        }
+        self.node.tick(shard, self.now);
     }
 
     /// Whether nothing is left to do for anyone, as far as can be seen from within.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.idle && self.offers.is_empty() && self.shards.iter().all(Shard::is_quiet)
+        self.offers.is_empty() && self.node.is_quiet()
     }
 
     /// Why it is not.
     pub(crate) fn unrest(&self) -> String {
-        let shards: Vec<_> = self.shards.iter().map(Shard::unrest).collect();
-        format!("{} offers; {shards:?}", self.offers.len())
+        format!("{} offers; {:?}", self.offers.len(), self.node.unrest())
     }
 
     /// What a position is called.
@@ -266,9 +222,8 @@ impl World {
 
     /// What must be true after any step.
     pub(crate) fn invariants(&self) {
-        self.sequencer.invariants();
-        for (shard, net) in self.shards.iter().zip(&self.nets) {
-            shard.invariants();
+        self.node.invariants();
+        for (shard, net) in self.node.shards.iter().zip(&self.nets) {
             assert_eq!(net.open(), shard.sockets());
         }
     }
@@ -276,7 +231,7 @@ impl World {
     /// Every client is gone: nothing of any is left.
     pub(crate) fn is_empty(&self) {
         self.invariants();
-        self.shards.iter().for_each(Shard::assert_empty);
+        self.node.shards.iter().for_each(Shard::assert_empty);
         assert!(self.nets.iter().all(|net| net.open() == 0));
         assert_eq!(self.metrics.sequencer.subscriptions.read(), 0);
         assert_eq!(self.life.connections.load(Relaxed), 0);

@@ -1,9 +1,7 @@
 //! A node of one shard over the simulated driver, whose ticks are counted.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use fanfare::auth::address::Addresses;
 use fanfare::channel::{ChannelName, Tenant};
 use fanfare::clock::Millis;
 use fanfare::driver::sim::{Client, Sim, SimNet, Temper};
@@ -11,13 +9,10 @@ use fanfare::driver::{
     Close, Detached, Driver, Event, Exception, NotAdopted, Outgoing, Received, Token,
 };
 use fanfare::limits::Limits;
-use fanfare::metrics::Metrics;
-use fanfare::ring::{Wake, Writer, ring};
+use fanfare::node::{self, Parts, Plans};
 use fanfare::rule::{History, Rules, Window};
-use fanfare::sequencer::command::{Command, Entry, Publication, PublishAnswer};
-use fanfare::sequencer::inbox::{Inbox, inbox};
-use fanfare::sequencer::{Config, Sequencer};
-use fanfare::shard::{Parts, Shard, Tick};
+use fanfare::sequencer::command::{Command, Publication, PublishAnswer};
+use fanfare::shard::Tick;
 use fanfare::transport::Context;
 use fanfare_protocol::id::Epoch;
 use fanfare_protocol::message::Kind;
@@ -33,10 +28,8 @@ pub(super) struct Node {
     /// What all ticks of the shard have allocated.
     pub(super) allocations: u64,
     now: Millis,
-    sequencer: Sequencer<Writer<Entry>>,
-    shard: Shard<Kernel>,
+    node: node::Node<Kernel>,
     net: SimNet,
-    inbox: Inbox,
 }
 
 /// The simulated driver, which is not counted; the shard that it calls back is.
@@ -81,12 +74,6 @@ impl Driver for Kernel {
     }
 }
 
-struct Asleep;
-
-impl Wake for Asleep {
-    fn wake(&self) {}
-}
-
 impl Node {
     pub(super) fn new() -> Self {
         let now = Millis(1_000);
@@ -94,44 +81,25 @@ impl Node {
             connections_per_address: 0,
             heads_per_address: 0,
             control_frames_per_s: 1_000,
+            inbox_commands: 64,
+            ring_entries: 256,
+            ring_bytes: 1 << 20,
             ..Limits::default()
         };
-        let (epoch, metrics) = (Epoch::from_random(1), Arc::new(Metrics::new(1)));
-        let (inbox, commands) = inbox(64);
-        let (writer, mut readers) = ring(256, 1 << 20, vec![Arc::new(Asleep)]);
         // Small ones, so that pages are dropped and begun all the time.
         let history = History { count: 20, bytes: 1 << 20, age_ms: 60_000 };
         let window = Window { count: 64, bytes: 1 << 20 };
         let rules = Rules::new(Vec::new(), history, window);
-        let settings = Config { epoch, shards: 1, limits: limits.clone(), rules };
         let (driver, net) = Sim::new(1, CONNECTIONS, Temper::HONEST);
-        let parts = Parts {
-            ring: readers.remove(0),
-            inbox: inbox.clone(),
-            addresses: Arc::new(Addresses::new(&limits)),
-            context: Arc::new(Context {
-                loopback: true,
-                dev: true,
-                ..Context::new(epoch, limits, Tenant::default())
-            }),
-            life: Arc::default(),
-            metrics: Arc::clone(&metrics),
-            machines: None,
-            connections_max: CONNECTIONS,
-        };
-        Self {
-            allocations: 0,
-            now,
-            sequencer: Sequencer::new(settings, commands, writer, metrics),
-            shard: Shard::new(Kernel(driver), parts, now),
-            net,
-            inbox,
-        }
+        let context = Context::new(Epoch::from_random(1), limits, Tenant::default());
+        let context = Context { loopback: true, dev: true, ..context };
+        let parts = Parts::join(Plans::stepped(context, rules, 1, CONNECTIONS));
+        Self { allocations: 0, now, node: node::Node::new(parts, [Kernel(driver)], now), net }
     }
 
     /// One counted tick of the shard.
     pub(super) fn tick(&mut self) -> Tick {
-        let (tick, allocations) = allocations_of(|| self.shard.tick(self.now, false));
+        let (tick, allocations) = allocations_of(|| self.node.tick(0, self.now));
         self.allocations += allocations;
         tick
     }
@@ -140,7 +108,7 @@ impl Node {
     pub(super) fn pass(&mut self, time: Duration) {
         self.now = self.now.plus(time.as_millis() as u64);
         for _ in 0..24 {
-            self.sequencer.step(self.now);
+            self.node.step_order(self.now);
             assert_eq!(self.tick(), Tick::Goes);
         }
     }
@@ -186,7 +154,7 @@ impl Node {
             data: vec![b'm'; bytes].into(),
         };
         let command = Command::Publish(publication, PublishAnswer::Nobody);
-        assert!(self.inbox.offer(command).is_ok(), "there is room");
-        self.sequencer.step(self.now);
+        assert!(self.node.inbox().offer(command).is_ok(), "there is room");
+        self.node.step_order(self.now);
     }
 }

@@ -63,7 +63,6 @@ const BORDERS: &[Border] = &[
             "engine/src/shard/mod.rs",
             "engine/src/shard/run",
             "engine/src/node",
-            "engine/src/sim",
         ],
         not: &["crate::ring"],
         why: "the sequencer writes the ring and the tick reads it; nobody else touches it",

@@ -56,7 +56,10 @@ fn live_messages_do_not_wait_for_a_storm_of_resumes() {
     let mut storm: Vec<Peer> =
         (0..1_000).map(|_| Peer::ask(&world, RAW, &[0], Some(0), 0)).collect();
     world.steps(20);
-    assert!(world.shards[0].clients.queue.len() > 2 * BATCH_SENDS_MAX, "the storm is under way");
+    assert!(
+        world.node.shards[0].clients.queue.len() > 2 * BATCH_SENDS_MAX,
+        "the storm is under way"
+    );
     world.publish(1, 10, Kind::Text);
     world.steps(2);
     assert_eq!(one.listen(&world), 1);

@@ -244,8 +244,8 @@ fn a_log_far_over_its_window_waits_for_the_healthy_and_not_for_the_blocked() {
         for _ in 0..80 {
             world.step();
             healthy.hear(&world);
-            held_back += u64::from(world.shards[0].clients.fanout.holds_back());
-            longest = world.shards[0].clients.fanout.longest_log();
+            held_back += u64::from(world.node.shards[0].clients.fanout.holds_back());
+            longest = world.node.shards[0].clients.fanout.longest_log();
             assert!(longest <= 2 * 16 + 2 + 8, "two windows, history, what is read at once");
         }
         assert!(held_back > 10, "the log was far over its window: {held_back}");
@@ -274,7 +274,7 @@ fn who_lags_on_and_on_keeps_nobody_waiting() {
         world.step();
         laggard.hear(world);
         assert_eq!(healthy.listen(world), 2, "at once");
-        assert!(!world.shards[0].clients.fanout.holds_back(), "the laggard is not waited for");
+        assert!(!world.node.shards[0].clients.fanout.holds_back(), "the laggard is not waited for");
     };
     (0..20).for_each(|_| step(&mut world, &mut laggard));
     world.nets[0].set_window(laggard.client, usize::MAX);

@@ -1,0 +1,96 @@
+//! All that a node is made of, joined and not started: the one place where inbox, order, ring and
+//! shards are tied together. The server starts the parts on threads ([`super::start`]), everyone
+//! else steps them ([`super::Node`]).
+
+use std::sync::Arc;
+
+use crate::auth::address::Addresses;
+use crate::in_flight::InFlight;
+use crate::life::Life;
+use crate::metrics::Metrics;
+use crate::ring::{self, Wake, Writer};
+use crate::rule::Rules;
+use crate::sequencer::command::Entry;
+use crate::sequencer::inbox::{Commands, Inbox, inbox};
+use crate::sequencer::{self, Sequencer};
+use crate::session::machine::Machines;
+use crate::shard;
+use crate::transport::Context;
+
+/// What is decided of a node before it is made.
+pub struct Plans {
+    /// What all connections share: the epoch and the limits, too.
+    pub context: Context,
+    /// What channels keep.
+    pub rules: Rules,
+    /// What makes, for each WebSocket client, who hears its commands; none where clients only
+    /// listen.
+    pub machines: Option<Machines>,
+    /// Who ends the sleep of each shard: one for each, 1 to 64.
+    pub wakers: Vec<Arc<dyn Wake>>,
+    /// Connections that each shard serves.
+    pub connections_max: usize,
+}
+
+impl Plans {
+    /// Those of a node whose clients only listen, and whose shards nobody has to wake, because
+    /// whoever has it in hand steps it.
+    pub fn stepped(context: Context, rules: Rules, shards: usize, connections_max: usize) -> Self {
+        let wakers = (0..shards).map(|_| Arc::new(Awake) as Arc<dyn Wake>).collect();
+        Self { context, rules, machines: None, wakers, connections_max }
+    }
+}
+
+/// Never sleeps.
+struct Awake;
+
+impl Wake for Awake {
+    fn wake(&self) {}
+}
+
+/// The parts.
+pub struct Parts {
+    /// The one order.
+    pub sequencer: Sequencer<Writer<Entry>>,
+    /// What it is asked: for whoever has to answer in its place, should it be lost.
+    pub commands: Commands,
+    /// What each shard is made with, beside its driver.
+    pub shards: Vec<shard::Parts>,
+    /// The way in, for which nobody pays.
+    pub inbox: Inbox,
+    /// What all connections share.
+    pub context: Arc<Context>,
+    /// How the node is.
+    pub life: Arc<Life>,
+    /// Its numbers.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Parts {
+    /// Joins them.
+    pub fn join(plans: Plans) -> Self {
+        let Plans { context, rules, machines, wakers, connections_max } = plans;
+        let (epoch, limits, shards) = (context.epoch, context.limits.clone(), wakers.len());
+        let metrics = Arc::new(Metrics::new(shards));
+        let life: Arc<Life> = Arc::default();
+        let context = Arc::new(context);
+        let (inbox, commands) = inbox(limits.inbox_commands);
+        let (writer, readers) = ring::ring(limits.ring_entries, limits.ring_bytes, wakers);
+        let config = sequencer::Config { epoch, shards, limits: limits.clone(), rules };
+        let sequencer = Sequencer::new(config, commands.clone(), writer, Arc::clone(&metrics));
+        let addresses = Arc::new(Addresses::new(&limits));
+        let paying = inbox.paying(InFlight::of(&metrics, &limits));
+        let part = |ring| shard::Parts {
+            ring,
+            inbox: paying.clone(),
+            context: Arc::clone(&context),
+            life: Arc::clone(&life),
+            addresses: Arc::clone(&addresses),
+            metrics: Arc::clone(&metrics),
+            machines: machines.clone(),
+            connections_max,
+        };
+        let shards = readers.into_iter().map(part).collect();
+        Self { sequencer, commands, shards, inbox, context, life, metrics }
+    }
+}

@@ -1,0 +1,291 @@
+//! A node on threads, with sockets and ways in for backends.
+//!
+//! Start: bind every address, so that nothing runs when one is taken; then the sequencer, the
+//! shards, and last the ways in. Stop goes the other way round: listeners, publishers, what the
+//! inbox holds, the end entry, farewells.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use fanfare_protocol::id::Epoch;
+
+use super::driver_choice::{Chosen, choose_driver, machine};
+use super::plan::{self, RESERVE};
+use super::threads::{Threads, unavailable};
+use super::{Parts, Plans, Settings, listening};
+use crate::channel::Tenant;
+use crate::clock::{self, Clock, Wall};
+use crate::control::{self, Control};
+use crate::driver::waker::Waker;
+use crate::error::StartError;
+use crate::in_flight::InFlight;
+use crate::ingest;
+use crate::life::Life;
+use crate::limits::Limits;
+use crate::metrics::Metrics;
+use crate::ring::Wake;
+use crate::sequencer::command::Command;
+use crate::sequencer::inbox::Inbox;
+use crate::session::machine::{Machine, Machines};
+use crate::transport::Context;
+use crate::vigil::Vigil;
+
+/// Where a node is.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    /// Clients.
+    pub listen: SocketAddr,
+    /// Backends over HTTP.
+    pub api: Option<SocketAddr>,
+    /// Backends over the Unix socket.
+    pub socket: Option<PathBuf>,
+}
+
+/// A node that runs. Dropping it without [`Server::stop`] leaves its threads running.
+pub struct Server {
+    addresses: Addresses,
+    driver: &'static str,
+    inbox: Inbox,
+    metrics: Arc<Metrics>,
+    context: Arc<Context>,
+    life: Arc<Life>,
+    wakers: Vec<Arc<Waker>>,
+    ready: Arc<AtomicBool>,
+    vigil: Arc<Vigil>,
+    clock: Clock,
+    sequencer: JoinHandle<()>,
+    shards: Vec<JoinHandle<()>>,
+    control: Option<Control>,
+    ingest: Option<ingest::Handle>,
+}
+
+/// Starts a node whose clients only listen.
+///
+/// # Errors
+/// What cannot be had, why, and what to do: nothing runs then.
+pub fn start(settings: Settings) -> Result<Server, StartError> {
+    start_node(settings, None)
+}
+
+/// Starts a node whose WebSocket clients have commands: each is heard by what `machine` makes.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_with(
+    settings: Settings,
+    machine: impl Fn() -> Box<dyn Machine> + Send + Sync + 'static,
+) -> Result<Server, StartError> {
+    start_node(settings, Some(Arc::new(machine)))
+}
+
+fn start_node(settings: Settings, machines: Option<Machines>) -> Result<Server, StartError> {
+    let clock = Clock::start();
+    let chosen = choose_driver(&settings)?;
+    let plan = plan::plan(&settings, machine(chosen.tables))?;
+    let (listen, listeners) = listening::clients(&settings, plan.shards)?;
+    let api = settings.api.map(listening::api).transpose()?;
+
+    let mut limits = settings.limits.clone();
+    limits.connections = plan.connections;
+    limits.bodies_bytes = limits.all_bodies();
+    let context = Context {
+        loopback: listen.ip().is_loopback(),
+        origins: settings.origins.clone(),
+        hosts: settings.hosts.clone(),
+        dev: settings.development(),
+        wall: Wall::System,
+        ..Context::new(Epoch::from_random(random()?), limits, settings.tenant.clone())
+    };
+    let wakers = make_wakers(plan.shards)?;
+    let plans = Plans {
+        context,
+        rules: settings.rules.clone(),
+        machines,
+        wakers: wakers.iter().map(|waker| Arc::clone(waker) as Arc<dyn Wake>).collect(),
+        connections_max: plan.capacity - RESERVE,
+    };
+    let parts = Parts::join(plans);
+    let Parts { sequencer, commands, shards, inbox, context, life, metrics } = parts;
+    let ready = Arc::new(AtomicBool::new(true));
+    let vigil = Vigil::new(Arc::clone(&ready));
+    let threads = Threads { wakers, life: Arc::clone(&life), vigil: Arc::clone(&vigil), clock };
+    let sequencer = threads.start_order(sequencer, commands)?;
+    let shards =
+        threads.start_shards(shards, listeners, &chosen, plan.capacity).inspect_err(|_| {
+            let _ = inbox.send(Command::Shutdown); // the shards that did start end with it
+        })?;
+    let mut running = Server {
+        addresses: Addresses { listen, api: None, socket: None },
+        driver: chosen.name,
+        inbox: inbox.paying(InFlight::of(&metrics, &context.limits)),
+        metrics,
+        context,
+        life,
+        wakers: threads.wakers,
+        ready,
+        vigil,
+        clock,
+        sequencer,
+        shards,
+        control: None,
+        ingest: None,
+    };
+    match running.open_ways_in(&settings, api, &chosen, clock) {
+        Ok(()) => Ok(running),
+        Err(error) => {
+            running.stop();
+            Err(error)
+        }
+    }
+}
+
+impl Server {
+    /// The ways in for backends, last: whoever can publish is heard.
+    fn open_ways_in(
+        &mut self,
+        settings: &Settings,
+        api: Option<TcpListener>,
+        chosen: &Chosen,
+        clock: Clock,
+    ) -> Result<(), StartError> {
+        if let Some(path) = &settings.socket {
+            let ingest = ingest::Config {
+                path: path.clone(),
+                mode: settings.socket_mode,
+                users: settings.socket_users.clone(),
+                limits: self.context.limits.clone(),
+                epoch: self.context.epoch,
+                tenant: self.context.tenant.clone(),
+            };
+            let metrics = Arc::clone(&self.metrics);
+            let (inbox, guard) =
+                (self.inbox.clone(), self.vigil.guard(ingest::THREAD, || {}).with_short_turns());
+            self.ingest = Some(ingest::spawn(ingest, inbox, metrics, clock, guard)?);
+            self.addresses.socket = Some(path.clone());
+        }
+        if let Some(listener) = api {
+            let facts = control::Facts {
+                epoch: self.context.epoch,
+                tenant: self.context.tenant.clone(),
+                build: control::metrics_page::Build {
+                    version: env!("CARGO_PKG_VERSION"),
+                    driver: chosen.name,
+                    driver_fallback: chosen.fallback,
+                    insecure: settings.insecure,
+                    development: self.context.dev,
+                    started_unix_s: clock::unix_seconds(),
+                },
+                api_key: settings.api_key.clone(),
+                limits: self.context.limits.clone(),
+                bounds: control::Bounds::default(),
+                ready: Arc::clone(&self.ready),
+            };
+            let metrics = Arc::clone(&self.metrics);
+            let (inbox, guard) =
+                (self.inbox.clone(), self.vigil.guard(control::THREAD, || {}).with_short_turns());
+            let control = control::serve(listener, inbox, metrics, facts, guard)
+                .map_err(|error| unavailable("the API's thread could not be started", &error))?;
+            self.addresses.api = Some(control.address());
+            self.control = Some(control);
+        }
+        Ok(())
+    }
+
+    /// Where it is.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// The identity of its order.
+    pub fn epoch(&self) -> Epoch {
+        self.context.epoch
+    }
+
+    /// `uring` or `epoll`.
+    pub fn driver(&self) -> &'static str {
+        self.driver
+    }
+
+    /// How many shards it has.
+    pub fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Whether it is in development mode.
+    pub fn development(&self) -> bool {
+        self.context.dev
+    }
+
+    /// Connections that it may hold.
+    pub fn connections_max(&self) -> usize {
+        self.context.limits.connections
+    }
+
+    /// What it may use.
+    pub fn limits(&self) -> &Limits {
+        &self.context.limits
+    }
+
+    /// Whose channels its publishers and clients name, until identity exists.
+    pub fn tenant(&self) -> &Tenant {
+        &self.context.tenant
+    }
+
+    /// Its numbers.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Whether all of its threads live. One that has panicked does not come back: stop the node.
+    pub fn vigil(&self) -> &Arc<Vigil> {
+        &self.vigil
+    }
+
+    /// The way in for publishers inside this process.
+    pub fn inbox(&self) -> &Inbox {
+        &self.inbox
+    }
+
+    /// Stops it, within [`crate::limits::Limits::shutdown_ms`]: whatever was published before is
+    /// delivered, clients are told to come back. The ways in have a quarter of that time, side by
+    /// side, and the clients whatever is left of it.
+    pub fn stop(self) {
+        let limit_ms = self.context.limits.shutdown_ms;
+        let for_ways_in = Duration::from_millis(limit_ms / 4);
+        self.ready.store(false, Ordering::Relaxed);
+        self.life.drain_until(self.clock.now().plus(limit_ms));
+        self.wakers.iter().for_each(|waker| waker.wake());
+        if let Some(control) = &self.control {
+            control.begin_to_stop(for_ways_in);
+        }
+        if let Some(ingest) = self.ingest {
+            ingest.stop();
+        }
+        if let Some(control) = self.control {
+            control.stop(for_ways_in);
+        }
+        let _ = self.inbox.send(Command::Shutdown);
+        let threads = std::iter::once(self.sequencer).chain(self.shards);
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the engine panicked: this is a bug in Fanfare");
+            }
+        }
+    }
+}
+
+/// Who ends the sleep of each shard.
+fn make_wakers(shards: usize) -> Result<Vec<Arc<Waker>>, StartError> {
+    let wakers = (0..shards).map(|_| Waker::new()).collect::<Result<_, _>>();
+    wakers.map_err(|error| unavailable("a waker could not be made", &error))
+}
+
+fn random() -> Result<u64, StartError> {
+    getrandom::u64().map_err(|error| {
+        StartError::Unavailable(format!("the kernel gave no random number for the epoch: {error}"))
+    })
+}
