@@ -16,5 +16,6 @@ pub mod message;
 pub mod names;
 pub mod poll;
 pub mod refusals;
+pub mod since;
 pub mod sse;
 pub mod ws;

@@ -71,6 +71,8 @@ Examples:
   fanfare tail demo                          a payload per line
   fanfare tail --json orders invoices        channel, id, offset, event and data
   fanfare tail --since 4k7m2x9d-1042 demo    what was missed since, then live
+  fanfare tail --since 10m demo              the last ten minutes, then live
+  fanfare tail --last 20 demo                the last twenty, then live
 
 A lost connection is made again, from where it broke off. What is lost nevertheless is said on
 standard error, never passed over.
@@ -263,9 +265,13 @@ pub(super) struct Tail {
     /// Which channels
     #[arg(required = true, value_name = "CHANNEL", value_parser = channel)]
     pub(super) channels: Vec<String>,
-    /// Begin after this id instead of now
-    #[arg(long, value_name = "ID", value_parser = id)]
+    /// Begin after an id, with the oldest that is kept (earliest), with what is so old (10m) or
+    /// with what is from a time (@ and seconds since 1970) instead of now
+    #[arg(long, value_name = "WHEN", value_parser = since, conflicts_with = "last")]
     pub(super) since: Option<String>,
+    /// Begin with the last so many messages of each channel
+    #[arg(long, value_name = "COUNT")]
+    pub(super) last: Option<u64>,
     /// Print the whole envelope: channel, id, offset, event and data
     #[arg(long)]
     pub(super) json: bool,
@@ -289,10 +295,15 @@ fn event(text: &str) -> Result<String, String> {
     Err(refusals::BAD_EVENT.into())
 }
 
-fn id(text: &str) -> Result<String, String> {
-    match fanfare_protocol::id::Id::parse(text.as_bytes()) {
+fn since(text: &str) -> Result<String, String> {
+    match fanfare_protocol::since::Since::parse(text) {
         Some(_) => Ok(text.into()),
-        None => Err("an id is what Fanfare gave out, as in \"4k7m2x9d-1042\"".into()),
+        None => {
+            Err("it is an id that Fanfare gave out, as in \"4k7m2x9d-1042\", or \"earliest\", \
+                     an age as in \"90s\", \"10m\", \"2h\" or \"1d\", or a time as in \
+                     \"@1764180000\", in seconds since 1970"
+                .into())
+        }
     }
 }
 
@@ -424,6 +435,8 @@ mod tests {
             ("fanfare tail", 64, false),
             ("fanfare tail a*", 64, false),
             ("fanfare tail a --since yesterday", 64, false),
+            ("fanfare tail a --last -1", 64, false),
+            ("fanfare tail a --last 1 --since 1m", 64, false),
             ("fanfare publish a --event fanfare.x", 64, false),
             ("fanfare config", 64, false),
         ] {

@@ -131,7 +131,8 @@ pub(super) fn begin(
         shared.metrics().turned_away.add(1);
         return Err(refuse(&ask, violation, outbox, now, shared));
     }
-    let channels = ask.channels.iter().map(|name| (name.clone(), ask.since)).collect();
+    let since = ask.since(shared.context.wall, now);
+    let channels = ask.channels.iter().map(|name| (name.clone(), since)).collect();
     shared.want(Effect::Follow { request: FIRST, channels });
     Ok(Asking { ask: Some(ask), keep_alive, early: None })
 }

@@ -139,9 +139,10 @@ impl<'de> Visitor<'de> for Members<'_, '_> {
 fn member(key: Key, value: &str, gathering: &mut Gathering<'_>) -> Result<(), Violation> {
     let text = match (key, Scalar::of(value)?) {
         (_, Scalar::Null) => return Ok(()), // as if it were not there
-        (Key::Wait, Scalar::Number) => value.to_owned(),
+        (Key::Wait | Key::Last, Scalar::Number) => value.to_owned(),
         (Key::Open, Scalar::Switch(on)) => u8::from(on).to_string(),
         (Key::Wait, _) => return Err(Violation::BadWait),
+        (Key::Last, _) => return Err(Violation::BadLast),
         (Key::Open, _) => return Err(Violation::BadOpen),
         (_, Scalar::Text(text)) => text,
         (Key::Channels | Key::Channel, _) => return Err(Violation::ChannelsNoList),

@@ -9,10 +9,12 @@ use fanfare_protocol::http::parameters::{LastEventId, Parameters};
 use fanfare_protocol::http::{Request, Violation, accept};
 use fanfare_protocol::id::Id;
 use fanfare_protocol::limits::{LAST_EVENT_ID_BYTES_MAX, POLL_WAIT_S_MAX};
+use fanfare_protocol::since;
 use fanfare_protocol::ws::handshake::AcceptKey;
 
 use super::Context;
 use crate::channel::ChannelName;
+use crate::clock::{Millis, Wall};
 use crate::sequencer::command::Since;
 
 /// A poll that names no `wait` waits as long as this.
@@ -37,7 +39,7 @@ pub struct FollowRequest {
     /// The channels, no name twice.
     pub channels: Vec<ChannelName>,
     /// From where.
-    pub since: Since,
+    begin: Begin,
     /// How messages are encoded.
     pub encoding: Encoding,
     /// How long a poll waits, in milliseconds.
@@ -49,6 +51,32 @@ pub struct FollowRequest {
     pub origin: Option<Box<str>>,
     /// Of a WebSocket, the answer to its key.
     pub accept_key: Option<AcceptKey>,
+}
+
+/// Where a client wants to begin, before it is known what time it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Begin {
+    /// At a place that says itself what it is.
+    Known(Since),
+    /// With what is so many milliseconds old, or younger.
+    Ago(u64),
+    /// With what is of this time or later, in milliseconds since 1970.
+    At(u64),
+}
+
+impl FollowRequest {
+    /// Where to begin in every channel, if it is asked for at `now`, by the time of day that `wall`
+    /// says.
+    pub fn since(&self, wall: Wall, now: Millis) -> Since {
+        match self.begin {
+            Begin::Known(since) => since,
+            Begin::Ago(ms) => Since::Time(Millis(now.0.saturating_sub(ms))),
+            Begin::At(unix_ms) => Since::Time(match wall.unix_millis(now).checked_sub(unix_ms) {
+                Some(ago) => Millis(now.0.saturating_sub(ago)),
+                None => now.plus(1), // is to come: nothing was published then
+            }),
+        }
+    }
 }
 
 /// What the head of a request says of whom is asked, wherever its parameters are.
@@ -103,7 +131,7 @@ impl FollowHead {
         Ok(FollowRequest {
             endpoint: self.endpoint,
             channels: parameters.channels.iter().map(|name| channel(&**name)).collect(),
-            since: since(self.last_event_id, parameters)?,
+            begin: begin(self.last_event_id, parameters)?,
             encoding: self.encoding(parameters)?,
             wait_ms: wait_ms(parameters.wait.as_deref())?,
             wants_open: match parameters.open.as_deref() {
@@ -147,20 +175,34 @@ pub(super) fn takes_chunks(request: &Request<'_>) -> bool {
     request.minor_version >= 1
 }
 
-/// What a client library brought back wins over `since`, because a browser that comes back asks
-/// with the first URL again; and the header wins over the parameter of its name, because whoever
-/// can set it does. What the page wrote must be right; what a library remembered need not be.
-fn since(header: Option<Since>, parameters: &Parameters<'_>) -> Result<Since, Violation> {
-    let since = match parameters.since.as_deref() {
-        None => Since::Now,
-        Some(text) => Since::After(Id::parse(text.as_bytes()).ok_or(Violation::BadSince)?),
+/// What a client library brought back wins over `since` and `last`, because a browser that comes
+/// back asks with the first URL again; and the header wins over the parameter of its name, because
+/// whoever can set it does. What the page wrote must be right; what a library remembered need not
+/// be.
+fn begin(header: Option<Since>, parameters: &Parameters<'_>) -> Result<Begin, Violation> {
+    let asked = match (parameters.since.as_deref(), parameters.last.as_deref()) {
+        (Some(_), Some(_)) => return Err(Violation::SinceAndLast),
+        (None, None) => Begin::Known(Since::Now),
+        (None, Some(text)) => Begin::Known(Since::Last(count(text).ok_or(Violation::BadLast)?)),
+        (Some(text), None) => match since::Since::parse(text).ok_or(Violation::BadSince)? {
+            since::Since::After(id) => Begin::Known(Since::After(id)),
+            since::Since::Earliest => Begin::Known(Since::Earliest),
+            since::Since::Ago(ms) => Begin::Ago(ms),
+            since::Since::At(unix_ms) => Begin::At(unix_ms),
+        },
     };
     let parameter = match &parameters.last_event_id {
         LastEventId::None => None,
         LastEventId::Some(text) => Some(brought_back(text.as_bytes())),
         LastEventId::Unreadable => Some(Since::Unreadable),
     };
-    Ok(header.or(parameter).unwrap_or(since))
+    Ok(header.or(parameter).map_or(asked, Begin::Known))
+}
+
+/// A whole number; more than there can be are all.
+fn count(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
 fn brought_back(text: &[u8]) -> Since {

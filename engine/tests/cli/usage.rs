@@ -50,7 +50,8 @@ fn wrong_words_are_usage() {
     words("--shards 65").expect(64, &["from 1 to 64"]);
     words("--listen here").expect(64, &["IP:PORT"]);
     words("publish").expect(64, &["CHANNEL"]);
-    words("tail demo --since yesterday").expect(64, &["an id is"]);
+    words("tail demo --since yesterday").expect(64, &["an id that Fanfare gave", "10m"]);
+    words("tail demo --last 5 --since 10m").expect(64, &["cannot be used with"]);
     words("tail demo --url localhost:7070").expect(64, &["begins with http://"]);
 }
 

@@ -61,7 +61,10 @@ impl Reader {
         channels: &str,
         since: Option<&str>,
     ) -> Self {
-        let since = since.map_or(String::new(), |since| format!("&since={since}"));
+        let since = since.map_or(String::new(), |since| match since.split_once('=') {
+            Some(_) => format!("&{since}"), // another parameter
+            None => format!("&since={since}"),
+        });
         let query = format!("?channels={channels}&format=json{since}");
         let client = match transport {
             Transport::WebSocket => {

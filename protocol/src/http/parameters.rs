@@ -28,8 +28,10 @@ pub type Value<'a> = Cow<'a, str>;
 pub struct Parameters<'a> {
     /// Every name once, in the order of its first mention.
     pub channels: Vec<Value<'a>>,
-    /// The id to begin after.
+    /// Where to begin: an id, the start, a time.
     pub since: Option<Value<'a>>,
+    /// With how many messages to begin.
+    pub last: Option<Value<'a>>,
     /// The id that a client library brought back.
     pub last_event_id: LastEventId<'a>,
     /// How messages are written.
@@ -66,8 +68,10 @@ pub enum Key {
     Channels,
     /// One name.
     Channel,
-    /// The id to begin after.
+    /// Where to begin.
     Since,
+    /// With how many messages to begin.
+    Last,
     /// What a library brought back, however it writes it.
     LastEventId,
     /// How messages are written.
@@ -81,10 +85,11 @@ pub enum Key {
 }
 
 /// Each with its name, and what is told to who wrote it nearly so.
-const KEYS: [(&str, Key, Violation); 8] = [
+const KEYS: [(&str, Key, Violation); 9] = [
     ("channels", Key::Channels, Violation::MeantChannels),
     ("channel", Key::Channel, Violation::MeantChannel),
     ("since", Key::Since, Violation::MeantSince),
+    (LAST, Key::Last, Violation::MeantLast),
     ("lastEventId", Key::LastEventId, Violation::MeantLastEventId),
     ("format", Key::Format, Violation::MeantFormat),
     ("names", Key::Names, Violation::MeantNames),
@@ -104,6 +109,10 @@ const NAMES: [&str; KEYS.len()] = {
 
 /// Too common a parameter of other people's to be taken for `names`.
 const FOREIGN: &str = "name";
+
+/// Too near to words of other people's (`lat`, `list`, `past`) to be looked for in anything but its
+/// own letters.
+const LAST: &str = "last";
 
 /// Collects parameters, from one place or from several.
 #[derive(Debug)]
@@ -181,6 +190,7 @@ impl<'a> Gathering<'a> {
                 return Ok(());
             }
             Key::Since => &mut self.found.since,
+            Key::Last => &mut self.found.last,
             Key::Format => &mut self.found.format,
             Key::Names => &mut self.found.names,
             Key::Open => &mut self.found.open,
@@ -264,6 +274,7 @@ impl Key {
         }
         let right = spelling::meant(name, &NAMES);
         match KEYS.iter().find(|(known, ..)| Some(*known) == right) {
+            Some((LAST, ..)) if !spelling::is_same_but_for_case(name, LAST) => Ok(None),
             Some((.., violation)) => Err(*violation),
             None => Ok(None),
         }

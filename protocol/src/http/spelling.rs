@@ -17,7 +17,7 @@ pub fn meant<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     let mut near = None;
     for right in known.iter().copied().filter(|right| fits(name.len(), right.len())) {
         debug_assert!(right.is_ascii(), "{right} is compared by bytes");
-        if name.eq_ignore_ascii_case(right) {
+        if is_same_but_for_case(name, right) {
             return Some(right);
         }
         if near.is_none() && right.len() >= SLIPS_FROM && is_one_slip(name, right) {
@@ -25,6 +25,11 @@ pub fn meant<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
         }
     }
     near
+}
+
+/// Whether `name` is the known one letter by letter, upper and lower case alike.
+pub fn is_same_but_for_case(name: &str, known: &str) -> bool {
+    without_brackets(name).eq_ignore_ascii_case(known)
 }
 
 /// A known name of fewer letters has too many neighbours.

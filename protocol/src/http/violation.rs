@@ -80,7 +80,13 @@ violations! {
         "More parameters than this server reads; name many channels in one list: channels=a,b.";
     /// `since` is not a position.
     BadSince = BadRequest, "bad_since",
-        "since is an id that this server gave, such as 0123abcd-42.";
+        "since is an id given by this server, earliest, an age (10m) or a time (@1764180000).";
+    /// `last` is no number of messages.
+    BadLast = BadRequest, "bad_last",
+        "last is a whole number of messages, 0 or more.";
+    /// Two places to begin at.
+    SinceAndLast = BadRequest, "since_and_last",
+        "since and last are two places to begin at; give one of them.";
     /// `wait` is not a number of seconds.
     BadWait = BadRequest, "bad_wait",
         "wait is a number of seconds, 0 or more.";
@@ -105,6 +111,9 @@ violations! {
     /// The same of `since`.
     MeantSince = BadRequest, "misspelled_parameter",
         "A parameter is nearly one of ours: it is written since, exactly so.";
+    /// The same of `last`.
+    MeantLast = BadRequest, "misspelled_parameter",
+        "A parameter is nearly one of ours: it is written last, exactly so.";
     /// The same of `lastEventId`.
     MeantLastEventId = BadRequest, "misspelled_parameter",
         "A parameter is nearly one of ours: it is written lastEventId.";
@@ -286,6 +295,8 @@ impl Violation {
                 | Self::TooManyChannels
                 | Self::TooManyParameters
                 | Self::BadSince
+                | Self::BadLast
+                | Self::SinceAndLast
                 | Self::BadWait
                 | Self::BadFormat
                 | Self::BadOpen
@@ -294,6 +305,7 @@ impl Violation {
                 | Self::MeantChannels
                 | Self::MeantChannel
                 | Self::MeantSince
+                | Self::MeantLast
                 | Self::MeantLastEventId
                 | Self::MeantFormat
                 | Self::MeantNames

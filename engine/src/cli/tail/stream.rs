@@ -62,7 +62,7 @@ impl Stream {
             let what = format!("\"{base}\" is not a base URL: it begins with http:// or https://");
             return Err(Failure::new(exit::USAGE, what));
         }
-        let url = url(&base, &arguments.channels, arguments.since.as_deref(), arguments.json);
+        let url = url(&base, arguments);
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT_MAX))
@@ -169,17 +169,21 @@ fn read(
     }
 }
 
-fn url(base: &str, channels: &[String], since: Option<&str>, json: bool) -> String {
+fn url(base: &str, arguments: &Tail) -> String {
+    let Tail { channels, since, last, json, .. } = arguments;
     let mut url = format!("{base}/sse");
     for (nth, channel) in channels.iter().enumerate() {
         // Not `channels`, which would be split where a name has a comma.
         url.push_str(if nth == 0 { "?channel=" } else { "&channel=" });
         percent::encode(channel, &mut url);
     }
-    url.push_str(if json || channels.len() > 1 { "&format=json" } else { "&format=raw" });
+    url.push_str(if *json || channels.len() > 1 { "&format=json" } else { "&format=raw" });
     if let Some(since) = since {
         url.push_str("&since=");
         percent::encode(since, &mut url);
+    }
+    if let Some(last) = last {
+        url.push_str(&format!("&last={last}"));
     }
     url
 }
@@ -187,6 +191,7 @@ fn url(base: &str, channels: &[String], since: Option<&str>, json: bool) -> Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::arguments::Command;
 
     /// Reads `pieces` as one connection: the events, the last id, how it ended.
     fn read_all(pieces: &[&str]) -> (Vec<String>, String, End) {
@@ -225,16 +230,27 @@ mod tests {
         assert_eq!(last_id, "", "what was not printed is not kept as seen");
     }
 
+    fn url_of(line: &str) -> String {
+        let words = line.split(' ').map(Into::into).collect();
+        let parsed = super::super::super::arguments::parse(words);
+        let Ok((Command::Tail(arguments), _)) = parsed else { panic!("{line}") };
+        url("http://h", &arguments)
+    }
+
     #[test]
     fn names_are_encoded_and_stand_alone() {
-        let channels = ["a,b".to_owned(), "c&d é".to_owned()];
         assert_eq!(
-            url("http://h", &channels, Some("0000000z-1"), false),
-            "http://h/sse?channel=a%2Cb&channel=c%26d%20%C3%A9&format=json&since=0000000z-1"
+            url_of("fanfare tail a,b c&d\u{a0}é --since 0000000z-1"),
+            "http://h/sse?channel=a%2Cb&channel=c%26d%C2%A0%C3%A9&format=json&since=0000000z-1"
+        );
+        assert_eq!(url_of("fanfare tail a,b"), "http://h/sse?channel=a%2Cb&format=raw");
+        assert_eq!(
+            url_of("fanfare tail a --since @1764180000.5"),
+            "http://h/sse?channel=a&format=raw&since=%401764180000.5"
         );
         assert_eq!(
-            url("http://h", &channels[..1], None, false),
-            "http://h/sse?channel=a%2Cb&format=raw"
+            url_of("fanfare tail --json a --last 20"),
+            "http://h/sse?channel=a&format=json&last=20"
         );
     }
 }

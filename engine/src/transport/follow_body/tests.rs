@@ -6,9 +6,13 @@ use fanfare_protocol::limits::HttpLimits;
 
 use super::*;
 use crate::channel::Tenant;
+use crate::clock::{Millis, Wall};
 use crate::limits::Limits;
 use crate::sequencer::command::Since;
 use crate::transport::follow_request::Endpoint;
+
+const NOW: Millis = Millis(60_000);
+const WALL: Wall = Wall::Since(0);
 
 fn asked(query: &str, form: BodyForm, body: impl AsRef<[u8]>) -> Result<FollowRequest, Violation> {
     let limits = Limits { channels_per_connection: 3, ..Limits::default() };
@@ -101,7 +105,7 @@ fn broken_json_is_told_as_that_wherever_it_breaks() {
     ];
     let ones = [r#""a"#, r#""\udc00""#, r#""\ud800\u0041""#, "\"\t\"", "tru", ""];
     let members = lists.iter().map(|list| format!("{{\"channels\":{list}"));
-    let singles = ["channel", "since", "lastEventId", "format", "wait", "open", "names"];
+    let singles = ["channel", "since", "last", "lastEventId", "format", "wait", "open", "names"];
     let singles = singles.iter().flat_map(|name| {
         ones.iter().map(move |one| format!("{{\"channels\":[\"a\"],\"{name}\":{one}"))
     });
@@ -187,20 +191,40 @@ fn the_others_have_their_types_and_a_wrong_one_is_told_by_its_name() {
         (r#""names":"data","format":"json""#, Ok(())),
         (r#""names":{}"#, Err(Violation::BadNames)),
         (r#""wait":1,"wait":1"#, Err(Violation::BadParameter)),
+        (r#""last":null"#, Ok(())),
+        (r#""last":"2""#, Err(Violation::BadLast)),
+        (r#""last":-1"#, Err(Violation::BadLast)),
+        (r#""last":2.0"#, Err(Violation::BadLast)),
+        (r#""last":2,"since":"earliest""#, Err(Violation::SinceAndLast)),
     ];
     for (member, expected) in cases {
         assert_eq!(with(member), expected, "{member}");
     }
     let id = Id { epoch: Epoch::from_random(1), position: 7 };
     let ask = asked("", BodyForm::Json, format!("{{\"channels\":[\"a\"],\"since\":\"{id}\"}}"));
-    assert_eq!(ask.unwrap().since, Since::After(id));
+    assert_eq!(ask.unwrap().since(WALL, NOW), Since::After(id));
+    for (member, since) in [
+        (r#""last":2"#, Since::Last(2)),
+        (r#""since":"earliest""#, Since::Earliest),
+        (r#""since":"10s""#, Since::Time(Millis(50_000))),
+        (r#""since":"@59""#, Since::Time(Millis(59_000))),
+    ] {
+        let ask = asked("", BodyForm::Json, format!("{{\"channels\":[\"a\"],{member}}}"));
+        assert_eq!(ask.unwrap().since(WALL, NOW), since, "{member}");
+    }
+    let ask = asked("?last=2", BodyForm::Pairs, "channels=a").unwrap();
+    assert_eq!(ask.since(WALL, NOW), Since::Last(2));
     let ask = asked("", BodyForm::Pairs, format!("channels=a&since={id}&open=0")).unwrap();
-    assert_eq!((ask.since, ask.wants_open), (Since::After(id), false));
+    assert_eq!((ask.since(WALL, NOW), ask.wants_open), (Since::After(id), false));
     let twice = asked(&format!("?since={id}"), BodyForm::Pairs, format!("channel=a&since={id}"));
     assert_eq!(twice.map(|_| ()), Err(Violation::BadParameter));
     for name in ["lastEventId", "last_event_id", "Last-Event-ID"] {
         let ask =
             asked("", BodyForm::Json, format!("{{\"channels\":[\"a\"],\"{name}\":5}}")).unwrap();
-        assert_eq!(ask.since, Since::Unreadable, "a library wrote it, not a person: {name}");
+        assert_eq!(
+            ask.since(WALL, NOW),
+            Since::Unreadable,
+            "a library wrote it, not a person: {name}"
+        );
     }
 }

@@ -6,6 +6,7 @@ use fanfare_protocol::limits::LAST_EVENT_ID_BYTES_MAX;
 
 use super::*;
 use crate::channel::Tenant;
+use crate::clock::{Millis, Wall};
 use crate::limits::Limits;
 use crate::sequencer::command::Since;
 
@@ -175,9 +176,78 @@ fn where_to_begin() {
         ("/poll?channels=a&lastEventId=9", "", Since::Unreadable),
         ("/poll?channels=a&lastEventId=%ff", "", Since::Unreadable),
     ] {
-        assert_eq!(asked(&format!("GET {path}"), fields).since, expected, "{path} {fields}");
+        let asked = asked(&format!("GET {path}"), fields);
+        assert_eq!(asked.since(WALL, NOW), expected, "{path} {fields}");
     }
     assert_eq!(told("GET /sse?channels=a&since=7", ""), "400 bad_since");
+}
+
+/// A minute after the node began, at one second and 500 ms of 1970.
+const NOW: Millis = Millis(60_000);
+const WALL: Wall = Wall::Since(1_700_000_000_500);
+
+const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+#[test]
+fn where_newcomers_begin() {
+    let time = |ms| Since::Time(Millis(ms));
+    for (parameter, expected) in [
+        ("since=earliest", Since::Earliest),
+        ("last=0", Since::Last(0)),
+        ("last=007", Since::Last(7)),
+        ("last=99999999999999999999", Since::Last(u64::MAX)),
+        ("since=10s", time(50_000)),
+        ("since=1m", time(0)),
+        ("since=2m", time(0)), // before the node began
+        ("since=0s", time(60_000)),
+        ("since=@1700000060.5", time(60_000)), // this very moment
+        ("since=@1700000060", time(59_500)),
+        ("since=@1700000050.5", time(50_000)),
+        ("since=@1700000000.500", time(0)),
+        ("since=@0", time(0)),
+        ("since=@99999999999", time(60_001)), // is to come: nothing was published then
+    ] {
+        for path in ["ws", "sse", "poll"] {
+            let line = format!("GET /{path}?channels=a&{parameter}");
+            let fields = if path == "ws" { UPGRADE } else { "" };
+            assert_eq!(asked(&line, fields).since(WALL, NOW), expected, "{line}");
+        }
+        // Who comes back goes on where it was.
+        let back =
+            asked(&format!("GET /sse?channels=a&{parameter}"), "Last-Event-ID: 00000001-9\r\n");
+        let id = Id { epoch: Epoch::from_random(1), position: 9 };
+        assert_eq!(back.since(WALL, NOW), Since::After(id), "{parameter}");
+    }
+    for (parameters, refused) in [
+        ("since=", "bad_since"),
+        ("since=10", "bad_since"),
+        ("since=1.5h", "bad_since"),
+        ("since=-10m", "bad_since"),
+        ("since=@", "bad_since"),
+        ("since=@yesterday", "bad_since"),
+        ("since=latest", "bad_since"),
+        ("last=", "bad_last"),
+        ("last=-1", "bad_last"),
+        ("last=1.0", "bad_last"),
+        ("last=all", "bad_last"),
+        ("last=1&since=earliest", "since_and_last"),
+        ("last=1&last=1", "bad_parameter"),
+        ("Last=1", "misspelled_parameter"),
+        ("last[]=1", "misspelled_parameter"),
+    ] {
+        assert_eq!(
+            told(&format!("GET /sse?channels=a&{parameters}"), ""),
+            format!("400 {refused}")
+        );
+    }
+    // Other people's words, as near as they are.
+    for others in ["lat=52", "list=1", "past=1", "blast=1"] {
+        assert_eq!(
+            asked(&format!("GET /sse?channels=a&{others}"), "").since(WALL, NOW),
+            Since::Now
+        );
+    }
 }
 
 #[test]

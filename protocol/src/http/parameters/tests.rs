@@ -64,10 +64,11 @@ fn channels() {
 
 #[test]
 fn the_others_stand_once() {
-    let all = of("channels=a&since=1&format=json&names=data&open=0&wait=2.5&name=x&t=1&_=2");
+    let all = of("channels=a&since=1&last=3&format=json&names=data&open=0&wait=2.5&name=x&t=1&_=2");
     let expected = Parameters {
         channels: vec!["a".into()],
         since: Some("1".into()),
+        last: Some("3".into()),
         last_event_id: LastEventId::None,
         format: Some("json".into()),
         names: Some("data".into()),
@@ -75,7 +76,7 @@ fn the_others_stand_once() {
         wait: Some("2.5".into()),
     };
     assert_eq!(all, Ok(expected));
-    for key in ["since", "format", "names", "open", "wait"] {
+    for key in ["since", "last", "format", "names", "open", "wait"] {
         for raw in [format!("{key}=1&{key}=1"), format!("{key}=%zz"), format!("{key}=%00")] {
             assert_eq!(of(&format!("channels=a&{raw}")), Err(Violation::BadParameter), "{raw}");
         }
@@ -122,6 +123,8 @@ fn what_is_nearly_ours_is_told_its_right_name() {
         ("channnel", Violation::MeantChannel),
         ("Since", Violation::MeantSince),
         ("sinse", Violation::MeantSince),
+        ("LAST", Violation::MeantLast),
+        ("last[]", Violation::MeantLast),
         ("formats", Violation::MeantFormat),
         ("Wait", Violation::MeantWait),
         ("waits", Violation::MeantWait),
