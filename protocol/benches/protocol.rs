@@ -183,7 +183,7 @@ fn frame(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A message of 128 bytes in every rendition: what is paid once for all clients of a rendition.
+/// A message of 128 bytes in encodings of each kind: what is paid once for all clients of one.
 fn render(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("render");
     let data = format!(r#"{{"text":"{}"}}"#, "x".repeat(117));

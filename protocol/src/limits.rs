@@ -4,10 +4,10 @@
 //! its own.
 
 /// Longest payload of one message. Odd on purpose: with its envelope it is a frame of 1 MiB at most
-/// in every rendition, which is what the strictest of the common WebSocket clients take that do
+/// in every encoding, which is what the strictest of the common WebSocket clients take that do
 /// not ask for less (Python's websockets, envelope included).
 pub const MESSAGE_BYTES_DEFAULT: usize = 1_020 << 10;
-/// The most that a rendition adds to a payload: names, id, offset, framing.
+/// The most that an encoding adds to a payload: names, id, offset, framing.
 pub const ENVELOPE_BYTES_MAX: usize = 4 << 10;
 /// Longest channel name in bytes of UTF-8.
 pub const CHANNEL_NAME_BYTES_MAX: usize = 255;

@@ -21,7 +21,7 @@ pub(crate) struct GapSaid {
     pub(crate) reason: String,
 }
 
-/// A message, with what the rendition tells of it.
+/// A message, with what the encoding tells of it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct MessageSaid {
     pub(crate) channel: Option<String>,

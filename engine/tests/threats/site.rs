@@ -53,6 +53,9 @@ pub(crate) fn with_history(
                 let canary = Canary::new(&node);
                 let site = Site { node, canary, forgets: history == FORGETFUL };
                 site.sings("the start"); // from here on the canary's log is full
+                // A shard says what it holds at the end of a tick, and the canary hears before.
+                let counted = || site.gauges().rendered_bytes > 0;
+                wait_until("the canary's log is counted", counted);
                 cases(&site);
                 site.canary.leave();
                 site.node.stop();

@@ -81,7 +81,7 @@ impl fmt::Display for Form {
 pub struct Encoding(u8);
 
 /// Every form in every framing that it goes over, each at the index of its number.
-const REGISTERED: [(Form, Framing); Encoding::COUNT] = {
+static REGISTERED: [(Form, Framing); Encoding::COUNT] = {
     let mut all = [(Form::ALL[0], Framing::ALL[0]); Encoding::COUNT];
     let (mut nth, mut at) = (0, 0);
     while nth < PAIRS {
