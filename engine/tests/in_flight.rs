@@ -186,7 +186,8 @@ fn what_publishers_hand_over_takes_no_more_memory_than_was_said() {
     let (over, peak) = (AtomicBool::new(false), AtomicU64::new(0));
     sequencer.deafen();
     let before = memory_bytes();
-    std::thread::scope(|scope| {
+    // Judged when all is over: a test that fails in here would wait for its own threads.
+    let (held, sent, answers) = std::thread::scope(|scope| {
         scope.spawn(|| watch(&over, &peak));
         let publishers: Vec<_> = (1..PUBLISHERS)
             .map(|_| {
@@ -201,20 +202,15 @@ fn what_publishers_hand_over_takes_no_more_memory_than_was_said() {
             (0..REQUESTS).map(|_| scope.spawn(|| ask(address, &request))).collect();
         let publishers: Vec<_> = publishers.into_iter().map(|one| one.join().unwrap()).collect();
 
+        over.store(true, SeqCst);
         let held = metrics.in_flight.held();
-        let sum = limits().all_in_flight() + limits().all_bodies() + PUBLISHERS * PUBLISHER_BYTES;
-        let grown = peak.load(SeqCst).saturating_sub(before);
-        eprintln!("{held} bytes are in flight; the process grew by {grown}, {sum} were said");
-        assert!(held > limits().all_in_flight() / 2, "it is used: {held}");
-        assert!(grown as usize <= sum + sum / 10, "the process grew by {grown}, {sum} were said");
-        assert!(publishers.iter().all(|(_, sent)| *sent < stream.len()), "everyone waits");
+        let sent: Vec<usize> = publishers.iter().map(|(_, sent)| *sent).collect();
 
         // One who has handed nothing over yet has not to wait until others have read.
         let mut last = Publisher::connect(&path);
         let mut small = Vec::new();
         write::publish(&PublishFrame::new("demo", b"hi"), &mut small);
         last.stream.write_all(&small).unwrap();
-        over.store(true, SeqCst);
         sequencer.hear();
         last.hear(1);
         for (mut publisher, sent) in publishers {
@@ -224,11 +220,18 @@ fn what_publishers_hand_over_takes_no_more_memory_than_was_said() {
             publisher.hear(MESSAGES as u64);
         }
         let answers: Vec<_> = requests.into_iter().map(|one| one.join().unwrap()).collect();
-        let of = |status: &str| answers.iter().filter(|(said, _)| said == status).count();
-        assert_eq!(of("200") + of("503"), REQUESTS, "{answers:?}");
-        assert!(of("200") > 0 && of("503") > 0, "{answers:?}");
-        assert!(answers.iter().all(|(said, says_when)| said == "200" || *says_when));
+        (held, sent, answers)
     });
+    let sum = limits().all_in_flight() + limits().all_bodies() + PUBLISHERS * PUBLISHER_BYTES;
+    let grown = peak.load(SeqCst).saturating_sub(before) as usize;
+    eprintln!("{held} bytes were in flight; the process grew by {grown}, {sum} were said");
+    assert!(held > limits().all_in_flight() / 2, "it is used: {held}");
+    assert!(grown <= sum + sum / 10, "the process grew by {grown}, {sum} were said");
+    assert!(sent.iter().all(|sent| *sent < stream.len()), "everyone waits: {sent:?}");
+    let of = |status: &str| answers.iter().filter(|(said, _)| said == status).count();
+    assert_eq!(of("200") + of("503"), REQUESTS, "{answers:?}");
+    assert!(of("200") > 0 && of("503") > 0, "{answers:?}");
+    assert!(answers.iter().all(|(said, says_when)| said == "200" || *says_when));
     let deadline = std::time::Instant::now() + Duration::from_secs(5);
     while metrics.in_flight.held() > 0 && std::time::Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(5));

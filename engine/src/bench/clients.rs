@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::arrivals::Arrivals;
 use super::connection::{Connection, Life, Seen};
 use super::ledger::Entry;
-use super::plan::{Group, Mode};
+use super::plan::{Follows, Group, Mode};
 use super::progress::Progress;
 use super::read::Violation;
 use super::scan::Found;
@@ -93,6 +93,10 @@ impl Clients {
         }
     }
 
+    fn has_own(&self) -> bool {
+        self.shared.plan.follows == Follows::Own
+    }
+
     /// The number in the whole run.
     pub fn global(&self, nth: u32) -> u32 {
         nth * self.step + self.first
@@ -112,6 +116,8 @@ impl Clients {
 
     /// Takes what arrived at a client.
     pub fn take(&mut self, nth: u32, bytes: &[u8], effects: &mut Vec<(u32, Effect)>) {
+        // Whose message it is, where each has its own.
+        let whose = if self.has_own() { self.global(nth) } else { 0 };
         let Self {
             shared, all, tallies, arrivals, phases, open, called, delivered, number, ..
         } = self;
@@ -124,7 +130,7 @@ impl Clients {
         let before = *delivered;
         let fed = client.feed(bytes, accept, &mut |seen| match seen {
             Seen::Found(Found::Stamp(stamp)) => {
-                if stamp.run != shared.run || stamp.stream != group.stream() {
+                if stamp.run != shared.run.wrapping_add(whose) || stamp.stream != group.stream() {
                     tally.strays += 1;
                     return;
                 }
@@ -236,10 +242,12 @@ impl Clients {
         Progress::set(&progress.open, self.open);
         Progress::set(&progress.called, self.called);
         Progress::set(&progress.over, self.over);
-        Progress::set(&progress.delivered, self.delivered);
+        let before = progress.delivered.swap(self.delivered, Relaxed);
         let incomplete = self.arrivals.advance(self.faithful);
         if incomplete != self.incomplete {
             self.incomplete = incomplete;
+            self.shared.waiter.wake();
+        } else if self.delivered != before && self.has_own() {
             self.shared.waiter.wake();
         }
         // A thread without main clients holds nobody up.

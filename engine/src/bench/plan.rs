@@ -26,6 +26,11 @@ pub enum Mode {
     Storm,
     /// Clients come and go while messages flow.
     Churn,
+    /// Each client has a channel of its own, and messages go to one after the other: deliveries,
+    /// CPU and latency of each.
+    Unicast,
+    /// Memory of channels that keep a message, of clients and of what they follow.
+    Channels,
 }
 
 impl Mode {
@@ -41,12 +46,20 @@ impl Mode {
             Self::Slow => "slow",
             Self::Storm => "storm",
             Self::Churn => "churn",
+            Self::Unicast => "unicast",
+            Self::Channels => "channels",
         }
     }
 
     /// Whether a client on a channel of its own is measured beside the others.
     pub fn has_lone(self) -> bool {
         matches!(self, Self::Fairness | Self::Storm)
+    }
+
+    /// Whether its messages go out at a rate.
+    pub fn is_paced(self) -> bool {
+        use Mode::{Burst, Channels, Connect, Idle, Saturate, Unicast};
+        !matches!(self, Connect | Idle | Saturate | Burst | Unicast | Channels)
     }
 
     /// Whether the mode means something without publishing.
@@ -85,6 +98,15 @@ impl Group {
     pub fn stream(self) -> u8 {
         u8::from(self == Self::Lone)
     }
+}
+
+/// What a client follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follows {
+    /// The run's channel, and so many more that all follow.
+    Shared(u32),
+    /// A channel of its own.
+    Own,
 }
 
 /// How messages are published.
@@ -126,6 +148,10 @@ pub struct Plan {
     pub way: Option<(Way, bool)>,
     /// The channel's name. A lone client's has `-lone` behind it.
     pub channel: String,
+    /// What each client follows. A channel of its own has the client's number behind the name.
+    pub follows: Follows,
+    /// Channels that get a message each before anybody connects.
+    pub fill: u32,
     /// A text frame that is sent after the upgrade; `{channel}` is replaced.
     pub subscribe_frame: Option<String>,
     /// Bytes of a message.
@@ -187,10 +213,15 @@ impl Plan {
             ("--messages", self.messages),
             ("--rounds", self.rounds),
             ("--destinations", self.destinations),
+            ("--fill", self.fill.max(u32::from(self.mode != Mode::Channels))),
+            ("--follow", self.shared().max(u32::from(self.mode != Mode::Channels))),
         ] {
             if number == 0 {
                 return Err(format!("{what} is 0: it must be at least 1"));
             }
+        }
+        if self.mode == Mode::Channels && self.server_pid.is_none() {
+            return Err("channels measures the server's memory: say --server-pid".into());
         }
         self.check_server()
     }
@@ -205,6 +236,13 @@ impl Plan {
                     .into()),
             };
         };
+        if self.mode == Mode::Channels {
+            return Err(
+                "channels asks for many channels at once, which Fanfare alone reads: give \
+                        --url without a path"
+                    .into(),
+            );
+        }
         if kinds > 1 {
             return Err(format!(
                 "the path {path} can serve one transport: give one of --ws, --sse and --poll, or \
@@ -213,10 +251,11 @@ impl Plan {
         }
         let published = matches!(&self.way, Some((Way::Http(url), _)) if url.path.is_some());
         let named = format!("{path}{}", self.subscribe_frame.as_deref().unwrap_or_default());
-        if self.mode.has_lone() && !named.contains("{channel}") {
+        let many = self.mode.has_lone() || self.follows == Follows::Own;
+        if many && !named.contains("{channel}") {
             return Err(format!(
-                "{} needs a second channel: write {{channel}} in --url or --subscribe-frame, and \
-                 in --publish-url",
+                "{} needs more than one channel: write {{channel}} in --url or --subscribe-frame, \
+                 and in --publish-url",
                 self.mode.name()
             ));
         }
@@ -266,9 +305,30 @@ impl Plan {
         (0..self.everyone()).filter(|nth| self.group(*nth) == group).count() as u32
     }
 
-    /// The name of a stream's channel.
-    pub fn channel_of(&self, stream: u8) -> String {
-        if stream == 0 { self.channel.clone() } else { format!("{}-lone", self.channel) }
+    /// The name of the channel in which the client with this number gets a stream.
+    pub fn channel_of(&self, stream: u8, client: u32) -> String {
+        match (stream, self.follows) {
+            (0, Follows::Shared(_)) => self.channel.clone(),
+            (0, Follows::Own) => format!("{}-{client}", self.channel),
+            _ => format!("{}-lone", self.channel),
+        }
+    }
+
+    /// Channels beside the first that all clients follow.
+    pub fn others(&self) -> impl Iterator<Item = String> {
+        (1..self.shared()).map(|nth| format!("{}-shared-{nth}", self.channel))
+    }
+
+    fn shared(&self) -> u32 {
+        match self.follows {
+            Follows::Shared(channels) => channels,
+            Follows::Own => 1,
+        }
+    }
+
+    /// Publications for one message to everyone.
+    pub fn publications(&self) -> u32 {
+        if self.follows == Follows::Own { self.clients() } else { 1 }
     }
 
     /// Whether the server is Fanfare, whose ids can be resumed from.
@@ -297,6 +357,8 @@ pub(super) mod tests {
             poll: 4,
             way: None,
             channel: "bench".into(),
+            follows: Follows::Shared(1),
+            fill: 0,
             subscribe_frame: None,
             size: 128,
             rate: 10.0,
@@ -328,6 +390,18 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn channels_have_the_names_of_who_follows_them() {
+        let shared = Plan { follows: Follows::Shared(3), ..plan(Mode::Fairness) };
+        assert_eq!(shared.channel_of(0, 7), "bench");
+        assert_eq!(shared.channel_of(1, 7), "bench-lone");
+        assert_eq!(shared.others().collect::<Vec<_>>(), ["bench-shared-1", "bench-shared-2"]);
+        assert_eq!(shared.publications(), 1);
+        let own = Plan { follows: Follows::Own, ..plan(Mode::Unicast) };
+        assert_eq!((own.channel_of(0, 7).as_str(), own.publications()), ("bench-7", 20));
+        assert_eq!(own.others().count(), 0);
+    }
+
+    #[test]
     fn what_cannot_be_run_is_said() {
         let why = |change: fn(&mut Plan)| {
             let mut plan = plan(Mode::Fairness);
@@ -341,6 +415,17 @@ pub(super) mod tests {
         assert!(why(|plan| plan.size = 35).contains("--size"));
         assert!(why(|plan| plan.window = 0).contains("--window"));
         assert!(why(|plan| (plan.ws, plan.sse, plan.poll) = (0, 0, 0)).contains("nobody"));
+        let channels = |plan: &mut Plan| {
+            (plan.mode, plan.fill, plan.follows) = (Mode::Channels, 1, Follows::Shared(2));
+        };
+        assert!(why(channels).contains("--server-pid"));
+        assert!(
+            why(|plan| {
+                plan.mode = Mode::Channels;
+                (plan.server_pid, plan.follows) = (Some(1), Follows::Shared(2));
+            })
+            .contains("--fill")
+        );
         let frame = |plan: &mut Plan| plan.subscribe_frame = Some("x".into());
         assert!(why(frame).contains("subscribe frame"));
         assert!(why(|plan| plan.url.path = Some("/x".into())).contains("one transport"));

@@ -64,9 +64,10 @@ pub(super) fn make(run: Run, section: Section) -> Result<Report, String> {
     let plan = &shared.plan;
     let burst_ends = found.remove("burst_ends");
 
-    let (curves, latency) = latencies(&outcome, &phases);
+    let (curves, latency) = latencies(plan, &outcome, &phases);
     let mut json = about(plan, kind, advice, threads);
-    json.insert("messages".into(), json!(published.iter().sum::<u32>()));
+    let messages = u64::from(published[0]) * u64::from(plan.publications());
+    json.insert("messages".into(), json!(messages + u64::from(published[1])));
     let mut groups = Map::new();
     for group in Group::ALL.into_iter().filter(|group| plan.count(*group) > 0) {
         let expected = (counted || group == Group::Main).then_some(expected[group as usize]);
@@ -127,8 +128,8 @@ fn about(plan: &Plan, kind: Kind, advice: Option<String>, threads: usize) -> Map
         unreachable!("json! of braces is an object")
     };
     let used = |key: &str| match key {
-        "rate" => !matches!(plan.mode, Mode::Connect | Mode::Idle | Mode::Saturate | Mode::Burst),
-        "window" => matches!(plan.mode, Mode::Saturate | Mode::Fairness),
+        "rate" => plan.mode.is_paced(),
+        "window" => matches!(plan.mode, Mode::Saturate | Mode::Fairness | Mode::Unicast),
         "burst_messages" => plan.mode == Mode::Burst,
         "seconds" => !matches!(plan.mode, Mode::Connect | Mode::Burst),
         "driver_advice" => json["driver_advice"] != Value::Null,
@@ -170,7 +171,11 @@ fn sum(tallies: &[Tally]) -> Tally {
 }
 
 /// Latencies by group and phase, and of the last receivers; as curves and as numbers.
-fn latencies(outcome: &Outcome, phases: &[Vec<&'static str>; 2]) -> (Vec<Curve>, Value) {
+fn latencies(
+    plan: &Plan,
+    outcome: &Outcome,
+    phases: &[Vec<&'static str>; 2],
+) -> (Vec<Curve>, Value) {
     let (mut curves, mut json) = (Vec::new(), Map::new());
     for group in Group::ALL {
         let tally = &outcome.tallies[group as usize];
@@ -192,7 +197,8 @@ fn latencies(outcome: &Outcome, phases: &[Vec<&'static str>; 2]) -> (Vec<Curve>,
             let name = format!("{}, each receiver", name(group));
             curves.push(Curve { name, histogram: all });
         }
-        if let (Group::Main, Some(arrivals)) = (group, &outcome.arrivals) {
+        // Where each has a message of its own nobody is the last to have it.
+        if let (Group::Main, Some(arrivals), 1) = (group, &outcome.arrivals, plan.publications()) {
             let mut last = tally::latencies();
             arrivals.last().for_each(|(_, us)| last.saturating_record(u64::from(us) * 1_000));
             object.insert("last".into(), percentiles(&last));

@@ -54,26 +54,13 @@ pub(super) struct Run {
 /// Runs a plan.
 pub(super) fn run(plan: Plan, show: bool) -> Result<Report, String> {
     plan.check()?;
-    let memory = Memory::now(plan.server_pid);
-    let crew = Crew::start(plan)?;
-    let shared = Arc::clone(&crew.shared);
-    let mut run = Run {
-        crew,
-        shared,
-        publishers: Vec::new(),
-        found: Map::new(),
-        phases: Default::default(),
-        first: [1, 1],
-        show,
-        shown: (0, 0),
-    };
-    run.open_publishers()?;
-    let measured = run.measure(&memory);
-    run.clear_line();
-    match measured {
-        Ok(section) => report::make(run, section),
-        Err(why) => Err(with_failures(run.crew, why)),
+    if plan.mode == Mode::Channels {
+        return modes::channels::run(&plan, show);
     }
+    let memory = Memory::now(plan.server_pid);
+    let run = Run::start(plan, show)?;
+    let (run, section) = run.measured(&memory)?;
+    report::make(run, section)
 }
 
 /// A reason with what clients met, the most frequent first.
@@ -92,6 +79,34 @@ fn with_failures(crew: Crew, why: String) -> String {
 }
 
 impl Run {
+    /// Starts the threads of clients, and the way to publish. Nobody connects yet.
+    pub(super) fn start(plan: Plan, show: bool) -> Result<Self, String> {
+        let crew = Crew::start(plan)?;
+        let shared = Arc::clone(&crew.shared);
+        let mut run = Self {
+            crew,
+            shared,
+            publishers: Vec::new(),
+            found: Map::new(),
+            phases: Default::default(),
+            first: [1, 1],
+            show,
+            shown: (0, 0),
+        };
+        run.open_publishers()?;
+        Ok(run)
+    }
+
+    /// Connects everyone and measures. Memory is what has grown since `memory`.
+    pub(super) fn measured(mut self, memory: &Memory) -> Result<(Self, Section), String> {
+        let measured = self.measure(memory);
+        self.clear_line();
+        match measured {
+            Ok(section) => Ok((self, section)),
+            Err(why) => Err(with_failures(self.crew, why)),
+        }
+    }
+
     pub(super) fn plan(&self) -> &Plan {
         &self.shared.plan
     }
@@ -364,7 +379,7 @@ impl Run {
 
 /// Memory at one moment.
 pub(super) struct Memory {
-    pss: Option<u64>,
+    pub(super) pss: Option<u64>,
     slab: Option<u64>,
 }
 

@@ -43,6 +43,7 @@ pub fn render(json: &Value) -> String {
         ("burst_ms", "burst (ms)"),
         ("storm", "storm"),
         ("churn", "churn"),
+        ("channels", "channels"),
         ("memory", "memory"),
         ("memory_while_slow", "memory while slow"),
         ("stuck_at", "STUCK at message"),
@@ -50,7 +51,8 @@ pub fn render(json: &Value) -> String {
         match &json[key] {
             Value::Null => {}
             Value::Object(object) => {
-                let known = object.iter().filter(|(_, value)| !value.is_null());
+                let known =
+                    object.iter().filter(|(_, value)| !value.is_null() && !value.is_object());
                 for (nth, (name, value)) in known.enumerate() {
                     let title = if nth == 0 { title } else { "" };
                     line(&mut out, title, &format!("{}: {value}", name.replace('_', " ")));

@@ -318,7 +318,8 @@ impl Worker {
                     _ if !self.shared.plan.is_fanfare() => None,
                     _ => self.shared.ids.text(client.ledger.last()),
                 };
-                let ask = self.shared.requests.ask(transport, stream, since.as_deref());
+                let number = self.clients.global(nth);
+                let ask = self.shared.requests.ask(transport, stream, number, since.as_deref());
                 self.outbox.insert(nth, ask);
                 self.asked.push_back(nth);
             }
@@ -403,9 +404,10 @@ impl Worker {
             return;
         }
         let (life, stream) = (client.life, client.group.stream());
+        let number = self.clients.global(nth);
         match effect {
             Effect::Subscribe => {
-                let frame = self.shared.requests.subscribe(stream);
+                let frame = self.shared.requests.subscribe(stream, number);
                 let out = self.outbox.entry(nth).or_default();
                 out.extend_from_slice(&frame.unwrap_or_default());
             }
@@ -414,7 +416,8 @@ impl Worker {
             }
             Effect::Poll => {
                 let id = client.poll_id().map(str::to_owned);
-                let ask = self.shared.requests.ask(Transport::LongPoll, stream, id.as_deref());
+                let id = id.as_deref();
+                let ask = self.shared.requests.ask(Transport::LongPoll, stream, number, id);
                 self.outbox.entry(nth).or_default().extend_from_slice(&ask);
             }
             Effect::Refused(status) => {

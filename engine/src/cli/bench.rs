@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::exit::{self, Failure};
-use crate::bench::plan::{Driver, Mode, Plan, Way};
+use crate::bench::plan::{Driver, Follows, Mode, Plan, Way};
 use crate::bench::target::Url;
 use crate::bench::{self, plot, table};
 use crate::config::default_socket;
@@ -26,6 +26,10 @@ Modes:
   slow       a --share of the clients stops reading: the others' latency, memory, what they are told
   storm      all clients are reset at once and resume: time until all are back and have all
   churn      --churn-rate clients/s are replaced while messages flow
+  unicast    each client has a channel of its own, and messages go to one after the other, --window
+             of them on the way: deliveries/s, CPU for each delivery, latency
+  channels   memory (with --server-pid): of --fill channels that keep a message each, of clients on
+             one shared channel, on --follow of them, and on one of their own (Fanfare only)
 
 In every mode each message is counted at each client: lost, twice, out of order. A run that is not
 sound ends with 65, after its result.
@@ -95,7 +99,7 @@ pub(super) struct Bench {
     /// Messages per second, where they are paced
     #[arg(long, value_name = "N", default_value_t = 10.0)]
     rate: f64,
-    /// Messages on the way at once: saturate, fairness
+    /// Messages on the way at once: saturate, fairness, unicast
     #[arg(long, value_name = "N", default_value_t = 16)]
     window: u32,
     /// Messages of a burst
@@ -110,6 +114,12 @@ pub(super) struct Bench {
     /// Clients replaced per second: churn
     #[arg(long, value_name = "N", default_value_t = 100.0)]
     churn_rate: f64,
+    /// Channels that get one message each: channels
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    fill: u32,
+    /// Shared channels that each client follows: channels
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    follow: u32,
     /// Connections per second [default: as many as go]
     #[arg(long, value_name = "N")]
     connect_rate: Option<f64>,
@@ -184,6 +194,12 @@ fn plan(arguments: &Bench) -> Result<Plan, String> {
         poll: arguments.poll,
         way,
         channel: arguments.channel.clone(),
+        follows: match arguments.mode {
+            Mode::Unicast => Follows::Own,
+            Mode::Channels => Follows::Shared(arguments.follow),
+            _ => Follows::Shared(1),
+        },
+        fill: arguments.fill,
         subscribe_frame: arguments.subscribe_frame.clone(),
         size: arguments.size,
         rate: arguments.rate,

@@ -64,6 +64,19 @@ fn each_fault_alone_makes_a_run_unsound() {
 }
 
 #[test]
+fn others_messages_are_strays_where_each_client_has_a_channel_of_its_own() {
+    let address = StandIn::start(&[]).address; // which gives everything to everyone
+    let ran = bench(&format!(
+        "unicast --sse {CLIENTS} --seconds 0.3 --window 2 --json --driver epoll \
+         --url http://{address}/join?{{channel}} --publish-url http://{address}/publish"
+    ));
+    assert_eq!((ran.code, &ran.json["sound"]), (Some(65), &false.into()), "{ran:?}");
+    let number = |what: &str| ran.json[what].as_u64().unwrap();
+    assert!(number("messages") > 0 && number("lost") == 0, "{ran:?}");
+    assert!(number("strays") >= number("messages") * (CLIENTS - 1), "{ran:?}");
+}
+
+#[test]
 fn a_server_with_ways_of_its_own_is_sound() {
     for (clients, driver) in kinds() {
         let stand_in = StandIn::start(&[]);

@@ -189,6 +189,45 @@ fn churn_replaces_clients_and_those_who_stay_miss_nothing() {
 }
 
 #[test]
+fn unicast_tells_what_a_delivery_to_one_costs_and_how_long_it_takes() {
+    each("unicast --seconds 1 --window 8", CLIENTS, |json, messages| {
+        assert!(messages > 1, "the window moved: {messages}");
+        assert_eq!(json["messages"], CLIENTS * messages, "each client has its own");
+        assert_eq!(json["delivered"], CLIENTS * messages);
+        assert_eq!(json["window"], 8);
+        let (work, latency) = (&json["work"], &json["latency_us"]["main"]);
+        assert!(work["deliveries_per_second"].as_f64().unwrap() > 0.0, "{work}");
+        assert!(work["server_us_per_delivery"].as_f64().unwrap() > 0.0, "{work}");
+        assert_eq!(latency["each"]["count"], CLIENTS * messages);
+        assert!(latency["last"].is_null(), "nobody is the last of one: {latency}");
+    });
+}
+
+#[test]
+fn channels_tells_memory_by_channel_client_and_subscription() {
+    let words = "channels --fill 2000 --follow 8 --seconds 0.2 --size 100";
+    each_of("--ws 10", words, 10, |json, messages| {
+        assert_eq!(messages, 1, "one message, to see that all get it");
+        let channels = &json["channels"];
+        assert_eq!((&channels["filled"], &json["size"]), (&2_000.into(), &100.into()));
+        for what in [
+            "channel_with_one_message_bytes",
+            "client_on_one_shared_channel_bytes",
+            "subscription_on_a_shared_channel_bytes",
+            "client_on_a_channel_of_its_own_bytes",
+        ] {
+            assert!(channels[what].is_f64(), "{what}: {channels}");
+        }
+        let steps = channels["steps"].as_object().unwrap();
+        assert_eq!(steps.len(), 3);
+        for (name, step) in steps {
+            assert_eq!((&step["connected"], &step["sound"]), (&10.into(), &true.into()), "{name}");
+            assert_eq!(step["delivered"], step["expected"], "{name}");
+        }
+    });
+}
+
+#[test]
 fn a_publish_by_http_counts_and_resumes_as_well() {
     let target = Target::new(DriverChoice::Epoll);
     let api = target.node.addresses().api.unwrap();

@@ -32,6 +32,9 @@ fn what_makes_no_sense_is_usage() {
     refused("paced --url ws://127.0.0.1:1/x", 64, &["--publish-url"]);
     refused("sprint", 64, &["sprint", "saturate"]);
     refused("paced --ws 0", 64, &["--sse"]);
+    refused("channels --ws 2", 64, &["--server-pid"]);
+    let one = "unicast --url ws://127.0.0.1:1/x --publish-url http://127.0.0.1:1/p";
+    refused(one, 64, &["unicast", "{channel}"]);
 }
 
 #[test]

@@ -2,11 +2,13 @@
 //! something to say, and the two ways to publish that they share.
 
 mod burst;
+pub(super) mod channels;
 mod churn;
 mod fairness;
 mod saturate;
 mod slow;
 mod storm;
+mod unicast;
 pub(super) mod wait;
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -25,7 +27,7 @@ const SLEEP_NANOS_MAX: u64 = 20_000_000;
 pub(super) fn run(run: &mut Run) -> Result<(), String> {
     match run.plan().mode {
         // They publish nothing before the end, and are run elsewhere.
-        Mode::Connect | Mode::Idle => Ok(()),
+        Mode::Connect | Mode::Idle | Mode::Channels => Ok(()),
         Mode::Paced => paced(run),
         Mode::Saturate => {
             run.phase(0, "all");
@@ -37,6 +39,7 @@ pub(super) fn run(run: &mut Run) -> Result<(), String> {
         Mode::Slow => slow::run(run),
         Mode::Storm => storm::run(run),
         Mode::Churn => churn::run(run),
+        Mode::Unicast => unicast::run(run),
     }
 }
 

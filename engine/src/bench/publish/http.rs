@@ -26,6 +26,7 @@ const ANSWER_BYTES: usize = 256;
 /// One kept connection.
 pub(super) struct Http {
     url: Url,
+    /// What follows the path of a request.
     head: String,
     shared: Arc<Shared>,
     number: u8,
@@ -34,20 +35,8 @@ pub(super) struct Http {
 }
 
 impl Http {
-    pub(super) fn open(
-        url: &Url,
-        channel: &str,
-        shared: Arc<Shared>,
-        number: u8,
-    ) -> Result<Self, String> {
-        let mut encoded = String::new();
-        percent::encode(channel, &mut encoded);
-        let path = match &url.path {
-            Some(path) => path.replace("{channel}", &encoded),
-            None => format!("/v1/channels/{encoded}"),
-        };
-        let mut head =
-            format!("POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: text/plain\r\n", url.host);
+    pub(super) fn open(url: &Url, shared: Arc<Shared>, number: u8) -> Result<Self, String> {
+        let mut head = format!(" HTTP/1.1\r\nHost: {}\r\nContent-Type: text/plain\r\n", url.host);
         if let Ok(key) = std::env::var("FANFARE_API_KEY") {
             head.push_str(&format!("Authorization: Bearer {key}\r\n"));
         }
@@ -70,10 +59,16 @@ impl Http {
 }
 
 impl Outlet for Http {
-    fn send(&mut self, sequence: u32, payload: &[u8]) -> Result<(), String> {
+    fn send(&mut self, channel: &str, sequence: u32, payload: &[u8]) -> Result<(), String> {
         self.request.clear();
-        let length = payload.len();
-        let _ = write!(self.request, "{}Content-Length: {length}\r\n\r\n", self.head);
+        let mut encoded = String::new();
+        percent::encode(channel, &mut encoded);
+        let path = match &self.url.path {
+            Some(path) => path.replace("{channel}", &encoded),
+            None => format!("/v1/channels/{encoded}"),
+        };
+        let (head, length) = (&self.head, payload.len());
+        let _ = write!(self.request, "POST {path}{head}Content-Length: {length}\r\n\r\n");
         self.request.extend_from_slice(payload);
         let mut stream = match self.stream.take() {
             Some(stream) if !is_over(&stream) => stream,

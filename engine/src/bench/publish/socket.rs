@@ -26,7 +26,6 @@ const BATCH_BYTES: usize = 64 << 10;
 /// One connection to the socket.
 pub(super) struct Socket {
     stream: UnixStream,
-    channel: String,
     buffer: Vec<u8>,
     /// Whether each message asks for its id, because clients may resume from it.
     wants_ids: bool,
@@ -34,12 +33,7 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    pub(super) fn open(
-        path: &Path,
-        channel: String,
-        shared: Arc<Shared>,
-        number: u8,
-    ) -> Result<Self, String> {
+    pub(super) fn open(path: &Path, shared: Arc<Shared>, number: u8) -> Result<Self, String> {
         let stream = UnixStream::connect(path).map_err(|error| {
             format!(
                 "no server listens at {} ({error}): start one with `fanfare`, or say where its \
@@ -62,7 +56,7 @@ impl Socket {
             .map_err(lost)?;
         let mut buffer = Vec::with_capacity(2 * BATCH_BYTES);
         write::preface(&mut buffer);
-        let mut socket = Self { stream, channel, buffer, wants_ids, failure };
+        let mut socket = Self { stream, buffer, wants_ids, failure };
         // At once: a server does not wait long for an opening, and connecting may take long.
         socket.flush()?;
         Ok(socket)
@@ -74,11 +68,11 @@ impl Socket {
 }
 
 impl Outlet for Socket {
-    fn send(&mut self, _sequence: u32, payload: &[u8]) -> Result<(), String> {
+    fn send(&mut self, channel: &str, _sequence: u32, payload: &[u8]) -> Result<(), String> {
         let message = PublishFrame {
             answer: self.wants_ids,
             kind: DeclaredKind::Known(Kind::Text),
-            channel: self.channel.as_bytes(),
+            channel: channel.as_bytes(),
             data: payload,
             ..PublishFrame::default()
         };
