@@ -14,7 +14,10 @@ pub struct Hosts {
 
 impl Hosts {
     /// Reads the list of the configuration: a name or an address each, with a port where only that
-    /// one is meant. The error is a sentence about the first entry that is wrong.
+    /// one is meant.
+    ///
+    /// # Errors
+    /// A sentence about the first entry that is wrong.
     pub fn new(list: &[String]) -> Result<Self, String> {
         let listed = list.iter().map(|entry| listed(entry)).collect::<Result<_, _>>()?;
         Ok(Self { listed })

@@ -26,7 +26,10 @@ pub enum Access {
 
 impl Origins {
     /// Reads the list of the configuration: `scheme://host[:port]` each, or `*` alone for every
-    /// origin. The error is a sentence about the first entry that is wrong.
+    /// origin.
+    ///
+    /// # Errors
+    /// A sentence about the first entry that is wrong.
     pub fn new(list: &[String]) -> Result<Self, String> {
         if list.iter().any(|entry| entry == "*") {
             return match list.len() {
