@@ -9,9 +9,8 @@
 //! ring, hold the slot until the taker's thread has run, and hear afterwards where the taker had
 //! none; and nobody could own what is on its way (docs/ARCHITECTURE.md, "Moves").
 
+use std::any::Any;
 use std::os::fd::OwnedFd;
-
-use super::sim::Adrift;
 
 /// A socket that no driver holds. Dropping it closes the socket.
 #[derive(Debug)]
@@ -20,7 +19,8 @@ pub struct Detached(Holder);
 #[derive(Debug)]
 enum Holder {
     Descriptor(OwnedFd),
-    Simulated(Adrift),
+    /// What a simulated driver calls a socket; closes it when it is dropped.
+    Simulated(Box<dyn Any + Send>),
 }
 
 /// A driver did not adopt a socket.
@@ -43,8 +43,8 @@ impl Detached {
         Self(Holder::Descriptor(socket))
     }
 
-    pub(super) fn simulated(socket: Adrift) -> Self {
-        Self(Holder::Simulated(socket))
+    pub(super) fn simulated(socket: impl Any + Send) -> Self {
+        Self(Holder::Simulated(Box::new(socket)))
     }
 
     /// For drivers of real sockets.
@@ -55,11 +55,14 @@ impl Detached {
         }
     }
 
-    /// For the simulated one.
-    pub(super) fn into_simulated(self) -> Result<Adrift, NotAdopted> {
+    /// For the simulated one, whose sockets these are.
+    pub(super) fn into_simulated<S: Any>(self) -> Result<Box<S>, NotAdopted> {
+        let back = |holder| NotAdopted::new(Self(holder), libc::EINVAL);
         match self.0 {
-            Holder::Simulated(socket) => Ok(socket),
-            Holder::Descriptor(_) => Err(NotAdopted::new(self, libc::EINVAL)),
+            Holder::Simulated(socket) => {
+                socket.downcast().map_err(|socket| back(Holder::Simulated(socket)))
+            }
+            holder @ Holder::Descriptor(_) => Err(back(holder)),
         }
     }
 }

@@ -87,7 +87,7 @@ impl Pair for Simulated {
 
     fn open(seed: u64, places: [usize; 2]) -> Option<Self> {
         // What an honest driver forgets to tell, a liar may tell by chance.
-        let temper = if seed % 2 == 0 { Temper::HONEST } else { Temper::LIAR };
+        let temper = if seed.is_multiple_of(2) { Temper::HONEST } else { Temper::LIAR };
         let (mut first, net) = Sim::new(seed, places[0], temper);
         let (second, beside) = Sim::beside(&net, places[1]);
         first.set_accepting(true);

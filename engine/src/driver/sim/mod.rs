@@ -29,9 +29,8 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-pub(in crate::driver) use self::net::Adrift;
+use self::net::{Adrift, Net, Port, lock};
 pub use self::net::{Client, SimNet, Standing, Temper};
-use self::net::{Net, Port, lock};
 pub use self::prng::Chance;
 use super::{
     Close, Detached, Driver, Event, Exception, NotAdopted, Outgoing, Received, SEND_BYTES_MAX,
@@ -140,14 +139,14 @@ impl Driver for Sim {
     }
 
     fn adopt(&mut self, socket: Detached) -> Result<Token, NotAdopted> {
-        let socket = socket.into_simulated()?;
+        let socket: Box<Adrift> = socket.into_simulated()?;
         let client = socket.client(&self.net).ok_or(libc::EINVAL);
         match client.and_then(|client| self.lock().adopt(self.port, client)) {
             Ok(token) => {
                 socket.adopted();
                 Ok(token)
             }
-            Err(errno) => Err(NotAdopted::new(Detached::simulated(socket), errno)),
+            Err(errno) => Err(NotAdopted::new(Detached::simulated(*socket), errno)),
         }
     }
 

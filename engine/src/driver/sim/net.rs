@@ -209,7 +209,7 @@ impl Net {
 }
 
 /// A simulated socket that no driver holds.
-pub(in crate::driver) struct Adrift {
+pub(super) struct Adrift {
     net: Arc<Mutex<Net>>,
     client: Client,
     /// A driver has it, so there is nothing to close.
