@@ -15,6 +15,8 @@ pub mod limits;
 pub mod message;
 pub mod names;
 pub mod poll;
+mod reader;
+pub mod record;
 pub mod refusals;
 pub mod since;
 pub mod sse;

@@ -7,11 +7,11 @@ use std::fmt;
 
 use super::assemble::{Assembler, Broken, Frame};
 use super::code::{ErrorCode, RefusalCode};
-use super::reader::Reader;
 use super::session::Standing;
 use super::{VERSION_WITH_SESSIONS, frame_type};
 use crate::id::{Epoch, Id};
 use crate::limits::{INGEST_SERVER_FRAME_BYTES_MAX, IngestLimits};
+use crate::reader::Reader;
 
 /// The server's first frame, and its answer to each OPEN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -21,7 +21,6 @@ pub mod client;
 pub mod code;
 pub mod fuzz;
 pub mod publish;
-mod reader;
 pub mod server;
 pub mod session;
 #[cfg(test)]

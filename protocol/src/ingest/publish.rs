@@ -15,11 +15,11 @@ use std::fmt;
 
 use super::code::RefusalCode;
 use super::field;
-use super::reader::Reader;
 use super::server::{Fault, Violation};
 use crate::limits::{IDEMPOTENCY_KEY_BYTES_MAX, IngestLimits};
 use crate::message::Kind;
 use crate::names::{is_channel_name, is_event_name};
+use crate::reader::Reader;
 use crate::refusals;
 
 /// The flag of a message that wants an ANSWER of its own.

@@ -23,10 +23,10 @@ pub use super::assemble::BUFFER_BYTES_KEPT;
 use super::assemble::{Assembler, Broken, Frame, LENGTH_BYTES};
 use super::code::ErrorCode;
 use super::publish::PublishFrame;
-use super::reader::Reader;
 use super::session::Open;
 use super::{MAGIC, VERSION, VERSION_WITH_SESSIONS, VERSIONS, frame_type};
 use crate::limits::IngestLimits;
+use crate::reader::Reader;
 
 const PREFACE_BYTES: usize = MAGIC.len() + 1;
 

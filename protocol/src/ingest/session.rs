@@ -1,8 +1,8 @@
 //! Sessions, of version 2: what a publisher and a server know of each other beyond a connection.
 
-use super::reader::Reader;
 use super::server::{Fault, Violation};
 use crate::limits::SessionLimits;
+use crate::reader::Reader;
 
 /// The flag of an OPEN that wants this session or none.
 pub(super) const FLAG_RESUME: u8 = 1;

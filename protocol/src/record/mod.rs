@@ -1,0 +1,192 @@
+//! Records: what a log of messages is made of, whoever keeps it, and what a checkpoint is made of.
+//!
+//! A record is what one node appends to the log in one piece. Whoever keeps the log says where a
+//! record begins and ends, and whether its bytes are whole; so a record is read as one slice.
+//!
+//! ```text
+//!  version  flags  epoch  incarnation  number  seen  chain  state  count   items
+//!  u8       u8     u40    u64          u64     u64   u32    u32    u16     ...
+//!
+//!  an item:         type u8    length u32   body ...
+//!
+//!  a publication:   kind u8    channels u8    fields length u16
+//!                   channels: length u16, name ...    fields: number u8, length u16, value ...
+//!                   data to the end
+//! ```
+//!
+//! Numbers are little-endian. **It can grow** as the publish protocol does: items and fields have
+//! numbers; below [`FIRST_REQUIRED`] one that is not known is skipped, from there on it refuses the
+//! record. What changes a place, an offset or who may see a message is required: a node that
+//! skipped it would compute something else than its peers. Items that are skipped count, because
+//! positions are counted by them. A number is retired, never reused. Numbers 1 to 3 are those of
+//! presence (join, leave) and of a node that says goodbye.
+//!
+//! **A checkpoint** is a sequence of records whose items say what the order knew at a place of the
+//! log: [`Item::Order`] first, then every head and key, oldest first. Each of its records brings
+//! its length, as [`frames`] reads it, because it lies in a file with others.
+
+pub mod fuzz;
+mod item;
+mod publication;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub use item::{Head, Item, Items, Key, Order, Secret};
+pub use publication::{Channels, Delivery, Publication};
+pub use write::Writer;
+
+use crate::id::Epoch;
+use crate::reader::Reader;
+
+/// The version that is written and read.
+pub const VERSION: u8 = 1;
+/// From this number on what is not known refuses the record.
+pub const FIRST_REQUIRED: u8 = 128;
+/// Most items of a record. Positions are a record's number times 4,096 plus the item's.
+pub const ITEMS_MAX: u16 = 4_095;
+/// Bytes before the items.
+pub const HEADER_BYTES: usize = 1 + 1 + 5 + 8 + 8 + 8 + 4 + 4 + 2;
+/// Bytes of an item before its body.
+pub const ITEM_BYTES: usize = 1 + 4;
+
+/// What stands before a record's items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The epoch that its writer was in.
+    pub epoch: Epoch,
+    /// Random for each start of its writer: two nodes of one name are told apart.
+    pub incarnation: u64,
+    /// Its number among the records of its writer.
+    pub number: u64,
+    /// The last record of the log that its writer had applied.
+    pub seen: u64,
+    /// A rolling hash of the log's bytes up to there: is it the same log?
+    pub chain: u32,
+    /// A rolling hash of what was assigned up to there: was the same computed?
+    pub state: u32,
+}
+
+/// A record that was read, and whose items are all readable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// What stands before them.
+    pub header: Header,
+    items: Items<'a>,
+}
+
+/// What makes a record unreadable, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The byte of the record, or of the frames, that is wrong.
+    pub offset: u64,
+    /// What is wrong with it.
+    pub fault: Fault,
+}
+
+/// What is wrong with a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It ends in the middle.
+    Truncated,
+    /// Bytes follow its last item.
+    TrailingBytes,
+    /// A version that is not spoken here.
+    Version,
+    /// A flag that is not known here.
+    Flag,
+    /// More items than a record may have.
+    TooManyItems,
+    /// An item that must be understood and is not known here.
+    UnknownItem(u8),
+    /// A field that must be understood and is not known here.
+    UnknownField(u8),
+    /// An item's body is shorter than what it must hold, or longer.
+    ItemLength,
+    /// Fields do not rise by number, or one is longer than there are bytes, or not of its length.
+    Field,
+    /// A kind of payload or of delivery that is not known here.
+    Kind,
+    /// A name is not UTF-8.
+    Name,
+    /// A publication without a channel.
+    NoChannel,
+}
+
+impl<'a> Record<'a> {
+    /// Reads a whole record.
+    ///
+    /// # Errors
+    /// Where the record is not one of [`VERSION`], or something in it must be understood and is
+    /// not known.
+    pub fn read(bytes: &'a [u8]) -> Result<Self, Violation> {
+        Self::read_at(bytes, 0)
+    }
+
+    fn read_at(bytes: &'a [u8], at: u64) -> Result<Self, Violation> {
+        let mut reader = Reader::new(bytes, at);
+        let header = Header::read(&mut reader)?;
+        let count_at = reader.at;
+        let count = reader.u16().ok_or(violation(count_at, Fault::Truncated))?;
+        if count > ITEMS_MAX {
+            return Err(violation(count_at, Fault::TooManyItems));
+        }
+        let items = Items::new(reader, count);
+        for _ in 0..count {
+            Item::read(&mut reader)?;
+        }
+        match reader.is_empty() {
+            true => Ok(Self { header, items }),
+            false => Err(violation(reader.at, Fault::TrailingBytes)),
+        }
+    }
+
+    /// How many items it has, those that are skipped too.
+    pub fn count(&self) -> u16 {
+        self.items.count
+    }
+
+    /// Its items with their numbers, from 0; those that are not known are left out.
+    pub fn items(&self) -> Items<'a> {
+        self.items
+    }
+}
+
+impl Header {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Violation> {
+        let truncated = violation(reader.at + reader.len() as u64, Fault::Truncated);
+        let at = reader.at;
+        if reader.u8().ok_or(truncated)? != VERSION {
+            return Err(violation(at, Fault::Version));
+        }
+        if reader.u8().ok_or(truncated)? != 0 {
+            return Err(violation(at + 1, Fault::Flag));
+        }
+        let [a, b, c, d, e] = reader.array::<5>().ok_or(truncated)?;
+        Ok(Self {
+            epoch: Epoch::from_random(u64::from_le_bytes([a, b, c, d, e, 0, 0, 0])),
+            incarnation: reader.u64().ok_or(truncated)?,
+            number: reader.u64().ok_or(truncated)?,
+            seen: reader.u64().ok_or(truncated)?,
+            chain: reader.u32().ok_or(truncated)?,
+            state: reader.u32().ok_or(truncated)?,
+        })
+    }
+}
+
+/// Takes the next record off a sequence of records that each come after their length (u32);
+/// `None` where fewer bytes are there than it has.
+///
+/// # Errors
+/// As [`Record::read`]; the offset counts from the record's length.
+pub fn frames<'a>(bytes: &mut &'a [u8]) -> Result<Option<Record<'a>>, Violation> {
+    let mut reader = Reader::new(bytes, 0);
+    let Some(length) = reader.u32() else { return Ok(None) };
+    let Some(record) = reader.take(length as usize) else { return Ok(None) };
+    *bytes = &bytes[4 + length as usize..];
+    Record::read_at(record, 4).map(Some)
+}
+
+fn violation(offset: u64, fault: Fault) -> Violation {
+    Violation { offset, fault }
+}

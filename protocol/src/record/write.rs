@@ -1,0 +1,128 @@
+//! Records as bytes, appended to a `Vec` that the caller keeps.
+
+use super::item::number;
+use super::publication::{Delivery, field};
+use super::{Header, ITEM_BYTES, ITEMS_MAX, Item, Publication, VERSION};
+
+/// A record under way: its header is written, its items follow one by one.
+#[derive(Debug)]
+pub struct Writer<'a> {
+    out: &'a mut Vec<u8>,
+    count_at: usize,
+    count: u16,
+}
+
+impl<'a> Writer<'a> {
+    /// Begins a record at the end of `out`.
+    pub fn new(header: &Header, out: &'a mut Vec<u8>) -> Self {
+        out.extend_from_slice(&[VERSION, 0]);
+        out.extend_from_slice(&header.epoch.number().to_le_bytes()[..5]);
+        for number in [header.incarnation, header.number, header.seen] {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+        for hash in [header.chain, header.state] {
+            out.extend_from_slice(&hash.to_le_bytes());
+        }
+        let count_at = out.len();
+        out.extend_from_slice(&[0; 2]);
+        Self { out, count_at, count: 0 }
+    }
+
+    /// How many items it has.
+    pub fn count(&self) -> u16 {
+        self.count
+    }
+
+    /// Appends an item.
+    ///
+    /// # Panics
+    /// When the record has [`ITEMS_MAX`] already, when a publication has no channel or more than
+    /// 255, or when a length does not fit its field: 65,535 bytes for names, keys and all fields
+    /// together, 4 GiB for the item. Limits are far below.
+    pub fn item(&mut self, item: &Item<'_>) {
+        match item {
+            Item::Publication(publication) => {
+                self.body(number::PUBLICATION, |out| body_of(publication, out));
+            }
+            Item::Heartbeat => self.body(number::HEARTBEAT, |_| {}),
+            Item::Genesis(secret) => {
+                self.body(number::GENESIS, |out| out.extend_from_slice(secret));
+            }
+            Item::Order(order) => self.body(number::ORDER, |out| {
+                numbers(&[order.position, order.at, order.watermark, order.state], out);
+                out.extend_from_slice(&order.secret);
+            }),
+            Item::Head(head) => self.body(number::HEAD, |out| {
+                let life = [head.offset, head.position, head.used, head.began, head.unknown_before];
+                numbers(&life, out);
+                for name in [head.tenant, head.name] {
+                    long(name.as_bytes(), out);
+                }
+            }),
+            Item::Key(key) => self.body(number::KEY, |out| {
+                let [first, second] = key.key;
+                numbers(&[first, second, key.body, key.position, key.offset, key.at], out);
+            }),
+        }
+    }
+
+    fn body(&mut self, number: u8, write: impl FnOnce(&mut Vec<u8>)) {
+        assert!(self.count < ITEMS_MAX, "a record has room");
+        let at = self.out.len();
+        self.out.push(number);
+        self.out.extend_from_slice(&[0; 4]);
+        write(self.out);
+        let length = self.out.len() - at - ITEM_BYTES;
+        let length = u32::try_from(length).expect("an item is shorter than 4 GiB");
+        self.out[at + 1..at + ITEM_BYTES].copy_from_slice(&length.to_le_bytes());
+        self.count += 1;
+        self.out[self.count_at..self.count_at + 2].copy_from_slice(&self.count.to_le_bytes());
+    }
+}
+
+fn body_of(publication: &Publication<'_>, out: &mut Vec<u8>) {
+    let count = u8::try_from(publication.channels.count()).expect("255 channels at most");
+    assert!(count > 0, "a publication has a channel");
+    out.extend_from_slice(&[publication.kind as u8, count]);
+    let fields_bytes_at = out.len();
+    out.extend_from_slice(&[0; 2]);
+    publication.channels.for_each(|name| long(name.as_bytes(), out));
+    let fields_at = out.len();
+    fields(publication, out);
+    let bytes = u16::try_from(out.len() - fields_at).expect("fields are short");
+    out[fields_bytes_at..fields_bytes_at + 2].copy_from_slice(&bytes.to_le_bytes());
+    out.extend_from_slice(publication.data);
+}
+
+fn fields(publication: &Publication<'_>, out: &mut Vec<u8>) {
+    let mut write = |number: u8, value: &[u8]| {
+        out.push(number);
+        long(value, out);
+    };
+    if let Some(event) = publication.event {
+        write(field::EVENT, event.as_bytes());
+    }
+    if let Some(origin) = publication.origin {
+        write(field::ORIGIN, &origin.to_le_bytes());
+    }
+    if !publication.tenant.is_empty() {
+        write(field::TENANT, publication.tenant.as_bytes());
+    }
+    if let Some(key) = publication.key {
+        write(field::KEY, key);
+    }
+    if publication.delivery != Delivery::Kept {
+        write(field::DELIVERY, &[publication.delivery as u8]);
+    }
+}
+
+/// A length of 16 bits and what has it.
+fn long(bytes: &[u8], out: &mut Vec<u8>) {
+    let length = u16::try_from(bytes.len()).expect("names and keys are at most 65,535 bytes");
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(bytes);
+}
+
+fn numbers(numbers: &[u64], out: &mut Vec<u8>) {
+    numbers.iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
+}
