@@ -13,8 +13,10 @@ pub struct Limits {
     pub heads_per_address: usize,
     /// Whether the two above count loopback peers.
     pub count_loopback: bool,
-    /// Channel records.
+    /// Channels that were published to and are not forgotten.
     pub channels: usize,
+    /// Channels that are followed, whether they were published to or not.
+    pub followed_channels: usize,
     /// Channels that one connection follows.
     pub channels_per_connection: usize,
     /// Bytes of one published message.
@@ -68,7 +70,7 @@ pub struct Limits {
     pub close_ms: u64,
     /// A shard's interest in a channel after its last subscriber.
     pub interest_ms: u64,
-    /// A channel record that nobody uses and that keeps nothing.
+    /// A channel that is not published to any more, after the age up to which it keeps messages.
     pub channel_idle_ms: u64,
     /// From the signal to the end.
     pub shutdown_ms: u64,
@@ -91,6 +93,7 @@ impl Default for Limits {
             heads_per_address: 100,
             count_loopback: false,
             channels: 1_000_000,
+            followed_channels: 1_000_000,
             channels_per_connection: 1_000,
             message_bytes: MESSAGE_BYTES_DEFAULT,
             subscribe_bytes: 512 << 10,
@@ -116,7 +119,7 @@ impl Default for Limits {
             stall_ms: 60_000,
             close_ms: 2_000,
             interest_ms: 30_000,
-            channel_idle_ms: 600_000,
+            channel_idle_ms: 86_400_000,
             shutdown_ms: 5_000,
             publishers: 64,
             publisher_stall_ms: 5_000,

@@ -100,15 +100,21 @@ pub struct SequencerMetrics {
     pub keys_pushed_out: Number,
     /// Gauge: idempotency keys that are remembered.
     pub idempotency_keys: Number,
-    /// Gauge: channel records.
+    /// Gauge: channels that were published to and are not forgotten.
     pub channels: Number,
+    /// Gauge: channels that clients follow.
+    pub followed_channels: Number,
+    /// Publishes that were refused for `limits.channels`.
+    pub channels_refused: Number,
+    /// Subscribes that were refused for `limits.followed_channels`.
+    pub followed_refused: Number,
     /// Gauge: subscriptions.
     pub subscriptions: Number,
     /// Gauge: messages in all histories.
     pub history_messages: Number,
     /// Gauge: their bytes, with the packed positions of trimmed ones.
     pub history_bytes: Number,
-    /// Channel records that were forgotten.
+    /// Channels that were forgotten.
     pub channels_forgotten: Number,
     /// Gauge: the last position.
     pub position: Number,

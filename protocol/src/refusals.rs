@@ -25,8 +25,9 @@ pub const CONFLICT: &str = "the idempotency key was used for another message, so
     was published: give each message a key of its own";
 
 /// There is no room for another channel.
-pub const CHANNEL_LIMIT: &str = "the node keeps as many channels as it may and none is idle: \
-    publish to an existing channel, wait, or raise the channel limit";
+pub const CHANNEL_LIMIT: &str = "the node keeps as many channels as it may, and each still keeps \
+    what its rule promises: publish to an existing channel, wait, or raise the channel limit \
+    (limits.channels)";
 
 /// The node ends.
 pub const SHUTTING_DOWN: &str = "the node is shutting down: publish again when it is back";

@@ -116,13 +116,22 @@ const SEQUENCER: &[Row<SequencerMetrics>] = &[
         m.keys_pushed_out.read()
     }),
     ("fanfare_idempotency_keys", "Keys that are remembered", GAUGE, |m| m.idempotency_keys.read()),
-    ("fanfare_channels_forgotten", "Channel records that were dropped", COUNTER, |m| {
+    ("fanfare_channels_forgotten", "Channels that were forgotten", COUNTER, |m| {
         m.channels_forgotten.read()
+    }),
+    ("fanfare_channels_refused", "Publishes refused by limits.channels", COUNTER, |m| {
+        m.channels_refused.read()
+    }),
+    ("fanfare_followed_channels_refused", "Requests refused by their limit", COUNTER, |m| {
+        m.followed_refused.read()
     }),
     ("fanfare_ring_full", "Times that the sequencer waited for ring space", COUNTER, |m| {
         m.ring_full.read()
     }),
-    ("fanfare_channels", "Channel records", GAUGE, |m| m.channels.read()),
+    ("fanfare_channels", "Channels that were published to", GAUGE, |m| m.channels.read()),
+    ("fanfare_followed_channels", "Channels that clients follow", GAUGE, |m| {
+        m.followed_channels.read()
+    }),
     ("fanfare_subscriptions", "Subscriptions, as the sequencer counts them", GAUGE, |m| {
         m.subscriptions.read()
     }),

@@ -36,6 +36,8 @@ pub(super) struct Log {
     entries: VecDeque<Arc<Message>>,
     /// Seq of the next append.
     end: u64,
+    /// Seq with which the channel's present life began, where an earlier one was seen here.
+    began: u64,
     /// First offset of all entries, or of those to come.
     first_offset: u64,
     /// Offset of the next kept message.
@@ -60,6 +62,7 @@ impl Log {
             rule,
             entries: VecDeque::new(),
             end: FIRST_SEQ,
+            began: 0,
             first_offset: head + 1,
             next_offset: head + 1,
             // Not told yet. A guess above the true floor could never be lowered, and the log would
@@ -91,13 +94,34 @@ impl Log {
     }
 
     /// First offset at or after `seq`, which is no more than [`Log::end`]. It is known of what was
-    /// dropped, too.
-    pub(super) fn offset_at(&self, seq: u64) -> u64 {
-        match seq.checked_sub(self.first()) {
+    /// dropped, too, unless that was of an earlier life of the channel.
+    pub(super) fn offset_at(&self, seq: u64) -> Option<u64> {
+        if seq < self.began {
+            return None;
+        }
+        Some(match seq.checked_sub(self.first()) {
             // All that is gone and still counted was kept: see `trim`.
             None => self.first_offset - (self.first() - seq),
             Some(nth) => self.entries.get(nth as usize).map_or(self.next_offset, |it| it.offset),
+        })
+    }
+
+    /// The channel's life ended: the next message has offset 1. What is here is of the old life
+    /// and goes with it, because offsets are no order across lives. It is no loss to whoever has
+    /// it; whoever has not is behind the log from now on.
+    pub(super) fn begin_anew(&mut self, scratch: &mut Scratch) {
+        self.entries = VecDeque::new();
+        self.began = self.end;
+        (self.first_offset, self.next_offset, self.floor) = (1, 1, 1);
+        (self.cost, self.loose_cost, self.ephemeral, self.ephemeral_cost) = (0, 0, 0, 0);
+        for (_, lane) in self.lanes.iter_mut() {
+            lane.drop_before(self.end, scratch);
         }
+    }
+
+    /// Whether this cursor stands in an earlier life of the channel and has not had all of it.
+    pub(super) fn is_of_earlier_life(&self, seq: u64) -> bool {
+        seq < self.began
     }
 
     /// Ephemeral entries of these seqs.
@@ -233,9 +257,9 @@ impl Log {
 
     /// Drops what neither history nor the window holds. The newest message always stays.
     ///
-    /// What was dropped and is still counted by cursors was kept: an ephemeral entry that goes takes
-    /// its number with it, and whatever stands before it moves up by one. `scratch.dropped` is then
-    /// the seqs that went so, in their order, and cursors before them have to move: see
+    /// What was dropped and is still counted by cursors was kept: an ephemeral entry that goes
+    /// takes its number with it, and whatever stands before it moves up by one. `scratch.dropped`
+    /// is then the seqs that went so, in their order, and cursors before them have to move: see
     /// [`moved_up`].
     pub(super) fn trim(&mut self, scratch: &mut Scratch) {
         scratch.dropped.clear();

@@ -7,12 +7,14 @@ use super::channels::Channels;
 use super::subscription::Subscription;
 use crate::rule::Slow;
 
-/// Whether one of these has left the live window of a channel whose rule is to disconnect; what the
-/// rules of the others say does not matter then.
+/// Whether one of these has left the live window of a channel whose rule is to disconnect, or of
+/// one that was forgotten meanwhile, so that nobody knows what was missed; what the rules of the
+/// others say does not matter then.
 pub(super) fn must_close(subscriptions: &[Subscription], channels: &Channels) -> bool {
     subscriptions.iter().any(|it| {
         let log = &channels.at(it.channel).log;
-        log.slow() == Slow::Disconnect && it.next < log.first()
+        let is_behind = it.next < log.first();
+        is_behind && (log.slow() == Slow::Disconnect || log.is_of_earlier_life(it.next))
     })
 }
 
@@ -31,8 +33,10 @@ pub(super) fn skip_lost(
             continue;
         }
         let next = log.resumes_at().unwrap_or(log.first());
-        let bounds = Some((log.offset_at(subscription.next), log.offset_at(next) - 1));
-        tell(&GapView { channel: &log.name.name, bounds, reason: GapReason::Slow });
+        let bounds = log.offset_at(subscription.next).zip(log.offset_at(next));
+        let bounds = bounds.map(|(from, next)| (from, next - 1));
+        let reason = if bounds.is_some() { GapReason::Slow } else { GapReason::Unknown };
+        tell(&GapView { channel: &log.name.name, bounds, reason });
         skipped.gaps += 1;
         skipped.ephemeral += log.ephemeral_within(subscription.next..next);
         subscription.next = next;

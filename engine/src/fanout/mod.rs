@@ -152,6 +152,12 @@ impl Fanout {
         self.channels.remove(channel);
     }
 
+    /// The life of a channel ended; here it is still followed.
+    pub(crate) fn begin_anew(&mut self, channel: ChannelId) {
+        let Some(channel) = self.channels.find(channel) else { return };
+        self.change_log(channel, |log, scratch| log.begin_anew(scratch));
+    }
+
     /// Whether no more of the order is to be read for now.
     pub(crate) fn holds_back(&self) -> bool {
         self.overgrown.is_far()

@@ -6,7 +6,7 @@
 use crate::clock::Millis;
 use crate::sequencer::command::Publication;
 
-use super::{Item, Log, RECORD_ITEMS};
+use super::{Event, Item, Log, RECORD_ITEMS};
 
 /// The log of one node in memory.
 pub struct Memory<T> {
@@ -35,8 +35,15 @@ impl<T> Log<T> for Memory<T> {
             (self.position / RECORD_ITEMS + 1) * RECORD_ITEMS
         };
         self.at = at;
-        let position = self.position;
-        self.offered = Some(Item { position, at, publication, ticket: Some(ticket) });
+        let (position, ticket) = (self.position, Some(ticket));
+        self.offered = Some(Item { at, event: Event::Published { position, publication, ticket } });
+    }
+
+    fn pass(&mut self, now: Millis) {
+        // One that waits to be read will do, late as it is: what is due stays due.
+        if self.offered.is_none() {
+            self.offered = Some(Item { at: now.max(self.at), event: Event::Heartbeat });
+        }
     }
 
     fn next(&mut self) -> Option<Item<T>> {
@@ -59,10 +66,11 @@ mod tests {
             data: Box::default(),
         };
         log.offer(publication, ticket, Millis(now));
-        let item = log.next().expect("it stands at once");
-        assert_eq!(item.ticket, Some(ticket));
+        let Some(Item { at, event }) = log.next() else { panic!("it stands at once") };
+        let Event::Published { position, ticket: given, .. } = event else { panic!("no message") };
+        assert_eq!(given, Some(ticket));
         assert!(log.next().is_none(), "once");
-        (item.position, item.at.0)
+        (position, at.0)
     }
 
     #[test]

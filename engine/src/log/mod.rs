@@ -23,15 +23,26 @@ pub const RECORD_ITEMS: u64 = 4_096;
 
 /// What stands in the log.
 pub struct Item<T> {
-    /// Where.
-    pub position: u64,
     /// The time of its record; never goes back along the log. Whatever must come out the same
     /// wherever the log is read is judged by this time and by no other.
     pub at: Millis,
-    /// What was published.
-    pub publication: Publication,
-    /// What was given with it, where this node offered it.
-    pub ticket: Option<T>,
+    /// What it says.
+    pub event: Event<T>,
+}
+
+/// What an item of the log says.
+pub enum Event<T> {
+    /// Something was published.
+    Published {
+        /// Where it stands.
+        position: u64,
+        /// What it is.
+        publication: Publication,
+        /// What was given with it, where this node offered it.
+        ticket: Option<T>,
+    },
+    /// Time has passed.
+    Heartbeat,
 }
 
 /// Who decides the order. `T` is what a node wants back with its own items.
@@ -39,6 +50,9 @@ pub trait Log<T> {
     /// Offers what is to stand in the log. [`Log::next`] gives it back once it does; what one node
     /// offers stands in the order in which it was offered.
     fn offer(&mut self, publication: Publication, ticket: T, now: Millis);
+
+    /// Lets the log say that time has passed, where it would not by itself: something is due.
+    fn pass(&mut self, now: Millis);
 
     /// Takes the next item, whoever offered it; `None` where the end of the log was reached.
     fn next(&mut self) -> Option<Item<T>>;

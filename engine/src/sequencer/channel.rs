@@ -1,4 +1,8 @@
-//! One life of a channel: its offsets, what it keeps, who follows it.
+//! A channel: its present life, what this node keeps of it, and who follows it here.
+//!
+//! The life ([`Head`]) is the same wherever the log is read; the rest is this node's. A channel
+//! that is merely followed has no life, and one that is merely published to has no audience: the
+//! record is there for as long as either is.
 
 use std::sync::Arc;
 
@@ -8,31 +12,25 @@ use crate::channel::{ChannelId, ChannelName};
 use crate::rule::Rule;
 
 use super::command::Gap;
-use super::forget::Links;
+use super::heads::Head;
 use super::history::History;
 use super::interest::Audience;
 use super::resume::Start;
 use super::trimmed::{Missed, Trimmed};
 
-/// The record of a channel, from its first use to its being forgotten.
+/// The record of a channel.
 pub(super) struct Channel {
     pub(super) id: ChannelId,
     pub(super) name: Arc<ChannelName>,
     pub(super) rule: Arc<Rule>,
     /// The rule's number in the table.
     pub(super) rule_number: usize,
-    /// Last offset that was assigned; 0 before the first message.
-    pub(super) head: u64,
-    /// Whoever comes from before this position may have missed messages of an earlier, forgotten
-    /// life of the channel.
-    pub(super) unknown_before: u64,
+    pub(super) head: Head,
     pub(super) history: History,
     pub(super) trimmed: Trimmed,
     pub(super) audience: Audience,
     /// Whether interested shards have yet to hear of the floor.
     pub(super) floor_untold: bool,
-    /// Where it stands among those that may be forgotten.
-    pub(super) links: Links,
 }
 
 impl Channel {
@@ -40,41 +38,44 @@ impl Channel {
         id: ChannelId,
         name: Arc<ChannelName>,
         (rule_number, rule): (usize, &Arc<Rule>),
-        unknown_before: u64,
     ) -> Self {
         Self {
             id,
             name,
             rule: Arc::clone(rule),
             rule_number,
-            head: 0,
-            unknown_before,
+            head: Head::default(),
             history: History::default(),
             trimmed: Trimmed::default(),
             audience: Audience::default(),
             floor_untold: false,
-            links: Links::default(),
         }
+    }
+
+    /// Whether it was published to, and that is not forgotten.
+    pub(super) fn has_life(&self) -> bool {
+        self.head.offset > 0
     }
 
     /// First offset that history keeps, `head + 1` where it keeps none.
     pub(super) fn floor(&self) -> u64 {
-        self.head + 1 - self.history.len() as u64
+        self.head.offset + 1 - self.history.len() as u64
     }
 
-    /// Position of the last message; 0 before the first.
-    pub(super) fn last_position(&self) -> u64 {
-        self.history.last().map_or(self.trimmed.newest(), |message| message.position)
-    }
-
-    /// First offset to deliver to whoever starts here, and what it missed.
-    pub(super) fn start(&self, from: Start) -> (u64, Option<Gap>) {
+    /// First offset to deliver to whoever starts here, and what it missed; `watermark` is that of
+    /// the order.
+    pub(super) fn start(&self, from: Start, watermark: u64) -> (u64, Option<Gap>) {
+        if !self.has_life() {
+            return (1, from.gap_without_life(watermark));
+        }
         match from {
-            Start::Head(gap) => (self.head + 1, gap),
+            Start::Head(gap) => (self.head.offset + 1, gap),
             Start::Floor(gap) => (self.floor(), gap),
             Start::After(position) => self.start_after(position),
             // What was asked for is what there is, so nothing of it is missing.
-            Start::Newest(count) => ((self.head + 1).saturating_sub(count).max(self.floor()), None),
+            Start::Newest(count) => {
+                ((self.head.offset + 1).saturating_sub(count).max(self.floor()), None)
+            }
             Start::Time(at, position) => match self.history.before(at) {
                 0 => self.start_after(position),
                 // What is older than a kept message that is too old is not asked for either.
@@ -84,7 +85,7 @@ impl Channel {
     }
 
     fn start_after(&self, position: u64) -> (u64, Option<Gap>) {
-        if position < self.unknown_before {
+        if position < self.head.unknown_before {
             return (self.floor(), Some(Gap { bounds: None, reason: GapReason::Unknown }));
         }
         let reason = self.trimmed.reason();
@@ -101,7 +102,11 @@ impl Channel {
     pub(super) fn invariants(&self) {
         self.history.invariants();
         self.trimmed.invariants(self.floor());
-        self.audience.invariants(self.head);
+        self.audience.invariants(self.head.offset);
+        assert!(self.has_life() || self.audience.mask() != 0, "a record is there for something");
+        assert!(self.has_life() || (self.history.is_empty() && self.trimmed.newest() == 0));
+        let newest = self.history.last().map_or(self.trimmed.newest(), |last| last.position);
+        assert_eq!(self.head.position, newest, "the last message is kept, or its place is");
         assert!(self.history.len() as u64 <= self.rule.history.count);
         assert!(self.history.bytes() <= self.rule.history.bytes);
         if let Some(first) = self.history.first() {

@@ -115,7 +115,8 @@ pub struct Published {
 /// Why the sequencer did not do what it was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// The node keeps as many channels as it may and none of them is idle.
+    /// There are as many channels as there may be: of a publish, those that keep what their rules
+    /// promise; of a subscribe, those that are followed.
     ChannelLimit,
     /// The idempotency key was used for another message.
     Conflict,
@@ -265,8 +266,20 @@ pub enum Entry {
     /// The shard's interest in these channels ended: it drops their logs. A subscribe that the
     /// sequencer takes afterwards starts with a fresh log.
     Released(Arc<[ChannelId]>),
+    /// Lives of channels ended: the log of each is dropped where nobody follows it, and begins anew
+    /// where somebody does.
+    Ended(Box<[EndedLife]>),
     /// The order ends here: say farewell.
     End,
+}
+
+/// The life of a channel ended; its next message has offset 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndedLife {
+    /// The record's number, which stays where somebody follows the channel.
+    pub channel: ChannelId,
+    /// A bit for each shard that does. The interest of each other one has ended.
+    pub followed: u64,
 }
 
 /// What the ring's budget counts for an entry beside what it holds.
@@ -280,6 +293,7 @@ impl Entry {
             Self::Subscribed(reply) => Self::subscribed_cost(reply.channels.len()),
             Self::Floors(floors) => Self::floors_cost(floors.len()),
             Self::Released(channels) => Self::released_cost(channels.len()),
+            Self::Ended(lives) => Self::ended_cost(lives.len()),
             Self::SubscribeRefused(..) | Self::Published(..) | Self::End => FIXED_BYTES,
         }
     }
@@ -302,6 +316,11 @@ impl Entry {
     /// Bytes of an entry that releases so many channels.
     pub fn released_cost(channels: usize) -> usize {
         FIXED_BYTES + channels * 8
+    }
+
+    /// Bytes of an entry that ends so many lives.
+    pub fn ended_cost(lives: usize) -> usize {
+        FIXED_BYTES + lives * 16
     }
 
     /// Bytes of an entry that holds nothing but itself.

@@ -1,9 +1,12 @@
 //! Who follows a channel: how many connections of which shards, and how far back each shard's log
 //! of it reaches.
 //!
-//! A shard's interest outlives its last subscriber, so that a page that reloads finds the log still
-//! there. While it lingers the shard gets the channel's messages; then it is told that its interest
-//! has ended, drops the log, and what it knew is forgotten here in the same moment.
+//! A shard's interest in a channel that was published to outlives its last subscriber, so that a
+//! page that reloads finds the log still there. While it lingers the shard gets the channel's
+//! messages; then it is told that its interest has ended, drops the log, and what it knew is
+//! forgotten here in the same moment. What was never published to has an empty log, for which
+//! nobody comes back: there the interest ends with its last subscriber, and strangers who mention
+//! names leave nothing behind.
 
 use crate::channel::ChannelId;
 use crate::clock::Millis;
@@ -79,13 +82,26 @@ impl Audience {
         })
     }
 
+    /// The channel's life ended. Its next message has offset 1, and that is what each log of those
+    /// who still follow begins with; interests that linger end with it: which shards' those are.
+    pub(super) fn begin_anew(&mut self) -> Vec<u8> {
+        let ended = self.lingering().collect();
+        self.shards.retain_mut(|interest| {
+            interest.log_from = 1;
+            interest.subscribers > 0
+        });
+        self.mask = self.shards.iter().fold(0, |mask, interest| mask | 1 << interest.shard);
+        ended
+    }
+
     /// The shards whose interest lingers without a subscriber.
     pub(super) fn lingering(&self) -> impl Iterator<Item = u8> {
         let waiting = self.shards.iter().filter(|interest| interest.subscribers == 0);
         waiting.map(|interest| interest.shard)
     }
 
-    fn release(&mut self, shard: u8) {
+    /// The interest of a shard without subscribers ends.
+    pub(super) fn release(&mut self, shard: u8) {
         self.shards.retain(|interest| interest.shard != shard);
         self.shards.shrink_to_fit();
         self.mask &= !(1 << shard);

@@ -37,6 +37,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use crate::clock::Millis;
 
 use super::command::{Publication, Published};
+use super::warn::Seldom;
 
 /// A digest of 128 bits.
 type Digest = (u64, u64);
@@ -57,8 +58,7 @@ pub(super) struct Keys {
     front: u64,
     /// Keys that newer ones pushed out before their age.
     pushed_out: u64,
-    /// When that may be said again.
-    warn_again: Option<Millis>,
+    warn: Seldom,
 }
 
 /// Digests are as good as random, and under a secret: a table needs no hash of them.
@@ -116,7 +116,7 @@ impl Keys {
             entries: VecDeque::new(),
             front: 0,
             pushed_out: 0,
-            warn_again: None,
+            warn: Seldom::default(),
         }
     }
 
@@ -195,11 +195,8 @@ impl Keys {
         self.front += 1;
     }
 
-    /// At most once a minute: the metric has the number.
     fn warn(&mut self, now: Millis) {
-        const PAUSE_MS: u64 = 60_000;
-        if self.warn_again.is_none_or(|at| at <= now) {
-            self.warn_again = Some(now.plus(PAUSE_MS));
+        if self.warn.may(now) {
             tracing::warn!(
                 keys = self.count,
                 "idempotency keys are forgotten before limits.idempotency_age: what is sent again \

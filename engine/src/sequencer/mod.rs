@@ -18,7 +18,7 @@
 
 mod channel;
 pub mod command;
-mod forget;
+mod heads;
 mod history;
 pub mod inbox;
 mod interest;
@@ -36,6 +36,7 @@ mod subscribe;
 mod table;
 mod times;
 mod trimmed;
+mod warn;
 
 #[cfg(test)]
 mod tests;
@@ -54,9 +55,10 @@ use crate::rule::Rules;
 
 use command::{Command, Entry, Publication};
 use inbox::Commands;
-use order::{Order, Released};
+use order::{EndedLives, Order};
 use perform::{Batch, Performed, Work};
 use times::Times;
+use warn::Warn;
 
 pub use perform::Ticket;
 
@@ -64,7 +66,7 @@ pub use sink::Sink;
 
 /// Commands of one step; each message of a batch counts.
 const COMMANDS_PER_STEP: usize = 256;
-/// Messages and keys that expire, and records that are forgotten, in one step.
+/// Messages and keys that expire in one step.
 const UPKEEP_PER_STEP: usize = 1_024;
 /// Channels of one entry that tells floors or ends of interest.
 const CHANNELS_PER_ENTRY: usize = 512;
@@ -110,6 +112,7 @@ pub struct Sequencer<S, L = Memory<Ticket>> {
     to_offer: std::vec::IntoIter<Publication>,
     /// Batches whose messages have not all been placed, oldest first.
     batches: VecDeque<Batch>,
+    warn: Warn,
     /// Entries that some shard had not read when the last step began.
     held: usize,
     phase: Phase,
@@ -161,6 +164,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
             work: None,
             to_offer: Vec::new().into_iter(),
             batches: VecDeque::new(),
+            warn: Warn::default(),
             held: 0,
             phase: Phase::Open,
             was_blocked: false,
@@ -192,7 +196,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
     /// Panics where any structure contradicts itself or another. Walks over everything: for tests.
     pub fn invariants(&self) {
         self.order.invariants();
-        assert!(self.order.released.channels.is_empty(), "the ends of interests were told");
+        assert!(self.order.ended.lives.is_empty(), "the ends of lives were told");
     }
 
     fn upkeep(&mut self, progress: &mut Progress) {
@@ -202,8 +206,10 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
         }
         let now = self.order.now;
         progress.worked |= self.order.keys.expire(now, UPKEEP_PER_STEP) > 0;
-        // Idle records have no interest, so nothing is to be told.
-        progress.worked |= self.order.forget_idle(UPKEEP_PER_STEP) > 0;
+        // Lives end by the log's time alone, so it is the log that says that it has come.
+        if self.order.heads.next_end().is_some_and(|end| end <= now) {
+            self.log.pass(now);
+        }
     }
 
     /// Ends the interests of one shard that are due. The shard reads of it before anything that is
@@ -220,9 +226,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
         }
         let (now, all) = (order.now, &mut order.channels);
         let ended = order.lingering[shard].end_due(now, CHANNELS_PER_ENTRY, all);
-        for id in &ended {
-            order.unfollowed.settle(*id, false, now, all);
-        }
+        // What is left of their audiences held no record: only a channel that has a life lingers.
         self.push(1 << shard, Entry::Released(ended.into()));
         progress.worked = true;
     }
@@ -303,22 +307,22 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
         self.ring.push(mask, entry.cost(), entry);
     }
 
-    /// Tells the shards of interests that ended with their channels' records. Comes before the
-    /// entry of the command that made these records go.
-    fn tell_released(&mut self) {
-        if !self.order.released.channels.is_empty() {
-            let Released { mask, channels } = std::mem::take(&mut self.order.released);
-            self.push(mask, Entry::Released(channels.into()));
+    /// Tells the shards of lives that ended. Comes before whatever is decided afterwards.
+    fn tell_ended(&mut self) {
+        if !self.order.ended.lives.is_empty() {
+            let EndedLives { mask, lives } = std::mem::take(&mut self.order.ended);
+            self.push(mask, Entry::Ended(lives.into()));
         }
     }
 
     fn count(&mut self, progress: &Progress) {
         let (metrics, order) = (&self.metrics.sequencer, &self.order);
-        metrics.channels.set(order.channels.len() as u64);
+        metrics.channels.set(order.heads.len() as u64);
+        metrics.followed_channels.set(order.followed as u64);
         metrics.subscriptions.set(order.subscriptions);
         metrics.history_messages.set(order.retention.messages() as u64);
         metrics.history_bytes.set(order.retention.bytes() as u64);
-        metrics.channels_forgotten.set(order.forgotten);
+        metrics.channels_forgotten.set(order.heads.ended);
         metrics.position.set(order.position);
         metrics.idempotency_keys.set(order.keys.len() as u64);
         metrics.keys_pushed_out.set(order.keys.pushed_out());

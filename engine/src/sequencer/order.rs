@@ -11,8 +11,8 @@ use crate::limits::Limits;
 use crate::rule::Rules;
 
 use super::channel::Channel;
-use super::command::Refusal;
-use super::forget::Unfollowed;
+use super::command::EndedLife;
+use super::heads::Heads;
 use super::interest::Lingering;
 use super::keys::Keys;
 use super::retention::Retention;
@@ -27,10 +27,8 @@ pub(super) struct Order {
     pub(super) now: Millis,
     /// The last position of the log that was placed.
     pub(super) position: u64,
-    /// The last position of any message whose channel was forgotten.
-    pub(super) watermark: u64,
     pub(super) channels: Channels,
-    pub(super) unfollowed: Unfollowed,
+    pub(super) heads: Heads,
     pub(super) retention: Retention,
     /// What was published under a key of its publisher's.
     pub(super) keys: Keys,
@@ -40,21 +38,20 @@ pub(super) struct Order {
     pub(super) ticket: u64,
     /// Channels whose floor rose without a message.
     pub(super) untold: VecDeque<ChannelId>,
-    /// Interests that ended with their channels' records in the present command.
-    pub(super) released: Released,
-    /// Records forgotten so far.
-    pub(super) forgotten: u64,
+    /// Lives of channels that ended in the present piece of work.
+    pub(super) ended: EndedLives,
     /// Subscriptions of all connections.
     pub(super) subscriptions: u64,
+    /// Channels that have subscribers.
+    pub(super) followed: usize,
 }
 
-/// Interests that ended and whose shards are still to be told.
+/// Lives that ended and of which shards are still to be told.
 #[derive(Debug, Default)]
-pub(super) struct Released {
-    /// All shards that had an interest in one of them.
+pub(super) struct EndedLives {
+    /// All shards that had an interest in one of the channels.
     pub(super) mask: u64,
-    /// The channels. No shard has an interest in any of them.
-    pub(super) channels: Vec<ChannelId>,
+    pub(super) lives: Vec<EndedLife>,
 }
 
 impl Order {
@@ -65,36 +62,67 @@ impl Order {
             epoch,
             now: Millis(0),
             position: 0,
-            watermark: 0,
             channels: Channels::default(),
-            unfollowed: Unfollowed::default(),
+            heads: Heads::new(limits.channels, limits.channel_idle_ms, &rules),
             retention: Retention::new(limits.history_bytes, &rules),
             keys: Keys::new(limits.idempotency_keys, limits.idempotency_age_ms),
             lingering: (0..shards).map(Lingering::new).collect(),
             ticket: 0,
             untold: VecDeque::new(),
-            released: Released::default(),
-            forgotten: 0,
+            ended: EndedLives::default(),
             subscriptions: 0,
+            followed: 0,
             limits,
             rules,
         }
     }
 
-    /// The record of a channel, begun where there is none.
-    pub(super) fn find_or_begin(&mut self, name: &ChannelName) -> Result<ChannelId, Refusal> {
+    /// The record of a channel, made where there is none.
+    pub(super) fn find_or_make(&mut self, name: &ChannelName) -> ChannelId {
         if let Some(id) = self.channels.find(name) {
-            return Ok(id);
+            return id;
         }
-        if !self.make_record_room() {
-            return Err(Refusal::ChannelLimit);
-        }
-        let (name, watermark) = (Arc::new(name.clone()), self.watermark);
+        let name = Arc::new(name.clone());
         let rule = self.rules.of(&name.name);
-        let make = |id| Channel::new(id, Arc::clone(&name), rule, watermark);
-        let id = self.channels.insert(&name, make);
-        self.unfollowed.settle(id, true, self.now, &mut self.channels);
-        Ok(id)
+        self.channels.insert(&name, |id| Channel::new(id, Arc::clone(&name), rule))
+    }
+
+    /// Drops a record that nothing holds any more.
+    pub(super) fn drop_unused(&mut self, id: ChannelId) {
+        let unused = |channel: &Channel| !channel.has_life() && channel.audience.mask() == 0;
+        if self.channels.of(id).is_some_and(unused) {
+            self.channels.remove(id);
+        }
+    }
+
+    /// Ends the lives that are over at this time of the log, `max` at most; says how many.
+    pub(super) fn end_lives(&mut self, at: Millis, max: usize) -> usize {
+        let mut ended = 0;
+        while ended < max
+            && let Some(id) = self.heads.over(at, &self.channels)
+        {
+            self.end_life(id);
+            ended += 1;
+        }
+        ended
+    }
+
+    /// Ends the life of a channel, with all that is kept of it. Shards that are interested are to
+    /// be told in the ring, before anything else is.
+    pub(super) fn end_life(&mut self, id: ChannelId) {
+        self.heads.end(id, &mut self.channels);
+        let channel = self.channels.living(id);
+        self.retention.forget(channel);
+        let mask = channel.audience.mask();
+        for shard in channel.audience.begin_anew() {
+            self.lingering[usize::from(shard)].cancel();
+        }
+        if mask != 0 {
+            let followed = channel.audience.mask();
+            self.ended.mask |= mask;
+            self.ended.lives.push(EndedLife { channel: id, followed });
+        }
+        self.drop_unused(id);
     }
 
     /// When the next upkeep is due, as far as time alone makes it so.
@@ -102,7 +130,7 @@ impl Order {
         let all = &self.channels;
         let expiry = self.retention.next_expiry(all).map(|(due, _)| due);
         let interest = self.lingering.iter_mut().filter_map(|shard| shard.next_due(all)).min();
-        [expiry, interest, self.next_idle_end(), self.keys.next_expiry()]
+        [expiry, interest, self.heads.next_end(), self.keys.next_expiry()]
             .into_iter()
             .flatten()
             .min()
@@ -126,15 +154,17 @@ impl Order {
     /// Panics where any structure contradicts itself or another.
     pub(super) fn invariants(&self) {
         let all = &self.channels;
-        assert!(all.len() <= self.limits.channels);
-        assert!(self.watermark <= self.position);
+        assert!(self.heads.watermark <= self.position);
+        assert!(self.followed <= self.limits.followed_channels);
+        let followed = all.iter().filter(|channel| channel.audience.subscribers() > 0).count();
+        assert_eq!(self.followed, followed);
         let mut subscriptions = 0;
         let mut lingering = vec![0; self.lingering.len()];
         for channel in all.iter() {
             channel.invariants();
             assert_eq!(all.find(&channel.name), Some(channel.id));
-            assert!(channel.unknown_before <= self.watermark);
-            assert!(channel.last_position() <= self.position);
+            assert!(channel.head.unknown_before <= self.heads.watermark);
+            assert!(channel.head.position <= self.position);
             assert!(channel.audience.subscribers() <= self.subscriptions);
             subscriptions += channel.audience.subscribers();
             channel.audience.lingering().for_each(|shard| lingering[usize::from(shard)] += 1);
@@ -144,7 +174,7 @@ impl Order {
         for (shard, live) in self.lingering.iter().zip(lingering) {
             shard.invariants(live, all);
         }
-        self.unfollowed.invariants(all);
+        self.heads.invariants(all);
         self.retention.invariants(all);
         self.keys.invariants();
     }

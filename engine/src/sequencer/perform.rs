@@ -1,6 +1,8 @@
 //! Performs one command: room first, then the decision, then what is told of it.
 
-use crate::log::{Item, Log};
+use crate::channel::ChannelId;
+use crate::clock::Millis;
+use crate::log::{Event, Item, Log};
 use crate::message;
 
 use super::command::{
@@ -9,6 +11,9 @@ use super::command::{
 };
 use super::place::Placed;
 use super::{Phase, Sequencer, Sink};
+
+/// Lives that a heartbeat ends at most: what it tells shards is one entry.
+const LIVES_PER_HEARTBEAT: usize = 512;
 
 /// Something to be done that is not done yet.
 pub(super) enum Work {
@@ -45,11 +50,14 @@ pub(super) enum Performed {
 /// Entries and bytes that a piece of work may write at most.
 fn room(work: &Work) -> (usize, usize) {
     match work {
-        Work::Item(Item { publication, ticket, .. }) => {
+        Work::Item(Item { event: Event::Heartbeat, .. }) => {
+            (1, Entry::ended_cost(LIVES_PER_HEARTBEAT))
+        }
+        Work::Item(Item { event: Event::Published { publication, ticket, .. }, .. }) => {
             let cost = message::cost(publication.data.len(), publication.event.as_deref());
-            // A channel without a record may make another one be forgotten, of which shards are
-            // told.
-            let bytes = Entry::released_cost(1) + Entry::message_cost(cost);
+            // It may end lives, of which shards are told: one whose time is over, and one for whose
+            // channel there is no room beside this one's.
+            let bytes = Entry::ended_cost(2) + Entry::message_cost(cost);
             match ticket {
                 Some(Ticket::Alone(PublishAnswer::Connection { .. })) => {
                     (3, bytes + Entry::bare_cost())
@@ -61,8 +69,10 @@ fn room(work: &Work) -> (usize, usize) {
             (1, Entry::bare_cost()) // it may be refused
         }
         Work::Command(Command::Subscribe(request)) => {
-            let channels = request.channels.len();
-            (2, Entry::released_cost(channels) + Entry::subscribed_cost(channels))
+            (1, Entry::subscribed_cost(request.channels.len()))
+        }
+        Work::Command(Command::Unsubscribe { channels, .. }) => {
+            (1, Entry::released_cost(channels.len()))
         }
         Work::Command(_) => (0, 0),
     }
@@ -75,7 +85,15 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
             return Performed::NoRoom(work);
         }
         match work {
-            Work::Item(item) => self.place(item),
+            Work::Item(Item { at, event }) => match event {
+                Event::Published { position, publication, ticket } => {
+                    self.place(position, at, publication, ticket);
+                }
+                Event::Heartbeat => {
+                    self.order.end_lives(at, LIVES_PER_HEARTBEAT);
+                    self.tell_ended();
+                }
+            },
             Work::Command(command) if self.phase != Phase::Open => self.refuse(command),
             Work::Command(Command::Publish(publication, answer)) => {
                 return self.offer(publication, Ticket::Alone(answer));
@@ -85,7 +103,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
             }
             Work::Command(Command::Subscribe(request)) => self.subscribe(&request),
             Work::Command(Command::Unsubscribe { shard, channels, .. }) => {
-                channels.iter().for_each(|id| self.order.unsubscribe(shard, *id));
+                self.unsubscribe(shard, &channels);
             }
             Work::Command(Command::History(query)) => self.history(*query),
             Work::Command(Command::Stats(name, answer)) => answer(self.order.stats(&name)),
@@ -117,12 +135,17 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
 
     /// Places what stands in the log, and tells of it: the shards that follow its channel, and
     /// whoever published it here. What has its place already is only answered.
-    fn place(&mut self, item: Item<Ticket>) {
-        let Item { position, at, publication, ticket } = item;
+    fn place(
+        &mut self,
+        position: u64,
+        at: Millis,
+        publication: Publication,
+        ticket: Option<Ticket>,
+    ) {
         let bytes = publication.data.len() as u64;
         let placed = self.order.place(position, at, publication);
         self.times.note(at, position);
-        self.tell_released();
+        self.tell_ended();
         let metrics = &self.metrics.sequencer;
         let result = match placed {
             Ok(Placed { published, message }) => {
@@ -140,6 +163,10 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
             Err(refusal) => {
                 metrics.refused.add(1);
                 metrics.key_conflicts.add(u64::from(refusal == Refusal::Conflict));
+                if refusal == Refusal::ChannelLimit {
+                    metrics.channels_refused.add(1);
+                    self.warn.kept(self.order.now, self.order.limits.channels);
+                }
                 Err(refusal)
             }
         };
@@ -173,13 +200,22 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
     }
 
     fn subscribe(&mut self, request: &Subscribe) {
-        let reply = self.order.subscribe(request, &self.times);
-        self.tell_released();
-        let entry = match reply {
+        let entry = match self.order.subscribe(request, &self.times) {
             Ok(reply) => Entry::Subscribed(Box::new(reply)),
-            Err(refusal) => Entry::SubscribeRefused(request.requester, refusal),
+            Err(refusal) => {
+                self.metrics.sequencer.followed_refused.add(1);
+                self.warn.followed(self.order.now, self.order.limits.followed_channels);
+                Entry::SubscribeRefused(request.requester, refusal)
+            }
         };
         self.push(1 << request.requester.shard, entry);
+    }
+
+    fn unsubscribe(&mut self, shard: u8, channels: &[ChannelId]) {
+        let released = self.order.unsubscribe(shard, channels);
+        if !released.is_empty() && self.phase != Phase::Ended {
+            self.push(1 << shard, Entry::Released(released.into()));
+        }
     }
 
     fn history(&mut self, query: HistoryQuery) {
@@ -205,7 +241,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
                 self.push(1 << request.requester.shard, entry);
             }
             Command::Unsubscribe { shard, channels, .. } => {
-                channels.iter().for_each(|id| self.order.unsubscribe(shard, *id));
+                self.unsubscribe(shard, &channels);
             }
             Command::History(query) => self.history(*query),
             Command::Stats(name, answer) => answer(self.order.stats(&name)),

@@ -5,13 +5,17 @@ use std::sync::Arc;
 use fanfare_protocol::id::Id;
 use fanfare_protocol::message::GapReason;
 
-use crate::channel::ChannelId;
+use crate::channel::{ChannelId, ChannelName};
 use crate::clock::Millis;
 use crate::message::{self, Message};
 
 use super::command::{Publication, Published, Refusal};
 use super::keys::Seen;
 use super::order::Order;
+
+/// Lives that an item of the log ends because their time is over. An item begins one at most, so
+/// that they do not pile up; and what it may tell shards is bounded.
+const LIVES_ENDED_PER_ITEM: usize = 1;
 
 /// A message that has its place.
 pub(super) struct Placed {
@@ -25,7 +29,7 @@ impl Order {
     /// is a duplicate, and whether it can be placed at all, is decided by what stands before it.
     ///
     /// # Errors
-    /// Where its key was used for another message, or its channel has no record and can get none.
+    /// Where its key was used for another message, or its channel has no life and can begin none.
     pub(super) fn place(
         &mut self,
         position: u64,
@@ -34,21 +38,23 @@ impl Order {
     ) -> Result<Placed, Refusal> {
         debug_assert!(position > self.position, "positions rise along the log");
         self.position = position;
+        self.end_lives(at, LIVES_ENDED_PER_ITEM);
         let mark = match self.keys.look(&publication, at) {
             Seen::Never(mark) => mark,
             Seen::Before(published) => return Ok(Placed { published, message: None }),
             Seen::Otherwise => return Err(Refusal::Conflict),
         };
-        let id = self.find_or_begin(&publication.channel)?;
+        let id = self.find_or_begin(&publication.channel, at)?;
         let cost = message::cost(publication.data.len(), publication.event.as_deref());
         let kept = self.make_history_room(id, cost);
         let channel = self.channels.living(id);
-        channel.head += 1;
+        channel.head.offset += 1;
+        channel.head.position = position;
         let message = Arc::new(Message {
             channel: id,
             name: Arc::clone(&channel.name),
             position,
-            offset: channel.head,
+            offset: channel.head.offset,
             ephemeral: false,
             // The message itself is not in the history yet.
             floor: channel.floor() - u64::from(kept.is_ok()),
@@ -69,7 +75,7 @@ impl Order {
                 self.fit(0);
             }
         }
-        self.unfollowed.settle(id, true, self.now, &mut self.channels);
+        self.heads.used(id, position, at, &mut self.channels);
         let place = Id { epoch: self.epoch, position };
         let published =
             Published { id: place, offset: message.offset, subscribers, duplicate: false };
@@ -78,6 +84,22 @@ impl Order {
         }
         let message = (mask != 0).then_some((mask, message));
         Ok(Placed { published, message })
+    }
+
+    /// The record of a channel, whose life begins here where it has none.
+    fn find_or_begin(&mut self, name: &ChannelName, at: Millis) -> Result<ChannelId, Refusal> {
+        if let Some(id) = self.channels.find(name)
+            && self.channels.living(id).has_life()
+        {
+            return Ok(id);
+        }
+        if !self.heads.has_room() {
+            let least = self.heads.least_used(at, &self.channels);
+            self.end_life(least.ok_or(Refusal::ChannelLimit)?);
+        }
+        let id = self.find_or_make(name);
+        self.heads.begin(id, self.position, at, &mut self.channels);
+        Ok(id)
     }
 
     /// Drops what must go so that a message of this cost can be kept, or says why it cannot be.

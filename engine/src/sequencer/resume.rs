@@ -53,9 +53,9 @@ impl Start {
         }
     }
 
-    /// What whoever starts here missed of a channel that has no record: where the channel may have
-    /// been forgotten after that position (`watermark`), nobody knows, and that is said.
-    pub(super) fn gap_without_record(self, watermark: u64) -> Option<Gap> {
+    /// What whoever starts here missed of a channel without a life: where one may have been
+    /// forgotten after that position (`watermark`), nobody knows, and that is said.
+    pub(super) fn gap_without_life(self, watermark: u64) -> Option<Gap> {
         match self {
             Self::Head(gap) | Self::Floor(gap) => gap,
             Self::After(position) | Self::Time(_, position) if position < watermark => {

@@ -95,12 +95,14 @@ impl Retention {
         self.rules[rule].live -= 1;
     }
 
-    /// A channel ended with all that it kept.
-    pub(super) fn forgotten(&mut self, channel: &Channel) {
-        self.message_bytes -= channel.history.bytes();
-        self.packed_bytes -= channel.trimmed.bytes();
-        self.blocks_live -= channel.trimmed.blocks();
-        self.rules[channel.rule_number].live -= channel.history.len();
+    /// Forgets all that a channel kept.
+    pub(super) fn forget(&mut self, channel: &mut Channel) {
+        let (history, trimmed) =
+            (std::mem::take(&mut channel.history), std::mem::take(&mut channel.trimmed));
+        self.message_bytes -= history.bytes();
+        self.packed_bytes -= trimmed.bytes();
+        self.blocks_live -= trimmed.blocks();
+        self.rules[channel.rule_number].live -= history.len();
     }
 
     /// The channel whose front is the node's oldest message.
@@ -143,8 +145,8 @@ fn is_kept(all: &Channels, kept: &KeptMessage) -> bool {
     first.is_some_and(|first| first.position <= kept.position)
 }
 
-fn is_block(all: &Channels, (channel, offset): &(ChannelId, u64)) -> bool {
-    all.of(*channel).is_some_and(|channel| channel.trimmed.has_block(*offset))
+fn is_block(all: &Channels, (channel, position): &(ChannelId, u64)) -> bool {
+    all.of(*channel).is_some_and(|channel| channel.trimmed.has_block(*position))
 }
 
 impl Order {
@@ -173,7 +175,7 @@ impl Order {
         if growth.block_begun {
             kept.blocks_live += 1;
             let all = &self.channels;
-            kept.blocks.push((id, offset), kept.blocks_live, |block| is_block(all, block));
+            kept.blocks.push((id, position), kept.blocks_live, |block| is_block(all, block));
         }
         while self.retention.packed_bytes > self.retention.budget / PACKED_SHARE {
             if !self.forget_block() {
@@ -231,6 +233,5 @@ impl Order {
             channel.floor_untold = true;
             self.untold.push_back(id);
         }
-        self.unfollowed.settle(id, false, self.now, &mut self.channels);
     }
 }

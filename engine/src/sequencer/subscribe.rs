@@ -2,41 +2,39 @@
 
 use std::sync::Arc;
 
-use crate::channel::ChannelId;
+use crate::channel::{ChannelId, ChannelName};
 
-use super::command::{Refusal, Subscribe, Subscribed, SubscribedChannel};
+use super::command::{Refusal, Since, Subscribe, Subscribed, SubscribedChannel};
 use super::order::Order;
 use super::resume::Start;
 use super::times::Times;
 
 impl Order {
     /// Follows all channels of the request, or none of them. The reply is exact at the present
-    /// position: it must be the next entry of the ring for its shard.
+    /// position: it must be the next entry of the ring for its shard. It begins no channel's life:
+    /// what is merely followed pushes out nothing.
+    ///
+    /// # Errors
+    /// Where more channels would be followed than may be.
     pub(super) fn subscribe(
         &mut self,
         request: &Subscribe,
         times: &Times,
     ) -> Result<Subscribed, Refusal> {
-        if !self.has_records_for(request) {
+        let new = request.channels.iter().filter(|(name, _)| !self.is_followed(name)).count();
+        if self.followed + new > self.limits.followed_channels {
             return Err(Refusal::ChannelLimit);
         }
         let shard = request.requester.shard;
-        // Those that have a record first: from here on it cannot be forgotten for a new one.
-        let mut ids: Vec<Option<ChannelId>> =
-            request.channels.iter().map(|(name, _)| self.channels.find(name)).collect();
-        for id in ids.iter().flatten() {
-            self.join(*id, shard);
-        }
-        for (id, (name, _)) in ids.iter_mut().zip(&request.channels) {
-            if id.is_none() {
-                let begun = self.find_or_begin(name)?;
-                self.join(begun, shard);
-                *id = Some(begun);
-            }
-        }
+        let join = |(name, _): &(ChannelName, Since)| {
+            let id = self.find_or_make(name);
+            self.join(id, shard);
+            id
+        };
+        let ids: Vec<ChannelId> = request.channels.iter().map(join).collect();
         let mut begin = self.position;
         let sinces = request.channels.iter().map(|(_, since)| *since);
-        let channels = ids.into_iter().flatten().zip(sinces).map(|(id, since)| {
+        let channels = ids.into_iter().zip(sinces).map(|(id, since)| {
             let from = Start::since(since, self.epoch, self.position, times);
             let (reply, owed) = self.reply(id, shard, from);
             begin = begin.min(owed.map_or(begin, |position| position - 1));
@@ -46,35 +44,28 @@ impl Order {
         Ok(Subscribed { requester: request.requester, begin, present: self.position, channels })
     }
 
-    /// Whether the channels of this request that have no record can all get one.
-    fn has_records_for(&self, request: &Subscribe) -> bool {
-        let (mut missing, mut spared) = (0, 0);
-        for (name, _) in &request.channels {
-            match self.channels.find(name).and_then(|id| self.channels.of(id)) {
-                None => missing += 1,
-                Some(channel) => spared += usize::from(channel.audience.subscribers() == 0),
-            }
-        }
-        let free = self.limits.channels.saturating_sub(self.channels.len());
-        missing <= free + self.unfollowed.len().saturating_sub(spared)
+    fn is_followed(&self, name: &ChannelName) -> bool {
+        let channel = self.channels.find(name).and_then(|id| self.channels.of(id));
+        channel.is_some_and(|channel| channel.audience.subscribers() > 0)
     }
 
     fn join(&mut self, id: ChannelId, shard: u8) {
         let channel = self.channels.living(id);
-        if channel.audience.join(shard, channel.head + 1) {
+        self.followed += usize::from(channel.audience.subscribers() == 0);
+        if channel.audience.join(shard, channel.head.offset + 1) {
             self.lingering[usize::from(shard)].cancel();
         }
         self.subscriptions += 1;
-        self.unfollowed.settle(id, true, self.now, &mut self.channels);
     }
 
     /// One channel's part of the reply, and the position of the first message to deliver.
     fn reply(&mut self, id: ChannelId, shard: u8, from: Start) -> (SubscribedChannel, Option<u64>) {
+        let watermark = self.heads.watermark;
         let channel = self.channels.living(id);
-        let (next, gap) = channel.start(from);
+        let (next, gap) = channel.start(from, watermark);
         let gap_begins =
             gap.and(from.position()).and_then(|position| channel.trimmed.first_after(position));
-        let (head, floor) = (channel.head, channel.floor());
+        let (head, floor) = (channel.head.offset, channel.floor());
         let log_from = channel.audience.log_from(shard);
         // History reaches a shard once: all that is kept and that its log lacks, so that every
         // later resume on that shard is a position and nothing else.
@@ -92,19 +83,34 @@ impl Order {
         (reply, owed)
     }
 
-    /// One connection of `shard` follows this channel no more.
-    pub(super) fn unsubscribe(&mut self, shard: u8, id: ChannelId) {
+    /// One connection of `shard` follows these channels no more. Says in which of them that shard's
+    /// interest ended with it: it must be told before anything else is.
+    pub(super) fn unsubscribe(&mut self, shard: u8, channels: &[ChannelId]) -> Vec<ChannelId> {
+        let ended = channels.iter().filter(|id| self.leave(shard, **id));
+        ended.copied().collect()
+    }
+
+    fn leave(&mut self, shard: u8, id: ChannelId) -> bool {
         let Some(channel) = self.channels.of_mut(id) else {
             debug_assert!(false, "shard {shard} leaves {id:?}, which has no record");
-            return;
+            return false;
         };
         let before = channel.audience.subscribers();
         self.ticket += 1;
-        if channel.audience.leave(shard, self.ticket) {
+        let is_last = channel.audience.leave(shard, self.ticket);
+        let left = channel.audience.subscribers();
+        self.subscriptions -= before - left;
+        self.followed -= usize::from(before > 0 && left == 0);
+        if !is_last {
+            return false;
+        }
+        if channel.has_life() {
             let due = self.now.plus(self.limits.interest_ms);
             self.lingering[usize::from(shard)].begin(id, self.ticket, due, &self.channels);
+            return false;
         }
-        self.subscriptions -= before - self.channels.living(id).audience.subscribers();
-        self.unfollowed.settle(id, true, self.now, &mut self.channels);
+        channel.audience.release(shard);
+        self.drop_unused(id);
+        true
     }
 }

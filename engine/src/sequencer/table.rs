@@ -27,6 +27,7 @@ struct Slot {
 
 impl Channels {
     /// How many records there are.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.names.len()
     }
@@ -100,7 +101,7 @@ mod tests {
 
     fn insert(channels: &mut Channels, name: &str) -> ChannelId {
         let name = Arc::new(ChannelName::new(Tenant::default(), name));
-        channels.insert(&name, |id| Channel::new(id, name.clone(), Rules::default().of(""), 0))
+        channels.insert(&name, |id| Channel::new(id, name.clone(), Rules::default().of("")))
     }
 
     #[test]

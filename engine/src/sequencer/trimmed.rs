@@ -60,7 +60,7 @@ pub(super) struct Growth {
     pub(super) grown: usize,
     /// Bytes that it costs less.
     pub(super) freed: usize,
-    /// Whether a block was begun: it is known by the offset that was pushed.
+    /// Whether a block was begun: it is known by the position that was pushed.
     pub(super) block_begun: bool,
     /// How many blocks were forgotten.
     pub(super) blocks_freed: usize,
@@ -156,9 +156,9 @@ impl Trimmed {
         self.blocks.len()
     }
 
-    /// Whether a block begins at this offset.
-    pub(super) fn has_block(&self, offset: u64) -> bool {
-        self.blocks.binary_search_by_key(&offset, |block| block.offset).is_ok()
+    /// Whether a block begins at this position. (Offsets begin again with each life.)
+    pub(super) fn has_block(&self, position: u64) -> bool {
+        self.blocks.binary_search_by_key(&position, |block| block.first).is_ok()
     }
 
     /// Panics where the structure contradicts itself; `floor` is the channel's.
@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn a_forgotten_block_makes_bounds_unknown_but_only_below_it() {
         let mut trimmed = filled((1..=600).map(|place| place * 10));
-        assert!(trimmed.has_block(1) && trimmed.has_block(257) && !trimmed.has_block(256));
+        assert!(trimmed.has_block(10) && trimmed.has_block(2_570) && !trimmed.has_block(2_560));
         assert_eq!(trimmed.forget_block(), BLOCK_BYTES + 255);
         assert_eq!(trimmed.after(2_559), Missed::Unknown);
         assert_eq!((trimmed.first_after(2_559), trimmed.first_after(2_560)), (None, Some(2_570)));

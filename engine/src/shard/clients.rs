@@ -296,6 +296,15 @@ impl Clients {
                     self.fanout.release(*channel);
                 }
             }
+            Entry::Ended(lives) => {
+                for life in lives {
+                    if life.followed & 1 << self.number == 0 {
+                        self.fanout.release(life.channel);
+                    } else {
+                        self.fanout.begin_anew(life.channel);
+                    }
+                }
+            }
             Entry::End => self.end_all(now),
         }
     }

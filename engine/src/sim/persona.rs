@@ -300,9 +300,10 @@ impl Persona {
         }
     }
 
-    /// Whether one of its channels closes slow clients.
+    /// Whether one of its channels closes slow clients, or may be forgotten while it is behind.
     fn may_be_closed(&self, world: &World) -> bool {
-        self.channels.iter().any(|nth| world.truth.slow(*nth) == Slow::Disconnect)
+        self.allowance.may_forget
+            || self.channels.iter().any(|nth| world.truth.slow(*nth) == Slow::Disconnect)
     }
 
     /// The node is at rest: a client that reads has everything, one that has left is gone.

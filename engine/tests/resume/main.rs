@@ -6,6 +6,7 @@ mod epochs;
 mod gaps;
 mod live;
 mod missed;
+mod names;
 mod newcomers;
 mod polls;
 mod reader;

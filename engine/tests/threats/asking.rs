@@ -44,7 +44,7 @@ fn a_thousand_channels_are_followed_by_one_request() {
                         assert_eq!(status(&client.head()), 200, "{method} {fields}");
                         client.block();
                         let follows = &node.metrics().shards[0].subscriptions;
-                        assert_eq!(follows.read(), 1_001, "and the canary's");
+                        wait_until("they and the canary's are counted", || follows.read() == 1_001);
                         publish(node, &thousand()[999], "to the last");
                         client.until(|bytes| {
                             crate::support::find(bytes, b"to the last").map(|at| at + 1)

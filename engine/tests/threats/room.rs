@@ -1,4 +1,4 @@
-//! H28: a node that has all the connections, or channels, that it may have.
+//! H28: a node that has all the connections, or followed channels, that it may have.
 
 use fanfare::node::{Server, Settings};
 
@@ -58,7 +58,7 @@ fn h28_the_connection_limit() {
 
 #[test]
 fn h28_the_channel_limit() {
-    let three = |settings: &mut Settings| settings.limits.channels = 3;
+    let three = |settings: &mut Settings| settings.limits.followed_channels = 3;
     on_both(three, |site| {
         site.case("more channels than there may be", |node| {
             let listen = node.addresses().listen;

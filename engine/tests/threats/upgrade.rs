@@ -89,7 +89,7 @@ fn h15_nothing_behind_a_refused_upgrade_is_a_request() {
 
 #[test]
 fn h15_refusals_of_the_sequencer_end_the_connection_too() {
-    let one = |settings: &mut fanfare::node::Settings| settings.limits.channels = 1;
+    let one = |settings: &mut fanfare::node::Settings| settings.limits.followed_channels = 1;
     on_both(one, |site| {
         site.case("H15: no room for another channel", |node| {
             let published = node.metrics().sequencer.published.read();

@@ -1,5 +1,5 @@
-//! The body of the fuzz target `record`: what is read is written back as the same, a prefix of it is
-//! never read, and a sequence of records tells the same however much of it is there.
+//! The body of the fuzz target `record`: what is read is written back as the same, a prefix of it
+//! is never read, and a sequence of records tells the same however much of it is there.
 //!
 //! `cargo test` replays `fuzz/corpus/record` through it.
 

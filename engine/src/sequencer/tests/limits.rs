@@ -121,13 +121,14 @@ fn a_million_messages_leave_one_small_page_of_positions() {
 }
 
 #[test]
-fn idle_records_are_forgotten_and_the_watermark_remembers_them() {
+fn silent_channels_are_forgotten_and_the_watermark_remembers_them() {
     let limits = Limits { channel_idle_ms: 500, ..Limits::default() };
     let mut node = Node::new(limits, rules(vec![rule("brief", 9, usize::MAX, 100)]));
     node.publish("brief", 1).unwrap();
     node.publish("kept", 1).unwrap();
+    // What it keeps, a second that is not known exactly, and then the limit.
     node.advance(100);
-    node.advance(499);
+    node.advance(1_000 + 499);
     assert_eq!(node.metrics.sequencer.channels.read(), 2);
     node.advance(1);
     assert_eq!(node.metrics.sequencer.channels.read(), 1);
@@ -136,7 +137,7 @@ fn idle_records_are_forgotten_and_the_watermark_remembers_them() {
     let unknown = Some(Gap { bounds: None, reason: GapReason::Unknown });
     assert_eq!(node.history("brief", Some(id(0)), 9).gap, unknown);
     assert_eq!(node.history("brief", Some(id(1)), 9).gap, None);
-    assert_eq!(node.metrics.sequencer.channels.read(), 1, "reading begins no record");
+    assert_eq!(node.metrics.sequencer.channels.read(), 1, "reading begins no life");
     // Begun again it counts from 1, and still knows what it does not know.
     assert_eq!(node.publish("brief", 1).unwrap().offset, 1);
     let reply = node.subscribe(0, &["brief"], Since::After(id(0))).unwrap();
@@ -146,24 +147,60 @@ fn idle_records_are_forgotten_and_the_watermark_remembers_them() {
 }
 
 #[test]
-fn at_the_limit_the_longest_unused_record_makes_way_idle_ones_first() {
-    let limits = Limits { channels: 3, ..Limits::default() };
-    let mut node = Node::new(limits, rules(vec![rule("none", 0, 1, 1)]));
-    node.publish("old", 1).unwrap();
-    node.publish("none", 1).unwrap();
-    node.publish("young", 1).unwrap();
+fn at_the_limit_what_is_promised_stays_and_what_is_not_makes_way_oldest_first() {
+    let limits = Limits { channels: 4, ..Limits::default() };
+    let mut node = Node::new(limits, rules(vec![rule("none:*", 0, 1, 1)]));
+    for name in ["old", "none:1", "none:2", "young"] {
+        node.publish(name, 1).unwrap();
+    }
+    assert_eq!(node.publish("one", 1), Err(Refusal::ChannelLimit), "they are on their way");
+    node.advance(1_000);
+    node.publish("none:1", 1).unwrap();
     node.publish("one", 1).unwrap();
     let offsets = |node: &mut Node| {
-        ["old", "none", "young", "one", "two"].map(|name| node.stats(name).offset)
+        ["old", "none:1", "none:2", "young", "one", "two"].map(|name| node.stats(name).offset)
     };
-    assert_eq!(offsets(&mut node), [1, 0, 1, 1, 0]);
+    assert_eq!(offsets(&mut node), [1, 2, 0, 1, 1, 0]);
+    node.advance(1_000);
     node.publish("two", 1).unwrap();
-    assert_eq!(offsets(&mut node), [0, 0, 1, 1, 1]);
+    assert_eq!(offsets(&mut node), [1, 0, 0, 1, 1, 1]);
+    node.advance(1 << 30);
+    assert_eq!(node.publish("three", 1), Err(Refusal::ChannelLimit), "all keep their history");
+    assert_eq!(node.publish("one", 1).map(|published| published.offset), Ok(2));
+    assert_eq!(offsets(&mut node), [1, 0, 0, 1, 2, 1]);
+    let metrics = &node.metrics.sequencer;
+    assert_eq!((metrics.channels_refused.read(), metrics.followed_refused.read()), (2, 0));
+}
+
+/// A million names of strangers pushed out what was acknowledged: they were records like all.
+#[test]
+fn names_that_are_merely_followed_leave_nothing_behind_and_push_out_nothing() {
+    let limits = Limits { channels: 3, followed_channels: 40, ..Limits::default() };
+    let mut node = Node::new(limits, rules(Vec::new()));
+    node.publish("precious", 1).unwrap();
+    for round in 0..100 {
+        let names: Vec<String> = (0..40).map(|nth| format!("{round}:{nth}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let reply = node.subscribe(0, &names, Since::After(id(0))).unwrap();
+        assert_eq!(node.metrics.sequencer.followed_channels.read(), 40);
+        let ids: Vec<_> = reply.channels.iter().map(|channel| channel.channel).collect();
+        node.unsubscribe(0, &ids);
+        node.take();
+    }
+    assert_eq!(node.stats("precious").history_messages, 1);
+    assert_eq!(node.history("precious", Some(id(0)), 9).gap, None);
+    assert_eq!(node.sequencer.order.channels.len(), 1);
+    // And a channel that is followed has no place among those that are kept.
+    node.subscribe(0, &["a", "b", "c", "d"], Since::Now).unwrap();
+    assert!(node.publish("a", 1).is_ok() && node.publish("e", 1).is_ok());
+    assert_eq!(node.metrics.sequencer.channels.read(), 3);
+    assert_eq!(node.publish("b", 1), Err(Refusal::ChannelLimit));
+    node.sequencer.invariants();
 }
 
 #[test]
 fn a_refused_subscribe_leaves_nothing_behind() {
-    let limits = Limits { channels: 3, ..Limits::default() };
+    let limits = Limits { channels: 3, followed_channels: 3, ..Limits::default() };
     let mut node = Node::new(limits, rules(Vec::new()));
     node.subscribe(0, &["a", "b"], Since::Now).unwrap();
     node.publish("c", 1).unwrap();
@@ -171,16 +208,16 @@ fn a_refused_subscribe_leaves_nothing_behind() {
     assert_eq!(refusal, Some(Refusal::ChannelLimit));
     assert_eq!(node.stats("a").subscribers, 1);
     assert_eq!(node.stats("c").offset, 1, "nothing was forgotten in vain");
-    // The only unfollowed record is asked for itself, so there is no room for another.
+    // That it was published to makes it no channel that is followed.
     let refusal = node.subscribe(1, &["x", "c"], Since::Now).err();
     assert_eq!(refusal, Some(Refusal::ChannelLimit));
     assert_eq!(node.publish("a", 1).unwrap().subscribers, 1);
-    node.take();
-    node.publish("x", 1).unwrap();
-    assert_eq!(node.publish("y", 1).map(|published| published.offset), Ok(1));
-    node.subscribe(1, &["z"], Since::Now).unwrap();
-    assert_eq!(node.publish("more", 1), Err(Refusal::ChannelLimit));
-    assert_eq!(node.metrics.sequencer.refused.read(), 1);
+    assert_eq!(node.sequencer.order.channels.len(), 3);
+    node.subscribe(1, &["a", "c"], Since::Now).unwrap();
+    assert_eq!(node.subscribe(1, &["z"], Since::Now).err(), Some(Refusal::ChannelLimit));
+    let metrics = &node.metrics.sequencer;
+    assert_eq!((metrics.channels_refused.read(), metrics.followed_refused.read()), (0, 3));
+    assert_eq!(metrics.refused.read(), 0);
     node.sequencer.invariants();
 }
 
@@ -195,6 +232,6 @@ fn churn_of_connections_leaves_no_memory_behind() {
         node.take();
     }
     node.sequencer.invariants();
-    assert_eq!(node.metrics.sequencer.channels.read(), 64);
+    assert_eq!(node.sequencer.order.channels.len(), 0);
     assert_eq!(node.metrics.sequencer.subscriptions.read(), 0);
 }

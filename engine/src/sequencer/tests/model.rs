@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::super::command::*;
 use super::node::{Node, at, id, name, publication, rule, rules};
-use super::oracle::{Oracle, SHARDS};
+use super::oracle::{Oracle, Record, SHARDS};
 use crate::channel::ChannelId;
 use crate::clock::Millis;
 use crate::limits::Limits;
@@ -80,15 +80,14 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (0..SHARDS, channels.prop_shuffle(), [from(), from()])
             .prop_map(|(shard, channels, from)| Op::Subscribe(shard, channels, from)),
         3 => any::<prop::sample::Index>().prop_map(Op::Unsubscribe),
-        3 => prop_oneof![0..30u64, 0..200u64].prop_map(Op::Advance),
+        3 => prop_oneof![4 => 0..30u64, 4 => 0..200u64, 2 => 500..3_000u64].prop_map(Op::Advance),
         1 => (channel(), from(), 0..9usize)
             .prop_map(|(channel, from, limit)| Op::History(channel, from, limit)),
     ]
 }
 
-/// What one shard has, if it drops all that it may: offsets by channel.
-#[derive(Default)]
-struct Logs(HashMap<ChannelId, (u64, BTreeMap<u64, u64>)>);
+/// What one shard has, if it drops all that it may: offsets by channel; and which shard it is.
+struct Logs(HashMap<ChannelId, (u64, BTreeMap<u64, u64>)>, usize);
 
 impl Logs {
     fn read(&mut self, entry: &Entry) {
@@ -109,6 +108,16 @@ impl Logs {
             Entry::Released(channels) => {
                 for channel in channels.iter() {
                     self.0.remove(channel);
+                }
+            }
+            Entry::Ended(lives) => {
+                for life in lives {
+                    let follows = life.followed & 1 << self.1 != 0;
+                    match self.0.get_mut(&life.channel) {
+                        Some(log) if follows => *log = (1, BTreeMap::new()),
+                        Some(_) => drop(self.0.remove(&life.channel)),
+                        None => assert!(!follows, "it has a log of what it follows"),
+                    }
                 }
             }
             Entry::Subscribed(reply) => {
@@ -141,7 +150,7 @@ struct World {
     node: Node,
     oracle: Oracle,
     logs: [Logs; SHARDS],
-    /// Shard and lives of each connection.
+    /// Shard and records of each connection.
     connections: Vec<(usize, Vec<usize>)>,
     ids: HashMap<usize, ChannelId>,
     duplicates: u64,
@@ -157,6 +166,7 @@ impl World {
     fn new(ring_entries: usize, ring_bytes: usize) -> Self {
         let limits = Limits {
             channels: 4,
+            followed_channels: 5,
             history_bytes: 2_400,
             interest_ms: 50,
             channel_idle_ms: 120,
@@ -168,7 +178,7 @@ impl World {
         let node = Node::with_ring(limits.clone(), small_rules(), ring_entries, ring_bytes);
         let oracle = Oracle::new(node.now.0, small_rules(), &limits);
         let (connections, ids) = (Vec::new(), HashMap::new());
-        let logs = Default::default();
+        let logs = std::array::from_fn(|shard| Logs(HashMap::new(), shard));
         Self { node, oracle, logs, connections, ids, duplicates: 0, conflicts: 0 }
     }
 
@@ -215,6 +225,7 @@ impl World {
     fn expect(&mut self, (name, bytes, key): Saying) -> (Result<Published, Refusal>, Told) {
         let name = NAMES[name];
         self.oracle.stand();
+        self.oracle.end_lives(1);
         match key.and_then(|key| self.oracle.keyed(name, key)) {
             Some(keyed) if keyed.bytes == bytes => {
                 self.duplicates += 1;
@@ -229,11 +240,12 @@ impl World {
         let Some(life) = self.oracle.publish(name, message::cost(bytes, None)) else {
             return (Err(Refusal::ChannelLimit), None);
         };
-        let record = &self.oracle.lives[life];
+        let head = self.oracle.lives[life].head;
+        let record = &self.oracle.records[self.oracle.record(name).expect("it has a life")];
         let place = at(self.oracle.last());
         let subscribers = record.subscribers();
-        let published = Published { id: place, offset: record.head, subscribers, duplicate: false };
-        let told = (record.mask(), record.head, self.oracle.last(), self.oracle.floor(life));
+        let published = Published { id: place, offset: head, subscribers, duplicate: false };
+        let told = (record.mask(), head, self.oracle.last(), self.oracle.floor(name));
         let told = (record.mask() != 0).then_some(told);
         if let Some(key) = key {
             self.oracle.remember(name, key, bytes, published);
@@ -267,37 +279,36 @@ impl World {
 
     fn subscribe(&mut self, shard: usize, channels: &[(&'static str, Since)]) {
         let names: Vec<_> = channels.iter().map(|(name, _)| *name).collect();
-        let lives = self.oracle.subscribe(shard, &names);
-        // The ends of interests that made room for it come before the reply.
+        let records = self.oracle.subscribe(shard, &names);
         let reply = self.node.subscribe_each(shard as u8, channels);
-        let Some(lives) = lives else {
+        let Some(records) = records else {
             return assert_eq!(reply.err(), Some(Refusal::ChannelLimit));
         };
         let reply = reply.expect("there is room for all channels");
         self.read_entries();
         let mut begin = self.oracle.last();
-        for ((life, told), (_, since)) in lives.iter().zip(&reply.channels).zip(channels) {
-            let owed = self.compare_start(*life, shard, *since, told);
+        for ((record, told), (_, since)) in records.iter().zip(&reply.channels).zip(channels) {
+            let owed = self.compare_start(*record, shard, *since, told);
             begin = begin.min(owed.map_or(begin, |position| position - 1));
         }
         assert_eq!(reply.begin, begin);
-        assert_eq!(reply.channels.len(), lives.len());
-        self.connections.push((shard, lives));
+        assert_eq!(reply.channels.len(), records.len());
+        self.connections.push((shard, records));
         self.logs[shard].read(&Entry::Subscribed(reply));
     }
 
     /// Compares one channel of a reply; says the position of the first message that is owed.
     fn compare_start(
         &mut self,
-        life: usize,
+        nth: usize,
         shard: usize,
         since: Since,
         told: &SubscribedChannel,
     ) -> Option<u64> {
-        let record = &self.oracle.lives[life];
+        let record = &self.oracle.records[nth];
         assert_eq!(*told.name, name(record.name));
         let (owed, gap) = self.oracle.start(record.name, since);
-        let (head, floor) = (record.head, self.oracle.floor(life));
+        let (head, floor) = (self.oracle.head(record.name), self.oracle.floor(record.name));
         assert_eq!((told.head, told.floor), (head, floor));
         assert_eq!(told.gap, gap, "{} since {since:?}", record.name);
         assert_eq!(told.next, head + 1 - owed.len() as u64);
@@ -306,12 +317,12 @@ impl World {
         let import: Vec<u64> = told.import.iter().map(|message| message.offset).collect();
         assert_eq!(import, missing.clone().collect::<Vec<_>>());
         if told.next < log_from {
-            self.oracle.lives[life].log_from[shard] = floor;
+            self.oracle.records[nth].log_from[shard] = floor;
         }
-        let known = *self.ids.entry(life).or_insert(told.channel);
-        assert_eq!(known, told.channel, "a life has one number");
+        let known = *self.ids.entry(nth).or_insert(told.channel);
+        assert_eq!(known, told.channel, "a record has one number");
         let others = self.ids.iter().filter(|(_, id)| **id == known);
-        assert_eq!(others.count(), 1, "a number has one life");
+        assert_eq!(others.count(), 1, "a number has one record");
         owed.first().copied()
     }
 
@@ -319,9 +330,9 @@ impl World {
         if self.connections.is_empty() {
             return;
         }
-        let (shard, lives) = self.connections.swap_remove(which.index(self.connections.len()));
-        lives.iter().for_each(|life| self.oracle.unsubscribe(*life, shard));
-        let ids: Vec<_> = lives.iter().map(|life| self.ids[life]).collect();
+        let (shard, records) = self.connections.swap_remove(which.index(self.connections.len()));
+        let ids: Vec<_> = records.iter().map(|record| self.ids[record]).collect();
+        records.iter().for_each(|record| self.oracle.unsubscribe(*record, shard));
         self.node.unsubscribe(shard as u8, &ids);
     }
 
@@ -357,8 +368,11 @@ impl World {
         self.node.sequencer.invariants();
         let metrics = &self.node.metrics.sequencer;
         let ended = self.oracle.lives.iter().filter(|life| life.ended).count();
-        let subscriptions: u64 = self.oracle.lives.iter().map(|life| life.subscribers()).sum();
-        assert_eq!(metrics.channels.read(), self.oracle.records() as u64);
+        let subscriptions: u64 =
+            self.oracle.records.iter().map(|record| record.subscribers()).sum();
+        let (alive, followed) = self.oracle.counts();
+        assert_eq!(metrics.channels.read(), alive as u64);
+        assert_eq!(metrics.followed_channels.read(), followed as u64);
         assert_eq!(metrics.channels_forgotten.read(), ended as u64);
         assert_eq!(metrics.subscriptions.read(), subscriptions);
         assert_eq!(metrics.position.read(), self.oracle.last());
@@ -367,18 +381,17 @@ impl World {
         assert_eq!(metrics.key_conflicts.read(), self.conflicts);
         assert_eq!(metrics.history_bytes.read(), self.oracle.bytes() as u64);
         assert!(self.oracle.bytes() <= self.oracle.budget);
-        assert_eq!(self.node.sequencer.order.watermark, self.oracle.watermark);
+        assert_eq!(self.node.sequencer.order.heads.watermark, self.oracle.watermark);
         for name in NAMES {
             let stats = self.node.stats(name);
-            let expected = self.oracle.alive(name).map_or(ChannelStats::default(), |life| {
-                let kept = self.oracle.kept(life);
-                ChannelStats {
-                    subscribers: self.oracle.lives[life].subscribers(),
-                    offset: self.oracle.lives[life].head,
-                    history_messages: kept.len() as u64,
-                    history_bytes: kept.iter().map(|at| self.oracle.said[*at].cost as u64).sum(),
-                }
-            });
+            let kept = self.oracle.alive(name).map_or(Vec::new(), |life| self.oracle.kept(life));
+            let record = self.oracle.record(name).map(|nth| &self.oracle.records[nth]);
+            let expected = ChannelStats {
+                subscribers: record.map_or(0, |record| record.subscribers()),
+                offset: self.oracle.head(name),
+                history_messages: kept.len() as u64,
+                history_bytes: kept.iter().map(|at| self.oracle.said[*at].cost as u64).sum(),
+            };
             assert_eq!(stats, expected, "{name}");
         }
         self.compare_logs();
@@ -388,16 +401,17 @@ impl World {
     /// they keep from where the log begins, and knows how much that is.
     fn compare_logs(&self) {
         for (shard, logs) in self.logs.iter().enumerate() {
-            let lives = self.oracle.lives.iter().enumerate();
-            let interested: Vec<_> =
-                lives.filter(|(_, life)| !life.ended && life.interest[shard].is_some()).collect();
+            let records = self.oracle.records.iter().enumerate();
+            let interested =
+                |(_, record): &(usize, &Record)| !record.gone && record.interest[shard].is_some();
+            let interested: Vec<_> = records.filter(interested).collect();
             assert_eq!(logs.0.len(), interested.len());
-            for (life, record) in interested {
-                let (floor, log) = &logs.0[&self.ids[&life]];
-                assert_eq!(*floor, self.oracle.floor(life), "{}", record.name);
+            for (nth, record) in interested {
+                let (floor, log) = &logs.0[&self.ids[&nth]];
+                assert_eq!(*floor, self.oracle.floor(record.name), "{}", record.name);
                 let offsets: Vec<u64> = log.keys().copied().collect();
                 let from = record.log_from[shard].max(*floor);
-                assert_eq!(offsets, (from..=record.head).collect::<Vec<_>>());
+                assert_eq!(offsets, (from..=self.oracle.head(record.name)).collect::<Vec<_>>());
             }
         }
     }

@@ -24,19 +24,26 @@ pub(super) struct Said {
 /// One life of a channel.
 #[derive(Debug)]
 pub(super) struct Life {
-    pub(super) name: &'static str,
+    name: &'static str,
     rule: History,
     pub(super) ended: bool,
     watermark: u64,
     pub(super) head: u64,
+    /// When it was used last, known to the second, and the position then.
+    used: (u64, u64),
+}
+
+/// What this node knows of a name, from when it is first followed or published to until it is
+/// neither followed nor alive.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) name: &'static str,
+    pub(super) gone: bool,
     /// For each shard: subscribers, where it is interested.
     pub(super) interest: [Option<u64>; SHARDS],
     /// For each shard: when the interest's last subscriber left, and a number of that event.
     left: [Option<(u64, u64)>; SHARDS],
     pub(super) log_from: [u64; SHARDS],
-    standing: u8,
-    /// When it came to this standing or was used in it, and a number of that event.
-    since: (u64, u64),
 }
 
 /// A message that was published under a key.
@@ -62,6 +69,7 @@ pub(super) struct Oracle {
     stood: Vec<(u64, u64)>,
     pub(super) said: Vec<Said>,
     pub(super) lives: Vec<Life>,
+    pub(super) records: Vec<Record>,
     blocks: Vec<Block>,
     keyed: Vec<Keyed>,
     keys: usize,
@@ -70,16 +78,13 @@ pub(super) struct Oracle {
     events: u64,
     rules: Rules,
     pub(super) budget: usize,
-    pub(super) channels: usize,
+    channels: usize,
+    followed_channels: usize,
     pub(super) interest_ms: u64,
     pub(super) idle_ms: u64,
 }
 
-const FOLLOWED: u8 = 0;
-const KEPT: u8 = 1;
-const IDLE: u8 = 2;
-
-impl Life {
+impl Record {
     pub(super) fn subscribers(&self) -> u64 {
         self.interest.iter().flatten().sum()
     }
@@ -98,6 +103,7 @@ impl Oracle {
             stood: Vec::new(),
             said: Vec::new(),
             lives: Vec::new(),
+            records: Vec::new(),
             blocks: Vec::new(),
             keyed: Vec::new(),
             keys: limits.idempotency_keys,
@@ -107,6 +113,7 @@ impl Oracle {
             rules,
             budget: limits.history_bytes,
             channels: limits.channels,
+            followed_channels: limits.followed_channels,
             interest_ms: limits.interest_ms,
             idle_ms: limits.channel_idle_ms,
         }
@@ -148,8 +155,19 @@ impl Oracle {
         (0..self.lives.len()).filter(|life| !self.lives[*life].ended)
     }
 
-    pub(super) fn records(&self) -> usize {
-        self.living().count()
+    /// How many channels have a life, and how many are followed.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        let followed = self.records.iter().filter(|record| record.subscribers() > 0);
+        (self.living().count(), followed.count())
+    }
+
+    /// The record of a name that there is one of.
+    pub(super) fn record(&self, name: &str) -> Option<usize> {
+        self.records.iter().position(|record| !record.gone && record.name == name)
+    }
+
+    pub(super) fn head(&self, name: &str) -> u64 {
+        self.alive(name).map_or(0, |life| self.lives[life].head)
     }
 
     /// Places in `said` of what a life keeps.
@@ -158,9 +176,9 @@ impl Oracle {
         (0..self.said.len()).filter(|place| mine(&self.said[*place])).collect()
     }
 
-    pub(super) fn floor(&self, life: usize) -> u64 {
-        let kept = self.kept(life);
-        kept.first().map_or(self.lives[life].head + 1, |place| self.said[*place].offset)
+    pub(super) fn floor(&self, name: &str) -> u64 {
+        let kept = self.alive(name).map_or(Vec::new(), |life| self.kept(life));
+        kept.first().map_or(self.head(name) + 1, |place| self.said[*place].offset)
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -181,19 +199,6 @@ impl Oracle {
         self.blocks.iter().map(block).sum()
     }
 
-    fn settle(&mut self, life: usize, used: bool) {
-        let standing = match &self.lives[life] {
-            life if life.subscribers() > 0 => FOLLOWED,
-            other if other.mask() != 0 || !self.kept(life).is_empty() => KEPT,
-            _ => IDLE,
-        };
-        if standing != self.lives[life].standing || used {
-            self.events += 1;
-            self.lives[life].standing = standing;
-            self.lives[life].since = (self.now, self.events);
-        }
-    }
-
     fn drop_message(&mut self, place: usize, reason: GapReason) {
         let Said { life, offset, position, .. } = self.said[place];
         self.said[place].gone = Some(reason);
@@ -212,28 +217,60 @@ impl Oracle {
             match self.said.iter().position(|said| said.gone.is_none()) {
                 Some(oldest) => {
                     self.drop_message(oldest, GapReason::Trimmed);
-                    self.settle(self.said[oldest].life, false);
                 }
                 None => drop(self.blocks.remove(0)),
             }
         }
     }
 
-    fn forget(&mut self, life: usize) {
+    fn end_life(&mut self, life: usize) {
         self.lives[life].ended = true;
-        let mine = self.said.iter_mut().filter(|said| said.life == life);
         let mut last = 0;
-        for said in mine {
+        for said in self.said.iter_mut().filter(|said| said.life == life) {
             said.gone = said.gone.or(Some(GapReason::Unknown));
             last = said.position;
         }
         self.watermark = self.watermark.max(last);
         self.blocks.retain(|block| block.life != life);
+        let record = self.record(self.lives[life].name).expect("a life has a record");
+        let record = &mut self.records[record];
+        for shard in 0..SHARDS {
+            if record.interest[shard] == Some(0) {
+                (record.interest[shard], record.left[shard]) = (None, None);
+            }
+            record.log_from[shard] = 1;
+        }
+        self.drop_unused();
     }
 
-    fn longest(&self, standing: u8) -> Option<usize> {
-        let there = self.living().filter(|life| self.lives[*life].standing == standing);
-        there.min_by_key(|life| self.lives[*life].since)
+    fn drop_unused(&mut self) {
+        for nth in 0..self.records.len() {
+            let record = &self.records[nth];
+            let unused = record.mask() == 0 && self.alive(record.name).is_none();
+            self.records[nth].gone |= unused;
+        }
+    }
+
+    /// Messages are promised for their age, and a use may have been a second later than is known.
+    fn promised(&self, life: usize) -> u64 {
+        let History { count, bytes, age_ms } = self.lives[life].rule;
+        if count > 0 && bytes > 0 { age_ms + 1_000 } else { 1_000 }
+    }
+
+    fn due(&self, life: usize) -> u64 {
+        self.lives[life].used.0 + self.promised(life) + self.idle_ms
+    }
+
+    /// Ends lives that are over, so many at most.
+    pub(super) fn end_lives(&mut self, max: usize) {
+        for _ in 0..max {
+            let over = self.living().filter(|life| self.due(*life) <= self.now);
+            let Some(life) = over.min_by_key(|life| (self.due(*life), self.lives[*life].used.1))
+            else {
+                break;
+            };
+            self.end_life(life);
+        }
     }
 
     /// The life of this channel, begun where there is none; `None` where there may be no more.
@@ -241,24 +278,31 @@ impl Oracle {
         if let Some(life) = self.alive(name) {
             return Some(life);
         }
-        if self.records() >= self.channels {
-            let oldest = self.longest(IDLE).or(self.longest(KEPT))?;
-            self.forget(oldest);
+        if self.living().count() >= self.channels {
+            let free = self
+                .living()
+                .filter(|life| self.lives[*life].used.0 + self.promised(*life) <= self.now);
+            let least = free.min_by_key(|life| self.lives[*life].used.1)?;
+            self.end_life(least);
         }
+        self.find_or_make(name);
         self.lives.push(Life {
             name,
             rule: self.rules.of(name).1.history,
             ended: false,
             watermark: self.watermark,
             head: 0,
-            interest: [None; SHARDS],
-            left: [None; SHARDS],
-            log_from: [0; SHARDS],
-            standing: FOLLOWED,
-            since: (0, 0),
+            used: (self.now, self.last()),
         });
-        self.settle(self.lives.len() - 1, true);
         Some(self.lives.len() - 1)
+    }
+
+    fn find_or_make(&mut self, name: &'static str) -> usize {
+        self.record(name).unwrap_or_else(|| {
+            let (interest, left, log_from) = ([None; SHARDS], [None; SHARDS], [0; SHARDS]);
+            self.records.push(Record { name, gone: false, interest, left, log_from });
+            self.records.len() - 1
+        })
     }
 
     /// What time alone makes due.
@@ -271,28 +315,15 @@ impl Oracle {
             let next = kept.min_by_key(|place| (due(place), *place));
             let Some(next) = next.filter(|place| due(place) <= self.now) else { break };
             self.drop_message(next, GapReason::Expired);
-            self.settle(self.said[next].life, false);
         }
-        for shard in 0..SHARDS {
-            let mut due: Vec<_> = self
-                .living()
-                .filter(|life| {
-                    let left = self.lives[*life].left[shard];
-                    left.is_some_and(|(at, _)| at + self.interest_ms <= self.now)
-                })
-                .collect();
-            due.sort_by_key(|life| self.lives[*life].left[shard]);
-            for life in due {
-                self.lives[life].interest[shard] = None;
-                self.lives[life].left[shard] = None;
-                self.settle(life, false);
+        for record in &mut self.records {
+            for shard in 0..SHARDS {
+                if record.left[shard].is_some_and(|(at, _)| at + self.interest_ms <= self.now) {
+                    (record.interest[shard], record.left[shard]) = (None, None);
+                }
             }
         }
-        while let Some(idle) = self.longest(IDLE)
-            && self.lives[idle].since.0 + self.idle_ms <= self.now
-        {
-            self.forget(idle);
-        }
+        self.end_lives(usize::MAX);
     }
 
     /// Publishes; says in which life and whether the message is kept.
@@ -324,7 +355,10 @@ impl Oracle {
             self.drop_message(self.said.len() - 1, reason);
             self.fit(0);
         }
-        self.settle(life, true);
+        let (used, last) = (self.lives[life].used.0, self.last());
+        if used + 1_000 <= self.now {
+            self.lives[life].used = (self.now, last);
+        }
         Some(life)
     }
 
@@ -345,52 +379,42 @@ impl Oracle {
         self.keyed.push(Keyed { name, key, bytes, published, at: self.now });
     }
 
-    /// Follows all of the channels, or none.
+    /// Follows all of the channels, or none: their records.
     pub(super) fn subscribe(&mut self, shard: usize, names: &[&'static str]) -> Option<Vec<usize>> {
-        let missing = names.iter().filter(|name| self.alive(name).is_none()).count();
-        let spared = |life: &usize| {
-            self.lives[*life].subscribers() == 0 && !names.contains(&self.lives[*life].name)
+        let is_followed = |name: &&&'static str| {
+            self.record(name).is_some_and(|record| self.records[record].subscribers() > 0)
         };
-        let can_go = self.living().filter(spared).count();
-        if missing > self.channels - self.records() + can_go {
+        let new = names.len() - names.iter().filter(is_followed).count();
+        if self.counts().1 + new > self.followed_channels {
             return None;
         }
-        for name in names {
-            if let Some(life) = self.alive(name) {
-                self.join(life, shard);
-            }
-        }
-        let was_alive: Vec<bool> = names.iter().map(|name| self.alive(name).is_some()).collect();
-        for (name, was_alive) in names.iter().zip(was_alive) {
-            if !was_alive {
-                let life = self.find_or_begin(name).expect("there was room");
-                self.join(life, shard);
-            }
-        }
-        names.iter().map(|name| self.alive(name)).collect()
+        Some(names.iter().map(|name| self.join(name, shard)).collect())
     }
 
-    fn join(&mut self, life: usize, shard: usize) {
-        let head = self.lives[life].head;
-        let record = &mut self.lives[life];
+    fn join(&mut self, name: &'static str, shard: usize) -> usize {
+        let (nth, head) = (self.find_or_make(name), self.head(name));
+        let record = &mut self.records[nth];
         if record.interest[shard].is_none() {
             record.log_from[shard] = head + 1;
         }
         record.interest[shard] = Some(record.interest[shard].unwrap_or(0) + 1);
         record.left[shard] = None;
-        self.settle(life, true);
+        nth
     }
 
-    pub(super) fn unsubscribe(&mut self, life: usize, shard: usize) {
+    pub(super) fn unsubscribe(&mut self, record: usize, shard: usize) {
         self.events += 1;
         let left = (self.now, self.events);
-        let record = &mut self.lives[life];
+        let has_life = self.alive(self.records[record].name).is_some();
+        let record = &mut self.records[record];
         let subscribers = record.interest[shard].as_mut().expect("it follows");
         *subscribers -= 1;
-        if *subscribers == 0 {
+        if *subscribers == 0 && has_life {
             record.left[shard] = Some(left);
+        } else if *subscribers == 0 {
+            record.interest[shard] = None;
         }
-        self.settle(life, true);
+        self.drop_unused();
     }
 
     /// Messages of the channel after this position that nobody can have again.

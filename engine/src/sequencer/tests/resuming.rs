@@ -222,6 +222,7 @@ fn interests_of_many_channels_end_in_one_entry_for_each_shard() {
     let names: Vec<String> = (0..20).map(|number| number.to_string()).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut ids = Vec::new();
+    assert!(names.iter().all(|name| node.publish(name, 1).is_ok()));
     for shard in 0..2 {
         let reply = node.subscribe(shard, &names, Since::Now).unwrap();
         ids = reply.channels.iter().map(|channel| channel.channel).collect();
@@ -232,13 +233,72 @@ fn interests_of_many_channels_end_in_one_entry_for_each_shard() {
 }
 
 #[test]
-fn a_record_that_makes_way_ends_the_interest_that_lingers_in_it() {
+fn the_interest_in_what_was_never_published_to_ends_with_its_last_subscriber() {
+    let mut node = Node::new(Limits::default(), rules(Vec::new()));
+    node.publish("c", 1).unwrap();
+    let reply = node.subscribe(1, &["a", "b", "c"], Since::Now).unwrap();
+    let [a, b, c] = [0, 1, 2].map(|nth| reply.channels[nth].channel);
+    node.subscribe(1, &["b"], Since::Now).unwrap();
+    node.unsubscribe(1, &[a, b, c]);
+    assert_eq!(
+        released(&mut node),
+        [(0b10, vec![a])],
+        "b is followed, and c's log is worth waiting"
+    );
+    node.unsubscribe(1, &[b]);
+    assert_eq!(released(&mut node), [(0b10, vec![b])]);
+    assert_eq!(node.sequencer.order.channels.len(), 1, "nothing is left of a and b");
+    node.sequencer.invariants();
+}
+
+fn ended(node: &mut Node) -> Vec<(u64, Vec<EndedLife>)> {
+    let told = |(mask, entry)| match entry {
+        Entry::Ended(lives) => Some((mask, lives.into_vec())),
+        _ => None,
+    };
+    node.take().into_iter().filter_map(told).collect()
+}
+
+/// Whoever follows it is not asked: it could be another node's.
+#[test]
+fn a_life_ends_though_it_is_followed_and_the_next_message_begins_another() {
+    let limits = Limits { channel_idle_ms: 500, interest_ms: 1 << 30, ..Limits::default() };
+    let mut node = Node::new(limits, rules(vec![rule("a", 9, usize::MAX, 100)]));
+    let a = node.subscribe(0, &["a"], Since::Now).unwrap().channels[0].channel;
+    node.publish("a", 1).unwrap();
+    let again = node.subscribe(2, &["a"], Since::After(id(0))).unwrap();
+    assert_eq!(import(&again.channels[0]), [1]);
+    node.unsubscribe(2, &[a]);
+    node.advance(100 + 1_000 + 499);
+    assert_eq!(ended(&mut node), []);
+    node.advance(1);
+    // Shard 0 goes on with a fresh log; the interest of shard 2 lingered, and has ended.
+    let life = EndedLife { channel: a, followed: 0b001 };
+    assert_eq!(ended(&mut node), [(0b101, vec![life])]);
+    node.sequencer.invariants();
+    let reply = node.subscribe(0, &["a"], Since::After(id(0))).unwrap();
+    let missed = gap(None, GapReason::Unknown);
+    assert_eq!((reply.channels[0].next, reply.channels[0].gap), (1, missed));
+    assert_eq!((reply.channels[0].head, reply.channels[0].floor), (0, 1));
+    assert_eq!(node.publish("a", 1).map(|published| published.offset), Ok(1));
+    assert!(matches!(&*node.take(), [(0b001, Entry::Message(_))]));
+    // The log of shard 0 has the new life from its first message on.
+    let reply = node.subscribe(0, &["a"], Since::After(id(1))).unwrap();
+    assert_eq!((reply.channels[0].channel, reply.channels[0].next), (a, 1));
+    assert_eq!((import(&reply.channels[0]), reply.channels[0].gap), (vec![], None));
+    node.sequencer.invariants();
+}
+
+#[test]
+fn a_life_that_makes_way_ends_the_interest_that_lingers_in_it() {
     let limits = Limits { channels: 1, ..Limits::default() };
-    let mut node = Node::new(limits, rules(Vec::new()));
+    let mut node = Node::new(limits, rules(vec![rule("a", 0, 1, 1)]));
+    node.publish("a", 1).unwrap();
     let a = node.subscribe(1, &["a"], Since::Now).unwrap().channels[0].channel;
     node.unsubscribe(1, &[a]);
+    node.advance(1_000);
     assert!(node.publish("b", 1).is_ok());
-    assert_eq!(released(&mut node), [(0b10, vec![a])]);
+    assert_eq!(ended(&mut node), [(0b10, vec![EndedLife { channel: a, followed: 0 }])]);
     node.advance(1 << 20);
     assert_eq!(released(&mut node), [], "it ends once");
     node.sequencer.invariants();

@@ -9,7 +9,7 @@ use fanfare_protocol::id::Epoch;
 use super::super::command::*;
 use super::super::inbox::{NotTaken, inbox};
 use super::super::{Config, Sequencer, Step};
-use super::node::{EPOCH, Node, id, name, position, publication, requester, rules, session};
+use super::node::{EPOCH, Node, id, name, position, publication, requester, rule, rules, session};
 use crate::bodies::Share;
 use crate::clock::Clock;
 use crate::limits::Limits;
@@ -186,13 +186,16 @@ fn an_inbox_that_everybody_left_is_the_end() {
 
 /// Room is asked for the worst case: the end of an interest, the message, and the answer.
 #[test]
-fn a_publish_that_forgets_a_channel_and_answers_in_the_ring_has_room_for_all_three() {
-    let limits = Limits { channels: 1, ..Limits::default() };
-    let mut node = Node::with_ring(limits, rules(Vec::new()), 4, usize::MAX);
+fn a_publish_that_ends_a_life_and_answers_in_the_ring_has_room_for_all_three() {
+    let limits = Limits { channels: 2, ..Limits::default() };
+    let rules = rules(vec![rule("a", 0, 1, 1), rule("b", 0, 1, 1)]);
+    let mut node = Node::with_ring(limits, rules, 4, usize::MAX);
     for held in [1, 2] {
+        let reply = node.subscribe(0, &["a", "c"], Since::Now).unwrap();
+        assert!(node.publish("a", 1).is_ok() && node.publish("c", 1).is_ok());
+        node.advance(1_000);
         node.take();
-        let reply = node.subscribe(0, &["a"], Since::Now).unwrap();
-        (0..held).for_each(|_| node.send(nobody("a")));
+        (0..held).for_each(|_| node.send(nobody("c")));
         let channels = [reply.channels[0].channel].into();
         node.send(Command::Unsubscribe { shard: 0, session: session(0), channels });
         let answer = connection(1, 6);
@@ -203,6 +206,7 @@ fn a_publish_that_forgets_a_channel_and_answers_in_the_ring_has_room_for_all_thr
         assert_eq!(node.sequencer.ring.entries.len(), expected, "{held} held");
         node.run();
         assert_eq!(node.stats("b").offset, 1);
+        node.advance(1_000);
     }
 }
 

@@ -257,13 +257,13 @@ fn a_machine_may_close() {
 #[test]
 fn a_refused_follow_leaves_nothing_behind() {
     let mut shape = shape();
-    shape.limits = Limits { channels: 2, ..shape.limits };
+    shape.limits = Limits { followed_channels: 2, ..shape.limits };
     let mut world = World::new(&shape);
     let mut first = Peer::follow(&mut world, RAW, &[0]);
     let mut second = Peer::follow(&mut world, RAW, &[1]);
     for request in [1, 2] {
         let said = ask(&mut first, &mut world, "follow c2");
-        assert_eq!(said, [format!("{request}: ChannelLimit")], "both records have followers");
+        assert_eq!(said, [format!("{request}: ChannelLimit")], "two are followed");
     }
     assert_eq!(ask(&mut second, &mut world, "leave c1"), ["left c1: true"]);
     assert_eq!(ask(&mut first, &mut world, "follow c2"), ["3: following c2"]);

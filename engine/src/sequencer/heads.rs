@@ -1,0 +1,200 @@
+//! Heads: the present life of each channel that was published to. What is here is a function of the
+//! log alone, so it is the same wherever the log is read; who follows a channel does not matter.
+//!
+//! A life begins with a message, at offset 1, and ends by the log's time or for want of room:
+//!
+//! * when the channel has been silent for as long as its rule promises its messages, and then for
+//!   `limits.channel_idle`;
+//! * where a life is to begin and there are `limits.channels` already, the one that has been silent
+//!   for longest ends, if its rule promises nothing any more. Where each still promises something,
+//!   the new one does not begin: nothing that was acknowledged goes for a name.
+//!
+//! **Forgetting is remembered**: the watermark rises to the last position of the life that ended.
+//! Whoever comes back from before it to a channel without its life is told of a gap without bounds.
+//!
+//! All channels of a rule are promised the same, so those of one rule stand in a list in the order
+//! of their last use, and the first of each is all that has to be looked at. The lists run through
+//! the records themselves: a move is O(1) and takes no memory. A busy channel moves once in
+//! [`USED_AGAIN_MS`] and not with each message, which would be three cache misses for each.
+
+use crate::channel::ChannelId;
+use crate::clock::Millis;
+use crate::rule::{Rule, Rules};
+
+use super::table::Channels;
+
+/// How exactly the time of the last use is known.
+const USED_AGAIN_MS: u64 = 1_000;
+
+/// The present life of one channel; none where `offset` is 0.
+#[derive(Debug, Default)]
+pub(super) struct Head {
+    /// Last offset that was assigned.
+    pub(super) offset: u64,
+    /// The last message's position.
+    pub(super) position: u64,
+    /// Whoever comes from before this position may have missed messages of an earlier life.
+    pub(super) unknown_before: u64,
+    /// The log's time of the last message, or up to [`USED_AGAIN_MS`] before it.
+    pub(super) used: Millis,
+    /// The position at that time: of two channels the one that was used first has the lower one.
+    used_at: u64,
+    before: Option<ChannelId>,
+    after: Option<ChannelId>,
+}
+
+/// All of them.
+pub(super) struct Heads {
+    /// Most that there may be.
+    limit: usize,
+    len: usize,
+    /// One for each rule.
+    lists: Vec<List>,
+    /// The last position of any life that ended.
+    pub(super) watermark: u64,
+    /// Lives that ended.
+    pub(super) ended: u64,
+    /// No life ends by time before this.
+    next_end: Millis,
+}
+
+/// The lives of one rule's channels, in the order of their last use.
+struct List {
+    /// How long after the last use a life is promised to whoever returns.
+    promised_ms: u64,
+    /// How long after the last use it ends.
+    life_ms: u64,
+    oldest: Option<ChannelId>,
+    newest: Option<ChannelId>,
+}
+
+impl List {
+    fn new(rule: &Rule, idle_ms: u64) -> Self {
+        let history = &rule.history;
+        let keeps = history.count > 0 && history.bytes > 0 && history.age_ms > 0;
+        let kept_ms = if keeps { history.age_ms } else { 0 };
+        // A use may have been later than is known; and what is kept for nobody is still on its way
+        // to those who are connected.
+        let promised_ms = kept_ms.saturating_add(USED_AGAIN_MS);
+        let life_ms = promised_ms.saturating_add(idle_ms);
+        Self { promised_ms, life_ms, oldest: None, newest: None }
+    }
+}
+
+impl Heads {
+    pub(super) fn new(limit: usize, idle_ms: u64, rules: &Rules) -> Self {
+        let lists = rules.iter().map(|rule| List::new(rule, idle_ms)).collect();
+        Self { limit, len: 0, lists, watermark: 0, ended: 0, next_end: Millis(u64::MAX) }
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there may be one more.
+    pub(super) fn has_room(&self) -> bool {
+        self.len < self.limit
+    }
+
+    /// A channel without a life begins one.
+    pub(super) fn begin(&mut self, id: ChannelId, position: u64, at: Millis, all: &mut Channels) {
+        all.living(id).head.unknown_before = self.watermark;
+        self.len += 1;
+        self.put_last(id, position, at, all);
+    }
+
+    /// A channel is published to at this place and time of the log.
+    pub(super) fn used(&mut self, id: ChannelId, position: u64, at: Millis, all: &mut Channels) {
+        if all.living(id).head.used.plus(USED_AGAIN_MS) <= at {
+            self.take_out(id, all);
+            self.put_last(id, position, at, all);
+        }
+    }
+
+    /// The life of a channel ends. Its record is the caller's.
+    pub(super) fn end(&mut self, id: ChannelId, all: &mut Channels) {
+        self.take_out(id, all);
+        let head = std::mem::take(&mut all.living(id).head);
+        self.watermark = self.watermark.max(head.position);
+        self.len -= 1;
+        self.ended += 1;
+    }
+
+    /// A channel whose life is over at this time of the log.
+    pub(super) fn over(&mut self, at: Millis, all: &Channels) -> Option<ChannelId> {
+        if at < self.next_end {
+            return None;
+        }
+        let fronts = self.lists.iter().filter_map(|list| {
+            let first = all.of(list.oldest?)?;
+            Some((first.head.used.plus(list.life_ms), first.head.used_at, first.id))
+        });
+        let first = fronts.min();
+        self.next_end = first.map_or(Millis(u64::MAX), |(due, _, _)| due);
+        first.filter(|(due, _, _)| *due <= at).map(|(_, _, id)| id)
+    }
+
+    /// When the next life is over, or earlier.
+    pub(super) fn next_end(&self) -> Option<Millis> {
+        (self.len > 0).then_some(self.next_end)
+    }
+
+    /// The channel that has been silent for longest of those whose rules promise nothing any more.
+    pub(super) fn least_used(&self, at: Millis, all: &Channels) -> Option<ChannelId> {
+        let fronts = self.lists.iter().filter_map(|list| {
+            let first = all.of(list.oldest?)?;
+            let is_free = first.head.used.plus(list.promised_ms) <= at;
+            is_free.then_some((first.head.used_at, first.id))
+        });
+        fronts.min().map(|(_, id)| id)
+    }
+
+    fn take_out(&mut self, id: ChannelId, all: &mut Channels) {
+        let channel = all.living(id);
+        let rule = channel.rule_number;
+        let (before, after) = (channel.head.before.take(), channel.head.after.take());
+        match before {
+            Some(before) => all.living(before).head.after = after,
+            None => self.lists[rule].oldest = after,
+        }
+        match after {
+            Some(after) => all.living(after).head.before = before,
+            None => self.lists[rule].newest = before,
+        }
+    }
+
+    fn put_last(&mut self, id: ChannelId, position: u64, at: Millis, all: &mut Channels) {
+        let channel = all.living(id);
+        let list = &mut self.lists[channel.rule_number];
+        let before = list.newest.replace(id);
+        (channel.head.used, channel.head.used_at) = (at, position);
+        (channel.head.before, channel.head.after) = (before, None);
+        self.next_end = self.next_end.min(at.plus(list.life_ms));
+        match before {
+            Some(before) => all.living(before).head.after = Some(id),
+            None => list.oldest = Some(id),
+        }
+    }
+
+    /// Panics where the lists contradict the records.
+    pub(super) fn invariants(&self, all: &Channels) {
+        let mut len = 0;
+        for (rule, list) in self.lists.iter().enumerate() {
+            let (mut before, mut used_at, mut next) = (None, 0, list.oldest);
+            while let Some(channel) = next.and_then(|id| all.of(id)) {
+                assert_eq!(channel.rule_number, rule);
+                assert_eq!(channel.head.before, before);
+                assert!(channel.head.used_at > used_at, "in the order of last use");
+                assert!(channel.head.used.plus(list.life_ms) >= self.next_end);
+                (before, used_at) = (next, channel.head.used_at);
+                next = channel.head.after;
+                len += 1;
+            }
+            assert_eq!((next, before), (None, list.newest));
+        }
+        assert_eq!(len, self.len);
+        assert_eq!(all.iter().filter(|channel| channel.has_life()).count(), len);
+        assert!(self.len <= self.limit);
+    }
+}
