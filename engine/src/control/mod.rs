@@ -36,6 +36,7 @@ use crate::channel::Tenant;
 use crate::in_flight::InFlight;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
+use crate::sequencer::command::Publication;
 use crate::sequencer::inbox::Inbox;
 use crate::vigil::Guard;
 
@@ -140,4 +141,13 @@ pub fn serve(
         guard.watch(|| runtime.block_on(connection::accept(listener, api, stopped)));
     })?;
     Ok(Control { address, stop, thread })
+}
+
+/// One message as a JSON body names it, without HTTP: for simulations. `None` where the API would
+/// refuse it, or where the body names several.
+pub(crate) fn read_one(body: &[u8], tenant: &Tenant, limits: &Limits) -> Option<Publication> {
+    match batch::read(body, None, tenant, limits) {
+        Ok(batch::Order::One(publication)) => Some(publication),
+        Ok(batch::Order::Many(_)) | Err(_) => None,
+    }
 }

@@ -197,7 +197,7 @@ impl Publisher {
     }
 
     /// Whether all is sent and our side is to be shut.
-    pub(super) fn is_flushed(&self) -> bool {
+    pub fn is_flushed(&self) -> bool {
         self.is_parting() && self.unsent().is_empty()
     }
 

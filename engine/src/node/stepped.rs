@@ -13,6 +13,7 @@ use crate::sequencer::command::Entry;
 use crate::sequencer::inbox::Inbox;
 use crate::sequencer::{Sequencer, Step};
 use crate::shard::{Shard, Tick};
+use crate::transport::Context;
 
 /// The node.
 ///
@@ -41,6 +42,7 @@ pub struct Node<D> {
     /// The shards, by number.
     pub shards: Vec<Shard<D>>,
     inbox: Inbox,
+    context: Arc<Context>,
     life: Arc<Life>,
     metrics: Arc<Metrics>,
     /// Which shards have ended.
@@ -55,13 +57,13 @@ impl<D: Driver> Node<D> {
     /// # Panics
     /// When there are not as many drivers as shards.
     pub fn new(parts: Parts, drivers: impl IntoIterator<Item = D>, now: Millis) -> Self {
-        let Parts { sequencer, shards, inbox, life, metrics, .. } = parts;
+        let Parts { sequencer, shards, inbox, context, life, metrics, .. } = parts;
         let ended = vec![false; shards.len()];
         let shards: Vec<_> = std::iter::zip(drivers, shards)
             .map(|(driver, parts)| Shard::new(driver, parts, now))
             .collect();
         assert_eq!(shards.len(), ended.len(), "each shard has a driver");
-        Self { sequencer, shards, inbox, life, metrics, ended, is_idle: false }
+        Self { sequencer, shards, inbox, context, life, metrics, ended, is_idle: false }
     }
 
     /// A step of the order, and a tick of every shard.
@@ -95,6 +97,11 @@ impl<D: Driver> Node<D> {
     /// The way in, for which nobody pays.
     pub fn inbox(&self) -> &Inbox {
         &self.inbox
+    }
+
+    /// What all its connections share.
+    pub fn context(&self) -> &Arc<Context> {
+        &self.context
     }
 
     /// How it is.

@@ -6,6 +6,7 @@
 //! `cargo run --release -p fanfare --example fanfare-sim -- --seeds 1..1000` plays as many as
 //! wanted, `--seed 17` one of them. No part of the server uses it.
 
+mod backends;
 mod command;
 mod persona;
 mod play;

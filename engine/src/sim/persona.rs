@@ -46,6 +46,8 @@ pub(super) enum Canary {
     GapTooLong,
     /// Slow clients are told of no gap.
     LoseSlow,
+    /// A backend is told an offset that is one too high.
+    WrongOutcome,
 }
 
 /// A connection of a persona.

@@ -4,7 +4,8 @@
 use fanfare_protocol::message::Kind;
 
 use super::persona::{Allowance, Canary, Mood, Persona};
-use super::wire::Way;
+use super::truth::channel_name;
+use super::wire::{Way, request};
 use super::world::{COUNTED, Shape, World};
 use crate::driver::sim::{Chance, Temper};
 use crate::rule::{History, Slow, Window};
@@ -18,7 +19,8 @@ fn pick<T: Copy>(chance: &mut Chance, of: &[T]) -> T {
 
 /// What kind of world this seed is.
 fn shape(seed: u64, chance: &mut Chance) -> (Shape, Allowance) {
-    let mut shape = Shape { seed, shards: 1 + chance.below(2), ..Shape::plain() };
+    let mut shape = Shape { seed, shards: 1 + chance.below(4), ..Shape::plain() };
+    shape.backends = pick(chance, &[0, 1, 3]);
     let faulty = Temper { fail: 1, ..Temper::LIAR };
     shape.temper = pick(chance, &[Temper::HONEST, Temper::HONEST, Temper::LIAR, faulty]);
     let tiny = TickBudget { entries: 8, receives: 2, batches: 1, quantum: 3 };
@@ -89,6 +91,31 @@ fn act(persona: &mut Persona, world: &World, chance: &mut Chance) {
     }
 }
 
+/// Everybody who is not there comes at once, and a crowd with them that asks for all that is kept
+/// of every channel, some of which is gone before it is answered.
+fn storm(world: &mut World, personas: &mut [Persona], chance: &mut Chance) {
+    for persona in personas.iter_mut().filter(|persona| !persona.is_connected()) {
+        persona.connect(world, chance);
+    }
+    let names: Vec<String> = (0..CHANNELS).map(channel_name).collect();
+    let crowd: Vec<_> = (0..20)
+        .map(|_| {
+            let net = &world.nets[chance.below(world.nets.len())];
+            let client = net.connect();
+            let way = pick(chance, &[Way::Socket { json: true }, Way::Poll]);
+            net.write(client, request(way, &names, Some(&world.id(0)), 0).as_bytes());
+            (net.clone(), client)
+        })
+        .collect();
+    let (gone, left) = crowd.split_at(chance.below(crowd.len()));
+    gone.iter().for_each(|(net, client)| net.reset(*client));
+    for _ in 0..chance.below(6) {
+        world.step();
+        personas.iter_mut().for_each(|persona| persona.listen(world, chance));
+    }
+    left.iter().for_each(|(net, client)| net.reset(*client));
+}
+
 /// Runs until the node is at rest, and sees that nobody was forgotten.
 fn rest(world: &mut World, personas: &mut [Persona], chance: &mut Chance) {
     let (mut quiet, mut steps, mut before) = (0, 0, 0);
@@ -141,6 +168,7 @@ pub(super) fn play(seed: u64, canary: Option<Canary>, verbose: bool) -> Played {
     let chance = &mut Chance::new(seed);
     let (shape, allowance) = shape(seed, chance);
     let mut world = World::new(&shape);
+    world.backends.lie = canary == Some(Canary::WrongOutcome);
     let mut personas = personas(chance, shape.shards, allowance);
     for persona in &mut personas {
         (persona.canary, persona.verbose) = (canary, verbose);
@@ -155,9 +183,16 @@ pub(super) fn play(seed: u64, canary: Option<Canary>, verbose: bool) -> Played {
         world.now = world.now.plus(chance.below(20) as u64);
         if chance.percent(3) {
             let ms = pick(chance, &[200, 1_200, 6_000, 16_000, 30_000, 70_000]);
-            world.now = world.now.plus(ms);
+            world.jump(ms);
             personas.iter_mut().for_each(|persona| persona.jumped = true);
         }
+        if chance.percent(3) {
+            world.stall(chance.below(shape.shards), 1 + chance.below(40) as u32);
+        }
+        if chance.percent(3) {
+            storm(&mut world, &mut personas, chance);
+        }
+        world.backends.break_off();
         world.step();
         personas.iter_mut().for_each(|persona| persona.listen(&world, chance));
         if step % 16 == 0 {
@@ -172,7 +207,7 @@ pub(super) fn play(seed: u64, canary: Option<Canary>, verbose: bool) -> Played {
     let gaps = personas.iter().map(|persona| persona.gaps).sum();
     personas.iter_mut().for_each(|persona| persona.reset(&world));
     for _ in 0..40 {
-        world.now = world.now.plus(2_000);
+        world.jump(2_000);
         world.steps(8);
     }
     rest(&mut world, &mut [], chance);

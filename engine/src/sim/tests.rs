@@ -44,6 +44,7 @@ fn sim_the_oracle_hears_every_lie() {
         Canary::Flip,
         Canary::GapTooLong,
         Canary::LoseSlow,
+        Canary::WrongOutcome,
     ];
     let heard = |lie| {
         (1..30).any(|seed| std::panic::catch_unwind(|| play(seed, Some(lie), false)).is_err())

@@ -91,7 +91,14 @@ impl Truth {
         head.1 = fact.offset;
         fact.life = head.0;
         self.facts.push(fact);
-        self.by_number.insert(number, position);
+        let before = self.by_number.insert(number, position);
+        assert_eq!(before, None, "message {number} has its place once");
+    }
+
+    /// The position and offset of a message, if it has a place.
+    pub(super) fn place_of(&self, number: u64) -> Option<(u64, u64)> {
+        let position = *self.by_number.get(&number)?;
+        Some((position, self.at(position).offset))
     }
 
     /// What becomes of slow clients of a channel.
@@ -122,7 +129,8 @@ impl Truth {
     }
 }
 
-fn number_in(payload: &[u8]) -> Option<u64> {
+/// The number that a payload of ours begins with.
+pub(super) fn number_in(payload: &[u8]) -> Option<u64> {
     let start = payload.windows(2).position(|two| two == b"#n")? + 2;
     let end = payload[start..].iter().position(|byte| *byte == b';')? + start;
     std::str::from_utf8(&payload[start..end]).ok()?.parse().ok()

@@ -2,23 +2,25 @@
 //! driver. Whoever has it in hand makes time and chance, so that a run is a function of its seed.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex};
 
 use fanfare_protocol::id::{Epoch, Id};
 use fanfare_protocol::message::Kind;
 
+use super::backends::{Answer, Answers, Backends};
 use super::trace::Trace;
 use super::truth::{Fact, Truth, channel_name};
 use crate::channel::{ChannelName, Tenant};
 use crate::clock::Millis;
+use crate::control;
 use crate::driver::sim::{Sim, SimNet, Temper};
 use crate::life::Life;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::node::{Node, Parts, Plans};
 use crate::rule::{History, Pattern, Rule, Rules, Slow, Window};
-use crate::sequencer::command::{Command, Publication, PublishAnswer, Published, Refusal};
+use crate::sequencer::command::{Command, Publication, PublishAnswer, Published};
 use crate::sequencer::inbox::NotTaken;
 use crate::session::machine::Machines;
 use crate::shard::Shard;
@@ -40,6 +42,8 @@ pub(crate) struct Shape {
     pub(crate) capacity: (usize, usize),
     /// Bounds of a tick.
     pub(crate) budget: TickBudget,
+    /// Publishers on the Unix socket.
+    pub(crate) backends: usize,
     /// What hears WebSocket clients.
     pub(crate) machines: Option<Machines>,
 }
@@ -63,6 +67,7 @@ impl Shape {
             slow: Vec::new(),
             capacity: (64, 64),
             budget: COUNTED,
+            backends: 0,
             machines: None,
         }
     }
@@ -72,8 +77,6 @@ impl Shape {
 fn tenant() -> Tenant {
     Tenant::new("sim")
 }
-
-type Answers = Arc<Mutex<Vec<(u64, Result<Published, Refusal>)>>>;
 
 /// A node, its publishers, and what really happened.
 pub(crate) struct World {
@@ -89,6 +92,9 @@ pub(crate) struct World {
     /// What publishers and nobody's hands have still to offer.
     pub(crate) offers: VecDeque<Command>,
     answers: Answers,
+    pub(super) backends: Backends,
+    /// For how many steps each shard stands still.
+    stalled: Vec<u32>,
     under_way: std::collections::HashMap<u64, (usize, Kind, Vec<u8>)>,
     numbers: u64,
 }
@@ -113,7 +119,9 @@ impl World {
         let seed = |shard: usize| shape.seed.wrapping_mul(31).wrapping_add(shard as u64);
         let simulated = |shard| Sim::new(seed(shard), shape.capacity.0, shape.temper);
         let (drivers, nets): (Vec<_>, _) = (0..shape.shards).map(simulated).unzip();
-        let mut node = Node::new(Parts::join(plans), drivers, now);
+        let parts = Parts::join(plans);
+        let backends = Backends::new(shape.seed, shape.backends, &parts.context, &parts.metrics);
+        let mut node = Node::new(parts, drivers, now);
         node.shards.iter_mut().for_each(|shard| shard.set_budget(shape.budget));
         Self {
             now,
@@ -126,6 +134,8 @@ impl World {
             trace: Trace::new(),
             offers: VecDeque::new(),
             answers: Arc::default(),
+            backends,
+            stalled: vec![0; shape.shards],
             under_way: std::collections::HashMap::new(),
             numbers: 0,
         }
@@ -143,27 +153,58 @@ impl World {
             Kind::Json => serde_json::to_vec(&text).unwrap(),
             Kind::Binary => [b"\xff\xfe", text.as_bytes()].concat(),
         };
-        let publication = Publication {
-            channel: ChannelName::new(tenant(), &channel_name(channel)),
-            kind,
-            event: None,
-            idempotency_key: None,
-            data: payload.clone().into(),
+        self.under_way.insert(number, (channel, kind, payload.clone()));
+        if self.backends.are_there() && !number.is_multiple_of(3) {
+            return self.backends.publish(self.now, (number, channel), kind, &payload);
+        }
+        let command = if self.backends.are_there() && kind == Kind::Json {
+            posted(channel, &payload, &self.node.context().limits)
+        } else {
+            Publication {
+                channel: ChannelName::new(tenant(), &channel_name(channel)),
+                kind,
+                event: None,
+                idempotency_key: None,
+                data: payload.into(),
+            }
         };
-        self.under_way.insert(number, (channel, kind, payload));
         let answers = Arc::clone(&self.answers);
-        let answer = move |result| answers.lock().unwrap().push((number, result));
-        let answer = PublishAnswer::Callback(Box::new(answer));
-        self.offers.push_back(Command::Publish(publication, answer));
+        let answer = move |result| {
+            answers.lock().unwrap().push(Answer { number, group: None, result });
+        };
+        self.offers.push_back(Command::Publish(command, PublishAnswer::Callback(Box::new(answer))));
     }
 
     /// Offers, one step of the sequencer, one tick of every shard.
     pub(crate) fn step(&mut self) {
+        self.hear_backends();
         self.offer();
         self.step_sequencer();
+        self.backends.write(self.now, &self.truth);
         for shard in 0..self.nets.len() {
-            self.tick(shard);
+            match self.stalled[shard].checked_sub(1) {
+                Some(rest) => self.stalled[shard] = rest,
+                None => self.tick(shard),
+            }
         }
+    }
+
+    /// As the thread that reads their socket does, who waits while the inbox is full.
+    fn hear_backends(&mut self) {
+        if self.offers.is_empty() {
+            self.offers.extend(self.backends.read(self.now, &self.answers));
+        }
+    }
+
+    /// A shard stands still for so many steps.
+    pub(super) fn stall(&mut self, shard: usize, steps: u32) {
+        self.stalled[shard] = steps;
+    }
+
+    /// Time jumps.
+    pub(super) fn jump(&mut self, ms: u64) {
+        self.now = self.now.plus(ms);
+        self.backends.jump();
     }
 
     /// So many steps at the present time.
@@ -186,9 +227,12 @@ impl World {
     pub(crate) fn step_sequencer(&mut self) {
         self.node.step_order(self.now);
         let answers = std::mem::take(&mut *self.answers.lock().unwrap());
-        for (number, result) in answers {
+        for Answer { number, group, result } in answers {
             let (channel, kind, payload) = self.under_way.remove(&number).expect("asked once");
             self.trace.note(self.now, format!("{number} {result:?}").as_bytes());
+            if let Some(group) = group {
+                self.backends.settle(self.now, group, result);
+            }
             let Ok(Published { id, offset, .. }) = result else {
                 self.truth.refused();
                 continue;
@@ -207,12 +251,16 @@ impl World {
 
     /// Whether nothing is left to do for anyone, as far as can be seen from within.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.offers.is_empty() && self.node.is_quiet()
+        self.offers.is_empty()
+            && self.node.is_quiet()
+            && self.backends.are_quiet()
+            && self.stalled.iter().all(|steps| *steps == 0)
     }
 
     /// Why it is not.
     pub(crate) fn unrest(&self) -> String {
-        format!("{} offers; {:?}", self.offers.len(), self.node.unrest())
+        let (node, backends) = (self.node.unrest(), self.backends.unrest());
+        format!("{} offers; {node:?}; {backends}", self.offers.len())
     }
 
     /// What a position is called.
@@ -236,4 +284,11 @@ impl World {
         assert_eq!(self.metrics.sequencer.subscriptions.read(), 0);
         assert_eq!(self.life.connections.load(Relaxed), 0);
     }
+}
+
+/// A message as the API reads it out of a body.
+fn posted(channel: usize, json: &[u8], limits: &Limits) -> Publication {
+    let json = std::str::from_utf8(json).expect("JSON is text");
+    let body = format!(r#"{{"channel":"{}","data":{json}}}"#, channel_name(channel));
+    control::read_one(body.as_bytes(), &tenant(), limits).expect("the API takes it")
 }
