@@ -134,7 +134,9 @@ impl<'a> Item<'a> {
             number::ORDER => Order::read(&mut body).map(Self::Order),
             number::HEAD => Head::read(&mut body)?.map(Self::Head),
             number::KEY => Key::read(&mut body).map(Self::Key),
-            FIRST_REQUIRED.. => return Err(violation(at, Fault::UnknownItem(number))),
+            unknown if unknown >= FIRST_REQUIRED => {
+                return Err(violation(at, Fault::UnknownItem(unknown)));
+            }
             _ => return Ok(None),
         };
         if !body.is_empty() {

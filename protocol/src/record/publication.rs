@@ -157,7 +157,9 @@ impl<'a> Publication<'a> {
                         _ => return Err(wrong),
                     }
                 }
-                FIRST_REQUIRED.. => return Err(violation(at, Fault::UnknownField(number))),
+                unknown if unknown >= FIRST_REQUIRED => {
+                    return Err(violation(at, Fault::UnknownField(unknown)));
+                }
                 _ => {}
             }
         }

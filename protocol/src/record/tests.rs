@@ -64,9 +64,9 @@ fn what_is_broken_is_named() {
     flag[1] = 1;
     let mut many = record(&[]);
     many[HEADER_BYTES - 1] = 0x10; // 4,096
-    let mut trailing = record(&[good.clone()]);
+    let mut trailing = record(std::slice::from_ref(&good));
     trailing.push(0);
-    let mut missing = record(&[good.clone()]);
+    let mut missing = record(std::slice::from_ref(&good));
     missing[HEADER_BYTES - 2] = 2;
     // A header is 41 bytes and an item's type and length 5: a body begins at 46, a publication's
     // names at 50, and after one name of one byte its fields at 53.
