@@ -214,6 +214,12 @@ impl Fanout {
         all.any(|it| it.next < self.channels.at(it.channel).log.end())
     }
 
+    /// Whether these were all sent up to `position`.
+    pub(crate) fn is_past(&self, subscriptions: &Subscriptions, position: u64) -> bool {
+        let mut all = subscriptions.as_slice().iter();
+        all.all(|it| it.next >= self.channels.at(it.channel).log.after_position(position))
+    }
+
     /// Everything that these are owed, in the order of positions.
     pub(crate) fn merged<'a>(
         &'a self,

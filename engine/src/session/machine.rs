@@ -29,6 +29,11 @@ pub trait Machine {
 
     /// What became of a request. Each that was asked gets one answer, in no particular order.
     fn answer(&mut self, request: u32, answer: Answer<'_>, turn: &mut Turn<'_>);
+
+    /// The client was sent everything that was published before this request was answered, of all
+    /// that it follows: it has caught up with where it began. Told where [`Turn::tell_caught_up`]
+    /// asked for it.
+    fn caught_up(&mut self, _request: u32, _turn: &mut Turn<'_>) {}
 }
 
 /// A piece of a client's message.
@@ -77,6 +82,7 @@ pub struct Turn<'a> {
     pub(super) requests: &'a mut Requests,
     pub(super) shared: &'a mut Shared,
     pub(super) farewell: Option<(CloseCode, &'static str)>,
+    pub(super) catches_up: bool,
 }
 
 impl Turn<'_> {
@@ -132,6 +138,11 @@ impl Turn<'_> {
         let request = self.requests.publish()?;
         self.shared.want(Effect::Publish { request, publication, body });
         Ok(request)
+    }
+
+    /// In the answer to a request to follow: asks for [`Machine::caught_up`].
+    pub fn tell_caught_up(&mut self) {
+        self.catches_up = true;
     }
 
     /// Closes the connection when what was written is sent. What the client says afterwards is

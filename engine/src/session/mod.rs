@@ -43,7 +43,6 @@ use fanfare_protocol::message::GapView;
 use crate::channel::ChannelName;
 use crate::clock::Millis;
 use crate::driver::Close;
-use crate::fanout::Rest;
 use crate::limits::Limits;
 use crate::metrics::ShardMetrics;
 use crate::sequencer::command::{Published, Refusal, Subscribed};
@@ -63,7 +62,7 @@ use state::{Idle, Overdue, State};
 
 #[cfg(test)]
 pub(crate) use events::spread_ms;
-pub(crate) use outbox::Outbox;
+pub(crate) use outbox::{Outbox, took};
 pub(crate) use shared::{Effect, Shared};
 
 /// From a refusal to the end of its socket: what arrives meanwhile is read and dropped.
@@ -96,6 +95,11 @@ impl Session {
     /// What only this client gets.
     pub(crate) fn outbox(&self) -> Option<&Outbox> {
         self.outbox.as_deref()
+    }
+
+    /// The same, to be sent from, or to be given the rest of a frame that was begun.
+    pub(crate) fn outbox_mut(&mut self) -> &mut Option<Box<Outbox>> {
+        &mut self.outbox
     }
 
     /// Bytes of memory of what came behind a request.
@@ -278,20 +282,6 @@ impl Session {
         }
     }
 
-    /// A send of private bytes has ended, and it took `taken` of them, or all. Returns how many.
-    pub(crate) fn took_private(&mut self, taken: usize, shared: &mut Shared) -> u64 {
-        let outbox = self.outbox.as_mut().expect("private bytes were seen");
-        let count = outbox.front().len().min(taken);
-        outbox.advance(count);
-        shared.spare.take_back(&mut self.outbox);
-        count as u64
-    }
-
-    /// It has a part of a frame: the rest goes before anything else.
-    pub(crate) fn finish_frame(&mut self, rest: Rest) {
-        self.outbox.get_or_insert_default().finish_frame(rest);
-    }
-
     /// A send went whole.
     pub(crate) fn took_all(&mut self, now: Millis) {
         self.flow.took_all(now);
@@ -355,8 +345,6 @@ impl Session {
         now: Millis,
         shared: &mut Shared,
     ) {
-        let gaps = reply.channels.iter().filter(|channel| channel.gap.is_some()).count();
-        shared.metrics().gaps.add(gaps as u64);
         let early = match std::mem::take(&mut self.state) {
             State::Asking(asking) => {
                 let outbox = &mut self.outbox;
@@ -398,6 +386,21 @@ impl Session {
                 self.answer(request, answer, now, shared);
             }
         }
+    }
+
+    /// Up to which position everything must be sent before its machine is told of that, if at all.
+    pub(crate) fn catches_up_to(&self) -> Option<u64> {
+        match &self.state {
+            State::Socket(socket) => socket.requests()?.catches_up_to(),
+            _ => None,
+        }
+    }
+
+    /// Everything up to that position was sent.
+    pub(crate) fn caught_up(&mut self, now: Millis, shared: &mut Shared) {
+        let State::Socket(socket) = &mut self.state else { return };
+        let heard = socket.caught_up(&mut self.outbox, shared);
+        self.heard(heard, now, shared);
     }
 
     /// What became of a request of the machine's, if there is one and it waits for that.
@@ -503,10 +506,7 @@ impl Session {
                 shared.want(Effect::End(Close::Abort));
             }
             Overdue::NoRequest => {
-                let reader = match &self.state {
-                    State::Reading(reading) => reading.reader().map(str::to_owned),
-                    _ => None,
-                };
+                let reader = self.state.reader().map(str::to_owned);
                 self.refuse(Violation::HeadDeadline, reader.as_deref(), now, shared);
             }
         }

@@ -29,6 +29,15 @@ pub(super) fn private(place: &mut Option<Box<Outbox>>) -> &mut Vec<u8> {
     place.get_or_insert_default().writer()
 }
 
+/// A send of private bytes has ended, and it took `taken` of them, or all. Returns how many.
+pub(crate) fn took(place: &mut Option<Box<Outbox>>, taken: usize, spare: &mut Spare) -> u64 {
+    let outbox = place.as_mut().expect("private bytes were seen");
+    let count = outbox.front().len().min(taken);
+    outbox.advance(count);
+    spare.take_back(place);
+    count as u64
+}
+
 impl Outbox {
     /// Where private bytes are written.
     pub(super) fn writer(&mut self) -> &mut Vec<u8> {
@@ -37,7 +46,7 @@ impl Outbox {
 
     /// Takes over the rest of a frame that was begun. Nothing private waited then: whatever did
     /// went out first.
-    pub(super) fn finish_frame(&mut self, rest: Rest) {
+    pub(crate) fn finish_frame(&mut self, rest: Rest) {
         debug_assert!(self.is_empty());
         let Rest { page, start, end } = rest;
         if (end - start) as usize > COPY_BYTES_MAX {

@@ -1,8 +1,8 @@
 //! What one client has asked for and follows: the books of a session with commands. They are boxed,
 //! and those who only listen have none.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 
 use super::machine::Unasked;
 use crate::channel::{ChannelId, ChannelName};
@@ -31,6 +31,8 @@ pub(super) struct Requests {
     /// Requests that were not answered yet.
     outstanding: Vec<u32>,
     channels: HashMap<ChannelName, Wanted>,
+    /// Requests whose machine wants to be told when everything up to a position is sent, by that.
+    behind: VecDeque<(u64, u32)>,
 }
 
 impl Requests {
@@ -40,7 +42,8 @@ impl Requests {
             let record = Some(channel.channel);
             (channel.name.as_ref().clone(), Wanted { request: FIRST, channel: record })
         });
-        Self { last: FIRST, outstanding: Vec::new(), channels: wanted.collect() }
+        let channels = wanted.collect();
+        Self { last: FIRST, outstanding: Vec::new(), channels, behind: VecDeque::new() }
     }
 
     /// A request to follow these, where no more than `limit` are followed then.
@@ -115,6 +118,22 @@ impl Requests {
                 wanted.channel = Some(channel.channel);
             }
         }
+    }
+
+    /// The machine is to be told when everything up to `position` is sent, which is where the order
+    /// was when this request was answered: later requests have later ones.
+    pub(super) fn catch_up(&mut self, request: u32, position: u64) {
+        self.behind.push_back((position, request));
+    }
+
+    /// Up to where everything must be sent before the machine is told next.
+    pub(super) fn catches_up_to(&self) -> Option<u64> {
+        self.behind.front().map(|(position, _)| *position)
+    }
+
+    /// Everything up to there is sent: of this request.
+    pub(super) fn caught_up(&mut self) -> Option<u32> {
+        self.behind.pop_front().map(|(_, request)| request)
     }
 
     /// This request was refused.

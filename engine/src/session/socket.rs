@@ -222,7 +222,26 @@ impl Socket {
             Answer::Published(_) => speaker.requests.answered(request),
             Answer::Refused(_) => speaker.requests.refused(request),
         }
-        speaker.turn(outbox, shared, |machine, turn| machine.answer(request, answer, turn))
+        let mut catches_up = false;
+        let heard = speaker.turn(outbox, shared, |machine, turn| {
+            machine.answer(request, answer, turn);
+            catches_up = turn.catches_up;
+        });
+        if let (true, Answer::Following(reply)) = (catches_up, answer) {
+            speaker.requests.catch_up(request, reply.present);
+        }
+        heard
+    }
+
+    /// What the machine is to be told of next as sent is sent.
+    pub(super) fn caught_up(
+        &mut self,
+        outbox: &mut Option<Box<Outbox>>,
+        shared: &mut Shared,
+    ) -> Heard {
+        let Some(speaker) = &mut self.speaker else { return Heard::Fine };
+        let Some(request) = speaker.requests.caught_up() else { return Heard::Fine };
+        speaker.turn(outbox, shared, |machine, turn| machine.caught_up(request, turn))
     }
 
     /// What is due is a ping, or a pong, or the end of a message. `unread` says that bytes of the
@@ -305,7 +324,7 @@ impl Speaker {
     ) -> Heard {
         shared.spare.lend(outbox);
         let (private, requests) = (private(outbox), &mut self.requests);
-        let mut turn = Turn { private, requests, shared, farewell: None };
+        let mut turn = Turn { private, requests, shared, farewell: None, catches_up: false };
         call(&mut *self.machine, &mut turn);
         match turn.farewell {
             Some((code, reason)) => Heard::Dismissed(code, reason),

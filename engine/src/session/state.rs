@@ -178,6 +178,14 @@ impl State {
         }
     }
 
+    /// Whose page sends a body and may read what is said to it.
+    pub(super) fn reader(&self) -> Option<&str> {
+        match self {
+            Self::Reading(reading) => reading.reader(),
+            _ => None,
+        }
+    }
+
     /// Where what came behind a request may wait.
     pub(super) fn early_mut(&mut self) -> Option<&mut Option<Box<Early>>> {
         match self {

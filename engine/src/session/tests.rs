@@ -112,7 +112,7 @@ impl Bench {
     fn said(&mut self) -> Vec<u8> {
         let Some(outbox) = self.session.outbox() else { return Vec::new() };
         let said = outbox.front().to_vec();
-        self.session.took_private(usize::MAX, &mut self.shared);
+        took(self.session.outbox_mut(), usize::MAX, &mut self.shared.spare);
         self.session.took_all(self.now);
         said
     }

@@ -26,7 +26,7 @@ use crate::metrics::ShardMetrics;
 use crate::sequencer::command::{
     Command, Entry, PublishAnswer, Published, Refusal, Requester, Subscribed,
 };
-use crate::session::{Effect, Session, Shared};
+use crate::session::{Effect, Session, Shared, took};
 
 /// Everything that a shard knows of its clients.
 pub(super) struct Clients {
@@ -331,6 +331,8 @@ impl Clients {
         }
         self.commands.unsubscribe(token, unwanted);
         let Some(encoding) = encoding else { return };
+        let gaps = reply.channels.iter().filter(|channel| channel.gap.is_some()).count();
+        self.metrics().gaps.add(gaps as u64);
         let connection = self.table.get_mut(token).expect("it asked");
         connection.encoding = encoding;
         connection.subscriptions.add(taken);
@@ -447,6 +449,11 @@ impl Clients {
         if connection.session.is_blocked() || connection.flags.planned {
             return;
         }
+        let catches_up_to = connection.session.catches_up_to();
+        if catches_up_to.is_some_and(|to| self.fanout.is_past(&connection.subscriptions, to)) {
+            self.call(token, now, |session, shared| session.caught_up(now, shared));
+            return self.visit_soon(token); // and goes on with what it is owed
+        }
         let has_private = connection.session.has_private();
         if connection.session.is_waiting() && !has_private {
             return self.answer_poll_if_owed(token, now);
@@ -464,8 +471,11 @@ impl Clients {
                 self.call(token, now, |session, shared| session.drained(now, shared));
             }
             Found::Lost => self.lost(token, now),
-            // At the end of the order everyone is looked at once more, to take leave.
-            Found::All if !self.shared.ending => connection.flags.planned = true,
+            // At the end of the order everyone is looked at once more, to take leave; and who may
+            // have caught up.
+            Found::All if !self.shared.ending && catches_up_to.is_none() => {
+                connection.flags.planned = true;
+            }
             Found::All | Found::Part => {
                 connection.flags.planned = true;
                 self.visit_soon(token);
@@ -541,12 +551,16 @@ impl Clients {
             let connection = self.table.at_mut(index).expect("a visit keeps it open");
             match self.fanout.settle(nth, taken, &mut connection.subscriptions) {
                 Settled::Private => {
-                    sent_bytes += connection.session.took_private(taken, &mut self.shared);
+                    let outbox = connection.session.outbox_mut();
+                    sent_bytes += took(outbox, taken, &mut self.shared.spare);
                 }
                 Settled::Logs { messages, bytes, rest } => {
                     deliveries += messages;
                     sent_bytes += bytes;
-                    rest.into_iter().for_each(|rest| connection.session.finish_frame(rest));
+                    if let Some(rest) = rest {
+                        let outbox = connection.session.outbox_mut();
+                        outbox.get_or_insert_default().finish_frame(rest);
+                    }
                 }
             }
         }

@@ -26,6 +26,9 @@ struct Client {
     asked: [Option<u32>; CHANNELS],
     /// Of each channel that it follows: the first offset that is its, and the numbers that came.
     follows: [Option<(u64, Vec<u64>)>; CHANNELS],
+    /// Requests to follow that were answered, and how many of them have caught up.
+    followed: usize,
+    caught_up: usize,
     /// The same of those that it has left.
     left: Vec<(usize, u64, Vec<u64>)>,
 }
@@ -42,6 +45,8 @@ impl Client {
             said: HashMap::new(),
             asked: [None; CHANNELS],
             follows: [const { None }; CHANNELS],
+            followed: 0,
+            caught_up: 0,
             left: Vec::new(),
         }
     }
@@ -73,7 +78,9 @@ impl Client {
                 let (name, number) = text.split_once('#')?;
                 Some((place(name), number.parse::<u64>().unwrap()))
             };
-            if let Some(asked) = text.strip_prefix("asked ") {
+            if text.ends_with(": caught up") {
+                self.caught_up += 1;
+            } else if let Some(asked) = text.strip_prefix("asked ") {
                 let (request, line) = asked.split_once(": ").unwrap();
                 let (request, last) = (request.parse().unwrap(), line.rsplit(' ').next().unwrap());
                 match message(last) {
@@ -90,6 +97,7 @@ impl Client {
                 self.left.extend(left.map(|(next, numbers)| (channel, next, numbers)));
             } else if let Some((request, follow)) = text.split_once(": following ") {
                 let (name, next) = follow.split_once('@').expect("with where it begins");
+                self.followed += 1;
                 // What was left before its answer is not followed by it.
                 if self.asked[place(name)] == Some(request.parse().unwrap()) {
                     self.follows[place(name)] = Some((next.parse().unwrap(), Vec::new()));
@@ -105,6 +113,7 @@ impl Client {
     /// Everything that it was to hear it heard.
     fn check(&self, offsets: &Offsets) {
         assert!(self.said.is_empty(), "each request has its answer");
+        assert_eq!(self.caught_up, self.followed, "everyone catches up in the end");
         let of = |channel: usize, numbers: &[u64]| -> Vec<u64> {
             numbers.iter().map(|number| offsets[&(channel, *number)]).collect()
         };

@@ -50,12 +50,19 @@ impl Machine for Words {
                     true => format!("{}@{}", channel.name.name, channel.next),
                     false => channel.name.name.to_string(),
                 });
+                if self.exact {
+                    turn.tell_caught_up();
+                }
                 format!("{request}: following {}", names.collect::<Vec<_>>().join(" "))
             }
             Answer::Published(published) => format!("{request}: at {}", published.offset),
             Answer::Refused(refusal) => format!("{request}: {refusal:?}"),
         };
         fanfare_protocol::ws::send::write_text(&text, turn.private());
+    }
+
+    fn caught_up(&mut self, request: u32, turn: &mut Turn<'_>) {
+        fanfare_protocol::ws::send::write_text(&format!("{request}: caught up"), turn.private());
     }
 }
 
@@ -157,6 +164,36 @@ fn a_machine_need_not_say_that_a_channel_is_followed() {
     let mut peer = Peer::follow(&mut world, RAW, &[0]);
     assert_eq!(ask(&mut peer, &mut world, "say c1 one\nsay c1 two").len(), 2);
     assert_eq!(ask(&mut peer, &mut world, "again c1"), ["one", "two"]);
+}
+
+/// It is told after everything that was published before the answer.
+#[test]
+fn a_machine_may_be_told_when_its_client_has_caught_up() {
+    let machine = || Box::new(Words::exact()) as Box<dyn Machine>;
+    let mut world = World::new(&Shape { machines: Some(Arc::new(machine)), ..Shape::plain() });
+    let mut speaker = Peer::follow(&mut world, RAW, &[0]);
+    let mut peer = Peer::follow(&mut world, RAW, &[0]);
+    ask(&mut speaker, &mut world, "say c1 one\nsay c1 two");
+    // Nothing is taken until more was published behind the answer.
+    world.nets[0].set_window(peer.client, 0);
+    peer.say(&world, 1, b"again c1");
+    world.steps(8);
+    ask(&mut speaker, &mut world, "say c1 three\nsay c0 four");
+    assert_eq!(heard(&mut peer, &world), [""; 0]);
+    let mut said = Vec::new();
+    for _ in 0..60 {
+        world.nets[0].set_window(peer.client, 20); // a few bytes at a time
+        world.steps(3);
+        said.extend(heard(&mut peer, &world));
+    }
+    let place = |text: &str| said.iter().position(|said| said == text).expect(text);
+    assert_eq!(said[..2], ["asked 1: again c1", "1: following c1@1"]);
+    assert!(place("two") < place("1: caught up"), "{said:?}");
+    assert!(place("one") < place("two") && place("three") < place("four"), "{said:?}");
+    assert_eq!(said.len(), 7, "{said:?}");
+    // Where there is nothing to catch up with it is told at once, and asks for nothing to be sent.
+    let said = ask(&mut speaker, &mut world, "follow c3");
+    assert_eq!(said.last().unwrap(), "5: caught up");
 }
 
 #[test]
