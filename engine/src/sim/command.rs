@@ -20,7 +20,7 @@ const PROGRESS_MS: u64 = 200;
 
 /// Plays whole Fanfare nodes under chance, and checks every promise at every client.
 ///
-/// Each seed is one world: a sequencer, one or two shards, publishers, and clients that lag, stop
+/// Each seed is one world: a sequencer, one to four shards, publishers, and clients that lag, stop
 /// reading, break off and come back, over a simulated network and under limits as small as chance
 /// makes them. Nothing of it depends on the machine or on time, so a seed that fails once fails
 /// always: the command that plays it again is printed, and the exit code is 1.
