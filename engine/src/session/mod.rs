@@ -62,7 +62,7 @@ use state::{Idle, Overdue, State};
 
 #[cfg(test)]
 pub(crate) use events::spread_ms;
-pub(crate) use outbox::{Outbox, took};
+pub(crate) use outbox::{Outbox, Spare, took};
 pub(crate) use shared::{Effect, Shared};
 
 /// From a refusal to the end of its socket: what arrives meanwhile is read and dropped.

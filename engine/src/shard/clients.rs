@@ -21,12 +21,12 @@ use crate::auth::address::Addresses;
 use crate::channel::ChannelId;
 use crate::clock::Millis;
 use crate::driver::{Close, Outgoing, Received, SendOutcome, Token};
-use crate::fanout::{BATCH_SENDS_MAX, Fanout, Found, Moved, Settled};
+use crate::fanout::{BATCH_SENDS_MAX, Fanout, Found, Moved};
 use crate::metrics::ShardMetrics;
 use crate::sequencer::command::{
     Command, Entry, PublishAnswer, Published, Refusal, Requester, Subscribed,
 };
-use crate::session::{Effect, Session, Shared, took};
+use crate::session::{Effect, Session, Shared};
 
 /// Everything that a shard knows of its clients.
 pub(super) struct Clients {
@@ -549,20 +549,10 @@ impl Clients {
             };
             let index = self.fanout.planned_for(nth);
             let connection = self.table.at_mut(index).expect("a visit keeps it open");
-            match self.fanout.settle(nth, taken, &mut connection.subscriptions) {
-                Settled::Private => {
-                    let outbox = connection.session.outbox_mut();
-                    sent_bytes += took(outbox, taken, &mut self.shared.spare);
-                }
-                Settled::Logs { messages, bytes, rest } => {
-                    deliveries += messages;
-                    sent_bytes += bytes;
-                    if let Some(rest) = rest {
-                        let outbox = connection.session.outbox_mut();
-                        outbox.get_or_insert_default().finish_frame(rest);
-                    }
-                }
-            }
+            let settled = self.fanout.settle(nth, taken, &mut connection.subscriptions);
+            let (messages, bytes) = connection.settle(settled, taken, &mut self.shared.spare);
+            deliveries += messages;
+            sent_bytes += bytes;
         }
         let metrics = self.metrics();
         metrics.sends.add(outcomes.len() as u64);

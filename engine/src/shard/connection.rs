@@ -3,8 +3,8 @@
 use fanfare_protocol::dialect::Encoding;
 
 use super::wheel::Link;
-use crate::fanout::Subscriptions;
-use crate::session::Session;
+use crate::fanout::{Settled, Subscriptions};
+use crate::session::{Session, Spare, took};
 
 /// What is true of a connection, whatever its session is at.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,6 +56,26 @@ impl Connection {
             encoding: Encoding::ALL[0],
             subscriptions: Subscriptions::None,
             session,
+        }
+    }
+
+    /// A send to it has ended, and the kernel took `taken` bytes of it, or all. Returns how many
+    /// messages of logs went, and how many bytes.
+    pub(super) fn settle(
+        &mut self,
+        settled: Settled,
+        taken: usize,
+        spare: &mut Spare,
+    ) -> (u64, u64) {
+        let outbox = self.session.outbox_mut();
+        match settled {
+            Settled::Private => (0, took(outbox, taken, spare)),
+            Settled::Logs { messages, bytes, rest } => {
+                if let Some(rest) = rest {
+                    outbox.get_or_insert_default().finish_frame(rest);
+                }
+                (messages, bytes)
+            }
         }
     }
 
