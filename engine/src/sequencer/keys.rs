@@ -164,7 +164,8 @@ impl Keys {
         self.pushed_out
     }
 
-    /// Forgets keys that are too old, `max` at most; says how many.
+    /// Forgets keys that are too old at this time of the log, `max` at most; says how many. (A node
+    /// whose own time runs ahead of what it has read would forget what others still know.)
     pub(super) fn expire(&mut self, now: Millis, max: usize) -> usize {
         let mut gone = 0;
         while gone < max && self.next_expiry().is_some_and(|due| due <= now) {

@@ -66,7 +66,7 @@ pub use sink::Sink;
 
 /// Commands of one step; each message of a batch counts.
 const COMMANDS_PER_STEP: usize = 256;
-/// Messages and keys that expire in one step.
+/// Messages that expire in one step, and keys that do by one heartbeat of the log.
 const UPKEEP_PER_STEP: usize = 1_024;
 /// Channels of one entry that tells floors or ends of interest.
 const CHANNELS_PER_ENTRY: usize = 512;
@@ -193,6 +193,12 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
         }
     }
 
+    /// A rolling hash of every position and offset that was assigned: whoever has placed as much of
+    /// the same log has the same.
+    pub fn state(&self) -> u64 {
+        self.order.state
+    }
+
     /// Panics where any structure contradicts itself or another. Walks over everything: for tests.
     pub fn invariants(&self) {
         self.order.invariants();
@@ -205,9 +211,9 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
             self.end_interests(shard, progress);
         }
         let now = self.order.now;
-        progress.worked |= self.order.keys.expire(now, UPKEEP_PER_STEP) > 0;
-        // Lives end by the log's time alone, so it is the log that says that it has come.
-        if self.order.heads.next_end().is_some_and(|end| end <= now) {
+        // Lives and keys end by the log's time alone, so it is the log that says that it has come.
+        let ends = [self.order.heads.next_end(), self.order.keys.next_expiry()];
+        if ends.into_iter().flatten().any(|end| end <= now) {
             self.log.pass(now);
         }
     }

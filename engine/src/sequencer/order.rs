@@ -27,6 +27,8 @@ pub(super) struct Order {
     pub(super) now: Millis,
     /// The last position of the log that was placed.
     pub(super) position: u64,
+    /// A rolling hash of what was assigned: every message's position and offset.
+    pub(super) state: u64,
     pub(super) channels: Channels,
     pub(super) heads: Heads,
     pub(super) retention: Retention,
@@ -62,6 +64,7 @@ impl Order {
             epoch,
             now: Millis(0),
             position: 0,
+            state: 0,
             channels: Channels::default(),
             heads: Heads::new(limits.channels, limits.channel_idle_ms, &rules),
             retention: Retention::new(limits.history_bytes, &rules),

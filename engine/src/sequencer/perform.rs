@@ -10,7 +10,7 @@ use super::command::{
     Subscribe,
 };
 use super::place::Placed;
-use super::{Phase, Sequencer, Sink};
+use super::{Phase, Sequencer, Sink, UPKEEP_PER_STEP};
 
 /// Lives that a heartbeat ends at most: what it tells shards is one entry.
 const LIVES_PER_HEARTBEAT: usize = 512;
@@ -91,6 +91,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
                 }
                 Event::Heartbeat => {
                     self.order.end_lives(at, LIVES_PER_HEARTBEAT);
+                    self.order.keys.expire(at, UPKEEP_PER_STEP);
                     self.tell_ended();
                 }
             },

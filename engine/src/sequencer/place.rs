@@ -17,6 +17,9 @@ use super::order::Order;
 /// that they do not pile up; and what it may tell shards is bounded.
 const LIVES_ENDED_PER_ITEM: usize = 1;
 
+/// Spreads what the hash of the state takes in: 2^64 over the golden ratio, which is odd.
+const ODD_RANDOM: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// A message that has its place.
 pub(super) struct Placed {
     pub(super) published: Published,
@@ -50,6 +53,8 @@ impl Order {
         let channel = self.channels.living(id);
         channel.head.offset += 1;
         channel.head.position = position;
+        let assigned = position ^ channel.head.offset.rotate_left(32);
+        self.state = (self.state ^ assigned).wrapping_mul(ODD_RANDOM).rotate_left(29);
         let message = Arc::new(Message {
             channel: id,
             name: Arc::clone(&channel.name),

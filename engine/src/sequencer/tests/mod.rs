@@ -4,6 +4,7 @@ mod limits;
 mod model;
 mod node;
 mod oracle;
+mod replicas;
 mod resuming;
 mod stepping;
 

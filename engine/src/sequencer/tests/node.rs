@@ -78,7 +78,12 @@ impl Sink for Recorded {
 }
 
 impl Recorded {
-    fn drain(&mut self) -> Vec<(u64, Entry)> {
+    pub(super) fn boundless() -> Self {
+        let (entries_max, bytes_max) = (usize::MAX, usize::MAX);
+        Self { entries: Vec::new(), entries_max, bytes_max, bytes: 0, published: 0 }
+    }
+
+    pub(super) fn drain(&mut self) -> Vec<(u64, Entry)> {
         assert_eq!(self.published, self.entries.len(), "a step publishes what it wrote");
         (self.bytes, self.published) = (0, 0);
         std::mem::take(&mut self.entries)
