@@ -25,6 +25,7 @@ pub mod log;
 pub mod message;
 pub mod metrics;
 pub mod node;
+pub mod origin;
 pub mod os;
 pub mod payload;
 pub mod ring;

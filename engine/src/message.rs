@@ -7,6 +7,7 @@ use fanfare_protocol::message::{Kept, Kind, MessageView};
 
 use crate::channel::{ChannelId, ChannelName};
 use crate::clock::Millis;
+use crate::origin::Origin;
 
 /// A message with its place in the order. Shared by history, the broadcast ring and every shard.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub struct Message {
     /// Whether it is for those who follow now and for nobody else: kept by no history, and lost in
     /// silence by whoever is too slow for it.
     pub ephemeral: bool,
+    /// The connection that does not get it.
+    pub except: Option<Origin>,
     /// First offset that the channel's history still keeps after this message was appended;
     /// `offset + 1` where it keeps none. A shard's log never drops what this still promises.
     pub floor: u64,

@@ -70,6 +70,8 @@ pub enum GapReason {
     Expired,
     /// The client was too slow and fell out of the live window.
     Slow,
+    /// They are longer than the client takes.
+    Size,
     /// The client's position belongs to another life of the node.
     Epoch,
     /// What was missed cannot be told: no readable position, one in the future, or a forgotten
@@ -84,6 +86,7 @@ impl GapReason {
             Self::Trimmed => "trimmed",
             Self::Expired => "expired",
             Self::Slow => "slow",
+            Self::Size => "size",
             Self::Epoch => "epoch",
             Self::Unknown => "unknown",
         }

@@ -85,6 +85,8 @@ impl<D: Driver> Node<D> {
             kind: Kind::Text,
             event: None,
             idempotency_key: None,
+            ephemeral: false,
+            except: None,
             data: data.into_bytes().into(),
         };
         let publications = texts.into_iter().map(publication).collect();

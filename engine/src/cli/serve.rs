@@ -256,6 +256,8 @@ mod tests {
             kind: Kind::Text,
             event: None,
             idempotency_key: None,
+            ephemeral: false,
+            except: None,
             data: b"x"[..].into(),
         };
         let answer = PublishAnswer::Callback(Box::new(|_| panic!("injected by a test")));

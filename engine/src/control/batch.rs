@@ -46,6 +46,10 @@ struct Document<'a> {
     event: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     idempotency_key: Option<Cow<'a, str>>,
+    #[serde(default)]
+    ephemeral: bool,
+    #[serde(borrow, default)]
+    except: Option<Cow<'a, str>>,
     #[serde(borrow, default, deserialize_with = "present")]
     messages: Option<&'a RawValue>,
 }
@@ -171,6 +175,8 @@ impl Document<'_> {
             && self.base64.is_none()
             && self.event.is_none()
             && self.idempotency_key.is_none()
+            && !self.ephemeral
+            && self.except.is_none()
     }
 
     fn publication(
@@ -210,6 +216,8 @@ impl Document<'_> {
             kind,
             event: target::event(self.event)?,
             idempotency_key: own_key.or(key).map(Into::into),
+            ephemeral: self.ephemeral,
+            except: target::except(self.except)?,
             data,
         };
         with_room(message, limits)
@@ -273,8 +281,8 @@ fn place(error: &serde_json::Error, text: &str, body: &str) -> String {
 
 fn wrong_shape(what: &str) -> Fault {
     let message = format!(
-        "{what}: send {{\"channel\",\"data\"|\"base64\",\"event\"?,\"idempotency_key\"?}}, \
-         or several as {{\"messages\":[…]}}"
+        "{what}: send {{\"channel\",\"data\"|\"base64\",\"event\"?,\"idempotency_key\"?,\
+         \"ephemeral\"?,\"except\"?}}, or several as {{\"messages\":[…]}}"
     );
     Fault::unprocessable("bad_message", message)
 }

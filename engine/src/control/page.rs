@@ -71,6 +71,7 @@ mod tests {
                 position: 10 * (nth as u64 + 1),
                 offset: nth as u64 + 1,
                 ephemeral: false,
+                except: None,
                 floor: 1,
                 at: Millis(0),
                 kind: Kind::Text,

@@ -22,8 +22,10 @@ use crate::sequencer::command::{Command, Publication, PublishAnswer, Published, 
 pub(super) async fn raw(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Fault> {
     let (head, body) = request.into_parts();
     let channel = target::channel(&head.uri, &api.facts.tenant)?;
-    target::spelled_right(&head.uri, &["event"])?;
+    target::spelled_right(&head.uri, &["event", "ephemeral", "except"])?;
     let event = target::event(target::parameter(&head.uri, "event")?)?;
+    let ephemeral = target::ephemeral(target::parameter(&head.uri, "ephemeral")?)?;
+    let except = target::except(target::parameter(&head.uri, "except")?)?;
     let key = idempotency_key(&head.headers)?.map(Into::into);
     let limits = &api.facts.limits;
     let mut taken = api.take(&head.headers, body, limits.message_bytes).await?;
@@ -37,7 +39,8 @@ pub(super) async fn raw(State(api): State<Arc<Api>>, request: Request) -> Result
         }
     };
     let data = std::mem::take(&mut taken.bytes).into_boxed_slice();
-    let message = Publication { channel, kind, event, idempotency_key: key, data };
+    let idempotency_key = key;
+    let message = Publication { channel, kind, event, idempotency_key, ephemeral, except, data };
     publish_one(&api, with_room(message, limits)?).await
 }
 
@@ -95,11 +98,13 @@ async fn publish_many(api: &Api, publications: Vec<Publication>) -> Result<Respo
     Ok(json(StatusCode::OK, &Results { results }))
 }
 
-/// A message has its place.
+/// A message has its place. One that nothing keeps has no numbers to come back to.
 #[derive(Serialize)]
 struct Receipt {
-    id: String,
-    offset: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<u64>,
     subscribers: u64,
     /// Said only where it is so.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -108,7 +113,8 @@ struct Receipt {
 
 impl From<Published> for Receipt {
     fn from(Published { id, offset, subscribers, duplicate }: Published) -> Self {
-        Self { id: id.to_string(), offset, subscribers, duplicate }
+        let offset = (offset > 0).then_some(offset);
+        Self { id: offset.map(|_| id.to_string()), offset, subscribers, duplicate }
     }
 }
 

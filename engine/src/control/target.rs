@@ -10,6 +10,7 @@ use fanfare_protocol::refusals;
 
 use super::answer::Fault;
 use crate::channel::{ChannelName, Tenant};
+use crate::origin::Origin;
 
 /// What every path that names a channel begins with.
 pub(super) const CHANNELS: &str = "/v1/channels/";
@@ -65,6 +66,30 @@ pub(super) fn event(name: Option<Cow<'_, str>>) -> Result<Option<Box<str>>, Faul
         Some(name) if is_event_name(&name) => Ok(Some(name.into())),
         Some(_) => Err(Fault::unprocessable("bad_event", refusals::BAD_EVENT)),
     }
+}
+
+/// Whether a message is for those who follow now alone.
+pub(super) fn ephemeral(value: Option<Cow<'_, str>>) -> Result<bool, Fault> {
+    match value.as_deref() {
+        None | Some("0") => Ok(false),
+        Some("1") => Ok(true),
+        Some(_) => {
+            let message = "ephemeral is 1, for a message that nothing keeps, or 0";
+            Err(Fault::bad_request("bad_ephemeral", message))
+        }
+    }
+}
+
+/// The connection that does not get a message.
+pub(super) fn except(value: Option<Cow<'_, str>>) -> Result<Option<Origin>, Fault> {
+    let Some(text) = value else { return Ok(None) };
+    Origin::parse(&text).map(Some).ok_or_else(|| {
+        Fault::unprocessable(
+            "bad_except",
+            "\"except\" is the \"origin\" that a connection was told in its fanfare.open: \
+             sixteen hexadecimal digits",
+        )
+    })
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use fanfare_protocol::dialect::Encoding;
 
 use super::channels::{ChannelIndex, Channels};
+use super::filter::{Ahead, Filter};
 use super::lane::{Page, Run};
 use super::subscription::Subscription;
 
@@ -71,6 +72,8 @@ pub(crate) enum Found {
     Part,
     /// A message that is owed is not kept any more.
     Lost,
+    /// What is owed first is longer than the client takes.
+    TooLong,
 }
 
 /// What became of a planned send.
@@ -135,7 +138,7 @@ impl Batch {
         &mut self,
         member: u32,
         encoding: Encoding,
-        subscriptions: &mut [Subscription],
+        (subscriptions, filter): (&mut [Subscription], Option<&Filter>),
         logs: &Channels,
     ) -> Found {
         let start = self.pieces.len();
@@ -146,12 +149,19 @@ impl Batch {
                 if subscription.next < log.first() {
                     return Found::Lost;
                 }
-                let Some(run) = log
-                    .lane(encoding)
-                    .and_then(|lane| lane.run(subscription.next, u64::MAX, SEND_BYTES_MAX))
-                else {
-                    return Found::Nothing;
+                let before = match filter {
+                    None => u64::MAX,
+                    Some(filter) => {
+                        filter.pass(&mut subscription.next, log, encoding);
+                        match filter.ahead(subscription.next, log, encoding, SEND_BYTES_MAX) {
+                            Ahead::Before(before) => before,
+                            Ahead::TooLong => return Found::TooLong,
+                        }
+                    }
                 };
+                let lane = log.lane(encoding);
+                let run = lane.and_then(|lane| lane.run(subscription.next, before, SEND_BYTES_MAX));
+                let Some(run) = run else { return Found::Nothing };
                 let (channel, first) = (subscription.channel, subscription.next);
                 self.pieces.push(Piece { subscription: 0, channel, first, run });
                 subscription.next = run.next;
@@ -160,10 +170,13 @@ impl Batch {
             }
             subscriptions => {
                 self.owed.clear();
-                for (nth, subscription) in subscriptions.iter().enumerate() {
+                for (nth, subscription) in subscriptions.iter_mut().enumerate() {
                     let log = &logs.at(subscription.channel).log;
                     if subscription.next < log.first() {
                         return Found::Lost;
+                    }
+                    if let Some(filter) = filter {
+                        filter.pass(&mut subscription.next, log, encoding);
                     }
                     if let Some(position) = log.position(subscription.next) {
                         self.owed.push(Reverse((position, nth as u32)));
@@ -172,7 +185,9 @@ impl Batch {
                 if self.owed.is_empty() {
                     return Found::Nothing;
                 }
-                self.gather(subscriptions, logs, encoding, start)
+                let gathered = self.gather((subscriptions, filter), logs, encoding, start);
+                let Some(gathered) = gathered else { return Found::TooLong };
+                gathered
             }
         };
         let pieces = start..self.pieces.len();
@@ -180,14 +195,15 @@ impl Batch {
         found
     }
 
-    /// Merges what waits on several channels by position, up to the size of a send.
+    /// Merges what waits on several channels by position, up to the size of a send. `None` where
+    /// what comes first is longer than the client takes.
     fn gather(
         &mut self,
-        subscriptions: &mut [Subscription],
+        (subscriptions, filter): (&mut [Subscription], Option<&Filter>),
         logs: &Channels,
         encoding: Encoding,
         start: usize,
-    ) -> (Source, Found) {
+    ) -> Option<(Source, Found)> {
         let from = self.gathered.len();
         while let Some(Reverse((_, nth))) = self.owed.pop() {
             let subscription = &mut subscriptions[nth as usize];
@@ -195,29 +211,43 @@ impl Batch {
             let lane = log.lane(encoding).expect("a subscription has its lane");
             // As long as no other channel's message comes in between, the run goes on.
             let other = self.owed.peek().map(|Reverse((position, _))| *position);
-            let before = other.map_or(u64::MAX, |position| log.after_position(position));
+            let mut before = other.map_or(u64::MAX, |position| log.after_position(position));
             let room = SEND_BYTES_MAX.saturating_sub(self.gathered.len() - from);
+            let alone = self.pieces.len() == start;
+            if let Some(filter) = filter {
+                match filter.ahead(subscription.next, log, encoding, room) {
+                    Ahead::Before(end) => before = before.min(end),
+                    Ahead::TooLong if alone => return None,
+                    Ahead::TooLong => {
+                        let source = Source::Gathered { start: from, end: self.gathered.len() };
+                        return Some((source, Found::Part));
+                    }
+                }
+            }
             let run = lane.run(subscription.next, before, room);
             let run = run.expect("the lane holds what the log does");
             let bytes = lane.slice(run);
             let (channel, first) = (subscription.channel, subscription.next);
-            let alone = self.pieces.len() == start;
             if !alone && bytes.len() > room {
-                return (Source::Gathered { start: from, end: self.gathered.len() }, Found::Part);
+                let source = Source::Gathered { start: from, end: self.gathered.len() };
+                return Some((source, Found::Part));
             }
             self.pieces.push(Piece { subscription: nth, channel, first, run });
             subscription.next = run.next;
-            let more = log.position(run.next);
+            if let Some(filter) = filter {
+                filter.pass(&mut subscription.next, log, encoding);
+            }
+            let more = log.position(subscription.next);
             if alone && bytes.len() >= DIRECT_BYTES_MIN {
                 let all = more.is_none() && self.owed.is_empty();
-                return (Source::Direct, if all { Found::All } else { Found::Part });
+                return Some((Source::Direct, if all { Found::All } else { Found::Part }));
             }
             self.gathered.extend_from_slice(bytes);
             if let Some(position) = more {
                 self.owed.push(Reverse((position, nth)));
             }
         }
-        (Source::Gathered { start: from, end: self.gathered.len() }, Found::All)
+        Some((Source::Gathered { start: from, end: self.gathered.len() }, Found::All))
     }
 
     /// The planned sends in their order: to whom, and which bytes; `None` where the caller has

@@ -153,10 +153,21 @@ impl Log {
         self.lanes.bytes()
     }
 
+    /// Entry `seq`; `None` where the log does not hold it.
+    pub(super) fn entry(&self, seq: u64) -> Option<&Message> {
+        let nth = seq.checked_sub(self.first())?;
+        Some(self.entries.get(usize::try_from(nth).ok()?)?)
+    }
+
+    /// Bytes of entry `seq` in an encoding that is in use.
+    pub(super) fn frame_bytes(&self, seq: u64, encoding: Encoding) -> usize {
+        let run = self.lane(encoding).and_then(|lane| lane.run(seq, seq + 1, usize::MAX));
+        run.map_or(0, |run| (run.end - run.start) as usize)
+    }
+
     /// Position of entry `seq`; `None` where the log does not hold it.
     pub(super) fn position(&self, seq: u64) -> Option<u64> {
-        let nth = seq.checked_sub(self.first())?;
-        Some(self.entries.get(usize::try_from(nth).ok()?)?.position)
+        Some(self.entry(seq)?.position)
     }
 
     /// Seq of the first entry after `position`; [`Log::end`] where there is none.

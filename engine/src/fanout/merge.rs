@@ -4,16 +4,20 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use fanfare_protocol::dialect::Encoding;
+use fanfare_protocol::message::{GapReason, GapView};
 
 use super::channels::Channels;
-use super::subscription::Subscription;
+use super::filter::{Ahead, Filter};
+use super::subscription::{Subscription, Subscriptions};
 
-/// Merges by position: gives the position and the rendered bytes of each message.
+/// Merges by position: gives the position and the rendered bytes of each message, or the gap that
+/// is told where messages are too long for this client.
 #[derive(Debug)]
 pub(crate) struct Merged<'a> {
     logs: &'a Channels,
     encoding: Encoding,
     subscriptions: &'a [Subscription],
+    filter: Option<&'a Filter>,
     /// Position, subscription, seq.
     owed: BinaryHeap<Reverse<(u64, u32, u64)>>,
 }
@@ -21,33 +25,51 @@ pub(crate) struct Merged<'a> {
 impl<'a> Merged<'a> {
     /// Everything from each subscription's cursor on.
     pub(super) fn new(
-        subscriptions: &'a [Subscription],
+        subscriptions: &'a Subscriptions,
         logs: &'a Channels,
         encoding: Encoding,
     ) -> Self {
-        let mut owed = BinaryHeap::with_capacity(subscriptions.len());
+        let filter = subscriptions.filter();
+        let subscriptions = subscriptions.as_slice();
+        let owed = BinaryHeap::with_capacity(subscriptions.len());
+        let mut merged = Self { logs, encoding, subscriptions, filter, owed };
         for (nth, subscription) in subscriptions.iter().enumerate() {
             let log = &logs.at(subscription.channel).log;
-            let next = subscription.next.max(log.first());
-            if let Some(position) = log.position(next) {
-                owed.push(Reverse((position, nth as u32, next)));
-            }
+            merged.push(nth as u32, subscription.next.max(log.first()));
         }
-        Self { logs, encoding, subscriptions, owed }
+        merged
+    }
+
+    /// Goes on with a subscription at `next`.
+    fn push(&mut self, nth: u32, mut next: u64) {
+        let log = &self.logs.at(self.subscriptions[nth as usize].channel).log;
+        if let Some(filter) = self.filter {
+            filter.pass(&mut next, log, self.encoding);
+        }
+        if let Some(position) = log.position(next) {
+            self.owed.push(Reverse((position, nth, next)));
+        }
     }
 }
 
 impl<'a> Iterator for Merged<'a> {
-    type Item = (u64, &'a [u8]);
+    type Item = (u64, Result<&'a [u8], GapView<'a>>);
 
     fn next(&mut self) -> Option<Self::Item> {
         let Reverse((position, nth, seq)) = self.owed.pop()?;
-        let log = &self.logs.at(self.subscriptions[nth as usize].channel).log;
-        if let Some(position) = log.position(seq + 1) {
-            self.owed.push(Reverse((position, nth, seq + 1)));
+        let (logs, encoding) = (self.logs, self.encoding);
+        let log = &logs.at(self.subscriptions[nth as usize].channel).log;
+        if let Some(filter) = self.filter
+            && filter.ahead(seq, log, encoding, 0) == Ahead::TooLong
+        {
+            let (from, to, after) = filter.too_long(seq, log, encoding);
+            self.push(nth, after);
+            let (channel, bounds) = (&*log.name.name, Some((from, to)));
+            return Some((position, Err(GapView { channel, bounds, reason: GapReason::Size })));
         }
-        let lane = log.lane(self.encoding).expect("a subscription has its lane");
+        self.push(nth, seq + 1);
+        let lane = log.lane(encoding).expect("a subscription has its lane");
         let run = lane.run(seq, seq + 1, usize::MAX).expect("the lane holds what the log does");
-        Some((position, lane.slice(run)))
+        Some((position, Ok(lane.slice(run))))
     }
 }

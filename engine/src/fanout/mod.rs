@@ -17,6 +17,7 @@
 
 mod batch;
 mod channels;
+mod filter;
 mod lane;
 mod lanes;
 mod log;
@@ -35,7 +36,7 @@ use fanfare_protocol::message::GapView;
 
 use crate::channel::ChannelId;
 use crate::message::Message;
-use crate::sequencer::command::SubscribedChannel;
+use crate::sequencer::command::{EndedLife, SubscribedChannel};
 use batch::Batch;
 use channels::{ChannelIndex, Channels};
 use lane::Scratch;
@@ -45,6 +46,7 @@ use overgrown::Overgrown;
 use sweep::Sweep;
 
 pub(crate) use batch::{BATCH_SENDS_MAX, Found, Rest, Settled};
+pub(crate) use filter::Filter;
 pub(crate) use lane::Page;
 pub(crate) use overgrown::Members;
 pub(crate) use subscription::{Moved, Subscription, Subscriptions};
@@ -152,9 +154,13 @@ impl Fanout {
         self.channels.remove(channel);
     }
 
-    /// The life of a channel ended; here it is still followed.
-    pub(crate) fn begin_anew(&mut self, channel: ChannelId) {
-        let Some(channel) = self.channels.find(channel) else { return };
+    /// The life of a channel ended. Where it is still followed, by members of the shard that has
+    /// this bit, its log begins anew.
+    pub(crate) fn end_life(&mut self, life: &EndedLife, bit: u64) {
+        if life.followed & bit == 0 {
+            return self.release(life.channel);
+        }
+        let Some(channel) = self.channels.find(life.channel) else { return };
         self.change_log(channel, |log, scratch| log.begin_anew(scratch));
     }
 
@@ -174,16 +180,19 @@ impl Fanout {
 
 /// Who comes and who goes.
 impl Fanout {
-    /// A member takes its seat in the channel of this subscription and reads it as `encoding`.
+    /// A member takes its seat in the channel of this subscription and reads it as `encoding`; what
+    /// is not for it there is noted in its filter.
     pub(crate) fn join(
         &mut self,
         member: u32,
         encoding: Encoding,
         subscription: &mut Subscription,
+        filter: &mut Filter,
     ) {
         let Subscription { channel, next, .. } = *subscription;
         let epoch = self.epoch;
         self.change_log(channel, |log, scratch| log.add_reader(encoding, next, epoch, scratch));
+        filter.begin(&self.channels.at(channel).log, next);
         subscription.seat = self.channels.at_mut(channel).join(member);
         self.subscriptions += 1;
     }
@@ -208,10 +217,16 @@ impl Fanout {
         self.channels.at(subscription.channel).log.id
     }
 
-    /// Whether any of these is owed a message.
-    pub(crate) fn owes(&self, subscriptions: &Subscriptions) -> bool {
-        let mut all = subscriptions.as_slice().iter();
-        all.any(|it| it.next < self.channels.at(it.channel).log.end())
+    /// Whether any of these is owed a message, or is to be told of one.
+    pub(crate) fn owes(&self, subscriptions: &mut Subscriptions, encoding: Encoding) -> bool {
+        let (all, filter) = subscriptions.parts();
+        all.iter_mut().any(|it| {
+            let log = &self.channels.at(it.channel).log;
+            if let Some(filter) = filter {
+                filter.pass(&mut it.next, log, encoding);
+            }
+            it.next < log.end()
+        })
     }
 
     /// Whether these were all sent up to `position`.
@@ -226,7 +241,7 @@ impl Fanout {
         subscriptions: &'a Subscriptions,
         encoding: Encoding,
     ) -> Merged<'a> {
-        Merged::new(subscriptions.as_slice(), &self.channels, encoding)
+        Merged::new(subscriptions, &self.channels, encoding)
     }
 
     /// Whether one of these has left the live window of a channel that disconnects for that.
@@ -234,16 +249,22 @@ impl Fanout {
         lost::must_close(subscriptions.as_slice(), &self.channels)
     }
 
-    /// Moves cursors that have left the live windows to where they go on, and tells each gap.
-    /// Returns how many there were.
-    pub(crate) fn skip_lost(
+    /// Moves cursors that have left the live windows to where they go on; or else, where what is
+    /// owed first is too long for this member, past that. Tells each gap, and returns how many
+    /// there were.
+    pub(crate) fn skip(
         &mut self,
         subscriptions: &mut Subscriptions,
-        tell: impl FnMut(&GapView<'_>),
+        encoding: Encoding,
+        mut tell: impl FnMut(&GapView<'_>),
     ) -> u64 {
-        let skipped = lost::skip_lost(subscriptions.as_mut_slice(), &self.channels, tell);
+        let list = subscriptions.as_mut_slice();
+        let skipped = lost::skip_lost(list, &self.channels, &mut tell);
         self.ephemeral_lost += skipped.ephemeral;
-        skipped.gaps
+        if skipped.gaps > 0 {
+            return skipped.gaps;
+        }
+        lost::skip_long(subscriptions.parts(), &self.channels, encoding, tell)
     }
 }
 
@@ -268,7 +289,7 @@ impl Fanout {
         encoding: Encoding,
         subscriptions: &mut Subscriptions,
     ) -> Found {
-        self.batch.visit(member, encoding, subscriptions.as_mut_slice(), &self.channels)
+        self.batch.visit(member, encoding, subscriptions.parts(), &self.channels)
     }
 
     /// Plans a send of bytes that the caller has for this member alone.

@@ -1,6 +1,8 @@
 //! What one client follows: a cursor into the log of each of its channels.
 
 use super::channels::ChannelIndex;
+use super::filter::Filter;
+use crate::origin::Origin;
 
 /// One subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,7 +15,7 @@ pub(crate) struct Subscription {
     pub(super) next: u64,
 }
 
-/// The subscriptions of one client; most have one.
+/// The subscriptions of one client; most have one, and no filter.
 #[derive(Debug, Default)]
 pub(crate) enum Subscriptions {
     /// None.
@@ -23,12 +25,24 @@ pub(crate) enum Subscriptions {
     One(Subscription),
     /// Several.
     Many(Box<[Subscription]>),
+    /// Of a client that is not to have everything.
+    Filtered(Box<Filtered>),
+}
+
+/// Subscriptions and what is withheld of them.
+#[derive(Debug)]
+pub(crate) struct Filtered {
+    list: Box<[Subscription]>,
+    filter: Filter,
 }
 
 impl Subscriptions {
     /// From a list.
-    fn new(mut list: Vec<Subscription>) -> Self {
+    fn new(mut list: Vec<Subscription>, filter: Filter) -> Self {
         match list.len() {
+            _ if filter.is_any() => {
+                Self::Filtered(Box::new(Filtered { list: list.into(), filter }))
+            }
             0 => Self::None,
             1 => Self::One(list.remove(0)),
             _ => Self::Many(list.into()),
@@ -40,24 +54,28 @@ impl Subscriptions {
             Self::None => Vec::new(),
             Self::One(one) => vec![one],
             Self::Many(many) => many.into(),
+            Self::Filtered(filtered) => filtered.list.into(),
         }
     }
 
-    /// More of them, behind those that are here.
-    pub(crate) fn add(&mut self, more: Vec<Subscription>) {
+    /// More of them, behind those that are here, and what is withheld of all from now on.
+    pub(crate) fn add(&mut self, more: Vec<Subscription>, filter: Filter) {
         let mut list = std::mem::take(self).into_list();
         list.extend(more);
-        *self = Self::new(list);
+        *self = Self::new(list, filter);
     }
 
     /// Takes out those that `leave`; the others stay in their order.
     pub(crate) fn take_out(&mut self, leave: impl Fn(&Subscription) -> bool) -> Self {
         if self.as_slice().iter().all(&leave) {
-            return std::mem::take(self); // nothing is moved for the end of a client
+            // Nothing is moved for the end of a client; one that was named still is.
+            let filter = self.filter().map_or_else(Filter::default, Filter::name_alone);
+            return std::mem::replace(self, Self::new(Vec::new(), filter));
         }
+        let filter = self.withheld();
         let (left, stay) = std::mem::take(self).into_list().into_iter().partition(leave);
-        *self = Self::new(stay);
-        Self::new(left)
+        *self = Self::new(stay, filter);
+        Self::new(left, Filter::default())
     }
 
     /// All of them.
@@ -66,16 +84,47 @@ impl Subscriptions {
             Self::None => &[],
             Self::One(one) => std::slice::from_ref(one),
             Self::Many(many) => many,
+            Self::Filtered(filtered) => &filtered.list,
         }
     }
 
     /// All of them.
-    pub(crate) fn as_mut_slice(&mut self) -> &mut [Subscription] {
+    pub(super) fn as_mut_slice(&mut self) -> &mut [Subscription] {
+        self.parts().0
+    }
+
+    /// All of them, and what is withheld, where anything is.
+    pub(super) fn parts(&mut self) -> (&mut [Subscription], Option<&Filter>) {
         match self {
-            Self::None => &mut [],
-            Self::One(one) => std::slice::from_mut(one),
-            Self::Many(many) => many,
+            Self::None => (&mut [], None),
+            Self::One(one) => (std::slice::from_mut(one), None),
+            Self::Many(many) => (many, None),
+            Self::Filtered(filtered) => (&mut filtered.list, Some(&filtered.filter)),
         }
+    }
+
+    /// What is withheld, where anything is.
+    pub(super) fn filter(&self) -> Option<&Filter> {
+        match self {
+            Self::None | Self::One(_) | Self::Many(_) => None,
+            Self::Filtered(filtered) => Some(&filtered.filter),
+        }
+    }
+
+    /// What is withheld of whatever this client follows.
+    pub(crate) fn withheld(&self) -> Filter {
+        self.filter().copied().unwrap_or_default()
+    }
+
+    /// A message was published that excludes the client with this name, whose these are: from here
+    /// on entries are looked at for it.
+    pub(crate) fn name(&mut self, origin: Origin) {
+        if let Self::Filtered(filtered) = self {
+            return filtered.filter.name(origin);
+        }
+        let mut filter = Filter::default();
+        filter.name(origin);
+        *self = Self::new(self.as_slice().to_vec(), filter);
     }
 
     /// Whoever moved to another seat of a channel stands there now.

@@ -112,6 +112,8 @@ pub fn publication_after(
         kind,
         event: checked.event.map(Into::into),
         idempotency_key: checked.idempotency_key.map(Into::into),
+        ephemeral: false,
+        except: None,
         data: data.into(),
     })
 }

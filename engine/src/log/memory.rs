@@ -63,6 +63,8 @@ mod tests {
             kind: Kind::Text,
             event: None,
             idempotency_key: None,
+            ephemeral: false,
+            except: None,
             data: Box::default(),
         };
         log.offer(publication, ticket, Millis(now));

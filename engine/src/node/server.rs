@@ -98,6 +98,7 @@ fn start_node(settings: Settings, machines: Option<Machines>) -> Result<Server, 
         hosts: settings.hosts.clone(),
         dev: settings.development(),
         wall: Wall::System,
+        origins_key: random()?,
         ..Context::new(Epoch::from_random(random()?), limits, settings.tenant.clone())
     };
     let wakers = make_wakers(plan.shards)?;

@@ -11,6 +11,7 @@ use crate::channel::{ChannelId, ChannelName};
 use crate::clock::Millis;
 use crate::driver::Token;
 use crate::message::Message;
+use crate::origin::Origin;
 use crate::rule::Rule;
 
 /// One command of the inbox. The sequencer takes them one at a time; that is the order.
@@ -68,6 +69,10 @@ pub struct Publication {
     pub event: Option<Box<str>>,
     /// The publisher's key for this message: published again under it, it keeps its first place.
     pub idempotency_key: Option<Box<[u8]>>,
+    /// Whether it is for those who follow now alone: it gets no offset, and no history keeps it.
+    pub ephemeral: bool,
+    /// The connection that does not get it.
+    pub except: Option<Origin>,
     /// The payload, within the configured size.
     pub data: Box<[u8]>,
 }
@@ -104,7 +109,7 @@ pub type BatchAnswer = Box<dyn FnOnce(Vec<Result<Published, Refusal>>) + Send>;
 pub struct Published {
     /// Epoch and position.
     pub id: Id,
-    /// Dense number within the channel.
+    /// Dense number within the channel, from 1; 0 of an ephemeral message, which has none.
     pub offset: u64,
     /// Connections that follow the channel at that position.
     pub subscribers: u64,

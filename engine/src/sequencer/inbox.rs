@@ -209,7 +209,15 @@ mod tests {
         let channel = ChannelName::new(Tenant::default(), "demo");
         let data = vec![b'x'; bytes].into();
         let (event, idempotency_key) = (None, None);
-        let publication = Publication { channel, kind: Kind::Text, event, idempotency_key, data };
+        let publication = Publication {
+            channel,
+            kind: Kind::Text,
+            event,
+            idempotency_key,
+            ephemeral: false,
+            except: None,
+            data,
+        };
         Command::Publish(publication, PublishAnswer::Nobody)
     }
 

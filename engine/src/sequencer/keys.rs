@@ -133,8 +133,8 @@ impl Keys {
         let [first, second] = &self.secrets;
         let key = (&publication.channel, key);
         let key = (first.hash_one(key), second.hash_one(key));
-        let Publication { kind, event, data, .. } = publication;
-        let body = first.hash_one((*kind as u8, event, data));
+        let Publication { kind, event, ephemeral, except, data, .. } = publication;
+        let body = first.hash_one((*kind as u8, event, ephemeral, except, data));
         match self.entry(key).filter(|entry| !self.is_over(entry.at, now)) {
             None => Seen::Never(Some(Mark { key, body })),
             Some(entry) if entry.body == body => {
@@ -227,6 +227,7 @@ impl Keys {
 mod tests {
     use super::*;
     use crate::channel::{ChannelName, Tenant};
+    use crate::origin::Origin;
     use fanfare_protocol::id::{Epoch, Id};
     use fanfare_protocol::message::Kind;
 
@@ -236,6 +237,8 @@ mod tests {
             kind: Kind::Text,
             event: None,
             idempotency_key: Some(key.as_bytes().into()),
+            ephemeral: false,
+            except: None,
             data: b"x".as_slice().into(),
         }
     }
@@ -271,6 +274,8 @@ mod tests {
             Publication { event: Some("".into()), ..same.clone() },
             Publication { data: b"xx".as_slice().into(), ..same.clone() },
             Publication { data: Box::default(), ..same.clone() },
+            Publication { ephemeral: true, ..same.clone() },
+            Publication { except: Origin::parse("00000000000000a1"), ..same.clone() },
         ];
         for other in others {
             assert!(matches!(keys.look(&other, Millis(9)), Seen::Otherwise), "{other:?}");

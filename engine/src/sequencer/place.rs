@@ -47,6 +47,13 @@ impl Order {
             Seen::Before(published) => return Ok(Placed { published, message: None }),
             Seen::Otherwise => return Err(Refusal::Conflict),
         };
+        if publication.ephemeral {
+            let placed = self.place_ephemeral(position, at, publication);
+            if let Some(mark) = mark {
+                self.keys.remember(mark, placed.published, at);
+            }
+            return Ok(placed);
+        }
         let id = self.find_or_begin(&publication.channel, at)?;
         let cost = message::cost(publication.data.len(), publication.event.as_deref());
         let kept = self.make_history_room(id, cost);
@@ -61,6 +68,7 @@ impl Order {
             position,
             offset: channel.head.offset,
             ephemeral: false,
+            except: publication.except,
             // The message itself is not in the history yet.
             floor: channel.floor() - u64::from(kept.is_ok()),
             at,
@@ -105,6 +113,40 @@ impl Order {
         let id = self.find_or_make(name);
         self.heads.begin(id, self.position, at, &mut self.channels);
         Ok(id)
+    }
+
+    /// A message that nothing keeps goes to whoever follows its channel now, and begins no life.
+    fn place_ephemeral(&mut self, position: u64, at: Millis, publication: Publication) -> Placed {
+        let id = Id { epoch: self.epoch, position };
+        let mut published = Published { id, offset: 0, subscribers: 0, duplicate: false };
+        let channel = self.channels.find(&publication.channel);
+        let Some(channel) = channel.and_then(|id| self.channels.of(id)) else {
+            return Placed { published, message: None };
+        };
+        let (id, has_life) = (channel.id, channel.has_life());
+        published.subscribers = channel.audience.subscribers();
+        let mask = channel.audience.mask();
+        let message = (mask != 0).then(|| {
+            let message = Message {
+                channel: channel.id,
+                name: Arc::clone(&channel.name),
+                position,
+                offset: channel.head.offset + 1,
+                ephemeral: true,
+                except: publication.except,
+                floor: channel.floor(),
+                at,
+                kind: publication.kind,
+                event: publication.event,
+                data: publication.data,
+            };
+            (mask, Arc::new(message))
+        });
+        if has_life {
+            // Its life goes on, or it could end before those who follow have this.
+            self.heads.used(id, position, at, &mut self.channels);
+        }
+        Placed { published, message }
     }
 
     /// Drops what must go so that a message of this cost can be kept, or says why it cannot be.

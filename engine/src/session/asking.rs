@@ -35,9 +35,9 @@ impl Asking {
         Self { ask: None, keep_alive, early: None }
     }
 
-    /// How what it asked to follow is to be encoded.
-    pub(super) fn encoding(&self) -> Option<Encoding> {
-        self.ask.as_deref().map(|ask| ask.encoding)
+    /// How what it asked to follow is to be encoded, and up to which length of a message.
+    pub(super) fn reads(&self) -> Option<(Encoding, Option<u32>)> {
+        self.ask.as_deref().map(|ask| (ask.encoding, ask.max_bytes))
     }
 
     /// It follows: a poll begins to wait, or a stream begins with the head of the answer, gaps, and

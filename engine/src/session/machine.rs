@@ -133,8 +133,15 @@ impl Turn<'_> {
             return Err(Unasked::Busy);
         }
         let data = message.into();
-        let publication =
-            Box::new(Publication { channel, kind, event: None, idempotency_key: None, data });
+        let publication = Box::new(Publication {
+            channel,
+            kind,
+            event: None,
+            idempotency_key: None,
+            ephemeral: false,
+            except: None,
+            data,
+        });
         let request = self.requests.publish()?;
         self.shared.want(Effect::Publish { request, publication, body });
         Ok(request)

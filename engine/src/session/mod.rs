@@ -314,12 +314,13 @@ impl Session {
 
 /// What the order and the fan-out do.
 impl Session {
-    /// How the channels of this request are to be read, where its answer is waited for.
-    pub(crate) fn awaits(&self, request: u32) -> Option<Encoding> {
+    /// How the channels of this request are to be read, and up to which length of a message where
+    /// it says so, if its answer is waited for.
+    pub(crate) fn awaits(&self, request: u32) -> Option<(Encoding, Option<u32>)> {
         match &self.state {
-            State::Asking(asking) if request == FIRST => asking.encoding(),
+            State::Asking(asking) if request == FIRST => asking.reads(),
             State::Socket(socket) => {
-                socket.requests()?.is_outstanding(request).then_some(socket.encoding)
+                socket.requests()?.is_outstanding(request).then_some((socket.encoding, None))
             }
             _ => None,
         }

@@ -79,6 +79,7 @@ impl Waiting {
         let answer = poll.answer(items, epoch, position, date, ending(keep_alive));
         private(outbox).extend_from_slice(&answer.bytes);
         shared.metrics().deliveries.add(answer.messages);
+        shared.metrics().gaps.add(answer.gaps);
         shared.metrics().polls.sub(1);
         (keep_alive, early)
     }

@@ -279,6 +279,8 @@ impl Clients {
         match entry {
             Entry::Message(message) => {
                 self.position = message.position;
+                let key = self.shared.context.origins_key;
+                self.table.note_exclusion(message, self.number, key);
                 self.fanout.append(message);
             }
             Entry::Subscribed(reply) => self.subscribed(reply, now),
@@ -287,23 +289,13 @@ impl Clients {
             }
             Entry::Published(requester, result) => self.answered(*requester, *result, now),
             Entry::Floors(floors) => {
-                for (channel, floor) in floors.iter() {
-                    self.fanout.raise_floor(*channel, *floor);
-                }
+                floors.iter().for_each(|(id, floor)| self.fanout.raise_floor(*id, *floor));
             }
             Entry::Released(channels) => {
-                for channel in channels.iter() {
-                    self.fanout.release(*channel);
-                }
+                channels.iter().for_each(|channel| self.fanout.release(*channel));
             }
             Entry::Ended(lives) => {
-                for life in lives {
-                    if life.followed & 1 << self.number == 0 {
-                        self.fanout.release(life.channel);
-                    } else {
-                        self.fanout.begin_anew(life.channel);
-                    }
-                }
+                lives.iter().for_each(|life| self.fanout.end_life(life, 1 << self.number));
             }
             Entry::End => self.end_all(now),
         }
@@ -314,8 +306,13 @@ impl Clients {
     fn subscribed(&mut self, reply: &Subscribed, now: Millis) {
         let Requester { session: token, request, .. } = reply.requester;
         let asking = self.table.get_mut(token);
-        let encoding = asking.and_then(|connection| connection.session.awaits(request));
+        let reads = asking.and_then(|connection| connection.session.awaits(request));
+        let (encoding, max_bytes) = (reads.map(|it| it.0), reads.and_then(|it| it.1));
         let (mut taken, mut unwanted) = (Vec::with_capacity(reply.channels.len()), Vec::new());
+        let import = reply.channels.iter().flat_map(|channel| &channel.import);
+        let key = self.shared.context.origins_key;
+        import.for_each(|message| self.table.note_exclusion(message, self.number, key));
+        let mut filter = self.table.withheld(token).with_frames_up_to(max_bytes);
         for channel in &reply.channels {
             let mut subscription = self.fanout.import(channel);
             let session = self.table.get_mut(token).map(|connection| &connection.session);
@@ -323,7 +320,7 @@ impl Clients {
                 Some(encoding)
                     if session.is_some_and(|session| session.wants(request, &channel.name)) =>
                 {
-                    self.fanout.join(token.index, encoding, &mut subscription);
+                    self.fanout.join(token.index, encoding, &mut subscription, &mut filter);
                     taken.push(subscription);
                 }
                 _ => unwanted.push(channel.channel),
@@ -335,7 +332,7 @@ impl Clients {
         self.metrics().gaps.add(gaps as u64);
         let connection = self.table.get_mut(token).expect("it asked");
         connection.encoding = encoding;
-        connection.subscriptions.add(taken);
+        connection.subscriptions.add(taken, filter);
         connection.session.subscribed(reply, spread(token.index), now, &mut self.shared);
         self.perform(token, now);
         self.visit_soon(token);
@@ -363,7 +360,7 @@ impl Clients {
         for index in 0..self.table.places() {
             let Some(connection) = self.table.at_mut(index) else { continue };
             let token = Token { index, generation: connection.generation };
-            let owed = self.fanout.owes(&connection.subscriptions);
+            let owed = self.fanout.owes(&mut connection.subscriptions, connection.encoding);
             connection.session.order_ended(owed, now, &mut self.shared);
             self.perform(token, now);
         }
@@ -465,12 +462,12 @@ impl Clients {
             let subscriptions = &mut connection.subscriptions;
             self.fanout.visit(token.index, connection.encoding, subscriptions)
         };
-        connection.flags.lagging &= matches!(found, Found::Part | Found::Lost);
+        connection.flags.lagging &= !matches!(found, Found::Nothing | Found::All);
         match found {
             Found::Nothing => {
                 self.call(token, now, |session, shared| session.drained(now, shared));
             }
-            Found::Lost => self.lost(token, now),
+            Found::Lost | Found::TooLong => self.skip(token, found, now),
             // At the end of the order everyone is looked at once more, to take leave; and who may
             // have caught up.
             Found::All if !self.shared.ending && catches_up_to.is_none() => {
@@ -483,32 +480,33 @@ impl Clients {
         }
     }
 
-    /// A connection is owed messages that are not kept any more: it is closed, or told of each
-    /// channel that has lost some, and goes on where messages are. One whose buffer is full is left
-    /// alone where it may go on: what it has missed is known when it takes bytes again, and told
-    /// then, once, instead of with every message that it cannot take. What it has begun to read is
-    /// in its outbox and goes before the notice.
-    fn lost(&mut self, token: Token, now: Millis) {
+    /// A connection is owed messages that are not kept any more or too long for it: it is closed,
+    /// or told of each channel that has lost some, and goes on where messages are. One whose buffer
+    /// is full is left alone where it may go on: what it has missed is known when it takes bytes
+    /// again, and told then, once, instead of with every message that it cannot take. What it has
+    /// begun to read is in its outbox and goes before the notice.
+    fn skip(&mut self, token: Token, found: Found, now: Millis) {
         let Some(connection) = self.table.get_mut(token) else { return };
         if self.fanout.must_close(&connection.subscriptions) {
             return self.call(token, now, |session, shared| session.close_slow(now, shared));
         }
-        connection.flags.lagging = true;
+        connection.flags.lagging |= found == Found::Lost;
         self.tell_gaps(token);
         self.visit(token, now); // the notice, which waits in its outbox
     }
 
     fn tell_gaps(&mut self, token: Token) {
         let Some(connection) = self.table.get_mut(token) else { return };
-        let Connection { session, subscriptions, encoding, .. } = connection;
-        let gaps = self.fanout.skip_lost(subscriptions, |gap| session.tell_gap(gap, *encoding));
+        let Connection { session, subscriptions, encoding: read, .. } = connection;
+        let gaps = self.fanout.skip(subscriptions, *read, |gap| session.tell_gap(gap, *read));
         self.metrics().gaps.add(gaps);
     }
 
     /// A poll is owed an answer as soon as there is anything to tell.
     fn answer_poll_if_owed(&mut self, token: Token, now: Millis) {
         let Some(connection) = self.table.get_mut(token) else { return };
-        if connection.session.is_waiting() && self.fanout.owes(&connection.subscriptions) {
+        let Connection { session, subscriptions, encoding, .. } = connection;
+        if session.is_waiting() && self.fanout.owes(subscriptions, *encoding) {
             self.answer_poll(token, now);
             self.perform(token, now);
         }

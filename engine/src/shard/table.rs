@@ -6,7 +6,9 @@
 
 use super::connection::Connection;
 use crate::driver::Token;
-use crate::fanout::{Members, Subscriptions};
+use crate::fanout::{Filter, Members, Subscriptions};
+use crate::message::Message;
+use crate::origin::Named;
 
 /// Connections of a page: 28 KiB, which is a size that the allocator has without a rest.
 const PAGE: usize = 256;
@@ -80,6 +82,23 @@ impl Table {
     /// Whether there are none.
     pub(super) fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    /// A message may exclude a connection of this shard, whose visits look for that from here on;
+    /// `key` is that of the node's origins.
+    pub(super) fn note_exclusion(&mut self, message: &Message, shard: u8, key: u64) {
+        let Some(origin) = message.except else { return };
+        let named = origin.named(key).filter(|named| named.shard == shard);
+        let token = named.map(|Named { index, generation, .. }| Token { index, generation });
+        if let Some(connection) = token.and_then(|token| self.get_mut(token)) {
+            connection.subscriptions.name(origin);
+        }
+    }
+
+    /// What is withheld of whatever a connection follows.
+    pub(super) fn withheld(&mut self, token: Token) -> Filter {
+        let connection = self.get_mut(token);
+        connection.map_or_else(Filter::default, |it| it.subscriptions.withheld())
     }
 
     /// All of them, with their places.

@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 
 use super::trace::Trace;
-use super::truth::{Start, View, channel_name, channel_of};
+use super::truth::{ClientAt, Listener, Start, View, channel_name, channel_of};
 use super::wire::{Ear, Said, Way, masked, request};
 use super::world::World;
 use crate::driver::sim::{Chance, Client, Standing};
@@ -67,6 +67,8 @@ struct Line {
 pub(super) struct Persona {
     pub(super) shard: usize,
     pub(super) way: Way,
+    /// The longest message that it takes.
+    pub(super) max: Option<usize>,
     channels: Vec<usize>,
     since: Option<u64>,
     line: Option<Line>,
@@ -87,6 +89,7 @@ impl Persona {
         Self {
             shard,
             way,
+            max: None,
             channels,
             since: None,
             line: None,
@@ -98,6 +101,12 @@ impl Persona {
             heard: 0,
             gaps: 0,
         }
+    }
+
+    /// Its connection, where it has one that the node knows.
+    pub(super) fn client(&self, world: &World) -> Option<ClientAt> {
+        let client = self.line.as_ref()?.client;
+        world.nets[self.shard].token(client).map(|_| (self.shard, client))
     }
 
     pub(super) fn is_connected(&self) -> bool {
@@ -127,10 +136,12 @@ impl Persona {
         }
         let names: Vec<String> = self.channels.iter().map(|nth| channel_name(*nth)).collect();
         let wait = if self.since.is_none() { 0 } else { [1, 25][chance.below(2)] };
-        let head = request(self.way, &names, text.as_deref(), wait);
+        let head = request(self.way, &names, text.as_deref(), wait, self.max);
         world.nets[self.shard].write(client, head.as_bytes());
         let promise = (self.allowance.may_forget, self.allowance.keeps_all);
-        let view = View::new(&self.channels, start, &world.truth, promise);
+        let is_poll = self.way == Way::Poll;
+        let listener = Listener { client: (self.shard, client), is_poll, max: self.max };
+        let view = View::new(&self.channels, listener, start, &world.truth, promise);
         match &mut self.line {
             Some(line) => line.view = view,
             None => {
@@ -244,7 +255,7 @@ impl Persona {
             }
             Said::Message(message) => {
                 self.heard += 1;
-                self.since = Some(line.view.message(&message, &epoch, truth));
+                self.since = line.view.message(&message, &epoch, truth).or(self.since);
             }
             Said::Answer { id, messages, gaps } => {
                 self.gaps += gaps.len() as u64;

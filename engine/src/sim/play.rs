@@ -6,7 +6,7 @@ use fanfare_protocol::message::Kind;
 use super::persona::{Allowance, Canary, Mood, Persona};
 use super::truth::channel_name;
 use super::wire::{Way, request};
-use super::world::{COUNTED, Shape, World};
+use super::world::{COUNTED, Manner, Shape, World};
 use crate::driver::sim::{Chance, Temper};
 use crate::rule::{History, Slow, Window};
 use crate::shard::tick_budget::TickBudget;
@@ -60,14 +60,20 @@ fn shape(seed: u64, chance: &mut Chance) -> (Shape, Allowance) {
     (shape, Allowance { lies, may_forget, keeps_all })
 }
 
-fn publish(world: &mut World, chance: &mut Chance) {
+/// Publishes something; of a hundred messages so many are ephemeral, and some exclude a client.
+fn publish(world: &mut World, personas: &[Persona], ephemeral: u8, chance: &mut Chance) {
     let bytes = match chance.below(100) {
         0 => 80_000,
         1..=3 => 9_000,
         _ => chance.below(200),
     };
     let kind = pick(chance, &[Kind::Text, Kind::Json, Kind::Binary]);
-    world.publish(chance.below(CHANNELS), bytes, kind);
+    let excluded = chance.percent(20).then(|| &personas[chance.below(personas.len())]);
+    let manner = Manner {
+        ephemeral: chance.percent(ephemeral),
+        except: excluded.and_then(|persona| persona.client(world)),
+    };
+    world.publish_in(chance.below(CHANNELS), bytes, kind, manner);
 }
 
 /// What one client does in one step.
@@ -103,7 +109,7 @@ fn storm(world: &mut World, personas: &mut [Persona], chance: &mut Chance) {
             let net = &world.nets[chance.below(world.nets.len())];
             let client = net.connect();
             let way = pick(chance, &[Way::Socket { json: true }, Way::Poll]);
-            net.write(client, request(way, &names, Some(&world.id(0)), 0).as_bytes());
+            net.write(client, request(way, &names, Some(&world.id(0)), 0, None).as_bytes());
             (net.clone(), client)
         })
         .collect();
@@ -143,7 +149,10 @@ fn personas(chance: &mut Chance, shards: usize, allowance: Allowance) -> Vec<Per
             while channels.len() > keep {
                 channels.remove(chance.below(channels.len()));
             }
-            Persona::new(chance.below(shards), way, channels, allowance)
+            let max = pick(chance, &[None, None, None, Some(100), Some(1_000)]);
+            let mut persona = Persona::new(chance.below(shards), way, channels, allowance);
+            persona.max = max;
+            persona
         })
         .collect()
 }
@@ -173,9 +182,10 @@ pub(super) fn play(seed: u64, canary: Option<Canary>, verbose: bool) -> Played {
     for persona in &mut personas {
         (persona.canary, persona.verbose) = (canary, verbose);
     }
+    let ephemeral = pick(chance, &[0, 0, 20, 80]);
     for step in 0..160 {
         for _ in 0..pick(chance, &[0, 0, 1, 3, 20]) {
-            publish(&mut world, chance);
+            publish(&mut world, &personas, ephemeral, chance);
         }
         for persona in &mut personas {
             act(persona, &world, chance);

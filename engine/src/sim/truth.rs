@@ -8,8 +8,12 @@ use base64::engine::general_purpose::STANDARD;
 use fanfare_protocol::message::Kind;
 
 use super::wire::{GapSaid, MessageSaid};
+use crate::driver::sim::Client;
 use crate::log::RECORD_ITEMS;
 use crate::rule::Slow;
+
+/// A client, and the shard that it is connected to.
+pub(crate) type ClientAt = (usize, Client);
 
 /// One message that has its place.
 #[derive(Debug)]
@@ -18,9 +22,18 @@ pub(crate) struct Fact {
     /// Which life of the channel's record: offsets begin again with each.
     pub(crate) life: u32,
     pub(crate) position: u64,
+    /// 0 of an ephemeral message.
     pub(crate) offset: u64,
+    /// Who is not to have it.
+    pub(crate) except: Option<ClientAt>,
     pub(crate) kind: Kind,
     pub(crate) payload: Vec<u8>,
+}
+
+impl Fact {
+    fn is_ephemeral(&self) -> bool {
+        self.offset == 0
+    }
 }
 
 /// All messages, in the order of their positions.
@@ -85,10 +98,12 @@ impl Truth {
         let head = self.heads.entry(fact.channel).or_default();
         if fact.offset == 1 {
             head.0 += 1;
-        } else {
+        } else if !fact.is_ephemeral() {
             assert_eq!(fact.offset, head.1 + 1, "offsets are dense");
         }
-        head.1 = fact.offset;
+        if !fact.is_ephemeral() {
+            head.1 = fact.offset;
+        }
         fact.life = head.0;
         self.facts.push(fact);
         let before = self.by_number.insert(number, position);
@@ -129,11 +144,25 @@ impl Truth {
     }
 }
 
+/// Whether the longest rendition of a message is longer than that.
+fn may_be_longer(fact: &Fact, bytes: usize) -> bool {
+    2 * fact.payload.len() + 400 > bytes
+}
+
 /// The number that a payload of ours begins with.
 pub(super) fn number_in(payload: &[u8]) -> Option<u64> {
     let start = payload.windows(2).position(|two| two == b"#n")? + 2;
     let end = payload[start..].iter().position(|byte| *byte == b';')? + start;
     std::str::from_utf8(&payload[start..end]).ok()?.parse().ok()
+}
+
+/// What a client is, beside what it follows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Listener {
+    pub(crate) client: ClientAt,
+    pub(crate) is_poll: bool,
+    /// The longest message that it takes.
+    pub(crate) max: Option<usize>,
 }
 
 /// Where a subscription began, as the client asked.
@@ -149,6 +178,7 @@ pub(crate) enum Start {
 /// What one connection, or one poll, was told, and what it may conclude.
 pub(crate) struct View {
     channels: Vec<usize>,
+    listener: Listener,
     start: Start,
     /// Everything that it follows, up to here, was given or announced.
     pub(crate) covered: Option<u64>,
@@ -168,6 +198,7 @@ pub(crate) struct View {
 impl View {
     pub(crate) fn new(
         channels: &[usize],
+        listener: Listener,
         start: Start,
         truth: &Truth,
         (may_forget, keeps_all): (bool, bool),
@@ -178,6 +209,7 @@ impl View {
         };
         Self {
             channels: channels.to_vec(),
+            listener,
             start,
             covered,
             subscribed_at: None,
@@ -190,13 +222,16 @@ impl View {
         }
     }
 
-    /// A notice: exact, and never where nothing is missing. Only one that says `slow` comes after
-    /// anything of its channel.
+    /// A notice: exact, and never where nothing is missing. Only one that says `slow` or `size`
+    /// comes after anything of its channel.
     pub(crate) fn gap(&mut self, said: GapSaid, truth: &Truth) {
         let channel = channel_of(&said.channel);
         assert!(self.channels.contains(&channel), "a gap of a channel that it does not follow");
         if said.reason == "slow" {
             return self.slow_gap(channel, said, truth);
+        }
+        if said.reason == "size" {
+            return self.size_gap(channel, said, truth);
         }
         assert!(!self.seen.contains(&channel), "a gap comes before what follows it: {said:?}");
         let mut life = truth.life(channel);
@@ -236,11 +271,12 @@ impl View {
             && !self.seen.contains(&channel);
         let life = match self.covered {
             Some(covered) if !untold => {
-                let mut later = truth.after(covered);
-                let owed = later.find(|fact| fact.channel == channel && !self.is_announced(fact));
-                let owed = owed.expect("a gap of something");
-                assert_eq!(owed.offset, from, "a gap begins with the first missed: {self:?}");
-                owed.life
+                let mut later = truth.after(covered).filter(|fact| self.could_miss(fact, channel));
+                // What it was not to have may have gone with the rest.
+                let first = later.find(|fact| fact.offset == from || self.is_owed(fact));
+                let first = first.expect("a gap of something");
+                assert_eq!(first.offset, from, "a gap begins with the first missed: {self:?}");
+                first.life
             }
             // Where it began is not known exactly: after it asked, and not after it was told so.
             None if self.start == Start::Now => {
@@ -249,22 +285,75 @@ impl View {
                 assert!(first <= from, "{said:?} begins before what was published: {first}");
                 // Of what it is sure to be owed, an earlier notice may have told some.
                 let sure = truth.after(self.subscribed_at.unwrap_or(u64::MAX));
-                let mut sure = sure.filter(|fact| fact.channel == channel);
-                let sure = sure.find(|fact| !self.is_announced(fact));
+                let mut sure = sure.filter(|fact| self.could_miss(fact, channel));
+                let sure = sure.find(|fact| self.is_owed(fact));
                 assert!(sure.is_none_or(|it| it.life != life || from <= it.offset), "{said:?}");
                 life
             }
             _ => truth.life(channel),
         };
-        let follows =
-            |fact: &Fact| (fact.channel, fact.life, fact.offset) == (channel, life, to + 1);
-        assert!(truth.facts.iter().any(follows), "something is always kept after a gap: {said:?}");
+        let mut rest =
+            truth.facts.iter().filter(|fact| (fact.channel, fact.life) == (channel, life));
+        assert!(rest.any(|fact| fact.offset == to), "it was published: {said:?}");
+        assert!(rest.next().is_some(), "something is always kept after a gap: {said:?}");
         self.gaps.entry(channel).or_default().push((said, life));
+    }
+
+    /// Messages that are longer than a client takes: the notice begins with the first that it is
+    /// owed, and all that it speaks of are long.
+    fn size_gap(&mut self, channel: usize, said: GapSaid, truth: &Truth) {
+        let (from, to) = said.bounds.expect("what is too long is known");
+        let max = self.listener.max.expect("it takes everything");
+        let begins = |fact: &Fact| fact.offset == from && may_be_longer(fact, max);
+        let mut gaps = self.gaps.get(&channel).into_iter().flatten();
+        let unbounded = gaps.any(|(gap, _)| gap.bounds.is_none()) && !self.seen.contains(&channel);
+        let life = match unbounded {
+            // What comes after a gap without bounds begins anywhere.
+            true => {
+                let mut all = truth.facts.iter().rev().filter(|fact| fact.channel == channel);
+                all.find(|fact| begins(fact)).expect("a gap of something").life
+            }
+            false => {
+                let known = match (self.covered, self.start) {
+                    (Some(covered), _) => covered,
+                    (None, Start::Now) => self.asked_at,
+                    (None, _) => 0, // from whatever is kept
+                };
+                let mut later = truth.after(known).filter(|fact| self.could_miss(fact, channel));
+                // An answer tells its gaps first, whatever stands before them.
+                let any = self.listener.is_poll || self.covered.is_none();
+                let first = later.find(|fact| begins(fact) || (!any && self.is_owed(fact)));
+                let first = first.expect("a gap of something");
+                assert_eq!(first.offset, from, "a gap begins with the first missed: {self:?}");
+                first.life
+            }
+        };
+        let of_gap = |fact: &&Fact| {
+            (fact.channel, fact.life) == (channel, life) && (from..=to).contains(&fact.offset)
+        };
+        let mut count = 0;
+        for fact in truth.facts.iter().filter(of_gap) {
+            assert!(may_be_longer(fact, max), "{said:?}, but {fact:?} {self:?}");
+            count += 1;
+        }
+        assert_eq!(count, to - from + 1, "everything of the gap was published");
+        self.gaps.entry(channel).or_default().push((said, life));
+    }
+
+    /// Whether a message of this channel could be missing, and was not told.
+    fn could_miss(&self, fact: &Fact, channel: usize) -> bool {
+        fact.channel == channel && !fact.is_ephemeral() && !self.is_announced(fact)
+    }
+
+    /// Whether a message of its channels is to be given or told: an ephemeral one may be lost, and
+    /// one that excludes it is not for it.
+    fn is_owed(&self, fact: &Fact) -> bool {
+        !fact.is_ephemeral() && fact.except != Some(self.listener.client)
     }
 
     fn first_after(&self, since: u64, channel: usize, truth: &Truth) -> Option<(u32, u64)> {
         let mut later = truth.after(since);
-        let first = later.find(|fact| fact.channel == channel)?;
+        let first = later.find(|fact| fact.channel == channel && !fact.is_ephemeral())?;
         Some((first.life, first.offset))
     }
 
@@ -283,16 +372,22 @@ impl View {
         self.last = self.last.max(begin);
     }
 
-    /// A message: the right one, once, in order, and nothing left out before it.
-    pub(crate) fn message(&mut self, said: &MessageSaid, epoch: &str, truth: &Truth) -> u64 {
+    /// A message: the right one, once, in order, and nothing left out before it. Returns its
+    /// position, if it is one to come back to.
+    pub(crate) fn message(
+        &mut self,
+        said: &MessageSaid,
+        epoch: &str,
+        truth: &Truth,
+    ) -> Option<u64> {
         let (position, fact) = truth.find(said);
         let at = format!("{position} (channel {}, offset {})", fact.channel, fact.offset);
         assert!(self.channels.contains(&fact.channel), "not followed: {at}");
         assert!(position > self.last, "{at} came after {}", self.last);
         if let Some(name) = &said.channel {
             assert_eq!(channel_of(name), fact.channel);
-            assert_eq!(said.offset, Some(fact.offset));
         }
+        self.may_have(said, fact, &at);
         if let Some(id) = &said.id {
             assert_eq!(*id, format!("{epoch}-{position}"));
         }
@@ -309,13 +404,29 @@ impl View {
         self.covered = Some(position);
         self.last = position;
         self.seen.insert(fact.channel);
-        position
+        (!fact.is_ephemeral()).then_some(position)
+    }
+
+    /// A message is one that this client may have, and has the numbers that it is to have.
+    fn may_have(&self, said: &MessageSaid, fact: &Fact, at: &str) {
+        let (position, ephemeral) = (fact.position, fact.is_ephemeral());
+        if said.channel.is_some() {
+            assert_eq!(said.offset, (!ephemeral).then_some(fact.offset), "{at}");
+        }
+        if said.channel.is_some() || said.breaks_lost {
+            assert_eq!(said.id.is_some(), !ephemeral, "{at} has an id unless it is ephemeral");
+        }
+        assert!(!ephemeral || position > self.asked_at, "{at} was for those who followed then");
+        let max = self.listener.max.unwrap_or(usize::MAX);
+        assert!(fact.payload.len() <= max, "{at} is longer than it takes");
+        assert!(fact.except != Some(self.listener.client), "{at} excludes it");
     }
 
     /// Everything in `(from, to]` that it follows was announced as missed.
     pub(crate) fn all_told(&self, from: u64, to: u64, truth: &Truth) {
         for fact in truth.after(from).take_while(|fact| fact.position <= to) {
-            if self.channels.contains(&fact.channel) && !self.is_announced(fact) {
+            let follows = self.channels.contains(&fact.channel);
+            if follows && self.is_owed(fact) && !self.is_announced(fact) {
                 let (position, channel, offset) = (fact.position, fact.channel, fact.offset);
                 panic!("silence: {position} (channel {channel}, offset {offset}) {self:?}");
             }

@@ -214,13 +214,12 @@ impl Ear {
         if event.as_deref() == Some("fanfare.gap") {
             return Some(Said::Gap(gap(&serde_json::from_str(&data_text).expect("JSON"))));
         }
-        assert!(id.is_some(), "a message has its id: {block:?}");
         let mut said = if json {
             object(&serde_json::from_str(&data_text).expect("JSON"))
         } else {
             MessageSaid { payload: data_text.into_bytes(), ..MessageSaid::default() }
         };
-        assert!(said.id.is_none() || said.id == id, "both ids are the same");
+        assert!(!json || said.id == id, "both ids are the same");
         said.id = id;
         said.breaks_lost = !json;
         Some(Said::Message(said))
@@ -250,7 +249,7 @@ fn object(said: &Value) -> MessageSaid {
         other => panic!("a payload in neither or in both: {other:?}"),
     };
     let channel = Some(text(&said["channel"]));
-    let id = Some(text(&said["id"]));
+    let id = said.get("id").map(text);
     MessageSaid { channel, id, offset: said["offset"].as_u64(), payload, breaks_lost: false }
 }
 
@@ -282,7 +281,13 @@ pub(crate) fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// A request to follow channels.
-pub(crate) fn request(way: Way, channels: &[String], since: Option<&str>, wait: u64) -> String {
+pub(crate) fn request(
+    way: Way,
+    channels: &[String],
+    since: Option<&str>,
+    wait: u64,
+    max: Option<usize>,
+) -> String {
     let path = match way {
         Way::Socket { .. } => "/ws",
         Way::Events { .. } => "/sse",
@@ -295,6 +300,7 @@ pub(crate) fn request(way: Way, channels: &[String], since: Option<&str>, wait: 
         }
         Way::Poll => target += &format!("&wait={wait}"),
     }
+    target += &max.map(|max| format!("&max={max}")).unwrap_or_default();
     let mut fields = String::from("Host: localhost\r\n");
     match (way, since) {
         (Way::Events { .. }, Some(since)) => fields += &format!("Last-Event-ID: {since}\r\n"),

@@ -10,15 +10,17 @@ use fanfare_protocol::message::Kind;
 
 use super::backends::{Answer, Answers, Backends};
 use super::trace::Trace;
-use super::truth::{Fact, Truth, channel_name};
+use super::truth::{ClientAt, Fact, Truth, channel_name};
 use crate::channel::{ChannelName, Tenant};
 use crate::clock::Millis;
 use crate::control;
+use crate::driver::Token;
 use crate::driver::sim::{Sim, SimNet, Temper};
 use crate::life::Life;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::node::{Node, Parts, Plans};
+use crate::origin::{Named, Origin};
 use crate::rule::{History, Pattern, Rule, Rules, Slow, Window};
 use crate::sequencer::command::{Command, Publication, PublishAnswer, Published};
 use crate::sequencer::inbox::NotTaken;
@@ -78,11 +80,20 @@ fn tenant() -> Tenant {
     Tenant::new("sim")
 }
 
+/// How a message is published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Manner {
+    pub(crate) ephemeral: bool,
+    /// Who is not to have it.
+    pub(crate) except: Option<ClientAt>,
+}
+
 /// A node, its publishers, and what really happened.
 pub(crate) struct World {
     pub(crate) now: Millis,
     pub(crate) epoch: Epoch,
     pub(crate) node: Node<Sim>,
+    origins_key: u64,
     pub(crate) nets: Vec<SimNet>,
     pub(crate) life: Arc<Life>,
     pub(crate) metrics: Arc<Metrics>,
@@ -95,7 +106,7 @@ pub(crate) struct World {
     pub(super) backends: Backends,
     /// For how many steps each shard stands still.
     stalled: Vec<u32>,
-    under_way: std::collections::HashMap<u64, (usize, Kind, Vec<u8>)>,
+    under_way: std::collections::HashMap<u64, (usize, Kind, Vec<u8>, Manner)>,
     numbers: u64,
 }
 
@@ -111,7 +122,7 @@ impl World {
         });
         let rules = Rules::new(rules.collect(), shape.history, shape.window);
         let context = Context::new(epoch, shape.limits.clone(), tenant());
-        let context = Context { loopback: true, dev: true, ..context };
+        let context = Context { loopback: true, dev: true, origins_key: shape.seed, ..context };
         let plans = Plans {
             machines: shape.machines.clone(),
             ..Plans::stepped(context, rules, shape.shards, shape.capacity.1)
@@ -126,6 +137,7 @@ impl World {
         Self {
             now,
             epoch,
+            origins_key: shape.seed,
             nets,
             life: Arc::clone(node.life()),
             metrics: Arc::clone(node.metrics()),
@@ -142,7 +154,13 @@ impl World {
     }
 
     /// A publisher has a message for this channel, of about this length.
+    #[cfg(test)]
     pub(crate) fn publish(&mut self, channel: usize, bytes: usize, kind: Kind) {
+        self.publish_in(channel, bytes, kind, Manner::default());
+    }
+
+    /// A publisher has a message for this channel, of about this length, to be published so.
+    pub(crate) fn publish_in(&mut self, channel: usize, bytes: usize, kind: Kind, manner: Manner) {
         self.numbers += 1;
         let number = self.numbers;
         let text = format!("#n{number};");
@@ -153,11 +171,12 @@ impl World {
             Kind::Json => serde_json::to_vec(&text).unwrap(),
             Kind::Binary => [b"\xff\xfe", text.as_bytes()].concat(),
         };
-        self.under_way.insert(number, (channel, kind, payload.clone()));
-        if self.backends.are_there() && !number.is_multiple_of(3) {
+        self.under_way.insert(number, (channel, kind, payload.clone(), manner));
+        let plain = manner == Manner::default();
+        if plain && self.backends.are_there() && !number.is_multiple_of(3) {
             return self.backends.publish(self.now, (number, channel), kind, &payload);
         }
-        let command = if self.backends.are_there() && kind == Kind::Json {
+        let command = if plain && self.backends.are_there() && kind == Kind::Json {
             posted(channel, &payload, &self.node.context().limits)
         } else {
             Publication {
@@ -165,6 +184,8 @@ impl World {
                 kind,
                 event: None,
                 idempotency_key: None,
+                ephemeral: manner.ephemeral,
+                except: manner.except.map(|client| self.origin(client)),
                 data: payload.into(),
             }
         };
@@ -173,6 +194,12 @@ impl World {
             answers.lock().unwrap().push(Answer { number, group: None, result });
         };
         self.offers.push_back(Command::Publish(command, PublishAnswer::Callback(Box::new(answer))));
+    }
+
+    /// What the connection of a client is called.
+    fn origin(&self, (shard, client): ClientAt) -> Origin {
+        let Token { index, generation } = self.nets[shard].token(client).expect("it is connected");
+        Origin::of(Named { shard: shard as u8, index, generation }, self.origins_key)
     }
 
     /// Offers, one step of the sequencer, one tick of every shard.
@@ -228,7 +255,8 @@ impl World {
         self.node.step_order(self.now);
         let answers = std::mem::take(&mut *self.answers.lock().unwrap());
         for Answer { number, group, result } in answers {
-            let (channel, kind, payload) = self.under_way.remove(&number).expect("asked once");
+            let asked = self.under_way.remove(&number).expect("asked once");
+            let (channel, kind, payload, Manner { ephemeral, except }) = asked;
             self.trace.note(self.now, format!("{number} {result:?}").as_bytes());
             if let Some(group) = group {
                 self.backends.settle(self.now, group, result);
@@ -239,7 +267,8 @@ impl World {
             };
             assert_eq!(id.epoch, self.epoch);
             let position = id.position;
-            let fact = Fact { channel, life: 0, position, offset, kind, payload };
+            assert_eq!(offset == 0, ephemeral, "only what nothing keeps has no offset");
+            let fact = Fact { channel, life: 0, position, offset, except, kind, payload };
             self.truth.placed(number, fact);
         }
         self.truth.reached(self.metrics.sequencer.position.read());

@@ -29,6 +29,9 @@ pub struct Context {
     pub wall: Wall,
     /// Whose channels clients name, until identity exists.
     pub tenant: Tenant,
+    /// A random number of this node, by which connections have names unlike any other node's:
+    /// [`crate::origin`].
+    pub origins_key: u64,
 }
 
 impl Context {
@@ -44,6 +47,7 @@ impl Context {
             dev: false,
             wall: Wall::Since(0),
             tenant,
+            origins_key: 0,
         }
     }
 }

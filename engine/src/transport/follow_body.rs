@@ -139,11 +139,13 @@ impl<'de> Visitor<'de> for Members<'_, '_> {
 fn member(key: Key, value: &str, gathering: &mut Gathering<'_>) -> Result<(), Violation> {
     let text = match (key, Scalar::of(value)?) {
         (_, Scalar::Null) => return Ok(()), // as if it were not there
-        (Key::Wait | Key::Last, Scalar::Number) => value.to_owned(),
+        (Key::Wait | Key::Last | Key::Max, Scalar::Number) => value.to_owned(),
         (Key::Open, Scalar::Switch(on)) => u8::from(on).to_string(),
         (Key::Wait, _) => return Err(Violation::BadWait),
         (Key::Last, _) => return Err(Violation::BadLast),
+        (Key::Open, Scalar::Text(text)) => text,
         (Key::Open, _) => return Err(Violation::BadOpen),
+        (Key::Max, _) => return Err(Violation::BadMax),
         (_, Scalar::Text(text)) => text,
         (Key::Channels | Key::Channel, _) => return Err(Violation::ChannelsNoList),
         (Key::Since, _) => return Err(Violation::BadSince),

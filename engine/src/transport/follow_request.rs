@@ -31,6 +31,17 @@ pub enum Endpoint {
     Poll,
 }
 
+/// What a stream says before anything else.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WantedOpening {
+    /// Nothing.
+    None,
+    /// Where delivery begins.
+    Plain,
+    /// That, and what the connection is called by those who publish.
+    WithOrigin,
+}
+
 /// A request to follow channels that was found good.
 #[derive(Debug)]
 pub struct FollowRequest {
@@ -44,8 +55,10 @@ pub struct FollowRequest {
     pub encoding: Encoding,
     /// How long a poll waits, in milliseconds.
     pub wait_ms: u64,
-    /// Whether it is told where delivery begins.
-    pub wants_open: bool,
+    /// The longest message that it takes, in bytes of its encoding.
+    pub max_bytes: Option<u32>,
+    /// What it is told first.
+    pub opening: WantedOpening,
     /// The origin of the page that asks and may read the answer;
     /// [`fanfare_protocol::http::response::ANY_ORIGIN`] where every page may.
     pub origin: Option<Box<str>>,
@@ -134,9 +147,11 @@ impl FollowHead {
             begin: begin(self.last_event_id, parameters)?,
             encoding: self.encoding(parameters)?,
             wait_ms: wait_ms(parameters.wait.as_deref())?,
-            wants_open: match parameters.open.as_deref() {
-                None | Some("1") => true,
-                Some("0") => false,
+            max_bytes: parameters.max.as_deref().map(max_bytes).transpose()?,
+            opening: match parameters.open.as_deref() {
+                None | Some("1") => WantedOpening::Plain,
+                Some("0") => WantedOpening::None,
+                Some("origin") => WantedOpening::WithOrigin,
                 Some(_) => return Err(Violation::BadOpen),
             },
             origin: self.origin,
@@ -218,4 +233,11 @@ fn wait_ms(parameter: Option<&str>) -> Result<u64, Violation> {
     let number = text.parse::<f64>().ok().filter(|wait| wait.is_finite() && *wait >= 0.0);
     let seconds = number.ok_or(Violation::BadWait)?.min(POLL_WAIT_S_MAX as f64);
     Ok((seconds * 1_000.0) as u64)
+}
+
+/// A number of bytes; one that no message reaches is as good as any other such.
+fn max_bytes(text: &str) -> Result<u32, Violation> {
+    let digits = (1..=20).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = if digits { text.parse::<u128>().unwrap_or(0) } else { 0 };
+    if number == 0 { Err(Violation::BadMax) } else { Ok(u32::try_from(number).unwrap_or(u32::MAX)) }
 }

@@ -34,10 +34,13 @@ pub struct Answered {
     pub bytes: Vec<u8>,
     /// How many messages are in it.
     pub messages: u64,
+    /// How many gaps are told in it of messages that were too long.
+    pub gaps: u64,
 }
 
-/// A message that waits for a poll: its position and its rendered item.
-pub type Item<'a> = (u64, &'a [u8]);
+/// What waits for a poll: the position of a message and its rendered item, or the gap that is told
+/// in its place where it is too long.
+pub type Item<'a> = (u64, Result<&'a [u8], GapView<'a>>);
 
 impl Poll {
     /// What has to be remembered until the answer.
@@ -93,27 +96,38 @@ impl Poll {
         ending: Ending,
     ) -> Answered {
         let mut taken: Vec<&[u8]> = Vec::new();
+        let mut too_long: Vec<Vec<u8>> = Vec::new();
         let mut bytes = 0;
         let nothing_until = position.max(self.begin);
         let mut last = nothing_until;
         let mut all = true;
         for (position, item) in items {
-            bytes += item.len();
+            let item = item.map_err(|gap| {
+                let mut notice = Vec::new();
+                self.encoding.gap(&gap, &mut notice);
+                notice
+            });
+            bytes += item.as_ref().map_or_else(Vec::len, |item| item.len());
             // One that is longer than all is given alone.
-            let full = taken.len() == POLL_MESSAGES_MAX || bytes > POLL_BYTES_MAX;
-            if full && !taken.is_empty() {
+            let count = taken.len() + too_long.len();
+            let full = count == POLL_MESSAGES_MAX || bytes > POLL_BYTES_MAX;
+            if full && count > 0 {
                 all = false;
                 break;
             }
-            taken.push(item);
+            match item {
+                Ok(message) => taken.push(message),
+                Err(notice) => too_long.push(notice),
+            }
             last = position;
         }
-        if all && !self.gaps.is_empty() {
+        if all && !(self.gaps.is_empty() && too_long.is_empty()) {
             last = nothing_until.max(self.present).max(last);
         }
         let told = |begins: &Option<u64>| all || begins.is_none_or(|begins| begins <= last);
         let gaps = self.gaps.iter().filter(|(_, begins)| told(begins));
-        let gaps: Vec<&[u8]> = gaps.map(|(gap, _)| gap.as_slice()).collect();
+        let gaps = gaps.map(|(gap, _)| gap.as_slice());
+        let gaps: Vec<&[u8]> = gaps.chain(too_long.iter().map(Vec::as_slice)).collect();
         let answer = poll::Poll { id: Id { epoch, position: last }, messages: &taken, gaps: &gaps };
         let cors = self.origin.as_deref().map(response::cors);
         let mut fields = vec![NO_STORE];
@@ -124,6 +138,6 @@ impl Poll {
         } else {
             answer.write_answer(&mut out, date, ending, &fields, false);
         }
-        Answered { bytes: out, messages: taken.len() as u64 }
+        Answered { bytes: out, messages: taken.len() as u64, gaps: too_long.len() as u64 }
     }
 }

@@ -254,6 +254,8 @@ fn publish(request: &Request<'_>, context: &Context, dev: bool) -> Result<Decisi
         kind: fanfare_protocol::message::Kind::Text, // decided when the body is whole
         event: event.map(|event| event.as_ref().into()),
         idempotency_key: None,
+        ephemeral: false,
+        except: None,
         data: Box::default(),
     };
     Ok(Decision::Publish(Box::new(publication), length))

@@ -1,13 +1,15 @@
 //! WebSocket: the bytes that open a stream.
 
+use fanfare_protocol::dialect::Opening;
 use fanfare_protocol::http::HttpDate;
 use fanfare_protocol::id::Id;
 use fanfare_protocol::message::GapView;
 use fanfare_protocol::ws::handshake;
 
 use super::Context;
-use super::follow_request::FollowRequest;
-use crate::sequencer::command::Subscribed;
+use super::follow_request::{FollowRequest, WantedOpening};
+use crate::origin::{Named, Origin};
+use crate::sequencer::command::{Requester, Subscribed};
 
 /// `101`, gap notices, and where delivery begins (raw frames carry no ids).
 pub fn open(
@@ -33,12 +35,20 @@ pub(super) fn hello(
         request.encoding.gap(&gap, out);
     }
     let retry_ms = context.limits.retry_ms;
-    if request.wants_open {
-        let id = Id { epoch: context.epoch, position: reply.begin };
-        request.encoding.open(id, retry_ms, out);
-    } else {
-        request.encoding.framing().retry(retry_ms, out);
-    }
+    let origin = match request.opening {
+        WantedOpening::None => return request.encoding.framing().retry(retry_ms, out),
+        WantedOpening::Plain => None,
+        WantedOpening::WithOrigin => Some(origin(reply, context).number()),
+    };
+    let id = Id { epoch: context.epoch, position: reply.begin };
+    request.encoding.open(&Opening { id, origin, retry_ms }, out);
+}
+
+/// What the connection that asked is called by those who publish.
+fn origin(reply: &Subscribed, context: &Context) -> Origin {
+    let Requester { shard, session, .. } = reply.requester;
+    let (index, generation) = (session.index, session.generation);
+    Origin::of(Named { shard, index, generation }, context.origins_key)
 }
 
 /// The gaps of a subscribe reply, as codecs see them, and the position of the first message of each

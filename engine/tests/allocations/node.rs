@@ -151,6 +151,8 @@ impl Node {
             kind: Kind::Text,
             event: None,
             idempotency_key: None,
+            ephemeral: false,
+            except: None,
             data: vec![b'm'; bytes].into(),
         };
         let command = Command::Publish(publication, PublishAnswer::Nobody);

@@ -377,3 +377,48 @@ fn a_message_that_grows_beyond_a_frame_is_refused_and_says_how_far() {
     let quoted = format!("\"{}\"", "x".repeat(99_998));
     assert_eq!(node.post("/v1/publish", JSON, item(&quoted)).status, 200);
 }
+
+#[test]
+fn who_gets_a_message_is_carried() {
+    let node = Node::start();
+    let answer = node.post("/v1/channels/demo?ephemeral=1&except=00000000000000A1", "", "1");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let body = json!({"messages": [
+        {"channel": "demo", "data": 1, "ephemeral": true},
+        {"channel": "demo", "data": 2, "except": "00000000000000a1"},
+        {"channel": "demo", "data": 3},
+    ]});
+    assert_eq!(node.post("/v1/publish", JSON, body.to_string()).status, 200);
+    let published = node.sequencer.published.lock().unwrap();
+    let said: Vec<(bool, Option<String>)> = published
+        .iter()
+        .map(|it| (it.ephemeral, it.except.map(|origin| origin.to_string())))
+        .collect();
+    let origin = Some("00000000000000a1".to_string());
+    assert_eq!(said, [(true, origin.clone()), (true, None), (false, origin), (false, None)]);
+}
+
+#[test]
+fn who_gets_a_message_is_said_rightly_or_not_at_all() {
+    let node = Node::start();
+    for (target, error) in [
+        ("/v1/channels/demo?ephemeral=yes", "bad_ephemeral"),
+        ("/v1/channels/demo?ephemeral=", "bad_ephemeral"),
+        ("/v1/channels/demo?except=me", "bad_except"),
+        ("/v1/channels/demo?except=", "bad_except"),
+        ("/v1/channels/demo?Ephemeral=1", "misspelled_parameter"),
+        ("/v1/channels/demo?exept=00000000000000a1", "misspelled_parameter"),
+    ] {
+        let answer = node.post(target, "", "1");
+        assert_eq!(answer.json()["error"], error, "{target}: {answer:?}");
+    }
+    for body in [
+        r#"{"channel":"demo","data":1,"ephemeral":"yes"}"#,
+        r#"{"channel":"demo","data":1,"except":7}"#,
+        r#"{"messages":[{"channel":"demo","data":1}],"ephemeral":true}"#,
+    ] {
+        let answer = node.post("/v1/publish", JSON, body);
+        assert_eq!(answer.json()["error"], "bad_message", "{body}: {answer:?}");
+    }
+    assert!(node.sequencer.published.lock().unwrap().is_empty());
+}

@@ -176,6 +176,7 @@ fn message(publication: &Publication, position: u64, offset: u64) -> Message {
         position,
         offset,
         ephemeral: false,
+        except: None,
         floor: 1,
         at: Millis(0),
         kind: publication.kind,

@@ -291,6 +291,8 @@ pub fn batch<'a>(messages: impl IntoIterator<Item = (&'a str, String)>) -> Vec<P
         kind: Kind::Text,
         event: None,
         idempotency_key: None,
+        ephemeral: false,
+        except: None,
         data: data.into_bytes().into(),
     };
     messages.into_iter().map(publication).collect()

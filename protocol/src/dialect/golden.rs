@@ -1,6 +1,6 @@
 //! Every encoding, byte for byte as it was recorded: clients in the field parse these.
 
-use super::{CloseReason, Encoding};
+use super::{CloseReason, Encoding, Opening};
 use crate::id::{Epoch, Id};
 use crate::message::{GapReason, GapView, Kept, Kind, MessageView};
 
@@ -35,7 +35,7 @@ fn written(encoding: Encoding) -> Vec<(&'static str, Vec<u8>)> {
     add("binary", &message(Some("b"), Kind::Binary, b"\xff\0\n{}"));
     add("gap", &gap(Some((3, 9)), GapReason::Slow));
     add("gap-unknown", &gap(None, GapReason::Epoch));
-    add("open", &|out| encoding.open(id, 1_500, out));
+    add("open", &|out| encoding.open(&Opening { id, origin: None, retry_ms: 1_500 }, out));
     add("open-unsaid", &|out| encoding.framing().retry(1_500, out));
     if encoding.framing().is_event_stream() {
         add("heartbeat", &|out| encoding.framing().heartbeat(out));

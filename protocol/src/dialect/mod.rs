@@ -31,10 +31,21 @@ pub trait Codec: Copy {
 
     /// Appends what a stream begins with, after any gap notices: where delivery begins, so that a
     /// client that has received nothing can resume, and how long to wait before connecting again.
-    fn open(self, id: Id, retry_ms: u64, framing: Framing, out: &mut Vec<u8>);
+    fn open(self, opening: &Opening, framing: Framing, out: &mut Vec<u8>);
 
     /// Appends the farewell of a stream: why, and when to come back.
     fn close(self, reason: CloseReason, retry_ms: u64, framing: Framing, out: &mut Vec<u8>);
+}
+
+/// What a stream begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// Where delivery begins.
+    pub id: Id,
+    /// What the connection is called by those who publish, where it asked to be told.
+    pub origin: Option<u64>,
+    /// How long to wait before connecting again.
+    pub retry_ms: u64,
 }
 
 /// Why a stream ends by our will: each is over in a while, so a client comes back.
@@ -157,10 +168,10 @@ impl Encoding {
 
     /// [`Codec::open`] in this encoding. A poll has no such beginning: its answer says where the
     /// next one goes on.
-    pub fn open(self, id: Id, retry_ms: u64, out: &mut Vec<u8>) {
+    pub fn open(self, opening: &Opening, out: &mut Vec<u8>) {
         match (self.framing(), self.form()) {
             (Framing::Poll, _) => {}
-            (framing, Form::Plain(form)) => form.open(id, retry_ms, framing, out),
+            (framing, Form::Plain(form)) => form.open(opening, framing, out),
         }
     }
 

@@ -4,9 +4,9 @@
 //! *JSON* is `{"channel","id","offset","event"?,"data"}`: `data` is embedded when it is JSON and a
 //! string when it is text; binary is `"base64"` in its place.
 
-use super::{CloseReason, Codec, json};
+use super::{CloseReason, Codec, Opening, json};
 use crate::framing::{Envelope, Framing, Payload};
-use crate::id::{ID_TEXT_BYTES_MAX, Id, write_decimal};
+use crate::id::{ID_TEXT_BYTES_MAX, write_decimal};
 use crate::message::{GapView, Kept, Kind, MessageView};
 
 /// Our own events begin with `fanfare.`, which no publisher may use.
@@ -64,13 +64,13 @@ impl Codec for Form {
     /// an id alone would do, and no page would see it; but half of the parsers in use make an empty
     /// message of a block without data. Where publishers' bytes have no id, none would be known
     /// from here on either, and nothing is said.
-    fn open(self, id: Id, retry_ms: u64, framing: Framing, out: &mut Vec<u8>) {
+    fn open(self, opening: &Opening, framing: Framing, out: &mut Vec<u8>) {
         if self == Self::Raw && !framing.carries_ids() {
             return;
         }
-        let (name, retry_ms) = (Some(OPEN), Some(retry_ms));
-        let envelope = Envelope { name, id: Some(id), retry_ms, ..Envelope::BARE };
-        framing.wrap(&envelope, |out| open_object(id, !framing.names_events(), out), out);
+        let (name, id, retry_ms) = (Some(OPEN), Some(opening.id), Some(opening.retry_ms));
+        let envelope = Envelope { name, id, retry_ms, ..Envelope::BARE };
+        framing.wrap(&envelope, |out| open_object(opening, !framing.names_events(), out), out);
     }
 
     /// It is an event with data, since some parsers make an empty message of whatever stands before
@@ -93,13 +93,17 @@ fn close_object(reason: CloseReason, out: &mut Vec<u8>) {
 }
 
 /// The beginning as JSON, with its name where nothing else says it.
-fn open_object(id: Id, named: bool, out: &mut Vec<u8>) {
+fn open_object(opening: &Opening, named: bool, out: &mut Vec<u8>) {
     out.push(b'{');
     if named {
         out.extend_from_slice(br#""event":"fanfare.open","#);
     }
     out.extend_from_slice(br#""id":""#);
-    id.write(out);
+    opening.id.write(out);
+    if let Some(origin) = opening.origin {
+        out.extend_from_slice(br#"","origin":""#);
+        out.extend_from_slice(format!("{origin:016x}").as_bytes());
+    }
     out.extend_from_slice(br#""}"#);
 }
 

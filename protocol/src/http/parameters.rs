@@ -42,6 +42,8 @@ pub struct Parameters<'a> {
     pub open: Option<Value<'a>>,
     /// How long a poll waits.
     pub wait: Option<Value<'a>>,
+    /// The longest message that is taken.
+    pub max: Option<Value<'a>>,
 }
 
 /// The header field `Last-Event-ID` as a parameter: what libraries that cannot set a field write.
@@ -82,10 +84,12 @@ pub enum Key {
     Open,
     /// How long a poll waits.
     Wait,
+    /// The longest message that is taken.
+    Max,
 }
 
 /// Each with its name, and what is told to who wrote it nearly so.
-const KEYS: [(&str, Key, Violation); 9] = [
+const KEYS: [(&str, Key, Violation); 10] = [
     ("channels", Key::Channels, Violation::MeantChannels),
     ("channel", Key::Channel, Violation::MeantChannel),
     ("since", Key::Since, Violation::MeantSince),
@@ -95,6 +99,7 @@ const KEYS: [(&str, Key, Violation); 9] = [
     ("names", Key::Names, Violation::MeantNames),
     ("open", Key::Open, Violation::MeantOpen),
     ("wait", Key::Wait, Violation::MeantWait),
+    ("max", Key::Max, Violation::MeantMax),
 ];
 
 const NAMES: [&str; KEYS.len()] = {
@@ -195,6 +200,7 @@ impl<'a> Gathering<'a> {
             Key::Names => &mut self.found.names,
             Key::Open => &mut self.found.open,
             Key::Wait => &mut self.found.wait,
+            Key::Max => &mut self.found.max,
         };
         match (&place, value) {
             (None, Some(value)) => *place = Some(value),

@@ -95,7 +95,10 @@ violations! {
         "format is raw or json; a poll is always json.";
     /// `open` is neither 0 nor 1.
     BadOpen = BadRequest, "bad_open",
-        "open is 1 (in JSON: true), or 0 (false) for a stream without the opening.";
+        "open is 1 (in JSON: true), 0 (false) for a stream without the opening, or origin.";
+    /// `max` is not a number of bytes.
+    BadMax = BadRequest, "bad_max",
+        "max is a number of bytes, 1 or more.";
     /// `names` is neither event nor data.
     BadNames = BadRequest, "bad_names",
         "names is event, or data for names in the JSON alone.";
@@ -129,6 +132,9 @@ violations! {
     /// The same of `wait`.
     MeantWait = BadRequest, "misspelled_parameter",
         "A parameter is nearly one of ours: it is written wait, exactly so.";
+    /// The same of `max`.
+    MeantMax = BadRequest, "misspelled_parameter",
+        "A parameter is nearly one of ours: it is written max, exactly so.";
     /// The same of `event`, where something is published.
     MeantEvent = BadRequest, "misspelled_parameter",
         "A parameter is nearly one of ours: it is written event, exactly so.";
@@ -300,6 +306,7 @@ impl Violation {
                 | Self::BadWait
                 | Self::BadFormat
                 | Self::BadOpen
+                | Self::BadMax
                 | Self::BadNames
                 | Self::NamesNeedJson
                 | Self::MeantChannels
@@ -311,6 +318,7 @@ impl Violation {
                 | Self::MeantNames
                 | Self::MeantOpen
                 | Self::MeantWait
+                | Self::MeantMax
                 | Self::MeantEvent
                 | Self::BadParameter
                 | Self::NotFound

@@ -39,6 +39,7 @@ fn message_at(position: u64, offset: u64, ephemeral: bool, floor: u64) -> Arc<Me
         position,
         offset,
         ephemeral,
+        except: None,
         floor,
         at: Millis::default(),
         kind: Kind::Text,

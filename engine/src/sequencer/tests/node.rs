@@ -27,6 +27,7 @@ pub(in super::super) fn message(offset: u64, position: u64) -> Arc<Message> {
         position,
         offset,
         ephemeral: false,
+        except: None,
         floor: 1,
         at: Millis(position),
         kind: Kind::Text,
@@ -127,6 +128,8 @@ pub(super) fn publication(channel: &str, bytes: usize) -> Publication {
         kind: Kind::Binary,
         event: None,
         idempotency_key: None,
+        ephemeral: false,
+        except: None,
         data: vec![b'x'; bytes].into(),
     }
 }

@@ -290,7 +290,7 @@ fn a_poll_waits_as_long_as_it_said_and_its_connection_serves_again() {
     assert_eq!(peer.said, [Said::Answer { id, messages: Vec::new(), gaps: Vec::new() }]);
     assert_eq!(world.metrics.shards[0].subscriptions.read(), 0);
     world.publish(0, 10, Kind::Text);
-    let head = super::wire::request(Way::Poll, &["c0".into()], Some(&world.id(last)), 5);
+    let head = super::wire::request(Way::Poll, &["c0".into()], Some(&world.id(last)), 5, None);
     world.nets[0].write(peer.client, head.as_bytes());
     world.steps(6);
     assert_eq!(peer.listen(&world), 1);

@@ -11,5 +11,6 @@ mod peer;
 mod pipeline;
 mod slow;
 mod stall;
+mod withheld;
 
 use crate::sim::{truth, wire, world};

@@ -30,7 +30,7 @@ impl Peer {
         let peer = Self::mute(world, way);
         let names: Vec<String> = channels.iter().map(|nth| channel_name(*nth)).collect();
         let since = since.map(|position| world.id(position));
-        let head = request(way, &names, since.as_deref(), wait);
+        let head = request(way, &names, since.as_deref(), wait, None);
         world.nets[0].write(peer.client, head.as_bytes());
         peer
     }

@@ -9,7 +9,7 @@ use crate::channel::Tenant;
 use crate::clock::{Millis, Wall};
 use crate::limits::Limits;
 use crate::sequencer::command::Since;
-use crate::transport::follow_request::Endpoint;
+use crate::transport::follow_request::{Endpoint, WantedOpening};
 
 const NOW: Millis = Millis(60_000);
 const WALL: Wall = Wall::Since(0);
@@ -188,6 +188,11 @@ fn the_others_have_their_types_and_a_wrong_one_is_told_by_its_name() {
         (r#""wait":-1"#, Err(Violation::BadWait)),
         (r#""open":false"#, Ok(())),
         (r#""open":0"#, Err(Violation::BadOpen)),
+        (r#""open":"origin""#, Ok(())),
+        (r#""max":1000"#, Ok(())),
+        (r#""max":"1000""#, Err(Violation::BadMax)),
+        (r#""max":0"#, Err(Violation::BadMax)),
+        (r#""max":1.5"#, Err(Violation::BadMax)),
         (r#""names":"data","format":"json""#, Ok(())),
         (r#""names":{}"#, Err(Violation::BadNames)),
         (r#""wait":1,"wait":1"#, Err(Violation::BadParameter)),
@@ -215,7 +220,7 @@ fn the_others_have_their_types_and_a_wrong_one_is_told_by_its_name() {
     let ask = asked("?last=2", BodyForm::Pairs, "channels=a").unwrap();
     assert_eq!(ask.since(WALL, NOW), Since::Last(2));
     let ask = asked("", BodyForm::Pairs, format!("channels=a&since={id}&open=0")).unwrap();
-    assert_eq!((ask.since(WALL, NOW), ask.wants_open), (Since::After(id), false));
+    assert_eq!((ask.since(WALL, NOW), ask.opening), (Since::After(id), WantedOpening::None));
     let twice = asked(&format!("?since={id}"), BodyForm::Pairs, format!("channel=a&since={id}"));
     assert_eq!(twice.map(|_| ()), Err(Violation::BadParameter));
     for name in ["lastEventId", "last_event_id", "Last-Event-ID"] {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::dialect::{self, Encoding, longest_bytes};
-use crate::id::Epoch;
+use crate::id::{Epoch, Id};
 use crate::message::GapReason;
 use crate::sse::{Event, Reader};
 
@@ -191,7 +191,7 @@ fn beginnings() {
     let id = Id { epoch: Epoch::from_random(5), position: 77 };
     let written = |encoding: Encoding| {
         let mut out = Vec::new();
-        encoding.open(id, 1_000, &mut out);
+        encoding.open(&Opening { id, origin: None, retry_ms: 1_000 }, &mut out);
         out
     };
     assert_eq!(written(raw_over(Framing::Ws)), b"");
@@ -310,4 +310,32 @@ proptest! {
             unframed(&rendered(&message, encoding));
         }
     }
+}
+
+#[test]
+fn a_connection_that_asks_is_told_what_it_is_called() {
+    let id = Id { epoch: Epoch::from_random(5), position: 77 };
+    let opening = Opening { id, origin: Some(0xa1), retry_ms: 1_000 };
+    let mut out = Vec::new();
+    json_over(Framing::Ws).open(&opening, &mut out);
+    let expected = r#"{"event":"fanfare.open","id":"00000005-77","origin":"00000000000000a1"}"#;
+    assert_eq!(unframed(&out), (1, expected.as_bytes()));
+    let mut out = Vec::new();
+    without_chunks(raw_over(SSE)).open(&opening, &mut out);
+    let block = String::from_utf8(out).unwrap();
+    let data = r#"data: {"id":"00000005-77","origin":"00000000000000a1"}"#;
+    assert!(block.contains(data), "{block}");
+}
+
+#[test]
+fn an_ephemeral_message_has_no_numbers() {
+    let view = MessageView { kept: None, ..message(Kind::Json, Some("e"), b"[1]") };
+    let object = r#"{"channel":"room:\"1\"","event":"e","data":[1]}"#;
+    let bytes = rendered(&view, json_over(Framing::Ws));
+    assert_eq!(unframed(&bytes), (1, object.as_bytes()));
+    assert_eq!(rendered(&view, json_over(Framing::Poll)), object.as_bytes());
+    let block = rendered(&view, without_chunks(json_over(SSE)));
+    assert_eq!(String::from_utf8(block).unwrap(), format!("event: e\ndata: {object}\n\n"));
+    let block = rendered(&view, without_chunks(raw_over(SSE)));
+    assert_eq!(String::from_utf8(block).unwrap(), "event: e\ndata: [1]\n\n");
 }

@@ -64,7 +64,8 @@ fn channels() {
 
 #[test]
 fn the_others_stand_once() {
-    let all = of("channels=a&since=1&last=3&format=json&names=data&open=0&wait=2.5&name=x&t=1&_=2");
+    let all =
+        of("channels=a&since=1&last=3&format=json&names=data&open=0&wait=2.5&max=9&name=x&t=1");
     let expected = Parameters {
         channels: vec!["a".into()],
         since: Some("1".into()),
@@ -74,6 +75,7 @@ fn the_others_stand_once() {
         names: Some("data".into()),
         open: Some("0".into()),
         wait: Some("2.5".into()),
+        max: Some("9".into()),
     };
     assert_eq!(all, Ok(expected));
     for key in ["since", "last", "format", "names", "open", "wait"] {
@@ -128,6 +130,7 @@ fn what_is_nearly_ours_is_told_its_right_name() {
         ("formats", Violation::MeantFormat),
         ("Wait", Violation::MeantWait),
         ("waits", Violation::MeantWait),
+        ("MAX", Violation::MeantMax),
         ("NAMES", Violation::MeantNames),
         ("nmaes", Violation::MeantNames),
         ("opne", Violation::MeantOpen),

@@ -1,0 +1,115 @@
+//! Messages that not everyone gets, over real sockets: for those who follow now, for all but one
+//! connection, and those that are too long.
+
+mod support;
+
+use serde_json::{Value, json};
+
+use support::{Client, DRIVERS, node, upgrade};
+
+/// Publishes over the API; the answer.
+fn post(node: &fanfare::node::Server, target: &str, content: &str, body: &str) -> Value {
+    let mut api = Client::connect(node.addresses().api.unwrap());
+    let length = body.len();
+    let head = format!(
+        "POST {target} HTTP/1.1\r\nHost: localhost\r\n{content}Content-Length: {length}\r\n\r\n"
+    );
+    api.send(format!("{head}{body}").as_bytes());
+    let (head, answer) = api.answer();
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}{answer}");
+    serde_json::from_str(&answer).unwrap()
+}
+
+fn frame(client: &mut Client) -> Value {
+    serde_json::from_str(&client.text_frame()).unwrap()
+}
+
+const JSON: &str = "Content-Type: application/json\r\n";
+
+#[test]
+fn what_is_ephemeral_is_given_once_and_kept_by_nobody() {
+    for driver in DRIVERS {
+        let node = node(driver);
+        let listen = node.addresses().listen;
+        let mut socket = Client::websocket(listen, "/ws?channels=a&format=json");
+        let begin = frame(&mut socket);
+        let answer = post(&node, "/v1/channels/a?ephemeral=1", "", "typing");
+        assert_eq!(answer, json!({"subscribers": 1}));
+        let one = r#"{"channel":"a","data":2,"ephemeral":true}"#;
+        assert_eq!(post(&node, "/v1/publish", JSON, one), json!({"subscribers": 1}));
+        let kept = post(&node, "/v1/channels/a?ephemeral=0", "", "kept");
+        assert_eq!(kept["offset"], 1);
+        assert_eq!(frame(&mut socket), json!({"channel": "a", "data": "typing"}));
+        assert_eq!(frame(&mut socket), json!({"channel": "a", "data": 2}));
+        assert_eq!(frame(&mut socket)["id"], kept["id"]);
+        let since = begin["id"].as_str().unwrap();
+        let mut stream = Client::get(listen, &format!("/sse?channels=a&since={since}"));
+        assert!(stream.head().starts_with("HTTP/1.1 200 "));
+        stream.opening();
+        assert_eq!(stream.block(), format!("data: kept\nid: {}", kept["id"].as_str().unwrap()));
+        post(&node, "/v1/channels/a?ephemeral=1", "", "now");
+        assert_eq!(stream.block(), "data: now", "an id that it has stays the last one");
+        node.stop();
+    }
+}
+
+#[test]
+fn a_connection_that_says_what_it_is_called_does_not_hear_its_own() {
+    for driver in DRIVERS {
+        let node = node(driver);
+        let listen = node.addresses().listen;
+        let mut one = Client::websocket(listen, "/ws?channels=a&format=json&open=origin");
+        let mut other = Client::get(listen, "/sse?channels=a&open=origin");
+        assert!(other.head().starts_with("HTTP/1.1 200 "));
+        let open = frame(&mut one);
+        let origin = open["origin"].as_str().unwrap();
+        let opening = other.block();
+        let (_, said) = opening.split_once("data: ").unwrap();
+        let said: Value = serde_json::from_str(said.lines().next().unwrap()).unwrap();
+        let theirs = said["origin"].as_str().unwrap();
+        assert!(origin.len() == 16 && theirs.len() == 16 && origin != theirs);
+        post(&node, &format!("/v1/channels/a?except={origin}"), "", "1");
+        let body = json!({"channel": "a", "data": 2, "except": theirs}).to_string();
+        post(&node, "/v1/publish", JSON, &body);
+        post(&node, "/v1/channels/a", "", "3");
+        assert_eq!((&frame(&mut one)["data"], &frame(&mut one)["data"]), (&json!(2), &json!(3)));
+        assert!(other.block().starts_with("data: 1\n"));
+        assert!(other.block().starts_with("data: 3\n"));
+        node.stop();
+    }
+}
+
+#[test]
+fn what_is_longer_than_a_client_takes_is_told_as_a_gap() {
+    for driver in DRIVERS {
+        let node = node(driver);
+        let listen = node.addresses().listen;
+        let mut socket = Client::websocket(listen, "/ws?channels=a&format=json&max=1000");
+        let begin = frame(&mut socket);
+        let since = begin["id"].as_str().unwrap();
+        for bytes in [1, 2_000, 100_000, 1] {
+            post(&node, "/v1/channels/a", "", &"x".repeat(bytes));
+        }
+        let gap = json!({"event": "fanfare.gap", "channel": "a", "from": 2, "to": 3, "missed": 2,
+            "reason": "size"});
+        assert_eq!(frame(&mut socket)["offset"], 1);
+        assert_eq!(frame(&mut socket), gap);
+        assert_eq!(frame(&mut socket)["offset"], 4);
+        let target = format!("/sse?channels=a&since={since}&max=1000");
+        let mut stream = Client::get(listen, &target);
+        assert!(stream.head().starts_with("HTTP/1.1 200 "));
+        stream.opening();
+        assert!(stream.block().starts_with("data: x\nid: "));
+        assert!(stream.block().starts_with("event: fanfare.gap\ndata: {"));
+        assert!(stream.block().starts_with("data: x\nid: "));
+        let mut poll = Client::get(listen, &format!("/poll?channels=a&since={since}&max=1000"));
+        let answer: Value = serde_json::from_str(&poll.answer().1).unwrap();
+        let offsets: Vec<&Value> =
+            answer["messages"].as_array().unwrap().iter().map(|it| &it["offset"]).collect();
+        assert_eq!((offsets, &answer["gaps"]), (vec![&json!(1), &json!(4)], &json!([gap])));
+        let mut refused = Client::connect(listen);
+        refused.send(upgrade("/ws?channels=a&max=0").as_bytes());
+        assert!(refused.head().starts_with("HTTP/1.1 400 "));
+        node.stop();
+    }
+}
