@@ -87,9 +87,11 @@ fn what_is_longer_than_a_client_takes_is_told_as_a_gap() {
         let mut socket = Client::websocket(listen, "/ws?channels=a&format=json&max=1000");
         let begin = frame(&mut socket);
         let since = begin["id"].as_str().unwrap();
-        for bytes in [1, 2_000, 100_000, 1] {
-            post(&node, "/v1/channels/a", "", &"x".repeat(bytes));
-        }
+        // All in one moment: two that are too long one after the other are one gap.
+        let message = |bytes: usize| json!({"channel": "a", "data": "x".repeat(bytes)});
+        let messages = [1, 2_000, 100_000, 1].map(message);
+        let batch = json!({"messages": messages}).to_string();
+        post(&node, "/v1/publish", JSON, &batch);
         let gap = json!({"event": "fanfare.gap", "channel": "a", "from": 2, "to": 3, "missed": 2,
             "reason": "size"});
         assert_eq!(frame(&mut socket)["offset"], 1);
@@ -99,9 +101,9 @@ fn what_is_longer_than_a_client_takes_is_told_as_a_gap() {
         let mut stream = Client::get(listen, &target);
         assert!(stream.head().starts_with("HTTP/1.1 200 "));
         stream.opening();
-        assert!(stream.block().starts_with("data: x\nid: "));
+        assert!(stream.block().starts_with("data: \"x\"\nid: "));
         assert!(stream.block().starts_with("event: fanfare.gap\ndata: {"));
-        assert!(stream.block().starts_with("data: x\nid: "));
+        assert!(stream.block().starts_with("data: \"x\"\nid: "));
         let mut poll = Client::get(listen, &format!("/poll?channels=a&since={since}&max=1000"));
         let answer: Value = serde_json::from_str(&poll.answer().1).unwrap();
         let offsets: Vec<&Value> =
