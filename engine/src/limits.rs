@@ -39,7 +39,7 @@ pub struct Limits {
     pub ring_entries: usize,
     /// Bytes that the broadcast ring may hold.
     pub ring_bytes: usize,
-    /// Commands of the sequencer's inbox.
+    /// Commands of the sequencer's inbox: those of backends, and as many of clients.
     pub inbox_commands: usize,
     /// Bytes that wait for the order: what publishers have handed over and what has no outcome yet,
     /// and all commands in the inbox. See [`crate::in_flight`].

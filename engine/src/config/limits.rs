@@ -85,7 +85,7 @@ pub(super) static ROWS: &[Row] = &[
     row!("ring_bytes", Bytes ring_bytes, 64 * KIB, TIB,
         "bytes that the broadcast ring may hold"),
     row!("inbox_commands", Count inbox_commands, 16, 1 << 24,
-        "commands that may wait for the sequencer"),
+        "commands that may wait for the sequencer: of publishers, and as many of clients"),
     row!("in_flight_bytes", Bytes in_flight_bytes, 64 * KIB, TIB,
         "what waits for the order, of publishers and clients; at least one of the largest"),
     row!("head_bytes", Bytes http.head_bytes, KIB, MIB,

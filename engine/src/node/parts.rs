@@ -82,7 +82,7 @@ impl Parts {
         let paying = inbox.paying(InFlight::of(&metrics, &limits));
         let part = |ring| shard::Parts {
             ring,
-            inbox: paying.clone(),
+            inbox: paying.for_clients(),
             context: Arc::clone(&context),
             life: Arc::clone(&life),
             addresses: Arc::clone(&addresses),

@@ -1,5 +1,10 @@
 //! The sequencer's inbox: bounded, many senders, one reader.
 //!
+//! It has two queues, of what backends send and of what the shards ask for their clients, and the
+//! reader takes turns: so however much strangers ask for, a publish waits for one turn of theirs
+//! and not for all of them. Each queue keeps its order; between the two there is none, and nobody
+//! needs one: whoever has his answer is behind it anyway.
+//!
 //! Bounded in commands, and in bytes too: what commands hold is paid for until they are taken, by
 //! whoever sends them ([`crate::in_flight`]). Publishers on the Unix socket have paid already when
 //! their bytes were read.
@@ -8,7 +13,9 @@ use std::cell::Cell;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded};
+use crossbeam_channel::{
+    Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded, select,
+};
 
 use super::command::{Command, PublishAnswer, Refusal};
 use crate::in_flight::{InFlight, Payer};
@@ -27,10 +34,37 @@ struct Waiting {
 
 type Payers = Arc<[OnceLock<Payer>; PAYERS_MAX]>;
 
+/// Who sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// Those who publish, and whoever stops the node.
+    Backends,
+    /// The shards, for their clients.
+    Clients,
+}
+
+/// One end of each queue.
+#[derive(Clone)]
+struct Queues<T> {
+    backends: T,
+    clients: T,
+}
+
+impl<T> Queues<T> {
+    fn of(&self, side: Side) -> &T {
+        match side {
+            Side::Backends => &self.backends,
+            Side::Clients => &self.clients,
+        }
+    }
+}
+
 /// The sending side; one clone for each thread that asks.
 #[derive(Clone)]
 pub struct Inbox {
-    sender: Sender<Waiting>,
+    queues: Queues<Sender<Waiting>>,
+    /// Which of them this is a way into.
+    side: Side,
     payers: Payers,
     /// Which of them pays for what is sent here; nobody where it was paid for before.
     payer: Option<usize>,
@@ -38,7 +72,7 @@ pub struct Inbox {
 
 /// The reading side.
 pub struct Commands {
-    receiver: Receiver<Waiting>,
+    queues: Queues<Receiver<Waiting>>,
     payers: Payers,
     /// What was taken of one payer and is not given back.
     owed: Cell<(usize, usize)>,
@@ -52,12 +86,14 @@ pub enum NotTaken {
     Ended(Command),
 }
 
-/// An inbox of `commands` places, for which nobody pays, and its reading side.
+/// An inbox whose queues have `commands` places each, for which nobody pays, and its reading side.
 pub fn inbox(commands: usize) -> (Inbox, Commands) {
-    let (sender, receiver) = bounded(commands);
+    let (backends, clients) = (bounded(commands), bounded(commands));
     let payers = Payers::default();
-    let inbox = Inbox { sender, payers: Arc::clone(&payers), payer: None };
-    (inbox, Commands { receiver, payers, owed: Cell::default() })
+    let queues = Queues { backends: backends.0, clients: clients.0 };
+    let inbox = Inbox { queues, side: Side::Backends, payers: Arc::clone(&payers), payer: None };
+    let queues = Queues { backends: backends.1, clients: clients.1 };
+    (inbox, Commands { queues, payers, owed: Cell::default() })
 }
 
 impl Inbox {
@@ -73,6 +109,11 @@ impl Inbox {
         });
         assert!(place.is_some(), "an inbox has {PAYERS_MAX} payers");
         Self { payer: place, ..self.clone() }
+    }
+
+    /// The same inbox, for a shard: what it asks for its clients.
+    pub fn for_clients(&self) -> Self {
+        Self { side: Side::Clients, ..self.clone() }
     }
 
     /// The same inbox, for one who has paid for what he sends.
@@ -96,7 +137,7 @@ impl Inbox {
             _ => None,
         };
         let give_back = || paid.into_iter().for_each(|(by, bytes)| self.payer(by).give_back(bytes));
-        self.sender.try_send(Waiting { command, paid }).map_err(|error| {
+        self.queues.of(self.side).try_send(Waiting { command, paid }).map_err(|error| {
             give_back();
             match error {
                 TrySendError::Full(waiting) => NotTaken::Full(waiting.command),
@@ -118,32 +159,48 @@ impl Inbox {
     #[allow(clippy::result_large_err)]
     pub fn send(&self, command: Command) -> Result<(), Command> {
         let waiting = Waiting { command, paid: None };
-        self.sender.send(waiting).map_err(|error| error.0.command)
+        self.queues.of(self.side).send(waiting).map_err(|error| error.0.command)
     }
 }
 
 impl Commands {
-    /// The next command, if one waits.
+    /// The next command of one side, if one waits.
     ///
     /// # Errors
     /// None waits, or nobody is left who could send one.
-    pub fn try_recv(&self) -> Result<Command, TryRecvError> {
-        let waiting = self.receiver.try_recv().inspect_err(|_| self.give_back());
+    pub(super) fn try_recv(&self, side: Side) -> Result<Command, TryRecvError> {
+        let waiting = self.queues.of(side).try_recv().inspect_err(|_| self.give_back());
         waiting.map(|waiting| self.take(waiting))
     }
 
-    /// The next command, for which it waits so long.
+    /// The next command of either side, for which it waits so long.
     ///
     /// # Errors
     /// None came in time, or nobody is left who could send one.
     pub fn recv_timeout(&self, patience: Duration) -> Result<Command, RecvTimeoutError> {
         self.give_back();
-        self.receiver.recv_timeout(patience).map(|waiting| self.take(waiting))
+        let waiting = select! {
+            recv(self.queues.backends) -> waiting => waiting,
+            recv(self.queues.clients) -> waiting => waiting,
+            default(patience) => return Err(RecvTimeoutError::Timeout),
+        };
+        waiting.map(|waiting| self.take(waiting)).map_err(|_| RecvTimeoutError::Disconnected)
     }
 
     /// Whether none waits.
-    pub fn is_empty(&self) -> bool {
-        self.receiver.is_empty()
+    pub(super) fn is_empty(&self) -> bool {
+        self.queues.backends.is_empty() && self.queues.clients.is_empty()
+    }
+
+    /// The next command of either side; `None` when nobody is left who could send one.
+    fn recv(&self) -> Option<Command> {
+        let waiting = select! {
+            recv(self.queues.backends) -> waiting => waiting,
+            recv(self.queues.clients) -> waiting => waiting,
+        };
+        let command = self.take(waiting.ok()?);
+        self.give_back();
+        Some(command)
     }
 
     fn take(&self, Waiting { command, paid }: Waiting) -> Command {
@@ -173,8 +230,8 @@ impl Commands {
 /// Another reader of the same inbox: for one who stands in when the first is lost.
 impl Clone for Commands {
     fn clone(&self) -> Self {
-        let (receiver, payers) = (self.receiver.clone(), Arc::clone(&self.payers));
-        Self { receiver, payers, owed: Cell::default() }
+        let (queues, payers) = (self.queues.clone(), Arc::clone(&self.payers));
+        Self { queues, payers, owed: Cell::default() }
     }
 }
 
@@ -182,8 +239,8 @@ impl Clone for Commands {
 /// publishes are refused, everything else is dropped unanswered. Without it, whoever was in the
 /// inbox would wait for as long as anyone else could still ask.
 pub fn refuse_until_shutdown(commands: &Commands) {
-    for waiting in &commands.receiver {
-        match commands.take(waiting) {
+    while let Some(command) = commands.recv() {
+        match command {
             Command::Publish(_, PublishAnswer::Callback(answer)) => {
                 answer(Err(Refusal::ShuttingDown));
             }
@@ -239,7 +296,7 @@ mod tests {
         assert!(other.offer(publish(1 << 20)).is_ok(), "the other has room");
         assert!(free.offer(publish(1 << 20)).is_ok() && one.offer(Command::Shutdown).is_ok());
         assert!(metrics.in_flight.held() > half);
-        while commands.try_recv().is_ok() {}
+        while commands.try_recv(Side::Backends).is_ok() {}
         assert_eq!(metrics.in_flight.held(), 0);
         assert!(one.offer(publish(1 << 20)).is_ok());
     }

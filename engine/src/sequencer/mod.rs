@@ -9,8 +9,9 @@
 //!
 //! 1. lets go of what all shards have read;
 //! 2. upkeep that time makes due: expiry, ends of interest, idle channels;
-//! 3. commands, each only when the ring has room for everything it may write. One that finds no
-//!    room stays here and nothing overtakes it: that is the backpressure;
+//! 3. commands, those of backends first and then those of clients, a turn of work each. Each is
+//!    performed only when the ring has room for everything it may write. One that finds no room
+//!    stays here and nothing overtakes it: that is the backpressure;
 //! 4. floors that rose meanwhile;
 //! 5. publishes the ring once, for all of it.
 //!
@@ -54,7 +55,7 @@ use crate::metrics::Metrics;
 use crate::rule::Rules;
 
 use command::{Command, Entry, Publication};
-use inbox::Commands;
+use inbox::{Commands, Side};
 use order::{EndedLives, Order};
 use perform::{Batch, Performed, Work};
 use times::Times;
@@ -64,8 +65,9 @@ pub use perform::Ticket;
 
 pub use sink::Sink;
 
-/// Commands of one step; each message of a batch counts.
-const COMMANDS_PER_STEP: usize = 256;
+/// Units of work in one turn of one side: messages that are placed or imported, channels that are
+/// followed or left. One command goes over it by what it alone asks for.
+const UNITS_PER_TURN: usize = 256;
 /// Messages that expire in one step, and keys that do by one heartbeat of the log.
 const UPKEEP_PER_STEP: usize = 1_024;
 /// Channels of one entry that tells floors or ends of interest.
@@ -237,21 +239,36 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
         progress.worked = true;
     }
 
+    /// Takes turns: what backends publish is visible before clients have theirs.
     fn take_commands(&mut self, progress: &mut Progress) {
-        for _ in 0..COMMANDS_PER_STEP {
-            let Some(performed) = self.perform_next() else { break };
-            if let Performed::NoRoom(work) = performed {
-                self.work = Some(work);
-                progress.blocked = true;
-                break;
+        self.take_turn(Side::Backends, progress);
+        // Between the messages of a batch nothing comes, and what found no room is not overtaken.
+        if self.work.is_none() && self.to_offer.len() == 0 {
+            self.ring.publish();
+            self.take_turn(Side::Clients, progress);
+        }
+    }
+
+    fn take_turn(&mut self, side: Side, progress: &mut Progress) {
+        let mut units = 0;
+        while units < UNITS_PER_TURN
+            && let Some(performed) = self.perform_next(side)
+        {
+            match performed {
+                Performed::Done { units: done } => units += done,
+                Performed::NoRoom(work) => {
+                    self.work = Some(work);
+                    progress.blocked = true;
+                    break;
+                }
             }
             progress.worked = true;
         }
     }
 
     /// Performs what comes first: what found no room, what stands in the log, the rest of a batch,
-    /// the next command. `None` where there is nothing to do.
-    fn perform_next(&mut self) -> Option<Performed> {
+    /// the next command of this side. `None` where there is nothing to do.
+    fn perform_next(&mut self, side: Side) -> Option<Performed> {
         if let Some(work) = self.work.take() {
             return Some(self.perform(work));
         }
@@ -261,12 +278,12 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
         if let Some(publication) = self.to_offer.next() {
             return Some(self.offer(publication, Ticket::Batch));
         }
-        let command = self.next_command()?;
+        let command = self.next_command(side)?;
         Some(self.perform(Work::Command(command)))
     }
 
-    fn next_command(&mut self) -> Option<Command> {
-        match self.inbox.try_recv() {
+    fn next_command(&mut self, side: Side) -> Option<Command> {
+        match self.inbox.try_recv(side) {
             Ok(command) => Some(command),
             Err(TryRecvError::Empty) => None,
             Err(TryRecvError::Disconnected) => {

@@ -42,7 +42,10 @@ pub(super) struct Batch {
 /// How far a piece of work came.
 pub(super) enum Performed {
     /// It is done, and answered where it has an answer.
-    Done,
+    Done {
+        /// Messages placed or imported, channels followed or left: at least one.
+        units: usize,
+    },
     /// Nothing was done: the ring has no room for what it may write.
     NoRoom(Work),
 }
@@ -84,6 +87,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
         if entries > 0 && !self.ring.has_room(entries, bytes) {
             return Performed::NoRoom(work);
         }
+        let mut units = 1;
         match work {
             Work::Item(Item { at, event }) => match event {
                 Event::Published { position, publication, ticket } => {
@@ -102,15 +106,16 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
             Work::Command(Command::PublishBatch(publications, answer)) => {
                 self.begin_batch(publications, answer);
             }
-            Work::Command(Command::Subscribe(request)) => self.subscribe(&request),
+            Work::Command(Command::Subscribe(request)) => units = self.subscribe(&request),
             Work::Command(Command::Unsubscribe { shard, channels, .. }) => {
+                units = channels.len().max(1);
                 self.unsubscribe(shard, &channels);
             }
             Work::Command(Command::History(query)) => self.history(*query),
             Work::Command(Command::Stats(name, answer)) => answer(self.order.stats(&name)),
             Work::Command(Command::Shutdown) => self.phase = Phase::Closing,
         }
-        Performed::Done
+        Performed::Done { units }
     }
 
     /// Offers a message to the log, and places it where it stands there at once.
@@ -118,7 +123,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
         self.log.offer(publication, ticket, self.order.now);
         match self.log.next() {
             Some(item) => self.perform(Work::Item(item)),
-            None => Performed::Done,
+            None => Performed::Done { units: 1 },
         }
     }
 
@@ -200,9 +205,14 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
         }
     }
 
-    fn subscribe(&mut self, request: &Subscribe) {
+    /// Follows what a client asked for. Returns the units of work that it was.
+    fn subscribe(&mut self, request: &Subscribe) -> usize {
+        let mut units = request.channels.len().max(1);
         let entry = match self.order.subscribe(request, &self.times) {
-            Ok(reply) => Entry::Subscribed(Box::new(reply)),
+            Ok(reply) => {
+                units += reply.channels.iter().map(|channel| channel.import.len()).sum::<usize>();
+                Entry::Subscribed(Box::new(reply))
+            }
             Err(refusal) => {
                 self.metrics.sequencer.followed_refused.add(1);
                 self.warn.followed(self.order.now, self.order.limits.followed_channels);
@@ -210,6 +220,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
             }
         };
         self.push(1 << request.requester.shard, entry);
+        units
     }
 
     fn unsubscribe(&mut self, shard: u8, channels: &[ChannelId]) {

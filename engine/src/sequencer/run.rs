@@ -8,6 +8,7 @@ use crossbeam_utils::Backoff;
 use crate::clock::Clock;
 use crate::log::Log;
 
+use super::inbox::Side;
 use super::perform::Work;
 use super::{Sequencer, Sink, Step, Ticket};
 
@@ -44,8 +45,10 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
                 Step::Ended => break,
             }
         }
-        while let Ok(command) = self.inbox.try_recv() {
-            self.refuse(command);
+        for side in [Side::Backends, Side::Clients] {
+            while let Ok(command) = self.inbox.try_recv(side) {
+                self.refuse(command);
+            }
         }
     }
 

@@ -304,7 +304,9 @@ impl View {
     fn size_gap(&mut self, channel: usize, said: GapSaid, truth: &Truth) {
         let (from, to) = said.bounds.expect("what is too long is known");
         let max = self.listener.max.expect("it takes everything");
-        let begins = |fact: &Fact| fact.offset == from && may_be_longer(fact, max);
+        // One that excludes it is passed over in silence, however long it is.
+        let begins =
+            |fact: &Fact| fact.offset == from && self.is_owed(fact) && may_be_longer(fact, max);
         let mut gaps = self.gaps.get(&channel).into_iter().flatten();
         let unbounded = gaps.any(|(gap, _)| gap.bounds.is_none()) && !self.seen.contains(&channel);
         let life = match unbounded {
@@ -319,6 +321,8 @@ impl View {
                     (None, Start::Now) => self.asked_at,
                     (None, _) => 0, // from whatever is kept
                 };
+                // Gaps of a channel are told in its order: a life that is over has no more of them.
+                let known = known.max(self.last_told(channel, truth));
                 let mut later = truth.after(known).filter(|fact| self.could_miss(fact, channel));
                 // An answer tells its gaps first, whatever stands before them.
                 let any = self.listener.is_poll || self.covered.is_none();
@@ -338,6 +342,14 @@ impl View {
         }
         assert_eq!(count, to - from + 1, "everything of the gap was published");
         self.gaps.entry(channel).or_default().push((said, life));
+    }
+
+    /// Where the last gap of this channel ended that has bounds.
+    fn last_told(&self, channel: usize, truth: &Truth) -> u64 {
+        let bounded = self.gaps.get(&channel).into_iter().flatten().rev();
+        let last = bounded.filter_map(|(gap, life)| Some((gap.bounds?.1, *life))).next();
+        let ends = |fact: &&Fact| fact.channel == channel && last == Some((fact.offset, fact.life));
+        truth.facts.iter().rev().find(ends).map_or(0, |fact| fact.position)
     }
 
     /// Whether a message of this channel could be missing, and was not told.

@@ -55,6 +55,35 @@ fn a_full_ring_blocks_and_nothing_overtakes_what_waits() {
 }
 
 #[test]
+fn a_publish_waits_for_one_turn_of_clients_and_not_for_all_of_them() {
+    let mut node = Node::with_ring(Limits::default(), rules(Vec::new()), usize::MAX, usize::MAX);
+    node.subscribe(0, &["a"], Since::Now).unwrap();
+    let clients = node.inbox.for_clients();
+    for index in 0..100 {
+        let channels = (0..200).map(|nth| (name(&format!("{index}-{nth}")), Since::Now)).collect();
+        let requester = requester(0, index, 1);
+        let command = Command::Subscribe(Box::new(Subscribe { requester, channels }));
+        assert!(clients.offer(command).is_ok());
+    }
+    let replies = |entries: &[(u64, Entry)]| {
+        entries.iter().filter(|(_, entry)| matches!(entry, Entry::Subscribed(_))).count()
+    };
+    assert_eq!(node.sequencer.step(node.now), Step::Worked);
+    let entries = node.sequencer.ring.drain();
+    assert_eq!(replies(&entries), 2, "a turn ends with the command that fills it");
+    node.send(nobody("a"));
+    assert_eq!(node.sequencer.step(node.now), Step::Worked);
+    let entries = node.sequencer.ring.drain();
+    assert_eq!(offsets(&entries[..1]), [1], "the publish comes first in the next step");
+    assert_eq!(replies(&entries), 2, "and clients have their turn beside it");
+    let mut rest = 0;
+    while node.sequencer.step(node.now) == Step::Worked {
+        rest += replies(&node.sequencer.ring.drain());
+    }
+    assert_eq!(rest, 96);
+}
+
+#[test]
 fn a_ring_of_few_bytes_takes_one_message_at_a_time_whatever_its_size() {
     let mut node = Node::with_ring(Limits::default(), rules(Vec::new()), 64, 1_000);
     node.subscribe(0, &["a"], Since::Now).unwrap();
