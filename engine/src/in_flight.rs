@@ -12,15 +12,16 @@
 //!  └───────────── in_flight_bytes ─────────┘
 //! ```
 //!
-//! **Nobody may hold more than he leaves free.** One alone gets half of the budget, two a third
-//! each, and whoever comes next finds as much room as any of them has: nobody counts heads, and
+//! **Nobody may hold more than is left free for others.** One alone gets half of the budget, two
+//! a third each, and whoever comes next finds as much room as any of them has: nobody counts, and
 //! nobody can keep others out. One who holds nothing may take whatever is free, so that what is
 //! larger than a share goes through too, when there is room for it at all. Who finds no room waits:
 //! a publisher on the socket is not read, one inside of the process and one over HTTP are told so
 //! (503), a shard offers its command again.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crossbeam_utils::CachePadded;
 
@@ -71,7 +72,7 @@ impl InFlight {
     }
 }
 
-/// One who pays for what he sends: a way into the inbox. What was sent and what was taken are
+/// One that pays for what it sends: a way into the inbox. What was sent and what was taken are
 /// counted apart, each by the thread that does it, so that the two do not wait for each other.
 #[derive(Debug)]
 pub struct Payer {
@@ -81,14 +82,16 @@ pub struct Payer {
 }
 
 impl Payer {
-    /// One who has sent nothing yet.
+    /// One that has sent nothing yet.
     pub fn new(in_flight: InFlight) -> Self {
         Self { in_flight, sent: CachePadded::default(), taken: CachePadded::default() }
     }
 
-    /// Bytes that he has sent and that were not taken.
+    /// Bytes that it has sent and that were not taken.
     pub fn held(&self) -> usize {
-        self.sent.load(Relaxed).wrapping_sub(self.taken.load(Relaxed))
+        // What was taken was sent before: read in this order, neither is seen without the other.
+        let taken = self.taken.load(Acquire);
+        self.sent.load(Relaxed).wrapping_sub(taken)
     }
 
     /// Pays for so many bytes; whether there was room.
@@ -102,9 +105,9 @@ impl Payer {
         paid
     }
 
-    /// So many bytes of him were taken.
+    /// So many of its bytes were taken.
     pub fn give_back(&self, bytes: usize) {
-        self.taken.fetch_add(bytes, Relaxed);
+        self.taken.fetch_add(bytes, Release);
         self.in_flight.budget.give_back(bytes);
     }
 }
@@ -118,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_holds_more_than_he_leaves_free() {
+    fn nobody_holds_more_than_is_left_free() {
         let in_flight = thousand();
         let payers: Vec<Payer> = (0..9).map(|_| Payer::new(in_flight.clone())).collect();
         // Each takes as much as it gets, in small pieces, in turns.
@@ -130,7 +133,7 @@ mod tests {
         let room = in_flight.room(0);
         assert!(room >= 100, "{room}");
         let newcomer = Payer::new(in_flight.clone());
-        assert!(newcomer.pay(room), "what is free is his");
+        assert!(newcomer.pay(room), "what is free is its own");
         assert!(!payers[0].pay(1) && !newcomer.pay(1));
         payers.iter().chain([&newcomer]).for_each(|payer| payer.give_back(payer.held()));
         assert_eq!(in_flight.budget.held(), 0);
@@ -139,7 +142,7 @@ mod tests {
     #[test]
     fn what_is_larger_than_a_share_goes_through_alone() {
         let payer = Payer::new(thousand());
-        assert!(payer.pay(1_000), "he is alone");
+        assert!(payer.pay(1_000), "it is alone");
         assert!(!payer.pay(1));
         payer.give_back(1_000);
         assert!(!payer.pay(1_001));

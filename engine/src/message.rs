@@ -29,7 +29,7 @@ pub struct Message {
     /// First offset that the channel's history still keeps after this message was appended;
     /// `offset + 1` where it keeps none. A shard's log never drops what this still promises.
     pub floor: u64,
-    /// When the sequencer took it.
+    /// The time of its record in the log.
     pub at: Millis,
     /// What the payload is.
     pub kind: Kind,

@@ -1,7 +1,7 @@
 //! Where a run goes: URLs, the rule about whom it may load, and how many addresses it spreads over.
 //!
 //! A load generator in a product must not become a weapon by accident. So only this machine is
-//! loaded, unless somebody says in so many words that the other server is his.
+//! loaded, unless somebody says in so many words that the other server is theirs.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 
@@ -31,7 +31,7 @@ pub struct Url {
 }
 
 impl Url {
-    /// Reads a URL and finds its address. `owned`: the user says that the server is his.
+    /// Reads a URL and finds its address. `owned`: the user says that the server is theirs.
     ///
     /// # Errors
     /// A sentence: what is wrong with it, or why it may not be loaded.

@@ -78,7 +78,7 @@ const SHARD: &[Row<ShardMetrics>] = &[
     ("fanfare_protocol_faults", "WebSockets closed for a client's fault", COUNTER, |m| {
         m.protocol_faults.read()
     }),
-    ("fanfare_client_messages", "Data frames of clients, dropped", COUNTER, |m| {
+    ("fanfare_client_messages", "Messages of WebSocket clients", COUNTER, |m| {
         m.client_messages.read()
     }),
     ("fanfare_sends", "Sends asked of the kernel", COUNTER, |m| m.sends.read()),
@@ -122,9 +122,12 @@ const SEQUENCER: &[Row<SequencerMetrics>] = &[
     ("fanfare_channels_refused", "Publishes refused by limits.channels", COUNTER, |m| {
         m.channels_refused.read()
     }),
-    ("fanfare_followed_channels_refused", "Requests refused by their limit", COUNTER, |m| {
-        m.followed_refused.read()
-    }),
+    (
+        "fanfare_followed_channels_refused",
+        "Requests to follow refused by limits.followed_channels",
+        COUNTER,
+        |m| m.followed_refused.read(),
+    ),
     ("fanfare_ring_full", "Times that the sequencer waited for ring space", COUNTER, |m| {
         m.ring_full.read()
     }),
@@ -150,7 +153,7 @@ const NODE: &[Row<Metrics>] = &[
     ("fanfare_in_flight_bytes", "Bytes that wait for the order", GAUGE, |m| {
         m.in_flight.held() as u64
     }),
-    ("fanfare_in_flight_refused", "Times that what came had no room there", COUNTER, |m| {
+    ("fanfare_in_flight_refused", "Found no room in limits.in_flight_bytes", COUNTER, |m| {
         m.in_flight.refused()
     }),
     ("fanfare_publishers_held", "Publishers not read for want of that room", GAUGE, |m| {

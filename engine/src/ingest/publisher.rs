@@ -228,7 +228,7 @@ impl Publisher {
                 Ok(None) => break,
                 Ok(Some(Event::Preface)) => self.greet(None),
                 Ok(Some(Event::Open(open))) => {
-                    // Who decides has more than this connection before him.
+                    // What decides knows more than this connection.
                     self.wish = Some((open, input.to_vec()));
                     break;
                 }

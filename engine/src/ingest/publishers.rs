@@ -1,5 +1,5 @@
 //! All publishers of a node, without their sockets: who has a place, who is read next and how much
-//! of him, whose outcomes these are, what is due.
+//! of it, whose outcomes these are, what is due.
 //!
 //! Whoever runs it does, in turns: [`Publishers::read_at_most`] for each that has something to
 //! read, [`Publishers::handle_bytes`] with it, [`Publishers::take_groups`] on to the inbox; then
@@ -8,14 +8,14 @@
 //!
 //! **What is read of whom.** The budget ([`crate::in_flight`]) is counted in what bytes come to,
 //! and a few bytes may come to a message each; so nobody is read further than there is room for
-//! the worst that he may have sent. Three things keep everybody going when there is no room:
+//! the worst that it may have sent. Three things keep everybody going when there is no room:
 //!
 //! 1. Who has nothing under way is read a little, always. So small messages get through, and
 //!    confirmations, which are all that some wait for.
-//! 2. Who holds many outcomes that he has not confirmed leaves less for all, and no less for
-//!    himself: he waits only for what is under way.
+//! 2. Whoever holds many outcomes that it has not confirmed leaves less for all, and no less for
+//!    itself: it waits only for what is under way.
 //! 3. Of those who are in the middle of a frame one at a time may end it, in turns, for which the
-//!    budget has a reserve. He has a limited time for it.
+//!    budget has a reserve. It has a limited time for it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -207,10 +207,9 @@ impl Publishers {
         let under_way = publisher.under_way_bytes();
         let whole_costs = self.settings.limits.batch_overhead_bytes();
         let reading = Reading::within(self.in_flight.room(under_way), missing, whole_costs);
-        let bytes = match self.in_flight.pay(share, under_way, reading.cost) {
-            true => reading.bytes,
-            false => 0,
-        };
+        // Whoever has no room now has asked for nothing, and is not refused anything.
+        let has_room = reading.bytes > 0 && self.in_flight.pay(share, under_way, reading.cost);
+        let bytes = if has_room { reading.bytes } else { 0 };
         let bytes = match under_way < NOTHING_BYTES {
             true => bytes.max(LITTLE_BYTES),
             false => bytes,

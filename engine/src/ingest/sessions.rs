@@ -12,7 +12,7 @@
 //! ```
 //!
 //! The table is bounded, in sessions and in what they hold. Where it is full the user who has the
-//! most of it loses the oldest of his, so that nobody turns over what others rely on; and what is
+//! most of it loses the oldest of them, so that nobody turns over what others rely on; and what is
 //! forgotten is told *unknown*, never published again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -1,6 +1,6 @@
 //! The publishers' thread: readiness in, turns for everyone, and the bell that the sequencer rings.
 //!
-//! A thin reader: what is read of whom, and what is told to him, `publishers` decides. Each turn
+//! A thin reader: what is read of whom, and what it is told, `publishers` decides. Each turn
 //! reads at most one scratch of bytes from each, so that none of them keeps the others waiting by
 //! sending more.
 

@@ -8,7 +8,7 @@
 //!
 //! A *record* is what one node appends in one piece. It has a number, counted from 1, and a time;
 //! its items are numbered from 0. A **position** is the record's number times [`RECORD_ITEMS`] plus
-//! the item's number: strictly increasing, never dense.
+//! the item's number: strictly increasing, never promised dense.
 
 pub mod memory;
 

@@ -57,8 +57,8 @@ pub struct Settings {
     /// Development mode, for this machine alone: the playground publishes, and pages of this
     /// machine may connect. An API key ends it, whatever stands here.
     pub dev: bool,
-    /// A listener that other machines reach asks nobody who they are, and the operator said that he
-    /// understands: warned of again and again, and told by a metric.
+    /// A listener that other machines reach asks nobody who they are, and the operator said so
+    /// knowingly: warned of again and again, and told by a metric.
     pub insecure: bool,
 }
 

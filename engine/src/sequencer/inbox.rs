@@ -3,7 +3,7 @@
 //! It has two queues, of what backends send and of what the shards ask for their clients, and the
 //! reader takes turns: so however much strangers ask for, a publish waits for one turn of theirs
 //! and not for all of them. Each queue keeps its order; between the two there is none, and nobody
-//! needs one: whoever has his answer is behind it anyway.
+//! needs one: whoever has an answer is behind it anyway.
 //!
 //! Bounded in commands, and in bytes too: what commands hold is paid for until they are taken, by
 //! whoever sends them ([`crate::in_flight`]). Publishers on the Unix socket have paid already when
@@ -97,7 +97,7 @@ pub fn inbox(commands: usize) -> (Inbox, Commands) {
 }
 
 impl Inbox {
-    /// The same inbox, for one who pays for what he sends. Clones of it are the same payer.
+    /// The same inbox, for one that pays for what it sends. Clones of it are the same payer.
     ///
     /// # Panics
     /// When there are more payers than a node has ways in.
@@ -116,7 +116,7 @@ impl Inbox {
         Self { side: Side::Clients, ..self.clone() }
     }
 
-    /// The same inbox, for one who has paid for what he sends.
+    /// The same inbox, for one that has paid for what it sends.
     pub fn paid(&self) -> Self {
         Self { payer: None, ..self.clone() }
     }
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_are_paid_for_until_they_are_taken_each_sender_by_himself() {
+    fn commands_are_paid_for_until_they_are_taken_each_sender_by_itself() {
         let limits = Limits::default();
         let metrics = Metrics::new(1);
         let (free, commands) = inbox(1_000);

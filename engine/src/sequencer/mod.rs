@@ -8,7 +8,8 @@
 //! One step, in this order:
 //!
 //! 1. lets go of what all shards have read;
-//! 2. upkeep that time makes due: expiry, ends of interest, idle channels;
+//! 2. upkeep that time makes due: expiry and ends of interest; where lives or keys are over, the
+//!    log is asked to say that time has passed;
 //! 3. commands, those of backends first and then those of clients, a turn of work each. Each is
 //!    performed only when the ring has room for everything it may write. One that finds no room
 //!    stays here and nothing overtakes it: that is the backpressure;
@@ -215,7 +216,10 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
         let now = self.order.now;
         // Lives and keys end by the log's time alone, so it is the log that says that it has come.
         let ends = [self.order.heads.next_end(), self.order.keys.next_expiry()];
-        if ends.into_iter().flatten().any(|end| end <= now) {
+        // Not while something waits that may be offered to the log itself: what the log says comes
+        // after it, in the next step.
+        let is_over = ends.into_iter().flatten().any(|end| end <= now);
+        if is_over && self.work.is_none() {
             self.log.pass(now);
         }
     }

@@ -464,6 +464,8 @@ impl Clients {
         };
         connection.flags.lagging &= !matches!(found, Found::Nothing | Found::All);
         match found {
+            // What was left of it passed in silence.
+            Found::Nothing if catches_up_to.is_some() => self.visit_soon(token),
             Found::Nothing => {
                 self.call(token, now, |session, shared| session.drained(now, shared));
             }

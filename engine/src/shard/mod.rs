@@ -8,7 +8,7 @@
 //! 3. receive from those that have spoken;
 //! 4. timers, by the time up to which the kernel has told everything;
 //! 5. offer the sequencer what it has to be told;
-//! 6. visit: up to two batches of sends, small audiences first; then trim logs;
+//! 6. visit: as many batches of sends as a tick may have, small audiences first; then trim logs;
 //! 7. close, start or stop accepting, and sleep if nothing is left to do.
 //!
 //! Every step is bounded, so nothing waits longer than a tick for its turn.

@@ -144,7 +144,7 @@ impl Truth {
     }
 }
 
-/// Whether the longest rendition of a message is longer than that.
+/// Whether the longest encoding of a message is longer than that.
 fn may_be_longer(fact: &Fact, bytes: usize) -> bool {
     2 * fact.payload.len() + 400 > bytes
 }

@@ -11,11 +11,11 @@ use crate::reader::{Reader, Transport};
 use crate::support::{keep, rules};
 use crate::{everywhere, fill, gap, on_both};
 
-/// This moment, as `since` says it, with nothing published within 30 ms of it.
+/// This moment, as `since` says it, with nothing published within 300 ms of it.
 fn moment() -> String {
-    std::thread::sleep(Duration::from_millis(30));
+    std::thread::sleep(Duration::from_millis(300));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    std::thread::sleep(Duration::from_millis(30));
+    std::thread::sleep(Duration::from_millis(300));
     format!("@{}.{:03}", now.as_secs(), now.subsec_millis())
 }
 

@@ -1,4 +1,5 @@
 //! Records: what a log of messages is made of, whoever keeps it, and what a checkpoint is made of.
+//! A node whose log is its memory writes none; a journal and a broker's log do.
 //!
 //! A record is what one node appends to the log in one piece. Whoever keeps the log says where a
 //! record begins and ends, and whether its bytes are whole; so a record is read as one slice.

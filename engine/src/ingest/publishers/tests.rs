@@ -1,4 +1,4 @@
-//! Who is read, how much of him, and that nobody waits for ever.
+//! Who is read, how much of it, and that nobody waits for ever.
 
 use std::collections::VecDeque;
 
