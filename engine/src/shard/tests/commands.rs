@@ -4,12 +4,13 @@
 
 use std::sync::Arc;
 
+use fanfare_protocol::message::Kind;
 use fanfare_protocol::ws::CloseCode;
 
 use super::peer::Peer;
 use super::truth::channel_name;
 use super::wire::{Said, Way};
-use super::world::{Shape, World};
+use super::world::{Manner, Shape, World};
 use crate::limits::Limits;
 use crate::sequencer::command::Since;
 use crate::session::machine::{Answer, Machine, Piece, Turn};
@@ -194,6 +195,21 @@ fn a_machine_may_be_told_when_its_client_has_caught_up() {
     // Where there is nothing to catch up with it is told at once, and asks for nothing to be sent.
     let said = ask(&mut speaker, &mut world, "follow c3");
     assert_eq!(said.last().unwrap(), "5: caught up");
+}
+
+#[test]
+fn a_client_has_caught_up_too_where_the_last_of_it_passes_in_silence() {
+    let machine = || Box::new(Words::exact()) as Box<dyn Machine>;
+    let mut world = World::new(&Shape { machines: Some(Arc::new(machine)), ..Shape::plain() });
+    let mut peer = Peer::follow(&mut world, RAW, &[0]);
+    // All that is kept excludes whoever asks for it.
+    let except = Some((0, peer.client));
+    for _ in 0..2 {
+        world.publish_in(1, 10, Kind::Text, Manner { except, ..Manner::default() });
+    }
+    world.steps(8);
+    let said = ask(&mut peer, &mut world, "again c1");
+    assert_eq!(said, ["asked 1: again c1", "1: following c1@1", "1: caught up"]);
 }
 
 #[test]
