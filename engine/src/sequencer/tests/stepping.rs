@@ -8,6 +8,7 @@ use fanfare_protocol::id::Epoch;
 
 use super::super::command::*;
 use super::super::inbox::{NotTaken, inbox};
+use super::super::perform::Work;
 use super::super::{Config, Sequencer, Step};
 use super::node::{EPOCH, Node, id, name, position, publication, requester, rule, rules, session};
 use crate::bodies::Share;
@@ -52,6 +53,25 @@ fn a_full_ring_blocks_and_nothing_overtakes_what_waits() {
     node.run();
     assert_eq!(offsets(&node.entries), [1, 2, 3, 4, 5, 6]);
     assert_eq!(heard.try_recv().map(|stats| stats.offset), Ok(6));
+}
+
+#[test]
+fn a_publish_that_wakes_the_order_as_a_key_is_over_has_its_place() {
+    let limits = Limits { idempotency_age_ms: 50, ..Limits::default() };
+    let mut node = Node::with_ring(limits, rules(Vec::new()), usize::MAX, usize::MAX);
+    node.subscribe(0, &["a"], Since::Now).unwrap();
+    let key = Some(b"key"[..].into());
+    let keyed = Publication { idempotency_key: key, ..publication("a", 10) };
+    node.send(Command::Publish(keyed, PublishAnswer::Nobody));
+    node.run();
+    assert_eq!(node.metrics.sequencer.idempotency_keys.read(), 1);
+    node.now = node.now.plus(1_000);
+    // As the thread does that slept until then.
+    node.sequencer.work = Some(Work::Command(nobody("a")));
+    node.run();
+    assert_eq!(offsets(&node.entries), [1, 2]);
+    node.run();
+    assert_eq!(node.metrics.sequencer.idempotency_keys.read(), 0, "and the key is over");
 }
 
 #[test]
