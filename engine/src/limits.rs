@@ -132,6 +132,9 @@ impl Default for Limits {
 /// What a message takes beside its bytes until its outcome was told, at most: its publication, its
 /// place in a ledger, the reply. Seen to be true in `ingest/draft.rs`.
 pub(crate) const MESSAGE_OVERHEAD_BYTES: usize = 384;
+/// What a request to follow takes for each of its channels beside the name, at most. Seen to be
+/// true in `sequencer/command.rs`.
+pub(crate) const FOLLOW_BYTES: usize = 128;
 
 impl Limits {
     /// Bytes of the longest frame of a publisher on the socket: a message of the largest size with
@@ -157,7 +160,11 @@ impl Limits {
     /// would be told for ever to try again.
     pub fn all_in_flight(&self) -> usize {
         let request = self.message_bytes.saturating_mul(4);
-        let largest = request.saturating_add(self.batch_overhead_bytes());
+        let publish = request.saturating_add(self.batch_overhead_bytes());
+        let names = self.subscribe_bytes.max(self.http.head_bytes);
+        let follow =
+            self.channels_per_connection.saturating_mul(FOLLOW_BYTES).saturating_add(names);
+        let largest = publish.max(follow);
         self.in_flight_bytes.max(largest.saturating_add(self.in_flight_reserve()))
     }
 

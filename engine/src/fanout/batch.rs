@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use fanfare_protocol::dialect::Encoding;
+use fanfare_protocol::message::{GapReason, GapView};
 
 use super::channels::{ChannelIndex, Channels};
 use super::filter::{Ahead, Filter};
@@ -24,6 +25,10 @@ const GATHERED_BYTES_MAX: usize = 1 << 20;
 const DIRECT_BYTES_MIN: usize = 16 << 10;
 /// Sends in one batch. From 16 on a send costs the same (`cargo bench -p fanfare --bench batches`).
 pub(crate) const BATCH_SENDS_MAX: usize = 256;
+
+/// Most bytes that are written for one member alone where messages are too long for it, unless one
+/// message alone is longer.
+const WITHHELD_BYTES: usize = 16 << 10;
 
 /// Messages of one subscription that one send carries.
 #[derive(Clone, Copy, Debug)]
@@ -101,6 +106,15 @@ pub(crate) struct Rest {
     pub(crate) start: u32,
     /// Byte after the frame's last.
     pub(crate) end: u32,
+}
+
+/// What was written for one member alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Withheld {
+    /// Gaps that were told.
+    pub(crate) gaps: u64,
+    /// Messages that were given between them.
+    pub(crate) messages: u64,
 }
 
 /// The planned sends of one batch. Memory is kept from batch to batch.
@@ -248,6 +262,58 @@ impl Batch {
             }
         }
         Some((Source::Gathered { start: from, end: self.gathered.len() }, Found::All))
+    }
+
+    /// Where what is owed first is too long for a member: writes to `out` the notice of that, what
+    /// comes after it, the next such notice, and so on, in the order of positions, and moves the
+    /// cursors past it. A send for each notice would be as many as there are messages, where every
+    /// other one is too long.
+    pub(super) fn withhold(
+        &mut self,
+        (subscriptions, filter): (&mut [Subscription], Option<&Filter>),
+        logs: &Channels,
+        encoding: Encoding,
+        out: &mut Vec<u8>,
+    ) -> Withheld {
+        let (mut withheld, begun) = (Withheld::default(), out.len());
+        let Some(filter) = filter else { return withheld };
+        self.owed.clear();
+        for (nth, subscription) in subscriptions.iter_mut().enumerate() {
+            let log = &logs.at(subscription.channel).log;
+            filter.pass(&mut subscription.next, log, encoding);
+            let position = log.position(subscription.next);
+            self.owed.extend(position.map(|position| Reverse((position, nth as u32))));
+        }
+        while out.len() - begun < WITHHELD_BYTES
+            && let Some(Reverse((_, nth))) = self.owed.pop()
+        {
+            let next = &mut subscriptions[nth as usize].next;
+            let log = &logs.at(subscriptions[nth as usize].channel).log;
+            let other = self.owed.peek().map(|Reverse((position, _))| *position);
+            let before = other.map_or(u64::MAX, |position| log.after_position(position));
+            match filter.ahead(*next, log, encoding, WITHHELD_BYTES) {
+                Ahead::TooLong => {
+                    let (from, to, after) = filter.too_long(*next, before, log, encoding);
+                    let (channel, bounds) = (&*log.name.name, Some((from, to)));
+                    let gap = GapView { channel, bounds, reason: GapReason::Size };
+                    encoding.gap(&gap, out);
+                    withheld.gaps += 1;
+                    *next = after;
+                }
+                Ahead::Before(end) => {
+                    let lane = log.lane(encoding).expect("a subscription has its lane");
+                    let run = lane.run(*next, before.min(end), WITHHELD_BYTES);
+                    let run = run.expect("the lane holds what the log does");
+                    out.extend_from_slice(lane.slice(run));
+                    withheld.messages += run.next - *next;
+                    *next = run.next;
+                }
+            }
+            filter.pass(next, log, encoding);
+            let position = log.position(*next);
+            self.owed.extend(position.map(|position| Reverse((position, nth))));
+        }
+        withheld
     }
 
     /// The planned sends in their order: to whom, and which bytes; `None` where the caller has

@@ -88,11 +88,17 @@ impl Filter {
         Ahead::Before(before)
     }
 
-    /// First and last offset of the messages from `next` on that are too long, one after the other
-    /// and one at least, and the seq after them.
-    pub(super) fn too_long(&self, next: u64, log: &Log, encoding: Encoding) -> (u64, u64, u64) {
+    /// First and last offset of the messages from `next` on and before `before` that are too long,
+    /// one after the other and one at least, and the seq after them.
+    pub(super) fn too_long(
+        &self,
+        next: u64,
+        before: u64,
+        log: &Log,
+        encoding: Encoding,
+    ) -> (u64, u64, u64) {
         let is_too_long = |seq: &u64| self.fate(*seq, log, encoding) == Some(Fate::TooLong);
-        let last = (next..log.end()).take_while(is_too_long).last().unwrap_or(next);
+        let last = (next..log.end().min(before)).take_while(is_too_long).last().unwrap_or(next);
         let offset = |seq: u64| log.offset_at(seq).expect("it is held");
         (offset(next), offset(last), last + 1)
     }

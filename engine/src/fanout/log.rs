@@ -144,8 +144,15 @@ impl Log {
         match self.rule.slow {
             Slow::Disconnect => None,
             Slow::Window => Some(self.first()),
-            Slow::Latest => Some(self.first().max(self.end - 1)), // the newest always stays
+            Slow::Latest => Some(self.newest()),
         }
+    }
+
+    /// Seq of the newest kept entry; of the newest of all where none is held. The newest entry
+    /// always stays, and what is said in passing takes nothing from what is kept.
+    fn newest(&self) -> u64 {
+        let nth = self.entries.iter().rposition(|entry| !entry.ephemeral);
+        nth.map_or(self.first().max(self.end - 1), |nth| self.first() + nth as u64)
     }
 
     /// Bytes of rendered frames.

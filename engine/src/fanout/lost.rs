@@ -1,11 +1,9 @@
-//! What clients do not get: what left the live windows of their channels before they had it, of
-//! which each channel's rule says what becomes of them ([`Slow`]); and what is too long for them.
+//! What left the live windows of a client's channels before it had it: each channel's rule says
+//! what becomes of it ([`Slow`]).
 
-use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::message::{GapReason, GapView};
 
 use super::channels::Channels;
-use super::filter::{Ahead, Filter};
 use super::subscription::Subscription;
 use crate::rule::Slow;
 
@@ -44,29 +42,6 @@ pub(super) fn skip_lost(
         subscription.next = next;
     }
     skipped
-}
-
-/// Where what is owed first is too long for this member, moves its cursor past that and tells it.
-/// Returns how many gaps there were.
-pub(super) fn skip_long(
-    (subscriptions, filter): (&mut [Subscription], Option<&Filter>),
-    channels: &Channels,
-    encoding: Encoding,
-    tell: impl FnOnce(&GapView<'_>),
-) -> u64 {
-    let Some(filter) = filter else { return 0 };
-    let position = |it: &&mut Subscription| channels.at(it.channel).log.position(it.next);
-    let owed = subscriptions.iter_mut().filter(|it| position(it).is_some());
-    let Some(first) = owed.min_by_key(position) else { return 0 };
-    let log = &channels.at(first.channel).log;
-    if filter.ahead(first.next, log, encoding, 0) != Ahead::TooLong {
-        return 0;
-    }
-    let (from, to, after) = filter.too_long(first.next, log, encoding);
-    let bounds = Some((from, to));
-    tell(&GapView { channel: &log.name.name, bounds, reason: GapReason::Size });
-    first.next = after;
-    1
 }
 
 /// What cursors that moved on have passed.

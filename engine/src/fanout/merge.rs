@@ -62,7 +62,10 @@ impl<'a> Iterator for Merged<'a> {
         if let Some(filter) = self.filter
             && filter.ahead(seq, log, encoding, 0) == Ahead::TooLong
         {
-            let (from, to, after) = filter.too_long(seq, log, encoding);
+            // The gap stands where its first message does, so nothing may come in between.
+            let other = self.owed.peek().map(|Reverse((position, ..))| *position);
+            let before = other.map_or(u64::MAX, |position| log.after_position(position));
+            let (from, to, after) = filter.too_long(seq, before, log, encoding);
             self.push(nth, after);
             let (channel, bounds) = (&*log.name.name, Some((from, to)));
             return Some((position, Err(GapView { channel, bounds, reason: GapReason::Size })));

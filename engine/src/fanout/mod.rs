@@ -45,7 +45,7 @@ use merge::Merged;
 use overgrown::Overgrown;
 use sweep::Sweep;
 
-pub(crate) use batch::{BATCH_SENDS_MAX, Found, Rest, Settled};
+pub(crate) use batch::{BATCH_SENDS_MAX, Found, Rest, Settled, Withheld};
 pub(crate) use filter::Filter;
 pub(crate) use lane::Page;
 pub(crate) use overgrown::Members;
@@ -249,22 +249,28 @@ impl Fanout {
         lost::must_close(subscriptions.as_slice(), &self.channels)
     }
 
-    /// Moves cursors that have left the live windows to where they go on; or else, where what is
-    /// owed first is too long for this member, past that. Tells each gap, and returns how many
-    /// there were.
-    pub(crate) fn skip(
+    /// Moves cursors that have left the live windows to where they go on. Tells each gap, and
+    /// returns how many there were.
+    pub(crate) fn skip_lost(
+        &mut self,
+        subscriptions: &mut Subscriptions,
+        tell: impl FnMut(&GapView<'_>),
+    ) -> u64 {
+        let list = subscriptions.as_mut_slice();
+        let skipped = lost::skip_lost(list, &self.channels, tell);
+        self.ephemeral_lost += skipped.ephemeral;
+        skipped.gaps
+    }
+
+    /// Where what is owed first is too long for a member, writes to `out` what it gets instead, and
+    /// what it gets between one such message and the next, and moves its cursors past all that.
+    pub(crate) fn withhold(
         &mut self,
         subscriptions: &mut Subscriptions,
         encoding: Encoding,
-        mut tell: impl FnMut(&GapView<'_>),
-    ) -> u64 {
-        let list = subscriptions.as_mut_slice();
-        let skipped = lost::skip_lost(list, &self.channels, &mut tell);
-        self.ephemeral_lost += skipped.ephemeral;
-        if skipped.gaps > 0 {
-            return skipped.gaps;
-        }
-        lost::skip_long(subscriptions.parts(), &self.channels, encoding, tell)
+        out: &mut Vec<u8>,
+    ) -> Withheld {
+        self.batch.withhold(subscriptions.parts(), &self.channels, encoding, out)
     }
 }
 

@@ -10,6 +10,7 @@ use crate::bodies::Share;
 use crate::channel::{ChannelId, ChannelName};
 use crate::clock::Millis;
 use crate::driver::Token;
+use crate::limits::FOLLOW_BYTES;
 use crate::message::Message;
 use crate::origin::Origin;
 use crate::rule::Rule;
@@ -57,6 +58,11 @@ impl Command {
         }
     }
 }
+
+const _: () = assert!(
+    size_of::<Subscribe>() + size_of::<(ChannelName, Since)>() <= FOLLOW_BYTES,
+    "the largest request to follow has room when it is alone"
+);
 
 /// A message that has no place yet.
 #[derive(Debug, Clone)]

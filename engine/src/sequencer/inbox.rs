@@ -257,9 +257,10 @@ pub fn refuse_until_shutdown(commands: &Commands) {
 mod tests {
     use super::*;
     use crate::channel::{ChannelName, Tenant};
+    use crate::driver::Token;
     use crate::limits::Limits;
     use crate::metrics::Metrics;
-    use crate::sequencer::command::Publication;
+    use crate::sequencer::command::{Publication, Requester, Since, Subscribe};
     use fanfare_protocol::message::Kind;
 
     fn publish(bytes: usize) -> Command {
@@ -276,6 +277,24 @@ mod tests {
             data,
         };
         Command::Publish(publication, PublishAnswer::Nobody)
+    }
+
+    #[test]
+    fn the_largest_request_to_follow_has_room_when_it_is_alone() {
+        let (in_flight_bytes, message_bytes, batch_messages) = (64 << 10, 4 << 10, 10);
+        let limits = Limits { in_flight_bytes, message_bytes, batch_messages, ..Limits::default() };
+        let metrics = Metrics::new(1);
+        let (free, commands) = inbox(10);
+        let shard = free.for_clients().paying(InFlight::of(&metrics, &limits));
+        let bytes = limits.subscribe_bytes / limits.channels_per_connection;
+        let names = (0..limits.channels_per_connection).map(|nth| format!("{nth:0bytes$}"));
+        let channel = |name: String| (ChannelName::new(Tenant::default(), &name), Since::Now);
+        let channels = names.map(channel).collect();
+        let session = Token { index: 0, generation: 0 };
+        let requester = Requester { shard: 0, session, request: 1 };
+        let largest = Command::Subscribe(Box::new(Subscribe { requester, channels }));
+        assert!(shard.offer(largest).is_ok());
+        assert!(commands.try_recv(Side::Clients).is_ok());
     }
 
     #[test]

@@ -63,8 +63,10 @@ impl Order {
         let watermark = self.heads.watermark;
         let channel = self.channels.living(id);
         let (next, gap) = channel.start(from, watermark);
+        // A gap without bounds may begin anywhere: in an earlier life, before all that is known.
+        let bounded = gap.filter(|gap| gap.bounds.is_some());
         let gap_begins =
-            gap.and(from.position()).and_then(|position| channel.trimmed.first_after(position));
+            bounded.and(from.position()).and_then(|position| channel.trimmed.first_after(position));
         let (head, floor) = (channel.head.offset, channel.floor());
         let log_from = channel.audience.log_from(shard);
         // History reaches a shard once: all that is kept and that its log lacks, so that every

@@ -40,7 +40,7 @@ pub(crate) fn took(place: &mut Option<Box<Outbox>>, taken: usize, spare: &mut Sp
 
 impl Outbox {
     /// Where private bytes are written.
-    pub(super) fn writer(&mut self) -> &mut Vec<u8> {
+    pub(crate) fn writer(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 

@@ -492,16 +492,16 @@ impl Clients {
         if self.fanout.must_close(&connection.subscriptions) {
             return self.call(token, now, |session, shared| session.close_slow(now, shared));
         }
-        connection.flags.lagging |= found == Found::Lost;
-        self.tell_gaps(token);
-        self.visit(token, now); // the notice, which waits in its outbox
-    }
-
-    fn tell_gaps(&mut self, token: Token) {
-        let Some(connection) = self.table.get_mut(token) else { return };
-        let Connection { session, subscriptions, encoding: read, .. } = connection;
-        let gaps = self.fanout.skip(subscriptions, *read, |gap| session.tell_gap(gap, *read));
-        self.metrics().gaps.add(gaps);
+        if found == Found::Lost {
+            connection.flags.lagging = true;
+            let gaps = connection.skip_lost(&mut self.fanout);
+            self.metrics().gaps.add(gaps);
+        } else {
+            let withheld = connection.withhold(&mut self.fanout);
+            self.metrics().gaps.add(withheld.gaps);
+            self.metrics().deliveries.add(withheld.messages);
+        }
+        self.visit(token, now); // what waits in its outbox now
     }
 
     /// A poll is owed an answer as soon as there is anything to tell.
@@ -517,8 +517,9 @@ impl Clients {
     /// Answers a poll with whatever there is. What left the live window before it had its turn is
     /// told, not passed over.
     fn answer_poll(&mut self, token: Token, now: Millis) {
-        self.tell_gaps(token);
         let Some(connection) = self.table.get_mut(token) else { return };
+        let gaps = connection.skip_lost(&mut self.fanout);
+        self.shared.metrics().gaps.add(gaps);
         let items = self.fanout.merged(&connection.subscriptions, connection.encoding);
         connection.session.answer_poll(items, self.position, now, &mut self.shared);
     }

@@ -3,7 +3,7 @@
 use fanfare_protocol::dialect::Encoding;
 
 use super::wheel::Link;
-use crate::fanout::{Settled, Subscriptions};
+use crate::fanout::{Fanout, Settled, Subscriptions, Withheld};
 use crate::session::{Session, Spare, took};
 
 /// What is true of a connection, whatever its session is at.
@@ -57,6 +57,19 @@ impl Connection {
             subscriptions: Subscriptions::None,
             session,
         }
+    }
+
+    /// Where it goes on that has left the live windows of channels: each gap is told. Returns how
+    /// many there were.
+    pub(super) fn skip_lost(&mut self, fanout: &mut Fanout) -> u64 {
+        let Self { session, subscriptions, encoding, .. } = self;
+        fanout.skip_lost(subscriptions, |gap| session.tell_gap(gap, *encoding))
+    }
+
+    /// What it gets where messages are too long for it is its own from here on.
+    pub(super) fn withhold(&mut self, fanout: &mut Fanout) -> Withheld {
+        let out = self.session.outbox_mut().get_or_insert_default().writer();
+        fanout.withhold(&mut self.subscriptions, self.encoding, out)
     }
 
     /// A send to it has ended, and the kernel took `taken` bytes of it, or all. Returns how many

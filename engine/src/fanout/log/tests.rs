@@ -103,6 +103,19 @@ fn a_log_without_an_import_keeps_what_history_promises() {
 }
 
 #[test]
+fn the_newest_to_go_on_with_is_kept_where_one_is() {
+    let mut log = log_after(0);
+    for (position, offset, ephemeral) in [(100, 1, false), (200, 2, false), (300, 3, true)] {
+        append(&mut log, message_at(position, offset, ephemeral, 1));
+    }
+    let newest = log.resumes_at().expect("it goes on");
+    assert_eq!(log.position(newest), Some(200), "what was said in passing comes behind it");
+    let mut log = log_after(0);
+    append(&mut log, message_at(300, 1, true, 1));
+    assert_eq!(log.resumes_at().and_then(|newest| log.position(newest)), Some(300));
+}
+
+#[test]
 fn who_begins_at_an_offset_gets_nothing_ephemeral_from_before_it() {
     let mut log = log_after(4);
     for (position, offset, ephemeral) in

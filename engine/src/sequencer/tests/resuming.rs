@@ -289,6 +289,23 @@ fn a_life_ends_though_it_is_followed_and_the_next_message_begins_another() {
     node.sequencer.invariants();
 }
 
+/// A poll leaves a gap to the next one where it begins behind what the answer has room for.
+#[test]
+fn nobody_knows_where_a_gap_begins_that_an_earlier_life_may_have_a_part_of() {
+    let limits = Limits { channel_idle_ms: 500, ..Limits::default() };
+    let mut node = Node::new(limits, rules(vec![rule("a", 2, usize::MAX, 100)]));
+    node.publish("a", 1).unwrap();
+    node.advance(100 + 1_000 + 500);
+    let ids: Vec<Id> = (0..4).map(|_| node.publish("a", 1).unwrap().id).collect();
+    let reply = node.subscribe(0, &["a"], Since::After(id(0))).unwrap();
+    let told = &reply.channels[0];
+    assert_eq!((told.gap, told.gap_begins), (gap(None, GapReason::Unknown), None));
+    let reply = node.subscribe(0, &["a"], Since::After(ids[0])).unwrap();
+    let told = &reply.channels[0];
+    let trimmed = gap(Some((2, 2)), GapReason::Trimmed);
+    assert_eq!((told.gap, told.gap_begins), (trimmed, Some(ids[1].position)));
+}
+
 #[test]
 fn a_life_that_makes_way_ends_the_interest_that_lingers_in_it() {
     let limits = Limits { channels: 1, ..Limits::default() };

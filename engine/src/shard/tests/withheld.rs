@@ -127,6 +127,42 @@ fn a_message_that_is_too_long_is_a_gap_and_the_stream_goes_on() {
 }
 
 #[test]
+fn where_every_other_message_is_too_long_one_send_carries_many() {
+    for way in STREAMS {
+        for channels in [&["c0"][..], &["c0", "c1"]] {
+            let mut world = world();
+            for nth in 0..100 {
+                world.publish(0, if nth % 2 == 0 { 10 } else { 2_000 }, Kind::Text);
+            }
+            world.steps(3);
+            let mut short = with_max(&mut world, way, channels, 1_000);
+            world.steps(20);
+            short.hear(&world);
+            let (numbers, gaps) = told(&short);
+            assert_eq!(numbers, (1..=100).step_by(2).collect::<Vec<_>>(), "{way:?}");
+            let each: Vec<_> = (2..=100).step_by(2).map(|nth| size("c0", nth, nth)).collect();
+            assert_eq!(gaps, each, "{way:?}");
+            let sends = world.metrics.shards[0].sends.read();
+            assert!(sends < 8, "{sends} sends {way:?}");
+            let deliveries = world.metrics.shards[0].deliveries.read();
+            assert_eq!(deliveries, 50, "{way:?}");
+        }
+    }
+}
+
+#[test]
+fn a_gap_of_a_poll_ends_before_what_comes_between() {
+    let mut world = world();
+    for (channel, bytes) in [(0, 2_000), (1, 10), (0, 2_000), (0, 2_000)] {
+        world.publish(channel, bytes, Kind::Text);
+    }
+    world.steps(3);
+    let mut poll = with_max(&mut world, Way::Poll, &["c0", "c1"], 1_000);
+    poll.hear(&world);
+    assert_eq!(told(&poll), (vec![2], vec![size("c0", 1, 1), size("c0", 2, 3)]));
+}
+
+#[test]
 fn a_poll_is_told_what_is_too_long_for_it() {
     let mut world = world();
     for bytes in [2_000, 10, 3_000] {
