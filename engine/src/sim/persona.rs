@@ -274,9 +274,8 @@ impl Persona {
             }
             Said::Ping => self.say(world, 10, b""),
             Said::Close(code) => {
-                // A channel may be forgotten before even an eager client had its last message.
-                let slow = line.tainted || self.allowance.lies || self.allowance.may_forget;
                 let late = line.tainted || self.allowance.lies;
+                let slow = late || self.allowance.may_forget; // see `ended`
                 match code {
                     4508 => {
                         assert!(slow, "an eager client was called slow");
