@@ -146,7 +146,7 @@ for (const { name, EventSource, cuts, givesUp } of CLIENTS) {
   });
 
   test(`${name}: where there is no room it comes back until there is`, LIMIT, async (t) => {
-    const node = await startNode(t, { toml: '[limits]\nchannels = 1\nretry = "100ms"\n' });
+    const node = await startNode(t, { toml: '[limits]\nfollowed_channels = 1\nretry = "100ms"\n' });
     const first = await follow(t, EventSource, `${node.http}/sse?channels=one`);
     const begun = Date.now();
     const second = await follow(t, EventSource, `${node.http}/sse?channels=two`);

@@ -9,7 +9,7 @@ import { startLink } from './link.mjs';
 /** A node with room for one channel, which is taken: whoever asks for another is to come back. */
 export const FULL = `
 [limits]
-channels = 1
+followed_channels = 1
 retry = "100ms"
 `;
 
