@@ -1,9 +1,9 @@
 //! One client's life as a pure machine: bytes, times and answers in; private bytes and
-//! [`Effect`]s out. It knows neither the kernel nor channels' logs: [`crate::shard`] joins it to a
+//! `Effect`s out. It knows neither the kernel nor channels' logs: [`crate::shard`] joins it to a
 //! socket, to the wheel, to the order and to the fan-out.
 //!
-//! **The one rule:** after each call that is given [`Shared`] the shard does the effects in it,
-//! before it calls another session, and lets its wheel look at [`Session::due`].
+//! **The one rule:** after each call that is given `Shared` the shard does the effects in it,
+//! before it calls another session, and lets its wheel look at `Session::due`.
 //!
 //! ```text
 //!            bytes             whole              reply
