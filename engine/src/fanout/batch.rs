@@ -15,6 +15,7 @@ use fanfare_protocol::message::{GapReason, GapView};
 use super::channels::{ChannelIndex, Channels};
 use super::filter::{Ahead, Filter};
 use super::lane::{Page, Run};
+use super::log::Log;
 use super::subscription::Subscription;
 
 /// Most bytes of one send, unless one message alone is longer.
@@ -183,18 +184,8 @@ impl Batch {
                 (Source::Direct, found)
             }
             subscriptions => {
-                self.owed.clear();
-                for (nth, subscription) in subscriptions.iter_mut().enumerate() {
-                    let log = &logs.at(subscription.channel).log;
-                    if subscription.next < log.first() {
-                        return Found::Lost;
-                    }
-                    if let Some(filter) = filter {
-                        filter.pass(&mut subscription.next, log, encoding);
-                    }
-                    if let Some(position) = log.position(subscription.next) {
-                        self.owed.push(Reverse((position, nth as u32)));
-                    }
+                if !self.find_owed((subscriptions, filter), logs, encoding) {
+                    return Found::Lost;
                 }
                 if self.owed.is_empty() {
                     return Found::Nothing;
@@ -207,6 +198,36 @@ impl Batch {
         let pieces = start..self.pieces.len();
         self.plans.push(Plan { member, logs: Some(FromLogs { encoding, source, pieces }) });
         found
+    }
+
+    /// Finds what is owed first on each channel, past what passes in silence. `false` where it is
+    /// not kept any more.
+    fn find_owed(
+        &mut self,
+        (subscriptions, filter): (&mut [Subscription], Option<&Filter>),
+        logs: &Channels,
+        encoding: Encoding,
+    ) -> bool {
+        self.owed.clear();
+        for (nth, subscription) in subscriptions.iter_mut().enumerate() {
+            let log = &logs.at(subscription.channel).log;
+            if subscription.next < log.first() {
+                return false;
+            }
+            if let Some(filter) = filter {
+                filter.pass(&mut subscription.next, log, encoding);
+            }
+            if let Some(position) = log.position(subscription.next) {
+                self.owed.push(Reverse((position, nth as u32)));
+            }
+        }
+        true
+    }
+
+    /// How far a run of this log may go before another channel's message comes.
+    fn until_others(&self, log: &Log) -> u64 {
+        let other = self.owed.peek().map(|Reverse((position, _))| *position);
+        other.map_or(u64::MAX, |position| log.after_position(position))
     }
 
     /// Merges what waits on several channels by position, up to the size of a send. `None` where
@@ -223,9 +244,7 @@ impl Batch {
             let subscription = &mut subscriptions[nth as usize];
             let log = &logs.at(subscription.channel).log;
             let lane = log.lane(encoding).expect("a subscription has its lane");
-            // As long as no other channel's message comes in between, the run goes on.
-            let other = self.owed.peek().map(|Reverse((position, _))| *position);
-            let mut before = other.map_or(u64::MAX, |position| log.after_position(position));
+            let mut before = self.until_others(log);
             let room = SEND_BYTES_MAX.saturating_sub(self.gathered.len() - from);
             let alone = self.pieces.len() == start;
             if let Some(filter) = filter {
@@ -277,21 +296,16 @@ impl Batch {
     ) -> Withheld {
         let (mut withheld, begun) = (Withheld::default(), out.len());
         let Some(filter) = filter else { return withheld };
-        self.owed.clear();
-        for (nth, subscription) in subscriptions.iter_mut().enumerate() {
-            let log = &logs.at(subscription.channel).log;
-            filter.pass(&mut subscription.next, log, encoding);
-            let position = log.position(subscription.next);
-            self.owed.extend(position.map(|position| Reverse((position, nth as u32))));
+        if !self.find_owed((subscriptions, Some(filter)), logs, encoding) {
+            return withheld;
         }
-        while out.len() - begun < WITHHELD_BYTES
+        while let room @ 1.. = WITHHELD_BYTES.saturating_sub(out.len() - begun)
             && let Some(Reverse((_, nth))) = self.owed.pop()
         {
             let next = &mut subscriptions[nth as usize].next;
             let log = &logs.at(subscriptions[nth as usize].channel).log;
-            let other = self.owed.peek().map(|Reverse((position, _))| *position);
-            let before = other.map_or(u64::MAX, |position| log.after_position(position));
-            match filter.ahead(*next, log, encoding, WITHHELD_BYTES) {
+            let before = self.until_others(log);
+            match filter.ahead(*next, log, encoding, room) {
                 Ahead::TooLong => {
                     let (from, to, after) = filter.too_long(*next, before, log, encoding);
                     let (channel, bounds) = (&*log.name.name, Some((from, to)));
@@ -302,7 +316,7 @@ impl Batch {
                 }
                 Ahead::Before(end) => {
                     let lane = log.lane(encoding).expect("a subscription has its lane");
-                    let run = lane.run(*next, before.min(end), WITHHELD_BYTES);
+                    let run = lane.run(*next, before.min(end), room);
                     let run = run.expect("the lane holds what the log does");
                     out.extend_from_slice(lane.slice(run));
                     withheld.messages += run.next - *next;

@@ -26,6 +26,9 @@ const PAYERS_MAX: usize = 8;
 /// each message.
 const GIVEN_BACK_BYTES: usize = 64 << 10;
 
+/// How long whoever stands in for the reader waits at a time.
+const STAND_IN_TURN: Duration = Duration::from_secs(60);
+
 /// A command that waits; who paid for it, and how much.
 struct Waiting {
     command: Command,
@@ -192,17 +195,6 @@ impl Commands {
         self.queues.backends.is_empty() && self.queues.clients.is_empty()
     }
 
-    /// The next command of either side; `None` when nobody is left who could send one.
-    fn recv(&self) -> Option<Command> {
-        let waiting = select! {
-            recv(self.queues.backends) -> waiting => waiting,
-            recv(self.queues.clients) -> waiting => waiting,
-        };
-        let command = self.take(waiting.ok()?);
-        self.give_back();
-        Some(command)
-    }
-
     fn take(&self, Waiting { command, paid }: Waiting) -> Command {
         if let Some((payer, bytes)) = paid {
             let (before, owed) = self.owed.get();
@@ -239,16 +231,16 @@ impl Clone for Commands {
 /// publishes are refused, everything else is dropped unanswered. Without it, whoever was in the
 /// inbox would wait for as long as anyone else could still ask.
 pub fn refuse_until_shutdown(commands: &Commands) {
-    while let Some(command) = commands.recv() {
-        match command {
-            Command::Publish(_, PublishAnswer::Callback(answer)) => {
+    loop {
+        match commands.recv_timeout(STAND_IN_TURN) {
+            Ok(Command::Publish(_, PublishAnswer::Callback(answer))) => {
                 answer(Err(Refusal::ShuttingDown));
             }
-            Command::PublishBatch(publications, answer) => {
+            Ok(Command::PublishBatch(publications, answer)) => {
                 answer(vec![Err(Refusal::ShuttingDown); publications.len()]);
             }
-            Command::Shutdown => return,
-            _ => {}
+            Ok(Command::Shutdown) | Err(RecvTimeoutError::Disconnected) => return,
+            Ok(_) | Err(RecvTimeoutError::Timeout) => {}
         }
     }
 }
