@@ -15,10 +15,10 @@ impl<D: Driver> Shard<D> {
         let clients = &self.clients;
         format!(
             "queue {} sweeps {} commands {} reading {} ring {} events {}",
-            clients.queue.len(),
+            clients.connections.visits_waiting(),
             clients.fanout.has_work(),
             clients.commands.len(),
-            clients.reading.len(),
+            clients.connections.receives_waiting(),
             self.ring.waiting(),
             self.events.len(),
         )
@@ -26,21 +26,21 @@ impl<D: Driver> Shard<D> {
 
     /// A connection as its fields are, for whoever reads a failed run.
     pub fn describe(&self, token: Token) -> String {
-        format!("{:?}", self.clients.table.at(token.index))
+        format!("{:?}", self.clients.connections.table.at(token.index))
     }
 
     /// Sockets that the driver has given it and that it has not closed.
     pub fn sockets(&self) -> usize {
         let accepted = |event: &&Event| matches!(event, Event::Accepted { .. });
-        self.clients.table.len() + self.events.iter().filter(accepted).count()
+        self.clients.connections.table.len() + self.events.iter().filter(accepted).count()
     }
 
     /// Panics where any structure contradicts itself or another.
     pub fn invariants(&self) {
         let (clients, metrics) = (&self.clients, self.clients.metrics());
         assert!(clients.closes.is_empty(), "closes were told");
-        assert_eq!(metrics.connections.read(), clients.table.len() as u64);
-        for (_, connection) in clients.table.iter() {
+        assert_eq!(metrics.connections.read(), clients.connections.table.len() as u64);
+        for (_, connection) in clients.connections.table.iter() {
             let session = &connection.session;
             let private = session.outbox().map_or(0, |outbox| outbox.memory());
             assert!(
@@ -52,10 +52,10 @@ impl<D: Driver> Shard<D> {
                 "{private} private bytes of one connection"
             );
         }
-        let members = clients.table.iter();
+        let members = clients.connections.table.iter();
         let members = members.map(|(index, connection)| (index, &connection.subscriptions));
         clients.fanout.invariants(members);
-        clients.wheel.invariants(&clients.table);
+        clients.connections.invariants();
         let most = 2 * self.driver.capacity() + 64;
         assert!(clients.commands.len() <= most, "{} commands", clients.commands.len());
     }
@@ -63,7 +63,7 @@ impl<D: Driver> Shard<D> {
     /// Panics where anything is left of any client.
     pub fn assert_empty(&self) {
         let (clients, metrics) = (&self.clients, self.clients.metrics());
-        assert!(clients.table.is_empty() && clients.commands.is_empty());
+        assert!(clients.connections.table.is_empty() && clients.commands.is_empty());
         assert_eq!(clients.fanout.channels(), 0, "interests have ended");
         for gauge in [
             &metrics.connections,

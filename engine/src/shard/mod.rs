@@ -34,9 +34,11 @@ use crate::transport::Context;
 mod clients;
 mod commands;
 mod connection;
+mod connections;
 mod inspect;
 mod table;
 pub mod tick_budget;
+mod visits;
 mod wheel;
 
 #[cfg(test)]
@@ -44,6 +46,7 @@ mod tests;
 
 use clients::Clients;
 use tick_budget::TickBudget;
+use visits::Visits;
 
 /// Ring entries between two looks at whether logs have grown too long.
 const ENTRIES_AT_ONCE: usize = 8;
@@ -181,7 +184,7 @@ impl<D: Driver> Shard<D> {
         for event in self.events.drain(..) {
             match event {
                 Event::Accepted { token, peer } => {
-                    let room = self.clients.table.len() < self.connections_max;
+                    let room = self.clients.connections.table.len() < self.connections_max;
                     self.clients.accept(token, peer.map(|peer| peer.ip()), room, now);
                 }
                 Event::Readable { token, hangup, gone } => {
@@ -242,7 +245,7 @@ impl<D: Driver> Shard<D> {
 
     fn send(&mut self, now: Millis) {
         for _ in 0..self.budget.batches {
-            self.clients.plan(now);
+            Visits { clients: &mut self.clients, now }.plan();
             let planned = self.clients.fanout.planned();
             if planned == 0 {
                 return;
@@ -256,7 +259,7 @@ impl<D: Driver> Shard<D> {
             for exception in &self.exceptions {
                 self.outcomes[exception.nth] = Some(exception.outcome);
             }
-            self.clients.settle(&self.outcomes, &mut self.watches, now);
+            Visits { clients: &mut self.clients, now }.settle(&self.outcomes, &mut self.watches);
             for token in self.watches.drain(..) {
                 self.driver.watch_writable(token);
             }
@@ -291,12 +294,12 @@ impl<D: Driver> Shard<D> {
         let deadline = life.end().map_or(mine, |end| end.min(mine));
         self.deadline = Some(deadline);
         if now >= deadline {
-            let count = self.clients.table.len();
+            let count = self.clients.connections.table.len();
             tracing::warn!(count, "clients that had not left in time are cut off");
             self.clients.abort_all();
             self.close();
         }
-        self.clients.table.is_empty()
+        self.clients.connections.table.is_empty()
     }
 
     /// Asks the kernel what happened; sleeps first if nothing is left to do.
@@ -305,7 +308,7 @@ impl<D: Driver> Shard<D> {
         self.poll(now, sleep);
         // Whoever is due is judged in the next tick, and by this time: so all that came until now
         // must be told, however long ago that was (this thread may have stood still).
-        if self.clients.wheel.next_due().is_some_and(|due| due <= now) {
+        if self.clients.connections.next_due().is_some_and(|due| due <= now) {
             self.hear_all();
         }
         self.polled = now;
@@ -326,8 +329,14 @@ impl<D: Driver> Shard<D> {
             return self.driver.poll(Some(Duration::ZERO), &mut self.events);
         }
         let accept = (self.accept_again > now).then_some(self.accept_again);
-        let due =
-            self.clients.wheel.next_due().into_iter().chain(self.deadline).chain(accept).min();
+        let due = self
+            .clients
+            .connections
+            .next_due()
+            .into_iter()
+            .chain(self.deadline)
+            .chain(accept)
+            .min();
         let mut timeout = due.map(|due| Duration::from_millis(due.since(now)));
         if self.clients.commands.backlog {
             timeout = Some(INBOX_RETRY * self.inbox_turns);

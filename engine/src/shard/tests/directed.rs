@@ -30,8 +30,12 @@ fn w21_a_client_that_does_not_read_costs_its_cursor_and_is_closed_4508() {
         world.step();
         assert_eq!(other.listen(&world), 1, "others are served as ever");
     }
-    let connection =
-        world.node.shards[0].clients.table.iter().find(|(_, it)| it.session.is_blocked());
+    let connection = world.node.shards[0]
+        .clients
+        .connections
+        .table
+        .iter()
+        .find(|(_, it)| it.session.is_blocked());
     let outbox = connection.unwrap().1.session.outbox().map_or(0, |outbox| outbox.memory());
     assert!(outbox < 1_000, "the rest of one frame waits: {outbox}");
     world.pass(1_100);
@@ -373,7 +377,7 @@ fn a_history_that_is_longer_than_the_window_is_given_whole() {
 
 /// Lets visits pass over everyone.
 pub(super) fn pass_over(world: &mut World, on: bool) {
-    let table = &mut world.node.shards[0].clients.table;
+    let table = &mut world.node.shards[0].clients.connections.table;
     for index in 0..table.places() {
         if let Some(connection) = table.at_mut(index) {
             connection.flags.planned = on;

@@ -57,7 +57,7 @@ fn live_messages_do_not_wait_for_a_storm_of_resumes() {
         (0..1_000).map(|_| Peer::ask(&world, RAW, &[0], Some(0), 0)).collect();
     world.steps(20);
     assert!(
-        world.node.shards[0].clients.queue.len() > 2 * BATCH_SENDS_MAX,
+        world.node.shards[0].clients.connections.visits_waiting() > 2 * BATCH_SENDS_MAX,
         "the storm is under way"
     );
     world.publish(1, 10, Kind::Text);

@@ -11,7 +11,7 @@ const HELD_MAX: usize = (16 << 10) + (1 << 10);
 
 /// Bytes that the shard keeps for its clients, beside what kernels keep.
 fn held(world: &World) -> usize {
-    let table = world.node.shards[0].clients.table.iter();
+    let table = world.node.shards[0].clients.connections.table.iter();
     table
         .map(|(_, connection)| {
             let outbox = connection.session.outbox().map_or(0, |outbox| outbox.memory());

@@ -1,0 +1,154 @@
+//! The connections of a shard and the lists in which they wait for their turn: for a time, for a
+//! receive, for a visit. Nothing here calls a session.
+
+use std::collections::VecDeque;
+
+use super::connection::Connection;
+use super::table::Table;
+use super::wheel::Wheel;
+use crate::clock::Millis;
+use crate::driver::Token;
+use crate::fanout::Moved;
+
+/// Who is there, and who waits for what.
+pub(super) struct Connections {
+    pub(super) table: Table,
+    wheel: Wheel,
+    /// To visit for reasons of their own.
+    visits: VecDeque<Token>,
+    /// To receive from.
+    receives: VecDeque<Token>,
+    /// Reusable memory for those whose time has come.
+    due: Vec<u32>,
+}
+
+impl Connections {
+    /// None yet.
+    pub(super) fn new(now: Millis) -> Self {
+        Self {
+            table: Table::default(),
+            wheel: Wheel::new(now),
+            visits: VecDeque::new(),
+            receives: VecDeque::new(),
+            due: Vec::new(),
+        }
+    }
+
+    /// The connection that a token means, if that life goes on.
+    pub(super) fn get_mut(&mut self, token: Token) -> Option<&mut Connection> {
+        self.table.get_mut(token)
+    }
+
+    /// The token of whoever has this place now.
+    pub(super) fn token(&self, index: u32) -> Option<Token> {
+        let generation = self.table.at(index)?.generation;
+        Some(Token { index, generation })
+    }
+
+    /// Takes a connection out that is there.
+    pub(super) fn remove(&mut self, index: u32) -> Connection {
+        self.wheel.remove(&mut self.table, index);
+        self.table.remove(index).expect("it was there")
+    }
+
+    /// Lets the wheel look at a connection when its deadline is over.
+    pub(super) fn arm(&mut self, token: Token, now: Millis) {
+        let Some(connection) = self.table.get_mut(token) else { return };
+        if let Some(due) = connection.session.due(now)
+            && due < Millis(u64::MAX)
+        {
+            self.wheel.look_by(&mut self.table, token.index, due);
+        }
+    }
+
+    /// Those whose time may be over by `told`; to be given back by [`Connections::looked_at`].
+    pub(super) fn take_due(&mut self, told: Millis) -> Vec<u32> {
+        let mut due = std::mem::take(&mut self.due);
+        self.wheel.fire(&mut self.table, told, &mut due);
+        due
+    }
+
+    /// Those who were due have been looked at.
+    pub(super) fn looked_at(&mut self, mut due: Vec<u32>) {
+        due.clear();
+        self.due = due;
+    }
+
+    /// When somebody's time may be over next.
+    pub(super) fn next_due(&self) -> Option<Millis> {
+        self.wheel.next_due()
+    }
+
+    /// Queues a visit of one connection.
+    pub(super) fn visit_soon(&mut self, token: Token) {
+        if let Some(connection) = self.table.get_mut(token)
+            && !connection.flags.queued
+            && !connection.session.is_blocked()
+        {
+            connection.flags.queued = true;
+            self.visits.push_back(token);
+        }
+    }
+
+    /// How many wait for a visit.
+    pub(super) fn visits_waiting(&self) -> usize {
+        self.visits.len()
+    }
+
+    /// Who is to be visited next. Passes over those who have ended, and puts those to the end of
+    /// whom a send is in the batch: the next batch has the next.
+    pub(super) fn next_visit(&mut self) -> Option<Token> {
+        let token = self.visits.pop_front()?;
+        let connection = self.table.get_mut(token)?;
+        if connection.flags.planned {
+            self.visits.push_back(token);
+            return None;
+        }
+        connection.flags.queued = false;
+        Some(token)
+    }
+
+    /// Queues a receive, where bytes may wait and are wanted.
+    pub(super) fn read_on(&mut self, token: Token) {
+        let Some(connection) = self.table.get_mut(token) else { return };
+        let flags = &mut connection.flags;
+        if flags.readable && !flags.reading && connection.session.wants_bytes(flags.hangup) {
+            flags.reading = true;
+            self.receives.push_back(token);
+        }
+    }
+
+    /// How many wait for a receive.
+    pub(super) fn receives_waiting(&self) -> usize {
+        self.receives.len()
+    }
+
+    /// Takes up to `max` connections to receive from, in turn.
+    pub(super) fn readers(&mut self, max: usize, tokens: &mut Vec<Token>) {
+        while tokens.len() < max
+            && let Some(token) = self.receives.pop_front()
+        {
+            let Some(connection) = self.table.get_mut(token) else { continue };
+            // It may have been answered since it was queued: then what it says has to wait.
+            let flags = &mut connection.flags;
+            flags.reading = connection.session.wants_bytes(flags.hangup);
+            tokens.extend(flags.reading.then_some(token));
+        }
+    }
+
+    /// A member has another seat in its channel. Where a sweep is under way it may have jumped over
+    /// the sweep's place, so it is visited for itself.
+    pub(super) fn move_member(&mut self, moved: Moved) {
+        let token = self.token(moved.member).expect("a member is open");
+        let connection = self.table.at_mut(moved.member).expect("a member is open");
+        connection.subscriptions.take_seat(moved);
+        if moved.in_sweep {
+            self.visit_soon(token);
+        }
+    }
+
+    /// Panics where a list contradicts itself or the table.
+    pub(super) fn invariants(&self) {
+        self.wheel.invariants(&self.table);
+    }
+}

@@ -1,0 +1,159 @@
+//! A round of visits: whose turn it is to be sent what it is owed, and what its send came to.
+
+use super::clients::Clients;
+use crate::clock::Millis;
+use crate::driver::{Close, SendOutcome, Token};
+use crate::fanout::{BATCH_SENDS_MAX, Found};
+
+/// Visits of clients at one time.
+pub(super) struct Visits<'a> {
+    pub(super) clients: &'a mut Clients,
+    pub(super) now: Millis,
+}
+
+impl Visits<'_> {
+    /// Plans sends to those that are to be visited for reasons of their own and to those that
+    /// sweeps owe a visit. Each kind has half of the batch for itself, so that a storm of resumes
+    /// does not keep live messages waiting, nor a broadcast those who come.
+    pub(super) fn plan(&mut self) {
+        self.visit_queued(BATCH_SENDS_MAX / 2);
+        self.clients.fanout.take_turns();
+        while !self.clients.fanout.is_batch_full() {
+            let Some(index) = self.clients.fanout.next_visit() else { break };
+            if let Some(token) = self.clients.connections.token(index) {
+                self.visit(token);
+            }
+        }
+        self.visit_queued(BATCH_SENDS_MAX);
+    }
+
+    /// Visits connections of the queue until the batch has `sends`, each at most once.
+    fn visit_queued(&mut self, sends: usize) {
+        for _ in 0..self.clients.connections.visits_waiting().min(BATCH_SENDS_MAX) {
+            let fanout = &self.clients.fanout;
+            if fanout.planned() >= sends || fanout.is_batch_full() {
+                return;
+            }
+            if let Some(token) = self.clients.connections.next_visit() {
+                self.visit(token);
+            }
+        }
+    }
+
+    fn visit(&mut self, token: Token) {
+        let (clients, now) = (&mut *self.clients, self.now);
+        let Some(connection) = clients.connections.get_mut(token) else { return };
+        if connection.session.is_blocked() || connection.flags.planned {
+            return;
+        }
+        let catches_up_to = connection.session.catches_up_to();
+        if catches_up_to.is_some_and(|to| clients.fanout.is_past(&connection.subscriptions, to)) {
+            clients.call(token, now, |session, shared| session.caught_up(now, shared));
+            return clients.connections.visit_soon(token); // and goes on with what it is owed
+        }
+        let has_private = connection.session.has_private();
+        if connection.session.is_waiting() && !has_private {
+            return clients.answer_poll_if_owed(token, now);
+        }
+        let found = if has_private {
+            clients.fanout.visit_privately(token.index);
+            Found::Part // what follows is looked at in the next visit
+        } else {
+            let subscriptions = &mut connection.subscriptions;
+            clients.fanout.visit(token.index, connection.encoding, subscriptions)
+        };
+        connection.flags.lagging &= !matches!(found, Found::Nothing | Found::All);
+        match found {
+            // What was left of it passed in silence.
+            Found::Nothing if catches_up_to.is_some() => clients.connections.visit_soon(token),
+            Found::Nothing => {
+                clients.call(token, now, |session, shared| session.drained(now, shared));
+            }
+            Found::Lost | Found::TooLong => self.skip(token, found),
+            // At the end of the order everyone is looked at once more, to take leave; and who may
+            // have caught up.
+            Found::All if !clients.shared.ending && catches_up_to.is_none() => {
+                connection.flags.planned = true;
+            }
+            Found::All | Found::Part => {
+                connection.flags.planned = true;
+                clients.connections.visit_soon(token);
+            }
+        }
+    }
+
+    /// A connection is owed messages that are not kept any more or too long for it: it is closed,
+    /// or told of each channel that has lost some, and goes on where messages are. One whose buffer
+    /// is full is left alone where it may go on: what it has missed is known when it takes bytes
+    /// again, and told then, once, instead of with every message that it cannot take. What it has
+    /// begun to read is in its outbox and goes before the notice.
+    fn skip(&mut self, token: Token, found: Found) {
+        let (clients, now) = (&mut *self.clients, self.now);
+        let Some(connection) = clients.connections.get_mut(token) else { return };
+        if clients.fanout.must_close(&connection.subscriptions) {
+            return clients.call(token, now, |session, shared| session.close_slow(now, shared));
+        }
+        if found == Found::Lost {
+            connection.flags.lagging = true;
+            let gaps = connection.skip_lost(&mut clients.fanout);
+            clients.metrics().gaps.add(gaps);
+        } else {
+            let withheld = connection.withhold(&mut clients.fanout);
+            clients.metrics().gaps.add(withheld.gaps);
+            clients.metrics().deliveries.add(withheld.messages);
+        }
+        self.visit(token); // what waits in its outbox now
+    }
+
+    /// Settles a batch that was sent; `outcomes` says how each send ended (`None`: whole).
+    pub(super) fn settle(&mut self, outcomes: &[Option<SendOutcome>], watches: &mut Vec<Token>) {
+        let clients = &mut *self.clients;
+        let (mut deliveries, mut sent_bytes) = (0, 0);
+        for (nth, outcome) in outcomes.iter().enumerate() {
+            let taken = match outcome {
+                None => usize::MAX,
+                Some(SendOutcome::Short(count)) => *count,
+                Some(SendOutcome::Again | SendOutcome::Failed(_)) => 0,
+            };
+            let index = clients.fanout.planned_for(nth);
+            let connection =
+                clients.connections.table.at_mut(index).expect("a visit keeps it open");
+            let settled = clients.fanout.settle(nth, taken, &mut connection.subscriptions);
+            let (messages, bytes) = connection.settle(settled, taken, &mut clients.shared.spare);
+            deliveries += messages;
+            sent_bytes += bytes;
+        }
+        let metrics = clients.metrics();
+        metrics.sends.add(outcomes.len() as u64);
+        metrics.deliveries.add(deliveries);
+        metrics.sent_bytes.add(sent_bytes);
+        for (nth, outcome) in outcomes.iter().enumerate() {
+            let index = self.clients.fanout.planned_for(nth);
+            if let Some(token) = self.clients.connections.token(index) {
+                self.sent(token, *outcome, watches);
+            }
+        }
+        self.clients.fanout.end_batch();
+    }
+
+    /// A send to a connection has ended like this, and its cursors are settled.
+    fn sent(&mut self, token: Token, outcome: Option<SendOutcome>, watches: &mut Vec<Token>) {
+        let (clients, now) = (&mut *self.clients, self.now);
+        let Some(connection) = clients.connections.get_mut(token) else { return };
+        connection.flags.planned = false;
+        let some = match outcome {
+            None => {
+                connection.session.took_all(now);
+                // What is private may have been in the way.
+                return clients.connections.read_on(token);
+            }
+            Some(SendOutcome::Short(count)) => count > 0,
+            Some(SendOutcome::Again) => false,
+            Some(SendOutcome::Failed(_)) => return clients.end(token, Close::Abort),
+        };
+        if connection.session.took_part(some, now, &mut clients.shared) {
+            watches.push(token);
+        }
+        clients.perform(token, now);
+    }
+}
