@@ -5,12 +5,13 @@ use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::http::{Ending, Violation};
 
 use super::events::{Events, spread_ms};
+use super::exchange::{Exchange, Step, Waiting};
 use super::outbox::{Outbox, private};
 use super::reading;
 use super::requests::FIRST;
 use super::shared::{Effect, Shared};
 use super::socket::Socket;
-use super::state::{State, Waiting};
+use super::stream::Stream;
 use crate::clock::Millis;
 use crate::sequencer::command::{Published, Refusal, Subscribed};
 use crate::transport::follow_request::{Endpoint, FollowRequest};
@@ -49,21 +50,21 @@ impl Asking {
         outbox: &mut Option<Box<Outbox>>,
         now: Millis,
         shared: &mut Shared,
-    ) -> (State, Option<Box<Early>>) {
+    ) -> Step {
         let Self { ask, keep_alive, early } = self;
         let ask = ask.expect("it asked to follow");
         let (date, context) = (shared.date(now), shared.context.clone());
-        let state = match ask.endpoint {
+        let stream = match ask.endpoint {
             Endpoint::WebSocket => {
                 websocket::open(&ask, reply, &context, date, private(outbox));
                 shared.metrics().websockets.add(1);
                 let first_ping_ms = spread_ms(spread, context.limits.ping_ms);
-                State::Socket(Socket::new(ask.encoding, reply, first_ping_ms, now, shared))
+                Stream::Socket(Socket::new(ask.encoding, reply, first_ping_ms, now, shared))
             }
             Endpoint::EventStream => {
                 event_stream::open(&ask, reply, &context, date, private(outbox));
                 shared.metrics().event_streams.add(1);
-                State::Events(Events::new(ask.encoding, spread, now, &context.limits))
+                Stream::Events(Events::new(ask.encoding, spread, now, &context.limits))
             }
             Endpoint::Poll => {
                 shared.metrics().polls.add(1);
@@ -74,11 +75,11 @@ impl Asking {
                 let due = now.plus(ask.wait_ms);
                 let poll = Poll::new(*ask, reply);
                 let waiting = Waiting { poll, due, keep_alive, early };
-                return (State::Waiting(Box::new(waiting)), None);
+                return Step::On(Exchange::Waiting(Box::new(waiting)));
             }
         };
         shared.want(Effect::Visit);
-        (state, early)
+        Step::Stream(stream, early)
     }
 
     /// It is published. Says whether another request may follow, and what came of it.

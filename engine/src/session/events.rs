@@ -32,7 +32,7 @@ impl Events {
         self.heartbeat_due.at(now)
     }
 
-    /// Whether a heartbeat was written. Messages are heartbeats too: only a silent stream needs a
+    /// A silent stream has a heartbeat. Messages are heartbeats too: only a silent one needs a
     /// comment (THREATS E8). All have the same message in one moment, so from there, too, each has
     /// a patience of its own.
     pub(super) fn deadline(
@@ -41,18 +41,16 @@ impl Events {
         outbox: &mut Option<Box<Outbox>>,
         (told, now): (Millis, Millis),
         shared: &mut Shared,
-    ) -> bool {
+    ) {
         let heartbeat_ms = shared.context.limits.heartbeat_ms;
         let patience_ms = spread_ms(self.spread, heartbeat_ms);
-        let silent = told.since(silent_since) >= patience_ms;
-        if silent {
+        if told.since(silent_since) >= patience_ms {
             shared.spare.lend(outbox);
             self.encoding.framing().heartbeat(private(outbox));
             self.heartbeat_due = Millis32::after(now, heartbeat_ms);
         } else {
             self.heartbeat_due = Millis32::after(silent_since, patience_ms);
         }
-        silent
     }
 
     /// It takes nothing, so it is not told that we are there.

@@ -7,6 +7,7 @@ use fanfare_protocol::ws::{CloseCode, Event, Receiver, Role, send};
 use super::millis32::Millis32;
 use crate::clock::Millis;
 use crate::limits::Limits;
+use crate::metrics::ShardMetrics;
 use crate::transport::input::Frames;
 
 /// What is left of a connection.
@@ -34,6 +35,17 @@ pub(super) enum Was {
     Events,
     /// A WebSocket.
     Socket,
+}
+
+impl Was {
+    /// Counts it out of the gauge that it was counted in.
+    pub(super) fn count_out(self, metrics: &ShardMetrics) {
+        match self {
+            Self::Socket => metrics.websockets.sub(1),
+            Self::Events => metrics.event_streams.sub(1),
+            Self::Exchange => {}
+        }
+    }
 }
 
 /// Why we end a stream. It is over in a moment, so each says: reconnect and resume.

@@ -8,8 +8,9 @@
 //! ```text
 //!            bytes             whole              reply
 //!   Idle ------------> Reading -------> Asking ----------> Waiting (a poll)
-//!    ^  <---- answer -----'               |  '-----------> Events, Socket (streams)
+//!    ^  <---- answer -----'               |  '-----------> Events, Socket
 //!    '------------------- answer ---------'-- and of Waiting, where the connection is kept
+//!   '---------------------- an Exchange ------------------'  '- a Stream -'
 //!
 //!   from everywhere, with the last bytes in the outbox: Leaving, and then the end
 //! ```
@@ -23,6 +24,7 @@ mod asking;
 mod complaints;
 mod dates;
 mod events;
+mod exchange;
 mod flow;
 mod leaving;
 pub mod machine;
@@ -33,6 +35,7 @@ mod requests;
 mod shared;
 mod socket;
 mod state;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -46,19 +49,16 @@ use crate::driver::Close;
 use crate::limits::Limits;
 use crate::metrics::ShardMetrics;
 use crate::sequencer::command::{Published, Refusal, Subscribed};
-use crate::transport::follow_request::FollowRequest;
-use crate::transport::input::Early;
 use crate::transport::long_poll::Item;
-use asking::Asking;
+use exchange::{Exchange, Step};
 use flow::Flow;
 use leaving::{Farewell, Leaving, Was};
 use machine::Answer;
 use millis32::Millis32;
 use outbox::private;
-use reading::{Next, Reading};
 use requests::FIRST;
 use socket::Heard;
-use state::{Idle, Overdue, State};
+use state::{Overdue, State};
 
 #[cfg(test)]
 pub(crate) use events::spread_ms;
@@ -88,7 +88,7 @@ impl Session {
     /// A client before its first byte. One that is `over_limit` is kept until it has been told so.
     pub(crate) fn new(over_limit: bool, now: Millis, limits: &Limits) -> Self {
         let due = Millis32::after(now, limits.head_ms);
-        let state = State::Idle(Idle { early: None, due, served: false });
+        let state = State::Exchange(Exchange::new(due));
         Self { state, outbox: None, flow: Flow::new(now), over_limit }
     }
 
@@ -105,7 +105,8 @@ impl Session {
     /// Bytes of memory of what came behind a request.
     #[cfg(test)]
     pub(crate) fn early_memory(&self) -> usize {
-        self.state.early().and_then(Option::as_deref).map_or(0, Early::memory)
+        let State::Exchange(exchange) = &self.state else { return 0 };
+        exchange.early().map_or(0, |early| early.memory())
     }
 
     /// Whether private bytes wait.
@@ -120,12 +121,12 @@ impl Session {
 
     /// Whether it is a poll that waits.
     pub(crate) fn is_waiting(&self) -> bool {
-        matches!(self.state, State::Waiting(_))
+        matches!(self.state, State::Exchange(Exchange::Waiting(_)))
     }
 
     /// Whether it is a stream that is open.
     pub(crate) fn is_stream(&self) -> bool {
-        matches!(self.state, State::Events(_) | State::Socket(_))
+        matches!(self.state, State::Stream(_))
     }
 
     /// Whether what the client sends is read now; `hangup` says that it may have ended its side.
@@ -139,8 +140,9 @@ impl Session {
     /// be all that the client waits for; then it is looked at again.
     pub(crate) fn is_over(&self, hangup: bool, gone: bool) -> bool {
         match self.state {
-            State::Events(_) | State::Socket(_) => hangup && !self.wants_bytes(true),
-            State::Waiting(_) => gone, // who has only ended its side may wait for its answer
+            State::Stream(_) => hangup && !self.wants_bytes(true),
+            // Who has only ended its side may wait for its answer.
+            State::Exchange(Exchange::Waiting(_)) => gone,
             _ => false,
         }
     }
@@ -163,16 +165,15 @@ impl Session {
 impl Session {
     /// Its bytes.
     pub(crate) fn take(&mut self, bytes: &mut [u8], now: Millis, shared: &mut Shared) {
+        let (over_limit, outbox) = (self.over_limit, &mut self.outbox);
         match &mut self.state {
-            State::Idle(_) | State::Reading(_) => {
-                let taken = self.read_request(bytes, now, shared);
-                if taken < bytes.len() {
-                    self.keep_early(Box::new(Early::new(&bytes[taken..])));
-                }
+            State::Exchange(exchange) => {
+                let exchange = std::mem::take(exchange);
+                let step = exchange.take(bytes, over_limit, outbox, now, shared);
+                self.step(step, now, shared);
             }
-            State::Asking(_) | State::Waiting(_) => self.keep_early(Box::new(Early::new(bytes))),
-            State::Socket(socket) => {
-                let heard = socket.take(bytes, &mut self.outbox, now, shared);
+            State::Stream(stream) => {
+                let heard = stream.take(bytes, outbox, now, shared);
                 self.heard(heard, now, shared);
             }
             State::Leaving(leaving) => {
@@ -180,7 +181,6 @@ impl Session {
                     shared.want(Effect::Visit);
                 }
             }
-            State::Events(_) => {}
         }
     }
 
@@ -193,70 +193,26 @@ impl Session {
                 leaving.lingers = false;
                 shared.want(Effect::Visit);
             }
-            // It may be gone, or have said all and wait for the answer (RFC 9112, section 9.6), and
-            // only bytes can tell: so the head of the answer goes out now. Who is gone answers with
-            // RST; who listens gets the rest when it is there.
-            State::Waiting(waiting) => {
-                waiting.poll.begin(shared.date(now), private(&mut self.outbox));
-                waiting.keep_alive = false;
-                shared.want(Effect::Visit);
+            State::Exchange(exchange) => {
+                if !exchange.client_ended(&mut self.outbox, now, shared) {
+                    shared.want(Effect::End(Close::Gracefully));
+                }
             }
-            _ => shared.want(Effect::End(Close::Gracefully)),
+            State::Stream(_) | State::Leaving(_) => shared.want(Effect::End(Close::Gracefully)),
         }
     }
 
-    /// Takes bytes of a request. Returns how many of them belonged to it.
-    fn read_request(&mut self, bytes: &[u8], now: Millis, shared: &mut Shared) -> usize {
-        let reading = match std::mem::take(&mut self.state) {
-            State::Reading(reading) => *reading,
-            State::Idle(Idle { served: true, .. }) => {
-                Reading::new(now.plus(shared.context.limits.head_ms))
+    /// What a call of an exchange led to.
+    fn step(&mut self, step: Step, now: Millis, shared: &mut Shared) {
+        match step {
+            Step::On(exchange) => self.state = State::Exchange(exchange),
+            Step::Stream(stream, early) => {
+                self.state = State::Stream(stream);
+                if let Some(mut early) = early {
+                    self.take(early.rest(), now, shared);
+                }
             }
-            State::Idle(idle) => Reading::new(idle.due.at(now)),
-            other => {
-                debug_assert!(false, "no request is read while {other:?}");
-                self.state = other;
-                return bytes.len();
-            }
-        };
-        let (taken, next) = reading.take(bytes, &mut self.outbox, now, shared);
-        match next {
-            Next::More(reading) => self.state = State::Reading(reading),
-            Next::Answered { keep_alive } => self.next_or_leave(keep_alive, None, now, shared),
-            Next::Refused => self.leave(REFUSED_CLOSE_MS, true, now, shared),
-            Next::Follow { ask, keep_alive } => self.ask(ask, keep_alive, now, shared),
-            Next::Publish { publication, body, keep_alive } => {
-                self.state = State::Asking(Box::new(Asking::to_publish(keep_alive)));
-                shared.want(Effect::Publish { request: FIRST, publication, body });
-            }
-        }
-        shared.spare.take_back(&mut self.outbox);
-        taken
-    }
-
-    /// Keeps what came behind a request, until its answer is on its way; behind a refusal that ends
-    /// the connection nothing is kept. While it is here nothing more is read.
-    fn keep_early(&mut self, early: Box<Early>) {
-        let Some(place) = self.state.early_mut() else { return };
-        debug_assert!(place.is_none(), "bytes were read that nobody wanted");
-        *place = Some(early);
-    }
-
-    /// The answer to a request has gone out: what came with it is the next one.
-    fn next_request(&mut self, now: Millis, shared: &mut Shared) {
-        let State::Idle(Idle { early, .. }) = &mut self.state else { return };
-        let Some(mut early) = early.take() else { return };
-        let taken = self.read_request(early.rest(), now, shared);
-        if early.advance(taken) {
-            self.keep_early(early);
-        }
-    }
-
-    /// Asks the sequencer to follow.
-    fn ask(&mut self, ask: Box<FollowRequest>, keep_alive: bool, now: Millis, shared: &mut Shared) {
-        match asking::begin(ask, keep_alive, self.over_limit, &mut self.outbox, now, shared) {
-            Ok(asking) => self.state = State::Asking(Box::new(asking)),
-            Err(lingers) => self.leave(REFUSED_CLOSE_MS, lingers, now, shared),
+            Step::Leave { ms, lingers } => self.leave(ms, lingers, now, shared),
         }
     }
 
@@ -277,8 +233,8 @@ impl Session {
     /// There is room again for a client that was blocked.
     pub(crate) fn has_room(&mut self, limits: &Limits, now: Millis) {
         self.flow.has_room();
-        if let State::Socket(socket) = &mut self.state {
-            socket.has_room(limits, now);
+        if let State::Stream(stream) = &mut self.state {
+            stream.has_room(limits, now);
         }
     }
 
@@ -299,15 +255,20 @@ impl Session {
 
     /// Everything that it was owed is sent.
     pub(crate) fn drained(&mut self, now: Millis, shared: &mut Shared) {
-        match &self.state {
+        match &mut self.state {
             State::Leaving(leaving) if !leaving.lingers => {
                 shared.want(Effect::End(Close::Gracefully));
             }
-            State::Events(_) | State::Socket(_) if shared.ending => {
+            State::Leaving(_) => {}
+            State::Stream(_) if shared.ending => {
                 self.farewell(Farewell::Shutdown, shared.context.limits.close_ms, now, shared);
             }
-            State::Idle(_) => self.next_request(now, shared),
-            _ => {}
+            State::Stream(_) => {}
+            State::Exchange(exchange) => {
+                let exchange = std::mem::take(exchange);
+                let step = exchange.next(self.over_limit, &mut self.outbox, now, shared);
+                self.step(step, now, shared);
+            }
         }
     }
 }
@@ -318,9 +279,9 @@ impl Session {
     /// it says so, if its answer is waited for.
     pub(crate) fn awaits(&self, request: u32) -> Option<(Encoding, Option<u32>)> {
         match &self.state {
-            State::Asking(asking) if request == FIRST => asking.reads(),
-            State::Socket(socket) => {
-                socket.requests()?.is_outstanding(request).then_some((socket.encoding, None))
+            State::Exchange(exchange) if request == FIRST => exchange.reads(),
+            State::Stream(stream) => {
+                stream.requests()?.is_outstanding(request).then_some((stream.encoding(), None))
             }
             _ => None,
         }
@@ -329,8 +290,8 @@ impl Session {
     /// Whether a channel of this request, whose answer is waited for, is still wanted.
     pub(crate) fn wants(&self, request: u32, channel: &ChannelName) -> bool {
         match &self.state {
-            State::Socket(socket) => {
-                socket.requests().is_some_and(|requests| requests.wants(request, channel))
+            State::Stream(stream) => {
+                stream.requests().is_some_and(|requests| requests.wants(request, channel))
             }
             _ => true,
         }
@@ -346,21 +307,16 @@ impl Session {
         now: Millis,
         shared: &mut Shared,
     ) {
-        let early = match std::mem::take(&mut self.state) {
-            State::Asking(asking) => {
-                let outbox = &mut self.outbox;
-                let (state, early) = asking.open(reply, spread, outbox, now, shared);
-                self.state = state;
-                early
+        match std::mem::take(&mut self.state) {
+            State::Exchange(Exchange::Asking(asking)) => {
+                let step = asking.open(reply, spread, &mut self.outbox, now, shared);
+                self.step(step, now, shared);
             }
             other => {
                 self.state = other;
                 let request = reply.requester.request;
-                return self.answer(request, Answer::Following(reply), now, shared);
+                self.answer(request, Answer::Following(reply), now, shared);
             }
-        };
-        if let Some(mut early) = early {
-            self.take(early.rest(), now, shared);
         }
     }
 
@@ -372,61 +328,47 @@ impl Session {
         now: Millis,
         shared: &mut Shared,
     ) {
-        match (std::mem::take(&mut self.state), result) {
-            (State::Asking(asking), Ok(published)) => {
-                let (keep_alive, early) = asking.answer(published, &mut self.outbox, now, shared);
-                self.next_or_leave(keep_alive, early, now, shared);
-            }
-            (State::Asking(asking), Err(refusal)) => {
-                let lingers = asking.refuse(refusal, &mut self.outbox, now, shared);
-                self.leave(REFUSED_CLOSE_MS, lingers, now, shared);
-            }
-            (other, result) => {
-                self.state = other;
-                let answer = result.map_or_else(Answer::Refused, Answer::Published);
-                self.answer(request, answer, now, shared);
-            }
+        if let State::Exchange(exchange) = &mut self.state {
+            let exchange = std::mem::take(exchange);
+            let step = exchange.answered(result, &mut self.outbox, now, shared);
+            return self.step(step, now, shared);
         }
+        let answer = result.map_or_else(Answer::Refused, Answer::Published);
+        self.answer(request, answer, now, shared);
     }
 
     /// Up to which position everything must be sent before its machine is told of that, if at all.
     pub(crate) fn catches_up_to(&self) -> Option<u64> {
         match &self.state {
-            State::Socket(socket) => socket.requests()?.catches_up_to(),
+            State::Stream(stream) => stream.requests()?.catches_up_to(),
             _ => None,
         }
     }
 
     /// Everything up to that position was sent.
     pub(crate) fn caught_up(&mut self, now: Millis, shared: &mut Shared) {
-        let State::Socket(socket) = &mut self.state else { return };
-        let heard = socket.caught_up(&mut self.outbox, shared);
+        let State::Stream(stream) = &mut self.state else { return };
+        let heard = stream.caught_up(&mut self.outbox, shared);
         self.heard(heard, now, shared);
     }
 
     /// What became of a request of the machine's, if there is one and it waits for that.
     fn answer(&mut self, request: u32, answer: Answer<'_>, now: Millis, shared: &mut Shared) {
-        let State::Socket(socket) = &mut self.state else { return };
-        if socket.requests().is_some_and(|requests| requests.is_outstanding(request)) {
-            let heard = socket.answer(request, answer, &mut self.outbox, shared);
-            self.heard(heard, now, shared);
-        }
+        let State::Stream(stream) = &mut self.state else { return };
+        let heard = stream.answer(request, answer, &mut self.outbox, shared);
+        self.heard(heard, now, shared);
     }
 
     /// The order has ended: it gets what is owed, then a farewell.
     pub(crate) fn order_ended(&mut self, owed: bool, now: Millis, shared: &mut Shared) {
         let has_private = self.has_private();
         match &self.state {
-            State::Events(_) | State::Socket(_) if owed => shared.want(Effect::Visit),
-            State::Events(_) | State::Socket(_) => {
+            State::Stream(_) if owed => shared.want(Effect::Visit),
+            State::Stream(_) => {
                 self.farewell(Farewell::Shutdown, shared.context.limits.close_ms, now, shared);
             }
-            State::Waiting(_) => shared.want(Effect::AnswerPoll),
-            State::Idle(idle) if idle.early.is_none() && !has_private => {
-                shared.want(Effect::End(Close::Gracefully));
-            }
-            // A head that is under way is refused when it is whole; answers are on their way.
-            _ => {}
+            State::Exchange(exchange) => exchange.order_ended(has_private, shared),
+            State::Leaving(_) => {}
         }
     }
 
@@ -442,7 +384,7 @@ impl Session {
     /// It has lost messages and goes on after them: a stream is told now, a poll with its answer.
     pub(crate) fn tell_gap(&mut self, gap: &GapView<'_>, encoding: Encoding) {
         match &mut self.state {
-            State::Waiting(waiting) => waiting.poll.missed(gap),
+            State::Exchange(Exchange::Waiting(waiting)) => waiting.poll.missed(gap),
             _ => encoding.gap(gap, private(&mut self.outbox)),
         }
     }
@@ -455,14 +397,11 @@ impl Session {
         now: Millis,
         shared: &mut Shared,
     ) {
-        let waiting = match std::mem::take(&mut self.state) {
-            State::Waiting(waiting) => *waiting,
-            other => return self.state = other,
-        };
-        let outbox = &mut self.outbox;
-        let (keep_alive, early) = waiting.answer(items, position, outbox, now, shared);
-        shared.want(Effect::UnfollowAll);
-        self.next_or_leave(keep_alive, early, now, shared);
+        if let State::Exchange(exchange) = &mut self.state {
+            let exchange = std::mem::take(exchange);
+            let step = exchange.answer_poll(items, position, &mut self.outbox, now, shared);
+            self.step(step, now, shared);
+        }
     }
 }
 
@@ -477,19 +416,14 @@ impl Session {
         shared: &mut Shared,
     ) {
         match &mut self.state {
-            State::Waiting(_) => shared.want(Effect::AnswerPoll),
-            State::Events(_) | State::Socket(_) if self.flow.is_blocked() => {
+            State::Exchange(Exchange::Waiting(_)) => shared.want(Effect::AnswerPoll),
+            State::Stream(_) if self.flow.is_blocked() => {
                 self.look_at_blocked((unread, lost), (told, now), shared);
             }
-            State::Socket(socket) => {
-                let heard = socket.deadline(unread, &mut self.outbox, (told, now), shared);
+            State::Stream(stream) => {
+                let (silent_since, outbox) = (self.flow.progress(told), &mut self.outbox);
+                let heard = stream.deadline(unread, silent_since, outbox, (told, now), shared);
                 self.heard(heard, now, shared);
-            }
-            State::Events(events) => {
-                let silent_since = self.flow.progress(told);
-                if events.deadline(silent_since, &mut self.outbox, (told, now), shared) {
-                    shared.want(Effect::Visit);
-                }
             }
             _ => self.judge(unread, (told, now), shared),
         }
@@ -507,7 +441,8 @@ impl Session {
                 shared.want(Effect::End(Close::Abort));
             }
             Overdue::NoRequest => {
-                let reader = self.state.reader().map(str::to_owned);
+                let State::Exchange(exchange) = &self.state else { return };
+                let reader = exchange.reader().map(str::to_owned);
                 self.refuse(Violation::HeadDeadline, reader.as_deref(), now, shared);
             }
         }
@@ -528,11 +463,9 @@ impl Session {
             shared.want(Effect::End(Close::Abort));
         } else if lost {
             self.close_slow(now, shared);
-        } else if let State::Socket(socket) = &mut self.state {
-            let heard = socket.deadline_while_blocked(unread, (told, now), limits);
+        } else if let State::Stream(stream) = &mut self.state {
+            let heard = stream.deadline_while_blocked(unread, (told, now), limits);
             self.heard(heard, now, shared);
-        } else if let State::Events(events) = &mut self.state {
-            events.heard_nothing(now, limits);
         }
     }
 }
@@ -551,36 +484,11 @@ impl Session {
         self.leave(REFUSED_CLOSE_MS, true, now, shared);
     }
 
-    /// An ordinary answer is in the outbox: the connection is free for its next request, or ends.
-    fn next_or_leave(
-        &mut self,
-        keep_alive: bool,
-        early: Option<Box<Early>>,
-        now: Millis,
-        shared: &mut Shared,
-    ) {
-        // Looked at when it may have stalled; one that has taken all is idle for longer.
-        let look_ms = shared.context.limits.idle_ms.min(shared.context.limits.stall_ms);
-        if !keep_alive || shared.ending {
-            return self.leave(look_ms, false, now, shared);
-        }
-        let due = Millis32::after(now, look_ms);
-        self.state = State::Idle(Idle { early, due, served: true });
-        shared.want(Effect::Visit);
-    }
-
-    /// Says farewell to a stream, which ends when that is sent. A WebSocket gets `close_ms` for its
-    /// own close; the end of a stream of events is the end of its socket (FIN), and until it comes
-    /// an `EventSource` does not know that it should come back.
+    /// Says farewell to a stream, which ends when that is sent.
     fn farewell(&mut self, farewell: Farewell, close_ms: u64, now: Millis, shared: &mut Shared) {
-        let out = private(&mut self.outbox);
-        let lingers = match &self.state {
-            State::Socket(_) => farewell.say_to_socket(out),
-            State::Events(events) => {
-                farewell.say_to_events(events.encoding, shared.context.limits.retry_ms, out)
-            }
-            _ => false,
-        };
+        let retry_ms = shared.context.limits.retry_ms;
+        let State::Stream(stream) = &self.state else { return };
+        let lingers = stream.say_farewell(farewell, retry_ms, &mut self.outbox);
         self.leave(close_ms, lingers, now, shared);
     }
 
@@ -588,8 +496,7 @@ impl Session {
     /// waits for the client to end its side, at most `ms`.
     fn leave(&mut self, ms: u64, lingers: bool, now: Millis, shared: &mut Shared) {
         let (was, frames) = match std::mem::take(&mut self.state) {
-            State::Socket(socket) => (Was::Socket, socket.into_frames()),
-            State::Events(_) => (Was::Events, None),
+            State::Stream(stream) => stream.into_leaving(),
             _ => (Was::Exchange, None),
         };
         let due = Millis32::after(now, ms);

@@ -1,0 +1,398 @@
+//! A client with requests and answers: one request after the other, until one of them is a stream
+//! or its last.
+//!
+//! What a call leads to is a [`Step`], which [`super::Session`] takes.
+
+use fanfare_protocol::dialect::Encoding;
+
+use super::asking::{self, Asking, ending};
+use super::flow::Flow;
+use super::millis32::Millis32;
+use super::outbox::{Outbox, private};
+use super::reading::{Next, Reading};
+use super::requests::FIRST;
+use super::shared::{Effect, Shared};
+use super::state::Overdue;
+use super::stream::Stream;
+use super::{RECHECK_MS, REFUSED_CLOSE_MS};
+use crate::clock::Millis;
+use crate::driver::Close;
+use crate::limits::Limits;
+use crate::sequencer::command::{Published, Refusal};
+use crate::transport::follow_request::FollowRequest;
+use crate::transport::input::Early;
+use crate::transport::long_poll::{Item, Poll};
+
+/// What is true of it. What few have is boxed.
+#[derive(Debug)]
+pub(super) enum Exchange {
+    /// It is between requests, or before its first. The answer to the last may be on its way.
+    Idle(Idle),
+    /// A part of a request is here.
+    Reading(Box<Reading>),
+    /// The sequencer was asked and answers soon. What the client sends waits. No deadline.
+    Asking(Box<Asking>),
+    /// A poll that waits for a message.
+    Waiting(Box<Waiting>),
+}
+
+/// Between requests.
+#[derive(Debug)]
+pub(super) struct Idle {
+    /// What came behind the last request, to be read when its answer is on its way.
+    pub(super) early: Option<Box<Early>>,
+    /// When its first head must be whole; after an answer, when it is looked at.
+    pub(super) due: Millis32,
+    /// Whether it had an answer and may wait for its next request.
+    pub(super) served: bool,
+}
+
+/// A poll that waits.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) poll: Poll,
+    /// When the client's patience is over.
+    pub(super) due: Millis,
+    /// As in [`Asking`].
+    pub(super) keep_alive: bool,
+    /// As in [`Asking`].
+    pub(super) early: Option<Box<Early>>,
+}
+
+/// What a call of an exchange leads to.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// It goes on like this.
+    On(Exchange),
+    /// A stream begins, with what came behind its request.
+    Stream(Stream, Option<Box<Early>>),
+    /// Its last words are written. It ends after so long at most; where it `lingers`, it waits for
+    /// the client to end its side.
+    Leave {
+        /// From now to its end.
+        ms: u64,
+        /// Whether it waits for the client.
+        lingers: bool,
+    },
+}
+
+impl Exchange {
+    /// Before the first byte.
+    pub(super) fn new(due: Millis32) -> Self {
+        Self::Idle(Idle { early: None, due, served: false })
+    }
+
+    /// Bytes of the client. One that is `over_limit` is told so when its request is known.
+    pub(super) fn take(
+        mut self,
+        bytes: &[u8],
+        over_limit: bool,
+        outbox: &mut Option<Box<Outbox>>,
+        now: Millis,
+        shared: &mut Shared,
+    ) -> Step {
+        if let Self::Asking(_) | Self::Waiting(_) = self {
+            self.keep_early(Box::new(Early::new(bytes)));
+            return Step::On(self);
+        }
+        let (taken, step) = self.read(bytes, over_limit, outbox, now, shared);
+        match step {
+            Step::On(mut next) if taken < bytes.len() => {
+                next.keep_early(Box::new(Early::new(&bytes[taken..])));
+                Step::On(next)
+            }
+            step => step,
+        }
+    }
+
+    /// The answer to a request has gone out: what came with it is the next one.
+    pub(super) fn next(
+        mut self,
+        over_limit: bool,
+        outbox: &mut Option<Box<Outbox>>,
+        now: Millis,
+        shared: &mut Shared,
+    ) -> Step {
+        let Self::Idle(Idle { early, .. }) = &mut self else { return Step::On(self) };
+        let Some(mut early) = early.take() else { return Step::On(self) };
+        let (taken, step) = self.read(early.rest(), over_limit, outbox, now, shared);
+        match step {
+            Step::On(mut next) if early.advance(taken) => {
+                next.keep_early(early);
+                Step::On(next)
+            }
+            step => step,
+        }
+    }
+
+    /// Takes bytes of a request. Says how many of them belonged to it.
+    fn read(
+        self,
+        bytes: &[u8],
+        over_limit: bool,
+        outbox: &mut Option<Box<Outbox>>,
+        now: Millis,
+        shared: &mut Shared,
+    ) -> (usize, Step) {
+        let reading = match self {
+            Self::Reading(reading) => *reading,
+            Self::Idle(Idle { served: true, .. }) => {
+                Reading::new(now.plus(shared.context.limits.head_ms))
+            }
+            Self::Idle(idle) => Reading::new(idle.due.at(now)),
+            Self::Asking(_) | Self::Waiting(_) => {
+                debug_assert!(false, "no request is read while {self:?}");
+                return (bytes.len(), Step::On(self));
+            }
+        };
+        let (taken, next) = reading.take(bytes, outbox, now, shared);
+        let step = match next {
+            Next::More(reading) => Step::On(Self::Reading(reading)),
+            Next::Answered { keep_alive } => next_or_leave(keep_alive, None, now, shared),
+            Next::Refused => Step::refused(true),
+            Next::Follow { ask, keep_alive } => {
+                Self::ask(ask, keep_alive, over_limit, outbox, now, shared)
+            }
+            Next::Publish { publication, body, keep_alive } => {
+                shared.want(Effect::Publish { request: FIRST, publication, body });
+                Step::On(Self::Asking(Box::new(Asking::to_publish(keep_alive))))
+            }
+        };
+        shared.spare.take_back(outbox);
+        (taken, step)
+    }
+
+    /// Asks the sequencer to follow.
+    fn ask(
+        ask: Box<FollowRequest>,
+        keep_alive: bool,
+        over_limit: bool,
+        outbox: &mut Option<Box<Outbox>>,
+        now: Millis,
+        shared: &mut Shared,
+    ) -> Step {
+        match asking::begin(ask, keep_alive, over_limit, outbox, now, shared) {
+            Ok(asking) => Step::On(Self::Asking(Box::new(asking))),
+            Err(lingers) => Step::refused(lingers),
+        }
+    }
+
+    /// Keeps what came behind a request, until its answer is on its way. While it is here nothing
+    /// more is read.
+    fn keep_early(&mut self, early: Box<Early>) {
+        let Some(place) = self.early_mut() else { return };
+        debug_assert!(place.is_none(), "bytes were read that nobody wanted");
+        *place = Some(early);
+    }
+
+    /// The client has ended its side. Whether there is still something to say to it: it may be
+    /// gone, or have said all and wait for the answer (RFC 9112, section 9.6), and only bytes can
+    /// tell. So the head of the answer goes out now. Who is gone answers with RST; who listens gets
+    /// the rest when it is there.
+    pub(super) fn client_ended(
+        &mut self,
+        outbox: &mut Option<Box<Outbox>>,
+        now: Millis,
+        shared: &mut Shared,
+    ) -> bool {
+        let Self::Waiting(waiting) = self else { return false };
+        waiting.poll.begin(shared.date(now), private(outbox));
+        waiting.keep_alive = false;
+        shared.want(Effect::Visit);
+        true
+    }
+
+    /// How what the sequencer is asked to follow is to be encoded, and up to which length of a
+    /// message.
+    pub(super) fn reads(&self) -> Option<(Encoding, Option<u32>)> {
+        match self {
+            Self::Asking(asking) => asking.reads(),
+            _ => None,
+        }
+    }
+
+    /// What it asked for has ended like this, and nothing is followed.
+    pub(super) fn answered(
+        self,
+        result: Result<Published, Refusal>,
+        outbox: &mut Option<Box<Outbox>>,
+        now: Millis,
+        shared: &mut Shared,
+    ) -> Step {
+        match (self, result) {
+            (Self::Asking(asking), Ok(published)) => {
+                let (keep_alive, early) = asking.answer(published, outbox, now, shared);
+                next_or_leave(keep_alive, early, now, shared)
+            }
+            (Self::Asking(asking), Err(refusal)) => {
+                Step::refused(asking.refuse(refusal, outbox, now, shared))
+            }
+            (other, _) => Step::On(other),
+        }
+    }
+
+    /// Answers a poll with `items`, whatever there is up to `position`.
+    pub(super) fn answer_poll<'a>(
+        self,
+        items: impl Iterator<Item = Item<'a>>,
+        position: u64,
+        outbox: &mut Option<Box<Outbox>>,
+        now: Millis,
+        shared: &mut Shared,
+    ) -> Step {
+        let Self::Waiting(waiting) = self else { return Step::On(self) };
+        let (keep_alive, early) = waiting.answer(items, position, outbox, now, shared);
+        shared.want(Effect::UnfollowAll);
+        next_or_leave(keep_alive, early, now, shared)
+    }
+
+    /// The order has ended. A head that is under way is refused when it is whole; answers are on
+    /// their way.
+    pub(super) fn order_ended(&self, has_private: bool, shared: &mut Shared) {
+        match self {
+            Self::Waiting(_) => shared.want(Effect::AnswerPoll),
+            Self::Idle(idle) if idle.early.is_none() && !has_private => {
+                shared.want(Effect::End(Close::Gracefully));
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether what the client sends is read, while so many `private` bytes wait for it; `hangup`
+    /// says that it may have ended its side. Nothing is while something that came before waits for
+    /// its turn: what we hold of a client that sends on and on is what one receive brought.
+    pub(super) fn wants_bytes(&self, private: usize, hangup: bool) -> bool {
+        match self {
+            Self::Idle(idle) => private == 0 && idle.early.is_none(),
+            Self::Reading(_) => private == 0,
+            Self::Asking(_) => false,
+            // Only to learn whether it has ended its side or has a request behind this one.
+            Self::Waiting(waiting) => hangup && !waiting.poll.is_begun() && waiting.early.is_none(),
+        }
+    }
+
+    /// When its deadline is over.
+    pub(super) fn due(&self, now: Millis) -> Option<Millis> {
+        match self {
+            Self::Asking(_) => None,
+            Self::Idle(idle) => Some(idle.due.at(now)),
+            Self::Reading(reading) => Some(reading.due),
+            Self::Waiting(waiting) => Some(waiting.due),
+        }
+    }
+
+    /// What becomes of it when its deadline is over, and it has taken all that it was told.
+    pub(super) fn overdue(
+        &self,
+        flow: &Flow,
+        unread: bool,
+        now: Millis,
+        limits: &Limits,
+    ) -> Overdue {
+        match self {
+            // Its bytes are here, and it is we who have not come to read them.
+            _ if unread => Overdue::LookAgain(now.plus(RECHECK_MS)),
+            Self::Idle(idle) if idle.served => {
+                let since = flow.progress(now);
+                if now.since(since) < limits.idle_ms {
+                    Overdue::LookAgain(since.plus(limits.idle_ms))
+                } else {
+                    Overdue::End(Close::Gracefully)
+                }
+            }
+            _ => Overdue::NoRequest,
+        }
+    }
+
+    /// It is looked at again then.
+    pub(super) fn look_again(&mut self, at: Millis) {
+        match self {
+            Self::Idle(idle) => idle.due = Millis32::of(at),
+            Self::Reading(reading) => reading.due = at,
+            Self::Asking(_) | Self::Waiting(_) => {}
+        }
+    }
+
+    /// Whose page sends a body and may read what is said to it.
+    pub(super) fn reader(&self) -> Option<&str> {
+        match self {
+            Self::Reading(reading) => reading.reader(),
+            _ => None,
+        }
+    }
+
+    /// Where what came behind a request may wait.
+    fn early_mut(&mut self) -> Option<&mut Option<Box<Early>>> {
+        match self {
+            Self::Idle(idle) => Some(&mut idle.early),
+            Self::Asking(asking) => Some(&mut asking.early),
+            Self::Waiting(waiting) => Some(&mut waiting.early),
+            Self::Reading(_) => None,
+        }
+    }
+
+    /// What came behind a request.
+    #[cfg(test)]
+    pub(super) fn early(&self) -> Option<&Early> {
+        match self {
+            Self::Idle(idle) => idle.early.as_deref(),
+            Self::Asking(asking) => asking.early.as_deref(),
+            Self::Waiting(waiting) => waiting.early.as_deref(),
+            Self::Reading(_) => None,
+        }
+    }
+}
+
+impl Default for Exchange {
+    /// What stands in for an exchange that is being called.
+    fn default() -> Self {
+        Self::new(Millis32::NEVER)
+    }
+}
+
+impl Waiting {
+    /// Answers with `items`, whatever there is up to `position`. Says whether another request may
+    /// follow, and what came of it.
+    fn answer<'a>(
+        self,
+        items: impl Iterator<Item = Item<'a>>,
+        position: u64,
+        outbox: &mut Option<Box<Outbox>>,
+        now: Millis,
+        shared: &mut Shared,
+    ) -> (bool, Option<Box<Early>>) {
+        let Self { poll, keep_alive, early, .. } = self;
+        let keep_alive = keep_alive && !shared.ending; // and the answer says so
+        let (epoch, date) = (shared.context.epoch, shared.date(now));
+        let answer = poll.answer(items, epoch, position, date, ending(keep_alive));
+        private(outbox).extend_from_slice(&answer.bytes);
+        shared.metrics().deliveries.add(answer.messages);
+        shared.metrics().gaps.add(answer.gaps);
+        shared.metrics().polls.sub(1);
+        (keep_alive, early)
+    }
+}
+
+impl Step {
+    /// A refusal that ends the connection is written. Behind it nothing is kept.
+    fn refused(lingers: bool) -> Self {
+        Self::Leave { ms: REFUSED_CLOSE_MS, lingers }
+    }
+}
+
+/// An ordinary answer is in the outbox: the connection is free for its next request, or ends.
+fn next_or_leave(
+    keep_alive: bool,
+    early: Option<Box<Early>>,
+    now: Millis,
+    shared: &mut Shared,
+) -> Step {
+    // Looked at when it may have stalled; one that has taken all is idle for longer.
+    let look_ms = shared.context.limits.idle_ms.min(shared.context.limits.stall_ms);
+    if !keep_alive || shared.ending {
+        return Step::Leave { ms: look_ms, lingers: false };
+    }
+    shared.want(Effect::Visit);
+    let due = Millis32::after(now, look_ms);
+    Step::On(Exchange::Idle(Idle { early, due, served: true }))
+}

@@ -1,0 +1,168 @@
+//! A stream that is open: messages go out as they come, until one of both ends it.
+
+use fanfare_protocol::dialect::Encoding;
+
+use super::events::Events;
+use super::leaving::{Farewell, Was};
+use super::machine::Answer;
+use super::outbox::{Outbox, private};
+use super::requests::Requests;
+use super::shared::Shared;
+use super::socket::{Heard, Socket};
+use crate::clock::Millis;
+use crate::limits::Limits;
+use crate::transport::input::Frames;
+
+/// What is true of it.
+#[derive(Debug)]
+pub(super) enum Stream {
+    /// A stream of events.
+    Events(Events),
+    /// A WebSocket.
+    Socket(Socket),
+}
+
+impl Stream {
+    /// How what it is told is encoded.
+    pub(super) fn encoding(&self) -> Encoding {
+        match self {
+            Self::Events(events) => events.encoding,
+            Self::Socket(socket) => socket.encoding,
+        }
+    }
+
+    /// Its books, where its client does more than listen.
+    pub(super) fn requests(&self) -> Option<&Requests> {
+        match self {
+            Self::Events(_) => None,
+            Self::Socket(socket) => socket.requests(),
+        }
+    }
+
+    /// When it is to be looked at, whatever the kernel takes.
+    pub(super) fn due(&self, now: Millis) -> Millis {
+        match self {
+            Self::Events(events) => events.due(now),
+            Self::Socket(socket) => socket.due(now),
+        }
+    }
+
+    /// Bytes of the client. Nobody reads a stream of events but to learn of its end.
+    pub(super) fn take(
+        &mut self,
+        bytes: &mut [u8],
+        outbox: &mut Option<Box<Outbox>>,
+        now: Millis,
+        shared: &mut Shared,
+    ) -> Heard {
+        match self {
+            Self::Events(_) => Heard::Fine,
+            Self::Socket(socket) => socket.take(bytes, outbox, now, shared),
+        }
+    }
+
+    /// There is room again for a client that was blocked.
+    pub(super) fn has_room(&mut self, limits: &Limits, now: Millis) {
+        if let Self::Socket(socket) = self {
+            socket.has_room(limits, now);
+        }
+    }
+
+    /// What became of a request of its machine's, if there is one and it waits for that.
+    pub(super) fn answer(
+        &mut self,
+        request: u32,
+        answer: Answer<'_>,
+        outbox: &mut Option<Box<Outbox>>,
+        shared: &mut Shared,
+    ) -> Heard {
+        match self {
+            Self::Socket(socket)
+                if socket.requests().is_some_and(|requests| requests.is_outstanding(request)) =>
+            {
+                socket.answer(request, answer, outbox, shared)
+            }
+            _ => Heard::Fine,
+        }
+    }
+
+    /// What its machine is to be told of next as sent is sent.
+    pub(super) fn caught_up(
+        &mut self,
+        outbox: &mut Option<Box<Outbox>>,
+        shared: &mut Shared,
+    ) -> Heard {
+        match self {
+            Self::Events(_) => Heard::Fine,
+            Self::Socket(socket) => socket.caught_up(outbox, shared),
+        }
+    }
+
+    /// What is due is a sign that we are there, or one of the client. Silent since then is a stream
+    /// to which nothing was sent. `unread` says that bytes of the client wait for us to read them.
+    pub(super) fn deadline(
+        &mut self,
+        unread: bool,
+        silent_since: Millis,
+        outbox: &mut Option<Box<Outbox>>,
+        (told, now): (Millis, Millis),
+        shared: &mut Shared,
+    ) -> Heard {
+        match self {
+            Self::Socket(socket) => socket.deadline(unread, outbox, (told, now), shared),
+            Self::Events(events) => {
+                events.deadline(silent_since, outbox, (told, now), shared);
+                Heard::Fine
+            }
+        }
+    }
+
+    /// The same of a client that has no room for what it is sent.
+    pub(super) fn deadline_while_blocked(
+        &mut self,
+        unread: bool,
+        (told, now): (Millis, Millis),
+        limits: &Limits,
+    ) -> Heard {
+        match self {
+            Self::Socket(socket) => socket.deadline_while_blocked(unread, (told, now), limits),
+            Self::Events(events) => {
+                events.heard_nothing(now, limits);
+                Heard::Fine
+            }
+        }
+    }
+
+    /// Says farewell. Whether its end waits for the client: a WebSocket's for its own close; the
+    /// end of a stream of events is the end of its socket (FIN), and until it comes an
+    /// `EventSource` does not know that it should come back.
+    pub(super) fn say_farewell(
+        &self,
+        farewell: Farewell,
+        retry_ms: u64,
+        outbox: &mut Option<Box<Outbox>>,
+    ) -> bool {
+        match self {
+            Self::Socket(_) => farewell.say_to_socket(private(outbox)),
+            Self::Events(events) => {
+                farewell.say_to_events(events.encoding, retry_ms, private(outbox))
+            }
+        }
+    }
+
+    /// What is left of it when it is to leave.
+    pub(super) fn into_leaving(self) -> (Was, Option<Box<Frames>>) {
+        match self {
+            Self::Socket(socket) => (Was::Socket, socket.into_frames()),
+            Self::Events(_) => (Was::Events, None),
+        }
+    }
+
+    /// What it is, for whoever counts.
+    pub(super) fn was(&self) -> Was {
+        match self {
+            Self::Events(_) => Was::Events,
+            Self::Socket(_) => Was::Socket,
+        }
+    }
+}
