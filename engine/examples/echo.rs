@@ -7,7 +7,7 @@
 use std::process::ExitCode;
 
 use fanfare::node::{self, DriverChoice, Settings};
-use fanfare::session::machine::{Answer, Machine, Piece, Turn};
+use fanfare_protocol::dialect::machine::{Answer, Machine, Piece, Turn};
 use fanfare_protocol::ws::{DataKind, send};
 
 /// Collects the pieces of its client's message and sends it back whole.
@@ -17,7 +17,7 @@ struct Echo {
 }
 
 impl Machine for Echo {
-    fn piece(&mut self, piece: Piece<'_>, turn: &mut Turn<'_>) {
+    fn piece(&mut self, piece: Piece<'_>, turn: &mut dyn Turn) {
         self.begun.extend_from_slice(piece.bytes);
         if !piece.last {
             return;
@@ -30,7 +30,7 @@ impl Machine for Echo {
         }
     }
 
-    fn answer(&mut self, _: u32, _: Answer<'_>, _: &mut Turn<'_>) {
+    fn answer(&mut self, _: u32, _: Answer<'_>, _: &mut dyn Turn) {
         unreachable!("an echo asks for nothing");
     }
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use fanfare::node::{DriverChoice, Server};
 use fanfare::rule::Window;
-use fanfare::session::machine::{Answer, Machine, Piece, Turn};
+use fanfare_protocol::dialect::machine::{Answer, Machine, Piece, Turn};
 use fanfare_protocol::ingest::client::{Decoder, Reply};
 use fanfare_protocol::ingest::{PublishFrame, write};
 
@@ -44,7 +44,7 @@ struct Gate {
 struct Holds(Arc<Gate>);
 
 impl Machine for Holds {
-    fn piece(&mut self, _: Piece<'_>, _: &mut Turn<'_>) {
+    fn piece(&mut self, _: Piece<'_>, _: &mut dyn Turn) {
         *self.0.held.lock().unwrap() = thread::current().name().map(str::to_owned);
         let opened = self.0.opened.lock().unwrap();
         let (_opened, late) =
@@ -52,7 +52,7 @@ impl Machine for Holds {
         assert!(!late.timed_out(), "nobody opened the gate");
     }
 
-    fn answer(&mut self, _: u32, _: Answer<'_>, _: &mut Turn<'_>) {}
+    fn answer(&mut self, _: u32, _: Answer<'_>, _: &mut dyn Turn) {}
 }
 
 /// A client that reads all the time, and checks that message `n` comes `n`th.

@@ -9,18 +9,18 @@ use std::time::{Duration, Instant};
 
 use fanfare::node::Server;
 use fanfare::sequencer::command::{Command, PublishAnswer, Refusal};
-use fanfare::session::machine::{Answer, Machine, Piece, Turn};
+use fanfare_protocol::dialect::machine::{Answer, Machine, Piece, Turn};
 
 use support::{Client, DRIVERS, PATIENCE, batch, node, node_hearing, publish_all, wait_until};
 
 struct Panics;
 
 impl Machine for Panics {
-    fn piece(&mut self, _: Piece<'_>, _: &mut Turn<'_>) {
+    fn piece(&mut self, _: Piece<'_>, _: &mut dyn Turn) {
         panic!("injected by a test");
     }
 
-    fn answer(&mut self, _: u32, _: Answer<'_>, _: &mut Turn<'_>) {}
+    fn answer(&mut self, _: u32, _: Answer<'_>, _: &mut dyn Turn) {}
 }
 
 /// Waits for the loss, which is told once and can be read ever after; then stops the node.

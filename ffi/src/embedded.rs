@@ -353,7 +353,7 @@ mod tests {
     use std::net::TcpStream;
     use std::time::Instant;
 
-    use fanfare::session::machine::{Answer, Machine, Piece, Turn};
+    use fanfare_protocol::dialect::machine::{Answer, Machine, Piece, Turn};
 
     use super::*;
     use crate::outcome::Ticket;
@@ -361,11 +361,11 @@ mod tests {
     struct Panics;
 
     impl Machine for Panics {
-        fn piece(&mut self, _: Piece<'_>, _: &mut Turn<'_>) {
+        fn piece(&mut self, _: Piece<'_>, _: &mut dyn Turn) {
             panic!("injected by a test");
         }
 
-        fn answer(&mut self, _: u32, _: Answer<'_>, _: &mut Turn<'_>) {}
+        fn answer(&mut self, _: u32, _: Answer<'_>, _: &mut dyn Turn) {}
     }
 
     fn embedded() -> Embedded {

@@ -50,6 +50,19 @@ pub struct Kept {
     pub offset: u64,
 }
 
+/// A message has its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Published {
+    /// Epoch and position.
+    pub id: Id,
+    /// Dense number within the channel, from 1; 0 of an ephemeral message, which has none.
+    pub offset: u64,
+    /// Connections of this node that follow the channel at that position.
+    pub subscribers: u64,
+    /// Whether the place was given earlier, to the same message under the same key.
+    pub duplicate: bool,
+}
+
 /// Messages of one channel that a client will not get, as it is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GapView<'a> {

@@ -1,8 +1,21 @@
-//! The sentences with which a message is refused, for people: what is wrong, why, and what to do.
+//! Why a node does not do what it is asked, and the sentences with which a message is refused, for
+//! people: what is wrong, why, and what to do.
 //!
 //! One refusal has one wording, whichever way the message came: the HTTP API, the Unix socket, the
 //! command line. Each way puts its own number or word beside it, and in front of it the field that
 //! is meant, where it has such.
+
+/// Why what was asked for was not done, though nothing was wrong with how it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// There are as many channels as there may be: of a publish, those that keep what their rules
+    /// promise; of a subscribe, those that are followed.
+    ChannelLimit,
+    /// The idempotency key was used for another message.
+    Conflict,
+    /// The node is shutting down.
+    ShuttingDown,
+}
 
 /// It is no name of a channel ([`crate::names::is_channel_name`]).
 pub const BAD_CHANNEL: &str =

@@ -1,12 +1,19 @@
-//! Where a newcomer wants to begin, as it is written in a parameter: an id, the start, a time.
+//! Where a client wants to begin, and how a newcomer writes it in a parameter: an id, the start, a
+//! time.
 
 use crate::id::Id;
 
 /// A place to begin at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Since {
+    /// With what is published next.
+    Now,
     /// `4k7m2x9d-1042`: after this place.
     After(Id),
+    /// After a place that the client had and that cannot be read: a gap, then as [`Since::Now`].
+    Unreadable,
+    /// With the last so many messages, or as many of them as are kept.
+    Last(u64),
     /// `earliest`: with the oldest that is kept.
     Earliest,
     /// `10m`: with what is so many milliseconds old or younger.
@@ -20,7 +27,8 @@ const UNITS: [(&str, u64); 5] =
     [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 impl Since {
-    /// Reads one; `None` where it is none of them. What is longer than there is time saturates.
+    /// Reads one that is written in one word; `None` where it is none of them. What is longer than
+    /// there is time saturates.
     pub fn parse(text: &str) -> Option<Self> {
         if text == "earliest" {
             return Some(Self::Earliest);

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use fanfare_protocol::dialect::machine::Machine;
 use fanfare_protocol::id::Epoch;
 
 use super::driver_choice::{Chosen, choose_driver, machine};
@@ -30,7 +31,7 @@ use crate::metrics::Metrics;
 use crate::ring::Wake;
 use crate::sequencer::command::Command;
 use crate::sequencer::inbox::Inbox;
-use crate::session::machine::{Machine, Machines};
+use crate::session::machine::Machines;
 use crate::transport::Context;
 use crate::vigil::Vigil;
 

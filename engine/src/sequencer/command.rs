@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use fanfare_protocol::id::Id;
+pub use fanfare_protocol::message::Published;
 use fanfare_protocol::message::{GapReason, Kind};
+pub use fanfare_protocol::refusals::Refusal;
 
 use crate::bodies::Share;
 use crate::channel::{ChannelId, ChannelName};
@@ -109,31 +111,6 @@ pub enum PublishAnswer {
 
 /// Hears how each message of a batch ended, on the sequencer's thread: it must not wait.
 pub type BatchAnswer = Box<dyn FnOnce(Vec<Result<Published, Refusal>>) + Send>;
-
-/// A message has its place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Published {
-    /// Epoch and position.
-    pub id: Id,
-    /// Dense number within the channel, from 1; 0 of an ephemeral message, which has none.
-    pub offset: u64,
-    /// Connections that follow the channel at that position.
-    pub subscribers: u64,
-    /// Whether the place was given earlier, to the same message under the same key.
-    pub duplicate: bool,
-}
-
-/// Why the sequencer did not do what it was asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
-    /// There are as many channels as there may be: of a publish, those that keep what their rules
-    /// promise; of a subscribe, those that are followed.
-    ChannelLimit,
-    /// The idempotency key was used for another message.
-    Conflict,
-    /// The node is shutting down.
-    ShuttingDown,
-}
 
 /// A connection that asks for something, and which of its requests this is. The answer names both,
 /// so a connection may have many requests under way, and one that nobody waits for any more is

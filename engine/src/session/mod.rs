@@ -53,7 +53,6 @@ use crate::transport::long_poll::Item;
 use exchange::{Exchange, Step};
 use flow::Flow;
 use leaving::{Farewell, Leaving, Was};
-use machine::Answer;
 use millis32::Millis32;
 use outbox::private;
 use requests::FIRST;
@@ -314,8 +313,10 @@ impl Session {
             }
             other => {
                 self.state = other;
-                let request = reply.requester.request;
-                self.answer(request, Answer::Following(reply), now, shared);
+                if let State::Stream(stream) = &mut self.state {
+                    let heard = stream.subscribed(reply, &mut self.outbox, now, shared);
+                    self.heard(heard, now, shared);
+                }
             }
         }
     }
@@ -328,13 +329,18 @@ impl Session {
         now: Millis,
         shared: &mut Shared,
     ) {
-        if let State::Exchange(exchange) = &mut self.state {
-            let exchange = std::mem::take(exchange);
-            let step = exchange.answered(result, &mut self.outbox, now, shared);
-            return self.step(step, now, shared);
+        match &mut self.state {
+            State::Exchange(exchange) => {
+                let exchange = std::mem::take(exchange);
+                let step = exchange.answered(result, &mut self.outbox, now, shared);
+                self.step(step, now, shared);
+            }
+            State::Stream(stream) => {
+                let heard = stream.answered(request, result, &mut self.outbox, now, shared);
+                self.heard(heard, now, shared);
+            }
+            State::Leaving(_) => {}
         }
-        let answer = result.map_or_else(Answer::Refused, Answer::Published);
-        self.answer(request, answer, now, shared);
     }
 
     /// Up to which position everything must be sent before its machine is told of that, if at all.
@@ -348,14 +354,7 @@ impl Session {
     /// Everything up to that position was sent.
     pub(crate) fn caught_up(&mut self, now: Millis, shared: &mut Shared) {
         let State::Stream(stream) = &mut self.state else { return };
-        let heard = stream.caught_up(&mut self.outbox, shared);
-        self.heard(heard, now, shared);
-    }
-
-    /// What became of a request of the machine's, if there is one and it waits for that.
-    fn answer(&mut self, request: u32, answer: Answer<'_>, now: Millis, shared: &mut Shared) {
-        let State::Stream(stream) = &mut self.state else { return };
-        let heard = stream.answer(request, answer, &mut self.outbox, shared);
+        let heard = stream.caught_up(&mut self.outbox, now, shared);
         self.heard(heard, now, shared);
     }
 

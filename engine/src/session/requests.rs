@@ -4,7 +4,8 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 
-use super::machine::Unasked;
+use fanfare_protocol::dialect::machine::Unasked;
+
 use crate::channel::{ChannelId, ChannelName};
 use crate::sequencer::command::Subscribed;
 

@@ -2,10 +2,14 @@
 //! there.
 
 use fanfare_protocol::dialect::Encoding;
+use fanfare_protocol::dialect::machine::{Answer, Machine, Piece};
+use fanfare_protocol::id::Id;
+use fanfare_protocol::message::Published;
+use fanfare_protocol::refusals::Refusal;
 use fanfare_protocol::ws::{CloseCode, Event, Receiver, Role, send};
 
 use super::RECHECK_MS;
-use super::machine::{Answer, Machine, Piece, Turn};
+use super::machine::{Call, followed};
 use super::millis32::Millis32;
 use super::outbox::{Outbox, private};
 use super::requests::Requests;
@@ -190,7 +194,7 @@ impl Socket {
                 let piece = Piece { kind, last, bytes: chunk };
                 if let Some(speaker) = &mut self.speaker {
                     return speaker
-                        .turn(outbox, shared, |machine, turn| machine.piece(piece, turn));
+                        .turn(outbox, now, shared, |machine, turn| machine.piece(piece, turn));
                 }
             }
         }
@@ -208,40 +212,57 @@ impl Socket {
         u32::from(self.pings)
     }
 
-    /// What became of a request of the machine's.
-    pub(super) fn answer(
+    /// What a request of the machine's asked for is followed.
+    pub(super) fn subscribed(
         &mut self,
-        request: u32,
-        answer: Answer<'_>,
+        reply: &Subscribed,
         outbox: &mut Option<Box<Outbox>>,
+        now: Millis,
         shared: &mut Shared,
     ) -> Heard {
         let Some(speaker) = &mut self.speaker else { return Heard::Fine };
-        match answer {
-            Answer::Following(reply) => speaker.requests.subscribed(reply),
-            Answer::Published(_) => speaker.requests.answered(request),
-            Answer::Refused(_) => speaker.requests.refused(request),
-        }
+        speaker.requests.subscribed(reply);
+        let begin = Id { epoch: shared.context.epoch, position: reply.begin };
+        let (request, channels) = (reply.requester.request, followed(reply));
         let mut catches_up = false;
-        let heard = speaker.turn(outbox, shared, |machine, turn| {
-            machine.answer(request, answer, turn);
-            catches_up = turn.catches_up;
+        let heard = speaker.turn(outbox, now, shared, |machine, call| {
+            machine.answer(request, Answer::Following { begin, channels: &channels }, call);
+            catches_up = call.catches_up;
         });
-        if let (true, Answer::Following(reply)) = (catches_up, answer) {
+        if catches_up {
             speaker.requests.catch_up(request, reply.present);
         }
         heard
+    }
+
+    /// How a request of the machine's ended that followed nothing.
+    pub(super) fn answered(
+        &mut self,
+        request: u32,
+        result: Result<Published, Refusal>,
+        outbox: &mut Option<Box<Outbox>>,
+        now: Millis,
+        shared: &mut Shared,
+    ) -> Heard {
+        let Some(speaker) = &mut self.speaker else { return Heard::Fine };
+        match result {
+            Ok(_) => speaker.requests.answered(request),
+            Err(_) => speaker.requests.refused(request),
+        }
+        let answer = result.map_or_else(Answer::Refused, Answer::Published);
+        speaker.turn(outbox, now, shared, |machine, turn| machine.answer(request, answer, turn))
     }
 
     /// What the machine is to be told of next as sent is sent.
     pub(super) fn caught_up(
         &mut self,
         outbox: &mut Option<Box<Outbox>>,
+        now: Millis,
         shared: &mut Shared,
     ) -> Heard {
         let Some(speaker) = &mut self.speaker else { return Heard::Fine };
         let Some(request) = speaker.requests.caught_up() else { return Heard::Fine };
-        speaker.turn(outbox, shared, |machine, turn| machine.caught_up(request, turn))
+        speaker.turn(outbox, now, shared, |machine, turn| machine.caught_up(request, turn))
     }
 
     /// What is due is a ping, or a pong, or the end of a message. `unread` says that bytes of the
@@ -319,14 +340,15 @@ impl Speaker {
     fn turn(
         &mut self,
         outbox: &mut Option<Box<Outbox>>,
+        now: Millis,
         shared: &mut Shared,
-        call: impl FnOnce(&mut dyn Machine, &mut Turn<'_>),
+        make: impl FnOnce(&mut dyn Machine, &mut Call<'_>),
     ) -> Heard {
         shared.spare.lend(outbox);
         let (private, requests) = (private(outbox), &mut self.requests);
-        let mut turn = Turn { private, requests, shared, farewell: None, catches_up: false };
-        call(&mut *self.machine, &mut turn);
-        match turn.farewell {
+        let mut call = Call { private, requests, shared, now, farewell: None, catches_up: false };
+        make(&mut *self.machine, &mut call);
+        match call.farewell {
             Some((code, reason)) => Heard::Dismissed(code, reason),
             None => Heard::Fine,
         }

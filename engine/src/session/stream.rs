@@ -4,13 +4,13 @@ use fanfare_protocol::dialect::Encoding;
 
 use super::events::Events;
 use super::leaving::{Farewell, Was};
-use super::machine::Answer;
 use super::outbox::{Outbox, private};
 use super::requests::Requests;
 use super::shared::Shared;
 use super::socket::{Heard, Socket};
 use crate::clock::Millis;
 use crate::limits::Limits;
+use crate::sequencer::command::{Published, Refusal, Subscribed};
 use crate::transport::input::Frames;
 
 /// What is true of it.
@@ -68,21 +68,39 @@ impl Stream {
         }
     }
 
-    /// What became of a request of its machine's, if there is one and it waits for that.
-    pub(super) fn answer(
+    /// The socket whose machine waits for what becomes of this request, if there is one.
+    fn who_asked(&mut self, request: u32) -> Option<&mut Socket> {
+        let Self::Socket(socket) = self else { return None };
+        let waits = socket.requests().is_some_and(|requests| requests.is_outstanding(request));
+        waits.then_some(socket)
+    }
+
+    /// What its machine asked for is followed, if there is one and it waits for that.
+    pub(super) fn subscribed(
         &mut self,
-        request: u32,
-        answer: Answer<'_>,
+        reply: &Subscribed,
         outbox: &mut Option<Box<Outbox>>,
+        now: Millis,
         shared: &mut Shared,
     ) -> Heard {
-        match self {
-            Self::Socket(socket)
-                if socket.requests().is_some_and(|requests| requests.is_outstanding(request)) =>
-            {
-                socket.answer(request, answer, outbox, shared)
-            }
-            _ => Heard::Fine,
+        match self.who_asked(reply.requester.request) {
+            Some(socket) => socket.subscribed(reply, outbox, now, shared),
+            None => Heard::Fine,
+        }
+    }
+
+    /// How a request of its machine's ended that followed nothing, if it waits for that.
+    pub(super) fn answered(
+        &mut self,
+        request: u32,
+        result: Result<Published, Refusal>,
+        outbox: &mut Option<Box<Outbox>>,
+        now: Millis,
+        shared: &mut Shared,
+    ) -> Heard {
+        match self.who_asked(request) {
+            Some(socket) => socket.answered(request, result, outbox, now, shared),
+            None => Heard::Fine,
         }
     }
 
@@ -90,11 +108,12 @@ impl Stream {
     pub(super) fn caught_up(
         &mut self,
         outbox: &mut Option<Box<Outbox>>,
+        now: Millis,
         shared: &mut Shared,
     ) -> Heard {
         match self {
             Self::Events(_) => Heard::Fine,
-            Self::Socket(socket) => socket.caught_up(outbox, shared),
+            Self::Socket(socket) => socket.caught_up(outbox, now, shared),
         }
     }
 

@@ -9,10 +9,11 @@ use fanfare_protocol::http::parameters::{LastEventId, Parameters};
 use fanfare_protocol::http::{Request, Violation, accept};
 use fanfare_protocol::id::Id;
 use fanfare_protocol::limits::{LAST_EVENT_ID_BYTES_MAX, POLL_WAIT_S_MAX};
-use fanfare_protocol::since;
+use fanfare_protocol::since::Since as Asked;
 use fanfare_protocol::ws::handshake::AcceptKey;
 
 use super::Context;
+use super::since::by_own_time;
 use crate::channel::ChannelName;
 use crate::clock::{Millis, Wall};
 use crate::sequencer::command::Since;
@@ -50,7 +51,7 @@ pub struct FollowRequest {
     /// The channels, no name twice.
     pub channels: Vec<ChannelName>,
     /// From where.
-    begin: Begin,
+    begin: Asked,
     /// How messages are encoded.
     pub encoding: Encoding,
     /// How long a poll waits, in milliseconds.
@@ -66,29 +67,11 @@ pub struct FollowRequest {
     pub accept_key: Option<AcceptKey>,
 }
 
-/// Where a client wants to begin, before it is known what time it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Begin {
-    /// At a place that says itself what it is.
-    Known(Since),
-    /// With what is so many milliseconds old, or younger.
-    Ago(u64),
-    /// With what is of this time or later, in milliseconds since 1970.
-    At(u64),
-}
-
 impl FollowRequest {
     /// Where to begin in every channel, if it is asked for at `now`, by the time of day that `wall`
     /// says.
     pub fn since(&self, wall: Wall, now: Millis) -> Since {
-        match self.begin {
-            Begin::Known(since) => since,
-            Begin::Ago(ms) => Since::Time(Millis(now.0.saturating_sub(ms))),
-            Begin::At(unix_ms) => Since::Time(match wall.unix_millis(now).checked_sub(unix_ms) {
-                Some(ago) => Millis(now.0.saturating_sub(ago)),
-                None => now.plus(1), // is to come: nothing was published then
-            }),
-        }
+        by_own_time(self.begin, wall, now)
     }
 }
 
@@ -98,7 +81,7 @@ pub struct FollowHead {
     /// Where it came.
     pub endpoint: Endpoint,
     /// What `Last-Event-ID` says, where it says something.
-    last_event_id: Option<Since>,
+    last_event_id: Option<Asked>,
     /// Whether a stream may come in chunks.
     takes_chunks: bool,
     /// As in [`FollowRequest`].
@@ -124,7 +107,7 @@ impl FollowHead {
             Ok(None | Some(b"")) => None,
             Ok(Some(text)) => Some(brought_back(text)),
             // Two of them are no position: which one is meant is not guessed.
-            Err(_) => Some(Since::Unreadable),
+            Err(_) => Some(Asked::Unreadable),
         };
         let takes_chunks = takes_chunks(request);
         let origin = reader.map(Into::into);
@@ -194,24 +177,19 @@ pub(super) fn takes_chunks(request: &Request<'_>) -> bool {
 /// back asks with the first URL again; and the header wins over the parameter of its name, because
 /// whoever can set it does. What the page wrote must be right; what a library remembered need not
 /// be.
-fn begin(header: Option<Since>, parameters: &Parameters<'_>) -> Result<Begin, Violation> {
+fn begin(header: Option<Asked>, parameters: &Parameters<'_>) -> Result<Asked, Violation> {
     let asked = match (parameters.since.as_deref(), parameters.last.as_deref()) {
         (Some(_), Some(_)) => return Err(Violation::SinceAndLast),
-        (None, None) => Begin::Known(Since::Now),
-        (None, Some(text)) => Begin::Known(Since::Last(count(text).ok_or(Violation::BadLast)?)),
-        (Some(text), None) => match since::Since::parse(text).ok_or(Violation::BadSince)? {
-            since::Since::After(id) => Begin::Known(Since::After(id)),
-            since::Since::Earliest => Begin::Known(Since::Earliest),
-            since::Since::Ago(ms) => Begin::Ago(ms),
-            since::Since::At(unix_ms) => Begin::At(unix_ms),
-        },
+        (None, None) => Asked::Now,
+        (None, Some(text)) => Asked::Last(count(text).ok_or(Violation::BadLast)?),
+        (Some(text), None) => Asked::parse(text).ok_or(Violation::BadSince)?,
     };
     let parameter = match &parameters.last_event_id {
         LastEventId::None => None,
         LastEventId::Some(text) => Some(brought_back(text.as_bytes())),
-        LastEventId::Unreadable => Some(Since::Unreadable),
+        LastEventId::Unreadable => Some(Asked::Unreadable),
     };
-    Ok(header.or(parameter).map_or(asked, Begin::Known))
+    Ok(header.or(parameter).unwrap_or(asked))
 }
 
 /// A whole number; more than there can be are all.
@@ -220,10 +198,10 @@ fn count(text: &str) -> Option<u64> {
     digits.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
-fn brought_back(text: &[u8]) -> Since {
+fn brought_back(text: &[u8]) -> Asked {
     match Id::parse(text) {
-        Some(id) if text.len() <= LAST_EVENT_ID_BYTES_MAX => Since::After(id),
-        _ => Since::Unreadable,
+        Some(id) if text.len() <= LAST_EVENT_ID_BYTES_MAX => Asked::After(id),
+        _ => Asked::Unreadable,
     }
 }
 

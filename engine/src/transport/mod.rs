@@ -10,6 +10,7 @@ pub mod long_poll;
 mod playground;
 pub mod publish;
 pub mod request;
+pub mod since;
 pub mod websocket;
 
 pub use context::Context;

@@ -11,7 +11,7 @@ use fanfare::channel::{ChannelName, Tenant};
 use fanfare::node::{self, DriverChoice, Server, Settings};
 use fanfare::rule::{History, Pattern, Rule, Rules, Slow, Window};
 use fanfare::sequencer::command::{Command, Publication, Published};
-use fanfare::session::machine::Machine;
+use fanfare_protocol::dialect::machine::Machine;
 use fanfare_protocol::message::Kind;
 
 /// Both drivers; where io_uring is blocked `uring` fails to start, and says so.

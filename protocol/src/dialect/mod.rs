@@ -5,6 +5,8 @@
 //! encoding in use. A codec must not read the state of a connection: that is what lets all clients
 //! of an encoding share its bytes, and it is the admission test for a dialect.
 //!
+//! What clients of a dialect with commands say is heard by a [`machine`], one for each client.
+//!
 //! A dialect is a folder here, a variant of [`Form`] for each form of its envelopes, and nothing
 //! elsewhere: [`Encoding::ALL`] follows from those.
 
@@ -17,6 +19,7 @@ use crate::message::{GapView, Kind, MessageView};
 #[cfg(test)]
 mod golden;
 pub mod json;
+pub mod machine;
 pub mod plain;
 #[cfg(test)]
 mod tests;

@@ -10,8 +10,8 @@ use super::peer::Peer;
 use super::wire::Way;
 use super::world::{COUNTED, Shape, World};
 use crate::driver::sim::{Chance, Temper};
-use crate::session::machine::Machine;
 use crate::shard::tick_budget::TickBudget;
+use fanfare_protocol::dialect::machine::Machine;
 
 const CHANNELS: usize = 4;
 

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use fanfare_protocol::message::Kind;
+use fanfare_protocol::since::Since;
 use fanfare_protocol::ws::CloseCode;
 
 use super::peer::Peer;
@@ -12,8 +13,7 @@ use super::truth::channel_name;
 use super::wire::{Said, Way};
 use super::world::{Manner, Shape, World};
 use crate::limits::Limits;
-use crate::sequencer::command::Since;
-use crate::session::machine::{Answer, Machine, Piece, Turn};
+use fanfare_protocol::dialect::machine::{Answer, Machine, Piece, Turn};
 
 const RAW: Way = Way::Socket { json: false };
 
@@ -35,7 +35,7 @@ impl Words {
 }
 
 impl Machine for Words {
-    fn piece(&mut self, piece: Piece<'_>, turn: &mut Turn<'_>) {
+    fn piece(&mut self, piece: Piece<'_>, turn: &mut dyn Turn) {
         self.begun.extend_from_slice(piece.bytes);
         if piece.last {
             let message = String::from_utf8(std::mem::take(&mut self.begun)).unwrap();
@@ -43,13 +43,13 @@ impl Machine for Words {
         }
     }
 
-    fn answer(&mut self, request: u32, answer: Answer<'_>, turn: &mut Turn<'_>) {
+    fn answer(&mut self, request: u32, answer: Answer<'_>, turn: &mut dyn Turn) {
         let text = match answer {
-            Answer::Following(_) if self.quiet => return,
-            Answer::Following(reply) => {
-                let names = reply.channels.iter().map(|channel| match self.exact {
-                    true => format!("{}@{}", channel.name.name, channel.next),
-                    false => channel.name.name.to_string(),
+            Answer::Following { .. } if self.quiet => return,
+            Answer::Following { channels, .. } => {
+                let names = channels.iter().map(|followed| match self.exact {
+                    true => format!("{}@{}", followed.channel, followed.next),
+                    false => followed.channel.to_string(),
                 });
                 if self.exact {
                     turn.tell_caught_up();
@@ -62,12 +62,12 @@ impl Machine for Words {
         fanfare_protocol::ws::send::write_text(&text, turn.private());
     }
 
-    fn caught_up(&mut self, request: u32, turn: &mut Turn<'_>) {
+    fn caught_up(&mut self, request: u32, turn: &mut dyn Turn) {
         fanfare_protocol::ws::send::write_text(&format!("{request}: caught up"), turn.private());
     }
 }
 
-fn command(line: &str, exact: bool, turn: &mut Turn<'_>) {
+fn command(line: &str, exact: bool, turn: &mut dyn Turn) {
     let words: Vec<&str> = line.split(' ').collect();
     let asked = match words[0] {
         "follow" => turn.follow(&from(&words[1..], Since::Now)),

@@ -1,0 +1,118 @@
+//! Dialects with commands: one client's machine, and what it may do.
+//!
+//! What a client says goes to its [`Machine`] in pieces, checked and counted. The machine asks for
+//! things by its [`Turn`], each under a number, and what became of each comes back under that
+//! number. Whatever it writes goes to this client before anything that is shared. It owns no
+//! socket, reads no clock and waits for nobody: whoever runs it makes the turns.
+//!
+//! Clients that only listen have no machine, and what they say is dropped. Machines are boxed and
+//! called once for each piece of a client and each answer, never for a delivery: so calls of theirs
+//! may be virtual.
+
+use crate::id::Id;
+use crate::message::{GapView, Published};
+use crate::refusals::Refusal;
+use crate::since::Since;
+use crate::ws::{CloseCode, DataKind};
+
+/// One client's commands.
+pub trait Machine {
+    /// A piece of a message of the client; an empty message is one empty piece.
+    fn piece(&mut self, piece: Piece<'_>, turn: &mut dyn Turn);
+
+    /// What became of a request. Each that was asked gets one answer, in no particular order.
+    fn answer(&mut self, request: u32, answer: Answer<'_>, turn: &mut dyn Turn);
+
+    /// The client was sent everything that was published before this request was answered, of all
+    /// that it follows: it has caught up with where it began. Told where [`Turn::tell_caught_up`]
+    /// asked for it.
+    fn caught_up(&mut self, _request: u32, _turn: &mut dyn Turn) {}
+}
+
+/// A piece of a client's message.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece<'a> {
+    /// What the whole message is.
+    pub kind: DataKind,
+    /// Whether it is the message's last piece.
+    pub last: bool,
+    /// Its bytes; of text checked as UTF-8, though a piece may end inside a code point.
+    pub bytes: &'a [u8],
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug)]
+pub enum Answer<'a> {
+    /// These are followed from this place on, in the order in which they were asked for; but for
+    /// those that were left meanwhile. What the machine writes now goes out before the first
+    /// message of them.
+    Following {
+        /// Where delivery begins: who has nothing since then comes back with this.
+        begin: Id,
+        /// Each of them.
+        channels: &'a [Followed<'a>],
+    },
+    /// It has its place.
+    Published(Published),
+    /// The node did not do it.
+    Refused(Refusal),
+}
+
+/// A channel that is followed.
+#[derive(Clone, Copy, Debug)]
+pub struct Followed<'a> {
+    /// Its name.
+    pub channel: &'a str,
+    /// The offset of the first message that comes, or would if there were one.
+    pub next: u64,
+    /// The last offset that was assigned; 0 where none was.
+    pub head: u64,
+    /// What the client missed and will not get: nobody tells it but the machine.
+    pub gap: Option<GapView<'a>>,
+}
+
+/// Why a request was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unasked {
+    /// As many are under way as may be.
+    TooManyRequests,
+    /// A connection follows no more channels than that.
+    TooManyChannels,
+    /// One of these is followed already, or was asked for.
+    AlreadyFollowed,
+    /// A name that no channel has.
+    BadChannel,
+    /// Longer than a message may be, in one of its forms at least.
+    MessageTooLong,
+    /// There is no room for it now: a moment later there may be.
+    Busy,
+}
+
+/// What a machine may do while it is called.
+pub trait Turn {
+    /// Where whole frames for this client alone are written.
+    fn private(&mut self) -> &mut Vec<u8>;
+
+    /// Follows these channels, all of them or none, each from there. Returns the request's number.
+    ///
+    /// # Errors
+    /// Nothing was asked, for this reason.
+    fn follow(&mut self, channels: &[(&str, Since)]) -> Result<u32, Unasked>;
+
+    /// Follows this channel no more, from now on: nothing more of it is sent, and what was asked
+    /// for it and not answered comes to nothing. Whether it was followed or asked for.
+    fn unfollow(&mut self, channel: &str) -> bool;
+
+    /// Publishes to a channel. Returns the request's number.
+    ///
+    /// # Errors
+    /// Nothing was asked, for this reason.
+    fn publish(&mut self, channel: &str, data: &[u8]) -> Result<u32, Unasked>;
+
+    /// In the answer to a request to follow: asks for [`Machine::caught_up`].
+    fn tell_caught_up(&mut self);
+
+    /// Closes the connection when what was written is sent. What the client says afterwards is
+    /// dropped.
+    fn close(&mut self, code: CloseCode, reason: &'static str);
+}
