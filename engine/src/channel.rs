@@ -23,6 +23,11 @@ impl Tenant {
     pub fn as_str(&self) -> &str {
         self.0.as_deref().unwrap_or(DEFAULT)
     }
+
+    /// Its name in records and digests: that of the tenant that there always is, is empty.
+    pub fn in_records(&self) -> &str {
+        self.0.as_deref().unwrap_or("")
+    }
 }
 
 /// A channel's full name.

@@ -36,13 +36,14 @@ impl<T> Log<T> for Memory<T> {
         };
         self.at = at;
         let (position, ticket) = (self.position, Some(ticket));
-        self.offered = Some(Item { at, event: Event::Published { position, publication, ticket } });
+        self.offered = Some(Item { position, at, event: Event::Published { publication, ticket } });
     }
 
     fn pass(&mut self, now: Millis) {
         // One that waits to be read will do, late as it is: what is due stays due.
         if self.offered.is_none() {
-            self.offered = Some(Item { at: now.max(self.at), event: Event::Heartbeat });
+            let (position, at) = (self.position, now.max(self.at));
+            self.offered = Some(Item { position, at, event: Event::Heartbeat });
         }
     }
 
@@ -68,8 +69,8 @@ mod tests {
             data: Box::default(),
         };
         log.offer(publication, ticket, Millis(now));
-        let Some(Item { at, event }) = log.next() else { panic!("it stands at once") };
-        let Event::Published { position, ticket: given, .. } = event else { panic!("no message") };
+        let Some(Item { position, at, event }) = log.next() else { panic!("it stands at once") };
+        let Event::Published { ticket: given, .. } = event else { panic!("no message") };
         assert_eq!(given, Some(ticket));
         assert!(log.next().is_none(), "once");
         (position, at.0)

@@ -23,6 +23,9 @@ pub const RECORD_ITEMS: u64 = 4_096;
 
 /// What stands in the log.
 pub struct Item<T> {
+    /// Where it stands. What the log of one node says for itself takes no place: it has that of
+    /// what stands before it.
+    pub position: u64,
     /// The time of its record; never goes back along the log. Whatever must come out the same
     /// wherever the log is read is judged by this time and by no other.
     pub at: Millis,
@@ -34,8 +37,6 @@ pub struct Item<T> {
 pub enum Event<T> {
     /// Something was published.
     Published {
-        /// Where it stands.
-        position: u64,
         /// What it is.
         publication: Publication,
         /// What was given with it, where this node offered it.

@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use fanfare_protocol::record::Secret;
+
 use crate::auth::address::Addresses;
 use crate::in_flight::InFlight;
 use crate::life::Life;
@@ -21,6 +23,9 @@ use crate::transport::Context;
 pub struct Plans {
     /// What all connections share: the epoch and the limits, too.
     pub context: Context,
+    /// What digests of idempotency keys are made under. Random, and told to nobody: whoever knew it
+    /// could make two messages pass for one.
+    pub secret: Secret,
     /// What channels keep.
     pub rules: Rules,
     /// What makes, for each WebSocket client, who hears its commands; none where clients only
@@ -34,10 +39,11 @@ pub struct Plans {
 
 impl Plans {
     /// Those of a node whose clients only listen, and whose shards nobody has to wake, because
-    /// whoever has it in hand steps it.
+    /// whoever has it in hand steps it. Its secret is none: a run is a function of its seed.
     pub fn stepped(context: Context, rules: Rules, shards: usize, connections_max: usize) -> Self {
         let wakers = (0..shards).map(|_| Arc::new(Awake) as Arc<dyn Wake>).collect();
-        Self { context, rules, machines: None, wakers, connections_max }
+        let secret = Secret([0; 16]);
+        Self { context, secret, rules, machines: None, wakers, connections_max }
     }
 }
 
@@ -69,14 +75,14 @@ pub struct Parts {
 impl Parts {
     /// Joins them.
     pub fn join(plans: Plans) -> Self {
-        let Plans { context, rules, machines, wakers, connections_max } = plans;
+        let Plans { context, secret, rules, machines, wakers, connections_max } = plans;
         let (epoch, limits, shards) = (context.epoch, context.limits.clone(), wakers.len());
         let metrics = Arc::new(Metrics::new(shards));
         let life: Arc<Life> = Arc::default();
         let context = Arc::new(context);
         let (inbox, commands) = inbox(limits.inbox_commands);
         let (writer, readers) = ring::ring(limits.ring_entries, limits.ring_bytes, wakers);
-        let config = sequencer::Config { epoch, shards, limits: limits.clone(), rules };
+        let config = sequencer::Config { epoch, secret, shards, limits: limits.clone(), rules };
         let sequencer = Sequencer::new(config, commands.clone(), writer, Arc::clone(&metrics));
         let addresses = Arc::new(Addresses::new(&limits));
         let paying = inbox.paying(InFlight::of(&metrics, &limits));

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use fanfare_protocol::dialect::machine::Machine;
 use fanfare_protocol::id::Epoch;
+use fanfare_protocol::record::Secret;
 
 use super::driver_choice::{Chosen, choose_driver, machine};
 use super::plan::{self, RESERVE};
@@ -105,6 +106,7 @@ fn start_node(settings: Settings, machines: Option<Machines>) -> Result<Server, 
     let wakers = make_wakers(plan.shards)?;
     let plans = Plans {
         context,
+        secret: secret()?,
         rules: settings.rules.clone(),
         machines,
         wakers: wakers.iter().map(|waker| Arc::clone(waker) as Arc<dyn Wake>).collect(),
@@ -287,7 +289,15 @@ fn make_wakers(shards: usize) -> Result<Vec<Arc<Waker>>, StartError> {
 }
 
 fn random() -> Result<u64, StartError> {
-    getrandom::u64().map_err(|error| {
-        StartError::Unavailable(format!("the kernel gave no random number for the epoch: {error}"))
-    })
+    getrandom::u64().map_err(no_random)
+}
+
+fn secret() -> Result<Secret, StartError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(no_random)?;
+    Ok(Secret(bytes))
+}
+
+fn no_random(error: getrandom::Error) -> StartError {
+    StartError::Unavailable(format!("the kernel gave no random number for the epoch: {error}"))
 }

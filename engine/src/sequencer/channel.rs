@@ -104,6 +104,8 @@ impl Channel {
         self.trimmed.invariants(self.floor());
         self.audience.invariants(self.head.offset);
         assert!(self.has_life() || self.audience.mask() != 0, "a record is there for something");
+        assert!(self.head.unknown_before <= self.head.began);
+        assert!(self.head.began <= self.head.used_at.min(self.head.position));
         assert!(self.has_life() || (self.history.is_empty() && self.trimmed.newest() == 0));
         let newest = self.history.last().map_or(self.trimmed.newest(), |last| last.position);
         assert_eq!(self.head.position, newest, "the last message is kept, or its place is");

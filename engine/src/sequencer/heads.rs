@@ -33,12 +33,14 @@ pub(super) struct Head {
     pub(super) offset: u64,
     /// The last message's position.
     pub(super) position: u64,
+    /// The first message's position: it names the life.
+    pub(super) began: u64,
     /// Whoever comes from before this position may have missed messages of an earlier life.
     pub(super) unknown_before: u64,
     /// The log's time of the last message, or up to [`USED_AGAIN_MS`] before it.
     pub(super) used: Millis,
     /// The position at that time: of two channels the one that was used first has the lower one.
-    used_at: u64,
+    pub(super) used_at: u64,
     before: Option<ChannelId>,
     after: Option<ChannelId>,
 }
@@ -99,7 +101,8 @@ impl Heads {
 
     /// A channel without a life begins one.
     pub(super) fn begin(&mut self, id: ChannelId, position: u64, at: Millis, all: &mut Channels) {
-        all.living(id).head.unknown_before = self.watermark;
+        let head = &mut all.living(id).head;
+        (head.began, head.unknown_before) = (position, self.watermark);
         self.len += 1;
         self.put_last(id, position, at, all);
     }

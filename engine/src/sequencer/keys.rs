@@ -18,12 +18,13 @@
 //!
 //! **Nothing of the message is kept but two digests**, 128 bits of the key with its channel and 64
 //! of the body, so that an entry costs about 100 bytes whatever was published, and up to 150 with
-//! the room to grow of queue and table: a window of 100,000 takes at most 15 MB. They are runs of
-//! SipHash under random secrets that never leave the process: nobody can look for two messages of
-//! one digest. Two keys of a billion share one by chance less than once in 10^20 nodes; bodies are
-//! compared only where the keys are equal, so of all keys that are used for a second message one in
-//! 10^19 goes unnoticed. (SHA-1, which is in the tree too, is neither keyed nor faster for short
-//! messages.)
+//! the room to grow of queue and table: a window of 100,000 takes at most 15 MB. They are
+//! [specified](fanfare_protocol::record::digest), since whoever reads the same log must find the
+//! same duplicates, and are made under the secret that the order began with, which is told to
+//! nobody but nodes: nobody else can look for two messages of one digest. Two keys of a billion
+//! share one by chance less than once in 10^20 nodes; bodies are compared only where the keys are
+//! equal, so of all keys that are used for a second message one in 10^19 goes unnoticed. (SHA-1,
+//! which is in the tree too, is neither keyed nor faster for short messages.)
 //!
 //! **Keys outlive their channel's record.** Forgetting a channel forgets no message that was
 //! delivered: a publisher that comes back after it must not deliver twice. So a key may answer with
@@ -32,22 +33,26 @@
 
 use std::collections::hash_map::Entry::Occupied;
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::hash::{BuildHasherDefault, Hasher};
+
+use fanfare_protocol::record::digest::Body;
+use fanfare_protocol::record::{Delivery, Secret};
 
 use crate::clock::Millis;
+use crate::origin::Origin;
 
 use super::command::{Publication, Published};
 use super::warn::Seldom;
 
 /// A digest of 128 bits.
-type Digest = (u64, u64);
+type Digest = [u64; 2];
 
 /// The window.
 pub(super) struct Keys {
     /// Most entries.
     count: usize,
     age_ms: u64,
-    secrets: [RandomState; 2],
+    secret: Secret,
     /// By the first half of a key's digest. Of two keys that share it, once in 10^14 messages, the
     /// newer one is remembered.
     numbers: HashMap<u64, u64, BuildHasherDefault<Hashed>>,
@@ -107,11 +112,11 @@ pub(super) enum Seen {
 
 impl Keys {
     /// A window of `count` keys that are younger than `age_ms`; none where either is 0.
-    pub(super) fn new(count: usize, age_ms: u64) -> Self {
+    pub(super) fn new(secret: Secret, count: usize, age_ms: u64) -> Self {
         Self {
             count: if age_ms == 0 { 0 } else { count },
             age_ms,
-            secrets: [RandomState::new(), RandomState::new()],
+            secret,
             numbers: HashMap::default(),
             entries: VecDeque::new(),
             front: 0,
@@ -130,11 +135,15 @@ impl Keys {
         let Some(key) = publication.idempotency_key.as_deref().filter(|_| self.count > 0) else {
             return Seen::Never(None);
         };
-        let [first, second] = &self.secrets;
-        let key = (&publication.channel, key);
-        let key = (first.hash_one(key), second.hash_one(key));
-        let Publication { kind, event, ephemeral, except, data, .. } = publication;
-        let body = first.hash_one((*kind as u8, event, ephemeral, except, data));
+        let Publication { channel, kind, event, ephemeral, except, data, .. } = publication;
+        let key = self.secret.of_key(channel.tenant.in_records(), &channel.name, key);
+        let body = self.secret.of_body(&Body {
+            kind: *kind,
+            delivery: if *ephemeral { Delivery::Ephemeral } else { Delivery::Kept },
+            except: except.map(Origin::number),
+            event: event.as_deref(),
+            data,
+        });
         match self.entry(key).filter(|entry| !self.is_over(entry.at, now)) {
             None => Seen::Never(Some(Mark { key, body })),
             Some(entry) if entry.body == body => {
@@ -147,7 +156,7 @@ impl Keys {
     /// Remembers where it was published.
     pub(super) fn remember(&mut self, mark: Mark, published: Published, now: Millis) {
         let Mark { key, body } = mark;
-        self.numbers.insert(key.0, self.front + self.entries.len() as u64);
+        self.numbers.insert(key[0], self.front + self.entries.len() as u64);
         self.entries.push_back(Entry { key, body, published, at: now });
         while self.entries.len() > self.count {
             // One whose age is over promises nothing any more.
@@ -182,13 +191,13 @@ impl Keys {
 
     /// The newest entry of a key.
     fn entry(&self, key: Digest) -> Option<&Entry> {
-        let nth = self.numbers.get(&key.0)? - self.front;
+        let nth = self.numbers.get(&key[0])? - self.front;
         self.entries.get(usize::try_from(nth).ok()?).filter(|entry| entry.key == key)
     }
 
     fn forget_oldest(&mut self) {
         let Some(entry) = self.entries.pop_front() else { return };
-        if let Occupied(number) = self.numbers.entry(entry.key.0)
+        if let Occupied(number) = self.numbers.entry(entry.key[0])
             && *number.get() == self.front
         {
             number.remove();
@@ -216,9 +225,9 @@ impl Keys {
         for (half, number) in &self.numbers {
             let entry = usize::try_from(number - self.front).ok();
             let entry = entry.and_then(|nth| self.entries.get(nth)).expect("an entry is kept");
-            assert_eq!(entry.key.0, *half);
+            assert_eq!(entry.key[0], *half);
         }
-        assert!(self.entries.iter().all(|entry| self.numbers.contains_key(&entry.key.0)));
+        assert!(self.entries.iter().all(|entry| self.numbers.contains_key(&entry.key[0])));
         assert!(self.entries.iter().is_sorted_by_key(|entry| entry.at));
     }
 }
@@ -227,9 +236,10 @@ impl Keys {
 mod tests {
     use super::*;
     use crate::channel::{ChannelName, Tenant};
-    use crate::origin::Origin;
     use fanfare_protocol::id::{Epoch, Id};
     use fanfare_protocol::message::Kind;
+
+    const SECRET: Secret = Secret([7; 16]);
 
     fn publication(key: &str) -> Publication {
         Publication {
@@ -265,7 +275,7 @@ mod tests {
 
     #[test]
     fn everything_of_the_message_counts_and_the_channel_belongs_to_the_key() {
-        let mut keys = Keys::new(10, 10);
+        let mut keys = Keys::new(SECRET, 10, 10);
         publish(&mut keys, "k", 1, 0);
         let same = publication("k");
         assert!(matches!(keys.look(&same, Millis(9)), Seen::Before(_)));
@@ -300,7 +310,7 @@ mod tests {
 
     #[test]
     fn a_key_is_free_again_after_its_age_and_when_newer_ones_need_its_place() {
-        let mut keys = Keys::new(2, 10);
+        let mut keys = Keys::new(SECRET, 2, 10);
         assert_eq!(publish(&mut keys, "a", 1, 0), 1);
         assert_eq!(publish(&mut keys, "a", 2, 9), 1, "an answer makes it no younger");
         assert_eq!(publish(&mut keys, "a", 3, 10), 3);
@@ -315,8 +325,19 @@ mod tests {
     }
 
     #[test]
+    fn a_digest_is_a_function_of_the_message_and_the_secret() {
+        let mark = |secret| match Keys::new(secret, 10, 10).look(&publication("k"), Millis(0)) {
+            Seen::Never(Some(Mark { key, body })) => (key, body),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(mark(SECRET), mark(SECRET), "two nodes agree");
+        let (other, own) = (mark(Secret([8; 16])), mark(SECRET));
+        assert!(other.0[0] != own.0[0] && other.0[1] != own.0[1] && other.1 != own.1);
+    }
+
+    #[test]
     fn no_window_remembers_nothing() {
-        for mut keys in [Keys::new(0, 10), Keys::new(10, 0)] {
+        for mut keys in [Keys::new(SECRET, 0, 10), Keys::new(SECRET, 10, 0)] {
             assert!(matches!(keys.look(&publication("a"), Millis(0)), Seen::Never(None)));
             keys.invariants();
             assert_eq!(keys.expire(Millis(9), 9), 0);

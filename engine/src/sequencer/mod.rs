@@ -48,6 +48,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::TryRecvError;
 use fanfare_protocol::id::Epoch;
+use fanfare_protocol::record::Secret;
 
 use crate::clock::Millis;
 use crate::limits::Limits;
@@ -69,7 +70,7 @@ pub use sink::Sink;
 /// Units of work in one turn of one side: messages that are placed or imported, channels that are
 /// followed or left. One command goes over it by what it alone asks for.
 const UNITS_PER_TURN: usize = 256;
-/// Messages that expire in one step, and keys that do by one heartbeat of the log.
+/// Messages that expire in one step.
 const UPKEEP_PER_STEP: usize = 1_024;
 /// Channels of one entry that tells floors or ends of interest.
 const CHANNELS_PER_ENTRY: usize = 512;
@@ -79,6 +80,8 @@ const CHANNELS_PER_ENTRY: usize = 512;
 pub struct Config {
     /// The identity of the order: random, new for each start.
     pub epoch: Epoch,
+    /// What its digests of idempotency keys are made under: random, and told to nobody.
+    pub secret: Secret,
     /// Shards, 1 to 64.
     pub shards: usize,
     /// What the node may use.
@@ -156,13 +159,13 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
     /// # Panics
     /// When `settings.shards` is not 1 to 64.
     pub fn over(log: L, settings: Config, inbox: Commands, ring: S, metrics: Arc<Metrics>) -> Self {
-        let Config { epoch, shards, limits, rules } = settings;
+        let Config { epoch, secret, shards, limits, rules } = settings;
         Self {
             inbox,
             log,
             ring,
             metrics,
-            order: Order::new(epoch, shards, limits, rules),
+            order: Order::new((epoch, secret), shards, limits, rules),
             times: Times::default(),
             work: None,
             to_offer: Vec::new().into_iter(),

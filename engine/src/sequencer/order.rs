@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use fanfare_protocol::id::Epoch;
+use fanfare_protocol::record::Secret;
 
 use crate::channel::{ChannelId, ChannelName};
 use crate::clock::Millis;
@@ -57,7 +58,12 @@ pub(super) struct EndedLives {
 }
 
 impl Order {
-    pub(super) fn new(epoch: Epoch, shards: usize, limits: Limits, rules: Rules) -> Self {
+    pub(super) fn new(
+        (epoch, secret): (Epoch, Secret),
+        shards: usize,
+        limits: Limits,
+        rules: Rules,
+    ) -> Self {
         let shards = u8::try_from(shards).ok().filter(|shards| (1..=64).contains(shards));
         let shards = shards.expect("1 to 64 shards: the width of the interest mask");
         Self {
@@ -68,7 +74,7 @@ impl Order {
             channels: Channels::default(),
             heads: Heads::new(limits.channels, limits.channel_idle_ms, &rules),
             retention: Retention::new(limits.history_bytes, &rules),
-            keys: Keys::new(limits.idempotency_keys, limits.idempotency_age_ms),
+            keys: Keys::new(secret, limits.idempotency_keys, limits.idempotency_age_ms),
             lingering: (0..shards).map(Lingering::new).collect(),
             ticket: 0,
             untold: VecDeque::new(),

@@ -9,11 +9,8 @@ use super::command::{
     BatchAnswer, Command, Entry, HistoryQuery, Publication, PublishAnswer, Published, Refusal,
     Subscribe,
 };
-use super::place::Placed;
-use super::{Phase, Sequencer, Sink, UPKEEP_PER_STEP};
-
-/// Lives that a heartbeat ends at most: what it tells shards is one entry.
-const LIVES_PER_HEARTBEAT: usize = 512;
+use super::place::{LIVES_PER_HEARTBEAT, Placed};
+use super::{Phase, Sequencer, Sink};
 
 /// Something to be done that is not done yet.
 pub(super) enum Work {
@@ -89,13 +86,12 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
         }
         let mut units = 1;
         match work {
-            Work::Item(Item { at, event }) => match event {
-                Event::Published { position, publication, ticket } => {
+            Work::Item(Item { position, at, event }) => match event {
+                Event::Published { publication, ticket } => {
                     self.place(position, at, publication, ticket);
                 }
                 Event::Heartbeat => {
-                    self.order.end_lives(at, LIVES_PER_HEARTBEAT);
-                    self.order.keys.expire(at, UPKEEP_PER_STEP);
+                    self.order.pass(position, at);
                     self.tell_ended();
                 }
             },

@@ -17,6 +17,11 @@ use super::order::Order;
 /// that they do not pile up; and what it may tell shards is bounded.
 const LIVES_ENDED_PER_ITEM: usize = 1;
 
+/// Lives that a heartbeat ends at most: what it tells shards is one entry.
+pub(super) const LIVES_PER_HEARTBEAT: usize = 512;
+/// Keys that a heartbeat forgets at most.
+const KEYS_PER_HEARTBEAT: usize = 1_024;
+
 /// Spreads what the hash of the state takes in: 2^64 over the golden ratio, which is odd.
 const ODD_RANDOM: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -97,6 +102,13 @@ impl Order {
         }
         let message = (mask != 0).then_some((mask, message));
         Ok(Placed { published, message })
+    }
+
+    /// The log says that it is this time: lives and keys that are over end.
+    pub(super) fn pass(&mut self, position: u64, at: Millis) {
+        self.position = self.position.max(position);
+        self.end_lives(at, LIVES_PER_HEARTBEAT);
+        self.keys.expire(at, KEYS_PER_HEARTBEAT);
     }
 
     /// The record of a channel, whose life begins here where it has none.

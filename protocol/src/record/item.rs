@@ -1,7 +1,7 @@
 //! Items of a record, as they are read.
 
 use super::publication::{Publication, text};
-use super::{FIRST_REQUIRED, Fault, Violation, violation};
+use super::{FIRST_REQUIRED, Fault, Secret, Violation, violation};
 use crate::reader::Reader;
 
 /// Numbers of items.
@@ -13,10 +13,6 @@ pub(super) mod number {
     pub(in super::super) const HEAD: u8 = 132;
     pub(in super::super) const KEY: u8 = 133;
 }
-
-/// What only nodes know: the key of the digests of idempotency keys. Whoever knew it could look
-/// for two messages of one digest.
-pub type Secret = [u8; 16];
 
 /// One item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +126,7 @@ impl<'a> Item<'a> {
                 return Publication::read(body).map(|it| Some(Self::Publication(it)));
             }
             number::HEARTBEAT => Some(Self::Heartbeat),
-            number::GENESIS => body.array().map(Self::Genesis),
+            number::GENESIS => body.array().map(|it| Self::Genesis(Secret(it))),
             number::ORDER => Order::read(&mut body).map(Self::Order),
             number::HEAD => Head::read(&mut body)?.map(Self::Head),
             number::KEY => Key::read(&mut body).map(Self::Key),
@@ -153,7 +149,7 @@ impl Order {
             at: body.u64()?,
             watermark: body.u64()?,
             state: body.u64()?,
-            secret: body.array()?,
+            secret: Secret(body.array()?),
         })
     }
 }

@@ -26,6 +26,7 @@
 //! log: [`Item::Order`] first, then every head and key, oldest first. Each of its records brings
 //! its length, as [`frames`] reads it, because it lies in a file with others.
 
+pub mod digest;
 pub mod fuzz;
 mod item;
 mod publication;
@@ -33,7 +34,8 @@ mod publication;
 mod tests;
 mod write;
 
-pub use item::{Head, Item, Items, Key, Order, Secret};
+pub use digest::Secret;
+pub use item::{Head, Item, Items, Key, Order};
 pub use publication::{Channels, Delivery, Publication};
 pub use write::Writer;
 

@@ -162,8 +162,9 @@ proptest! {
         key in prop::option::of(prop::collection::vec(any::<u8>(), 0..9)),
         (kind, delivery) in (0..3u8, any::<bool>()),
         data in prop::collection::vec(any::<u8>(), 0..50),
-        secret: Secret,
+        secret: [u8; 16],
     ) {
+        let secret = Secret(secret);
         let [a, b, c, d, e, f, g, h] = numbers;
         let [chain, state] = hashes;
         let epoch = Epoch::from_random(epoch);

@@ -46,11 +46,11 @@ impl<'a> Writer<'a> {
             }
             Item::Heartbeat => self.body(number::HEARTBEAT, |_| {}),
             Item::Genesis(secret) => {
-                self.body(number::GENESIS, |out| out.extend_from_slice(secret));
+                self.body(number::GENESIS, |out| out.extend_from_slice(&secret.0));
             }
             Item::Order(order) => self.body(number::ORDER, |out| {
                 numbers(&[order.position, order.at, order.watermark, order.state], out);
-                out.extend_from_slice(&order.secret);
+                out.extend_from_slice(&order.secret.0);
             }),
             Item::Head(head) => self.body(number::HEAD, |out| {
                 let life = [head.offset, head.position, head.used, head.began, head.unknown_before];

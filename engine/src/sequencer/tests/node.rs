@@ -5,6 +5,7 @@ use std::sync::mpsc;
 
 use fanfare_protocol::id::{Epoch, Id};
 use fanfare_protocol::message::Kind;
+use fanfare_protocol::record::Secret;
 
 use super::super::command::*;
 use super::super::inbox::{Inbox, inbox};
@@ -18,6 +19,7 @@ use crate::metrics::Metrics;
 use crate::rule::{History, Pattern, Rule, Rules, Slow, Window};
 
 pub(super) const EPOCH: u64 = 7;
+pub(super) const SECRET: Secret = Secret([9; 16]);
 
 /// A message for tests of single structures.
 pub(in super::super) fn message(offset: u64, position: u64) -> Arc<Message> {
@@ -174,7 +176,7 @@ impl Node {
         let entries = Vec::new();
         let ring = Recorded { entries, entries_max, bytes_max, bytes: 0, published: 0 };
         let epoch = Epoch::from_random(EPOCH);
-        let settings = Config { epoch, shards: 3, limits, rules };
+        let settings = Config { epoch, secret: SECRET, shards: 3, limits, rules };
         let sequencer = Sequencer::new(settings, receiver, ring, Arc::clone(&metrics));
         let (now, entries) = (Millis(1_000), Vec::new());
         Self { sequencer, inbox, metrics, now, entries, requests: 0 }

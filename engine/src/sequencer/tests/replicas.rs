@@ -7,9 +7,10 @@ use fanfare_protocol::id::Epoch;
 use proptest::prelude::*;
 
 use super::super::command::*;
+use super::super::heads::Head;
 use super::super::inbox::{Inbox, inbox};
 use super::super::{Config, Sequencer, Step, Ticket};
-use super::node::{EPOCH, Recorded, name, publication, rule, rules, session};
+use super::node::{EPOCH, Recorded, SECRET, name, publication, rule, rules, session};
 use crate::clock::Millis;
 use crate::limits::Limits;
 use crate::log::{Event, Item, Log, RECORD_ITEMS};
@@ -60,15 +61,15 @@ impl Log<Ticket> for Reader {
         }
         let (node, at, publication) = self.script.0.lock().unwrap().get(self.read).cloned()?;
         self.read += 1;
+        let position = self.read as u64 * RECORD_ITEMS;
         let Some(mut publication) = publication else {
-            return Some(Item { at, event: Event::Heartbeat });
+            return Some(Item { position, at, event: Event::Heartbeat });
         };
         if self.misread == Some(self.read - 1) {
             publication.channel = name("misread");
         }
         let ticket = if node == self.node { self.tickets.pop_front() } else { None };
-        let position = self.read as u64 * RECORD_ITEMS;
-        Some(Item { at, event: Event::Published { position, publication, ticket } })
+        Some(Item { position, at, event: Event::Published { publication, ticket } })
     }
 }
 
@@ -93,7 +94,7 @@ impl Replica {
         let tickets = Default::default();
         let reader = Reader { node, script, read: 0, until: Arc::clone(&until), tickets, misread };
         let epoch = Epoch::from_random(EPOCH);
-        let config = Config { epoch, shards: 1, limits, rules };
+        let config = Config { epoch, secret: SECRET, shards: 1, limits, rules };
         let metrics = Arc::new(Metrics::new(1));
         let ring = Recorded::boundless();
         let sequencer = Sequencer::over(reader, config, commands, ring, metrics);
@@ -109,15 +110,15 @@ impl Replica {
         self.sequencer.ring.drain();
     }
 
-    /// What must be the same: of each channel that has a life its name, offset, position and where
-    /// its past is unknown; the watermark, the lives that ended, the place, and the hash.
+    /// What must be the same: of each channel that has a life its name and its head; the watermark,
+    /// the lives that ended, the place, and the hash.
     fn state(&self) -> (Vec<String>, [u64; 4]) {
         let order = &self.sequencer.order;
         let lives = order.channels.iter().filter(|channel| channel.has_life());
         let lives = lives.map(|channel| {
-            let head = &channel.head;
-            let (offset, position, past) = (head.offset, head.position, head.unknown_before);
-            format!("{} {offset} {position} {past} {:?}", channel.name.name, head.used)
+            let Head { offset, position, began, unknown_before, used, used_at, .. } = &channel.head;
+            let numbers = [*offset, *position, *began, *unknown_before, used.0, *used_at];
+            format!("{} {numbers:?}", channel.name.name)
         });
         let mut lives: Vec<String> = lives.collect();
         lives.sort();
