@@ -9,9 +9,17 @@
 use std::fmt;
 use std::num::NonZeroU64;
 
+use fanfare_protocol::names::origin_number;
+
 /// The name of one connection, unlike any other's in a cluster.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Origin(NonZeroU64);
+
+impl From<NonZeroU64> for Origin {
+    fn from(number: NonZeroU64) -> Self {
+        Self(number)
+    }
+}
 
 /// Bits of a place in a shard's table: no driver has more than 2^20.
 const INDEX_BITS: u32 = 20;
@@ -57,9 +65,7 @@ impl Origin {
 
     /// Reads sixteen hexadecimal digits.
     pub fn parse(text: &str) -> Option<Self> {
-        let digits = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let number = digits.then(|| u64::from_str_radix(text, 16).ok())??;
-        NonZeroU64::new(number).map(Self)
+        origin_number(text.as_bytes()).map(Self)
     }
 }
 

@@ -3,9 +3,14 @@
 
 mod support;
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
+use fanfare_protocol::ingest::client::{Decoder, Reply};
+use fanfare_protocol::ingest::{PublishFrame, write};
 use serde_json::{Value, json};
 
-use support::{Client, DRIVERS, node, upgrade};
+use support::{Client, DRIVERS, PATIENCE, node, node_with, upgrade};
 
 /// Publishes over the API; the answer.
 fn post(node: &fanfare::node::Server, target: &str, content: &str, body: &str) -> Value {
@@ -77,6 +82,57 @@ fn a_connection_that_says_what_it_is_called_does_not_hear_its_own() {
         assert!(other.block().starts_with("data: 3\n"));
         node.stop();
     }
+}
+
+/// Publishes on the Unix socket; offset and subscribers of each answer.
+fn publish(node: &fanfare::node::Server, messages: &[PublishFrame<'_>]) -> Vec<(u64, u64)> {
+    let mut socket = UnixStream::connect(node.addresses().socket.as_ref().unwrap()).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut bytes = Vec::new();
+    write::preface(&mut bytes);
+    write::batch(messages, &mut bytes);
+    socket.write_all(&bytes).unwrap();
+    socket.shutdown(std::net::Shutdown::Write).unwrap();
+    bytes.clear();
+    socket.read_to_end(&mut bytes).unwrap();
+    let (mut decoder, mut input, mut told) = (Decoder::new(), bytes.as_slice(), Vec::new());
+    while let Some(reply) = decoder.next(&mut input).unwrap() {
+        match reply {
+            Reply::Answer(answer) => told.push((answer.offset, answer.subscribers)),
+            Reply::Refused { text, .. } => panic!("{text}"),
+            _ => {}
+        }
+    }
+    told
+}
+
+#[test]
+fn a_backend_on_the_unix_socket_says_who_gets_a_message() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = node_with(DRIVERS[0], |settings| {
+        settings.socket = Some(folder.path().join("s"));
+    });
+    let listen = node.addresses().listen;
+    let mut one = Client::websocket(listen, "/ws?channels=a&format=json&open=origin");
+    let mut other = Client::websocket(listen, "/ws?channels=a&format=json");
+    let open = frame(&mut one);
+    frame(&mut other);
+    let message = |data| PublishFrame { answer: true, ..PublishFrame::new("a", data) };
+    let except = open["origin"].as_str().map(str::as_bytes);
+    let told = publish(
+        &node,
+        &[
+            PublishFrame { ephemeral: true, ..message(b"typing") },
+            PublishFrame { except, ..message(b"not for one") },
+            message(b"for all"),
+        ],
+    );
+    assert_eq!(told, [(0, 2), (1, 2), (2, 2)]);
+    assert_eq!(frame(&mut one), json!({"channel": "a", "data": "typing"}));
+    assert_eq!(frame(&mut one)["data"], "for all");
+    assert_eq!(frame(&mut other)["data"], "typing");
+    assert_eq!(frame(&mut other)["data"], "not for one");
+    node.stop();
 }
 
 #[test]

@@ -18,6 +18,7 @@ func newBatch(messages []Message) *batch {
 	count, size := len(messages), 1
 	for _, message := range messages {
 		size += len(message.Channel) + len(message.Data) + len(message.Event) + len(message.Key)
+		size += len(message.Except)
 	}
 	made := &batch{
 		messages: unsafe.Slice((*C.fanfare_message)(C.calloc(C.size_t(count), C.sizeof_fanfare_message)), count),
@@ -43,6 +44,11 @@ func newBatch(messages []Message) *batch {
 		if message.Key != nil {
 			to.key, to.key_size = put(unsafe.String(unsafe.SliceData(message.Key), len(message.Key)))
 		}
+		if message.Except != "" {
+			name, to.except_size = put(message.Except)
+			to.except = (*C.char)(name)
+		}
+		to.flags = message.flags()
 	}
 	return made
 }

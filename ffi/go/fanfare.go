@@ -46,6 +46,7 @@ const (
 	ErrBadEvent     Result = C.FANFARE_E_BAD_EVENT
 	ErrBadKey       Result = C.FANFARE_E_BAD_KEY
 	ErrBadData      Result = C.FANFARE_E_BAD_DATA
+	ErrBadExcept    Result = C.FANFARE_E_BAD_EXCEPT
 	ErrChannelLimit Result = C.FANFARE_E_CHANNEL_LIMIT
 )
 
@@ -73,13 +74,27 @@ type Message struct {
 	Event   string
 	// Key is the idempotency key: published again under it, the message keeps its first place.
 	Key []byte
+	// Ephemeral says that it is for those who follow the channel now: it has no offset, and nobody
+	// keeps it.
+	Ephemeral bool
+	// Except is the origin of a connection that does not get it, as that connection was told it.
+	Except string
+}
+
+// flags are those of the message that C knows.
+func (m *Message) flags() C.uint32_t {
+	if m.Ephemeral {
+		return C.FANFARE_EPHEMERAL
+	}
+	return 0
 }
 
 // Receipt is the place that a message has.
 type Receipt struct {
 	// Epoch is the life of the node: positions and offsets of two say nothing about each other.
-	Epoch       uint64
-	Position    uint64
+	Epoch    uint64
+	Position uint64
+	// Offset is 0 of an ephemeral message.
 	Offset      uint64
 	Subscribers uint64
 	// Duplicate says that an earlier sending got the place.
@@ -311,6 +326,8 @@ func offer(handle C.fanfare_t, message *Message, user cgo.Handle) C.int32_t {
 		unsafe.Pointer(unsafe.SliceData(message.Data)), C.size_t(len(message.Data)),
 		(*C.char)(unsafe.Pointer(unsafe.StringData(message.Event))), C.size_t(len(message.Event)),
 		unsafe.Pointer(unsafe.SliceData(message.Key)), C.size_t(len(message.Key)),
+		(*C.char)(unsafe.Pointer(unsafe.StringData(message.Except))), C.size_t(len(message.Except)),
+		message.flags(),
 	)
 	runtime.KeepAlive(message)
 	return result

@@ -60,6 +60,18 @@ func TestPublish(t *testing.T) {
 		if _, err := publisher.Publish(soon(t), Message{Channel: "a*", Data: []byte("x")}); !errors.Is(err, ErrBadChannel) {
 			t.Fatal(err)
 		}
+		brief := Message{Channel: t.Name(), Data: []byte("x"), Ephemeral: true, Except: "3f9c0a51b7e2d846"}
+		if receipt, err := publisher.Publish(soon(t), brief); err != nil || receipt.Offset != 0 {
+			t.Fatalf("%+v, %v", receipt, err)
+		}
+		receipts, err := publisher.PublishBatch(soon(t), []Message{brief, {Channel: t.Name(), Data: []byte("x")}})
+		if err != nil || receipts[0].Offset != 0 || receipts[1].Offset != 2 {
+			t.Fatalf("%+v, %v", receipts, err)
+		}
+		brief.Except = "me"
+		if _, err := publisher.Publish(soon(t), brief); !errors.Is(err, ErrBadExcept) {
+			t.Fatal(err)
+		}
 		if err := publisher.Enqueue(Message{Channel: t.Name(), Data: []byte("x")}); err != nil {
 			t.Fatal(err)
 		}
@@ -67,7 +79,7 @@ func TestPublish(t *testing.T) {
 			t.Fatal(err)
 		}
 		stats, err := publisher.Stats()
-		if err != nil || stats.Published != 3 || stats.Duplicates != 1 || stats.Refused != 1 || !stats.Connected {
+		if err != nil || stats.Published != 6 || stats.Duplicates != 1 || stats.Refused != 1 || !stats.Connected {
 			t.Fatalf("%+v, %v", stats, err)
 		}
 	})

@@ -34,6 +34,10 @@
 // Bytes.
 #define FANFARE_BINARY 3
 
+// A flag of a message: it is for those who follow the channel now; it has no offset, and nobody
+// keeps it.
+#define FANFARE_EPHEMERAL 1
+
 // A flag of a receipt: an earlier sending of the message got the place, by the caller or by the
 // library itself after a lost connection.
 #define FANFARE_DUPLICATE 1
@@ -88,6 +92,15 @@ typedef struct fanfare_message {
   const void *key;
   // Bytes of the key.
   size_t key_size;
+  // The origin of the connection that does not get it, as that connection was told it: sixteen
+  // hexadecimal digits. Null for none.
+  const char *except;
+  // Bytes of the origin.
+  size_t except_size;
+  // FANFARE_EPHEMERAL or 0
+  uint32_t flags;
+  // 0
+  uint32_t reserved;
 } fanfare_message;
 
 // What became of a message.
@@ -101,7 +114,7 @@ typedef struct fanfare_receipt {
   uint64_t epoch;
   // Node-wide, strictly increasing.
   uint64_t position;
-  // Within the channel, 1, 2, 3, ...
+  // Within the channel, 1, 2, 3, ...; 0 of an ephemeral message.
   uint64_t offset;
   // Connections that follow the channel at that position.
   uint64_t subscribers;
@@ -226,6 +239,9 @@ typedef struct fanfare_numbers {
 // Refused: the data is empty, or not what its kind says.
 #define FANFARE_E_BAD_DATA -463
 
+// Refused: what is excluded is not the origin of a connection.
+#define FANFARE_E_BAD_EXCEPT -465
+
 // Refused: the node keeps as many channels as it may, try again later.
 #define FANFARE_E_CHANNEL_LIMIT -507
 
@@ -265,8 +281,9 @@ int32_t fanfare_open(const char *url, const struct fanfare_options *options, fan
 // AGAIN: the queue is full, or from inside of a callback; nothing was queued. TIMEOUT: it was
 // queued and is still on its way. UNKNOWN: nobody knows whether it was published; with a key of
 // the caller's it may be published again. PIPE: closed. INVAL: a pointer or size. BADF, FORKED,
-// PANIC: the handle. The refusals: TOO_LARGE, BAD_CHANNEL, BAD_EVENT, BAD_KEY, BAD_DATA,
-// CONFLICT, RATE_LIMITED, CHANNEL_LIMIT, FORBIDDEN, and minus the number of others. Any thread.
+// PANIC: the handle. The refusals: TOO_LARGE, BAD_CHANNEL, BAD_EVENT, BAD_KEY, BAD_EXCEPT,
+// BAD_DATA, CONFLICT, RATE_LIMITED, CHANNEL_LIMIT, FORBIDDEN, and minus the number of others. Any
+// thread.
 int32_t fanfare_publish(fanfare_t handle,
                         const struct fanfare_message *message,
                         uint64_t timeout_ms,

@@ -57,6 +57,8 @@ pub const FANFARE_E_BAD_EVENT: Code = -461;
 pub const FANFARE_E_BAD_KEY: Code = -462;
 /// Refused: the data is empty, or not what its kind says.
 pub const FANFARE_E_BAD_DATA: Code = -463;
+/// Refused: what is excluded is not the origin of a connection.
+pub const FANFARE_E_BAD_EXCEPT: Code = -465;
 /// Refused: the node keeps as many channels as it may, try again later.
 pub const FANFARE_E_CHANNEL_LIMIT: Code = -507;
 
@@ -106,6 +108,7 @@ const TEXTS: &[(Code, &std::ffi::CStr)] = &[
         FANFARE_E_BAD_DATA,
         c"refused: the data is empty, or not what its kind says: JSON is what common parsers read",
     ),
+    (FANFARE_E_BAD_EXCEPT, c"refused: an origin has sixteen hexadecimal digits"),
     (FANFARE_E_CHANNEL_LIMIT, c"refused: the node keeps as many channels as it may"),
 ];
 

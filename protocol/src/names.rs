@@ -1,4 +1,6 @@
-//! What a channel and an event may be called.
+//! What a channel and an event may be called, and what a connection is.
+
+use std::num::NonZeroU64;
 
 use crate::limits::{CHANNEL_NAME_BYTES_MAX, EVENT_NAME_BYTES_MAX};
 
@@ -23,6 +25,14 @@ pub fn is_event_name(name: &str) -> bool {
         && !name.ends_with([' ', ':'])
         && !name.starts_with("fanfare.")
         && !matches!(name, "open" | "error")
+}
+
+/// The number that an origin is written as: sixteen hexadecimal digits, not all of them 0.
+pub fn origin_number(text: &[u8]) -> Option<NonZeroU64> {
+    let text = std::str::from_utf8(text).ok()?;
+    let digits = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let number = digits.then(|| u64::from_str_radix(text, 16).ok())??;
+    NonZeroU64::new(number)
 }
 
 /// Nearly all names are ASCII, and every published message has one: without an end in the middle
@@ -58,6 +68,18 @@ mod tests {
         for name in ["message", "Open", "ERROR", "opened", "errors", "on error", "close", "fanfare"]
         {
             assert!(is_event_name(name), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_sixteen_digits() {
+        let number = |text: &str| origin_number(text.as_bytes()).map(NonZeroU64::get);
+        assert_eq!(number("3f9c0a51b7e2d846"), Some(0x3f9c_0a51_b7e2_d846));
+        assert_eq!(number("00000000000000A1"), Some(0xa1));
+        for bad in
+            ["", "0000000000000000", "3f9c0a51b7e2d84", "+f9c0a51b7e2d846", "3f9c0a51b7e2d84é"]
+        {
+            assert_eq!(number(bad), None, "{bad}");
         }
     }
 

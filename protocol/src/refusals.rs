@@ -29,6 +29,10 @@ pub const BAD_EVENT: &str = "an event's name is 1 to 255 bytes of UTF-8 without 
 /// It is no idempotency key.
 pub const BAD_KEY: &str = "an idempotency key is 1 to 255 bytes long";
 
+/// It is no origin ([`crate::names::origin_number`]).
+pub const BAD_EXCEPT: &str = "what is excluded is the \"origin\" that a connection was told in its \
+    fanfare.open: sixteen hexadecimal digits";
+
 /// There is nothing in it. An `EventSource` drops an event without data: it would be lost without a
 /// word.
 pub const EMPTY: &str = "the message is empty: send at least one byte";
@@ -64,7 +68,16 @@ mod tests {
     #[test]
     fn sentences_fit_a_frame_and_say_the_numbers_of_today() {
         let largest = too_large(usize::MAX, usize::MAX);
-        let all = [BAD_CHANNEL, BAD_EVENT, BAD_KEY, EMPTY, CONFLICT, CHANNEL_LIMIT, SHUTTING_DOWN];
+        let all = [
+            BAD_CHANNEL,
+            BAD_EVENT,
+            BAD_KEY,
+            BAD_EXCEPT,
+            EMPTY,
+            CONFLICT,
+            CHANNEL_LIMIT,
+            SHUTTING_DOWN,
+        ];
         for text in all.into_iter().chain([&*largest]) {
             // API and command line put a few words in front.
             assert!(text.len() + 100 < INGEST_TEXT_BYTES_MAX, "{text}");

@@ -66,6 +66,14 @@ fn with_event_and_key() -> PublishFrame<'static> {
     }
 }
 
+fn for_now_and_all_but_one() -> PublishFrame<'static> {
+    PublishFrame {
+        ephemeral: true,
+        except: Some(b"3f9c0a51b7e2d846"),
+        ..PublishFrame::new("demo", b"hi")
+    }
+}
+
 fn batch() -> [PublishFrame<'static>; 2] {
     let kind = DeclaredKind::Known(Kind::Binary);
     let second = PublishFrame { answer: true, kind, ..PublishFrame::new("b", b"\xff") };
@@ -84,6 +92,10 @@ fn the_page_shows_what_is_written() {
         (
             "publish with an event, a key and an answer",
             written(|out| write::publish(&with_event_and_key(), out)),
+        ),
+        (
+            "publish for all who follow now but one",
+            written(|out| write::publish(&for_now_and_all_but_one(), out)),
         ),
         ("batch", written(|out| write::batch(&batch(), out))),
         ("answer", written(|out| write::answer(&answer(), out))),
@@ -109,6 +121,7 @@ fn a_server_reads_the_page() {
         &vectors["publish"],
         &vectors["publish with an event, a key and an answer"],
         &vectors["publish with a field of tomorrow"],
+        &vectors["publish for all who follow now but one"],
         &vectors["batch"],
     ]
     .concat();
@@ -117,13 +130,14 @@ fn a_server_reads_the_page() {
     assert_eq!(decoder.next(&mut input), Ok(Some(Event::Preface)));
     let text = DeclaredKind::Known(Kind::Text);
     let tomorrow = PublishFrame { kind: text, ..PublishFrame::new("demo", b"hi") };
-    let expected = [PublishFrame::new("demo", b"hi"), with_event_and_key(), tomorrow];
+    let all_but_one = for_now_and_all_but_one();
+    let expected = [PublishFrame::new("demo", b"hi"), with_event_and_key(), tomorrow, all_but_one];
     for (sequence, frame) in (1..).zip(expected) {
         assert_eq!(decoder.next(&mut input), Ok(Some(Event::Publish { sequence, frame })));
         assert!(frame.check(&IngestLimits::DEFAULT).is_ok());
     }
-    let Ok(Some(Event::Batch { first_sequence: 4, batch: read })) = decoder.next(&mut input) else {
-        panic!("the fourth message begins a batch");
+    let Ok(Some(Event::Batch { first_sequence: 5, batch: read })) = decoder.next(&mut input) else {
+        panic!("the fifth message begins a batch");
     };
     assert_eq!(read.collect::<Vec<_>>(), batch());
     assert_eq!(decoder.next(&mut input), Ok(None));

@@ -60,11 +60,11 @@ Examples:
   tail -f app.log | fanfare publish --quiet --kind text logs -
 
 For each message a line says {\"id\",\"offset\",\"subscribers\"}: its place in the order, its number
-in the channel, and how many connections follow the channel there. When the process exits with 0,
-every message was accepted.
+in the channel, and how many connections follow the channel there; an ephemeral one has only the
+last. When the process exits with 0, every message was accepted.
 
 Exit codes:
-  64 a wrong channel or event name   65 a message was refused   69 no server   77 not let in";
+  64 a wrong channel, event or origin   65 a message was refused   69 no server   77 not let in";
 
 const TAIL_AFTER_HELP: &str = "\
 Examples:
@@ -232,6 +232,12 @@ pub(super) struct Publish {
     /// Name of the event, for clients that tell events apart
     #[arg(long, value_name = "NAME", value_parser = event)]
     pub(super) event: Option<String>,
+    /// For those who follow now alone: no history keeps it
+    #[arg(long)]
+    pub(super) ephemeral: bool,
+    /// The connection that does not get it, by the "origin" that its fanfare.open told it
+    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
+    pub(super) except: Option<String>,
     /// What the message is
     #[arg(long, value_enum, default_value_t)]
     pub(super) kind: KindChoice,
@@ -293,6 +299,13 @@ fn event(text: &str) -> Result<String, String> {
         return Ok(text.into());
     }
     Err(refusals::BAD_EVENT.into())
+}
+
+fn origin(text: &str) -> Result<String, String> {
+    if fanfare_protocol::names::origin_number(text.as_bytes()).is_some() {
+        return Ok(text.into());
+    }
+    Err(refusals::BAD_EXCEPT.into())
 }
 
 fn since(text: &str) -> Result<String, String> {
@@ -438,6 +451,7 @@ mod tests {
             ("fanfare tail a --last -1", 64, false),
             ("fanfare tail a --last 1 --since 1m", 64, false),
             ("fanfare publish a --event fanfare.x", 64, false),
+            ("fanfare publish a --except me", 64, false),
             ("fanfare config", 64, false),
         ] {
             let refusal = parsed(line).expect_err(line);

@@ -18,7 +18,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
-use fanfare_protocol::ingest::client::{Decoder, Hello, Reply};
+use fanfare_protocol::id::Epoch;
+use fanfare_protocol::ingest::client::{Answer, Decoder, Hello, Reply};
 use fanfare_protocol::ingest::{DeclaredKind, ErrorCode, PublishFrame, write};
 use fanfare_protocol::limits::IngestLimits;
 use fanfare_protocol::message::Kind;
@@ -56,6 +57,8 @@ pub(super) fn run(arguments: &Publish) -> Result<ExitCode, Failure> {
         limits: hello.limits,
         channel: arguments.channel.clone(),
         event: arguments.event.clone(),
+        ephemeral: arguments.ephemeral,
+        except: arguments.except.clone(),
         kind: declared(arguments.kind),
         answer: !arguments.quiet,
     };
@@ -185,6 +188,8 @@ struct Writer {
     limits: IngestLimits,
     channel: String,
     event: Option<String>,
+    ephemeral: bool,
+    except: Option<String>,
     kind: DeclaredKind,
     answer: bool,
 }
@@ -258,6 +263,8 @@ impl Writer {
             answer: self.answer,
             kind: self.kind,
             event: self.event.as_deref().map(str::as_bytes),
+            ephemeral: self.ephemeral,
+            except: self.except.as_deref().map(str::as_bytes),
             ..PublishFrame::new(&self.channel, data)
         };
         write::publish(&message, &mut frame);
@@ -280,7 +287,7 @@ struct Session {
     come: Vec<u8>,
     quiet: bool,
     ledger: Ledger,
-    epoch: Option<fanfare_protocol::id::Epoch>,
+    epoch: Option<Epoch>,
     /// The first refusal, or how the server ended the connection.
     worst: Result<(), Failure>,
 }
@@ -379,19 +386,14 @@ impl Session {
 fn take(
     reply: Reply<'_>,
     ledger: &mut Ledger,
-    epoch: Option<fanfare_protocol::id::Epoch>,
+    epoch: Option<Epoch>,
     worst: &mut Result<(), Failure>,
     page: &mut Vec<u8>,
 ) {
     match reply {
         Reply::Answer(answer) => {
             ledger.settle(answer.sequence);
-            let id = epoch.map_or_else(String::new, |epoch| answer.id(epoch).to_string());
-            let line = format!(
-                "{{\"id\":\"{id}\",\"offset\":{},\"subscribers\":{}}}\n",
-                answer.offset, answer.subscribers
-            );
-            page.extend_from_slice(line.as_bytes());
+            page.extend_from_slice(receipt(&answer, epoch).as_bytes());
         }
         Reply::Refused { sequence, code, text } => {
             ledger.settle(sequence);
@@ -419,6 +421,16 @@ fn take(
         }
         Reply::Hello(_) => {}
     }
+}
+
+/// The line that says where a message stands.
+fn receipt(answer: &Answer, epoch: Option<Epoch>) -> String {
+    let Answer { offset, subscribers, .. } = *answer;
+    if offset == 0 {
+        return format!("{{\"subscribers\":{subscribers}}}\n");
+    }
+    let id = epoch.map_or_else(String::new, |epoch| answer.id(epoch).to_string());
+    format!("{{\"id\":\"{id}\",\"offset\":{offset},\"subscribers\":{subscribers}}}\n")
 }
 
 fn not_ours(error: &fanfare_protocol::ingest::client::Violation) -> Failure {

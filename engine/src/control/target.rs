@@ -84,11 +84,7 @@ pub(super) fn ephemeral(value: Option<Cow<'_, str>>) -> Result<bool, Fault> {
 pub(super) fn except(value: Option<Cow<'_, str>>) -> Result<Option<Origin>, Fault> {
     let Some(text) = value else { return Ok(None) };
     Origin::parse(&text).map(Some).ok_or_else(|| {
-        Fault::unprocessable(
-            "bad_except",
-            "\"except\" is the \"origin\" that a connection was told in its fanfare.open: \
-             sixteen hexadecimal digits",
-        )
+        Fault::unprocessable("bad_except", format!("\"except\": {}", refusals::BAD_EXCEPT))
     })
 }
 

@@ -112,8 +112,8 @@ pub fn publication_after(
         kind,
         event: checked.event.map(Into::into),
         idempotency_key: checked.idempotency_key.map(Into::into),
-        ephemeral: false,
-        except: None,
+        ephemeral: checked.ephemeral,
+        except: checked.except.map(Into::into),
         data: data.into(),
     })
 }

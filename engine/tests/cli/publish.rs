@@ -23,6 +23,8 @@ struct Got {
     kind: DeclaredKind,
     channel: String,
     event: Option<String>,
+    ephemeral: bool,
+    except: Option<String>,
     data: String,
 }
 
@@ -68,6 +70,8 @@ fn serve(mut stream: UnixStream, act: Act) -> Vec<Got> {
                         kind: frame.kind,
                         channel: text(frame.channel),
                         event: frame.event.map(text),
+                        ephemeral: frame.ephemeral,
+                        except: frame.except.map(text),
                         data: text(frame.data),
                     };
                     on &= act(&message, &mut out);
@@ -116,9 +120,29 @@ fn one_message_is_answered_with_its_place() {
         kind: DeclaredKind::Detect,
         channel: "demo".into(),
         event: Some("greeting".into()),
+        ephemeral: false,
+        except: None,
         data: "hi".into(),
     };
     assert_eq!(server.join().unwrap(), [expected]);
+}
+
+#[test]
+fn a_message_for_those_who_follow_now_has_no_place() {
+    let brief: Act = |got, out| {
+        let answer =
+            Answer { sequence: 1, duplicate: false, position: 41, offset: 0, subscribers: 7 };
+        write::answer(&answer, out);
+        got.ephemeral
+    };
+    let (folder, server) = play(brief);
+    let words =
+        ["publish", "demo", "hi", "--ephemeral", "--except", "3f9c0a51b7e2d846", "--kind", "text"];
+    let sent = run(fanfare(folder.path()).args(words), "");
+    sent.expect(0, &[]);
+    assert_eq!(sent.out, "{\"subscribers\":7}\n");
+    let got = server.join().unwrap().remove(0);
+    assert_eq!((got.ephemeral, got.except.as_deref()), (true, Some("3f9c0a51b7e2d846")));
 }
 
 #[test]

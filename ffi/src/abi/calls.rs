@@ -13,7 +13,8 @@ use fanfare_protocol::message::Kind;
 use super::table::{self, Instance};
 use super::types::{
     BatchCallback, Callback, FANFARE_ABI, FANFARE_BINARY, FANFARE_DETECT, FANFARE_DUPLICATE,
-    FANFARE_JSON, FANFARE_TEXT, FlushCallback, Handle, Message, Numbers, Options, Receipt,
+    FANFARE_EPHEMERAL, FANFARE_JSON, FANFARE_TEXT, FlushCallback, Handle, Message, Numbers,
+    Options, Receipt,
 };
 use super::{borrow, signals};
 use crate::code::{
@@ -144,8 +145,9 @@ fn settings(options: Option<&Options>) -> Result<PublisherSettings, Code> {
 /// AGAIN: the queue is full, or from inside of a callback; nothing was queued. TIMEOUT: it was
 /// queued and is still on its way. UNKNOWN: nobody knows whether it was published; with a key of
 /// the caller's it may be published again. PIPE: closed. INVAL: a pointer or size. BADF, FORKED,
-/// PANIC: the handle. The refusals: TOO_LARGE, BAD_CHANNEL, BAD_EVENT, BAD_KEY, BAD_DATA,
-/// CONFLICT, RATE_LIMITED, CHANNEL_LIMIT, FORBIDDEN, and minus the number of others. Any thread.
+/// PANIC: the handle. The refusals: TOO_LARGE, BAD_CHANNEL, BAD_EVENT, BAD_KEY, BAD_EXCEPT,
+/// BAD_DATA, CONFLICT, RATE_LIMITED, CHANNEL_LIMIT, FORBIDDEN, and minus the number of others. Any
+/// thread.
 ///
 /// # Safety
 /// `message` and `receipt` point to structures of the size that they say, and the message to
@@ -458,13 +460,17 @@ unsafe fn frame<'a>(message: &Message) -> Result<PublishFrame<'a>, Code> {
         FANFARE_BINARY => DeclaredKind::Known(Kind::Binary),
         _ => return Err(FANFARE_E_INVAL),
     };
+    if message.flags & !FANFARE_EPHEMERAL != 0 || message.reserved != 0 {
+        return Err(FANFARE_E_INVAL);
+    }
     // SAFETY: the caller's promise is passed on.
-    let (channel, data, event, idempotency_key) = unsafe {
+    let (channel, data, event, idempotency_key, except) = unsafe {
         (
             borrow::bytes(message.channel, message.channel_size)?,
             borrow::bytes(message.data, message.data_size)?,
             borrow::optional(message.event, message.event_size)?,
             borrow::optional(message.key, message.key_size)?,
+            borrow::optional(message.except, message.except_size)?,
         )
     };
     let unknown_required = None;
@@ -474,6 +480,8 @@ unsafe fn frame<'a>(message: &Message) -> Result<PublishFrame<'a>, Code> {
         channel,
         event,
         idempotency_key,
+        ephemeral: message.flags & FANFARE_EPHEMERAL != 0,
+        except,
         data,
         unknown_required,
     })

@@ -30,6 +30,10 @@ fn message(data: &[u8]) -> Message {
         event_size: 0,
         key: std::ptr::null(),
         key_size: 0,
+        except: std::ptr::null(),
+        except_size: 0,
+        flags: 0,
+        reserved: 0,
     }
 }
 
@@ -86,6 +90,10 @@ fn structures_of_other_versions() {
     assert_eq!(publish(&larger), FANFARE_E_INVAL, "a tail that asks for something is not known");
     larger.message.size = size_of::<Message>() as u32;
     assert_eq!(publish(&larger), FANFARE_OK, "what is not of the structure is not read");
+    larger.message.flags = 8;
+    assert_eq!(publish(&larger), FANFARE_E_INVAL, "no flag has this bit");
+    larger.message.size = 72;
+    assert_eq!(publish(&larger), FANFARE_OK, "the message of the first header ended before it");
     for size in [0, 4, 71, 5_000, u32::MAX] {
         larger.message.size = size;
         assert_eq!(publish(&larger), FANFARE_E_INVAL, "{size}");

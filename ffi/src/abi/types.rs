@@ -3,6 +3,7 @@
 //! part that is not known here is zero.
 
 use std::ffi::{c_char, c_void};
+use std::mem::offset_of;
 
 use super::borrow::Extensible;
 
@@ -18,6 +19,10 @@ pub const FANFARE_JSON: u32 = 1;
 pub const FANFARE_TEXT: u32 = 2;
 /// Bytes.
 pub const FANFARE_BINARY: u32 = 3;
+
+/// A flag of a message: it is for those who follow the channel now; it has no offset, and nobody
+/// keeps it.
+pub const FANFARE_EPHEMERAL: u32 = 1;
 
 /// A flag of a receipt: an earlier sending of the message got the place, by the caller or by the
 /// library itself after a lost connection.
@@ -77,6 +82,15 @@ pub struct Message {
     pub key: *const c_void,
     /// Bytes of the key.
     pub key_size: usize,
+    /// The origin of the connection that does not get it, as that connection was told it: sixteen
+    /// hexadecimal digits. Null for none.
+    pub except: *const c_char,
+    /// Bytes of the origin.
+    pub except_size: usize,
+    /// FANFARE_EPHEMERAL or 0
+    pub flags: u32,
+    /// 0
+    pub reserved: u32,
 }
 
 /// What became of a message.
@@ -92,7 +106,7 @@ pub struct Receipt {
     pub epoch: u64,
     /// Node-wide, strictly increasing.
     pub position: u64,
-    /// Within the channel, 1, 2, 3, ...
+    /// Within the channel, 1, 2, 3, ...; 0 of an ephemeral message.
     pub offset: u64,
     /// Connections that follow the channel at that position.
     pub subscribers: u64,
@@ -159,7 +173,8 @@ unsafe impl Extensible for Options {
 }
 // SAFETY: as above.
 unsafe impl Extensible for Message {
-    const SIZE_MIN: usize = size_of::<Message>();
+    /// Up to and with `key_size`.
+    const SIZE_MIN: usize = offset_of!(Message, except);
 }
 // SAFETY: as above.
 unsafe impl Extensible for Receipt {
@@ -170,11 +185,13 @@ unsafe impl Extensible for Numbers {
     const SIZE_MIN: usize = size_of::<Numbers>();
 }
 
-// What is compiled into programs: a change here is another ABI.
+// What is compiled into programs: a structure grows at its end, and every other change here is
+// another ABI.
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(
     size_of::<Options>() == 56
-        && size_of::<Message>() == 72
+        && size_of::<Message>() == 96
+        && Message::SIZE_MIN == 72
         && size_of::<Receipt>() == 48
         && size_of::<Numbers>() == 88
 );

@@ -61,6 +61,16 @@ static void publishes(fanfare_t handle, const char *channel) {
     CHECK(fanfare_flush(handle, 10000) == FANFARE_OK);
     CHECK(offset == 3 && atomic_load(&heard_count) == before + 1);
 
+    /* For those who follow now: without an offset, and it takes none from those that follow. */
+    fanfare_message brief = message(channel, "typing");
+    brief.flags = FANFARE_EPHEMERAL;
+    brief.except = "3f9c0a51b7e2d846";
+    brief.except_size = 16;
+    CHECK(fanfare_publish(handle, &brief, 10000, &receipt) == FANFARE_OK);
+    CHECK(receipt.offset == 0 && receipt.position > 0);
+    brief.except_size = 15;
+    CHECK(fanfare_publish(handle, &brief, 10000, &receipt) == FANFARE_E_BAD_EXCEPT);
+
     fanfare_message batch[3] = {message(channel, "a"), message(channel, "b"), message(channel, "c")};
     fanfare_receipt receipts[3] = {{.size = sizeof receipt}};
     batch[1].kind = FANFARE_JSON; /* and is not */

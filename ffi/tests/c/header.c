@@ -14,7 +14,8 @@ int use_all(void) {
     int32_t told = FANFARE_OK;
     fanfare_t handle = 0;
     fanfare_options options = {sizeof options, FANFARE_ABI, 0, 0, 0, 0, NULL, 0};
-    fanfare_message message = {sizeof message, FANFARE_TEXT, "a", 1, "b", 1, NULL, 0, NULL, 0};
+    fanfare_message message = {sizeof message, FANFARE_TEXT, "a", 1, "b", 1, NULL, 0, NULL, 0,
+                               NULL, 0, FANFARE_EPHEMERAL, 0};
     fanfare_receipt receipt = {sizeof receipt, 0, 0, 0, 0, 0, 0, 0};
     fanfare_numbers numbers = {sizeof numbers, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
     const char *text = fanfare_result_text(FANFARE_E_AGAIN);

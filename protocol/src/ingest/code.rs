@@ -25,6 +25,8 @@ impl RefusalCode {
     pub const BAD_DATA: Self = Self(463);
     /// A field that must be understood is not known here.
     pub const UNKNOWN_FIELD: Self = Self(464);
+    /// What is excluded is not the origin of a connection.
+    pub const BAD_EXCEPT: Self = Self(465);
     /// Too many messages: try again later.
     pub const RATE_LIMITED: Self = Self(429);
     /// The node is shutting down: try again, there or elsewhere.

@@ -62,5 +62,7 @@ pub(crate) mod frame_type {
 pub(crate) mod field {
     pub(crate) const EVENT: u8 = 1;
     pub(crate) const IDEMPOTENCY_KEY: u8 = 2;
+    pub(crate) const EPHEMERAL: u8 = 3;
+    pub(crate) const EXCEPT: u8 = 4;
     pub(crate) const FIRST_REQUIRED: u8 = 128;
 }

@@ -12,13 +12,14 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::num::NonZeroU64;
 
 use super::code::RefusalCode;
 use super::field;
 use super::server::{Fault, Violation};
 use crate::limits::{IDEMPOTENCY_KEY_BYTES_MAX, IngestLimits};
 use crate::message::Kind;
-use crate::names::{is_channel_name, is_event_name};
+use crate::names::{is_channel_name, is_event_name, origin_number};
 use crate::reader::Reader;
 use crate::refusals;
 
@@ -67,6 +68,10 @@ pub struct PublishFrame<'a> {
     pub event: Option<&'a [u8]>,
     /// The publisher's key for this message.
     pub idempotency_key: Option<&'a [u8]>,
+    /// Whether it is for those who follow now alone, and kept by nobody.
+    pub ephemeral: bool,
+    /// The origin of the connection that does not get it, as that was told it.
+    pub except: Option<&'a [u8]>,
     /// The payload.
     pub data: &'a [u8],
     /// The first field that must be understood and is not.
@@ -83,6 +88,10 @@ pub struct CheckedPublish<'a> {
     pub event: Option<&'a str>,
     /// The publisher's key for this message.
     pub idempotency_key: Option<&'a [u8]>,
+    /// Whether it is for those who follow now alone, and kept by nobody.
+    pub ephemeral: bool,
+    /// The origin of the connection that does not get it.
+    pub except: Option<NonZeroU64>,
     /// What `data` is; text has been checked.
     pub kind: DeclaredKind,
     /// The payload, not empty.
@@ -120,7 +129,10 @@ impl<'a> PublishFrame<'a> {
         Self { channel: channel.as_bytes(), data, ..Self::default() }
     }
 
-    /// Whether it may be published; `Err` says what a REFUSED frame should.
+    /// Whether it may be published.
+    ///
+    /// # Errors
+    /// What a REFUSED frame should say.
     pub fn check(&self, limits: &IngestLimits) -> Result<CheckedPublish<'a>, Refusal> {
         let refuse = |code, text: &'static str| Err(Refusal { code, text: text.into() });
         if self.unknown_required.is_some() {
@@ -139,6 +151,10 @@ impl<'a> PublishFrame<'a> {
         if !(1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key_bytes) {
             return refuse(RefusalCode::BAD_KEY, refusals::BAD_KEY);
         }
+        let except = self.except.map(origin_number);
+        if except == Some(None) {
+            return refuse(RefusalCode::BAD_EXCEPT, refusals::BAD_EXCEPT);
+        }
         if self.data.is_empty() {
             return refuse(RefusalCode::BAD_DATA, refusals::EMPTY);
         }
@@ -153,6 +169,8 @@ impl<'a> PublishFrame<'a> {
             channel,
             event: event.flatten(),
             idempotency_key: self.idempotency_key,
+            ephemeral: self.ephemeral,
+            except: except.flatten(),
             kind: self.kind,
             data: self.data,
         })
@@ -198,6 +216,9 @@ impl<'a> PublishFrame<'a> {
             match number {
                 field::EVENT => self.event = Some(value),
                 field::IDEMPOTENCY_KEY => self.idempotency_key = Some(value),
+                field::EPHEMERAL if value.is_empty() => self.ephemeral = true,
+                field::EPHEMERAL => return Err(Violation::malformed(at, Fault::FieldValue)),
+                field::EXCEPT => self.except = Some(value),
                 field::FIRST_REQUIRED.. => {
                     self.unknown_required.get_or_insert(number);
                 }

@@ -125,6 +125,8 @@ pub enum Fault {
     FieldOverrun,
     /// Fields are not in ascending order, or one is there twice, or has the number 0.
     FieldOrder,
+    /// A field has a value that says all by being there.
+    FieldValue,
     /// A batch of nothing.
     BatchEmpty,
     /// A batch of too many.
@@ -167,6 +169,7 @@ impl Violation {
             Fault::FieldOrder => {
                 "fields are in ascending order of their numbers, from 1, each once"
             }
+            Fault::FieldValue => "the field `ephemeral` has no value: its length is 0",
             Fault::BatchEmpty => "a batch has at least one message",
             Fault::BatchTooLong => {
                 "the batch has more messages than the `batch_messages` that HELLO told"

@@ -95,6 +95,7 @@ fn a_stream_that_is_broken_names_the_byte() {
         ("field twice", fields(b"\x01\x00\x00\x01\x00\x00"), 400, 30, Fault::FieldOrder),
         ("fields out of order", fields(b"\x02\x00\x00\x01\x00\x00"), 400, 30, Fault::FieldOrder),
         ("field 0", fields(b"\x00\x00\x00"), 400, 27, Fault::FieldOrder),
+        ("ephemeral and more", fields(b"\x03\x01\x00\x01"), 400, 27, Fault::FieldValue),
         ("batch flag", batch(1, 1, &good), 400, 13, Fault::UnknownFlag),
         ("batch of nothing", batch(0, 0, b""), 400, 14, Fault::BatchEmpty),
         ("batch of too many", batch(0, 6, b""), 413, 14, Fault::BatchTooLong),
@@ -129,6 +130,8 @@ fn what_is_wrong_with_a_message_refuses_that_message() {
         ("event not UTF-8", fields(b"\x01\x01\x00\xff"), 461),
         ("key empty", fields(b"\x02\x00\x00"), 462),
         ("key of 256 bytes", fields(&key_256), 462),
+        ("except of a word", fields(b"\x04\x02\x00me"), 465),
+        ("except of nobody", fields(b"\x04\x10\x000000000000000000"), 465),
         ("data empty", raw_message(0, 3, b"demo", b"", b""), 463),
         ("text not UTF-8", raw_message(0, 1, b"demo", b"", b"\xff"), 463),
         ("data too long", raw_message(0, 2, b"demo", b"", &long), 413),
@@ -141,8 +144,9 @@ fn what_is_wrong_with_a_message_refuses_that_message() {
     for (name, message) in [
         (
             "unknown fields below 128 are skipped",
-            fields(b"\x01\x01\x00e\x03\x02\x00xy\x7f\x00\x00"),
+            fields(b"\x01\x01\x00e\x05\x02\x00xy\x7f\x00\x00"),
         ),
+        ("ephemeral, for all but one", fields(b"\x03\x00\x00\x04\x10\x003f9c0a51b7e2d846")),
         ("the longest data", raw_message(1, 2, b"demo", b"", &long[..300])),
         ("binary need not be UTF-8", raw_message(0, 2, b"demo", b"", b"\xff")),
         ("detected need not be UTF-8", raw_message(0, 3, b"demo", b"", b"\xff")),
@@ -294,7 +298,7 @@ fn the_longest_frame_of_a_server_is_within_what_clients_read() {
 
 #[test]
 fn families_say_whether_to_try_again() {
-    for code in [403, 409, 413, 460, 461, 462, 463, 464] {
+    for code in [403, 409, 413, 460, 461, 462, 463, 464, 465] {
         assert!(!RefusalCode(code).may_retry(), "{code}");
     }
     for code in [429, 503, 507, 599] {
@@ -311,21 +315,25 @@ fn kind() -> impl Strategy<Value = DeclaredKind> {
     ])
 }
 
-type Owned = (bool, DeclaredKind, Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>, Vec<u8>);
+type Field = Option<Vec<u8>>;
+type Owned = ((bool, bool), DeclaredKind, Vec<u8>, (Field, Field, Field), Vec<u8>);
 
 fn owned() -> impl Strategy<Value = Owned> {
     let bytes = || prop::collection::vec(any::<u8>(), 0..20);
     let name = || prop::option::of(bytes());
-    (any::<bool>(), kind(), bytes(), name(), name(), bytes())
+    (any::<(bool, bool)>(), kind(), bytes(), (name(), name(), name()), bytes())
 }
 
-fn lend((answer, kind, channel, event, key, data): &Owned) -> PublishFrame<'_> {
+fn lend(owned: &Owned) -> PublishFrame<'_> {
+    let ((answer, ephemeral), kind, channel, (event, key, except), data) = owned;
     PublishFrame {
         answer: *answer,
         kind: *kind,
         channel,
         event: event.as_deref(),
         idempotency_key: key.as_deref(),
+        ephemeral: *ephemeral,
+        except: except.as_deref(),
         data,
         unknown_required: None,
     }

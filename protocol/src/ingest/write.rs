@@ -154,7 +154,6 @@ fn frame(number: u8, out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
 }
 
 fn write_message(message: &PublishFrame<'_>, out: &mut Vec<u8>) {
-    let fields = [(field::EVENT, message.event), (field::IDEMPOTENCY_KEY, message.idempotency_key)];
     let fields_bytes = fields_bytes(message);
     out.push(if message.answer { FLAG_ANSWER } else { 0 });
     out.push(message.kind.number());
@@ -163,19 +162,27 @@ fn write_message(message: &PublishFrame<'_>, out: &mut Vec<u8>) {
     let data_bytes = u32::try_from(message.data.len()).expect("a payload is shorter than 4 GiB");
     out.extend_from_slice(&data_bytes.to_le_bytes());
     out.extend_from_slice(message.channel);
-    for (number, value) in fields {
-        if let Some(value) = value {
-            out.push(number);
-            write_u16(value.len(), out);
-            out.extend_from_slice(value);
-        }
+    for (number, value) in fields(message) {
+        out.push(number);
+        write_u16(value.len(), out);
+        out.extend_from_slice(value);
     }
     out.extend_from_slice(message.data);
 }
 
 fn fields_bytes(message: &PublishFrame<'_>) -> usize {
-    let values = [message.event, message.idempotency_key];
-    values.iter().flatten().map(|value| 3 + value.len()).sum()
+    fields(message).map(|(_, value)| 3 + value.len()).sum()
+}
+
+/// The fields that are there, by their numbers.
+fn fields<'a>(message: &PublishFrame<'a>) -> impl Iterator<Item = (u8, &'a [u8])> {
+    let fields = [
+        (field::EVENT, message.event),
+        (field::IDEMPOTENCY_KEY, message.idempotency_key),
+        (field::EPHEMERAL, message.ephemeral.then_some(&[][..])),
+        (field::EXCEPT, message.except),
+    ];
+    fields.into_iter().filter_map(|(number, value)| Some((number, value?)))
 }
 
 fn write_u16(length: usize, out: &mut Vec<u8>) {

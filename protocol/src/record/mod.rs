@@ -22,6 +22,10 @@
 //! positions are counted by them. A number is retired, never reused. Numbers 1 to 3 are those of
 //! presence (join, leave) and of a node that says goodbye.
 //!
+//! **A message excludes one connection at most**, by the origin that its publisher names: a
+//! backend's `except`, and a client's that does not want to hear what it published itself, are the
+//! same cut in what that connection is given. Whose origin it is nobody needs to know for that.
+//!
 //! **A checkpoint** is a sequence of records whose items say what the order knew at a place of the
 //! log: [`Item::Order`] first, then every head and key, oldest first. Each of its records brings
 //! its length, as [`frames`] reads it, because it lies in a file with others.

@@ -1,18 +1,21 @@
 //! A publication in a record: what was checked where it entered, and has no place yet.
 
 use std::fmt;
+use std::num::NonZeroU64;
 
 use super::{FIRST_REQUIRED, Fault, Violation, violation};
 use crate::message::Kind;
 use crate::reader::Reader;
 
-/// Numbers of a publication's fields.
+/// Numbers of a publication's fields. Retired is 2, which was the connection that published: who is
+/// not to hear what it said itself is excluded as any other is, by [`field::EXCEPT`], and that is
+/// no field to be skipped, because it says who gets the message.
 pub(super) mod field {
     pub(in super::super) const EVENT: u8 = 1;
-    pub(in super::super) const ORIGIN: u8 = 2;
     pub(in super::super) const TENANT: u8 = 128;
     pub(in super::super) const KEY: u8 = 129;
     pub(in super::super) const DELIVERY: u8 = 130;
+    pub(in super::super) const EXCEPT: u8 = 131;
 }
 
 /// What becomes of a message beside its delivery to whoever follows now.
@@ -37,12 +40,13 @@ pub struct Publication<'a> {
     pub kind: Kind,
     /// The publisher's name for the kind of event.
     pub event: Option<&'a str>,
-    /// The connection that published it.
-    pub origin: Option<u64>,
     /// The publisher's key for this message.
     pub key: Option<&'a [u8]>,
     /// What becomes of it.
     pub delivery: Delivery,
+    /// The origin of the connection that does not get it: one that its publisher names, which may
+    /// be the connection that published it.
+    pub except: Option<NonZeroU64>,
     /// The payload.
     pub data: &'a [u8],
 }
@@ -121,9 +125,9 @@ impl<'a> Publication<'a> {
         let channels = Channels(Names::Read(Reader::new(names, names_at)));
         let fields_at = body.at;
         let fields = body.take(fields_bytes.into()).ok_or(short)?;
-        let (event, origin, key) = (None, None, None);
+        let (event, key, except) = (None, None, None);
         let (tenant, delivery, data) = ("", Delivery::Kept, body.rest());
-        let mut read = Self { tenant, channels, kind, event, origin, key, delivery, data };
+        let mut read = Self { tenant, channels, kind, event, key, delivery, except, data };
         read.read_fields(Reader::new(fields, fields_at))?;
         Ok(read)
     }
@@ -143,10 +147,6 @@ impl<'a> Publication<'a> {
             let value = fields.take(length.into()).ok_or(wrong)?;
             match number {
                 field::EVENT => self.event = Some(text(value, value_at)?),
-                field::ORIGIN => {
-                    let origin = value.try_into().map_err(|_| wrong)?;
-                    self.origin = Some(u64::from_le_bytes(origin));
-                }
                 field::TENANT => self.tenant = text(value, value_at)?,
                 field::KEY => self.key = Some(value),
                 field::DELIVERY => {
@@ -156,6 +156,10 @@ impl<'a> Publication<'a> {
                         [_] => return Err(violation(value_at, Fault::Kind)),
                         _ => return Err(wrong),
                     }
+                }
+                field::EXCEPT => {
+                    let origin = u64::from_le_bytes(value.try_into().map_err(|_| wrong)?);
+                    self.except = Some(NonZeroU64::new(origin).ok_or(wrong)?);
                 }
                 unknown if unknown >= FIRST_REQUIRED => {
                     return Err(violation(at, Fault::UnknownField(unknown)));

@@ -1,5 +1,7 @@
 //! Records row by row: what is refused where, what is skipped, and round trips.
 
+use std::num::NonZeroU64;
+
 use proptest::prelude::*;
 
 use super::fuzz;
@@ -23,9 +25,9 @@ fn publication<'a>(names: &'a [&'a str], data: &'a [u8]) -> Publication<'a> {
         channels: Channels::of(names),
         kind: Kind::Text,
         event: None,
-        origin: None,
         key: None,
         delivery: Delivery::Kept,
+        except: None,
         data,
     }
 }
@@ -94,9 +96,10 @@ fn what_is_broken_is_named() {
         ("a field too long", fields(b"\x01\x02\x00a"), 53, Fault::Field),
         ("field 0", fields(b"\x00\x00\x00"), 53, Fault::Field),
         ("a field twice", fields(b"\x01\x00\x00\x01\x00\x00"), 56, Fault::Field),
-        ("an origin of a byte", fields(b"\x02\x01\x00a"), 53, Fault::Field),
         ("an unknown delivery", fields(b"\x82\x01\x00\x02"), 56, Fault::Kind),
         ("a delivery of two", fields(b"\x82\x02\x00\x00\x00"), 53, Fault::Field),
+        ("an origin of a byte", fields(b"\x83\x01\x00a"), 53, Fault::Field),
+        ("an origin of 0", fields(b"\x83\x08\x00\0\0\0\0\0\0\0\0"), 53, Fault::Field),
         ("an unknown field", fields(b"\xff\x00\x00"), 53, Fault::UnknownField(255)),
     ] {
         assert_eq!(Record::read(&bytes), Err(Violation { offset, fault }), "{name}");
@@ -106,7 +109,7 @@ fn what_is_broken_is_named() {
 
 #[test]
 fn what_may_be_skipped_is_and_counts() {
-    let good = raw_publication(1, 1, b"\x01\x00a", b"\x01\x01\x00e\x4d\x02\x00??");
+    let good = raw_publication(1, 1, b"\x01\x00a", b"\x01\x01\x00e\x02\x01\x00!\x4d\x02\x00??");
     let bytes = record(&[raw(1, b"a join"), good, raw(127, b""), raw(129, b"")]);
     let read = Record::read(&bytes).unwrap();
     assert_eq!(read.count(), 4);
@@ -158,7 +161,7 @@ proptest! {
         names in prop::collection::vec(text(), 1..4),
         tenant in prop_oneof![Just(String::new()), text()],
         event in prop::option::of(text()),
-        origin: Option<u64>,
+        except: Option<NonZeroU64>,
         key in prop::option::of(prop::collection::vec(any::<u8>(), 0..9)),
         (kind, delivery) in (0..3u8, any::<bool>()),
         data in prop::collection::vec(any::<u8>(), 0..50),
@@ -175,9 +178,9 @@ proptest! {
             channels: Channels::of(&names),
             kind: Kind::from_number(kind).unwrap(),
             event: event.as_deref(),
-            origin,
             key: key.as_deref(),
             delivery: if delivery { Delivery::Ephemeral } else { Delivery::Kept },
+            except,
             data: &data,
         };
         let life = Head {

@@ -102,9 +102,6 @@ fn fields(publication: &Publication<'_>, out: &mut Vec<u8>) {
     if let Some(event) = publication.event {
         write(field::EVENT, event.as_bytes());
     }
-    if let Some(origin) = publication.origin {
-        write(field::ORIGIN, &origin.to_le_bytes());
-    }
     if !publication.tenant.is_empty() {
         write(field::TENANT, publication.tenant.as_bytes());
     }
@@ -113,6 +110,9 @@ fn fields(publication: &Publication<'_>, out: &mut Vec<u8>) {
     }
     if publication.delivery != Delivery::Kept {
         write(field::DELIVERY, &[publication.delivery as u8]);
+    }
+    if let Some(origin) = publication.except {
+        write(field::EXCEPT, &origin.get().to_le_bytes());
     }
 }
 
