@@ -44,6 +44,8 @@ class Contender:
         self.publish_port = told.get("publish_port", 0)
         self.subscribe = told.get("subscribe")
         self.has_socket = told.get("socket", False)
+        # The same where each client has a channel of its own, whose name replaces {channel}.
+        self.own = told.get("own", {} if self.has_socket else None)
         self.only = told.get("works")
         self.version_command = facts.get("version", "")
         self.process = None
@@ -134,15 +136,16 @@ class Contender:
                 return
             before = now
 
-    def load(self, transport):
-        """The load generator's flags that lead to it."""
-        flags = ["--url", f"http://127.0.0.1:{self.port}{self.paths[transport]}"]
+    def load(self, transport, own=False):
+        """The load generator's flags that lead to it; `own`: each client has its own channel."""
+        ways = self.own if own else self.paths | {"publish": self.publish, "subscribe": self.subscribe}
+        # Without a path it is Fanfare, by its own.
+        flags = ["--url", f"http://127.0.0.1:{self.port}{ways.get(transport, '')}"]
         if self.has_socket:
-            # Fanfare by its own paths, published over its Unix socket.
-            flags = ["--url", f"http://127.0.0.1:{self.port}", "--socket", f"{self.pidfile}.sock"]
+            flags += ["--socket", f"{self.pidfile}.sock"]
         else:
             port = self.port + self.publish_port
-            flags += ["--publish-url", f"http://127.0.0.1:{port}{self.publish}"]
-        if self.subscribe and transport == "ws":
-            flags += ["--subscribe-frame", self.subscribe]
+            flags += ["--publish-url", f"http://127.0.0.1:{port}{ways['publish']}"]
+        if ways.get("subscribe") and transport == "ws":
+            flags += ["--subscribe-frame", ways["subscribe"]]
         return [*flags, "--server-pid", str(self.pid)]

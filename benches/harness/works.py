@@ -83,6 +83,8 @@ class Work:
     fresh: bool = False
     #: Only contenders with Fanfare's channels can be asked this.
     own_paths: bool = False
+    #: Each client follows a channel of its own.
+    own_channels: bool = False
     #: With --quick rivals play only such: the others would show nothing new of them.
     in_brief: bool = False
     #: Threads with these names keep the scheduler's usual policy, all others of the server and of
@@ -123,6 +125,16 @@ def paced(rate):
     )
 
 
+def unicast(size):
+    """Each client has a channel of its own: nothing is shared between two deliveries."""
+    return Work(
+        key=f"unicast-{size}", title=f"unicast, window {size}, 5,000 clients with a channel each",
+        short=f"a channel each, window {size}, us" if size == 64 else "",
+        mode="unicast", clients=5_000, flags=("--window", str(size)), seconds=4,
+        figures=(CPU, RATE, OWN), limit=("own",), own_channels=True, in_brief=size == 64,
+    )
+
+
 WORKS = (
     window(16, 15_000),
     window(16, 5_000),
@@ -135,6 +147,8 @@ WORKS = (
     paced(4),
     paced(10),
     window(16, 5_000, "sse"),
+    unicast(64),
+    unicast(1),
     Work(
         key="fairness", title="a one-client channel beside a broadcast to 15,000", short="",
         mode="fairness", clients=15_000, flags=("--window", "16", "--rate", "200"), seconds=12,

@@ -19,6 +19,8 @@ const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 pub struct Request {
     /// Bytes of the head; the body begins behind them.
     pub bytes: usize,
+    /// The number at the end of the path: whose channel it is about, where each has its own.
+    pub number: Option<u32>,
     /// What it asks for.
     pub wish: Wish,
 }
@@ -61,7 +63,8 @@ pub fn read(bytes: &[u8]) -> Result<Option<Request>, httparse::Error> {
         }
         _ => Wish::Other,
     };
-    Ok(Some(Request { bytes: head_bytes, wish }))
+    let number = request.path.and_then(|path| path.rsplit_once('-')?.1.parse().ok());
+    Ok(Some(Request { bytes: head_bytes, number, wish }))
 }
 
 /// The whole answer to an upgrade.
@@ -103,7 +106,9 @@ mod tests {
     fn a_publish_says_its_length() {
         let ask = b"POST /publish HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello";
         let request = read(ask).unwrap().unwrap();
-        assert_eq!(request.wish, Wish::Publish { bytes: 5 });
+        assert_eq!((request.wish, request.number), (Wish::Publish { bytes: 5 }, None));
+        let ask_7 = b"POST /publish/bench-7 HTTP/1.1\r\nContent-Length: 5\r\n\r\n";
+        assert_eq!(read(ask_7).unwrap().unwrap().number, Some(7));
         assert_eq!(&ask[request.bytes..], b"hello");
         assert_eq!(read(b"POST / HTTP/1.1\r\n\r\n").unwrap().unwrap().wish, Wish::Other);
         assert!(read(b"\x16\x03\x01").is_err());

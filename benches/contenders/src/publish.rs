@@ -91,7 +91,7 @@ fn take_all(mut stream: TcpStream, inbox: &Inbox) -> std::io::Result<()> {
         kept.extend_from_slice(&buffer[..count]);
         loop {
             match head::read(&kept).map_err(std::io::Error::other) {
-                Ok(Some(head::Request { bytes: head, wish: Wish::Publish { bytes } }))
+                Ok(Some(head::Request { bytes: head, wish: Wish::Publish { bytes }, .. }))
                     if bytes <= REQUEST_BYTES_MAX =>
                 {
                     let Some(body) = kept.get(head..head + bytes) else { break };

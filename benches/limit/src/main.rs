@@ -9,6 +9,7 @@
 //! | `send` | one `send(2)` |
 //! | `ring` | one send among 256 in an `io_uring_enter`, on direct descriptors, silent on success |
 //! | `coalesce` | the same, but everything that waits for a client is one send |
+//! | `own` | as `ring`, to the one client whose number the publisher's path ends with |
 //! | `accept` | as `coalesce`; for connecting, and for what a bare socket costs |
 //!
 //! **Tuning.** A round goes over all clients, from each one's cursor; what is published meanwhile
@@ -32,10 +33,11 @@ use contender::start::{Start, raise_open_files};
 use crate::server::{Server, Way};
 
 fn main() {
-    let start = Start::from_arguments(&["send", "ring", "coalesce", "accept"]);
+    let start = Start::from_arguments(&["send", "ring", "coalesce", "own", "accept"]);
     let way = match start.variant.as_str() {
         "send" => Way::Send,
         "ring" => Way::Ring,
+        "own" => Way::Own,
         _ => Way::Coalesce,
     };
     let listener = start.listen(0);

@@ -4,6 +4,7 @@ use std::io;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+use contender::frame;
 use contender::head::{self, REFUSED, Request, TAKEN, Wish};
 use contender::start::BACKLOG;
 
@@ -19,6 +20,8 @@ pub enum Way {
     Ring,
     /// By the ring, with all others that wait.
     Coalesce,
+    /// By the ring, to one client: the one whose number is in the publisher's path.
+    Own,
 }
 
 /// How long a round waits for one more message.
@@ -36,6 +39,9 @@ const PAUSE: Duration = Duration::from_millis(1);
 const BUFFER_BYTES: usize = 1 << 10;
 const HEAD_BYTES_MAX: usize = 16 << 10;
 const BODY_BYTES_MAX: usize = 16 << 20;
+
+/// Clients with a channel of their own have numbers up to this.
+const NUMBER_MAX: u32 = 1 << 20;
 
 /// A client whose socket was closed.
 const GONE: u32 = u32::MAX;
@@ -62,6 +68,8 @@ pub struct Server {
     files_max: u32,
     lots: Vec<Lot>,
     log: Log,
+    /// Lot and socket of the client with each number, where each has a channel of its own.
+    own: Vec<Option<(usize, u32)>>,
     /// Answers that go out before anything else: lot, socket, bytes.
     answers: Vec<(usize, u32, Vec<u8>)>,
     /// Buffers for those who connect next.
@@ -85,6 +93,7 @@ impl Server {
             files_max: u32::try_from(files_max).unwrap_or(1 << 20).min(1 << 20),
             lots: Vec::new(),
             log: Log::default(),
+            own: Vec::new(),
             answers: Vec::new(),
             spare: Vec::new(),
             speaks: 0,
@@ -161,7 +170,7 @@ impl Server {
             if client.cursor < end && client.file != GONE {
                 let bytes = match way {
                     Way::Coalesce => log.rest(client.cursor),
-                    Way::Send | Way::Ring => log.frame(client.cursor),
+                    Way::Send | Way::Ring | Way::Own => log.frame(client.cursor),
                 };
                 sends.push(Send { file: client.file, bytes });
                 order.push(*from);
@@ -176,7 +185,7 @@ impl Server {
                 let sent = sends.iter().enumerate().map(|(nth, send)| (nth, ring.send_now(*send)));
                 failed.extend(sent.filter(|(nth, sent)| *sent != sends[*nth].bytes.len() as i32));
             }
-            Way::Ring | Way::Coalesce => ring.send(&sends, &mut failed),
+            Way::Ring | Way::Coalesce | Way::Own => ring.send(&sends, &mut failed),
         }
         let mut stuck = 0;
         for (nth, result) in failed {
@@ -272,13 +281,18 @@ impl Server {
         loop {
             let said = &buffer[heard..];
             match head::read(said) {
-                Ok(Some(Request { wish: Wish::Upgrade { accept }, .. })) => {
+                Ok(Some(Request { wish: Wish::Upgrade { accept }, number, .. })) => {
                     self.answers.push((lot, file, head::switching(&accept)));
+                    if let (Way::Own, Some(number)) = (self.way, number) {
+                        let nth = number.min(NUMBER_MAX) as usize;
+                        self.own.resize(self.own.len().max(nth + 1), None);
+                        self.own[nth] = Some((lot, file));
+                    }
                     let cursor = self.log.end();
                     self.lots[lot].clients.push(Client { file, cursor });
                     return self.keep(buffer);
                 }
-                Ok(Some(Request { bytes: head, wish: Wish::Publish { bytes } }))
+                Ok(Some(Request { bytes: head, number, wish: Wish::Publish { bytes } }))
                     if bytes <= BODY_BYTES_MAX =>
                 {
                     let Some(body) = said.get(head..head + bytes) else {
@@ -286,7 +300,15 @@ impl Server {
                         buffer.reserve(missing);
                         break;
                     };
-                    self.log.append(body);
+                    match number.filter(|_| self.way == Way::Own) {
+                        None => self.log.append(body),
+                        Some(number) => {
+                            let to = self.own.get(number as usize).copied().flatten();
+                            let mut bytes = Vec::new();
+                            frame::text(body, &mut bytes);
+                            self.answers.extend(to.map(|(lot, file)| (lot, file, bytes)));
+                        }
+                    }
                     heard += head + bytes;
                     self.speaks = lot;
                     self.answers.push((lot, file, TAKEN.to_vec()));

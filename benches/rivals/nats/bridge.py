@@ -3,6 +3,7 @@
 
     bridge.py HTTP-PORT NATS-PORT
 
+To /publish it goes to the subject `bench`, to /publish/NAME to NAME.
 It answers when the message is written to the server's socket, and is no part of what is measured.
 """
 
@@ -21,8 +22,8 @@ class Nats(asyncio.Protocol):
         self.rest = b""
         transport.write(CONNECT)
 
-    def publish(self, message):
-        self.transport.write(b"PUB bench %d\r\n%b\r\n" % (len(message), message))
+    def publish(self, subject, message):
+        self.transport.write(b"PUB %b %d\r\n%b\r\n" % (subject, len(message), message))
 
     def data_received(self, piece):
         *lines, self.rest = (self.rest + piece).split(b"\r\n")
@@ -57,8 +58,10 @@ class Publisher(asyncio.Protocol):
             begin = end + 4
             if len(self.rest) < begin + length:
                 return
-            if self.rest.startswith(b"POST "):
-                self.nats.publish(self.rest[begin : begin + length])
+            method, path, _ = self.rest.split(b" ", 2)
+            if method == b"POST":
+                subject = path.removeprefix(b"/publish").removeprefix(b"/") or b"bench"
+                self.nats.publish(subject, self.rest[begin : begin + length])
             self.rest = self.rest[begin + length :]
             self.transport.write(ANSWER)
 

@@ -61,6 +61,7 @@ bool uws_ws_subscribe(int ssl, uws_ws_t *ws, const char *topic, size_t length);
 bool uws_publish(int ssl, uws_app *app, const char *topic, size_t topic_length, const char *message,
                  size_t length, int opcode, bool compress);
 unsigned uws_num_subscribers(int ssl, uws_app *app, const char *topic, size_t length);
+size_t uws_req_get_parameter(uws_req *req, unsigned short nth, const char **text);
 void uws_res_on_data(int ssl, uws_res *res,
                      void (*handler)(uws_res *, const char *, size_t, bool, void *), void *user);
 void uws_res_on_aborted(int ssl, uws_res *res, void (*handler)(uws_res *, void *), void *user);
@@ -71,13 +72,17 @@ enum { PLAIN_TCP = 0, OPCODE_TEXT = 1 };
 // As benches/rivals/gather.cjs, which says why.
 enum { QUIET_MS = 1, CLIENTS_PER_MS = 4000, MOMENTS_MAX = 8 };
 
+// Everyone is in it; who names another as its first message is in that one too.
 static const char TOPIC[] = "bench";
+enum { NAME_MAX_BYTES = 64 };
 
 typedef struct message {
     struct message *next;
     size_t length;
     size_t capacity;
     char *bytes;
+    size_t topic_length;
+    char topic[NAME_MAX_BYTES];
 } message;
 
 static struct {
@@ -98,7 +103,7 @@ static void fan_out(uv_timer_t *timer) {
     while (next != NULL) {
         message *it = next;
         next = it->next;
-        uws_publish(PLAIN_TCP, server.app, TOPIC, sizeof TOPIC - 1, it->bytes, it->length,
+        uws_publish(PLAIN_TCP, server.app, it->topic, it->topic_length, it->bytes, it->length,
                     OPCODE_TEXT, false);
         free(it->bytes);
         free(it);
@@ -118,7 +123,9 @@ static void gather(message *it) {
         uv_timer_start(&server.quiet, fan_out, 0, 0);
         return;
     }
-    unsigned clients = uws_num_subscribers(PLAIN_TCP, server.app, TOPIC, sizeof TOPIC - 1);
+    // What goes to one client each has no crowd to wait for.
+    bool is_own = it->topic_length != sizeof TOPIC - 1;
+    unsigned clients = is_own ? 0 : uws_num_subscribers(PLAIN_TCP, server.app, TOPIC, sizeof TOPIC - 1);
     uint64_t quiet_ms = QUIET_MS + clients / CLIENTS_PER_MS;
     if (now_ms - server.first_ms < MOMENTS_MAX * quiet_ms) {
         uv_timer_start(&server.quiet, fan_out, quiet_ms, 0);
@@ -149,12 +156,18 @@ static void on_aborted(uws_res *res, void *user) {
 }
 
 static void on_post(uws_res *res, uws_req *req, void *user) {
-    (void)req;
     (void)user;
     message *it = calloc(1, sizeof *it);
     if (it == NULL) {
         abort();
     }
+    const char *name = TOPIC;
+    it->topic_length = uws_req_get_parameter(req, 0, &name);
+    if (it->topic_length == 0 || it->topic_length > NAME_MAX_BYTES) {
+        name = TOPIC;
+        it->topic_length = sizeof TOPIC - 1;
+    }
+    memcpy(it->topic, name, it->topic_length);
     uws_res_on_aborted(PLAIN_TCP, res, on_aborted, it);
     uws_res_on_data(PLAIN_TCP, res, on_data, it);
 }
@@ -162,6 +175,12 @@ static void on_post(uws_res *res, uws_req *req, void *user) {
 static void on_open(uws_ws_t *ws, void *user) {
     (void)user;
     uws_ws_subscribe(PLAIN_TCP, ws, TOPIC, sizeof TOPIC - 1);
+}
+
+static void on_message(uws_ws_t *ws, const char *name, size_t length, int opcode, void *user) {
+    (void)opcode;
+    (void)user;
+    uws_ws_subscribe(PLAIN_TCP, ws, name, length);
 }
 
 static void on_listen(void *socket, uws_listen_config config, void *user) {
@@ -187,9 +206,11 @@ int main(int count, char **words) {
         // Beyond it messages are dropped: no healthy client comes near.
         .max_backpressure = 16 << 20,
         .open = on_open,
+        .message = on_message,
     };
     uws_ws(PLAIN_TCP, server.app, "/ws", behavior, NULL);
     uws_app_post(PLAIN_TCP, server.app, "/publish", on_post, NULL);
+    uws_app_post(PLAIN_TCP, server.app, "/publish/:channel", on_post, NULL);
     uws_listen_config config = {.port = atoi(words[2]), .host = "127.0.0.1"};
     uws_app_listen_with_config(PLAIN_TCP, server.app, config, on_listen, NULL);
     uws_app_run(PLAIN_TCP, server.app);

@@ -93,7 +93,7 @@ async fn shake_hands(stream: &mut TcpStream) -> Option<([u8; 28], Vec<u8>)> {
         }
         said.extend_from_slice(&buffer);
         match head::read(&said).ok()? {
-            Some(Request { bytes, wish: Wish::Upgrade { accept } }) => {
+            Some(Request { bytes, wish: Wish::Upgrade { accept }, .. }) => {
                 return Some((accept, said.split_off(bytes)));
             }
             Some(_) => return None,

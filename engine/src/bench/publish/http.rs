@@ -1,6 +1,10 @@
 //! Publishing over HTTP: a POST for each message on one connection that is kept, each answered
 //! before the next. Servers answer before they fan out, so this does not keep them from
 //! coalescing.
+//!
+//! Where each message goes to one client, what a message costs would be what waking the server for
+//! it costs. So there the requests of one flush are written one behind the other, and then their
+//! answers are read (RFC 9112, section 9.3.2).
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -13,6 +17,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
 use super::Outlet;
+use crate::bench::plan::Mode;
 use crate::bench::read::body::Body;
 use crate::bench::read::head::{HeadReader, Length};
 use crate::bench::target::Url;
@@ -22,6 +27,8 @@ use crate::bench::worker::Shared;
 const STUCK: Duration = Duration::from_secs(10);
 /// What is kept of an answer: it may begin with the message's id.
 const ANSWER_BYTES: usize = 256;
+/// Requests that are written before their answers are read: both fit into socket buffers.
+const PIPELINED_MAX: usize = 64;
 
 /// One kept connection.
 pub(super) struct Http {
@@ -31,7 +38,14 @@ pub(super) struct Http {
     shared: Arc<Shared>,
     number: u8,
     stream: Option<TcpStream>,
-    request: Vec<u8>,
+    /// Requests that were not written yet, end to end.
+    requests: Vec<u8>,
+    /// Sequences of their messages.
+    unwritten: Vec<u32>,
+    /// How many are written at once.
+    pipelined: usize,
+    /// Bytes that came behind the last answer.
+    early: Vec<u8>,
 }
 
 impl Http {
@@ -41,7 +55,10 @@ impl Http {
             head.push_str(&format!("Authorization: Bearer {key}\r\n"));
         }
         let url = url.clone();
-        let mut http = Self { url, head, shared, number, stream: None, request: Vec::new() };
+        let pipelined = if shared.plan.mode == Mode::Unicast { PIPELINED_MAX } else { 1 };
+        let (requests, unwritten, early) = (Vec::new(), Vec::new(), Vec::new());
+        let mut http =
+            Self { url, head, shared, number, stream: None, requests, unwritten, pipelined, early };
         http.stream = Some(http.connect()?);
         Ok(http)
     }
@@ -60,7 +77,6 @@ impl Http {
 
 impl Outlet for Http {
     fn send(&mut self, channel: &str, sequence: u32, payload: &[u8]) -> Result<(), String> {
-        self.request.clear();
         let mut encoded = String::new();
         percent::encode(channel, &mut encoded);
         let path = match &self.url.path {
@@ -68,28 +84,40 @@ impl Outlet for Http {
             None => format!("/v1/channels/{encoded}"),
         };
         let (head, length) = (&self.head, payload.len());
-        let _ = write!(self.request, "POST {path}{head}Content-Length: {length}\r\n\r\n");
-        self.request.extend_from_slice(payload);
+        let _ = write!(self.requests, "POST {path}{head}Content-Length: {length}\r\n\r\n");
+        self.requests.extend_from_slice(payload);
+        self.unwritten.push(sequence);
+        if self.unwritten.len() >= self.pipelined { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), String> {
+        if self.unwritten.is_empty() {
+            return Ok(());
+        }
         let mut stream = match self.stream.take() {
             Some(stream) if !is_over(&stream) => stream,
             _ => self.connect()?,
         };
         let failed = |what: &dyn std::fmt::Display| format!("publishing failed: {what}");
-        stream.write_all(&self.request).map_err(|error| failed(&error))?;
-        let answer = read(&mut stream).map_err(|what| failed(&what))?;
-        if !(200..300).contains(&answer.status) {
-            let text = String::from_utf8_lossy(&answer.body);
-            return Err(format!("{} answers {}: {text}", self.url.text, answer.status));
+        stream.write_all(&self.requests).map_err(|error| failed(&error))?;
+        self.requests.clear();
+        let mut is_kept = true;
+        for sequence in self.unwritten.drain(..) {
+            if !is_kept {
+                return Err(failed(&"the server closed before it answered all"));
+            }
+            let answer = read(&mut stream, &mut self.early).map_err(|what| failed(&what))?;
+            if !(200..300).contains(&answer.status) {
+                let text = String::from_utf8_lossy(&answer.body);
+                return Err(format!("{} answers {}: {text}", self.url.text, answer.status));
+            }
+            // Fanfare tells the message's id, from which clients may resume.
+            if let (0, Some(id)) = (self.number, id_of(&answer.body)) {
+                self.shared.ids.set(sequence, id);
+            }
+            is_kept = answer.is_kept;
         }
-        // Fanfare tells the message's id, from which clients may resume.
-        if let (0, Some(id)) = (self.number, id_of(&answer.body)) {
-            self.shared.ids.set(sequence, id);
-        }
-        self.stream = answer.is_kept.then_some(stream);
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), String> {
+        self.stream = is_kept.then_some(stream);
         Ok(())
     }
 }
@@ -113,37 +141,47 @@ struct Answer {
     is_kept: bool,
 }
 
-fn read(stream: &mut TcpStream) -> Result<Answer, String> {
+/// Reads one answer. `early` is what came behind the one before, and then behind this one.
+fn read(stream: &mut TcpStream, early: &mut Vec<u8>) -> Result<Answer, String> {
     let (mut reader, mut buffer) = (HeadReader::default(), [0; 4_096]);
     let mut kept = Vec::new();
     let mut state: Option<(u16, Body, bool)> = None;
+    let mut came = std::mem::take(early);
     loop {
-        let count = match stream.read(&mut buffer) {
-            Ok(count) => count,
-            // The kernel interrupts a read with a time limit for reasons of its own.
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error.to_string()),
-        };
-        let mut bytes = &buffer[..count];
-        if count == 0 {
-            let (status, _, _) = state.ok_or("the server closed before it answered")?;
-            return Ok(Answer { status, body: kept, is_kept: false });
+        if came.is_empty() {
+            match stream.read(&mut buffer) {
+                // The kernel interrupts a read with a time limit for reasons of its own.
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error.to_string()),
+                Ok(0) => {
+                    let (status, _, _) = state.ok_or("the server closed before it answered")?;
+                    return Ok(Answer { status, body: kept, is_kept: false });
+                }
+                Ok(count) => came.extend_from_slice(&buffer[..count]),
+            }
         }
-        if state.is_none()
-            && let Some((head, rest)) = reader.feed(bytes)?
-        {
-            bytes = rest;
-            let is_kept = head.length != Length::UntilClose;
-            state = Some((head.status, Body::new(head.length), is_kept));
+        let mut bytes = &came[..];
+        if state.is_none() {
+            match reader.feed(bytes)? {
+                Some((head, rest)) => {
+                    bytes = rest;
+                    let is_kept = head.length != Length::UntilClose;
+                    state = Some((head.status, Body::new(head.length), is_kept));
+                }
+                None => bytes = &[],
+            }
         }
-        let Some((status, body, is_kept)) = &mut state else { continue };
-        while let Some(piece) = body.next(&mut bytes)? {
-            let room = ANSWER_BYTES - kept.len().min(ANSWER_BYTES);
-            kept.extend_from_slice(&piece[..piece.len().min(room)]);
+        if let Some((status, body, is_kept)) = &mut state {
+            while let Some(piece) = body.next(&mut bytes)? {
+                let room = ANSWER_BYTES - kept.len().min(ANSWER_BYTES);
+                kept.extend_from_slice(&piece[..piece.len().min(room)]);
+            }
+            if body.is_over() {
+                early.extend_from_slice(bytes);
+                return Ok(Answer { status: *status, body: kept, is_kept: *is_kept });
+            }
         }
-        if body.is_over() {
-            return Ok(Answer { status: *status, body: kept, is_kept: *is_kept });
-        }
+        came.clear();
     }
 }
 
@@ -169,5 +207,32 @@ mod tests {
         theirs.write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n").unwrap();
         ours.peek(&mut [0]).unwrap();
         assert!(is_over(&ours));
+    }
+
+    #[test]
+    fn answers_are_read_one_by_one_however_they_are_cut() {
+        let said = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc\
+                     HTTP/1.1 204 No Content\r\n\r\n\
+                     HTTP/1.1 201 X\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nde\r\n0\r\n\r\n\
+                     HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        for cut in 0..=said.len() {
+            let mut ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let mut theirs = listener.accept().unwrap().0;
+            theirs.write_all(&said[..cut]).unwrap();
+            let rest = said[cut..].to_vec();
+            let sender = std::thread::spawn(move || theirs.write_all(&rest).unwrap());
+            let mut early = Vec::new();
+            let mut next = || {
+                let answer = read(&mut ours, &mut early).unwrap();
+                (answer.status, String::from_utf8(answer.body).unwrap())
+            };
+            assert_eq!(next(), (200, "abc".into()), "{cut}");
+            assert_eq!(next(), (204, String::new()), "{cut}");
+            assert_eq!(next(), (201, "de".into()), "{cut}");
+            assert_eq!(next(), (200, String::new()), "{cut}");
+            sender.join().unwrap();
+            assert!(early.is_empty());
+        }
     }
 }
