@@ -8,11 +8,12 @@ use fanfare::channel::{ChannelName, Tenant};
 use fanfare::clock::Millis;
 use fanfare::driver::Driver;
 use fanfare::limits::Limits;
+use fanfare::log::Memory;
 use fanfare::metrics::ShardMetrics;
 use fanfare::node::{self, Parts, Plans};
 use fanfare::rule::Rules;
-use fanfare::sequencer::Step;
 use fanfare::sequencer::command::{Command, Publication};
+use fanfare::sequencer::{Step, Ticket};
 use fanfare::shard::tick_budget::TickBudget;
 use fanfare::transport::Context;
 use fanfare_protocol::id::Epoch;
@@ -33,7 +34,7 @@ pub(crate) fn upgrade(channel: &str) -> String {
 }
 
 /// The node.
-pub(crate) struct Node<D>(node::Node<D>);
+pub(crate) struct Node<D>(node::Node<D, Memory<Ticket>>);
 
 impl<D: Driver> Node<D> {
     /// A node without clients.
@@ -47,7 +48,7 @@ impl<D: Driver> Node<D> {
         let context = Context::new(Epoch::from_random(7), limits, Tenant::default());
         let context = Context { loopback: true, ..context };
         let plans = Plans::stepped(context, Rules::default(), 1, connections_max);
-        Self(node::Node::new(Parts::join(plans), [driver], NOW))
+        Self(node::Node::new(Parts::join(plans, Memory::default()), [driver], NOW))
     }
 
     /// Other bounds of the shard's ticks.

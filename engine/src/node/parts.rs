@@ -9,12 +9,13 @@ use fanfare_protocol::record::Secret;
 use crate::auth::address::Addresses;
 use crate::in_flight::InFlight;
 use crate::life::Life;
+use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::ring::{self, Wake, Writer};
 use crate::rule::Rules;
 use crate::sequencer::command::Entry;
 use crate::sequencer::inbox::{Commands, Inbox, inbox};
-use crate::sequencer::{self, Sequencer};
+use crate::sequencer::{self, Sequencer, Ticket};
 use crate::session::machine::Machines;
 use crate::shard;
 use crate::transport::Context;
@@ -54,10 +55,10 @@ impl Wake for Awake {
     fn wake(&self) {}
 }
 
-/// The parts.
-pub struct Parts {
+/// The parts, over a log of whoever makes them.
+pub struct Parts<L> {
     /// The one order.
-    pub sequencer: Sequencer<Writer<Entry>>,
+    pub sequencer: Sequencer<Writer<Entry>, L>,
     /// What it is asked: for whoever has to answer in its place, should it be lost.
     pub commands: Commands,
     /// What each shard is made with, beside its driver.
@@ -72,9 +73,9 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
 }
 
-impl Parts {
+impl<L: Log<Ticket>> Parts<L> {
     /// Joins them.
-    pub fn join(plans: Plans) -> Self {
+    pub fn join(plans: Plans, log: L) -> Self {
         let Plans { context, secret, rules, machines, wakers, connections_max } = plans;
         let (epoch, limits, shards) = (context.epoch, context.limits.clone(), wakers.len());
         let metrics = Arc::new(Metrics::new(shards));
@@ -83,7 +84,7 @@ impl Parts {
         let (inbox, commands) = inbox(limits.inbox_commands);
         let (writer, readers) = ring::ring(limits.ring_entries, limits.ring_bytes, wakers);
         let config = sequencer::Config { epoch, secret, shards, limits: limits.clone(), rules };
-        let sequencer = Sequencer::new(config, commands.clone(), writer, Arc::clone(&metrics));
+        let sequencer = Sequencer::new(log, config, commands.clone(), writer, Arc::clone(&metrics));
         let addresses = Arc::new(Addresses::new(&limits));
         let paying = inbox.paying(InFlight::of(&metrics, &limits));
         let part = |ring| shard::Parts {

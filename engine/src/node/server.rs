@@ -28,8 +28,10 @@ use crate::in_flight::InFlight;
 use crate::ingest;
 use crate::life::Life;
 use crate::limits::Limits;
+use crate::log::{Log, Memory};
 use crate::metrics::Metrics;
 use crate::ring::Wake;
+use crate::sequencer::Ticket;
 use crate::sequencer::command::Command;
 use crate::sequencer::inbox::Inbox;
 use crate::session::machine::Machines;
@@ -70,7 +72,7 @@ pub struct Server {
 /// # Errors
 /// What cannot be had, why, and what to do: nothing runs then.
 pub fn start(settings: Settings) -> Result<Server, StartError> {
-    start_node(settings, None)
+    start_node(settings, None, Memory::default())
 }
 
 /// Starts a node whose WebSocket clients have commands: each is heard by what `machine` makes.
@@ -81,10 +83,25 @@ pub fn start_with(
     settings: Settings,
     machine: impl Fn() -> Box<dyn Machine> + Send + Sync + 'static,
 ) -> Result<Server, StartError> {
-    start_node(settings, Some(Arc::new(machine)))
+    start_node(settings, Some(Arc::new(machine)), Memory::default())
 }
 
-fn start_node(settings: Settings, machines: Option<Machines>) -> Result<Server, StartError> {
+/// Starts a node whose clients only listen, over this log.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_over<L: Log<Ticket> + Send + 'static>(
+    settings: Settings,
+    log: L,
+) -> Result<Server, StartError> {
+    start_node(settings, None, log)
+}
+
+fn start_node<L: Log<Ticket> + Send + 'static>(
+    settings: Settings,
+    machines: Option<Machines>,
+    log: L,
+) -> Result<Server, StartError> {
     let clock = Clock::start();
     let chosen = choose_driver(&settings)?;
     let plan = plan::plan(&settings, machine(chosen.tables))?;
@@ -112,7 +129,7 @@ fn start_node(settings: Settings, machines: Option<Machines>) -> Result<Server, 
         wakers: wakers.iter().map(|waker| Arc::clone(waker) as Arc<dyn Wake>).collect(),
         connections_max: plan.capacity - RESERVE,
     };
-    let parts = Parts::join(plans);
+    let parts = Parts::join(plans, log);
     let Parts { sequencer, commands, shards, inbox, context, life, metrics } = parts;
     let ready = Arc::new(AtomicBool::new(true));
     let vigil = Vigil::new(Arc::clone(&ready));

@@ -1,5 +1,5 @@
 //! A node in one thread, which whoever has it in hand steps: tests, the simulation and benchmarks.
-//! Its parts are the server's; driver and time are the caller's.
+//! Its parts are the server's; driver, log and time are the caller's.
 
 use std::sync::Arc;
 
@@ -7,11 +7,12 @@ use super::Parts;
 use crate::clock::Millis;
 use crate::driver::Driver;
 use crate::life::Life;
+use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::ring::Writer;
 use crate::sequencer::command::Entry;
 use crate::sequencer::inbox::Inbox;
-use crate::sequencer::{Sequencer, Step};
+use crate::sequencer::{Sequencer, Step, Ticket};
 use crate::shard::{Shard, Tick};
 use crate::transport::Context;
 
@@ -22,6 +23,7 @@ use crate::transport::Context;
 /// use fanfare::clock::Millis;
 /// use fanfare::driver::sim::{Sim, Temper};
 /// use fanfare::limits::Limits;
+/// use fanfare::log::Memory;
 /// use fanfare::node::{Node, Parts, Plans};
 /// use fanfare::rule::Rules;
 /// use fanfare::transport::Context;
@@ -29,16 +31,17 @@ use crate::transport::Context;
 ///
 /// let (driver, net) = Sim::new(1, 64, Temper::HONEST);
 /// let context = Context::new(Epoch::from_random(1), Limits::default(), Tenant::new("acme"));
-/// let parts = Parts::join(Plans::stepped(context, Rules::default(), 1, 64));
+/// let plans = Plans::stepped(context, Rules::default(), 1, 64);
+/// let parts = Parts::join(plans, Memory::default());
 /// let mut node = Node::new(parts, [driver], Millis(0));
 /// let client = net.connect();
 /// net.write(client, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
 /// (0..4).for_each(|_| node.step(Millis(1)));
 /// assert!(net.take(client).ends_with(b"ok\n"));
 /// ```
-pub struct Node<D> {
+pub struct Node<D, L> {
     /// The order.
-    pub sequencer: Sequencer<Writer<Entry>>,
+    pub sequencer: Sequencer<Writer<Entry>, L>,
     /// The shards, by number.
     pub shards: Vec<Shard<D>>,
     inbox: Inbox,
@@ -51,12 +54,12 @@ pub struct Node<D> {
     is_idle: bool,
 }
 
-impl<D: Driver> Node<D> {
+impl<D: Driver, L: Log<Ticket>> Node<D, L> {
     /// A node without clients, over one driver for each shard.
     ///
     /// # Panics
     /// When there are not as many drivers as shards.
-    pub fn new(parts: Parts, drivers: impl IntoIterator<Item = D>, now: Millis) -> Self {
+    pub fn new(parts: Parts<L>, drivers: impl IntoIterator<Item = D>, now: Millis) -> Self {
         let Parts { sequencer, shards, inbox, context, life, metrics, .. } = parts;
         let ended = vec![false; shards.len()];
         let shards: Vec<_> = std::iter::zip(drivers, shards)

@@ -13,10 +13,11 @@ use crate::driver::waker::Waker;
 use crate::driver::{Config, Driver, choose};
 use crate::error::StartError;
 use crate::life::Life;
+use crate::log::Log;
 use crate::ring::Writer;
-use crate::sequencer::Sequencer;
 use crate::sequencer::command::Entry;
 use crate::sequencer::inbox::{Commands, refuse_until_shutdown};
+use crate::sequencer::{Sequencer, Ticket};
 use crate::shard::{Parts, Shard};
 use crate::vigil::{Guard, Vigil};
 
@@ -34,9 +35,9 @@ pub(super) struct Threads {
 impl Threads {
     /// Starts the one order of the node. Should it be lost, shards are told, and what stands in
     /// `commands` is refused in its place.
-    pub(super) fn start_order(
+    pub(super) fn start_order<L: Log<Ticket> + Send + 'static>(
         &self,
-        sequencer: Sequencer<Writer<Entry>>,
+        sequencer: Sequencer<Writer<Entry>, L>,
         commands: Commands,
     ) -> Result<JoinHandle<()>, StartError> {
         let (life, sleepers) = (Arc::clone(&self.life), self.wakers.clone());

@@ -52,7 +52,7 @@ use fanfare_protocol::record::Secret;
 
 use crate::clock::Millis;
 use crate::limits::Limits;
-use crate::log::{Log, Memory};
+use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::rule::Rules;
 
@@ -104,7 +104,7 @@ pub enum Step {
 }
 
 /// The sequencer. Owned by one thread, or by a simulation that calls [`Sequencer::step`].
-pub struct Sequencer<S, L = Memory<Ticket>> {
+pub struct Sequencer<S, L> {
     inbox: Commands,
     log: L,
     ring: S,
@@ -143,22 +143,13 @@ struct Progress {
     blocked: bool,
 }
 
-impl<S: Sink> Sequencer<S> {
-    /// A sequencer at position 0, without channels, whose log is in memory.
-    ///
-    /// # Panics
-    /// When `settings.shards` is not 1 to 64.
-    pub fn new(settings: Config, inbox: Commands, ring: S, metrics: Arc<Metrics>) -> Self {
-        Self::over(Memory::default(), settings, inbox, ring, metrics)
-    }
-}
-
 impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
-    /// A sequencer over this log, which it reads from its beginning.
+    /// A sequencer at position 0, without channels, over this log, which it reads from its
+    /// beginning.
     ///
     /// # Panics
     /// When `settings.shards` is not 1 to 64.
-    pub fn over(log: L, settings: Config, inbox: Commands, ring: S, metrics: Arc<Metrics>) -> Self {
+    pub fn new(log: L, settings: Config, inbox: Commands, ring: S, metrics: Arc<Metrics>) -> Self {
         let Config { epoch, secret, shards, limits, rules } = settings;
         Self {
             inbox,

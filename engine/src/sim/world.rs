@@ -18,10 +18,12 @@ use crate::driver::Token;
 use crate::driver::sim::{Sim, SimNet, Temper};
 use crate::life::Life;
 use crate::limits::Limits;
+use crate::log::Memory;
 use crate::metrics::Metrics;
 use crate::node::{Node, Parts, Plans};
 use crate::origin::{Named, Origin};
 use crate::rule::{History, Pattern, Rule, Rules, Slow, Window};
+use crate::sequencer::Ticket;
 use crate::sequencer::command::{Command, Publication, PublishAnswer, Published};
 use crate::sequencer::inbox::NotTaken;
 use crate::session::machine::Machines;
@@ -92,7 +94,7 @@ pub(crate) struct Manner {
 pub(crate) struct World {
     pub(crate) now: Millis,
     pub(crate) epoch: Epoch,
-    pub(crate) node: Node<Sim>,
+    pub(crate) node: Node<Sim, Memory<Ticket>>,
     origins_key: u64,
     pub(crate) nets: Vec<SimNet>,
     pub(crate) life: Arc<Life>,
@@ -130,7 +132,7 @@ impl World {
         let seed = |shard: usize| shape.seed.wrapping_mul(31).wrapping_add(shard as u64);
         let simulated = |shard| Sim::new(seed(shard), shape.capacity.0, shape.temper);
         let (drivers, nets): (Vec<_>, _) = (0..shape.shards).map(simulated).unzip();
-        let parts = Parts::join(plans);
+        let parts = Parts::join(plans, Memory::default());
         let backends = Backends::new(shape.seed, shape.backends, &parts.context, &parts.metrics);
         let mut node = Node::new(parts, drivers, now);
         node.shards.iter_mut().for_each(|shard| shard.set_budget(shape.budget));

@@ -9,8 +9,10 @@ use fanfare::driver::{
     Close, Detached, Driver, Event, Exception, NotAdopted, Outgoing, Received, Token,
 };
 use fanfare::limits::Limits;
+use fanfare::log::Memory;
 use fanfare::node::{self, Parts, Plans};
 use fanfare::rule::{History, Rules, Window};
+use fanfare::sequencer::Ticket;
 use fanfare::sequencer::command::{Command, Publication, PublishAnswer};
 use fanfare::shard::Tick;
 use fanfare::transport::Context;
@@ -28,7 +30,7 @@ pub(super) struct Node {
     /// What all ticks of the shard have allocated.
     pub(super) allocations: u64,
     now: Millis,
-    node: node::Node<Kernel>,
+    node: node::Node<Kernel, Memory<Ticket>>,
     net: SimNet,
 }
 
@@ -93,7 +95,7 @@ impl Node {
         let (driver, net) = Sim::new(1, CONNECTIONS, Temper::HONEST);
         let context = Context::new(Epoch::from_random(1), limits, Tenant::default());
         let context = Context { loopback: true, dev: true, ..context };
-        let parts = Parts::join(Plans::stepped(context, rules, 1, CONNECTIONS));
+        let parts = Parts::join(Plans::stepped(context, rules, 1, CONNECTIONS), Memory::default());
         Self { allocations: 0, now, node: node::Node::new(parts, [Kernel(driver)], now), net }
     }
 

@@ -9,11 +9,12 @@ use fanfare_protocol::record::Secret;
 
 use super::super::command::*;
 use super::super::inbox::{Inbox, inbox};
-use super::super::{Config, Sequencer, Sink, Step};
+use super::super::{Config, Sequencer, Sink, Step, Ticket};
 use crate::channel::{ChannelId, ChannelName, Tenant};
 use crate::clock::Millis;
 use crate::driver::Token;
 use crate::limits::Limits;
+use crate::log::Memory;
 use crate::message::Message;
 use crate::metrics::Metrics;
 use crate::rule::{History, Pattern, Rule, Rules, Slow, Window};
@@ -94,7 +95,7 @@ impl Recorded {
 }
 
 pub(super) struct Node {
-    pub(super) sequencer: Sequencer<Recorded>,
+    pub(super) sequencer: Sequencer<Recorded, Memory<Ticket>>,
     pub(super) inbox: Inbox,
     pub(super) metrics: Arc<Metrics>,
     pub(super) now: Millis,
@@ -177,7 +178,8 @@ impl Node {
         let ring = Recorded { entries, entries_max, bytes_max, bytes: 0, published: 0 };
         let epoch = Epoch::from_random(EPOCH);
         let settings = Config { epoch, secret: SECRET, shards: 3, limits, rules };
-        let sequencer = Sequencer::new(settings, receiver, ring, Arc::clone(&metrics));
+        let sequencer =
+            Sequencer::new(Memory::default(), settings, receiver, ring, Arc::clone(&metrics));
         let (now, entries) = (Millis(1_000), Vec::new());
         Self { sequencer, inbox, metrics, now, entries, requests: 0 }
     }

@@ -97,7 +97,7 @@ impl Replica {
         let config = Config { epoch, secret: SECRET, shards: 1, limits, rules };
         let metrics = Arc::new(Metrics::new(1));
         let ring = Recorded::boundless();
-        let sequencer = Sequencer::over(reader, config, commands, ring, metrics);
+        let sequencer = Sequencer::new(reader, config, commands, ring, metrics);
         Self { sequencer, inbox, until }
     }
 

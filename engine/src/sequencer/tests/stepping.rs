@@ -16,6 +16,7 @@ use super::node::{
 use crate::bodies::Share;
 use crate::clock::Clock;
 use crate::limits::Limits;
+use crate::log::Memory;
 use crate::metrics::Metrics;
 use crate::ring::{self, Wake};
 
@@ -293,7 +294,8 @@ fn the_thread_serves_a_slow_reader_through_a_small_ring() {
     let metrics = Arc::new(Metrics::new(1));
     let epoch = Epoch::from_random(EPOCH);
     let settings = Config { epoch, secret: SECRET, shards: 1, limits, rules: rules(Vec::new()) };
-    let sequencer = Sequencer::new(settings, receiver, writer, Arc::clone(&metrics));
+    let sequencer =
+        Sequencer::new(Memory::default(), settings, receiver, writer, Arc::clone(&metrics));
     let thread = std::thread::spawn(move || sequencer.run(Clock::start()));
     let sender = inbox.clone();
     let publisher = std::thread::spawn(move || {
