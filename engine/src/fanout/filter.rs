@@ -6,18 +6,20 @@
 use fanfare_protocol::dialect::Encoding;
 
 use super::log::Log;
+use crate::channel::ChannelId;
 use crate::message::Message;
 use crate::origin::Origin;
 
 /// What is withheld from a client.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Filter {
     /// Its own name, where a publisher has named it: messages that exclude it pass in silence.
     origin: Option<Origin>,
     /// Frames that are longer are told as a gap.
     frame_bytes_max: Option<u32>,
-    /// Ephemeral messages up to this position were for those who followed then.
-    ephemeral_after: u64,
+    /// Of channels that had ephemeral messages when it came: those up to this position were for
+    /// those who followed then.
+    ephemeral_after: Vec<(ChannelId, u64)>,
 }
 
 /// How far the entries of a log are a client's, from its cursor on.
@@ -62,8 +64,14 @@ impl Filter {
     pub(super) fn begin(&mut self, log: &Log, next: u64) {
         if log.ephemeral_within(next..log.end()) > 0 {
             let last = log.position(log.end() - 1);
-            self.ephemeral_after = self.ephemeral_after.max(last.unwrap_or_default());
+            self.forget(&[log.id]);
+            self.ephemeral_after.push((log.id, last.unwrap_or_default()));
         }
+    }
+
+    /// The client follows these channels no more.
+    pub(super) fn forget(&mut self, channels: &[ChannelId]) {
+        self.ephemeral_after.retain(|(channel, _)| !channels.contains(channel));
     }
 
     /// Moves a cursor past what passes in silence; whatever it then stands at is given or told.
@@ -106,7 +114,10 @@ impl Filter {
     fn fate(&self, seq: u64, log: &Log, encoding: Encoding) -> Option<Fate> {
         let entry: &Message = log.entry(seq)?;
         let is_own = self.origin.is_some() && entry.except == self.origin;
-        let is_old = entry.ephemeral && entry.position <= self.ephemeral_after;
+        let is_old = entry.ephemeral && {
+            let mut began = self.ephemeral_after.iter();
+            began.any(|(channel, after)| *channel == log.id && entry.position <= *after)
+        };
         let is_long = || {
             let max = self.frame_bytes_max;
             max.is_some_and(|max| log.frame_bytes(seq, encoding) > max as usize)

@@ -2,6 +2,7 @@
 
 use super::channels::ChannelIndex;
 use super::filter::Filter;
+use crate::channel::ChannelId;
 use crate::origin::Origin;
 
 /// One subscription.
@@ -113,7 +114,14 @@ impl Subscriptions {
 
     /// What is withheld of whatever this client follows.
     pub(crate) fn withheld(&self) -> Filter {
-        self.filter().copied().unwrap_or_default()
+        self.filter().cloned().unwrap_or_default()
+    }
+
+    /// These channels, of which [`Subscriptions::take_out`] took the subscriptions, are left.
+    pub(crate) fn forget(&mut self, channels: &[ChannelId]) {
+        if let Self::Filtered(filtered) = self {
+            filtered.filter.forget(channels);
+        }
     }
 
     /// A message was published that excludes the client with this name, whose these are: from here

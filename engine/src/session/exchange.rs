@@ -4,12 +4,13 @@
 //! What a call leads to is a [`Step`], which [`super::Session`] takes.
 
 use fanfare_protocol::dialect::Encoding;
+use fanfare_protocol::http::Violation;
 
 use super::asking::{self, Asking, ending};
 use super::flow::Flow;
 use super::millis32::Millis32;
 use super::outbox::{Outbox, private};
-use super::reading::{Next, Reading};
+use super::reading::{self, Next, Reading};
 use super::requests::FIRST;
 use super::shared::{Effect, Shared};
 use super::state::Overdue;
@@ -152,6 +153,11 @@ impl Exchange {
             Next::Refused => Step::refused(true),
             Next::Follow { ask, keep_alive } => {
                 Self::ask(ask, keep_alive, over_limit, outbox, now, shared)
+            }
+            // Whoever answers for an order that was lost has no way to tell a client.
+            Next::Publish { .. } if shared.ending => {
+                reading::refuse(Violation::Draining, None, outbox, now, shared);
+                Step::refused(true)
             }
             Next::Publish { publication, body, keep_alive } => {
                 shared.want(Effect::Publish { request: FIRST, publication, body });

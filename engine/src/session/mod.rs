@@ -123,6 +123,14 @@ impl Session {
         matches!(self.state, State::Exchange(Exchange::Waiting(_)))
     }
 
+    /// Whether it is a poll that waits, with another request behind it.
+    pub(crate) fn is_waiting_before_another(&self) -> bool {
+        match &self.state {
+            State::Exchange(Exchange::Waiting(waiting)) => waiting.early.is_some(),
+            _ => false,
+        }
+    }
+
     /// Whether it is a stream that is open.
     pub(crate) fn is_stream(&self) -> bool {
         matches!(self.state, State::Stream(_))
@@ -358,13 +366,17 @@ impl Session {
         self.heard(heard, now, shared);
     }
 
-    /// The order has ended: it gets what is owed, then a farewell.
+    /// The order has ended: it gets what is owed, then a farewell. Where the order was lost no
+    /// answer comes any more to what it was asked.
     pub(crate) fn order_ended(&mut self, owed: bool, now: Millis, shared: &mut Shared) {
         let has_private = self.has_private();
         match &self.state {
             State::Stream(_) if owed => shared.want(Effect::Visit),
             State::Stream(_) => {
                 self.farewell(Farewell::Shutdown, shared.context.limits.close_ms, now, shared);
+            }
+            State::Exchange(Exchange::Asking(_)) if shared.life.has_lost_order() => {
+                self.answered(FIRST, Err(Refusal::ShuttingDown), now, shared);
             }
             State::Exchange(exchange) => exchange.order_ended(has_private, shared),
             State::Leaving(_) => {}

@@ -298,6 +298,30 @@ fn the_gauges_count_each_out_of_what_it_was() {
     assert_eq!(open(&poll), [0, 0, 0]);
 }
 
+/// Where no answer comes any more nobody waits for one.
+#[test]
+fn who_asked_an_order_that_was_lost_is_told_to_come_back() {
+    let publish = "POST /playground/publish?channel=a HTTP/1.1\r\nHost: localhost\r\n\
+                   Content-Length: 5\r\n\r\nhello";
+    let poll = "GET /poll?channels=a HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    for request in [publish, poll] {
+        let mut bench = Bench::new();
+        bench.take(request.as_bytes());
+        bench.wanted();
+        bench.session.order_ended(false, NOW, &mut bench.shared);
+        assert_eq!(bench.said_text(), "", "its answer is on its way, or will be refused");
+        bench.shared.life.lose_order();
+        bench.session.order_ended(false, NOW, &mut bench.shared);
+        assert!(bench.said_text().starts_with("HTTP/1.1 503 "));
+        assert_eq!(bench.wanted(), ["unfollow all", "visit"]);
+    }
+    let mut late = Bench::new();
+    late.shared.ending = true;
+    late.take(publish.as_bytes());
+    assert!(late.said_text().starts_with("HTTP/1.1 503 "));
+    assert_eq!(late.wanted(), ["head done", "unfollow all", "visit"], "nobody is asked");
+}
+
 /// Whatever the cuts, a client is told the same and the same is wanted, but for visits.
 #[test]
 fn a_session_does_not_care_how_its_bytes_are_cut() {

@@ -117,6 +117,10 @@ impl Clients {
                 Effect::End(how) => self.end(token, how),
             }
         }
+        if self.connections.get_mut(token).is_some_and(|it| it.keeps_its_end_waiting()) {
+            self.answer_poll(token, now);
+            return self.perform(token, now);
+        }
         self.connections.arm(token, now);
         self.connections.read_on(token);
     }
@@ -164,14 +168,14 @@ impl Clients {
     }
 
     /// The kernel says that bytes or an end may have come.
-    pub(super) fn readable(&mut self, token: Token, hangup: bool, gone: bool) {
+    pub(super) fn readable(&mut self, token: Token, hangup: bool, gone: bool, now: Millis) {
         let Some(connection) = self.connections.get_mut(token) else { return };
         connection.flags.readable = true;
         connection.flags.hangup |= hangup;
         if connection.session.is_over(hangup, gone) {
             self.end(token, Close::Gracefully);
         } else {
-            self.connections.read_on(token);
+            self.perform(token, now);
         }
     }
 
@@ -342,6 +346,8 @@ impl Clients {
             let moved = self.fanout.leave(*subscription, encoding);
             moved.into_iter().for_each(|moved| self.connections.move_member(moved));
         }
+        let connection = self.connections.get_mut(token).expect("it has left channels");
+        connection.subscriptions.forget(&channels);
         self.commands.unsubscribe(token, channels);
     }
 

@@ -92,6 +92,13 @@ impl Connection {
         }
     }
 
+    /// Whether its client has ended its side behind requests of which the first is a poll that
+    /// waits: that is answered now with whatever there is, or each of them would keep a client that
+    /// may be gone for as long as it may wait.
+    pub(super) fn keeps_its_end_waiting(&self) -> bool {
+        self.flags.hangup && self.session.is_waiting_before_another()
+    }
+
     /// Whether it takes nothing, or has not caught up since it was told of a loss.
     pub(super) fn is_behind(&self) -> bool {
         self.session.is_blocked() || self.flags.lagging

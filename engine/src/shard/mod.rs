@@ -188,7 +188,7 @@ impl<D: Driver> Shard<D> {
                     self.clients.accept(token, peer.map(|peer| peer.ip()), room, now);
                 }
                 Event::Readable { token, hangup, gone } => {
-                    self.clients.readable(token, hangup, gone);
+                    self.clients.readable(token, hangup, gone, now);
                 }
                 Event::Writable { token } => self.clients.writable(token, now),
                 Event::AcceptFailed(errno) => {

@@ -3,7 +3,7 @@
 use fanfare_protocol::message::Kind;
 
 use super::peer::Peer;
-use super::wire::{Said, Way};
+use super::wire::{Said, Way, request};
 use super::world::{Shape, World};
 use crate::driver::sim::Standing;
 
@@ -102,4 +102,27 @@ fn pipelined_requests_are_all_answered_before_the_end() {
         answers += heard.windows(12).filter(|twelve| twelve == b"HTTP/1.1 200").count();
     }
     assert_eq!((answers, world.nets[0].standing(client)), (1_000, Standing::Ended));
+}
+
+/// One that has said everything and may be gone keeps its place for one wait, however many polls
+/// it has asked for, and whenever its end is seen.
+#[test]
+fn polls_one_behind_the_other_do_not_each_keep_the_place_of_one_who_has_ended() {
+    for steps in 0..8 {
+        let mut world = World::new(&Shape::plain());
+        let mut peer = Peer::ask(&world, Way::Poll, &[0], None, 25);
+        let poll = request(Way::Poll, &["c0".into()], None, 25, None);
+        world.nets[0].write(peer.client, poll.repeat(2).as_bytes());
+        world.steps(steps);
+        world.nets[0].half_close(peer.client);
+        world.steps(24);
+        peer.listen(&world);
+        assert_eq!((messages(&peer), peer.standing(&world)), (vec![0, 0], Standing::Open));
+        world.publish(0, 10, Kind::Text);
+        world.steps(6);
+        peer.listen(&world);
+        assert_eq!((messages(&peer), peer.standing(&world)), (vec![0, 0, 1], Standing::Ended));
+        world.pass(32_000);
+        world.is_empty();
+    }
 }

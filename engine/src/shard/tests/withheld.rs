@@ -1,7 +1,11 @@
 //! What a client is not to have: messages that were for others, and those that are too long for it.
 
+use std::sync::Arc;
+
+use fanfare_protocol::dialect::machine::Machine;
 use fanfare_protocol::message::Kind;
 
+use super::commands::{Words, heard};
 use super::peer::Peer;
 use super::wire::{GapSaid, Said, Way, request};
 use super::world::{Manner, Shape, World};
@@ -77,6 +81,34 @@ fn ephemeral_messages_go_to_those_who_follow_now_and_to_nobody_later() {
         later.hear(&world);
         assert_eq!(told(&later), (vec![1, 4, 5], vec![]), "{way:?}");
     }
+}
+
+/// What is too old for it in the channel that it joins says nothing of what it is owed in another.
+#[test]
+fn who_joins_a_channel_keeps_what_is_ephemeral_in_those_that_it_follows() {
+    let machine = || Box::new(Words::default()) as Box<dyn Machine>;
+    let mut world = World::new(&Shape { machines: Some(Arc::new(machine)), ..Shape::plain() });
+    let way = Way::Socket { json: false };
+    let _other = Peer::follow(&mut world, way, &[1]);
+    let mut peer = Peer::follow(&mut world, way, &[0]);
+    world.nets[0].set_window(peer.client, 0);
+    for (channel, manner) in [(0, EPHEMERAL), (1, Manner::default()), (1, EPHEMERAL)] {
+        world.publish_in(channel, 10, Kind::Text, manner);
+        world.steps(3);
+    }
+    peer.say(&world, 1, b"again c1");
+    world.steps(8);
+    world.nets[0].set_window(peer.client, usize::MAX);
+    world.steps(8);
+    let begins = |said: &String| said.get(..3).unwrap_or_default().to_owned();
+    let said: Vec<String> = heard(&mut peer, &world).iter().map(begins).collect();
+    assert_eq!(said, ["1: ", "#n1", "#n2"], "of c1 what is kept, of c0 all");
+    // What it has left is forgotten, and counts anew where it comes back.
+    peer.say(&world, 1, b"leave c1\nagain c1");
+    world.steps(8);
+    let said: Vec<String> = heard(&mut peer, &world).iter().map(begins).collect();
+    assert_eq!(said, ["lef", "2: ", "#n2"]);
+    world.invariants();
 }
 
 #[test]
