@@ -6,7 +6,7 @@
 
 mod support;
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -28,6 +28,8 @@ const RING: usize = 64;
 /// Far more than ring, inbox and socket buffers hold together.
 const MESSAGES: u64 = 4_000;
 const BYTES: usize = 1_024;
+/// The publisher's patience before it looks again whether there is room.
+const LOOK: Duration = Duration::from_millis(500);
 /// Clients of each shard.
 const CLIENTS: usize = 3;
 
@@ -104,6 +106,8 @@ fn listeners(node: &Server) -> Vec<Listener> {
 /// A publisher on the Unix socket that knows no pause but the socket's.
 struct Publisher {
     written: Arc<AtomicU64>,
+    /// How long it has waited for room in its socket: so many looks.
+    waits: Arc<AtomicU64>,
     acknowledged: Arc<AtomicU64>,
     threads: [JoinHandle<()>; 2],
 }
@@ -113,17 +117,29 @@ impl Publisher {
         let mut stream = UnixStream::connect(path).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let answers = stream.try_clone().unwrap();
-        let (written, acknowledged) = (Arc::default(), Arc::default());
+        stream.set_write_timeout(Some(LOOK)).unwrap();
+        let (written, waits, acknowledged) = (Arc::default(), Arc::default(), Arc::default());
         let writes = thread::spawn({
             let written: Arc<AtomicU64> = Arc::clone(&written);
+            let waits: Arc<AtomicU64> = Arc::clone(&waits);
             move || {
                 let mut out = Vec::new();
                 write::preface(&mut out);
                 for nth in 1..=MESSAGES {
                     let data = format!("{:.<BYTES$}", format!("{nth};"));
                     write::publish(&PublishFrame::new("gate", data.as_bytes()), &mut out);
-                    stream.write_all(&out).unwrap();
-                    out.clear();
+                    while !out.is_empty() {
+                        match stream.write(&out) {
+                            Ok(count) => {
+                                waits.store(0, SeqCst);
+                                out.drain(..count);
+                            }
+                            Err(error) => {
+                                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                                waits.fetch_add(1, SeqCst);
+                            }
+                        }
+                    }
                     written.store(nth, SeqCst);
                 }
             }
@@ -132,7 +148,7 @@ impl Publisher {
             let acknowledged = Arc::clone(&acknowledged);
             move || read_acknowledgements(answers, &acknowledged)
         });
-        Self { written, acknowledged, threads: [writes, reads] }
+        Self { written, waits, acknowledged, threads: [writes, reads] }
     }
 }
 
@@ -205,6 +221,7 @@ fn stopped_shard(driver: DriverChoice) {
 
     let publisher = Publisher::start(&path);
     wait_until("the ring is full", || node.metrics().sequencer.ring_full.read() > 0);
+    wait_until("the other shard has read it", || lag(&node, other) == 0);
     let taken = assert_publishers_wait(&node, &publisher);
     assert_named(&node, held, other, taken);
     // What the ring took went out to everyone else, and to nobody of the shard that stands.
@@ -232,11 +249,7 @@ fn stopped_shard(driver: DriverChoice) {
 /// told to come again, at once. Gives how many messages the ring has taken.
 fn assert_publishers_wait(node: &Server, publisher: &Publisher) -> u64 {
     let numbers = || (publisher.written.load(SeqCst), publisher.acknowledged.load(SeqCst));
-    let mut before = (0, 0);
-    wait_until("the publisher stands", || {
-        thread::sleep(Duration::from_millis(200));
-        std::mem::replace(&mut before, numbers()) == numbers()
-    });
+    wait_until("the publisher stands", || publisher.waits.load(SeqCst) > 3);
     let (written, acknowledged) = numbers();
     assert!(written < MESSAGES, "the publisher must be held up by its socket");
     let taken = node.metrics().sequencer.published.read();

@@ -5,13 +5,14 @@
 mod support;
 
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
 
 use fanfare::node::Server;
 use fanfare::sequencer::command::{Command, PublishAnswer, Refusal};
 use fanfare_protocol::dialect::machine::{Answer, Machine, Piece, Turn};
 
-use support::{Client, DRIVERS, PATIENCE, batch, node, node_hearing, publish_all, wait_until};
+use support::{
+    Client, DRIVERS, PATIENCE, batch, in_time, node, node_hearing, publish_all, wait_until,
+};
 
 struct Panics;
 
@@ -33,14 +34,7 @@ fn assert_lost(node: &Server, thread: &str) {
 }
 
 fn assert_stops(node: Server) {
-    let (done, stopped) = mpsc::channel();
-    let began = Instant::now();
-    std::thread::spawn(move || {
-        node.stop();
-        done.send(()).unwrap();
-    });
-    stopped.recv_timeout(PATIENCE).expect("a stop that waits for a lost thread");
-    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    in_time("it waits for no lost thread", || node.stop());
 }
 
 #[test]

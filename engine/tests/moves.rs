@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fanfare::driver::choose::{Support, probe};
 use fanfare::driver::epoll::Epoll;
@@ -24,9 +24,10 @@ fn config() -> (Config, SocketAddr) {
 
 fn accept(driver: &mut impl Driver, address: SocketAddr) -> (TcpStream, Token) {
     let client = TcpStream::connect(address).unwrap();
-    client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let mut events = Vec::new();
-    for _ in 0..200 {
+    let until = Instant::now() + Duration::from_secs(60);
+    while Instant::now() < until {
         driver.poll(Some(Duration::from_millis(100)), &mut events);
         if let Some(Event::Accepted { token, .. }) = events.first() {
             return (client, *token);
@@ -81,7 +82,7 @@ fn stays_where_no_descriptor_is_left() {
     is_heard(&mut driver, token, &mut client);
     client.write_all(b"and I am heard").unwrap();
     let mut events = Vec::new();
-    driver.poll(Some(Duration::from_secs(5)), &mut events);
+    driver.poll(Some(Duration::from_secs(60)), &mut events);
     let told = |event: &Event| matches!(event, Event::Readable { token: of, .. } if *of == token);
     assert!(events.iter().any(told), "it is watched as before: {events:?}");
     all.pop();

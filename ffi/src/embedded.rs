@@ -358,6 +358,9 @@ mod tests {
     use super::*;
     use crate::outcome::Ticket;
 
+    /// Longest wait for anything: a failure, not a measure.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
     struct Panics;
 
     impl Machine for Panics {
@@ -408,18 +411,18 @@ mod tests {
     fn assert_says_so(embedded: &Embedded) {
         let began = Instant::now();
         while embedded.vigil.lost().is_none() {
-            assert!(began.elapsed() < Duration::from_secs(20), "nothing is lost");
+            assert!(began.elapsed() < PATIENCE, "nothing is lost");
             std::thread::yield_now();
         }
-        let began = Instant::now();
         let message = PublishFrame::new("demo", b"y");
         assert_eq!(embedded.offer_one(&message, Done::Nobody), Err(FANFARE_E_PANIC));
         assert_eq!(embedded.offer(&[message], vec![Done::Nobody]), Err(FANFARE_E_PANIC));
-        assert_eq!(embedded.flush(Duration::from_secs(60)), Err(FANFARE_E_PANIC));
+        let began = Instant::now();
+        assert_eq!(embedded.flush(2 * PATIENCE), Err(FANFARE_E_PANIC));
+        assert!(began.elapsed() < PATIENCE, "it waits for nobody");
         let stats = embedded.stats();
         assert_eq!((stats.connected, stats.last_error), (false, FANFARE_E_PANIC));
         embedded.close();
-        assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
         assert_eq!(
             embedded.offer_one(&PublishFrame::new("demo", b"z"), Done::Nobody),
             Err(FANFARE_E_PANIC)
@@ -430,7 +433,7 @@ mod tests {
     fn a_lost_shard_is_said_by_every_call() {
         let embedded = embedded();
         let mut client = TcpStream::connect(("127.0.0.1", embedded.ports.0)).unwrap();
-        client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
         let upgrade = "GET /ws?channels=demo HTTP/1.1\r\nHost: localhost\r\n\
                        Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -457,7 +460,7 @@ mod tests {
         let done = Done::Wait(Arc::clone(&ticket), 0);
         assert_eq!(embedded.offer_one(&PublishFrame::new("demo", b"x"), done), Ok(()));
         go.send(()).unwrap();
-        assert_eq!(ticket.wait(Duration::from_secs(20)), [Some(Err(FANFARE_E_PIPE))]);
+        assert_eq!(ticket.wait(PATIENCE), [Some(Err(FANFARE_E_PIPE))]);
         assert_says_so(&embedded);
     }
 }

@@ -11,10 +11,9 @@ import http from 'node:http';
 import path from 'node:path';
 import test, { after, before } from 'node:test';
 import { chromium } from 'playwright-core';
-import { DRIVER, PATIENCE_MS, TOP, atEnd, startNode, until, within } from './node.mjs';
+import { DRIVER, LIMIT, PATIENCE_MS, TOP, atEnd, startNode, until, within } from './node.mjs';
 import { startProxy } from './proxy.mjs';
 
-const LIMIT = { timeout: 90_000 };
 const DESKTOP = { width: 1280, height: 800 };
 const PHONE = { width: 360, height: 740 };
 const SHOTS = path.join(TOP, 'target/screenshots');

@@ -7,9 +7,8 @@ import test from 'node:test';
 import compression from 'compression';
 import express from 'express';
 import { createProxyMiddleware } from 'http-proxy-middleware';
-import { atEnd, range, startNode, within } from './node.mjs';
+import { LIMIT, atEnd, range, startNode, within } from './node.mjs';
 
-const LIMIT = { timeout: 60_000 };
 
 /** Where such a proxy listens, in front of `target`. */
 async function startCompressing(t, target) {

@@ -5,16 +5,15 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
-import { TOP, folder, range, start, startNode, until, within } from './node.mjs';
+import { LIMIT, PATIENCE_MS, TOP, folder, range, start, startNode, until, within } from './node.mjs';
 
-const LIMIT = { timeout: 30_000 };
 const STREAM = 'text/event-stream; charset=utf-8';
 const OPENING = '\nevent: fanfare.open\n';
 
 /** Runs curl to its end; gives what it wrote. Exit code 0 is asked for. */
 async function curl(t, ...args) {
-  const child = start(t, 'curl', ['--silent', '--show-error', '--max-time', '10', ...args]);
-  const code = await within(child.ended, `curl ${args.join(' ')}`, 15_000);
+  const child = start(t, 'curl', ['--silent', '--show-error', '--max-time', '60', ...args]);
+  const code = await within(child.ended, `curl ${args.join(' ')}`, 2 * PATIENCE_MS);
   assert.equal(code, 0, child.said);
   return child.said;
 }
@@ -31,11 +30,9 @@ function parts(said) {
 }
 
 test('curl -N shows the head at once and each message when it is published', LIMIT, async (t) => {
-  const node = await startNode(t);
-  const begun = Date.now();
+  const node = await startNode(t, { toml: '[limits]\nheartbeat = "1h"\n' }); // which helps nobody
   const stream = start(t, 'curl', ['-sSN', '--include', `${node.http}/sse?channels=demo`]);
   await until('the first bytes', () => stream.said.includes(OPENING));
-  assert.ok(Date.now() - begun < 2_000, `the first bytes came after ${Date.now() - begun} ms`);
   const { status, fields } = parts(stream.said);
   assert.equal(status, 'HTTP/1.1 200 OK');
   assert.equal(fields['content-type'], STREAM);
@@ -45,7 +42,7 @@ test('curl -N shows the head at once and each message when it is published', LIM
   for (const number of range(1, 5)) {
     const { id } = await node.publish('demo', `message ${number}`);
     await until(`message ${number}`, () => stream.said.endsWith(
-      `data: message ${number}\nid: ${id}\n\n`), 5_000);
+      `data: message ${number}\nid: ${id}\n\n`));
   }
   await node.stop();
   assert.equal(await within(stream.ended, 'curl sees the end'), 0, 'the end is an orderly one');

@@ -5,10 +5,9 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { EventSource as PackageEventSource } from 'eventsource';
 import { EventSource as UndiciEventSource } from 'undici';
-import { Arrivals, atEnd, range, startNode, until, within } from './node.mjs';
+import { Arrivals, LIMIT, atEnd, range, startNode, until, within } from './node.mjs';
 import { startProxy } from './proxy.mjs';
 
-const LIMIT = { timeout: 30_000 };
 const QUICK = '[limits]\nretry = "100ms"\n'; // how soon a client comes back
 
 // What each of them does otherwise than the HTML standard says, so that a test can go round it:
@@ -125,11 +124,9 @@ for (const { name, EventSource, cuts, givesUp } of CLIENTS) {
     const source = await follow(t, EventSource, `${origin}/sse?channels=a,b&format=json`);
     const last = await node.publish('a', '"before"');
     assert.equal((await source.heard.next()).lastEventId, last.id);
-    const ended = Date.now();
     const error = new Promise((resolve) => { source.addEventListener('error', resolve); });
     const stopping = node.stop();
     await within(error, 'the end of the stream');
-    assert.ok(Date.now() - ended < 1_000, `it ended after ${Date.now() - ended} ms`);
     await stopping;
     await node.begin();
     const gaps = await source.gaps.take(2);
@@ -148,12 +145,10 @@ for (const { name, EventSource, cuts, givesUp } of CLIENTS) {
   test(`${name}: where there is no room it comes back until there is`, LIMIT, async (t) => {
     const node = await startNode(t, { toml: '[limits]\nfollowed_channels = 1\nretry = "100ms"\n' });
     const first = await follow(t, EventSource, `${node.http}/sse?channels=one`);
-    const begun = Date.now();
     const second = await follow(t, EventSource, `${node.http}/sse?channels=two`);
     const refusals = new Arrivals('refusals');
     second.addEventListener('error', () => refusals.push(second.readyState));
     assert.deepEqual(await refusals.take(3), [0, 0, 0], 'each time it says that it comes back');
-    assert.ok(Date.now() - begun < 2_000, 'a refusal is over as soon as it is said');
     first.close();
     await until('there is room', async () => (await node.channel('two')).subscribers === 1);
     await node.publish('two', 'welcome');

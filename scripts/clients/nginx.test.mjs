@@ -7,11 +7,10 @@ import path from 'node:path';
 import test from 'node:test';
 import { EventSource } from 'eventsource';
 import WebSocket from 'ws';
-import { Arrivals, atEnd, folder, freePorts, range, start, startNode, until, within }
-  from './node.mjs';
+import { Arrivals, LIMIT, PATIENCE_MS, atEnd, folder, freePorts, range, start, startNode, until,
+  within } from './node.mjs';
 
-const LIMIT = { timeout: 60_000 };
-const EACH_MS = 5_000;
+const EACH_MS = PATIENCE_MS;
 
 /** nginx on a free port, in front of `node`; gives its authority. */
 async function startNginx(t, node) {

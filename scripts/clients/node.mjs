@@ -18,7 +18,10 @@ export const BINARY = process.env.FANFARE_BIN ?? path.join(TOP, 'target/release/
 export const DRIVER = process.env.FANFARE_DRIVER ?? 'auto';
 
 /** Longest wait for anything that should come at once: a failure, not a measure. */
-export const PATIENCE_MS = 10_000;
+export const PATIENCE_MS = 60_000;
+
+/** What one test may take: a hang, not a measure. */
+export const LIMIT = { timeout: 300_000 };
 
 export const sleep = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 
@@ -129,41 +132,42 @@ export function start(t, program, args, options = {}) {
 
 /** A node. `toml` is its configuration file; `flags` are added to its command line. */
 export async function startNode(t, { toml = '', flags = [] } = {}) {
-  const [listen, api] = await freePorts(2);
   const config = path.join(folder(t), 'fanfare.toml');
   writeFileSync(config, toml);
   chmodSync(config, 0o600);
-  const node = new Node(t, listen, api, [
-    '--config', config, '--driver', DRIVER, '--shards', '2', '--socket', 'none',
-    '--listen', `127.0.0.1:${listen}`, '--api', `127.0.0.1:${api}`, ...flags,
+  const node = new Node(t, [
+    '--config', config, '--driver', DRIVER, '--shards', '2', '--socket', 'none', ...flags,
   ]);
   await node.begin();
   return node;
 }
 
 class Node {
-  constructor(t, listen, api, args) {
-    Object.assign(this, { t, listen, api, args });
-    this.http = `http://127.0.0.1:${listen}`;
-    this.ws = `ws://127.0.0.1:${listen}`;
-    this.apiHttp = `http://127.0.0.1:${api}`;
+  constructor(t, args) {
+    Object.assign(this, { t, args, listen: 0, api: 0 });
   }
 
-  /** Starts it, on the same ports each time, and returns when it takes clients. */
+  /** Starts it, on free ports that it has each time, and returns when it takes clients. */
   async begin() {
     const env = Object.fromEntries(
       Object.entries(process.env).filter(([name]) => !name.startsWith('FANFARE_')));
-    this.child = start(this.t, BINARY, this.args, { env });
+    this.child = start(this.t, BINARY, [...this.args, '--listen', `127.0.0.1:${this.listen}`,
+      '--api', `127.0.0.1:${this.api}`], { env });
     this.stopping = null;
     atEnd(this.t, () => this.stop());
     let over = null;
     this.child.ended.then((code) => { over = `it ended with ${code}`; }, (error) => {
       over = `${BINARY} does not run (cargo build --release): ${error.message}`;
     });
-    await until('the node takes clients', async () => {
+    const ready = await until('the node is ready', () => {
       if (over) throw new Error(`${over}\n${this.child.said}`);
-      return fetch(`${this.http}/readyz`).then((answer) => answer.ok, () => false);
+      return this.child.said.split('\n').slice(0, -1).map((line) => JSON.parse(line).fields)
+        .find((fields) => fields?.message === 'ready');
     });
+    [this.listen, this.api] = [ready.listen, ready.api].map((said) => Number(said.split(':')[1]));
+    this.http = `http://127.0.0.1:${this.listen}`;
+    this.ws = `ws://127.0.0.1:${this.listen}`;
+    this.apiHttp = `http://127.0.0.1:${this.api}`;
   }
 
   /** Asks it to end, as an init system does, and holds it to its exit code. */
@@ -200,7 +204,7 @@ class Node {
 
   /** One poll: its JSON. */
   async poll(query) {
-    const answer = await within(fetch(`${this.http}/poll?${query}`), `poll ${query}`, 40_000);
+    const answer = await within(fetch(`${this.http}/poll?${query}`), `poll ${query}`);
     const text = await answer.text();
     assert.equal(answer.status, 200, text);
     return JSON.parse(text);

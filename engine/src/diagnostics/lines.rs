@@ -139,7 +139,7 @@ mod tests {
     use super::*;
     use std::sync::Mutex;
 
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     /// A stream that blocks, fails, or takes a little at a time, as it is told.
     #[derive(Clone, Default)]

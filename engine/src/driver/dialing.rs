@@ -82,7 +82,7 @@ mod tests {
     use crate::driver::dial::{Call, DIALS_MAX, Dialed};
     use crate::driver::{Close, Event, Outgoing, Received};
 
-    const PATIENCE: Duration = Duration::from_secs(10);
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     /// Both drivers, where the machine lets them.
     fn each(capacity: usize, test: impl Fn(Box<dyn Dial>)) {

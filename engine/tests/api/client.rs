@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fanfare::channel::Tenant;
 use fanfare::control::metrics_page::Build;
@@ -15,10 +15,16 @@ use fanfare::vigil::Vigil;
 
 use crate::stand_in::{StandIn, epoch};
 
+/// Longest wait for anything: a failure, not a measure.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// A time of the node that no test lives to see.
+pub(crate) const NEVER_MS: u64 = 3_600_000;
+
 pub(crate) struct Node {
     pub(crate) address: SocketAddr,
     pub(crate) sequencer: StandIn,
     pub(crate) ready: Arc<AtomicBool>,
+    pub(crate) metrics: Arc<Metrics>,
     control: Option<Control>,
 }
 
@@ -31,12 +37,32 @@ pub(crate) struct Wishes {
     pub(crate) listen: &'static str,
 }
 
+/// Small, and without times that a slow machine would feel.
+pub(crate) fn limits() -> Limits {
+    let times = Limits { head_ms: NEVER_MS, stall_ms: NEVER_MS, ..Limits::default() };
+    Limits { message_bytes: 1_000, batch_messages: 10, ..times }
+}
+
+/// Without times that a slow machine would feel.
+pub(crate) fn bounds() -> Bounds {
+    Bounds { body_ms: NEVER_MS, answer_ms: NEVER_MS, ..Bounds::default() }
+}
+
+/// Waits for what another thread will do, but not for ever.
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "{what} did not come about");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
 impl Default for Wishes {
     fn default() -> Self {
         Self {
             api_key: None,
-            limits: Limits { message_bytes: 1_000, batch_messages: 10, ..Limits::default() },
-            bounds: Bounds::default(),
+            limits: limits(),
+            bounds: bounds(),
             inbox_commands: 64,
             listen: "127.0.0.1:0",
         }
@@ -70,14 +96,15 @@ impl Node {
         let listener = TcpListener::bind(wishes.listen).unwrap();
         let metrics = Arc::new(Metrics::new(1));
         let guard = Vigil::new(Arc::default()).guard("control", || {});
-        let control = serve(listener, sequencer.inbox.clone(), metrics, facts, guard).unwrap();
+        let inbox = sequencer.inbox.clone();
+        let control = serve(listener, inbox, Arc::clone(&metrics), facts, guard).unwrap();
         let address = control.address();
-        Self { address, sequencer, ready, control: Some(control) }
+        Self { address, sequencer, ready, metrics, control: Some(control) }
     }
 
     pub(crate) fn connect(&self) -> Client {
         let stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Client { stream, unread: Vec::new() }
     }
 

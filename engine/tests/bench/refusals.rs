@@ -1,10 +1,11 @@
 //! What is not run, and what is said instead.
 
-use std::net::TcpListener;
+use std::net::SocketAddr;
 
 use crate::bench;
 use crate::support::node_with;
 use fanfare::node::DriverChoice;
+use socket2::{Domain, Socket, Type};
 
 /// That it ended with `code` and said all of `words` on standard error.
 #[track_caller]
@@ -39,9 +40,10 @@ fn what_makes_no_sense_is_usage() {
 
 #[test]
 fn without_a_server_it_says_where_it_looked() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    // A port that nobody else gets, and on which nobody listens.
+    let taken = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    taken.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = taken.local_addr().unwrap().as_socket().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("s").display().to_string();
     let line = format!("paced --ws 2 --url http://{address} --socket {socket}");

@@ -7,13 +7,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Process, Run, code_on_a_full_disk, fanfare, run};
+use crate::{PATIENCE, Process, Run, code_on_a_full_disk, fanfare, run};
 
 /// A node in a process of its own, on free ports, with its socket in a folder of its own.
 struct Node {
@@ -56,7 +56,8 @@ impl Node {
     /// A `tail` that follows: something is published until somebody follows.
     fn tail(&self, channel: &str) -> Process {
         let tail = Process::start(self.command().args(["tail", channel]));
-        for _ in 0..500 {
+        let until = Instant::now() + PATIENCE;
+        while Instant::now() < until {
             let warm = run(self.command().args(["publish", channel, "warm"]), "");
             warm.expect(0, &["\"subscribers\":"]);
             if !warm.out.contains("\"subscribers\":0") {

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use fanfare_protocol::ingest::{PublishFrame, write};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
-use crate::node::{Client, Node, asks, until};
+use crate::node::{Client, Node, PATIENCE, asks, until};
+use crate::pace::undisturbed;
 use crate::stand_in::{FULL, LOST};
 
 /// A publisher is still served, and nobody else holds a place.
@@ -100,13 +101,13 @@ fn a_frame_that_is_not_finished_in_time() {
     let node = Node::with(|settings| settings.limits.head_ms = 200);
     let begun = Instant::now();
     let mut silent = node.connect();
-    let mut half = node.publisher();
+    let mut half = node.publisher_in_time();
     half.send(&[9, 0, 0, 0, 1]);
-    let mut idle = node.publisher();
+    let mut idle = node.publisher_in_time();
     assert_eq!(half.replies(2), ["error 408 at 13", "end"]);
     assert_eq!(silent.replies(2), ["error 408 at 0", "end"]);
     let took = begun.elapsed();
-    assert!((Duration::from_millis(190)..Duration::from_secs(2)).contains(&took), "{took:?}");
+    assert!((Duration::from_millis(190)..PATIENCE).contains(&took), "{took:?}");
     // Silence between two frames is nobody's fault.
     std::thread::sleep(Duration::from_millis(300));
     idle.publish(&[PublishFrame::new("demo", b"1")]);
@@ -118,16 +119,19 @@ fn a_frame_that_is_not_finished_in_time() {
 /// It is the silence that is bounded: a slow frame may take longer, as long as it goes on.
 #[test]
 fn a_frame_that_comes_slowly() {
-    let node = Node::with(|settings| settings.limits.head_ms = 400);
-    let mut client = node.publisher();
+    const PATIENCE_MS: u64 = 400;
+    let node = Node::with(|settings| settings.limits.head_ms = PATIENCE_MS);
     let mut frame = Vec::new();
     write::publish(&PublishFrame::new("demo", b"1"), &mut frame);
-    for byte in &frame[..8] {
-        client.send(&[*byte]);
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    client.send(&frame[8..]);
-    assert_eq!(client.reply(), "ack 1");
+    undisturbed("the frame goes on", Duration::from_millis(PATIENCE_MS), |pace| {
+        let mut client = node.publisher_in_time();
+        for bytes in frame[..8].chunks(1).chain([&frame[8..]]) {
+            let _ = client.stream.write_all(bytes);
+            std::thread::sleep(Duration::from_millis(PATIENCE_MS / 4));
+            pace.step();
+        }
+        client.reply() == "ack 1"
+    });
 }
 
 #[test]
@@ -205,7 +209,7 @@ fn flood(client: &mut Client, frame: &[u8], waits: impl Fn()) -> usize {
             Err(error) if error.kind() == ErrorKind::WouldBlock => waits(),
             Err(error) => break error,
         }
-        assert!(begun.elapsed() < Duration::from_secs(20), "{sent} bytes and no end");
+        assert!(begun.elapsed() < PATIENCE, "{sent} bytes and no end");
     };
     assert!(matches!(failed.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset));
     sent
@@ -215,21 +219,34 @@ fn flood(client: &mut Client, frame: &[u8], waits: impl Fn()) -> usize {
 /// slowly longer than the patience.
 #[test]
 fn one_that_reads_slowly_is_not_ended() {
-    let node = Node::with(|settings| settings.limits.publisher_stall_ms = 2_000);
-    let mut slow = node.publisher();
+    const STALL_MS: u64 = 2_000;
+    let node = Node::with(|settings| settings.limits.publisher_stall_ms = STALL_MS);
     let mut frame = Vec::new();
     write::publish(&PublishFrame::new("bad*", b"1"), &mut frame);
-    let sent = slow.send_until_blocked(&frame.repeat(100_000), Duration::from_millis(300));
-    for _ in 0..10 {
-        let mut piece = [0; 16 << 10];
-        slow.stream.read_exact(&mut piece).unwrap();
-        slow.take(&piece);
-        std::thread::sleep(Duration::from_millis(400));
-    }
-    // Of a frame that was cut by the wait the rest is sent, so that what it has is whole.
-    slow.send(&frame[sent % frame.len()..]);
-    let count = sent.div_ceil(frame.len());
-    assert_eq!(slow.outcomes(count as u64).len(), count);
+    undisturbed("it reads on", Duration::from_millis(STALL_MS), |pace| {
+        let mut slow = node.publisher();
+        let sent = slow.send_until_blocked(&frame.repeat(100_000), Duration::from_millis(300));
+        for _ in 0..10 {
+            let mut piece = [0; 16 << 10];
+            slow.stream.read_exact(&mut piece).unwrap();
+            slow.take(&piece);
+            pace.step();
+            std::thread::sleep(Duration::from_millis(STALL_MS / 5));
+        }
+        // Of a frame that was cut by the wait the rest is sent, so that what it has is whole.
+        let _ = slow.stream.write_all(&frame[sent % frame.len()..]);
+        let count = sent.div_ceil(frame.len()) as u64;
+        let mut told = 0;
+        while told < count {
+            let reply = slow.reply();
+            if reply == "end" {
+                return false;
+            }
+            told += u64::from(reply.starts_with("refused "));
+            pace.step();
+        }
+        true
+    });
 }
 
 /// As many as may be, and one more.

@@ -1,6 +1,8 @@
 //! The Unix socket as a publisher meets it: a real socket in a directory of its own, a stand-in
 //! sequencer behind. The rows D1 to D8 of bad input each have their case.
 
+#[path = "../support/pace.rs"]
+mod pace;
 #[path = "../stand_in/mod.rs"]
 mod stand_in;
 

@@ -19,6 +19,11 @@ use fanfare_protocol::ingest::{PublishFrame, write};
 
 use crate::stand_in::{StandIn, epoch};
 
+/// Longest wait for anything: a failure, not a measure.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// A time of the node that no test lives to see.
+const NEVER_MS: u64 = 3_600_000;
+
 pub(crate) struct Node {
     pub(crate) path: PathBuf,
     pub(crate) sequencer: StandIn,
@@ -28,7 +33,15 @@ pub(crate) struct Node {
 }
 
 pub(crate) fn limits() -> Limits {
-    Limits { message_bytes: 1_000, batch_messages: 10, ..Limits::default() }
+    Limits {
+        message_bytes: 1_000,
+        batch_messages: 10,
+        // What a slow machine must not end; some tests change one of them.
+        head_ms: NEVER_MS,
+        publisher_stall_ms: NEVER_MS,
+        shutdown_ms: NEVER_MS,
+        ..Limits::default()
+    }
 }
 
 /// For our own user and root.
@@ -70,8 +83,8 @@ impl Node {
     /// A connection on which nothing was said.
     pub(crate) fn connect(&self) -> Client {
         let stream = UnixStream::connect(&self.path).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        stream.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
         Client { stream, decoder: Decoder::new(), unread: Vec::new() }
     }
 
@@ -85,19 +98,32 @@ impl Node {
         client
     }
 
+    /// A publisher that was greeted, though it has little time to say what it is: a machine that
+    /// stands still may take that time away.
+    pub(crate) fn publisher_in_time(&self) -> Client {
+        let mut preface = Vec::new();
+        write::preface(&mut preface);
+        let greeted = std::iter::repeat_with(|| {
+            let mut client = self.connect();
+            // It may be told already that it was late.
+            let _ = client.stream.write_all(&preface);
+            (client.reply() == "hello").then_some(client)
+        });
+        greeted.take(1_000).flatten().next().expect("one of them is in time")
+    }
+
     /// Makes the thread wait for room in the inbox until the sequencer hears again; what happens
     /// meanwhile it finds all at once. One of the places for publishers is taken by what is
     /// returned. The inbox must be the small one.
     pub(crate) fn stand_still(&self) -> Client {
         let mut blocker = self.publisher();
-        // So that others have been read, and are looked at no more unless something comes.
-        std::thread::sleep(Duration::from_millis(50));
         self.sequencer.deafen();
         let mut frame = Vec::new();
         write::publish(&PublishFrame::new("blocker", b"x"), &mut frame);
         // Six commands of ten.
         blocker.send(&frame.repeat(60));
-        std::thread::sleep(Duration::from_millis(50));
+        // Read at once and by the last of a turn: the thread does nothing before it has the room.
+        until("all is read", || self.metrics.in_flight.held() >= 60 * 100);
         blocker
     }
 
@@ -145,7 +171,7 @@ impl Client {
                 Err(error) => panic!("{error}"),
             }
         }
-        self.stream.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
+        self.stream.set_write_timeout(Some(PATIENCE)).unwrap();
         sent
     }
 
@@ -243,7 +269,7 @@ fn words(reply: Reply<'_>) -> String {
 pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
     let begun = Instant::now();
     while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(5), "{what} did not come about");
+        assert!(begun.elapsed() < PATIENCE, "{what} did not come about");
         std::thread::sleep(Duration::from_millis(2));
     }
 }

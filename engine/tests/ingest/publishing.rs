@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use fanfare_protocol::ingest::{DeclaredKind, PublishFrame, write};
 use fanfare_protocol::message::Kind;
 
-use crate::node::{Node, asks, until};
+use crate::node::{Node, PATIENCE, asks, until};
 use crate::stand_in::FULL;
 
 #[test]
@@ -210,7 +210,7 @@ fn one_that_leaves_has_published() {
     node.sequencer.deafen();
     let mut client = node.publisher();
     client.publish(&[PublishFrame::new("demo", b"1")]);
-    std::thread::sleep(Duration::from_millis(50));
+    until("it is read", || node.metrics.in_flight.held() > 0);
     drop(client);
     node.sequencer.hear();
     until("it is published", || node.sequencer.count() == 1);
@@ -229,20 +229,15 @@ fn a_stop_tells_outcomes_and_goodbye() {
     assert_eq!(busy.outcomes(2), ["answer 2 2/2"]);
     node.sequencer.deafen();
     busy.publish(&[asks("demo", b"3")]);
-    std::thread::sleep(Duration::from_millis(50));
+    until("it is read", || node.metrics.in_flight.held() > 0);
     let deaf = std::sync::Arc::clone(&node.sequencer.deaf);
-    let later = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(100));
-        deaf.store(false, SeqCst);
-    });
     let reader = std::thread::spawn(move || {
         let idle = idle.replies(2);
+        // The stop has begun, and waits for this outcome.
+        deaf.store(false, SeqCst);
         (busy.replies(4), idle)
     });
-    let begun = Instant::now();
     node.stop();
-    assert!(begun.elapsed() < Duration::from_secs(3));
-    later.join().unwrap();
     let (busy, idle) = reader.join().unwrap();
     assert_eq!(busy, ["answer 3 3/3", "ack 3", "goodbye 3", "end"]);
     assert_eq!(idle, ["goodbye 0", "end"]);
@@ -255,11 +250,11 @@ fn a_stop_is_bounded() {
     let mut client = node.publisher();
     node.sequencer.deafen();
     client.publish(&[PublishFrame::new("demo", b"1")]);
-    std::thread::sleep(Duration::from_millis(50));
+    until("it is read", || node.metrics.in_flight.held() > 0);
     let begun = Instant::now();
     node.stop();
     let took = begun.elapsed();
-    assert!((Duration::from_millis(190)..Duration::from_secs(2)).contains(&took), "{took:?}");
+    assert!((Duration::from_millis(190)..PATIENCE).contains(&took), "{took:?}");
     assert_eq!(client.reply(), "end");
 }
 

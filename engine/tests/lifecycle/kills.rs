@@ -152,11 +152,7 @@ fn nothing_is_left(node: &Server) {
         let all = ("subscribers", node.metrics().sequencer.subscriptions.read());
         gauges.chain([all]).filter(|(_, value)| *value != 0).collect::<Vec<_>>()
     };
-    let until = std::time::Instant::now() + crate::support::PATIENCE;
-    while !left().is_empty() {
-        assert!(std::time::Instant::now() < until, "{:?}", left());
-        thread::sleep(Duration::from_millis(5));
-    }
+    wait_until("nothing is left", || left().is_empty());
 }
 
 /// As many clients as there are places all get a message.

@@ -1,5 +1,6 @@
 //! A graceful stop: what was acknowledged is delivered, everyone is told, and it ends in time.
 
+use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,8 @@ use fanfare::sequencer::command::Command;
 
 use crate::publisher::{publish_until_goodbye, publisher_that_reads_nothing};
 use crate::support::{
-    Client, DRIVERS, batch, find, keep, node_with, publish_all, rules, text, upgrade, wait_until,
+    Client, DRIVERS, NEVER_MS, batch, find, in_time, keep, node_with, publish_all, rules, text,
+    upgrade, wait_until,
 };
 
 /// Wide enough that nobody falls out of it on a busy machine.
@@ -18,6 +20,8 @@ const WINDOW: Window = Window { count: 1_000_000, bytes: 1 << 30 };
 fn with_socket(driver: DriverChoice, folder: &tempfile::TempDir) -> Server {
     let path = folder.path().join("fanfare.sock");
     node_with(driver, |settings| {
+        // Who is not done by itself keeps the node until the test fails.
+        settings.limits.close_ms = NEVER_MS;
         settings.socket = Some(path);
         settings.rules = rules(&[("**", keep(1_000), WINDOW)]);
     })
@@ -82,10 +86,7 @@ fn what_was_acknowledged_is_delivered_before_the_farewell() {
             streams.into_iter().map(|it| thread::spawn(|| read_stream(it))).collect();
         let publisher = thread::spawn(move || publish_until_goodbye(&path, "a"));
         wait_until("some are published", || node.metrics().sequencer.published.read() > 1_000);
-        let began = Instant::now();
-        node.stop();
-        let took = began.elapsed();
-        assert!(took < Duration::from_millis(1_900), "everyone left at once: {took:?}");
+        in_time("everyone leaves at once", || node.stop());
         let accepted = publisher.join().unwrap();
         assert!(accepted > 900, "{accepted}");
         let all = |numbers: &[u64]| {
@@ -129,17 +130,12 @@ fn a_burst_right_before_the_end_is_delivered_whole() {
             let publish = Command::PublishBatch(messages, Box::new(drop));
             assert!(node.inbox().send(publish).is_ok());
             assert!(node.inbox().send(Command::Shutdown).is_ok());
-            let stop = thread::spawn(|| {
-                let began = Instant::now();
-                node.stop();
-                began.elapsed()
-            });
+            let stop = thread::spawn(|| in_time("everyone leaves at once", || node.stop()));
             let all = Vec::from_iter(1..=burst);
             assert_eq!(read_websocket(websocket), (all.clone(), 1012));
             assert_eq!(read_stream(stream), (all, FAREWELL.to_owned()));
             assert!(poll.answer().1.contains(r#""data":"last""#));
-            let took = stop.join().unwrap();
-            assert!(took < Duration::from_millis(1_900), "everyone left at once: {took:?}");
+            stop.join().unwrap();
         }
     }
 }
@@ -147,7 +143,10 @@ fn a_burst_right_before_the_end_is_delivered_whole() {
 #[test]
 fn clients_that_do_not_leave_are_cut_off_in_time() {
     for driver in DRIVERS {
-        let node = node_with(driver, |settings| settings.rules = rules(&[]));
+        let node = node_with(driver, |settings| {
+            settings.rules = rules(&[]);
+            settings.limits.shutdown_ms = 500; // all others are longer than the test
+        });
         let listen = node.addresses().listen;
         let idle = Client::connect(listen);
         let mut half = Client::connect(listen);
@@ -160,10 +159,7 @@ fn clients_that_do_not_leave_are_cut_off_in_time() {
         let long = "x".repeat(900_000);
         publish_all(&node, [("b", long)]);
         thread::sleep(Duration::from_millis(100));
-        let began = Instant::now();
-        node.stop();
-        let took = began.elapsed();
-        assert!(took < Duration::from_millis(7_000), "{driver:?}: {took:?}");
+        in_time("they are cut off", || node.stop());
         assert_eq!(idle.end().1, b"");
         assert!(text(&half.end().1).len() < 2_000);
         let (_, bytes) = silent.end();
@@ -175,7 +171,7 @@ fn clients_that_do_not_leave_are_cut_off_in_time() {
 /// All that can take time takes it at once, and the limit holds for all of it together.
 #[test]
 fn the_limit_is_that_of_the_whole_end() {
-    const LIMIT_MS: u64 = 6_000;
+    const LIMIT_MS: u64 = 8_000;
     // Side by side, because they wait and do not work.
     thread::scope(|scope| {
         for driver in DRIVERS {
@@ -201,7 +197,8 @@ fn the_limit_is_that_of_the_whole_end() {
                 let began = Instant::now();
                 node.stop();
                 let took = began.elapsed();
-                assert!(took < Duration::from_millis(LIMIT_MS + 1_000), "{driver:?}: {took:?}");
+                // One after the other they would take it twice.
+                assert!(took < Duration::from_millis(2 * LIMIT_MS), "{driver:?}: {took:?}");
                 drop((client, publisher, request));
             });
         }
@@ -212,7 +209,14 @@ fn the_limit_is_that_of_the_whole_end() {
 fn a_stop_under_load_ends_everyone_and_leaves_the_port() {
     for driver in DRIVERS {
         let folder = tempfile::tempdir().unwrap();
-        let mut node = with_socket(driver, &folder);
+        let start = |listen: Option<SocketAddr>| {
+            node_with(driver, |settings| {
+                settings.listen = listen.unwrap_or(settings.listen);
+                settings.socket = Some(folder.path().join("fanfare.sock"));
+                settings.rules = rules(&[("**", keep(1_000), WINDOW)]);
+            })
+        };
+        let mut node = start(None);
         for _ in 0..3 {
             let (listen, path) =
                 (node.addresses().listen, node.addresses().socket.clone().unwrap());
@@ -231,15 +235,10 @@ fn a_stop_under_load_ends_everyone_and_leaves_the_port() {
                 }
             });
             wait_until("some are published", || node.metrics().sequencer.published.read() > 500);
-            let began = Instant::now();
-            node.stop();
-            assert!(began.elapsed() < Duration::from_millis(7_000), "{:?}", began.elapsed());
+            in_time("those who answer no farewell are cut off", || node.stop());
             assert!(publisher.join().unwrap() > 400);
             reader.join().unwrap();
-            node = node_with(driver, |settings| {
-                settings.listen = listen;
-                settings.socket = Some(folder.path().join("fanfare.sock"));
-            });
+            node = start(Some(listen));
             assert_eq!(node.addresses().listen, listen);
         }
         node.stop();

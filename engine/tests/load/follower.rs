@@ -96,6 +96,13 @@ impl Follower {
         follower
     }
 
+    /// Everyone is there, and publishing begins.
+    pub fn start(&mut self) {
+        if self.kind == Kind::Poll {
+            self.ask();
+        }
+    }
+
     fn ask(&mut self) {
         let names: Vec<String> =
             self.seen.iter().map(|seen| format!("load:{}", seen.channel)).collect();
@@ -227,9 +234,12 @@ impl Follower {
         if let Some(last) = answer.messages.last() {
             assert_eq!(answer.id, last.id);
         }
-        self.since = Some(answer.id.to_owned());
+        let is_first = self.since.replace(answer.id.to_owned()).is_none();
         self.is_ready = true;
-        self.ask();
+        // The first one that waits is asked when there will be something to wait for.
+        if !is_first {
+            self.ask();
+        }
         Some(end)
     }
 

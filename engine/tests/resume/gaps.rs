@@ -1,10 +1,13 @@
 //! What is kept no more is told before anything else, exactly, and then what is kept follows.
 
-use fanfare::node::Settings;
+use std::time::Duration;
+
+use fanfare::node::{Server, Settings};
 use fanfare::rule::{History, Window};
 use fanfare_protocol::id::Id;
 
 use crate::reader::{Reader, Transport};
+use crate::support::pace::{Pace, undisturbed};
 use crate::support::{Client, keep, publish_all, rules, wait_until};
 use crate::{everywhere, fill, gap, on_both, unbounded};
 
@@ -76,31 +79,54 @@ fn trimmed_by_bytes() {
     });
 }
 
+/// How long messages are kept where age takes them.
+const AGE_MS: u64 = 4_000;
+
 #[test]
 fn expired_by_age() {
-    let history = History { age_ms: 1_500, ..keep(1_000) };
-    on_both(with_history(history), |node| {
-        let listen = node.addresses().listen;
-        let first = fill(node, "a", 1..=3)[0].id;
-        let kept = || node.metrics().sequencer.history_messages.read();
-        wait_until("three are kept", || kept() == 3);
-        // A log that reaches back is there: age takes its messages too.
-        let since = before(first);
-        let mut early = Reader::open(listen, Transport::WebSocket, "a", Some(&since));
-        assert_eq!(early.offsets(3), [1, 2, 3]);
-        wait_until("history is empty", || kept() == 0);
-        for transport in Transport::ALL {
-            let reader = Reader::open(listen, transport, "a", Some(&since));
-            assert_eq!(reader.gaps, [gap("a", 1, 3, "expired")]);
-        }
-        fill(node, "a", 4..=5);
-        for transport in Transport::ALL {
-            let mut reader = Reader::open(listen, transport, "a", Some(&first.to_string()));
-            assert_eq!(reader.gaps, [gap("a", 2, 3, "expired")]);
-            assert_eq!(reader.offsets(2), [4, 5]);
-        }
-        assert_eq!(early.offsets(2), [4, 5]);
+    let change = |settings: &mut Settings| {
+        let history = History { age_ms: AGE_MS, ..keep(1_000) };
+        settings.rules = rules(&[("**", history, Window::DEFAULT)]);
+    };
+    on_both(change, |node| {
+        let mut names = 0;
+        undisturbed("what is young", Duration::from_millis(AGE_MS / 4), |pace| {
+            names += 1;
+            expires(node, &format!("a:{names}"), pace)
+        });
     });
+}
+
+/// Whether all that was young was there in time; what is old is gone in any case.
+fn expires(node: &Server, channel: &str, pace: &mut Pace) -> bool {
+    let listen = node.addresses().listen;
+    let first = fill(node, channel, 1..=3)[0].id;
+    // A log that reaches back is there: age takes its messages too.
+    let since = before(first);
+    let mut early = Reader::open(listen, Transport::WebSocket, channel, Some(&since));
+    if !early.gaps.is_empty() {
+        pace.step();
+        return false;
+    }
+    assert_eq!(early.offsets(3), [1, 2, 3]);
+    std::thread::sleep(Duration::from_millis(AGE_MS)); // it is full, and then it is empty
+    wait_until("history is empty", || node.metrics().sequencer.history_messages.read() == 0);
+    for transport in Transport::ALL {
+        let reader = Reader::open(listen, transport, channel, Some(&since));
+        assert_eq!(reader.gaps, [gap(channel, 1, 3, "expired")]);
+    }
+    pace.step_from_here();
+    fill(node, channel, 4..=5);
+    for transport in Transport::ALL {
+        let mut reader = Reader::open(listen, transport, channel, Some(&first.to_string()));
+        if reader.gaps != [gap(channel, 2, 3, "expired")] {
+            pace.step();
+            return false;
+        }
+        assert_eq!(reader.offsets(2), [4, 5]);
+    }
+    assert_eq!(early.offsets(2), [4, 5]);
+    true
 }
 
 #[test]

@@ -2,12 +2,12 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fanfare::rule::Window;
 
 use crate::reader::{Reader, Transport, poll};
-use crate::support::{keep, publish_all, rules};
+use crate::support::{PATIENCE, keep, publish_all, rules};
 use crate::{fill, on_both};
 
 #[test]
@@ -69,7 +69,8 @@ fn race(listen: std::net::SocketAddr, nth: usize, positions: &Mutex<Vec<u64>>) {
     // How many were published at or before a place: known once something after it is.
     let offset_at = |id: &str| {
         let position = id.split_once('-').unwrap().1.parse::<u64>().unwrap();
-        for _ in 0..10_000 {
+        let until = Instant::now() + PATIENCE;
+        while Instant::now() < until {
             let known = positions.lock().unwrap();
             if known.last().is_some_and(|last| *last > position) {
                 return known.partition_point(|known| *known <= position) as u64;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use fanfare::rule::Window;
 
 use crate::reader::{Reader, Transport, poll};
-use crate::support::{Client, keep, publish_all, rules, wait_until};
+use crate::support::{Client, keep, publish_all, rules, wait_for, wait_until};
 use crate::{everywhere, fill, gap, on_both};
 
 #[test]
@@ -90,9 +90,8 @@ fn a_burst_to_a_large_audience_loses_nobody_who_reads() {
                     longest
                 });
                 fill(node, "a", 1..=1_000);
-                wait_until("all is sent", || {
-                    node.metrics().shards[0].deliveries.read() == 1_200 * 1_000
-                });
+                let deliveries = || node.metrics().shards[0].deliveries.read();
+                wait_for("all is sent", 1_200 * 1_000, deliveries);
                 over.store(true, SeqCst);
                 watch.join().unwrap()
             });

@@ -2,10 +2,12 @@
 //! nothing else.
 #![allow(dead_code)] // each test binary uses its part
 
+pub mod pace;
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fanfare::channel::{ChannelName, Tenant};
 use fanfare::node::{self, DriverChoice, Server, Settings};
@@ -17,8 +19,11 @@ use fanfare_protocol::message::Kind;
 /// Both drivers; where io_uring is blocked `uring` fails to start, and says so.
 pub const DRIVERS: [DriverChoice; 2] = [DriverChoice::Uring, DriverChoice::Epoll];
 
-/// Longest wait for anything: a failure, not a measure.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// Longest wait for anything: a failure, not a measure. A machine that stalls is waited for.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A time of the node that no test lives to see: longer than [`PATIENCE`] by far.
+pub const NEVER_MS: u64 = 3_600_000;
 
 /// A node with two shards on free ports.
 pub fn node(driver: DriverChoice) -> Server {
@@ -33,8 +38,31 @@ pub fn node_with(driver: DriverChoice, change: impl FnOnce(&mut Settings)) -> Se
 
 fn settings(driver: DriverChoice, change: impl FnOnce(&mut Settings)) -> Settings {
     let mut settings = Settings { driver, shards: Some(2), ..Settings::on_loopback() };
+    // A test waits for what it means. No other time of the node ends what it waits for, however
+    // slow the machine is; which one does is what some tests change.
+    let limits = &mut settings.limits;
+    for time in [
+        &mut limits.head_ms,
+        &mut limits.client_message_ms,
+        &mut limits.ping_ms,
+        &mut limits.pong_ms,
+        &mut limits.heartbeat_ms,
+        &mut limits.idle_ms,
+        &mut limits.stall_ms,
+        &mut limits.shutdown_ms,
+        &mut limits.publisher_stall_ms,
+    ] {
+        *time = NEVER_MS;
+    }
     change(&mut settings);
     settings
+}
+
+/// Runs what must come to an end, on a thread of its own.
+pub fn in_time<T: Send + 'static>(what: &str, run: impl FnOnce() -> T + Send + 'static) -> T {
+    let (say, hear) = mpsc::channel();
+    std::thread::spawn(move || say.send(run()));
+    hear.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("{what}: {error}"))
 }
 
 /// A node whose clients are heard by machines of the test's.
@@ -158,10 +186,11 @@ impl Client {
         (head, text(&body))
     }
 
-    /// The next SSE block, without its empty line.
+    /// The next SSE block, without its empty line and the heartbeats before it.
     pub fn block(&mut self) -> String {
-        let block = text(&self.until(|bytes| find(bytes, b"\n\n").map(|at| at + 2)));
-        block.trim_end_matches('\n').to_string()
+        let mut block = text(&self.until(|bytes| find(bytes, b"\n\n").map(|at| at + 2)));
+        block.truncate(block.trim_end_matches('\n').len());
+        block.trim_start_matches(":\n").to_string()
     }
 
     /// The block that ends an event stream: its reason.
@@ -200,11 +229,15 @@ impl Client {
         (frame[0], frame[payload..].to_vec())
     }
 
-    /// The next frame, which must be a whole text.
+    /// The next frame that is no ping, which must be a whole text.
     pub fn text_frame(&mut self) -> String {
-        let (first, payload) = self.frame();
-        assert_eq!(first, 0x81, "a whole text frame, not {:?}", text(&payload));
-        text(&payload)
+        loop {
+            match self.frame() {
+                (0x81, payload) => return text(&payload),
+                (0x89, payload) => self.send_frame(0x8a, &payload),
+                (first, payload) => panic!("{first:#x} is no whole text: {:?}", text(&payload)),
+            }
+        }
     }
 
     /// The next frame, which must be a close: its code.
@@ -268,18 +301,19 @@ pub fn text(bytes: &[u8]) -> String {
 /// Publishes over the API; the answer's body.
 pub fn publish(node: &Server, channel: &str, data: &str) -> String {
     let api = node.addresses().api.expect("tests have an API");
-    let mut client = Client::connect(api);
     let length = data.len();
-    client.send(
-        format!(
-            "POST /v1/channels/{channel} HTTP/1.1\r\nHost: {api}\r\nConnection: close\r\n\
-             Content-Length: {length}\r\n\r\n{data}"
-        )
-        .as_bytes(),
+    let request = format!(
+        "POST /v1/channels/{channel} HTTP/1.1\r\nHost: {api}\r\nConnection: close\r\n\
+         Content-Length: {length}\r\n\r\n{data}"
     );
-    let (reset, bytes) = client.end();
-    assert!(!reset);
-    let answer = text(&bytes);
+    let mut answer = String::new();
+    wait_until("it is published", || {
+        let mut client = Client::connect(api);
+        // Where heads have little time, this one may be late.
+        let _ = client.socket.write_all(request.as_bytes());
+        answer = text(&client.end().1);
+        !answer.starts_with("HTTP/1.1 408")
+    });
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     answer.split_once("\r\n\r\n").expect("an answer has a body").1.to_string()
 }
@@ -330,12 +364,24 @@ pub fn keep(count: u64) -> History {
 
 /// Waits until `done`; panics with `what` after [`PATIENCE`].
 pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let steps = PATIENCE.as_millis() / 5;
-    for _ in 0..steps {
-        if done() {
-            return;
-        }
+    let until = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < until, "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
-    panic!("waited in vain: {what}");
+}
+
+/// Waits until what is counted has come to `goal`; only a count that stands still for
+/// [`PATIENCE`] is a failure.
+pub fn wait_for(what: &str, goal: u64, count: impl Fn() -> u64) {
+    let (mut seen, mut until) = (count(), Instant::now() + PATIENCE);
+    while seen < goal {
+        assert!(Instant::now() < until, "{what}: {seen} of {goal}, and it stands still");
+        std::thread::sleep(Duration::from_millis(5));
+        let now = count();
+        if now != seen {
+            (seen, until) = (now, Instant::now() + PATIENCE);
+        }
+    }
+    assert_eq!(seen, goal, "{what}");
 }

@@ -89,7 +89,7 @@ fn bodies_that_say_nothing_good() {
     let change = |settings: &mut fanfare::node::Settings| {
         settings.limits.subscribe_bytes = 1_000;
         settings.limits.channels_per_connection = 10;
-        settings.limits.head_ms = 400;
+        settings.limits.head_ms = 1_500;
     };
     on_both(change, |site| {
         site.case("of no type, of another, too long, without a length", |node| {
@@ -185,7 +185,7 @@ fn a_page_reads_why_its_body_was_not_taken() {
         settings.origins = Origins::new(&[PAGE.to_string()]).unwrap();
         settings.limits.message_bytes = 200; // bodies have at least nine times that
         settings.limits.bodies_bytes = 2_000; // of which strangers have half
-        settings.limits.head_ms = 1_000;
+        settings.limits.head_ms = 4_000;
     };
     let fields = format!("{JSON}Origin: {PAGE}\r\n");
     let begun = |node: &Server, length: usize, bytes: usize| {

@@ -52,7 +52,7 @@ fn w14_codes() {
 #[test]
 fn w15_after_the_close() {
     on_both(
-        |_| {},
+        |settings| settings.limits.close_ms = 1_000,
         |site| {
             site.case("W15: data after a close, and a second one", |node| {
                 let heard = node.metrics().shards[0].client_messages.read();

@@ -8,13 +8,31 @@ use fanfare::rule::History;
 use socket2::SockRef;
 
 use crate::site::{on_both, with_history};
-use crate::support::{Client, publish};
+use crate::support::pace::{Pace, undisturbed};
+use crate::support::{Client, publish, wait_until};
 use crate::wire::{Answer, connect, ended_by_node, ends, field, get};
 
 fn impatient(settings: &mut Settings) {
     settings.limits.head_ms = 300;
     settings.limits.idle_ms = 300;
-    settings.limits.stall_ms = 1_000;
+    settings.limits.stall_ms = STALL_MS;
+}
+
+const STALL_MS: u64 = 1_000;
+
+/// One that has asked in time and was answered.
+fn answered(node: &Server) -> Client {
+    loop {
+        let mut client = connect(node);
+        client.send(get("/healthz", "").as_bytes());
+        match Answer::read(&mut client).status {
+            408 => {} // on a machine that stood still
+            status => {
+                assert_eq!(status, 200);
+                return client;
+            }
+        }
+    }
 }
 
 /// Says a byte of `bytes` now and then, for ever, until the node has answered.
@@ -55,9 +73,7 @@ fn h4_slow_heads() {
         }
         site.case("H4: not a byte", |node| is_told(connect(node), "H4"));
         site.case("H4: the second head has a deadline too", |node| {
-            let mut client = connect(node);
-            client.send(get("/healthz", "").as_bytes());
-            assert_eq!(Answer::read(&mut client).status, 200);
+            let mut client = answered(node);
             drip(&mut client, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: ");
             is_told(client, "H4");
         });
@@ -68,9 +84,7 @@ fn h4_slow_heads() {
             is_told(client, "H4");
         });
         site.case("who has asked and asks no more is left in silence", |node| {
-            let mut client = connect(node);
-            client.send(get("/healthz", "").as_bytes());
-            assert_eq!(Answer::read(&mut client).status, 200);
+            let client = answered(node);
             assert_eq!(ended_by_node(client, "idle"), b"");
         });
     });
@@ -85,33 +99,52 @@ fn an_answer_may_be_read_slowly() {
                 for _ in 0..15 {
                     publish(node, "long", &"x".repeat(60_000));
                 }
-                let mut client = connect(node);
-                SockRef::from(&client.socket).set_recv_buffer_size(64 << 10).unwrap();
-                let id = beginning(node);
-                let target = format!("/poll?channels=long&since={id}");
-                client.send(get(&target, fields).as_bytes());
-                let head = client.head();
-                let length: usize = field(&head, "Content-Length").unwrap().parse().unwrap();
-                assert!(length > 15 * 60_000);
-                let mut chunk = [0; 40_000];
-                while client.buffer.len() < length {
-                    std::thread::sleep(Duration::from_millis(50)); // longer than idle, all in all
-                    match client.socket.read(&mut chunk) {
-                        Ok(0) => panic!("cut off after {} of {length}", client.buffer.len()),
-                        Ok(count) => client.buffer.extend_from_slice(&chunk[..count]),
-                        Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                        Err(error) => panic!("{error} after {}", client.buffer.len()),
-                    }
-                }
+                let request =
+                    get(&format!("/poll?channels=long&since={}", beginning(node)), fields);
+                undisturbed("it takes some", Duration::from_millis(STALL_MS), |pace| {
+                    reads_slowly(connect(node), &request, pace)
+                });
             });
         }
     });
 }
 
+/// Whether all of the answer came.
+fn reads_slowly(mut client: Client, request: &str, pace: &mut Pace) -> bool {
+    SockRef::from(&client.socket).set_recv_buffer_size(64 << 10).unwrap();
+    client.send(request.as_bytes());
+    let head = client.head();
+    if head.starts_with("HTTP/1.1 408") {
+        pace.step();
+        return false;
+    }
+    let length: usize = field(&head, "Content-Length").unwrap().parse().unwrap();
+    assert!(length > 15 * 60_000);
+    let mut chunk = [0; 40_000];
+    while client.buffer.len() < length {
+        std::thread::sleep(Duration::from_millis(50)); // longer than idle, all in all
+        pace.step();
+        match client.socket.read(&mut chunk) {
+            Ok(0) => return false,
+            Ok(count) => client.buffer.extend_from_slice(&chunk[..count]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return false,
+            Err(error) => panic!("{error} after {}", client.buffer.len()),
+        }
+    }
+    true
+}
+
 /// Where the node's order begins.
 fn beginning(node: &Server) -> String {
-    let mut client = Client::get(node.addresses().listen, "/poll?channels=other&wait=0");
-    let body: serde_json::Value = serde_json::from_str(&Answer::read(&mut client).body).unwrap();
+    let mut answer = String::new();
+    wait_until("it is asked in time", || {
+        let mut client = Client::get(node.addresses().listen, "/poll?channels=other&wait=0");
+        let Answer { status, body, .. } = Answer::read(&mut client);
+        answer = body;
+        status == 200
+    });
+    let body: serde_json::Value = serde_json::from_str(&answer).unwrap();
     let (epoch, _) = body["id"].as_str().unwrap().split_once('-').unwrap();
     format!("{epoch}-0")
 }
@@ -139,8 +172,6 @@ fn pile_up(node: &Server, last: &str) {
     client.socket.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
     let requests = get("/", "").repeat(1_000) + last;
     let _ = client.socket.write_all(requests.as_bytes()); // the node stops reading at some time
-    crate::support::wait_until("the node gives up", || {
-        node.metrics().shards[0].connections.read() == before
-    });
+    wait_until("the node gives up", || node.metrics().shards[0].connections.read() == before);
     ended_by_node(client, "H32");
 }

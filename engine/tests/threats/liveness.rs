@@ -1,6 +1,7 @@
 //! W16, W19, W21, W22: clients that say too much, too slowly, or nothing, and those that do not
 //! listen.
 
+use std::io::Write;
 use std::time::Duration;
 
 use fanfare::node::{Server, Settings};
@@ -8,7 +9,8 @@ use fanfare::rule::{History, Rule, Rules, Window};
 use socket2::SockRef;
 
 use crate::site::on_both;
-use crate::support::{Client, publish, wait_until};
+use crate::support::pace::undisturbed;
+use crate::support::{Client, NEVER_MS, publish, publish_all, wait_until};
 use crate::wire::{ended_by_node, ends, frame, is_heard};
 
 fn websocket(node: &Server) -> Client {
@@ -46,11 +48,14 @@ fn w16_pings_and_pongs() {
     );
 }
 
+/// How long a message may take.
+const MESSAGE_MS: u64 = 300;
+
 #[test]
 fn w19_a_message_that_drips() {
     let change = |settings: &mut Settings| {
-        settings.limits.client_message_ms = 300;
-        settings.limits.close_ms = 10_000;
+        settings.limits.client_message_ms = MESSAGE_MS;
+        settings.limits.close_ms = NEVER_MS;
     };
     on_both(change, |site| {
         for (row, first) in [("in a frame", 0x82), ("in fragments", 0x02), ("in a header", 0x82)] {
@@ -79,14 +84,19 @@ fn w19_a_message_that_drips() {
             });
         }
         site.case("messages in time, for longer than one may take", |node| {
-            let mut client = websocket(node);
-            for _ in 0..20 {
-                let message = frame(0x81, b"in time");
-                client.send(&message[..7]);
-                std::thread::sleep(Duration::from_millis(20));
-                client.send(&message[7..]);
-            }
-            is_heard(&mut client, "each message has its own time");
+            let patience = Duration::from_millis(MESSAGE_MS);
+            undisturbed("each message has its own time", patience, |pace| {
+                let mut client = websocket(node);
+                for _ in 0..20 {
+                    let message = frame(0x81, b"in time");
+                    let _ = client.socket.write_all(&message[..7]);
+                    std::thread::sleep(Duration::from_millis(20));
+                    let _ = client.socket.write_all(&message[7..]);
+                    pace.step();
+                }
+                let _ = client.socket.write_all(&frame(0x89, b"heard?"));
+                client.frame().0 == 0x8a
+            });
         });
     });
 }
@@ -96,6 +106,7 @@ fn w22_no_pong() {
     let change = |settings: &mut Settings| {
         settings.limits.ping_ms = 300;
         settings.limits.pong_ms = 300;
+        settings.limits.close_ms = 1_000;
     };
     on_both(change, |site| {
         site.case("W22: no pong", |node| {
@@ -113,11 +124,16 @@ fn w22_no_pong() {
             assert_eq!(client.close_code(), 4512);
         });
         site.case("who answers stays", |node| {
-            let mut client = websocket(node);
-            for _ in 0..4 {
-                assert_eq!(client.frame(), (0x89, Vec::new()));
-                client.send(&frame(0x8a, b""));
-            }
+            // A ping that comes late was not answered late: the longest pause has both.
+            undisturbed("it answers", Duration::from_millis(600), |pace| {
+                let mut client = websocket(node);
+                (0..4).all(|_| {
+                    let ping = client.frame();
+                    let _ = client.socket.write_all(&frame(0x8a, b""));
+                    pace.step();
+                    ping.0 == 0x89
+                })
+            });
         });
     });
 }
@@ -138,24 +154,25 @@ fn deaf(node: &Server, target: &str) -> Client {
     client
 }
 
-/// Publishes more than the buffers and the window hold, until a client was found too slow.
-fn overwhelm(node: &Server) {
+/// Publishes more than the buffers and the window hold, until a client was found too slow;
+/// how many.
+fn overwhelm(node: &Server) -> usize {
     let slow = &node.metrics().shards[0].slow_closed;
-    let before = slow.read();
-    for nth in 0..PUBLISHED {
-        publish(node, "a", &nth.to_string().repeat(10_000));
-    }
-    wait_until("it was too slow", || slow.read() == before + 1);
+    let (before, mut published) = (slow.read(), 0);
+    wait_until("it is too slow", || {
+        publish(node, "a", &published.to_string().repeat(10_000));
+        published += 1;
+        slow.read() > before
+    });
+    published
 }
-
-const PUBLISHED: usize = 100;
 
 #[test]
 fn w21_a_client_that_does_not_read() {
     on_both(narrow, |site| {
         site.case("W21: told when it reads again", |node| {
             let mut client = deaf(node, "/ws?channels=a");
-            overwhelm(node);
+            let published = overwhelm(node);
             let mut got = 0;
             loop {
                 let (first, payload) = client.frame();
@@ -167,7 +184,7 @@ fn w21_a_client_that_does_not_read() {
                 got += 1;
                 assert_eq!((first, payload), (0x81, expected.into_bytes()), "whole, in order");
             }
-            assert!(got < PUBLISHED, "some were lost, which is why it was closed");
+            assert!(got < published, "some were lost, which is why it was closed");
             ends(client, "W21");
         });
         site.case("W21: cut off when it never does", |node| {
@@ -191,18 +208,18 @@ fn w22_a_client_that_takes_no_byte() {
     on_both(change, |site| {
         site.case("W22: bytes wait and none is taken", |node| {
             let shard = &node.metrics().shards[0];
-            let before = shard.slow_closed.read();
-            let client = Client::websocket(node.addresses().listen, "/ws?channels=a");
-            SockRef::from(&client.socket).set_recv_buffer_size(8 << 10).unwrap();
-            let most = "x".repeat(60_000);
-            for _ in 0..12 {
-                publish(node, "a", &most); // more than the buffers hold, less than the window
-            }
-            wait_until("it is ended as slow", || shard.slow_closed.read() == before + 1);
-            wait_until("at once", || shard.connections.read() == 1);
-            assert_eq!(shard.pong_missed.read(), 0, "no pong was owed meanwhile");
-            let (reset, _) = client.end();
-            assert!(reset, "RST: its bytes are thrown away");
+            // No pong is owed while bytes wait, and one may be before they do.
+            undisturbed("it is ended as slow", Duration::ZERO, |_| {
+                let (slow, missed) = (shard.slow_closed.read(), shard.pong_missed.read());
+                let client = Client::websocket(node.addresses().listen, "/ws?channels=a");
+                SockRef::from(&client.socket).set_recv_buffer_size(8 << 10).unwrap();
+                // More than the buffers hold, less than the window.
+                publish_all(node, (0..12).map(|_| ("a", "x".repeat(60_000))));
+                wait_until("it is ended", || shard.connections.read() == 1);
+                let (reset, _) = client.end();
+                assert!(reset, "RST: its bytes are thrown away");
+                shard.slow_closed.read() > slow && shard.pong_missed.read() == missed
+            });
         });
     });
 }

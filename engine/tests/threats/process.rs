@@ -15,6 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support::pace::undisturbed;
 use crate::support::{Client, PATIENCE, wait_until};
 
 /// A server that runs, and is killed if a test fails.
@@ -237,33 +238,41 @@ fn a_session_that_is_taken_up_while_it_stood_still_is_not_forgotten() {
     std::fs::write(&config, "[limits]\npublisher_session_age = \"2s\"\n").unwrap();
     let server = Server::start(&["--config", config.to_str().unwrap(), "--shards", "1"]);
     let socket = server.folder.path().join("fanfare.sock");
+    let mut sessions = 0;
+    undisturbed("it is not forgotten", Duration::from_secs(2), |pace| {
+        sessions += 1;
+        let session = SessionId([sessions; 16]);
+        assert!(!is_known(&mut open(&socket, session)));
+        pace.step_from_here();
+        thread::sleep(Duration::from_millis(300)); // its end is read
+        server.signal(Signal::STOP);
+        pace.step();
+        thread::sleep(Duration::from_millis(100)); // every thread of it stands still
+        let mut publisher = open(&socket, session);
+        thread::sleep(Duration::from_secs(3));
+        server.signal(Signal::CONT);
+        is_known(&mut publisher)
+    });
+}
+
+/// A publisher that takes up a session, and is not answered yet.
+fn open(socket: &Path, session: SessionId) -> UnixStream {
     let mut said = Vec::new();
     write::session_preface(&mut said);
-    let session = SessionId([7; 16]);
     write::open(&Open { session, resumes: false, confirmed: 0 }, &mut said);
-    let connect = || {
-        let mut publisher = UnixStream::connect(&socket).unwrap();
-        publisher.set_read_timeout(Some(PATIENCE)).unwrap();
-        publisher.write_all(&said).unwrap();
-        publisher
-    };
-    let known = |publisher: &mut UnixStream| {
-        let mut decoder = Decoder::new();
-        let mut bytes = [0; 128];
-        let read = publisher.read(&mut bytes).unwrap();
-        match decoder.next(&mut &bytes[..read]) {
-            Ok(Some(Reply::Hello(hello))) => hello.session.unwrap().known,
-            other => panic!("{other:?}"),
-        }
-    };
-    let mut publisher = connect();
-    assert!(!known(&mut publisher));
-    drop(publisher);
-    thread::sleep(Duration::from_millis(300)); // its end is read
-    server.signal(Signal::STOP);
-    thread::sleep(Duration::from_millis(100)); // every thread of it stands still
-    let mut publisher = connect();
-    thread::sleep(Duration::from_secs(3));
-    server.signal(Signal::CONT);
-    assert!(known(&mut publisher), "it was forgotten");
+    let mut publisher = UnixStream::connect(socket).unwrap();
+    publisher.set_read_timeout(Some(PATIENCE)).unwrap();
+    publisher.write_all(&said).unwrap();
+    publisher
+}
+
+/// Whether the server knows its session, as it says.
+fn is_known(publisher: &mut UnixStream) -> bool {
+    let mut decoder = Decoder::new();
+    let mut bytes = [0; 128];
+    let read = publisher.read(&mut bytes).unwrap();
+    match decoder.next(&mut &bytes[..read]) {
+        Ok(Some(Reply::Hello(hello))) => hello.session.unwrap().known,
+        other => panic!("{other:?}"),
+    }
 }

@@ -113,7 +113,7 @@ fn bodies_that_do_not_end_share_one_budget() {
     let change = |settings: &mut fanfare::node::Settings| {
         settings.limits.message_bytes = 1_000_000; // strangers have 4.5 MB of 9
         settings.limits.bodies_bytes = 9_000_000;
-        settings.limits.head_ms = 1_500;
+        settings.limits.head_ms = 6_000;
     };
     on_both(change, |site| {
         site.case("over it: 503 before anything is read", |node| {

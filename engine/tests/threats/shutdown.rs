@@ -86,7 +86,7 @@ fn while_it_drains() {
         let mut backend = Client::connect(api);
         let line = "POST /v1/channels/a HTTP/1.1\r\n";
         backend.send(format!("{line}Host: {api}\r\nContent-Length: 2\r\n\r\nh").as_bytes());
-        thread::sleep(std::time::Duration::from_millis(50)); // the API has read it
+        wait_until("the API has read it", || node.metrics().bodies.held() > 0);
         let stopping = thread::spawn(move || node.stop());
 
         let [probe, websocket, stream, poll] = clients.as_mut_slice() else { panic!("four") };

@@ -4,6 +4,8 @@ use std::io::Read;
 use std::net::Shutdown;
 
 use fanfare::node::Server;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 use socket2::SockRef;
 
 use crate::support::{Client, text};
@@ -97,7 +99,18 @@ pub(crate) fn connect(node: &Server) -> Client {
 pub(crate) fn refused(node: &Server, row: &str, bytes: &[u8], status: u16) -> Answer {
     let ask = |cut: Cut| {
         let mut client = connect(node);
-        cut.send(&mut client, bytes);
+        match cut {
+            Cut::Whole => cut.send(&mut client, bytes),
+            // Who goes on after the answer for longer than the node listens has its RST.
+            Cut::ByteByByte => {
+                for byte in bytes.chunks(1) {
+                    if is_answered(&client) {
+                        break;
+                    }
+                    Cut::Whole.send(&mut client, byte);
+                }
+            }
+        }
         let answer = Answer::read(&mut client);
         let shown = text(&bytes[..bytes.len().min(200)]);
         assert_eq!(answer.status, status, "{row}, {cut:?}: {shown:?} got {answer:?}");
@@ -199,4 +212,10 @@ pub(crate) fn masked(first: u8, payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
 pub(crate) fn is_heard(client: &mut Client, row: &str) {
     client.send(&frame(0x89, b"heard?"));
     assert_eq!(client.frame(), (0x8a, b"heard?".to_vec()), "{row}");
+}
+
+/// Whether the node has said something, or ended.
+fn is_answered(client: &Client) -> bool {
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    !matches!(recv(&client.socket, &mut [0; 1], flags), Err(Errno::AGAIN))
 }

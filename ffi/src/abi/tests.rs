@@ -45,7 +45,7 @@ extern "C-unwind" fn panics(_user: *mut c_void, _receipt: *const Receipt) {
 fn a_panic_in_a_call_poisons_the_handle() {
     let handle = embedded();
     assert_eq!(super::calls::with(handle, |_| panic!("on purpose")), FANFARE_E_PANIC);
-    assert_eq!(fanfare_flush(handle, 1_000), FANFARE_E_PANIC);
+    assert_eq!(fanfare_flush(handle, 60_000), FANFARE_E_PANIC);
     let message = message(b"x");
     // SAFETY: the message is one.
     let published = unsafe { fanfare_publish(handle, &message, 0, std::ptr::null_mut()) };
@@ -62,11 +62,11 @@ fn a_panic_in_a_callback_poisons_the_handle_and_nothing_else() {
     let taken =
         unsafe { fanfare_publish_async(handle, &message, Some(panics), std::ptr::null_mut()) };
     assert_eq!(taken, FANFARE_OK);
-    while fanfare_flush(handle, 1_000) == FANFARE_OK {
+    while fanfare_flush(handle, 60_000) == FANFARE_OK {
         std::thread::yield_now();
     }
-    assert_eq!(fanfare_flush(handle, 1_000), FANFARE_E_PANIC);
-    assert_eq!(fanfare_flush(other, 1_000), FANFARE_OK);
+    assert_eq!(fanfare_flush(handle, 60_000), FANFARE_E_PANIC);
+    assert_eq!(fanfare_flush(other, 60_000), FANFARE_OK);
     assert_eq!((fanfare_close(handle), fanfare_close(other)), (FANFARE_OK, FANFARE_OK));
 }
 

@@ -36,19 +36,19 @@ static void flushed(void *user, int32_t result) {
 static void publishes(fanfare_t handle, const char *channel) {
     fanfare_receipt receipt = {.size = sizeof receipt};
     fanfare_message one = message(channel, "{\"n\":1}");
-    CHECK(fanfare_publish(handle, &one, 10000, &receipt) == FANFARE_OK);
+    CHECK(fanfare_publish(handle, &one, 60000, &receipt) == FANFARE_OK);
     CHECK(receipt.result == FANFARE_OK && receipt.offset == 1 && receipt.position > 0);
     CHECK(receipt.epoch != 0 && receipt.subscribers == 0 && receipt.flags == 0);
 
     /* Idempotent: THREATS P7. */
     one.key = "order-7";
     one.key_size = 7;
-    CHECK(fanfare_publish(handle, &one, 10000, &receipt) == FANFARE_OK);
+    CHECK(fanfare_publish(handle, &one, 60000, &receipt) == FANFARE_OK);
     CHECK(receipt.offset == 2 && receipt.flags == 0);
-    CHECK(fanfare_publish(handle, &one, 10000, &receipt) == FANFARE_OK);
+    CHECK(fanfare_publish(handle, &one, 60000, &receipt) == FANFARE_OK);
     CHECK(receipt.offset == 2 && receipt.flags == FANFARE_DUPLICATE);
     one.data = "{\"n\":2}";
-    CHECK(fanfare_publish(handle, &one, 10000, &receipt) == FANFARE_E_CONFLICT);
+    CHECK(fanfare_publish(handle, &one, 60000, &receipt) == FANFARE_E_CONFLICT);
     CHECK(receipt.offset == 2 /* written only on success */);
 
     fanfare_message named = message(channel, "x");
@@ -58,7 +58,7 @@ static void publishes(fanfare_t handle, const char *channel) {
     uint64_t offset = 0;
     int before = atomic_load(&heard_count);
     CHECK(fanfare_publish_async(handle, &named, heard, &offset) == FANFARE_OK);
-    CHECK(fanfare_flush(handle, 10000) == FANFARE_OK);
+    CHECK(fanfare_flush(handle, 60000) == FANFARE_OK);
     CHECK(offset == 3 && atomic_load(&heard_count) == before + 1);
 
     /* For those who follow now: without an offset, and it takes none from those that follow. */
@@ -74,16 +74,16 @@ static void publishes(fanfare_t handle, const char *channel) {
     fanfare_message batch[3] = {message(channel, "a"), message(channel, "b"), message(channel, "c")};
     fanfare_receipt receipts[3] = {{.size = sizeof receipt}};
     batch[1].kind = FANFARE_JSON; /* and is not */
-    CHECK(fanfare_publish_batch(handle, batch, 3, 10000, receipts) == FANFARE_E_BAD_DATA);
+    CHECK(fanfare_publish_batch(handle, batch, 3, 60000, receipts) == FANFARE_E_BAD_DATA);
     CHECK(receipts[0].offset == 0 /* nothing was queued */);
     batch[1].kind = FANFARE_TEXT;
-    CHECK(fanfare_publish_batch(handle, batch, 3, 10000, receipts) == FANFARE_OK);
+    CHECK(fanfare_publish_batch(handle, batch, 3, 60000, receipts) == FANFARE_OK);
     CHECK(receipts[0].offset == 4 && receipts[1].offset == 5);
     CHECK(receipts[2].offset == receipts[1].offset + 1);
     CHECK(fanfare_publish_batch(handle, batch, 3, 0, NULL) == FANFARE_OK);
     CHECK(fanfare_publish(handle, batch, 0, NULL) == FANFARE_OK);
-    CHECK(fanfare_flush(handle, 10000) == FANFARE_OK);
-    CHECK(fanfare_publish(handle, batch, 10000, &receipt) == FANFARE_OK);
+    CHECK(fanfare_flush(handle, 60000) == FANFARE_OK);
+    CHECK(fanfare_publish(handle, batch, 60000, &receipt) == FANFARE_OK);
     CHECK(receipt.offset == receipts[2].offset + 5 /* three, one, this */);
 
     /* The asynchronous twins: all receipts in one call, and one for the flush behind it. */
@@ -91,7 +91,7 @@ static void publishes(fanfare_t handle, const char *channel) {
     uint64_t told[3] = {0};
     CHECK(fanfare_publish_batch_async(handle, batch, 3, heard_all, told) == FANFARE_OK);
     CHECK(fanfare_flush_async(handle, flushed, NULL) == FANFARE_OK);
-    CHECK(fanfare_flush(handle, 10000) == FANFARE_OK);
+    CHECK(fanfare_flush(handle, 60000) == FANFARE_OK);
     /* A flush waits for messages, not for the answer of another flush. Slept, not spun: valgrind runs
      * one thread at a time, and one that never sleeps can keep the library's from its turn. */
     wait_until(&heard_count, before + 2);
@@ -101,7 +101,7 @@ static void publishes(fanfare_t handle, const char *channel) {
     CHECK(fanfare_flush_async(handle, NULL, NULL) == FANFARE_E_INVAL);
 
     fanfare_numbers numbers = {.size = sizeof numbers};
-    CHECK(fanfare_flush(handle, 10000) == FANFARE_OK);
+    CHECK(fanfare_flush(handle, 60000) == FANFARE_OK);
     CHECK(fanfare_stats(handle, &numbers) == FANFARE_OK);
     CHECK(numbers.connected == 1 && numbers.pending == 0 && numbers.unknown == 0);
     CHECK(numbers.epoch == receipt.epoch && numbers.duplicates == 1 && numbers.connects == 1);
@@ -137,7 +137,7 @@ static void refuses(fanfare_t handle) {
         one.event_size = cases[nth].event ? strlen(cases[nth].event) : 0;
         one.key = cases[nth].key_size ? key : NULL;
         one.key_size = cases[nth].key_size;
-        int32_t result = fanfare_publish(handle, &one, 10000, &receipt);
+        int32_t result = fanfare_publish(handle, &one, 60000, &receipt);
         if (result != cases[nth].expected)
             fprintf(stderr, "case %zu: %d\n", nth, result);
         CHECK(result == cases[nth].expected);
@@ -187,7 +187,7 @@ int main(int count, char **arguments) {
     CHECK(fanfare_open(configuration, &options, &line) == FANFARE_E_UNAVAILABLE && strlen(why) > 9);
 
     snprintf(url, sizeof url, "unix:%s", arguments[1]);
-    options.connect_ms = 10000;
+    options.connect_ms = 60000;
     CHECK(fanfare_open(url, &options, &line) == FANFARE_OK);
     publishes(node, "embedded");
     publishes(line, "connected");

@@ -19,7 +19,7 @@ static void *busy(void *unused) {
 }
 
 static void child(const char *path) {
-    alarm(20);
+    alarm(120);
     fanfare_message one = message("child", "x");
     fanfare_receipt receipt = {.size = sizeof receipt};
     fanfare_numbers numbers = {.size = sizeof numbers};
@@ -34,10 +34,10 @@ static void child(const char *path) {
     }
     char url[300];
     fanfare_t own;
-    fanfare_options options = {.size = sizeof options, .abi = FANFARE_ABI, .connect_ms = 10000};
+    fanfare_options options = {.size = sizeof options, .abi = FANFARE_ABI, .connect_ms = 60000};
     snprintf(url, sizeof url, "unix:%s", path);
     CHECK(fanfare_open(url, &options, &own) == FANFARE_OK);
-    CHECK(fanfare_publish(own, &one, 10000, &receipt) == FANFARE_OK);
+    CHECK(fanfare_publish(own, &one, 60000, &receipt) == FANFARE_OK);
     CHECK(fanfare_close(own) == FANFARE_OK);
     _exit(0);
 }
@@ -63,9 +63,9 @@ int main(int count, char **arguments) {
     pthread_join(thread, NULL);
     fanfare_message one = message("parent", "x");
     fanfare_receipt receipt = {.size = sizeof receipt};
-    CHECK(fanfare_flush(line, 50000) == FANFARE_OK); /* the busy thread left a full queue */
-    CHECK(fanfare_publish(line, &one, 10000, &receipt) == FANFARE_OK);
-    CHECK(fanfare_publish(node, &one, 10000, &receipt) == FANFARE_OK);
+    CHECK(fanfare_flush(line, 60000) == FANFARE_OK); /* the busy thread left a full queue */
+    CHECK(fanfare_publish(line, &one, 60000, &receipt) == FANFARE_OK);
+    CHECK(fanfare_publish(node, &one, 60000, &receipt) == FANFARE_OK);
     CHECK(fanfare_close(line) == FANFARE_OK && fanfare_close(node) == FANFARE_OK);
     puts("done");
     return 0;

@@ -37,13 +37,13 @@ int main(int count, char **arguments) {
     snprintf(text, sizeof text, NODE, arguments[1]);
     CHECK(fanfare_open(text, NULL, &node) == FANFARE_OK);
     CHECK(setitimer(ITIMER_REAL, &often, NULL) == 0);
-    fanfare_options options = {.size = sizeof options, .abi = FANFARE_ABI, .connect_ms = 10000};
+    fanfare_options options = {.size = sizeof options, .abi = FANFARE_ABI, .connect_ms = 60000};
     snprintf(text, sizeof text, "unix:%s", arguments[1]);
     CHECK(fanfare_open(text, &options, &line) == FANFARE_OK);
     fanfare_message one = message("storm", "x");
     for (uint64_t nth = 1; nth <= 2000; nth++) {
         fanfare_receipt receipt = {.size = sizeof receipt};
-        CHECK(fanfare_publish(nth % 2 ? line : node, &one, 10000, &receipt) == FANFARE_OK);
+        CHECK(fanfare_publish(nth % 2 ? line : node, &one, 60000, &receipt) == FANFARE_OK);
         CHECK(receipt.offset == nth);
     }
     /* The mask of this thread is as it was. */

@@ -19,12 +19,11 @@ suite! {
 
 fn a_graceful_close_ends_the_stream_after_its_last_byte<M: Make>() {
     let Some(mut rig) = Rig::new::<M>(4) else { return };
-    let (mut client, token) = rig.accept();
+    let (client, token) = rig.accept();
     let (mut idle, _idle_token) = rig.accept();
     assert_eq!(rig.send(token, b"last words"), None);
     rig.driver.close(token, Close::Gracefully);
-    rig.poll_for(Duration::from_millis(20));
-    assert_eq!(read_to_end(&mut client), (b"last words".to_vec(), Ok(())));
+    assert_eq!(rig.read_to_end(&client), (b"last words".to_vec(), Ok(())));
     // The neighbour that is watched and silent is not touched.
     idle.set_read_timeout(Some(Duration::from_millis(30))).unwrap();
     assert_eq!(idle.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
@@ -38,16 +37,14 @@ fn bytes_that_nobody_read_do_not_cost_the_peer_its_last_answer<M: Make>() {
     std::thread::sleep(Duration::from_millis(20));
     assert_eq!(rig.send(token, b"431 too long"), None);
     rig.driver.close(token, Close::Gracefully);
-    rig.poll_for(Duration::from_millis(20));
-    assert_eq!(read_to_end(&mut client), (b"431 too long".to_vec(), Ok(())));
+    assert_eq!(rig.read_to_end(&client), (b"431 too long".to_vec(), Ok(())));
 }
 
 fn an_abort_resets<M: Make>() {
     let Some(mut rig) = Rig::new::<M>(4) else { return };
-    let (mut client, token) = rig.accept();
+    let (client, token) = rig.accept();
     rig.driver.close(token, Close::Abort);
-    rig.poll_for(Duration::from_millis(20));
-    assert_eq!(read_to_end(&mut client).1, Err(ErrorKind::ConnectionReset));
+    assert_eq!(rig.read_to_end(&client).1, Err(ErrorKind::ConnectionReset));
 }
 
 fn a_closed_token_is_dead_though_its_place_lives_again<M: Make>() {
@@ -79,12 +76,11 @@ fn a_closed_token_is_dead_though_its_place_lives_again<M: Make>() {
 
 fn a_close_ends_an_open_watch<M: Make>() {
     let Some(mut rig) = Rig::new::<M>(1) else { return };
-    let (mut client, token) = rig.accept();
+    let (client, token) = rig.accept();
     rig.fill(token);
     rig.driver.close(token, Close::Gracefully);
-    rig.poll_for(Duration::from_millis(20));
     // An armed watch that was not cancelled would hold the socket, and no FIN would be sent.
-    assert_eq!(read_to_end(&mut client).1, Ok(()));
+    assert_eq!(rig.read_to_end(&client).1, Ok(()));
     rig.poll_for(Duration::from_millis(20));
     assert!(rig.told.is_empty(), "{:?}", rig.told);
 }

@@ -22,7 +22,7 @@ use super::listener::{Inherited, open, probe as free_address};
 use super::{Config, Driver, Event, Exception, Outgoing, Received, SendOutcome, Token, Waker};
 
 /// How long anything may take on a busy machine before a test fails.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Makes the driver under test, on the thread of the test.
 pub(super) trait Make {
@@ -152,12 +152,26 @@ impl<D: Driver> Rig<D> {
         self.until_event(|event| matches!(event, Event::Writable { token } if *token == wanted));
     }
 
-    /// Polls for so long and forgets nothing.
+    /// Polls for so long, once at least, and forgets nothing.
     pub(super) fn poll_for(&mut self, pause: Duration) {
         let deadline = Instant::now() + pause;
-        while let Some(left) = deadline.checked_duration_since(Instant::now()) {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
             self.driver.poll(Some(left), &mut self.told);
+            if left.is_zero() {
+                return;
+            }
         }
+    }
+
+    /// As [`read_to_end`], while the driver goes on.
+    pub(super) fn read_to_end(&mut self, client: &TcpStream) -> (Vec<u8>, Result<(), ErrorKind>) {
+        let mut client = client.try_clone().unwrap();
+        let reader = std::thread::spawn(move || read_to_end(&mut client));
+        while !reader.is_finished() {
+            self.poll_for(Duration::from_millis(2));
+        }
+        reader.join().unwrap()
     }
 
     /// Receives once: the bytes, or what else came.
@@ -204,10 +218,10 @@ impl<D: Driver> Rig<D> {
         let (mut taken, mut short, mut tries) = (0, false, 0);
         loop {
             match self.send(token, &bytes) {
-                None => taken += bytes.len(),
+                None => (taken, tries) = (taken + bytes.len(), 0),
                 Some(SendOutcome::Short(n)) => {
                     assert!(n > 0 && n < bytes.len());
-                    (taken, short) = (taken + n, true);
+                    (taken, short, tries) = (taken + n, true, 0);
                 }
                 Some(SendOutcome::Failed(errno)) => panic!("the send failed with {errno}"),
                 Some(SendOutcome::Again) => {

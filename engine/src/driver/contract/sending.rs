@@ -5,9 +5,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::{
-    Driver, Event, Exception, Make, Outgoing, Rig, SendOutcome, Token, read_to_end, suite,
-};
+use super::{Driver, Event, Exception, Make, Outgoing, Rig, SendOutcome, Token, suite};
 use crate::driver::Close;
 
 suite! {
@@ -106,8 +104,7 @@ fn one_that_has_ended_its_side_is_closed_however_it_was_watched<M: Make>() {
             rig.driver.watch_writable(token);
         }
         rig.driver.close(token, Close::Gracefully);
-        rig.poll_for(Duration::from_millis(20));
-        let (rest, end) = read_to_end(&mut client);
+        let (rest, end) = rig.read_to_end(&client);
         assert_eq!((rest.len(), end), (waits - taken, Ok(())), "{early} {told} {again}");
     }
 }

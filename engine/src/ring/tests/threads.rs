@@ -19,7 +19,7 @@ struct Bed {
 impl Bed {
     fn sleep(&self) {
         let woken = self.woken.lock().unwrap();
-        let limit = Duration::from_secs(20);
+        let limit = Duration::from_secs(60);
         let (mut woken, waited) =
             self.rung.wait_timeout_while(woken, limit, |woken| !*woken).unwrap();
         assert!(!waited.timed_out(), "a wake was lost");

@@ -308,11 +308,12 @@ fn the_thread_serves_a_slow_reader_through_a_small_ring() {
     });
     let (mut offsets, mut followed, mut ended) = (Vec::new(), None, false);
     let mut released = false;
-    for _ in 0..100_000 {
-        if ended {
-            break;
-        }
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while !ended && std::time::Instant::now() < deadline {
         std::thread::sleep(Duration::from_micros(50));
+        if metrics.sequencer.ring_full.read() == 0 {
+            continue; // it is full before anything is read
+        }
         readers[0].drain(5, |entry| match entry {
             Entry::Message(message) => offsets.push(message.offset),
             Entry::Subscribed(reply) => followed = Some(reply.channels[0].channel),
@@ -340,6 +341,5 @@ fn the_thread_serves_a_slow_reader_through_a_small_ring() {
     thread.join().unwrap();
     publisher.join().unwrap();
     assert_eq!(offsets[..500], (1..=500).collect::<Vec<u64>>());
-    assert!(metrics.sequencer.ring_full.read() > 0, "the ring was full");
     assert!(matches!(inbox.offer(Command::Shutdown), Err(NotTaken::Ended(_))));
 }
