@@ -86,6 +86,21 @@ impl Log {
         self.end
     }
 
+    /// Which life of the channel it is of: another number when that has ended.
+    pub(super) fn life(&self) -> u64 {
+        self.began
+    }
+
+    /// First offset of all entries, or of those to come.
+    pub(super) fn first_offset(&self) -> u64 {
+        self.first_offset
+    }
+
+    /// Last offset that was assigned.
+    pub(super) fn head(&self) -> u64 {
+        self.next_offset - 1
+    }
+
     /// Where a client begins that is to get kept messages from `offset` on, and nothing ephemeral
     /// that came before that one.
     pub(super) fn seq_of(&self, offset: u64) -> u64 {

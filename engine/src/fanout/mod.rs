@@ -20,6 +20,7 @@ mod channels;
 mod filter;
 mod lane;
 mod lanes;
+mod late;
 mod log;
 mod lost;
 mod merge;
@@ -140,6 +141,25 @@ impl Fanout {
         let next = log.seq_of(reply.next);
         self.overgrown.look(channel, &mut self.channels);
         Subscription { channel, seat: 0, next }
+    }
+
+    /// Which life of a channel its log is of, for [`Fanout::begin_late`].
+    pub(crate) fn life(&self, subscription: Subscription) -> u64 {
+        self.channels.at(subscription.channel).log.life()
+    }
+
+    /// Where a subscription begins now that was imported earlier, when the log was of this `life`,
+    /// and whose member has still to [`Fanout::join`]; and the position of the first message to
+    /// deliver, where there is one. The reply says from here on what is true now.
+    pub(crate) fn begin_late(
+        &self,
+        reply: &mut SubscribedChannel,
+        life: u64,
+    ) -> (Subscription, Option<u64>) {
+        let channel = self.channels.find(reply.channel).expect("its log stays until it is left");
+        let log = &self.channels.at(channel).log;
+        let next = late::begin(log, life, reply);
+        (Subscription { channel, seat: 0, next }, log.position(next))
     }
 
     /// History promises nothing of a channel before `floor` any more.

@@ -29,6 +29,14 @@ impl<T> Reader<T> {
     /// The writer sees the cursor move once, at the end. If `take` panics, the entry that it was
     /// given counts as passed: it is not given again, and nothing before it is either.
     pub fn drain(&mut self, max: usize, mut take: impl FnMut(&T)) -> usize {
+        self.drain_while(max, |item| {
+            take(item);
+            true
+        })
+    }
+
+    /// As [`Reader::drain`], but the entry for which `take` says no is the last one.
+    pub fn drain_while(&mut self, max: usize, mut take: impl FnMut(&T) -> bool) -> usize {
         let from = self.cursor;
         if self.seen - from < max as u64 {
             // Acquire: see `Shared::head`.
@@ -39,15 +47,21 @@ impl<T> Reader<T> {
             return 0;
         }
         let mask = 1 << self.number;
+        let mut goes_on = true;
         let progress = Progress { reader: self };
         for number in from..to {
             // Before the call, so that a panic in it leaves the entry behind.
             progress.reader.cursor = number + 1;
+            let mut take = |item: &T| goes_on = take(item);
             // SAFETY: `number` lies before `seen`, which was loaded with Acquire, and the cursor
             // that the writer sees stays at `from` until `progress` is dropped.
             unsafe { progress.reader.shared.look(number, mask, &mut take) };
+            if !goes_on {
+                break;
+            }
         }
-        (to - from) as usize
+        let passed = progress.reader.cursor - from;
+        passed as usize
     }
 
     /// Published entries that this reader has not passed, for it or not.

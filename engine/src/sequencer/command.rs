@@ -151,22 +151,28 @@ pub enum Since {
     Time(Millis),
 }
 
-/// The reply to [`Subscribe`]. What stands before it in the ring is not the client's, all that
-/// stands after it is.
+/// The reply to [`Subscribe`], or one of several. A request that is much work is performed in
+/// slices, each with a reply of its own; messages may stand between them, for which the shard has
+/// the logs of what was told before. The whole request has its place where its last reply stands:
+/// what stands before that in the ring is not the client's, but for what it asked for of the past;
+/// all that stands after it is.
 #[derive(Debug)]
 pub struct Subscribed {
     /// Who asked.
     pub requester: Requester,
-    /// Where delivery begins: the largest position such that all messages to deliver lie after it.
+    /// Where delivery begins, as far as it is known: the largest position such that all messages to
+    /// deliver of the channels that were told lie after it.
     pub begin: u64,
     /// Last position of the order when this was said: what lies at or before it is to be
     /// delivered, or is told as a gap, or is none of the client's.
     pub present: u64,
-    /// One for each channel that was asked for, in the same order.
+    /// The next channels that were asked for, in the same order.
     pub channels: Box<[SubscribedChannel]>,
+    /// Channels that later replies tell; 0 in the last one.
+    pub left: usize,
 }
 
-/// One channel of a subscribe reply.
+/// One channel of a subscribe reply, as it is where that reply stands.
 #[derive(Debug)]
 pub struct SubscribedChannel {
     /// The record's number.
@@ -175,6 +181,8 @@ pub struct SubscribedChannel {
     pub name: Arc<ChannelName>,
     /// Its rule.
     pub rule: Arc<Rule>,
+    /// Where it was asked to begin.
+    pub since: Since,
     /// First offset to deliver.
     pub next: u64,
     /// Last offset that was assigned; `next` is at most `head + 1`.
@@ -189,6 +197,16 @@ pub struct SubscribedChannel {
     /// has no log of the channel): the shard puts them before what it has. Empty when the log
     /// reaches back to `next` already.
     pub import: Box<[Arc<Message>]>,
+}
+
+impl SubscribedChannel {
+    /// The same, when its import is where it belongs.
+    pub fn without_import(&self) -> Self {
+        let Self { channel, since, next, head, floor, gap, gap_begins, .. } = *self;
+        let (name, rule) = (Arc::clone(&self.name), Arc::clone(&self.rule));
+        let import = Box::default();
+        Self { channel, name, rule, since, next, head, floor, gap, gap_begins, import }
+    }
 }
 
 /// What a client missed and will not get, in one channel.

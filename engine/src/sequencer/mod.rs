@@ -12,7 +12,8 @@
 //!    log is asked to say that time has passed;
 //! 3. commands, those of backends first and then those of clients, a turn of work each. Each is
 //!    performed only when the ring has room for everything it may write. One that finds no room
-//!    stays here and nothing overtakes it: that is the backpressure;
+//!    stays here and nothing overtakes it: that is the backpressure. A request to follow that is
+//!    more than a turn goes on in the next turn of clients;
 //! 4. floors that rose meanwhile;
 //! 5. publishes the ring once, for all of it.
 //!
@@ -60,6 +61,7 @@ use command::{Command, Entry, Publication};
 use inbox::{Commands, Side};
 use order::{EndedLives, Order};
 use perform::{Batch, Performed, Work};
+use subscribe::Following;
 use times::Times;
 use warn::Warn;
 
@@ -68,7 +70,7 @@ pub use perform::Ticket;
 pub use sink::Sink;
 
 /// Units of work in one turn of one side: messages that are placed or imported, channels that are
-/// followed or left. One command goes over it by what it alone asks for.
+/// followed or left. One publish, or the import of one channel, goes over it by what it alone is.
 const UNITS_PER_TURN: usize = 256;
 /// Messages that expire in one step.
 const UPKEEP_PER_STEP: usize = 1_024;
@@ -114,6 +116,8 @@ pub struct Sequencer<S, L> {
     times: Times,
     /// What was taken from inbox or log and found no room in the ring.
     work: Option<Work>,
+    /// The rest of a request to follow, of which a part is done.
+    following: Option<Following>,
     /// Messages of the batch that was taken last, which the log has still to be offered.
     to_offer: std::vec::IntoIter<Publication>,
     /// Batches whose messages have not all been placed, oldest first.
@@ -123,6 +127,7 @@ pub struct Sequencer<S, L> {
     held: usize,
     phase: Phase,
     was_blocked: bool,
+    units_per_turn: usize,
 }
 
 /// How far the order is from its end.
@@ -159,13 +164,21 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
             order: Order::new((epoch, secret), shards, limits, rules),
             times: Times::default(),
             work: None,
+            following: None,
             to_offer: Vec::new().into_iter(),
             batches: VecDeque::new(),
             warn: Warn::default(),
             held: 0,
             phase: Phase::Open,
             was_blocked: false,
+            units_per_turn: UNITS_PER_TURN,
         }
+    }
+
+    /// Takes turns of so many units from the next step on: for tests and the simulation, whose
+    /// requests are small.
+    pub fn set_turn(&mut self, units: usize) {
+        self.units_per_turn = units.max(1);
     }
 
     /// Does what there is to do at `now`, within bounds, without waiting.
@@ -249,7 +262,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
 
     fn take_turn(&mut self, side: Side, progress: &mut Progress) {
         let mut units = 0;
-        while units < UNITS_PER_TURN
+        while units < self.units_per_turn
             && let Some(performed) = self.perform_next(side)
         {
             match performed {
@@ -265,7 +278,8 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
     }
 
     /// Performs what comes first: what found no room, what stands in the log, the rest of a batch,
-    /// the next command of this side. `None` where there is nothing to do.
+    /// the rest of a request of clients, the next command of this side. `None` where there is
+    /// nothing to do.
     fn perform_next(&mut self, side: Side) -> Option<Performed> {
         if let Some(work) = self.work.take() {
             return Some(self.perform(work));
@@ -275,6 +289,9 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
         }
         if let Some(publication) = self.to_offer.next() {
             return Some(self.offer(publication, Ticket::Batch));
+        }
+        if let Some(following) = self.following.take_if(|_| side == Side::Clients) {
+            return Some(self.perform(Work::Slice(following)));
         }
         let command = self.next_command(side)?;
         Some(self.perform(Work::Command(command)))
@@ -311,7 +328,8 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
 
     /// Writes the end entry, once nothing is left to refuse.
     fn end(&mut self, progress: &mut Progress) {
-        let is_left = self.work.is_some() || !self.batches.is_empty() || !self.inbox.is_empty();
+        let is_begun = self.work.is_some() || self.following.is_some() || !self.batches.is_empty();
+        let is_left = is_begun || !self.inbox.is_empty();
         if self.phase != Phase::Closing || is_left {
             return;
         }

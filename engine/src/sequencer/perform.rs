@@ -7,9 +7,10 @@ use crate::message;
 
 use super::command::{
     BatchAnswer, Command, Entry, HistoryQuery, Publication, PublishAnswer, Published, Refusal,
-    Subscribe,
+    Requester, Subscribe,
 };
 use super::place::{LIVES_PER_HEARTBEAT, Placed};
+use super::subscribe::Following;
 use super::{Phase, Sequencer, Sink};
 
 /// Something to be done that is not done yet.
@@ -18,6 +19,8 @@ pub(super) enum Work {
     Command(Command),
     /// What stands in the log next.
     Item(Item<Ticket>),
+    /// The next slice of a request to follow.
+    Slice(Following),
 }
 
 /// Who hears of an item of the log that this node offered.
@@ -48,7 +51,7 @@ pub(super) enum Performed {
 }
 
 /// Entries and bytes that a piece of work may write at most.
-fn room(work: &Work) -> (usize, usize) {
+fn room(work: &Work, units_per_turn: usize) -> (usize, usize) {
     match work {
         Work::Item(Item { event: Event::Heartbeat, .. }) => {
             (1, Entry::ended_cost(LIVES_PER_HEARTBEAT))
@@ -68,9 +71,8 @@ fn room(work: &Work) -> (usize, usize) {
         Work::Command(Command::Publish(_, PublishAnswer::Connection { .. })) => {
             (1, Entry::bare_cost()) // it may be refused
         }
-        Work::Command(Command::Subscribe(request)) => {
-            (1, Entry::subscribed_cost(request.channels.len()))
-        }
+        Work::Command(Command::Subscribe(_)) => (1, Entry::bare_cost()), // it may be refused
+        Work::Slice(following) => (1, Entry::subscribed_cost(following.left().min(units_per_turn))),
         Work::Command(Command::Unsubscribe { channels, .. }) => {
             (1, Entry::released_cost(channels.len()))
         }
@@ -80,7 +82,7 @@ fn room(work: &Work) -> (usize, usize) {
 
 impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
     pub(super) fn perform(&mut self, work: Work) -> Performed {
-        let (entries, bytes) = room(&work);
+        let (entries, bytes) = room(&work, self.units_per_turn);
         if entries > 0 && !self.ring.has_room(entries, bytes) {
             return Performed::NoRoom(work);
         }
@@ -102,7 +104,8 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
             Work::Command(Command::PublishBatch(publications, answer)) => {
                 self.begin_batch(publications, answer);
             }
-            Work::Command(Command::Subscribe(request)) => units = self.subscribe(&request),
+            Work::Command(Command::Subscribe(request)) => return self.subscribe(request),
+            Work::Slice(following) => units = self.follow(following),
             Work::Command(Command::Unsubscribe { shard, channels, .. }) => {
                 units = channels.len().max(1);
                 self.unsubscribe(shard, &channels);
@@ -201,21 +204,24 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
         }
     }
 
-    /// Follows what a client asked for. Returns the units of work that it was.
-    fn subscribe(&mut self, request: &Subscribe) -> usize {
-        let mut units = request.channels.len().max(1);
-        let entry = match self.order.subscribe(request, &self.times) {
-            Ok(reply) => {
-                units += reply.channels.iter().map(|channel| channel.import.len()).sum::<usize>();
-                Entry::Subscribed(Box::new(reply))
-            }
-            Err(refusal) => {
-                self.metrics.sequencer.followed_refused.add(1);
-                self.warn.followed(self.order.now, self.order.limits.followed_channels);
-                Entry::SubscribeRefused(request.requester, refusal)
-            }
+    /// Begins to follow what a client asked for, unless that is refused.
+    fn subscribe(&mut self, request: Box<Subscribe>) -> Performed {
+        let Err(refusal) = self.order.may_follow(&request) else {
+            return self.perform(Work::Slice(Following::new(request)));
         };
-        self.push(1 << request.requester.shard, entry);
+        self.metrics.sequencer.followed_refused.add(1);
+        self.warn.followed(self.order.now, self.order.limits.followed_channels);
+        let Requester { shard, .. } = request.requester;
+        self.push(1 << shard, Entry::SubscribeRefused(request.requester, refusal));
+        Performed::Done { units: request.channels.len().max(1) }
+    }
+
+    /// Follows the next channels of a request, as many as are a turn's work; what is left of it
+    /// comes first in the next turn of clients. Returns the units of work that it was.
+    fn follow(&mut self, mut following: Following) -> usize {
+        let (reply, units) = self.order.follow(&mut following, self.units_per_turn, &self.times);
+        self.push(1 << following.shard(), Entry::Subscribed(Box::new(reply)));
+        self.following = Some(following).filter(|following| following.left() > 0);
         units
     }
 

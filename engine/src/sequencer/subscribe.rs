@@ -1,47 +1,92 @@
 //! A connection begins or ends to follow channels.
+//!
+//! A request may name thousands of channels and ask for all that they keep, so it is performed in
+//! slices, and what backends publish comes between. Nothing else of clients does: whoever asks
+//! later is performed later.
 
 use std::sync::Arc;
 
 use crate::channel::{ChannelId, ChannelName};
 
-use super::command::{Refusal, Since, Subscribe, Subscribed, SubscribedChannel};
+use super::command::{Refusal, Requester, Since, Subscribe, Subscribed, SubscribedChannel};
 use super::order::Order;
 use super::resume::Start;
 use super::times::Times;
 
+/// A request to follow that is being performed.
+pub(super) struct Following {
+    request: Box<Subscribe>,
+    /// Its channels that are followed by now: the first so many.
+    done: usize,
+    /// Position before the first message to deliver, where there is one.
+    before_owed: Option<u64>,
+}
+
+impl Following {
+    /// Nothing of it is done.
+    pub(super) fn new(request: Box<Subscribe>) -> Self {
+        Self { request, done: 0, before_owed: None }
+    }
+
+    /// Its shard.
+    pub(super) fn shard(&self) -> u8 {
+        self.request.requester.shard
+    }
+
+    /// Channels that are still to be followed.
+    pub(super) fn left(&self) -> usize {
+        self.request.channels.len() - self.done
+    }
+}
+
 impl Order {
-    /// Follows all channels of the request, or none of them. The reply is exact at the present
-    /// position: it must be the next entry of the ring for its shard. It begins no channel's life:
-    /// what is merely followed pushes out nothing.
+    /// Whether all channels of a request may be followed: it is done whole or not at all. Nothing
+    /// else is followed before it is whole, so this is asked once.
     ///
     /// # Errors
     /// Where more channels would be followed than may be.
-    pub(super) fn subscribe(
-        &mut self,
-        request: &Subscribe,
-        times: &Times,
-    ) -> Result<Subscribed, Refusal> {
-        let new = request.channels.iter().filter(|(name, _)| !self.is_followed(name)).count();
-        if self.followed + new > self.limits.followed_channels {
-            return Err(Refusal::ChannelLimit);
+    pub(super) fn may_follow(&self, request: &Subscribe) -> Result<(), Refusal> {
+        let free = self.limits.followed_channels - self.followed;
+        if request.channels.len() <= free {
+            return Ok(());
         }
-        let shard = request.requester.shard;
-        let join = |(name, _): &(ChannelName, Since)| {
+        let new = request.channels.iter().filter(|(name, _)| !self.is_followed(name)).count();
+        if new > free { Err(Refusal::ChannelLimit) } else { Ok(()) }
+    }
+
+    /// Follows the next channels of a request, until that was so many units of work: says how many.
+    /// The reply is exact at the present position: it must be the next entry of the ring for its
+    /// shard. It begins no channel's life: what is merely followed pushes out nothing.
+    pub(super) fn follow(
+        &mut self,
+        following: &mut Following,
+        units_max: usize,
+        times: &Times,
+    ) -> (Subscribed, usize) {
+        let Following { request, done, before_owed } = following;
+        let Requester { shard, .. } = request.requester;
+        let (mut channels, mut units) = (Vec::new(), 0);
+        for (name, since) in &request.channels[*done..] {
+            if units >= units_max {
+                break;
+            }
             let id = self.find_or_make(name);
             self.join(id, shard);
-            id
+            let (reply, owed) = self.reply(id, shard, *since, times);
+            let before = owed.map(|position| position - 1);
+            *before_owed = before_owed.iter().copied().chain(before).min();
+            units += 1 + reply.import.len();
+            channels.push(reply);
+        }
+        *done += channels.len();
+        let reply = Subscribed {
+            requester: request.requester,
+            begin: before_owed.map_or(self.position, |before| before.min(self.position)),
+            present: self.position,
+            channels: channels.into(),
+            left: following.left(),
         };
-        let ids: Vec<ChannelId> = request.channels.iter().map(join).collect();
-        let mut begin = self.position;
-        let sinces = request.channels.iter().map(|(_, since)| *since);
-        let channels = ids.into_iter().zip(sinces).map(|(id, since)| {
-            let from = Start::since(since, self.epoch, self.position, times);
-            let (reply, owed) = self.reply(id, shard, from);
-            begin = begin.min(owed.map_or(begin, |position| position - 1));
-            reply
-        });
-        let channels = channels.collect();
-        Ok(Subscribed { requester: request.requester, begin, present: self.position, channels })
+        (reply, units.max(1))
     }
 
     fn is_followed(&self, name: &ChannelName) -> bool {
@@ -59,7 +104,14 @@ impl Order {
     }
 
     /// One channel's part of the reply, and the position of the first message to deliver.
-    fn reply(&mut self, id: ChannelId, shard: u8, from: Start) -> (SubscribedChannel, Option<u64>) {
+    fn reply(
+        &mut self,
+        id: ChannelId,
+        shard: u8,
+        since: Since,
+        times: &Times,
+    ) -> (SubscribedChannel, Option<u64>) {
+        let from = Start::since(since, self.epoch, self.position, times);
         let watermark = self.heads.watermark;
         let channel = self.channels.living(id);
         let (next, gap) = channel.start(from, watermark);
@@ -79,9 +131,18 @@ impl Order {
         };
         let owed = channel.history.at(next).map(|message| message.position);
         let (name, rule) = (Arc::clone(&channel.name), Arc::clone(&channel.rule));
-        let channel = id;
-        let reply =
-            SubscribedChannel { channel, name, rule, next, head, floor, gap, gap_begins, import };
+        let reply = SubscribedChannel {
+            channel: id,
+            name,
+            rule,
+            since,
+            next,
+            head,
+            floor,
+            gap,
+            gap_begins,
+            import,
+        };
         (reply, owed)
     }
 

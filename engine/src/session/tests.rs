@@ -9,7 +9,7 @@ use crate::channel::{ChannelId, Tenant};
 use crate::driver::Token;
 use crate::metrics::Metrics;
 use crate::rule::Rules;
-use crate::sequencer::command::{Requester, SubscribedChannel};
+use crate::sequencer::command::{Requester, Since, SubscribedChannel};
 use crate::transport::Context;
 
 const NOW: Millis = Millis(10_000);
@@ -65,6 +65,7 @@ impl Bench {
             channel: ChannelId(1),
             name,
             rule,
+            since: Since::Now,
             next: 1,
             head: 0,
             floor: 1,
@@ -73,7 +74,8 @@ impl Bench {
             import: Box::default(),
         };
         let requester = Requester { shard: 0, session, request };
-        let reply = Subscribed { requester, begin: 0, present: 0, channels: [channel].into() };
+        let reply =
+            Subscribed { requester, begin: 0, present: 0, channels: [channel].into(), left: 0 };
         self.session.subscribed(&reply, 0, self.now, &mut self.shared);
     }
 

@@ -3,7 +3,7 @@
 //! to be sent something is in [`super::visits`].
 //!
 //! A connection that ends is forgotten at once; what the sequencer still has to hear of it waits in
-//! `commands`. While anything waits there no head is read and nothing is accepted, so that queue is
+//! `commands`. While the inbox is full no head is read and nothing is accepted, so that queue is
 //! bounded by the connections that are open and by what each may ask for.
 
 use std::net::IpAddr;
@@ -15,12 +15,13 @@ use fanfare_protocol::http::Violation;
 use super::commands::Commands;
 use super::connection::{Connection, spread};
 use super::connections::Connections;
+use super::slices::Slices;
 use super::tick_budget::TickBudget;
 use crate::auth::address::Addresses;
 use crate::channel::ChannelId;
 use crate::clock::Millis;
 use crate::driver::{Close, Outgoing, Received, Token};
-use crate::fanout::Fanout;
+use crate::fanout::{Fanout, Subscription};
 use crate::metrics::ShardMetrics;
 use crate::sequencer::command::{
     Command, Entry, PublishAnswer, Published, Refusal, Requester, Subscribed,
@@ -40,8 +41,13 @@ pub(super) struct Clients {
     pub(super) commands: Commands,
     /// What the driver has still to be told.
     pub(super) closes: Vec<(Token, Close)>,
+    /// What the order has told of a request of which it has more to tell.
+    slices: Slices,
     /// Last position that the ring has brought.
     position: u64,
+    /// Work that was done so far: channels that were followed or left, messages that were imported,
+    /// whoever's time had come. Each part of a tick looks at how much it did ([`TickBudget`]).
+    pub(super) units: usize,
 }
 
 impl Clients {
@@ -55,7 +61,9 @@ impl Clients {
             connections: Connections::new(now),
             commands: Commands::new(number),
             closes: Vec::new(),
+            slices: Slices::default(),
             position: 0,
+            units: 0,
         }
     }
 
@@ -68,8 +76,9 @@ impl Clients {
     pub(super) fn has_work(&self) -> bool {
         self.connections.visits_waiting() > 0
             || self.fanout.has_work()
+            || self.connections.is_anyone_due()
             || !self.commands.backlog
-                && (!self.commands.is_empty() || self.connections.receives_waiting() > 0)
+                && (self.commands.is_ready() || self.connections.receives_waiting() > 0)
     }
 
     /// Says in metrics what fan-out holds.
@@ -125,10 +134,14 @@ impl Clients {
         self.connections.read_on(token);
     }
 
-    /// Does what is due by `told`, up to which everything that happened is known.
-    pub(super) fn timers(&mut self, told: Millis, now: Millis) {
-        let due = self.connections.take_due(told);
-        for &index in &due {
+    /// Does what is due by `told`, up to which everything that happened is known, until that was
+    /// so many units of work.
+    pub(super) fn timers(&mut self, told: Millis, now: Millis, units: usize) {
+        let until = self.units + units;
+        while self.units < until
+            && let Some(index) = self.connections.take_due(told)
+        {
+            self.units += 1;
             // What was due before may have ended this one.
             let Some(connection) = self.connections.table.at_mut(index) else { continue };
             let token = Token { index, generation: connection.generation };
@@ -141,7 +154,6 @@ impl Clients {
             }
             self.perform(token, now); // which lets the wheel look again
         }
-        self.connections.looked_at(due);
     }
 }
 
@@ -252,36 +264,59 @@ impl Clients {
             }
             Entry::Subscribed(reply) => self.subscribed(reply, now),
             Entry::SubscribeRefused(requester, refusal) => {
+                self.commands.answered(0, true);
                 self.answered(*requester, Err(*refusal), now);
             }
             Entry::Published(requester, result) => self.answered(*requester, *result, now),
             Entry::Floors(floors) => {
+                self.units += floors.len();
                 floors.iter().for_each(|(id, floor)| self.fanout.raise_floor(*id, *floor));
             }
             Entry::Released(channels) => {
+                self.units += channels.len();
                 channels.iter().for_each(|channel| self.fanout.release(*channel));
             }
             Entry::Ended(lives) => {
+                self.units += lives.len();
                 lives.iter().for_each(|life| self.fanout.end_life(life, 1 << self.number));
             }
             Entry::End => self.end_all(now),
         }
     }
 
+    /// The order follows channels for somebody. Their logs are here from now on; whoever asked
+    /// follows them when all that it asked for was told.
+    fn subscribed(&mut self, reply: &Subscribed, now: Millis) {
+        self.commands.answered(reply.channels.len(), reply.left == 0);
+        let import = reply.channels.iter().flat_map(|channel| &channel.import);
+        let key = self.shared.context.origins_key;
+        import.for_each(|message| {
+            self.units += 1;
+            self.connections.table.note_exclusion(message, self.number, key);
+        });
+        self.units += reply.channels.len();
+        let import = |channel| self.fanout.import(channel);
+        let imported: Vec<_> = reply.channels.iter().map(import).collect();
+        if reply.left > 0 {
+            return self.slices.keep(reply, &imported, &self.fanout);
+        }
+        match self.slices.whole(reply, &imported, &self.fanout) {
+            None => self.follow(reply, imported, now),
+            Some((whole, subscriptions)) => self.follow(&whole, subscriptions, now),
+        }
+    }
+
     /// Channels are followed from here on by whoever asked for them and waits for that; by whom
     /// nobody waits any more, for them all, they are followed no more.
-    fn subscribed(&mut self, reply: &Subscribed, now: Millis) {
+    fn follow(&mut self, reply: &Subscribed, subscriptions: Vec<Subscription>, now: Millis) {
         let Requester { session: token, request, .. } = reply.requester;
+        self.units += subscriptions.len();
         let asking = self.connections.get_mut(token);
         let reads = asking.and_then(|connection| connection.session.awaits(request));
         let (encoding, max_bytes) = (reads.map(|it| it.0), reads.and_then(|it| it.1));
         let (mut taken, mut unwanted) = (Vec::with_capacity(reply.channels.len()), Vec::new());
-        let import = reply.channels.iter().flat_map(|channel| &channel.import);
-        let key = self.shared.context.origins_key;
-        import.for_each(|message| self.connections.table.note_exclusion(message, self.number, key));
         let mut filter = self.connections.table.withheld(token).with_frames_up_to(max_bytes);
-        for channel in &reply.channels {
-            let mut subscription = self.fanout.import(channel);
+        for (channel, mut subscription) in reply.channels.iter().zip(subscriptions) {
             let session = self.connections.get_mut(token).map(|connection| &connection.session);
             match encoding {
                 Some(encoding)
@@ -293,7 +328,7 @@ impl Clients {
                 _ => unwanted.push(channel.channel),
             }
         }
-        self.commands.unsubscribe(token, unwanted);
+        self.commands.unsubscribe(token, &unwanted);
         let Some(encoding) = encoding else { return };
         let gaps = reply.channels.iter().filter(|channel| channel.gap.is_some()).count();
         self.metrics().gaps.add(gaps as u64);
@@ -306,6 +341,20 @@ impl Clients {
         self.answer_poll_if_owed(token, now);
     }
 
+    /// What is to be told to the order next. Who has gone meanwhile asks for nothing.
+    pub(super) fn next_command(&mut self) -> Option<Command> {
+        loop {
+            let command = self.commands.next()?;
+            let Command::Subscribe(subscribe) = &command else { return Some(command) };
+            let Requester { session, request, .. } = subscribe.requester;
+            let asking = self.connections.get_mut(session);
+            if asking.is_some_and(|connection| connection.session.awaits(request).is_some()) {
+                return Some(command);
+            }
+            self.commands.not_asked();
+        }
+    }
+
     fn answered(&mut self, to: Requester, result: Result<Published, Refusal>, now: Millis) {
         let Requester { session, request, .. } = to;
         self.call(session, now, |session, shared| session.answered(request, result, now, shared));
@@ -314,7 +363,10 @@ impl Clients {
     /// The sequencer has ended and did not take this.
     pub(super) fn not_taken(&mut self, command: Command, now: Millis) {
         let requester = match command {
-            Command::Subscribe(subscribe) => subscribe.requester,
+            Command::Subscribe(subscribe) => {
+                self.commands.not_asked();
+                subscribe.requester
+            }
             Command::Publish(_, PublishAnswer::Connection { requester, .. }) => requester,
             _ => return, // nobody counts subscribers any more
         };
@@ -324,6 +376,7 @@ impl Clients {
     /// The order has ended: everyone gets what is owed, then a farewell.
     pub(super) fn end_all(&mut self, now: Millis) {
         self.shared.ending = true;
+        self.commands.end();
         for index in 0..self.connections.table.places() {
             let Some(connection) = self.connections.table.at_mut(index) else { continue };
             let token = Token { index, generation: connection.generation };
@@ -346,9 +399,10 @@ impl Clients {
             let moved = self.fanout.leave(*subscription, encoding);
             moved.into_iter().for_each(|moved| self.connections.move_member(moved));
         }
+        self.units += channels.len();
         let connection = self.connections.get_mut(token).expect("it has left channels");
         connection.subscriptions.forget(&channels);
-        self.commands.unsubscribe(token, channels);
+        self.commands.unsubscribe(token, &channels);
     }
 
     /// A poll is owed an answer as soon as there is anything to tell.
@@ -365,6 +419,7 @@ impl Clients {
     /// told, not passed over.
     fn answer_poll(&mut self, token: Token, now: Millis) {
         let Some(connection) = self.connections.get_mut(token) else { return };
+        self.units += connection.subscriptions.as_slice().len();
         let gaps = connection.skip_lost(&mut self.fanout);
         self.shared.metrics().gaps.add(gaps);
         let items = self.fanout.merged(&connection.subscriptions, connection.encoding);

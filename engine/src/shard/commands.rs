@@ -1,4 +1,9 @@
 //! What the sequencer has still to be told by one shard.
+//!
+//! The answers to requests to follow come in the ring, before whatever is published afterwards. So
+//! a shard asks no more at a time than it has soon read: a message to a client of its waits for
+//! what is under way, however much is asked for. Those who ask for little and those who ask for
+//! much take turns, one request each.
 
 use std::collections::VecDeque;
 
@@ -7,11 +12,29 @@ use crate::channel::{ChannelId, ChannelName};
 use crate::driver::Token;
 use crate::sequencer::command::{Command, Publication, PublishAnswer, Requester, Since, Subscribe};
 
+/// Channels that may be asked for and not answered, of all requests together: those of one request
+/// may be more, when it is alone.
+const UNDER_WAY_MAX: usize = 512;
+/// A request for more channels than this waits with others of its kind.
+const FEW_CHANNELS: usize = 64;
+/// Channels of one command that says that they are followed no more.
+const LEFT_AT_ONCE: usize = 256;
+
 /// Commands in their order, for which the inbox may have no room yet.
 #[derive(Default)]
 pub(super) struct Commands {
     shard: u8,
     waiting: VecDeque<Command>,
+    /// Requests to follow many channels; nothing that waits elsewhere is behind them.
+    large: VecDeque<Command>,
+    /// Whose turn it is.
+    large_is_next: bool,
+    /// Channels of the requests that were asked and not answered, oldest first.
+    under_way: VecDeque<usize>,
+    /// Their sum.
+    channels: usize,
+    /// The order has ended: nothing is answered, and nothing waits for that.
+    ended: bool,
     /// Whether the inbox was full: nothing is received or accepted until it has taken all.
     pub(super) backlog: bool,
 }
@@ -24,22 +47,82 @@ impl Commands {
 
     /// How many wait.
     pub(super) fn len(&self) -> usize {
-        self.waiting.len()
+        self.waiting.len() + self.large.len()
     }
 
     /// Whether none waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.len() == 0
     }
 
-    /// The next one.
+    /// Whether there is a next one.
+    pub(super) fn is_ready(&self) -> bool {
+        self.next_is_large().is_some()
+    }
+
+    /// The next one that may be told now.
     pub(super) fn next(&mut self) -> Option<Command> {
-        self.waiting.pop_front()
+        let is_large = self.next_is_large()?;
+        let command = self.queue(is_large).pop_front()?;
+        if let Some(channels) = asked(&command) {
+            self.under_way.push_back(channels);
+            self.channels += channels;
+            self.large_is_next = !is_large;
+        }
+        Some(command)
     }
 
-    /// This one was not taken: it is the next again.
+    /// This one, which was the next, was not taken: it is the next again.
     pub(super) fn put_back(&mut self, command: Command) {
-        self.waiting.push_front(command);
+        let is_large = is_large(&command);
+        if asked(&command).is_some() {
+            self.not_asked();
+            self.large_is_next = is_large;
+        }
+        self.queue(is_large).push_front(command);
+    }
+
+    /// The request that was the next was not asked, and there will be no answer to it.
+    pub(super) fn not_asked(&mut self) {
+        self.channels -= self.under_way.pop_back().unwrap_or_default();
+    }
+
+    /// Whether the next one is of the large ones; `None` where none may be told now.
+    fn next_is_large(&self) -> Option<bool> {
+        // What is no request to follow has no answer that others would wait for.
+        if self.waiting.front().is_some_and(|command| asked(command).is_none()) {
+            return Some(false);
+        }
+        let is_large = match (self.waiting.front(), self.large.front()) {
+            (None, _) => true,
+            (_, None) => false,
+            _ => self.large_is_next,
+        };
+        let next = if is_large { self.large.front() } else { self.waiting.front() };
+        let channels = asked(next?)?;
+        let has_room = self.channels == 0 || self.channels + channels <= UNDER_WAY_MAX;
+        (has_room || self.ended).then_some(is_large)
+    }
+
+    fn queue(&mut self, is_large: bool) -> &mut VecDeque<Command> {
+        if is_large { &mut self.large } else { &mut self.waiting }
+    }
+
+    /// So many channels of the oldest request that is under way were answered; whether that was its
+    /// last answer.
+    pub(super) fn answered(&mut self, channels: usize, last: bool) {
+        let Some(left) = self.under_way.front_mut() else { return };
+        let channels = if last { *left } else { channels.min(*left) };
+        *left -= channels;
+        self.channels -= channels;
+        if last {
+            self.under_way.pop_front();
+        }
+    }
+
+    /// The order has ended.
+    pub(super) fn end(&mut self) {
+        self.ended = true;
     }
 
     /// A session asks to follow.
@@ -50,8 +133,8 @@ impl Commands {
         channels: Box<[(ChannelName, Since)]>,
     ) {
         let requester = Requester { shard: self.shard, session, request };
-        let subscribe = Box::new(Subscribe { requester, channels });
-        self.waiting.push_back(Command::Subscribe(subscribe));
+        let command = Command::Subscribe(Box::new(Subscribe { requester, channels }));
+        self.queue(is_large(&command)).push_back(command);
     }
 
     /// A session publishes.
@@ -68,10 +151,103 @@ impl Commands {
     }
 
     /// A session follows these no more.
-    pub(super) fn unsubscribe(&mut self, session: Token, channels: Vec<ChannelId>) {
-        if !channels.is_empty() {
-            let (shard, channels) = (self.shard, channels.into());
-            self.waiting.push_back(Command::Unsubscribe { shard, session, channels });
+    pub(super) fn unsubscribe(&mut self, session: Token, channels: &[ChannelId]) {
+        let shard = self.shard;
+        self.waiting.extend(channels.chunks(LEFT_AT_ONCE).map(|channels| Command::Unsubscribe {
+            shard,
+            session,
+            channels: channels.into(),
+        }));
+    }
+}
+
+/// Channels that the answer to a command will tell, where it is a request to follow.
+fn asked(command: &Command) -> Option<usize> {
+    match command {
+        Command::Subscribe(subscribe) => Some(subscribe.channels.len()),
+        _ => None,
+    }
+}
+
+/// A machine's request that follows a few is never behind another of its own.
+fn is_large(command: &Command) -> bool {
+    asked(command).is_some_and(|channels| channels > FEW_CHANNELS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::Tenant;
+
+    fn commands() -> Commands {
+        Commands::new(0)
+    }
+
+    fn ask(commands: &mut Commands, index: u32, channels: usize) {
+        let names = (0..channels).map(|nth| ChannelName::new(Tenant::default(), &nth.to_string()));
+        let channels = names.map(|name| (name, Since::Now)).collect();
+        commands.subscribe(Token { index, generation: 1 }, 0, channels);
+    }
+
+    /// Who is asked for next, until no more may be.
+    fn next(commands: &mut Commands) -> Vec<u32> {
+        let next = std::iter::from_fn(|| commands.next());
+        let session = next.map(|command| match command {
+            Command::Subscribe(subscribe) => subscribe.requester.session.index,
+            Command::Unsubscribe { session, .. } => session.index,
+            _ => unreachable!("nobody publishes"),
+        });
+        session.collect()
+    }
+
+    #[test]
+    fn no_more_is_asked_than_is_soon_read_and_those_who_ask_for_little_have_their_turn() {
+        let mut commands = commands();
+        (0..3).for_each(|index| ask(&mut commands, index, 800));
+        (3..6).for_each(|index| ask(&mut commands, index, 2));
+        assert_eq!(next(&mut commands), [3], "a large one goes alone, and now it is its turn");
+        assert!(!commands.is_ready() && commands.len() == 5);
+        commands.answered(2, true);
+        assert_eq!(next(&mut commands), [0]);
+        commands.answered(256, false);
+        assert_eq!(next(&mut commands), [] as [u32; 0], "544 are under way");
+        commands.answered(256, false);
+        assert_eq!(next(&mut commands), [4], "and the next large one waits for both");
+        commands.answered(288, true);
+        assert_eq!(next(&mut commands), [] as [u32; 0]);
+        commands.answered(2, true);
+        assert_eq!(next(&mut commands), [1]);
+        assert_eq!((commands.len(), commands.channels), (2, 800));
+    }
+
+    #[test]
+    fn what_was_not_taken_is_the_next_again() {
+        let mut commands = commands();
+        ask(&mut commands, 0, 800);
+        ask(&mut commands, 1, 2);
+        for _ in 0..3 {
+            let command = commands.next().unwrap();
+            assert_eq!(asked(&command), Some(2));
+            commands.put_back(command);
         }
+        assert_eq!(next(&mut commands), [1]);
+        commands.answered(0, true);
+        let command = commands.next().unwrap();
+        commands.put_back(command);
+        assert_eq!((next(&mut commands), commands.channels), (vec![0], 800));
+    }
+
+    #[test]
+    fn what_is_left_waits_for_no_answer_and_goes_in_parts() {
+        let mut commands = commands();
+        ask(&mut commands, 0, 800);
+        assert_eq!(next(&mut commands), [0]);
+        let channels: Vec<_> = (0..600).map(ChannelId).collect();
+        commands.unsubscribe(Token { index: 7, generation: 1 }, &channels);
+        ask(&mut commands, 1, 1);
+        assert_eq!(next(&mut commands), [7, 7, 7]);
+        assert_eq!(commands.len(), 1);
+        commands.end();
+        assert_eq!(next(&mut commands), [1], "nobody waits for an order that has ended");
     }
 }

@@ -18,7 +18,7 @@ pub(super) struct Connections {
     visits: VecDeque<Token>,
     /// To receive from.
     receives: VecDeque<Token>,
-    /// Reusable memory for those whose time has come.
+    /// Those whose time has come and who were not looked at yet, the next one last.
     due: Vec<u32>,
 }
 
@@ -61,17 +61,18 @@ impl Connections {
         }
     }
 
-    /// Those whose time may be over by `told`; to be given back by [`Connections::looked_at`].
-    pub(super) fn take_due(&mut self, told: Millis) -> Vec<u32> {
-        let mut due = std::mem::take(&mut self.due);
-        self.wheel.fire(&mut self.table, told, &mut due);
-        due
+    /// Who is to be looked at next of those whose time may be over by `told`.
+    pub(super) fn take_due(&mut self, told: Millis) -> Option<u32> {
+        if self.due.is_empty() {
+            self.wheel.fire(&mut self.table, told, &mut self.due);
+            self.due.reverse(); // whose time was over first is looked at first
+        }
+        self.due.pop()
     }
 
-    /// Those who were due have been looked at.
-    pub(super) fn looked_at(&mut self, mut due: Vec<u32>) {
-        due.clear();
-        self.due = due;
+    /// Whether somebody is still to be looked at whose time has come.
+    pub(super) fn is_anyone_due(&self) -> bool {
+        !self.due.is_empty()
     }
 
     /// When somebody's time may be over next.

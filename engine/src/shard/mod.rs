@@ -36,6 +36,7 @@ mod commands;
 mod connection;
 mod connections;
 mod inspect;
+mod slices;
 mod table;
 pub mod tick_budget;
 mod visits;
@@ -146,8 +147,11 @@ impl<D: Driver> Shard<D> {
     /// # Panics
     /// When any of them is 0: that work would never be done.
     pub fn set_budget(&mut self, budget: TickBudget) {
-        let TickBudget { entries, receives, batches, quantum } = budget;
-        assert!([entries, receives, batches, quantum].iter().all(|bound| *bound > 0), "{budget:?}");
+        let TickBudget { entries, units, receives, batches, quantum } = budget;
+        assert!(
+            [entries, units, receives, batches, quantum].iter().all(|bound| *bound > 0),
+            "{budget:?}"
+        );
         self.budget = budget;
         self.clients.fanout.set_quantum(quantum);
     }
@@ -165,7 +169,7 @@ impl<D: Driver> Shard<D> {
             self.clients.end_all(now);
         }
         self.receive(now);
-        self.clients.timers(self.polled, now);
+        self.clients.timers(self.polled, now, self.budget.units);
         self.offer_commands(now);
         self.clients.gauge(); // whoever is answered is counted
         self.send(now);
@@ -204,12 +208,14 @@ impl<D: Driver> Shard<D> {
     /// Reads on in the order, unless a log has to be sent from first.
     fn drain(&mut self, now: Millis) {
         let clients = &mut self.clients;
-        for _ in 0..self.budget.entries.div_ceil(ENTRIES_AT_ONCE) {
-            if clients.fanout.holds_back() {
-                return;
-            }
-            let entry = |entry: &Entry| clients.entry(entry, now);
-            if self.ring.drain(ENTRIES_AT_ONCE, entry) < ENTRIES_AT_ONCE {
+        let (mut entries, until) = (0, clients.units + self.budget.units);
+        while entries < self.budget.entries && !clients.fanout.holds_back() {
+            let passed = self.ring.drain_while(ENTRIES_AT_ONCE, |entry| {
+                clients.entry(entry, now);
+                clients.units < until
+            });
+            entries += passed;
+            if passed < ENTRIES_AT_ONCE || clients.units >= until {
                 return;
             }
         }
@@ -229,7 +235,7 @@ impl<D: Driver> Shard<D> {
 
     /// Tells the sequencer what it has room for; the rest is offered again in the next tick.
     fn offer_commands(&mut self, now: Millis) {
-        while let Some(command) = self.clients.commands.next() {
+        while let Some(command) = self.clients.next_command() {
             match self.inbox.offer(command) {
                 Ok(()) => {}
                 Err(NotTaken::Full(command)) => {
@@ -245,7 +251,7 @@ impl<D: Driver> Shard<D> {
 
     fn send(&mut self, now: Millis) {
         for _ in 0..self.budget.batches {
-            Visits { clients: &mut self.clients, now }.plan();
+            Visits { clients: &mut self.clients, now }.plan(self.budget.units);
             let planned = self.clients.fanout.planned();
             if planned == 0 {
                 return;

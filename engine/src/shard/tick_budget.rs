@@ -11,6 +11,9 @@
 pub struct TickBudget {
     /// Ring entries that are read.
     pub entries: usize,
+    /// Channels that clients begin or cease to follow, messages that are imported for them: of each
+    /// part of the tick. One request goes over it by what it alone is.
+    pub units: usize,
     /// Connections that are received from.
     pub receives: usize,
     /// Batches of sends.
@@ -21,7 +24,8 @@ pub struct TickBudget {
 
 impl TickBudget {
     /// What production runs.
-    pub const DEFAULT: Self = Self { entries: 256, receives: 64, batches: 1, quantum: 64 };
+    pub const DEFAULT: Self =
+        Self { entries: 256, units: 256, receives: 64, batches: 1, quantum: 64 };
 }
 
 impl Default for TickBudget {

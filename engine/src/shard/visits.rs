@@ -14,30 +14,35 @@ pub(super) struct Visits<'a> {
 impl Visits<'_> {
     /// Plans sends to those that are to be visited for reasons of their own and to those that
     /// sweeps owe a visit. Each kind has half of the batch for itself, so that a storm of resumes
-    /// does not keep live messages waiting, nor a broadcast those who come.
-    pub(super) fn plan(&mut self) {
-        self.visit_queued(BATCH_SENDS_MAX / 2);
+    /// does not keep live messages waiting, nor a broadcast those who come. Ends where answers to
+    /// polls were so many units of work.
+    pub(super) fn plan(&mut self, units: usize) {
+        let until = self.clients.units + units;
+        self.visit_queued(BATCH_SENDS_MAX / 2, until);
         self.clients.fanout.take_turns();
-        while !self.clients.fanout.is_batch_full() {
+        while !self.is_over(until) {
             let Some(index) = self.clients.fanout.next_visit() else { break };
             if let Some(token) = self.clients.connections.token(index) {
                 self.visit(token);
             }
         }
-        self.visit_queued(BATCH_SENDS_MAX);
+        self.visit_queued(BATCH_SENDS_MAX, until);
     }
 
     /// Visits connections of the queue until the batch has `sends`, each at most once.
-    fn visit_queued(&mut self, sends: usize) {
+    fn visit_queued(&mut self, sends: usize, until: usize) {
         for _ in 0..self.clients.connections.visits_waiting().min(BATCH_SENDS_MAX) {
-            let fanout = &self.clients.fanout;
-            if fanout.planned() >= sends || fanout.is_batch_full() {
+            if self.clients.fanout.planned() >= sends || self.is_over(until) {
                 return;
             }
             if let Some(token) = self.clients.connections.next_visit() {
                 self.visit(token);
             }
         }
+    }
+
+    fn is_over(&self, until: usize) -> bool {
+        self.clients.fanout.is_batch_full() || self.clients.units >= until
     }
 
     fn visit(&mut self, token: Token) {

@@ -23,7 +23,7 @@ fn shape(seed: u64, chance: &mut Chance) -> (Shape, Allowance) {
     shape.backends = pick(chance, &[0, 1, 3]);
     let faulty = Temper { fail: 1, ..Temper::LIAR };
     shape.temper = pick(chance, &[Temper::HONEST, Temper::HONEST, Temper::LIAR, faulty]);
-    let tiny = TickBudget { entries: 8, receives: 2, batches: 1, quantum: 3 };
+    let tiny = TickBudget { entries: 8, units: 2, receives: 2, batches: 1, quantum: 3 };
     shape.budget = pick(chance, &[TickBudget::DEFAULT, TickBudget::DEFAULT, COUNTED, tiny]);
     let limits = &mut shape.limits;
     limits.ring_entries = pick(chance, &[4, 8, 64, 1_024]);

@@ -54,7 +54,7 @@ pub(crate) struct Shape {
 
 /// The bounds that directed tests count ticks by, whatever production runs.
 pub(crate) const COUNTED: TickBudget =
-    TickBudget { entries: 256, receives: 64, batches: 2, quantum: 256 };
+    TickBudget { entries: 256, units: 256, receives: 64, batches: 2, quantum: 256 };
 
 impl Shape {
     /// One shard, a truthful network, defaults.
@@ -136,6 +136,7 @@ impl World {
         let backends = Backends::new(shape.seed, shape.backends, &parts.context, &parts.metrics);
         let mut node = Node::new(parts, drivers, now);
         node.shards.iter_mut().for_each(|shard| shard.set_budget(shape.budget));
+        node.sequencer.set_turn(shape.budget.units);
         Self {
             now,
             epoch,

@@ -36,6 +36,21 @@ fn a_drain_passes_at_most_as_many_as_it_was_told() {
 }
 
 #[test]
+fn whoever_has_enough_is_given_no_more() {
+    let (mut writer, mut readers, _) = ring_with_bells(8, 100, 1);
+    (0..5).for_each(|number| writer.push(ALL, 1, number));
+    writer.publish();
+    let mut given = Vec::new();
+    let passed = readers[0].drain_while(8, |&number| {
+        given.push(number);
+        number < 1
+    });
+    assert_eq!((passed, readers[0].waiting()), (2, 3));
+    assert_eq!(drained(&mut readers[0], 9), [2, 3, 4]);
+    assert_eq!(given, [0, 1], "the one that was enough was given, and not again");
+}
+
+#[test]
 fn the_slowest_reader_gates_the_writer() {
     let (mut writer, mut readers, _) = ring_with_bells(2, 100, 2);
     writer.push(ALL, 1, 1);

@@ -48,6 +48,8 @@ enum Op {
     Batch(Vec<Saying>),
     /// The channels begin at these two places in turn.
     Subscribe(usize, Vec<usize>, [From; 2]),
+    /// The same, a channel at a time, with one of these published after each.
+    Slices(usize, Vec<usize>, [From; 2], Vec<Saying>),
     Unsubscribe(prop::sample::Index),
     Advance(u64),
     History(usize, From, usize),
@@ -73,12 +75,18 @@ fn op() -> impl Strategy<Value = Op> {
     let keyed = || (0..3usize, prop_oneof![9 => Just(1usize), 1 => 2..4usize], 0..3usize);
     let keyed = move || keyed().prop_map(|(channel, bytes, key)| (channel, bytes, Some(key)));
     let said = move || prop_oneof![3 => plain(), 2 => keyed()];
-    let channels = prop::sample::subsequence((0..NAMES.len()).collect::<Vec<_>>(), 1..4);
+    let several = |most| {
+        prop::sample::subsequence((0..NAMES.len()).collect::<Vec<_>>(), 1..most).prop_shuffle()
+    };
+    let slices = (0..SHARDS, several(6), [from(), from()], prop::collection::vec(said(), 0..6));
     prop_oneof![
         8 => said().prop_map(Op::Publish),
         1 => prop::collection::vec(said(), 0..12).prop_map(Op::Batch),
-        4 => (0..SHARDS, channels.prop_shuffle(), [from(), from()])
+        4 => (0..SHARDS, several(4), [from(), from()])
             .prop_map(|(shard, channels, from)| Op::Subscribe(shard, channels, from)),
+        3 => slices.prop_map(|(shard, channels, from, said)| {
+            Op::Slices(shard, channels, from, said)
+        }),
         3 => any::<prop::sample::Index>().prop_map(Op::Unsubscribe),
         3 => prop_oneof![4 => 0..30u64, 4 => 0..200u64, 2 => 500..3_000u64].prop_map(Op::Advance),
         1 => (channel(), from(), 0..9usize)
@@ -197,15 +205,22 @@ impl World {
         }
     }
 
+    /// The channels of a request, which begin at these two places in turn.
+    fn request(&self, channels: &[usize], from: &[From; 2]) -> Vec<(&'static str, Since)> {
+        let names = channels.iter().map(|place| NAMES[*place]);
+        let sinces = from.iter().map(|from| self.since(from)).cycle();
+        names.zip(sinces).take(channels.len()).collect()
+    }
+
     fn apply(&mut self, op: &Op) {
         match op {
             Op::Publish(saying) => self.publish(*saying),
             Op::Batch(said) => self.batch(said),
             Op::Subscribe(shard, channels, from) => {
-                let names = channels.iter().map(|place| NAMES[*place]);
-                let sinces = from.iter().map(|from| self.since(from)).cycle();
-                let channels: Vec<_> = names.zip(sinces).take(channels.len()).collect();
-                self.subscribe(*shard, &channels);
+                self.subscribe(*shard, &self.request(channels, from));
+            }
+            Op::Slices(shard, channels, from, said) => {
+                self.slices(*shard, &self.request(channels, from), said);
             }
             Op::Unsubscribe(which) => self.unsubscribe(which),
             Op::Advance(ms) => {
@@ -279,11 +294,12 @@ impl World {
 
     fn subscribe(&mut self, shard: usize, channels: &[(&'static str, Since)]) {
         let names: Vec<_> = channels.iter().map(|(name, _)| *name).collect();
-        let records = self.oracle.subscribe(shard, &names);
+        let may_follow = self.oracle.may_follow(&names);
         let reply = self.node.subscribe_each(shard as u8, channels);
-        let Some(records) = records else {
+        if !may_follow {
             return assert_eq!(reply.err(), Some(Refusal::ChannelLimit));
-        };
+        }
+        let records: Vec<_> = names.iter().map(|name| self.oracle.join(name, shard)).collect();
         let reply = reply.expect("there is room for all channels");
         self.read_entries();
         let mut begin = self.oracle.last();
@@ -295,6 +311,52 @@ impl World {
         assert_eq!(reply.channels.len(), records.len());
         self.connections.push((shard, records));
         self.logs[shard].read(&Entry::Subscribed(reply));
+    }
+
+    /// Each channel has a place of its own, and what is published between two of them is told
+    /// between their replies: to the shard that follows the first, and is imported by no later one.
+    fn slices(&mut self, shard: usize, channels: &[(&'static str, Since)], sayings: &[Saying]) {
+        let names: Vec<_> = channels.iter().map(|(name, _)| *name).collect();
+        // Where the ring has no room, which step does what depends on that.
+        let has_room = self.node.sequencer.ring.bytes_max > 100_000;
+        if !self.oracle.may_follow(&names) || !has_room {
+            return self.subscribe(shard, channels);
+        }
+        self.node.sequencer.set_turn(1);
+        let asked = self.node.ask(shard as u8, channels);
+        let (mut begin, mut records) = (u64::MAX, Vec::new());
+        let mut told = None;
+        for (nth, (name, since)) in channels.iter().enumerate() {
+            self.node.step();
+            let is_slice = |(_, entry): &(u64, Entry)| matches!(entry, Entry::Subscribed(_));
+            let at = self.node.entries.iter().position(is_slice).expect("a slice for each step");
+            let mut later = self.node.entries.split_off(at);
+            let (mask, Entry::Subscribed(reply)) = later.remove(0) else { unreachable!() };
+            assert_eq!(self.messages(), Vec::from_iter(told.take()));
+            self.read_entries();
+            assert_eq!((mask, reply.requester), (1 << shard, asked));
+            let left = channels.len() - nth - 1;
+            assert_eq!((reply.channels.len(), reply.left), (1, left));
+            let record = self.oracle.join(name, shard);
+            let owed = self.compare_start(record, shard, *since, &reply.channels[0]);
+            begin = begin.min(owed.map_or(begin, |position| position - 1));
+            assert_eq!(
+                (reply.begin, reply.present),
+                (begin.min(self.oracle.last()), self.oracle.last())
+            );
+            records.push(record);
+            self.logs[shard].read(&Entry::Subscribed(reply));
+            self.node.entries = later;
+            self.read_entries();
+            if let Some(saying) = sayings.get(nth).filter(|_| left > 0) {
+                told = self.expect(*saying).1;
+                let publish = Command::Publish(said(*saying), PublishAnswer::Nobody);
+                self.node.send(publish);
+            }
+        }
+        self.node.sequencer.set_turn(256);
+        self.node.run();
+        self.connections.push((shard, records));
     }
 
     /// Compares one channel of a reply; says the position of the first message that is owed.

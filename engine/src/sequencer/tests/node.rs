@@ -197,6 +197,13 @@ impl Node {
         }
     }
 
+    /// One step, after which the ring's reader reads.
+    pub(super) fn step(&mut self) {
+        self.sequencer.step(self.now);
+        let held = self.sequencer.ring.drain();
+        self.entries.extend(held);
+    }
+
     pub(super) fn send(&mut self, command: Command) {
         assert!(self.inbox.offer(command).is_ok(), "the inbox has room");
     }
@@ -241,16 +248,23 @@ impl Node {
         self.subscribe_each(shard, &channels)
     }
 
+    /// Asks to subscribe, as a shard does.
+    pub(super) fn ask(&mut self, shard: u8, channels: &[(&str, Since)]) -> Requester {
+        let channels = channels.iter().map(|(channel, since)| (name(channel), *since)).collect();
+        self.requests += 1;
+        let requester = requester(shard, u32::from(shard), self.requests);
+        let subscribe = Command::Subscribe(Box::new(Subscribe { requester, channels }));
+        assert!(self.inbox.for_clients().offer(subscribe).is_ok(), "the inbox has room");
+        requester
+    }
+
     /// Subscribes, and takes everything up to the reply out of the entries.
     pub(super) fn subscribe_each(
         &mut self,
         shard: u8,
         channels: &[(&str, Since)],
     ) -> Result<Box<Subscribed>, Refusal> {
-        let channels = channels.iter().map(|(channel, since)| (name(channel), *since)).collect();
-        self.requests += 1;
-        let requester = requester(shard, u32::from(shard), self.requests);
-        self.send(Command::Subscribe(Box::new(Subscribe { requester, channels })));
+        let requester = self.ask(shard, channels);
         self.run();
         let replies = self.entries.iter().position(|(_, entry)| {
             matches!(entry, Entry::Subscribed(_) | Entry::SubscribeRefused(..))

@@ -379,19 +379,17 @@ impl Oracle {
         self.keyed.push(Keyed { name, key, bytes, published, at: self.now });
     }
 
-    /// Follows all of the channels, or none: their records.
-    pub(super) fn subscribe(&mut self, shard: usize, names: &[&'static str]) -> Option<Vec<usize>> {
+    /// Whether all of the channels may be followed.
+    pub(super) fn may_follow(&self, names: &[&'static str]) -> bool {
         let is_followed = |name: &&&'static str| {
             self.record(name).is_some_and(|record| self.records[record].subscribers() > 0)
         };
         let new = names.len() - names.iter().filter(is_followed).count();
-        if self.counts().1 + new > self.followed_channels {
-            return None;
-        }
-        Some(names.iter().map(|name| self.join(name, shard)).collect())
+        self.counts().1 + new <= self.followed_channels
     }
 
-    fn join(&mut self, name: &'static str, shard: usize) -> usize {
+    /// One connection of a shard more follows a channel: its record.
+    pub(super) fn join(&mut self, name: &'static str, shard: usize) -> usize {
         let (nth, head) = (self.find_or_make(name), self.head(name));
         let record = &mut self.records[nth];
         if record.interest[shard].is_none() {

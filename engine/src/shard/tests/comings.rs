@@ -138,7 +138,7 @@ fn shape(seed: u64, chance: &mut Chance) -> Shape {
     if chance.percent(50) {
         shape.temper = Temper::LIAR;
     }
-    let tiny = TickBudget { entries: 8, receives: 2, batches: 1, quantum: 3 };
+    let tiny = TickBudget { entries: 8, units: 2, receives: 2, batches: 1, quantum: 3 };
     shape.budget = if chance.percent(50) { tiny } else { COUNTED };
     shape.limits.inbox_commands = [1, 2, 256][chance.below(3)];
     shape.limits.ring_entries = [4, 8, 1_024][chance.below(3)];

@@ -9,6 +9,7 @@ mod half_close;
 mod pause;
 mod peer;
 mod pipeline;
+mod slices;
 mod slow;
 mod stall;
 mod withheld;

@@ -1,0 +1,146 @@
+//! Where a subscription begins that was told earlier, because the rest of its request came later.
+//!
+//! A request that is performed in slices has its place where its last slice is, and until then its
+//! member follows nothing. So a channel that was told before is looked at again there, as it is by
+//! then: what was published meanwhile is in its log, and what went from it is missed.
+
+use fanfare_protocol::message::GapReason;
+
+use super::log::Log;
+use crate::sequencer::command::{Gap, Since, SubscribedChannel};
+
+/// Seq to begin with now, in the log of a channel of which the reply was told when the log was of
+/// this `life`. The reply says from here on where that is, and what is missed by it.
+pub(super) fn begin(log: &Log, life: u64, reply: &mut SubscribedChannel) -> u64 {
+    let seq = find(log, life, reply);
+    reply.head = log.head();
+    reply.next = log.offset_at(seq).unwrap_or(reply.head + 1);
+    seq
+}
+
+fn find(log: &Log, life: u64, reply: &mut SubscribedChannel) -> u64 {
+    let (first, is_same_life) = (log.first_offset(), log.life() == life);
+    match reply.since {
+        // With what is published from here on.
+        Since::Now | Since::Unreadable => return log.end(),
+        _ if is_same_life && reply.next >= first => return log.seq_of(reply.next),
+        // What is kept now is what was asked for.
+        Since::Earliest | Since::Last(_) => {}
+        Since::After(_) | Since::Time(_) => {
+            reply.gap = Some(match reply.gap {
+                _ if !is_same_life => Gap { bounds: None, reason: GapReason::Unknown },
+                Some(Gap { bounds, reason }) => {
+                    Gap { bounds: bounds.map(|(from, _)| (from, first - 1)), reason }
+                }
+                None => Gap { bounds: Some((reply.next, first - 1)), reason: GapReason::Trimmed },
+            });
+            if !is_same_life {
+                reply.gap_begins = None;
+            }
+        }
+    }
+    log.first()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::lane::Scratch;
+    use super::*;
+    use crate::channel::{ChannelId, ChannelName, Tenant};
+    use crate::clock::Millis;
+    use crate::message::Message;
+    use crate::rule::{History, Rule, Window};
+    use fanfare_protocol::id::{Epoch, Id};
+    use fanfare_protocol::message::Kind;
+
+    /// A log with the last three of these messages, of which history keeps none.
+    fn log(messages: u64) -> Log {
+        let (name, rule) = parts();
+        let mut log = Log::after(ChannelId(1), name, rule, 0);
+        (1..=messages).for_each(|offset| append(&mut log, offset));
+        log.trim(&mut Scratch::default());
+        log
+    }
+
+    fn parts() -> (Arc<ChannelName>, Arc<Rule>) {
+        let window = Window { count: 3, ..Window::DEFAULT };
+        let rules = crate::rule::Rules::new(Vec::new(), History::DEFAULT, window);
+        (Arc::new(ChannelName::new(Tenant::default(), "c")), Arc::clone(rules.of("c").1))
+    }
+
+    fn append(log: &mut Log, offset: u64) {
+        let message = Message {
+            channel: ChannelId(1),
+            name: Arc::new(ChannelName::new(Tenant::default(), "c")),
+            position: offset * 10,
+            offset,
+            ephemeral: false,
+            except: None,
+            floor: offset + 1,
+            at: Millis(0),
+            kind: Kind::Text,
+            event: None,
+            data: Box::default(),
+        };
+        log.append(Arc::new(message), Epoch::from_random(1), &mut Scratch::default());
+    }
+
+    fn told(since: Since, next: u64, gap: Option<Gap>) -> SubscribedChannel {
+        let (name, rule) = parts();
+        SubscribedChannel {
+            channel: ChannelId(1),
+            name,
+            rule,
+            since,
+            next,
+            head: 4,
+            floor: 5,
+            gap,
+            gap_begins: gap.map(|_| 20),
+            import: Box::default(),
+        }
+    }
+
+    fn begins(log: &Log, since: Since, next: u64, gap: Option<Gap>) -> (u64, Option<Gap>) {
+        let mut reply = told(since, next, gap);
+        let seq = begin(log, 0, &mut reply);
+        assert_eq!((log.offset_at(seq), reply.head), (Some(reply.next), log.head()));
+        (reply.next, reply.gap)
+    }
+
+    #[test]
+    fn what_was_published_between_two_slices_is_neither_lost_nor_doubled() {
+        let after = Since::After(Id { epoch: Epoch::from_random(1), position: 20 });
+        let log = log(6); // holds 4, 5 and 6
+        assert_eq!(begins(&log, after, 4, None), (4, None));
+        assert_eq!(begins(&log, after, 5, None), (5, None), "it came after the slice");
+        assert_eq!(begins(&log, Since::Now, 5, None), (7, None), "that was before its place");
+        assert_eq!(begins(&log, Since::Last(3), 2, None), (4, None), "as many as there are");
+    }
+
+    #[test]
+    fn what_went_between_two_slices_is_missed() {
+        let after = Since::After(Id { epoch: Epoch::from_random(1), position: 20 });
+        let gap = |bounds, reason| Some(Gap { bounds, reason });
+        let log = log(6);
+        assert_eq!(begins(&log, after, 3, None), (4, gap(Some((3, 3)), GapReason::Trimmed)));
+        let before = gap(Some((1, 2)), GapReason::Expired);
+        assert_eq!(begins(&log, after, 3, before), (4, gap(Some((1, 3)), GapReason::Expired)));
+        let unknown = gap(None, GapReason::Epoch);
+        assert_eq!(begins(&log, after, 3, unknown), (4, unknown));
+    }
+
+    #[test]
+    fn nobody_knows_what_went_with_a_life() {
+        let after = Since::After(Id { epoch: Epoch::from_random(1), position: 20 });
+        let mut log = log(6);
+        log.begin_anew(&mut Scratch::default());
+        append(&mut log, 1);
+        let unknown = Some(Gap { bounds: None, reason: GapReason::Unknown });
+        assert_eq!(begins(&log, after, 5, None), (1, unknown));
+        assert_eq!(begins(&log, Since::Earliest, 5, None), (1, None));
+        assert_eq!(begins(&log, Since::Now, 5, None), (2, None));
+    }
+}

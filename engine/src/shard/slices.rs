@@ -1,0 +1,49 @@
+//! A request to follow that the order performs in slices: what it has told of it so far.
+//!
+//! The logs of its channels are here from the first slice on; its connection follows them, and its
+//! session hears of it, only with the last: there the whole request has its place. The order ends
+//! one request before it begins the next, so of each shard no more than one is under way.
+
+use crate::fanout::{Fanout, Subscription};
+use crate::sequencer::command::{Subscribed, SubscribedChannel};
+
+/// The channels that were told, without what was imported, and the lives that their logs were of.
+#[derive(Default)]
+pub(super) struct Slices(Vec<(SubscribedChannel, u64)>);
+
+impl Slices {
+    /// Keeps a reply that is not the last of its request. Its channels were imported.
+    pub(super) fn keep(&mut self, reply: &Subscribed, imported: &[Subscription], fanout: &Fanout) {
+        let lives = imported.iter().map(|subscription| fanout.life(*subscription));
+        self.0.extend(reply.channels.iter().map(SubscribedChannel::without_import).zip(lives));
+    }
+
+    /// The whole of a request whose `last` reply came, and where it begins in each channel;
+    /// `imported` is that of the last. `None` where that is the whole.
+    pub(super) fn whole(
+        &mut self,
+        last: &Subscribed,
+        imported: &[Subscription],
+        fanout: &Fanout,
+    ) -> Option<(Subscribed, Vec<Subscription>)> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let mut subscriptions = Vec::with_capacity(self.0.len() + imported.len());
+        let mut channels = Vec::with_capacity(self.0.len() + imported.len());
+        let mut begin = last.begin;
+        for (mut channel, life) in std::mem::take(&mut self.0) {
+            let (subscription, owed) = fanout.begin_late(&mut channel, life);
+            begin = begin.min(owed.map_or(begin, |position| position - 1));
+            subscriptions.push(subscription);
+            channels.push(channel);
+        }
+        subscriptions.extend_from_slice(imported);
+        channels.extend(last.channels.iter().map(SubscribedChannel::without_import));
+        let Subscribed { requester, present, left, .. } = *last;
+        Some((
+            Subscribed { requester, begin, present, channels: channels.into(), left },
+            subscriptions,
+        ))
+    }
+}
