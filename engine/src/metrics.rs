@@ -104,6 +104,10 @@ pub struct SequencerMetrics {
     pub channels: Number,
     /// Gauge: channels that clients follow.
     pub followed_channels: Number,
+    /// Epochs that began while the node ran.
+    pub epochs: Number,
+    /// The present epoch's 40 bits.
+    pub epoch: Number,
     /// Publishes that were refused for `limits.channels`.
     pub channels_refused: Number,
     /// Subscribes that were refused for `limits.followed_channels`.

@@ -142,7 +142,6 @@ fn ask(address: SocketAddr, request: &[u8]) -> (String, bool) {
 
 fn start_api(sequencer: &StandIn, metrics: &Arc<Metrics>) -> control::Control {
     let facts = control::Facts {
-        epoch: epoch(),
         tenant: Tenant::default(),
         build: Build {
             driver: "epoll",

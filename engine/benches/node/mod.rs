@@ -45,9 +45,10 @@ impl<D: Driver> Node<D> {
             control_frames_per_s: u32::MAX, // the second never ends
             ..Limits::default()
         };
-        let context = Context::new(Epoch::from_random(7), limits, Tenant::default());
+        let context = Context::new(limits, Tenant::default());
         let context = Context { loopback: true, ..context };
-        let plans = Plans::stepped(context, Rules::default(), 1, connections_max);
+        let plans =
+            Plans::stepped(Epoch::from_random(7), context, Rules::default(), 1, connections_max);
         Self(node::Node::new(Parts::join(plans, Memory::default()), [driver], NOW))
     }
 

@@ -116,6 +116,7 @@ const SEQUENCER: &[Row<SequencerMetrics>] = &[
         m.keys_pushed_out.read()
     }),
     ("fanfare_idempotency_keys", "Keys that are remembered", GAUGE, |m| m.idempotency_keys.read()),
+    ("fanfare_epochs", "Epochs that began while the node ran", COUNTER, |m| m.epochs.read()),
     ("fanfare_channels_forgotten", "Channels that were forgotten", COUNTER, |m| {
         m.channels_forgotten.read()
     }),

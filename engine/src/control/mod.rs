@@ -29,7 +29,6 @@ use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use fanfare_protocol::id::Epoch;
 use tokio::sync::watch;
 
 use crate::channel::Tenant;
@@ -43,8 +42,6 @@ use crate::vigil::Guard;
 /// What the control thread is told of the node; fixed at start.
 #[derive(Clone, Debug)]
 pub struct Facts {
-    /// The node's epoch.
-    pub epoch: Epoch,
     /// Whose channels backends name, until identity exists.
     pub tenant: Tenant,
     /// What the metrics page says of the program and its driver.

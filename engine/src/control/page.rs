@@ -2,19 +2,13 @@
 
 use fanfare_protocol::dialect::{Codec, plain};
 use fanfare_protocol::framing::Framing;
-use fanfare_protocol::id::Epoch;
 use fanfare_protocol::message::GapView;
 
 use crate::sequencer::command::HistoryPage;
 
 /// `{"id","messages":[…],"gap"?,"more"}`, of which the messages have `bytes_max` at most.
-pub(super) fn history(
-    channel: &str,
-    page: &mut HistoryPage,
-    epoch: Epoch,
-    bytes_max: usize,
-) -> Vec<u8> {
-    let items = items(page, epoch, bytes_max);
+pub(super) fn history(channel: &str, page: &mut HistoryPage, bytes_max: usize) -> Vec<u8> {
+    let items = items(page, bytes_max);
     let mut out = Vec::with_capacity(items.len() + 256);
     out.extend_from_slice(b"{\"id\":\"");
     page.id.write(&mut out);
@@ -32,14 +26,14 @@ pub(super) fn history(
 
 /// The messages as they are told, which is how they are counted: what is escaped is longer than
 /// what is kept. One is given whatever its size; what is cut off is `more`.
-fn items(page: &mut HistoryPage, epoch: Epoch, bytes_max: usize) -> Vec<u8> {
+fn items(page: &mut HistoryPage, bytes_max: usize) -> Vec<u8> {
     let mut out = Vec::new();
     for (nth, message) in page.messages.iter().enumerate() {
         let before = out.len();
         if nth > 0 {
             out.push(b',');
         }
-        plain::Form::Json.message(&message.view(epoch), Framing::Poll, &mut out);
+        plain::Form::Json.message(&message.view(page.id.epoch), Framing::Poll, &mut out);
         if out.len() > bytes_max && nth > 0 {
             out.truncate(before);
             page.id.position = page.messages[nth - 1].position;
@@ -59,7 +53,7 @@ mod tests {
     use crate::channel::{ChannelId, ChannelName, Tenant};
     use crate::clock::Millis;
     use crate::message::Message;
-    use fanfare_protocol::id::Id;
+    use fanfare_protocol::id::{Epoch, Id};
     use fanfare_protocol::message::Kind;
 
     fn page_of(sizes: &[usize], with: u8) -> HistoryPage {
@@ -101,7 +95,7 @@ mod tests {
         ];
         for (sizes, with, kept, position, more) in cases {
             let mut page = page_of(sizes, with);
-            let bytes = history("demo", &mut page, Epoch::from_random(1), 1_000);
+            let bytes = history("demo", &mut page, 1_000);
             assert_eq!((page.messages.len(), page.id.position, page.more), (kept, position, more));
             let told: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
             assert_eq!(told["messages"].as_array().unwrap().len(), kept);

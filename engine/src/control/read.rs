@@ -53,7 +53,7 @@ pub(super) async fn history(State(api): State<Arc<Api>>, uri: Uri) -> Result<Res
     let mut found = api
         .ask(|answer| Command::History(Box::new(HistoryQuery { channel, since, limit, answer })))
         .await?;
-    let page = page::history(&name, &mut found, api.facts.epoch, POLL_BYTES_MAX);
+    let page = page::history(&name, &mut found, POLL_BYTES_MAX);
     Ok(json_bytes(StatusCode::OK, page))
 }
 

@@ -109,6 +109,12 @@ impl Channels {
         self.indexes.len()
     }
 
+    /// Where all of them stand.
+    pub(super) fn indexes(&self) -> Vec<ChannelIndex> {
+        let all = (0..).zip(&self.table).filter(|(_, channel)| channel.is_some());
+        all.map(|(index, _)| index).collect()
+    }
+
     /// All of them.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Channel> {
         self.table.iter().flatten()

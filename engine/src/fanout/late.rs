@@ -28,7 +28,7 @@ fn find(log: &Log, life: u64, reply: &mut SubscribedChannel) -> u64 {
         Since::Earliest | Since::Last(_) => {}
         Since::After(_) | Since::Time(_) => {
             reply.gap = Some(match reply.gap {
-                _ if !is_same_life => Gap { bounds: None, reason: GapReason::Unknown },
+                _ if !is_same_life => Gap { bounds: None, reason: log.ended_by().reason() },
                 Some(Gap { bounds, reason }) => {
                     Gap { bounds: bounds.map(|(from, _)| (from, first - 1)), reason }
                 }
@@ -130,6 +130,18 @@ mod tests {
         assert_eq!(begins(&log, after, 3, before), (4, gap(Some((1, 3)), GapReason::Expired)));
         let unknown = gap(None, GapReason::Epoch);
         assert_eq!(begins(&log, after, 3, unknown), (4, unknown));
+    }
+
+    #[test]
+    fn an_epoch_that_began_between_two_slices_is_told() {
+        let after = Since::After(Id { epoch: Epoch::from_random(1), position: 20 });
+        let mut log = log(6);
+        log.begin_epoch(&mut Scratch::default());
+        let gap = Some(Gap { bounds: None, reason: GapReason::Epoch });
+        assert_eq!(begins(&log, after, 5, None), (1, gap));
+        append(&mut log, 1);
+        assert_eq!(begins(&log, after, 5, None), (1, gap));
+        assert_eq!(begins(&log, Since::Now, 5, None), (2, None), "it follows from here on");
     }
 
     #[test]

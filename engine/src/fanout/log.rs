@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::id::Epoch;
+use fanfare_protocol::message::GapReason;
 
 use super::lane::{Lane, Scratch};
 use super::lanes::Lanes;
@@ -24,6 +25,25 @@ use crate::rule::{Rule, Slow};
 /// Seq of the first append of a log. Imports come before it, and there are fewer of them; and what
 /// looks like no offset is never taken for one.
 const FIRST_SEQ: u64 = 1 << 32;
+
+/// What ended the life of a channel that went on being followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EndedBy {
+    /// It was forgotten. Who had all of it has lost nothing and hears nothing.
+    Forgetting,
+    /// The epoch ended, and that is told to everyone who followed it.
+    Epoch,
+}
+
+impl EndedBy {
+    /// Why what was missed of it cannot be told.
+    pub(super) fn reason(self) -> GapReason {
+        match self {
+            Self::Forgetting => GapReason::Unknown,
+            Self::Epoch => GapReason::Epoch,
+        }
+    }
+}
 
 /// One channel's log.
 #[derive(Debug)]
@@ -38,6 +58,8 @@ pub(super) struct Log {
     end: u64,
     /// Seq with which the channel's present life began, where an earlier one was seen here.
     began: u64,
+    /// What ended that one.
+    ended_by: EndedBy,
     /// First offset of all entries, or of those to come.
     first_offset: u64,
     /// Offset of the next kept message.
@@ -63,6 +85,7 @@ impl Log {
             entries: VecDeque::new(),
             end: FIRST_SEQ,
             began: 0,
+            ended_by: EndedBy::Forgetting,
             first_offset: head + 1,
             next_offset: head + 1,
             // Not told yet. A guess above the true floor could never be lowered, and the log would
@@ -126,7 +149,7 @@ impl Log {
     /// it; whoever has not is behind the log from now on.
     pub(super) fn begin_anew(&mut self, scratch: &mut Scratch) {
         self.entries = VecDeque::new();
-        self.began = self.end;
+        (self.began, self.ended_by) = (self.end, EndedBy::Forgetting);
         (self.first_offset, self.next_offset, self.floor) = (1, 1, 1);
         (self.cost, self.loose_cost, self.ephemeral, self.ephemeral_cost) = (0, 0, 0, 0);
         for (_, lane) in self.lanes.iter_mut() {
@@ -134,9 +157,28 @@ impl Log {
         }
     }
 
-    /// Whether this cursor stands in an earlier life of the channel and has not had all of it.
-    pub(super) fn is_of_earlier_life(&self, seq: u64) -> bool {
-        seq < self.began
+    /// As [`Log::begin_anew`], because the epoch ended: one seq passes for which nothing stands, so
+    /// that every cursor is behind the log, also of those who had everything.
+    pub(super) fn begin_epoch(&mut self, scratch: &mut Scratch) {
+        self.end += 1;
+        self.begin_anew(scratch);
+        self.ended_by = EndedBy::Epoch;
+    }
+
+    /// What ended the life of the channel in which this cursor stands and of which it has not had
+    /// all; `None` where it stands in the present one.
+    pub(super) fn ended(&self, seq: u64) -> Option<EndedBy> {
+        (seq < self.began).then_some(self.ended_by)
+    }
+
+    /// What ended the last life that was seen here.
+    pub(super) fn ended_by(&self) -> EndedBy {
+        self.ended_by
+    }
+
+    /// Whether everything of the present life is still here.
+    pub(super) fn is_whole(&self) -> bool {
+        self.first() <= self.began
     }
 
     /// Ephemeral entries of these seqs.

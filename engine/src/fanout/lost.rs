@@ -4,17 +4,22 @@
 use fanfare_protocol::message::{GapReason, GapView};
 
 use super::channels::Channels;
+use super::log::EndedBy;
 use super::subscription::Subscription;
 use crate::rule::Slow;
 
 /// Whether one of these has left the live window of a channel whose rule is to disconnect, or of
 /// one that was forgotten meanwhile, so that nobody knows what was missed; what the rules of the
-/// others say does not matter then.
+/// others say does not matter then. The end of an epoch closes nobody who has lost nothing since.
 pub(super) fn must_close(subscriptions: &[Subscription], channels: &Channels) -> bool {
     subscriptions.iter().any(|it| {
         let log = &channels.at(it.channel).log;
-        let is_behind = it.next < log.first();
-        is_behind && (log.slow() == Slow::Disconnect || log.is_of_earlier_life(it.next))
+        it.next < log.first()
+            && match log.ended(it.next) {
+                None => log.slow() == Slow::Disconnect,
+                Some(EndedBy::Forgetting) => true,
+                Some(EndedBy::Epoch) => log.slow() == Slow::Disconnect && !log.is_whole(),
+            }
     })
 }
 
@@ -32,10 +37,14 @@ pub(super) fn skip_lost(
         if subscription.next >= log.first() {
             continue;
         }
-        let next = log.resumes_at().unwrap_or(log.first());
+        let ended = log.ended(subscription.next);
+        let next = match ended {
+            Some(EndedBy::Epoch) if log.is_whole() => log.first(),
+            _ => log.resumes_at().unwrap_or(log.first()),
+        };
         let bounds = log.offset_at(subscription.next).zip(log.offset_at(next));
         let bounds = bounds.map(|(from, next)| (from, next - 1));
-        let reason = if bounds.is_some() { GapReason::Slow } else { GapReason::Unknown };
+        let reason = ended.map_or(GapReason::Slow, EndedBy::reason);
         tell(&GapView { channel: &log.name.name, bounds, reason });
         skipped.gaps += 1;
         skipped.ephemeral += log.ephemeral_within(subscription.next..next);

@@ -90,6 +90,11 @@ impl Fanout {
         self.sweep.set_quantum(quantum);
     }
 
+    /// The epoch of all that logs hold.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
     /// Channels that there is a log of.
     pub(crate) fn channels(&self) -> usize {
         self.channels.len()
@@ -182,6 +187,19 @@ impl Fanout {
         }
         let Some(channel) = self.channels.find(life.channel) else { return };
         self.change_log(channel, |log, scratch| log.begin_anew(scratch));
+    }
+
+    /// Another epoch begins: every log begins anew, whoever follows is told, and these lives have
+    /// ended, each of a channel that this shard has an interest in where it has this bit.
+    pub(crate) fn begin_epoch(&mut self, epoch: Epoch, lives: &[EndedLife], bit: u64) {
+        self.epoch = epoch;
+        for life in lives.iter().filter(|life| life.followed & bit == 0) {
+            self.release(life.channel);
+        }
+        for channel in self.channels.indexes() {
+            self.change_log(channel, |log, scratch| log.begin_epoch(scratch));
+            self.sweep.mark(channel, &mut self.channels);
+        }
     }
 
     /// Whether no more of the order is to be read for now.

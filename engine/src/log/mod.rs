@@ -10,11 +10,16 @@
 //! its items are numbered from 0. A **position** is the record's number times [`RECORD_ITEMS`] plus
 //! the item's number: strictly increasing, never promised dense.
 
+pub mod interrupted;
 pub mod memory;
+
+use fanfare_protocol::id::Epoch;
+use fanfare_protocol::record::Secret;
 
 use crate::clock::Millis;
 use crate::sequencer::command::Publication;
 
+pub use interrupted::{Epochs, Interrupted};
 pub use memory::Memory;
 
 /// Positions of one record. The last one is never given: a record may hold one item less, so that
@@ -44,6 +49,16 @@ pub enum Event<T> {
     },
     /// Time has passed.
     Heartbeat,
+    /// The order begins anew: the log cannot prove that it goes on from what was read before.
+    /// Heads, keys and history are gone with the epoch that they belong to. Positions go on, so that
+    /// those of one connection rise whatever epoch they belong to: a log that counts its records
+    /// anew is to be read with that added.
+    Genesis {
+        /// What the order is called from here on.
+        epoch: Epoch,
+        /// What digests of idempotency keys are made under from here on.
+        secret: Secret,
+    },
 }
 
 /// Who decides the order. `T` is what a node wants back with its own items.

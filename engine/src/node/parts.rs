@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use fanfare_protocol::id::Epoch;
 use fanfare_protocol::record::Secret;
 
 use crate::auth::address::Addresses;
@@ -22,7 +23,9 @@ use crate::transport::Context;
 
 /// What is decided of a node before it is made.
 pub struct Plans {
-    /// What all connections share: the epoch and the limits, too.
+    /// The identity with which the order begins.
+    pub epoch: Epoch,
+    /// What all connections share: the limits, too.
     pub context: Context,
     /// What digests of idempotency keys are made under. Random, and told to nobody: whoever knew it
     /// could make two messages pass for one.
@@ -41,10 +44,16 @@ pub struct Plans {
 impl Plans {
     /// Those of a node whose clients only listen, and whose shards nobody has to wake, because
     /// whoever has it in hand steps it. Its secret is none: a run is a function of its seed.
-    pub fn stepped(context: Context, rules: Rules, shards: usize, connections_max: usize) -> Self {
+    pub fn stepped(
+        epoch: Epoch,
+        context: Context,
+        rules: Rules,
+        shards: usize,
+        connections_max: usize,
+    ) -> Self {
         let wakers = (0..shards).map(|_| Arc::new(Awake) as Arc<dyn Wake>).collect();
         let secret = Secret([0; 16]);
-        Self { context, secret, rules, machines: None, wakers, connections_max }
+        Self { epoch, context, secret, rules, machines: None, wakers, connections_max }
     }
 }
 
@@ -76,8 +85,8 @@ pub struct Parts<L> {
 impl<L: Log<Ticket>> Parts<L> {
     /// Joins them.
     pub fn join(plans: Plans, log: L) -> Self {
-        let Plans { context, secret, rules, machines, wakers, connections_max } = plans;
-        let (epoch, limits, shards) = (context.epoch, context.limits.clone(), wakers.len());
+        let Plans { epoch, context, secret, rules, machines, wakers, connections_max } = plans;
+        let (limits, shards) = (context.limits.clone(), wakers.len());
         let metrics = Arc::new(Metrics::new(shards));
         let life: Arc<Life> = Arc::default();
         let context = Arc::new(context);
@@ -90,6 +99,7 @@ impl<L: Log<Ticket>> Parts<L> {
         let part = |ring| shard::Parts {
             ring,
             inbox: paying.for_clients(),
+            epoch,
             context: Arc::clone(&context),
             life: Arc::clone(&life),
             addresses: Arc::clone(&addresses),

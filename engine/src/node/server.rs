@@ -118,10 +118,11 @@ fn start_node<L: Log<Ticket> + Send + 'static>(
         dev: settings.development(),
         wall: Wall::System,
         origins_key: random()?,
-        ..Context::new(Epoch::from_random(random()?), limits, settings.tenant.clone())
+        ..Context::new(limits, settings.tenant.clone())
     };
     let wakers = make_wakers(plan.shards)?;
     let plans = Plans {
+        epoch: Epoch::from_random(random()?),
         context,
         secret: secret()?,
         rules: settings.rules.clone(),
@@ -179,7 +180,7 @@ impl Server {
                 mode: settings.socket_mode,
                 users: settings.socket_users.clone(),
                 limits: self.context.limits.clone(),
-                epoch: self.context.epoch,
+                epoch: self.epoch(),
                 tenant: self.context.tenant.clone(),
             };
             let metrics = Arc::clone(&self.metrics);
@@ -190,7 +191,6 @@ impl Server {
         }
         if let Some(listener) = api {
             let facts = control::Facts {
-                epoch: self.context.epoch,
                 tenant: self.context.tenant.clone(),
                 build: control::metrics_page::Build {
                     version: env!("CARGO_PKG_VERSION"),
@@ -221,9 +221,9 @@ impl Server {
         &self.addresses
     }
 
-    /// The identity of its order.
+    /// The identity of its order, as it is now.
     pub fn epoch(&self) -> Epoch {
-        self.context.epoch
+        Epoch::from_random(self.metrics.sequencer.epoch.read())
     }
 
     /// `uring` or `epoll`.

@@ -30,8 +30,9 @@ use crate::transport::Context;
 /// use fanfare_protocol::id::Epoch;
 ///
 /// let (driver, net) = Sim::new(1, 64, Temper::HONEST);
-/// let context = Context::new(Epoch::from_random(1), Limits::default(), Tenant::new("acme"));
-/// let plans = Plans::stepped(context, Rules::default(), 1, 64);
+/// let epoch = Epoch::from_random(1);
+/// let context = Context::new(Limits::default(), Tenant::new("acme"));
+/// let plans = Plans::stepped(epoch, context, Rules::default(), 1, 64);
 /// let parts = Parts::join(plans, Memory::default());
 /// let mut node = Node::new(parts, [driver], Millis(0));
 /// let client = net.connect();

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use fanfare_protocol::id::Id;
+use fanfare_protocol::id::{Epoch, Id};
 pub use fanfare_protocol::message::Published;
 use fanfare_protocol::message::{GapReason, Kind};
 pub use fanfare_protocol::refusals::Refusal;
@@ -38,6 +38,9 @@ pub enum Command {
     },
     /// Read what a channel keeps.
     History(Box<HistoryQuery>),
+    /// Hear which epoch this is, at once and whenever another one begins: before the answers to
+    /// whatever has its place in that one. Called on the sequencer's thread: it must not wait.
+    HearEpochs(Box<dyn FnMut(Epoch) + Send>),
     /// Read a channel's numbers.
     Stats(ChannelName, Box<dyn FnOnce(ChannelStats) + Send>),
     /// Take no more: refuse what comes after this, write the end entry, and stop.
@@ -56,7 +59,7 @@ impl Command {
                 size_of_val(&**request) + size_of_val(&*request.channels) + names.sum::<usize>()
             }
             Self::Unsubscribe { channels, .. } => size_of_val::<[ChannelId]>(channels),
-            Self::History(_) | Self::Stats(..) | Self::Shutdown => 0,
+            Self::History(_) | Self::HearEpochs(_) | Self::Stats(..) | Self::Shutdown => 0,
         }
     }
 }
@@ -160,6 +163,8 @@ pub enum Since {
 pub struct Subscribed {
     /// Who asked.
     pub requester: Requester,
+    /// To which epoch its positions belong.
+    pub epoch: Epoch,
     /// Where delivery begins, as far as it is known: the largest position such that all messages to
     /// deliver of the channels that were told lie after it.
     pub begin: u64,
@@ -275,6 +280,8 @@ pub enum Entry {
     /// Lives of channels ended: the log of each is dropped where nobody follows it, and begins anew
     /// where somebody does.
     Ended(Box<[EndedLife]>),
+    /// Another epoch begins, and with it every channel.
+    Genesis(Arc<Genesis>),
     /// The order ends here: say farewell.
     End,
 }
@@ -286,6 +293,16 @@ pub struct EndedLife {
     pub channel: ChannelId,
     /// A bit for each shard that does. The interest of each other one has ended.
     pub followed: u64,
+}
+
+/// The beginning of an epoch in a running node.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Genesis {
+    /// The epoch, and where in the log it begins.
+    pub id: Id,
+    /// The lives that ended with the epoch before, of the channels that any shard had an interest
+    /// in. What was never published to had none, and is followed as before.
+    pub lives: Box<[EndedLife]>,
 }
 
 /// What the ring's budget counts for an entry beside what it holds.
@@ -300,6 +317,7 @@ impl Entry {
             Self::Floors(floors) => Self::floors_cost(floors.len()),
             Self::Released(channels) => Self::released_cost(channels.len()),
             Self::Ended(lives) => Self::ended_cost(lives.len()),
+            Self::Genesis(genesis) => Self::ended_cost(genesis.lives.len()),
             Self::SubscribeRefused(..) | Self::Published(..) | Self::End => FIXED_BYTES,
         }
     }

@@ -184,6 +184,14 @@ impl Keys {
         gone
     }
 
+    /// Forgets all of them, and begins anew under another secret.
+    pub(super) fn begin_anew(&mut self, secret: Secret) {
+        self.secret = secret;
+        self.front += self.entries.len() as u64;
+        self.entries.clear();
+        self.numbers.clear();
+    }
+
     /// When the next key is too old.
     pub(super) fn next_expiry(&self) -> Option<Millis> {
         self.entries.front().map(|entry| entry.at.plus(self.age_ms))

@@ -80,7 +80,7 @@ const CHANNELS_PER_ENTRY: usize = 512;
 /// What a sequencer is started with.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The identity of the order: random, new for each start.
+    /// The identity with which the order begins: random, new for each start.
     pub epoch: Epoch,
     /// What its digests of idempotency keys are made under: random, and told to nobody.
     pub secret: Secret,
@@ -122,6 +122,8 @@ pub struct Sequencer<S, L> {
     to_offer: std::vec::IntoIter<Publication>,
     /// Batches whose messages have not all been placed, oldest first.
     batches: VecDeque<Batch>,
+    /// Who hears of each epoch that begins.
+    hear_epochs: Vec<Box<dyn FnMut(Epoch) + Send>>,
     warn: Warn,
     /// Entries that some shard had not read when the last step began.
     held: usize,
@@ -156,6 +158,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
     /// When `settings.shards` is not 1 to 64.
     pub fn new(log: L, settings: Config, inbox: Commands, ring: S, metrics: Arc<Metrics>) -> Self {
         let Config { epoch, secret, shards, limits, rules } = settings;
+        metrics.sequencer.epoch.set(epoch.number());
         Self {
             inbox,
             log,
@@ -167,6 +170,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
             following: None,
             to_offer: Vec::new().into_iter(),
             batches: VecDeque::new(),
+            hear_epochs: Vec::new(),
             warn: Warn::default(),
             held: 0,
             phase: Phase::Open,
@@ -337,8 +341,12 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
             progress.blocked = true;
             return;
         }
-        self.push(u64::MAX >> (64 - self.order.lingering.len()), Entry::End);
+        self.push(self.all_shards(), Entry::End);
         self.phase = Phase::Ended;
+    }
+
+    fn all_shards(&self) -> u64 {
+        u64::MAX >> (64 - self.order.lingering.len())
     }
 
     /// Writes an entry for which there is room.

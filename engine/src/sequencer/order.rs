@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use fanfare_protocol::id::Epoch;
+use fanfare_protocol::id::{Epoch, Id};
 use fanfare_protocol::record::Secret;
 
 use crate::channel::{ChannelId, ChannelName};
@@ -18,6 +18,9 @@ use super::interest::Lingering;
 use super::keys::Keys;
 use super::retention::Retention;
 use super::table::Channels;
+
+/// Spreads what the hash of the state takes in: 2^64 over the golden ratio, which is odd.
+const ODD_RANDOM: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Everything that is ordered: positions, channels, what they keep and who follows them.
 pub(super) struct Order {
@@ -84,6 +87,28 @@ impl Order {
             limits,
             rules,
         }
+    }
+
+    /// Notes in the hash of the state what was assigned.
+    pub(super) fn assigned(&mut self, what: u64) {
+        self.state = (self.state ^ what).wrapping_mul(ODD_RANDOM).rotate_left(29);
+    }
+
+    /// Another epoch begins here: every life ends, and every key is free again. Returns the lives
+    /// of which shards are to be told. This is the one piece of work that has no bound but the
+    /// number of channels: nothing may be placed before all of it is done.
+    pub(super) fn begin_epoch(&mut self, id: Id, secret: Secret) -> Box<[EndedLife]> {
+        let Id { epoch, position } = id;
+        debug_assert!(position > self.position, "positions rise along the log");
+        debug_assert!(self.ended.lives.is_empty(), "of lives that ended before shards were told");
+        let lives = self.channels.iter().filter(|channel| channel.has_life());
+        let lives: Vec<ChannelId> = lives.map(|channel| channel.id).collect();
+        lives.into_iter().for_each(|id| self.end_life(id));
+        self.keys.begin_anew(secret);
+        self.heads.watermark = position;
+        (self.epoch, self.position) = (epoch, position);
+        self.assigned(epoch.number() ^ position.rotate_left(32));
+        std::mem::take(&mut self.ended).lives.into()
     }
 
     /// The record of a channel, made where there is none.

@@ -1,13 +1,18 @@
 //! Performs one command: room first, then the decision, then what is told of it.
 
+use std::sync::Arc;
+
+use fanfare_protocol::id::{Epoch, Id};
+use fanfare_protocol::record::Secret;
+
 use crate::channel::ChannelId;
 use crate::clock::Millis;
 use crate::log::{Event, Item, Log};
 use crate::message;
 
 use super::command::{
-    BatchAnswer, Command, Entry, HistoryQuery, Publication, PublishAnswer, Published, Refusal,
-    Requester, Subscribe,
+    BatchAnswer, Command, Entry, Genesis, HistoryQuery, Publication, PublishAnswer, Published,
+    Refusal, Requester, Subscribe,
 };
 use super::place::{LIVES_PER_HEARTBEAT, Placed};
 use super::subscribe::Following;
@@ -50,9 +55,10 @@ pub(super) enum Performed {
     NoRoom(Work),
 }
 
-/// Entries and bytes that a piece of work may write at most.
-fn room(work: &Work, units_per_turn: usize) -> (usize, usize) {
+/// Entries and bytes that a piece of work may write at most, where so many channels have a life.
+fn room(work: &Work, units_per_turn: usize, lives: usize) -> (usize, usize) {
     match work {
+        Work::Item(Item { event: Event::Genesis { .. }, .. }) => (1, Entry::ended_cost(lives)),
         Work::Item(Item { event: Event::Heartbeat, .. }) => {
             (1, Entry::ended_cost(LIVES_PER_HEARTBEAT))
         }
@@ -82,7 +88,7 @@ fn room(work: &Work, units_per_turn: usize) -> (usize, usize) {
 
 impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
     pub(super) fn perform(&mut self, work: Work) -> Performed {
-        let (entries, bytes) = room(&work, self.units_per_turn);
+        let (entries, bytes) = room(&work, self.units_per_turn, self.order.heads.len());
         if entries > 0 && !self.ring.has_room(entries, bytes) {
             return Performed::NoRoom(work);
         }
@@ -95,6 +101,9 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
                 Event::Heartbeat => {
                     self.order.pass(position, at);
                     self.tell_ended();
+                }
+                Event::Genesis { epoch, secret } => {
+                    units += self.begin_epoch(Id { epoch, position }, secret, at);
                 }
             },
             Work::Command(command) if self.phase != Phase::Open => self.refuse(command),
@@ -111,10 +120,36 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
                 self.unsubscribe(shard, &channels);
             }
             Work::Command(Command::History(query)) => self.history(*query),
+            Work::Command(Command::HearEpochs(hear)) => self.hear_epochs(hear),
             Work::Command(Command::Stats(name, answer)) => answer(self.order.stats(&name)),
             Work::Command(Command::Shutdown) => self.phase = Phase::Closing,
         }
         Performed::Done { units }
+    }
+
+    /// Another epoch begins. All shards hear of it at this place of the ring: what stands before it
+    /// belongs to the old one, what comes after it to the new. Returns how many lives of channels
+    /// ended with it.
+    fn begin_epoch(&mut self, id: Id, secret: Secret, at: Millis) -> usize {
+        tracing::warn!(
+            epoch = %id.epoch,
+            "another epoch begins: the log does not go on from what was read of it, so histories \
+             and idempotency keys begin anew, and clients are told a gap"
+        );
+        let genesis = Genesis { id, lives: self.order.begin_epoch(id, secret) };
+        let lives = genesis.lives.len();
+        self.times.begin_epoch(at);
+        self.following.iter_mut().for_each(Following::begin_epoch);
+        self.push(self.all_shards(), Entry::Genesis(Arc::new(genesis)));
+        self.metrics.sequencer.epochs.add(1);
+        self.metrics.sequencer.epoch.set(id.epoch.number());
+        self.hear_epochs.iter_mut().for_each(|hear| hear(id.epoch));
+        lives
+    }
+
+    fn hear_epochs(&mut self, mut hear: Box<dyn FnMut(Epoch) + Send>) {
+        hear(self.order.epoch);
+        self.hear_epochs.push(hear);
     }
 
     /// Offers a message to the log, and places it where it stands there at once.
@@ -258,6 +293,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
                 self.unsubscribe(shard, &channels);
             }
             Command::History(query) => self.history(*query),
+            Command::HearEpochs(hear) => self.hear_epochs(hear),
             Command::Stats(name, answer) => answer(self.order.stats(&name)),
             Command::Subscribe(_) | Command::Shutdown => {}
         }

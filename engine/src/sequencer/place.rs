@@ -22,9 +22,6 @@ pub(super) const LIVES_PER_HEARTBEAT: usize = 512;
 /// Keys that a heartbeat forgets at most.
 const KEYS_PER_HEARTBEAT: usize = 1_024;
 
-/// Spreads what the hash of the state takes in: 2^64 over the golden ratio, which is odd.
-const ODD_RANDOM: u64 = 0x9e37_79b9_7f4a_7c15;
-
 /// A message that has its place.
 pub(super) struct Placed {
     pub(super) published: Published,
@@ -65,13 +62,12 @@ impl Order {
         let channel = self.channels.living(id);
         channel.head.offset += 1;
         channel.head.position = position;
-        let assigned = position ^ channel.head.offset.rotate_left(32);
-        self.state = (self.state ^ assigned).wrapping_mul(ODD_RANDOM).rotate_left(29);
+        let offset = channel.head.offset;
         let message = Arc::new(Message {
             channel: id,
             name: Arc::clone(&channel.name),
             position,
-            offset: channel.head.offset,
+            offset,
             ephemeral: false,
             except: publication.except,
             // The message itself is not in the history yet.
@@ -93,6 +89,7 @@ impl Order {
                 self.fit(0);
             }
         }
+        self.assigned(position ^ offset.rotate_left(32));
         self.heads.used(id, position, at, &mut self.channels);
         let place = Id { epoch: self.epoch, position };
         let published =

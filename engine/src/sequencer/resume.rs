@@ -31,6 +31,9 @@ impl Start {
             Since::After(id) => Self::after(id, epoch, last),
             Since::Earliest => Self::Floor(None),
             Since::Last(count) => Self::Newest(count),
+            Since::Time(at) if times.reaches_earlier_epoch(at) => {
+                Self::Floor(unbounded(GapReason::Epoch))
+            }
             Since::Time(at) => Self::Time(at, times.before(at, last)),
         }
     }

@@ -28,6 +28,11 @@ impl Following {
         Self { request, done: 0, before_owed: None }
     }
 
+    /// Another epoch begins: nothing is owed any more of what was told.
+    pub(super) fn begin_epoch(&mut self) {
+        self.before_owed = None;
+    }
+
     /// Its shard.
     pub(super) fn shard(&self) -> u8 {
         self.request.requester.shard
@@ -81,6 +86,7 @@ impl Order {
         *done += channels.len();
         let reply = Subscribed {
             requester: request.requester,
+            epoch: self.epoch,
             begin: before_owed.map_or(self.position, |before| before.min(self.position)),
             present: self.position,
             channels: channels.into(),

@@ -14,6 +14,8 @@ const ENTRIES_MAX: usize = 16 << 10;
 #[derive(Debug, Default)]
 pub(super) struct Times {
     entries: Vec<(Millis, u64)>,
+    /// When the epoch began, where another one was before it.
+    epoch_began: Option<Millis>,
     /// So many of the oldest entries may have lost the one before them.
     coarse: usize,
 }
@@ -28,6 +30,16 @@ impl Times {
             self.thin_out();
         }
         self.entries.push((at, position));
+    }
+
+    /// Another epoch begins at this time: where anything was placed before is not asked any more.
+    pub(super) fn begin_epoch(&mut self, at: Millis) {
+        *self = Self { epoch_began: Some(at), ..Self::default() };
+    }
+
+    /// Whether something of this time may belong to an earlier epoch.
+    pub(super) fn reaches_earlier_epoch(&self, at: Millis) -> bool {
+        self.epoch_began.is_some_and(|began| at <= began)
     }
 
     fn thin_out(&mut self) {

@@ -5,6 +5,7 @@
 
 use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::http::Violation;
+use fanfare_protocol::id::Id;
 
 use super::asking::{self, Asking, ending};
 use super::flow::Flow;
@@ -237,17 +238,17 @@ impl Exchange {
         }
     }
 
-    /// Answers a poll with `items`, whatever there is up to `position`.
+    /// Answers a poll with `items`, whatever there is up to `reached`.
     pub(super) fn answer_poll<'a>(
         self,
         items: impl Iterator<Item = Item<'a>>,
-        position: u64,
+        reached: Id,
         outbox: &mut Option<Box<Outbox>>,
         now: Millis,
         shared: &mut Shared,
     ) -> Step {
         let Self::Waiting(waiting) = self else { return Step::On(self) };
-        let (keep_alive, early) = waiting.answer(items, position, outbox, now, shared);
+        let (keep_alive, early) = waiting.answer(items, reached, outbox, now, shared);
         shared.want(Effect::UnfollowAll);
         next_or_leave(keep_alive, early, now, shared)
     }
@@ -357,20 +358,20 @@ impl Default for Exchange {
 }
 
 impl Waiting {
-    /// Answers with `items`, whatever there is up to `position`. Says whether another request may
+    /// Answers with `items`, whatever there is up to `reached`. Says whether another request may
     /// follow, and what came of it.
     fn answer<'a>(
         self,
         items: impl Iterator<Item = Item<'a>>,
-        position: u64,
+        reached: Id,
         outbox: &mut Option<Box<Outbox>>,
         now: Millis,
         shared: &mut Shared,
     ) -> (bool, Option<Box<Early>>) {
         let Self { poll, keep_alive, early, .. } = self;
         let keep_alive = keep_alive && !shared.ending; // and the answer says so
-        let (epoch, date) = (shared.context.epoch, shared.date(now));
-        let answer = poll.answer(items, epoch, position, date, ending(keep_alive));
+        let date = shared.date(now);
+        let answer = poll.answer(items, reached, date, ending(keep_alive));
         private(outbox).extend_from_slice(&answer.bytes);
         shared.metrics().deliveries.add(answer.messages);
         shared.metrics().gaps.add(answer.gaps);

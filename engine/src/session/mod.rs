@@ -41,6 +41,7 @@ mod tests;
 
 use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::http::Violation;
+use fanfare_protocol::id::Id;
 use fanfare_protocol::message::GapView;
 
 use crate::channel::ChannelName;
@@ -400,17 +401,17 @@ impl Session {
         }
     }
 
-    /// Answers a poll with `items`, whatever there is up to `position`.
+    /// Answers a poll with `items`, whatever there is up to `reached`.
     pub(crate) fn answer_poll<'a>(
         &mut self,
         items: impl Iterator<Item = Item<'a>>,
-        position: u64,
+        reached: Id,
         now: Millis,
         shared: &mut Shared,
     ) {
         if let State::Exchange(exchange) = &mut self.state {
             let exchange = std::mem::take(exchange);
-            let step = exchange.answer_poll(items, position, &mut self.outbox, now, shared);
+            let step = exchange.answer_poll(items, reached, &mut self.outbox, now, shared);
             self.step(step, now, shared);
         }
     }

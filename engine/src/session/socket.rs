@@ -222,7 +222,7 @@ impl Socket {
     ) -> Heard {
         let Some(speaker) = &mut self.speaker else { return Heard::Fine };
         speaker.requests.subscribed(reply);
-        let begin = Id { epoch: shared.context.epoch, position: reply.begin };
+        let begin = Id { epoch: reply.epoch, position: reply.begin };
         let (request, channels) = (reply.requester.request, followed(reply));
         let mut catches_up = false;
         let heard = speaker.turn(outbox, now, shared, |machine, call| {

@@ -14,6 +14,11 @@ use crate::transport::Context;
 
 const NOW: Millis = Millis(10_000);
 
+/// How far the order is.
+fn reached() -> Id {
+    Id { epoch: Epoch::from_random(7), position: 9 }
+}
+
 struct Bench {
     session: Session,
     shared: Shared,
@@ -26,10 +31,7 @@ impl Bench {
     }
 
     fn over_limit(over_limit: bool) -> Self {
-        let context = Context {
-            dev: true,
-            ..Context::new(Epoch::from_random(7), Limits::default(), Tenant::default())
-        };
+        let context = Context { dev: true, ..Context::new(Limits::default(), Tenant::default()) };
         let shared =
             Shared::new(0, Arc::new(context), Arc::default(), Arc::new(Metrics::new(1)), None);
         let session = Session::new(over_limit, NOW, &shared.context.limits);
@@ -74,8 +76,8 @@ impl Bench {
             import: Box::default(),
         };
         let requester = Requester { shard: 0, session, request };
-        let reply =
-            Subscribed { requester, begin: 0, present: 0, channels: [channel].into(), left: 0 };
+        let (epoch, channels) = (Epoch::from_random(7), [channel].into());
+        let reply = Subscribed { requester, epoch, begin: 0, present: 0, channels, left: 0 };
         self.session.subscribed(&reply, 0, self.now, &mut self.shared);
     }
 
@@ -244,10 +246,9 @@ fn a_poll_whose_client_has_ended_its_side_is_answered_and_a_stream_is_not() {
     poll.session.client_ended(NOW, &mut poll.shared);
     assert_eq!(poll.wanted(), ["visit"]);
     assert!(poll.said_text().starts_with("HTTP/1.1 200 "));
-    poll.session.answer_poll(std::iter::empty(), 9, NOW, &mut poll.shared);
+    poll.session.answer_poll(std::iter::empty(), reached(), NOW, &mut poll.shared);
     assert_eq!(poll.wanted(), ["unfollow all", "unfollow all", "visit"]);
-    let id = Id { epoch: Epoch::from_random(7), position: 9 };
-    assert!(poll.said_text().contains(&id.to_string()));
+    assert!(poll.said_text().contains(&reached().to_string()));
     poll.drained();
     assert_eq!(poll.wanted(), ["end Gracefully"]);
 
@@ -294,7 +295,7 @@ fn the_gauges_count_each_out_of_what_it_was() {
     assert_eq!(open(&bench), [0, 0, 0]);
     let mut poll = Bench::following("/poll?channels=a", "");
     assert_eq!(open(&poll), [0, 0, 1]);
-    poll.session.answer_poll(std::iter::empty(), 9, NOW, &mut poll.shared);
+    poll.session.answer_poll(std::iter::empty(), reached(), NOW, &mut poll.shared);
     assert_eq!(open(&poll), [0, 0, 0]);
     poll.session.count_out(poll.shared.metrics());
     assert_eq!(open(&poll), [0, 0, 0]);

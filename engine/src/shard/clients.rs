@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use fanfare_protocol::http::Violation;
+use fanfare_protocol::id::{Epoch, Id};
 
 use super::commands::Commands;
 use super::connection::{Connection, spread};
@@ -24,7 +25,7 @@ use crate::driver::{Close, Outgoing, Received, Token};
 use crate::fanout::{Fanout, Subscription};
 use crate::metrics::ShardMetrics;
 use crate::sequencer::command::{
-    Command, Entry, PublishAnswer, Published, Refusal, Requester, Subscribed,
+    Command, Entry, Genesis, PublishAnswer, Published, Refusal, Requester, Subscribed,
 };
 use crate::session::{Effect, Session, Shared};
 
@@ -48,14 +49,25 @@ pub(super) struct Clients {
     /// Work that was done so far: channels that were followed or left, messages that were imported,
     /// whoever's time had come. Each part of a tick looks at how much it did ([`TickBudget`]).
     pub(super) units: usize,
+    /// The epoch that the ring has brought and that has not begun here, and when it begins at last.
+    genesis: Option<(Arc<Genesis>, Millis)>,
 }
+
+/// How long clients have who still take what they are owed of the epoch before. Meanwhile nothing
+/// more is read of the ring; what they have not had then is what they are told of as a gap.
+const EPOCH_MS: u64 = 1_000;
 
 impl Clients {
     /// None yet.
-    pub(super) fn new(number: u8, shared: Shared, addresses: Arc<Addresses>, now: Millis) -> Self {
+    pub(super) fn new(
+        (number, epoch): (u8, Epoch),
+        shared: Shared,
+        addresses: Arc<Addresses>,
+        now: Millis,
+    ) -> Self {
         Self {
             number,
-            fanout: Fanout::new(shared.context.epoch, TickBudget::DEFAULT.quantum),
+            fanout: Fanout::new(epoch, TickBudget::DEFAULT.quantum),
             shared,
             addresses,
             connections: Connections::new(now),
@@ -64,6 +76,7 @@ impl Clients {
             slices: Slices::default(),
             position: 0,
             units: 0,
+            genesis: None,
         }
     }
 
@@ -74,11 +87,16 @@ impl Clients {
 
     /// Whether there is anything to do without the kernel or the ring.
     pub(super) fn has_work(&self) -> bool {
-        self.connections.visits_waiting() > 0
-            || self.fanout.has_work()
+        self.owes_visits()
             || self.connections.is_anyone_due()
+            || self.genesis.is_some()
             || !self.commands.backlog
                 && (self.commands.is_ready() || self.connections.receives_waiting() > 0)
+    }
+
+    /// Whether anybody has a visit to come that the kernel does not have to announce.
+    fn owes_visits(&self) -> bool {
+        self.connections.visits_waiting() > 0 || self.fanout.has_work()
     }
 
     /// Says in metrics what fan-out holds.
@@ -280,8 +298,30 @@ impl Clients {
                 self.units += lives.len();
                 lives.iter().for_each(|life| self.fanout.end_life(life, 1 << self.number));
             }
+            Entry::Genesis(genesis) => {
+                self.genesis = Some((Arc::clone(genesis), now.plus(EPOCH_MS)));
+            }
             Entry::End => self.end_all(now),
         }
+    }
+
+    /// Whether no more of the ring is to be read for now: a log has grown too long, or an epoch was
+    /// brought that has not begun here.
+    pub(super) fn must_send_first(&self) -> bool {
+        self.fanout.holds_back() || self.genesis.is_some()
+    }
+
+    /// Lets the epoch begin that the ring has brought, unless somebody is still to be sent
+    /// something of the one before.
+    pub(super) fn begin_epoch(&mut self, now: Millis) {
+        let owes_visits = self.owes_visits();
+        let Some((genesis, _)) = self.genesis.take_if(|(_, due)| !owes_visits || now >= *due)
+        else {
+            return;
+        };
+        self.units += genesis.lives.len();
+        self.fanout.begin_epoch(genesis.id.epoch, &genesis.lives, 1 << self.number);
+        self.position = genesis.id.position;
     }
 
     /// The order follows channels for somebody. Their logs are here from now on; whoever asked
@@ -423,7 +463,8 @@ impl Clients {
         let gaps = connection.skip_lost(&mut self.fanout);
         self.shared.metrics().gaps.add(gaps);
         let items = self.fanout.merged(&connection.subscriptions, connection.encoding);
-        connection.session.answer_poll(items, self.position, now, &mut self.shared);
+        let reached = Id { epoch: self.fanout.epoch(), position: self.position };
+        connection.session.answer_poll(items, reached, now, &mut self.shared);
     }
 
     /// The planned sends, in their order.

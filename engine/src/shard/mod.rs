@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
+use fanfare_protocol::id::Epoch;
 
 use crate::auth::address::Addresses;
 use crate::clock::{Clock, Millis};
@@ -67,6 +68,8 @@ pub struct Parts {
     pub ring: Reader<Entry>,
     /// The sequencer.
     pub inbox: Inbox,
+    /// The identity with which the order begins.
+    pub epoch: Epoch,
     /// What every connection of the public listener shares.
     pub context: Arc<Context>,
     /// How the node is.
@@ -117,11 +120,11 @@ pub struct Shard<D> {
 impl<D: Driver> Shard<D> {
     /// A shard without clients. `driver` was made on this thread.
     pub fn new(driver: D, parts: Parts, now: Millis) -> Self {
-        let Parts { ring, inbox, context, life, addresses, metrics, machines, connections_max } =
-            parts;
+        let Parts { ring, inbox, epoch, context, life, addresses, .. } = parts;
+        let Parts { metrics, machines, connections_max, .. } = parts;
         let inbox_turns = (metrics.shards.len() as u32).div_ceil(2);
         let shared = Shared::new(ring.number(), context, life, metrics, machines);
-        let clients = Clients::new(ring.number(), shared, addresses, now);
+        let clients = Clients::new((ring.number(), epoch), shared, addresses, now);
         Self {
             driver,
             ring,
@@ -205,14 +208,16 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    /// Reads on in the order, unless a log has to be sent from first.
+    /// Reads on in the order, unless something has to be sent first: of a log that is too long, or of
+    /// an epoch that is over.
     fn drain(&mut self, now: Millis) {
         let clients = &mut self.clients;
         let (mut entries, until) = (0, clients.units + self.budget.units);
-        while entries < self.budget.entries && !clients.fanout.holds_back() {
+        clients.begin_epoch(now);
+        while entries < self.budget.entries && !clients.must_send_first() {
             let passed = self.ring.drain_while(ENTRIES_AT_ONCE, |entry| {
                 clients.entry(entry, now);
-                clients.units < until
+                clients.units < until && !clients.must_send_first()
             });
             entries += passed;
             if passed < ENTRIES_AT_ONCE || clients.units >= until {

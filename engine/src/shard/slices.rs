@@ -40,9 +40,9 @@ impl Slices {
         }
         subscriptions.extend_from_slice(imported);
         channels.extend(last.channels.iter().map(SubscribedChannel::without_import));
-        let Subscribed { requester, present, left, .. } = *last;
+        let Subscribed { requester, epoch, present, left, .. } = *last;
         Some((
-            Subscribed { requester, begin, present, channels: channels.into(), left },
+            Subscribed { requester, epoch, begin, present, channels: channels.into(), left },
             subscriptions,
         ))
     }

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
+use fanfare_protocol::id::Epoch;
 use fanfare_protocol::ingest::client::{Decoder, Reply};
 use fanfare_protocol::ingest::publish::DeclaredKind;
 use fanfare_protocol::ingest::{ErrorCode, PublishFrame, write};
@@ -17,9 +18,8 @@ use crate::in_flight::InFlight;
 use crate::ingest;
 use crate::ingest::machine::{Admission, Group, Key, Publishers};
 use crate::limits::Limits;
-use crate::metrics::Metrics;
+use crate::node::Parts;
 use crate::sequencer::command::{Command, Published, Refusal};
-use crate::transport::Context;
 
 /// The user that they all are.
 const USER: u32 = 1_000;
@@ -60,7 +60,8 @@ pub(super) struct Backends {
 
 impl Backends {
     /// So many, none of which is connected.
-    pub(super) fn new(seed: u64, lines: usize, context: &Context, metrics: &Metrics) -> Self {
+    pub(super) fn new<L>(seed: u64, lines: usize, epoch: Epoch, parts: &Parts<L>) -> Self {
+        let Parts { context, metrics, .. } = parts;
         // One message to a group: a part of a group is heard before the group is answered, and the
         // oracle knows of a message by its answer.
         let limits = Limits { batch_messages: 1, ..context.limits.clone() };
@@ -70,7 +71,7 @@ impl Backends {
             mode: 0o600,
             users: vec![USER],
             limits,
-            epoch: context.epoch,
+            epoch,
             tenant: context.tenant.clone(),
         };
         Self {

@@ -224,7 +224,7 @@ impl Persona {
 
     fn heard_one(&mut self, said: Said, world: &World, chance: &mut Chance) {
         let Some(line) = &mut self.line else { return };
-        let (truth, epoch) = (&world.truth, world.epoch.to_string());
+        let truth = &world.truth;
         match said {
             Said::Head(101 | 200) => {
                 // An event stream may only say when to come back; a real one begins with an id.
@@ -248,23 +248,23 @@ impl Persona {
                 line.view.gap(gap, truth);
             }
             Said::Open(id) => {
-                let begin = position_of(&id, &epoch);
+                let begin = truth.position_in(&id);
                 line.view.open(begin, truth);
                 line.open = true;
                 self.since = Some(begin);
             }
             Said::Message(message) => {
                 self.heard += 1;
-                self.since = line.view.message(&message, &epoch, truth).or(self.since);
+                self.since = line.view.message(&message, truth).or(self.since);
             }
             Said::Answer { id, messages, gaps } => {
                 self.gaps += gaps.len() as u64;
                 gaps.into_iter().for_each(|gap| line.view.gap(gap, truth));
                 for message in &messages {
                     self.heard += 1;
-                    line.view.message(message, &epoch, truth);
+                    line.view.message(message, truth);
                 }
-                let id = position_of(&id, &epoch);
+                let id = truth.position_in(&id);
                 line.view.answered(id, truth);
                 self.since = Some(id);
                 let (client, left) = (line.client, line.left);
@@ -343,12 +343,6 @@ impl Persona {
             line.view.nothing_owed(&world.truth);
         }
     }
-}
-
-fn position_of(id: &str, epoch: &str) -> u64 {
-    let (its_epoch, position) = id.split_once('-').expect("an id");
-    assert_eq!(its_epoch, epoch);
-    position.parse().expect("a position")
 }
 
 fn spoil(canary: Canary, said: &mut Vec<Said>) {

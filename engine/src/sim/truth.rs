@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use fanfare_protocol::id::{Epoch, Id};
 use fanfare_protocol::message::Kind;
 
 use super::wire::{GapSaid, MessageSaid};
@@ -47,13 +48,45 @@ pub(crate) struct Truth {
     /// What each channel's rule says of slow clients; the others' say that they are disconnected.
     slow: Vec<Slow>,
     by_number: HashMap<u64, u64>,
-    heads: HashMap<usize, (u32, u64)>,
+    /// Every epoch, and where it began.
+    epochs: Vec<Id>,
+    /// Of each channel its life, and the last offset and position in it.
+    heads: HashMap<usize, (u32, u64, u64)>,
 }
 
 impl Truth {
     /// Nothing has happened.
-    pub(crate) fn new(slow: Vec<Slow>) -> Self {
-        Self { slow, ..Self::default() }
+    pub(crate) fn new(epoch: Epoch, slow: Vec<Slow>) -> Self {
+        Self { slow, epochs: vec![Id { epoch, position: 0 }], ..Self::default() }
+    }
+
+    /// Another epoch began, and with it every channel.
+    pub(crate) fn begin_epoch(&mut self, id: Id) {
+        self.reached(id.position);
+        self.epochs.push(id);
+    }
+
+    /// The last epoch that began at or before a position.
+    fn epoch_at(&self, position: u64) -> Id {
+        let nth = self.epochs.partition_point(|epoch| epoch.position <= position);
+        self.epochs[nth - 1]
+    }
+
+    /// How many epochs began after a position.
+    fn epochs_after(&self, position: u64) -> usize {
+        self.epochs.iter().filter(|epoch| epoch.position > position).count()
+    }
+
+    /// To which epoch a position belongs.
+    pub(crate) fn epoch_of(&self, position: u64) -> Epoch {
+        self.epoch_at(position).epoch
+    }
+
+    /// Reads an id that a client was shown, and sees that it is true.
+    pub(crate) fn position_in(&self, id: &str) -> u64 {
+        let id = Id::parse(id.as_bytes()).expect("an id");
+        assert_eq!(id.epoch, self.epoch_of(id.position), "{id} is of another epoch");
+        id.position
     }
 
     /// The last position.
@@ -95,14 +128,16 @@ impl Truth {
             "{position} is next in the record or begins the next one after {last}"
         );
         self.reached(position);
+        let began = self.epoch_at(position).position;
         let head = self.heads.entry(fact.channel).or_default();
+        assert!(fact.offset <= 1 || head.2 > began, "an epoch begins with offset 1");
         if fact.offset == 1 {
             head.0 += 1;
         } else if !fact.is_ephemeral() {
             assert_eq!(fact.offset, head.1 + 1, "offsets are dense");
         }
         if !fact.is_ephemeral() {
-            head.1 = fact.offset;
+            (head.1, head.2) = (fact.offset, position);
         }
         fact.life = head.0;
         self.facts.push(fact);
@@ -189,6 +224,9 @@ pub(crate) struct View {
     /// Notices of each channel, with the life of its record that they speak of.
     gaps: HashMap<usize, Vec<(GapSaid, u32)>>,
     seen: HashSet<usize>,
+    /// Channels of which it was told that an epoch had begun: how often, and where the last one
+    /// began that had by then. Whatever was published before that it had, or will not get.
+    epochs: HashMap<usize, (usize, u64)>,
     /// Whether records of channels may be forgotten, or bounds of gaps lost.
     may_forget: bool,
     /// Whether history keeps everything, so that a gap is a lie.
@@ -217,6 +255,7 @@ impl View {
             last: covered.unwrap_or(0),
             gaps: HashMap::new(),
             seen: HashSet::new(),
+            epochs: HashMap::new(),
             may_forget,
             keeps_all,
         }
@@ -232,6 +271,10 @@ impl View {
         }
         if said.reason == "size" {
             return self.size_gap(channel, said, truth);
+        }
+        let is_answer = matches!(self.start, Start::Odd(_)) && self.is_new(channel);
+        if said.reason == "epoch" && !is_answer {
+            return self.epoch_gap(channel, &said, truth);
         }
         assert!(!self.seen.contains(&channel), "a gap comes before what follows it: {said:?}");
         let mut life = truth.life(channel);
@@ -252,13 +295,47 @@ impl View {
                     life = its_life;
                 }
             }
-            (None, Start::Odd(reason)) => assert_eq!(said.reason, reason),
+            (None, Start::Odd(reason)) => {
+                let is_late = said.reason == "epoch" && truth.epochs_after(self.asked_at) > 0;
+                assert!(is_late || said.reason == reason, "{said:?} {self:?}");
+            }
             (None, Start::After(_)) => assert!(self.may_forget, "bounds are known: {said:?}"),
             (None, Start::Now) => panic!("whoever begins now missed nothing: {said:?}"),
         }
         let gaps = self.gaps.entry(channel).or_default();
         assert!(gaps.is_empty(), "two gaps of one channel before anything else: {gaps:?}");
         gaps.push((said, life));
+    }
+
+    /// Whether nothing was told of a channel.
+    fn is_new(&self, channel: usize) -> bool {
+        !self.seen.contains(&channel) && !self.gaps.contains_key(&channel)
+    }
+
+    /// An epoch began after it asked, or after where it came from, and is told once.
+    fn epoch_gap(&mut self, channel: usize, said: &GapSaid, truth: &Truth) {
+        assert_eq!(said.bounds, None, "{said:?}");
+        let from = match self.start {
+            Start::After(since) => since,
+            _ => self.asked_at,
+        };
+        let told = self.epochs.entry(channel).or_default();
+        assert!(told.0 < truth.epochs_after(from), "{said:?}, but no epoch began: {self:?}");
+        *told = (told.0 + 1, truth.epoch_at(truth.position()).position);
+    }
+
+    /// Whether it was told that an epoch began after this was published.
+    fn is_of_earlier_epoch(&self, fact: &Fact) -> bool {
+        self.epochs.get(&fact.channel).is_some_and(|told| fact.position < told.1)
+    }
+
+    /// Whoever has come from one place to the other has heard, of all its channels, of the epoch
+    /// that this one is in.
+    fn epoch_is_told(&self, from: u64, to: u64, truth: &Truth) {
+        let began = truth.epoch_at(to).position;
+        let told = |channel| self.epochs.get(channel).is_some_and(|told| told.1 >= began);
+        let told = began <= from || self.channels.iter().all(told);
+        assert!(told, "silence: an epoch began at {began}, between {from} and {to}: {self:?}");
     }
 
     /// A client was too slow: the notice begins with the first that it is owed, and ends before one
@@ -280,8 +357,13 @@ impl View {
             }
             // Where it began is not known exactly: after it asked, and not after it was told so.
             None if self.start == Start::Now => {
-                let first = self.first_after(self.asked_at, channel, truth);
-                let (life, first) = first.expect("a gap of something");
+                let mut later = truth.after(self.asked_at);
+                let first = later.find(|fact| {
+                    let is_kept = fact.channel == channel && !fact.is_ephemeral();
+                    is_kept && !self.is_of_earlier_epoch(fact)
+                });
+                let first = first.expect("a gap of something");
+                let (life, first) = (first.life, first.offset);
                 assert!(first <= from, "{said:?} begins before what was published: {first}");
                 // Of what it is sure to be owed, an earlier notice may have told some.
                 let sure = truth.after(self.subscribed_at.unwrap_or(u64::MAX));
@@ -386,12 +468,7 @@ impl View {
 
     /// A message: the right one, once, in order, and nothing left out before it. Returns its
     /// position, if it is one to come back to.
-    pub(crate) fn message(
-        &mut self,
-        said: &MessageSaid,
-        epoch: &str,
-        truth: &Truth,
-    ) -> Option<u64> {
+    pub(crate) fn message(&mut self, said: &MessageSaid, truth: &Truth) -> Option<u64> {
         let (position, fact) = truth.find(said);
         let at = format!("{position} (channel {}, offset {})", fact.channel, fact.offset);
         assert!(self.channels.contains(&fact.channel), "not followed: {at}");
@@ -401,13 +478,14 @@ impl View {
         }
         self.may_have(said, fact, &at);
         if let Some(id) = &said.id {
-            assert_eq!(*id, format!("{epoch}-{position}"));
+            assert_eq!(truth.position_in(id), position);
         }
         if self.start == Start::Now {
             assert!(position > self.asked_at, "{at} was published before it asked");
         }
         if let Some(from) = self.covered.or(self.subscribed_at) {
             self.all_told(from, position - 1, truth);
+            self.epoch_is_told(from, position, truth);
         }
         for (gap, life) in self.gaps.get(&fact.channel).into_iter().flatten() {
             let within = gap.bounds.is_some_and(|(from, to)| (from..=to).contains(&fact.offset));
@@ -436,6 +514,7 @@ impl View {
 
     /// Everything in `(from, to]` that it follows was announced as missed.
     pub(crate) fn all_told(&self, from: u64, to: u64, truth: &Truth) {
+        self.epoch_is_told(from, to, truth);
         for fact in truth.after(from).take_while(|fact| fact.position <= to) {
             let follows = self.channels.contains(&fact.channel);
             if follows && self.is_owed(fact) && !self.is_announced(fact) {
@@ -446,6 +525,9 @@ impl View {
     }
 
     fn is_announced(&self, fact: &Fact) -> bool {
+        if self.is_of_earlier_epoch(fact) {
+            return true;
+        }
         let mut gaps = self.gaps.get(&fact.channel).into_iter().flatten();
         gaps.any(|(gap, life)| match gap.bounds {
             None => !self.seen.contains(&fact.channel),

@@ -18,7 +18,7 @@ use crate::driver::Token;
 use crate::driver::sim::{Sim, SimNet, Temper};
 use crate::life::Life;
 use crate::limits::Limits;
-use crate::log::Memory;
+use crate::log::{Epochs, Interrupted};
 use crate::metrics::Metrics;
 use crate::node::{Node, Parts, Plans};
 use crate::origin::{Named, Origin};
@@ -93,8 +93,9 @@ pub(crate) struct Manner {
 /// A node, its publishers, and what really happened.
 pub(crate) struct World {
     pub(crate) now: Millis,
-    pub(crate) epoch: Epoch,
-    pub(crate) node: Node<Sim, Memory<Ticket>>,
+    /// Epochs that are to begin.
+    epochs: Epochs,
+    pub(crate) node: Node<Sim, Interrupted<Ticket>>,
     origins_key: u64,
     pub(crate) nets: Vec<SimNet>,
     pub(crate) life: Arc<Life>,
@@ -123,29 +124,30 @@ impl World {
             slow: *slow,
         });
         let rules = Rules::new(rules.collect(), shape.history, shape.window);
-        let context = Context::new(epoch, shape.limits.clone(), tenant());
+        let context = Context::new(shape.limits.clone(), tenant());
         let context = Context { loopback: true, dev: true, origins_key: shape.seed, ..context };
         let plans = Plans {
             machines: shape.machines.clone(),
-            ..Plans::stepped(context, rules, shape.shards, shape.capacity.1)
+            ..Plans::stepped(epoch, context, rules, shape.shards, shape.capacity.1)
         };
         let seed = |shard: usize| shape.seed.wrapping_mul(31).wrapping_add(shard as u64);
         let simulated = |shard| Sim::new(seed(shard), shape.capacity.0, shape.temper);
         let (drivers, nets): (Vec<_>, _) = (0..shape.shards).map(simulated).unzip();
-        let parts = Parts::join(plans, Memory::default());
-        let backends = Backends::new(shape.seed, shape.backends, &parts.context, &parts.metrics);
+        let epochs = Epochs::default();
+        let parts = Parts::join(plans, Interrupted::by(epochs.clone()));
+        let backends = Backends::new(shape.seed, shape.backends, epoch, &parts);
         let mut node = Node::new(parts, drivers, now);
         node.shards.iter_mut().for_each(|shard| shard.set_budget(shape.budget));
         node.sequencer.set_turn(shape.budget.units);
         Self {
             now,
-            epoch,
+            epochs,
             origins_key: shape.seed,
             nets,
             life: Arc::clone(node.life()),
             metrics: Arc::clone(node.metrics()),
             node,
-            truth: Truth::new(shape.slow.clone()),
+            truth: Truth::new(epoch, shape.slow.clone()),
             trace: Trace::new(),
             offers: VecDeque::new(),
             answers: Arc::default(),
@@ -226,6 +228,13 @@ impl World {
         }
     }
 
+    /// The log loses its end: another epoch begins before whatever is placed next.
+    #[cfg(test)]
+    pub(crate) fn begin_epoch(&mut self) {
+        let seed = self.origins_key.rotate_left(20);
+        self.epochs.begin(Epoch::from_random(seed ^ self.truth.position()));
+    }
+
     /// A shard stands still for so many steps.
     pub(super) fn stall(&mut self, shard: usize, steps: u32) {
         self.stalled[shard] = steps;
@@ -256,6 +265,7 @@ impl World {
 
     pub(crate) fn step_sequencer(&mut self) {
         self.node.step_order(self.now);
+        let mut begun = self.epochs.take_begun().into_iter().peekable();
         let answers = std::mem::take(&mut *self.answers.lock().unwrap());
         for Answer { number, group, result } in answers {
             let asked = self.under_way.remove(&number).expect("asked once");
@@ -268,12 +278,16 @@ impl World {
                 self.truth.refused();
                 continue;
             };
-            assert_eq!(id.epoch, self.epoch);
             let position = id.position;
+            while let Some(epoch) = begun.next_if(|begun| begun.position < position) {
+                self.truth.begin_epoch(epoch);
+            }
+            assert_eq!(id.epoch, self.truth.epoch_of(position));
             assert_eq!(offset == 0, ephemeral, "only what nothing keeps has no offset");
             let fact = Fact { channel, life: 0, position, offset, except, kind, payload };
             self.truth.placed(number, fact);
         }
+        begun.for_each(|epoch| self.truth.begin_epoch(epoch));
         self.truth.reached(self.metrics.sequencer.position.read());
     }
 
@@ -297,7 +311,7 @@ impl World {
 
     /// What a position is called.
     pub(crate) fn id(&self, position: u64) -> String {
-        Id { epoch: self.epoch, position }.to_string()
+        Id { epoch: self.truth.epoch_of(position), position }.to_string()
     }
 
     /// What must be true after any step.

@@ -1,8 +1,6 @@
 //! What is true for every connection of the public listener, for as long as the configuration stays
 //! as it is. Nothing in it changes: who has it has all of it, of one moment.
 
-use fanfare_protocol::id::Epoch;
-
 use crate::auth::host::Hosts;
 use crate::auth::origin::Origins;
 use crate::channel::Tenant;
@@ -12,8 +10,6 @@ use crate::limits::Limits;
 /// What clients are served by.
 #[derive(Debug)]
 pub struct Context {
-    /// The identity of this node's order.
-    pub epoch: Epoch,
     /// What may be used.
     pub limits: Limits,
     /// Pages that may connect.
@@ -37,9 +33,8 @@ pub struct Context {
 impl Context {
     /// One in which no page of another origin may connect, others reach the listener, and nobody
     /// may publish from the playground.
-    pub fn new(epoch: Epoch, limits: Limits, tenant: Tenant) -> Self {
+    pub fn new(limits: Limits, tenant: Tenant) -> Self {
         Self {
-            epoch,
             limits,
             origins: Origins::default(),
             hosts: Hosts::default(),

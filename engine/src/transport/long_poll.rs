@@ -3,7 +3,7 @@
 use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::http::response::{self, NO_STORE};
 use fanfare_protocol::http::{ContentType, Ending, HttpDate};
-use fanfare_protocol::id::{Epoch, Id};
+use fanfare_protocol::id::Id;
 use fanfare_protocol::limits::{POLL_BYTES_MAX, POLL_MESSAGES_MAX};
 use fanfare_protocol::message::GapView;
 use fanfare_protocol::poll;
@@ -81,7 +81,7 @@ impl Poll {
     }
 
     /// The answer: as many of `items`, in the order of their positions, as it may hold. Its id is
-    /// that of the last; with none, `position`, up to which there was nothing for this client.
+    /// that of the last; with none, `reached`, up to which there was nothing for this client.
     ///
     /// Whatever lies at or before the id was told, and a gap is told once: where all there is has
     /// room, the id is the present, since a gap may lie behind the last message; where more
@@ -90,15 +90,14 @@ impl Poll {
     pub fn answer<'a>(
         &self,
         items: impl Iterator<Item = Item<'a>>,
-        epoch: Epoch,
-        position: u64,
+        reached: Id,
         date: HttpDate,
         ending: Ending,
     ) -> Answered {
         let mut taken: Vec<&[u8]> = Vec::new();
         let mut too_long: Vec<Vec<u8>> = Vec::new();
         let mut bytes = 0;
-        let nothing_until = position.max(self.begin);
+        let nothing_until = reached.position.max(self.begin);
         let mut last = nothing_until;
         let mut all = true;
         for (position, item) in items {
@@ -128,7 +127,8 @@ impl Poll {
         let gaps = self.gaps.iter().filter(|(_, begins)| told(begins));
         let gaps = gaps.map(|(gap, _)| gap.as_slice());
         let gaps: Vec<&[u8]> = gaps.chain(too_long.iter().map(Vec::as_slice)).collect();
-        let answer = poll::Poll { id: Id { epoch, position: last }, messages: &taken, gaps: &gaps };
+        let answer =
+            poll::Poll { id: Id { position: last, ..reached }, messages: &taken, gaps: &gaps };
         let cors = self.origin.as_deref().map(response::cors);
         let mut fields = vec![NO_STORE];
         fields.extend(cors.iter().flat_map(|cors| cors.iter()));

@@ -40,7 +40,7 @@ pub(super) fn hello(
         WantedOpening::Plain => None,
         WantedOpening::WithOrigin => Some(origin(reply, context).number()),
     };
-    let id = Id { epoch: context.epoch, position: reply.begin };
+    let id = Id { epoch: reply.epoch, position: reply.begin };
     request.encoding.open(&Opening { id, origin, retry_ms }, out);
 }
 

@@ -93,9 +93,12 @@ impl Node {
         let window = Window { count: 64, bytes: 1 << 20 };
         let rules = Rules::new(Vec::new(), history, window);
         let (driver, net) = Sim::new(1, CONNECTIONS, Temper::HONEST);
-        let context = Context::new(Epoch::from_random(1), limits, Tenant::default());
+        let context = Context::new(limits, Tenant::default());
         let context = Context { loopback: true, dev: true, ..context };
-        let parts = Parts::join(Plans::stepped(context, rules, 1, CONNECTIONS), Memory::default());
+        let parts = Parts::join(
+            Plans::stepped(Epoch::from_random(1), context, rules, 1, CONNECTIONS),
+            Memory::default(),
+        );
         Self { allocations: 0, now, node: node::Node::new(parts, [Kernel(driver)], now), net }
     }
 

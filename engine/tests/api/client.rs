@@ -13,7 +13,7 @@ use fanfare::limits::Limits;
 use fanfare::metrics::Metrics;
 use fanfare::vigil::Vigil;
 
-use crate::stand_in::{StandIn, epoch};
+use crate::stand_in::StandIn;
 
 /// Longest wait for anything: a failure, not a measure.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -78,7 +78,6 @@ impl Node {
         let sequencer = StandIn::start(wishes.inbox_commands);
         let ready = Arc::new(AtomicBool::new(true));
         let facts = Facts {
-            epoch: epoch(),
             tenant: Tenant::default(),
             build: Build {
                 driver: "epoll",

@@ -142,6 +142,7 @@ fn answer(command: Command, log: &Mutex<Vec<Publication>>, sizes: &Mutex<Vec<usi
                 history_bytes,
             });
         }
+        Command::HearEpochs(mut hear) => hear(epoch()),
         Command::Subscribe(_) | Command::Unsubscribe { .. } | Command::Shutdown => {}
     }
 }

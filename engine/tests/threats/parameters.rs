@@ -7,7 +7,6 @@ use fanfare::node::Server;
 use fanfare::transport::Context;
 use fanfare::transport::request::{Decision, decide};
 use fanfare_protocol::http::{Fed, HeadReader, HttpDate};
-use fanfare_protocol::id::Epoch;
 
 use crate::site::on_both;
 use crate::support::{Client, publish};
@@ -259,7 +258,7 @@ fn lists_as_real_encoders_write_them() {
 #[test]
 fn l6_waits_are_clamped_to_half_a_minute() {
     let tenant = Tenant::default();
-    let context = Context::new(Epoch::from_random(1), Limits::default(), tenant);
+    let context = Context::new(Limits::default(), tenant);
     let date = HttpDate::from_unix_seconds(0);
     let rows = [
         ("0", 0),

@@ -1,5 +1,6 @@
 //! Tests of the sequencer as a whole.
 
+mod epochs;
 mod limits;
 mod model;
 mod node;

@@ -14,7 +14,7 @@ use crate::channel::{ChannelId, ChannelName, Tenant};
 use crate::clock::Millis;
 use crate::driver::Token;
 use crate::limits::Limits;
-use crate::log::Memory;
+use crate::log::{Epochs, Interrupted};
 use crate::message::Message;
 use crate::metrics::Metrics;
 use crate::rule::{History, Pattern, Rule, Rules, Slow, Window};
@@ -95,7 +95,9 @@ impl Recorded {
 }
 
 pub(super) struct Node {
-    pub(super) sequencer: Sequencer<Recorded, Memory<Ticket>>,
+    pub(super) sequencer: Sequencer<Recorded, Interrupted<Ticket>>,
+    /// Epochs that are to begin.
+    pub(super) epochs: Epochs,
     pub(super) inbox: Inbox,
     pub(super) metrics: Arc<Metrics>,
     pub(super) now: Millis,
@@ -178,10 +180,11 @@ impl Node {
         let ring = Recorded { entries, entries_max, bytes_max, bytes: 0, published: 0 };
         let epoch = Epoch::from_random(EPOCH);
         let settings = Config { epoch, secret: SECRET, shards: 3, limits, rules };
-        let sequencer =
-            Sequencer::new(Memory::default(), settings, receiver, ring, Arc::clone(&metrics));
+        let epochs = Epochs::default();
+        let log = Interrupted::by(epochs.clone());
+        let sequencer = Sequencer::new(log, settings, receiver, ring, Arc::clone(&metrics));
         let (now, entries) = (Millis(1_000), Vec::new());
-        Self { sequencer, inbox, metrics, now, entries, requests: 0 }
+        Self { sequencer, epochs, inbox, metrics, now, entries, requests: 0 }
     }
 
     /// Steps until nothing is left to do; the ring's reader reads after each step.
@@ -206,6 +209,20 @@ impl Node {
 
     pub(super) fn send(&mut self, command: Command) {
         assert!(self.inbox.offer(command).is_ok(), "the inbox has room");
+    }
+
+    /// Another epoch begins. Returns what shards were told of it; the entries before it are gone.
+    pub(super) fn begin_epoch(&mut self, epoch: u64) -> Arc<Genesis> {
+        self.epochs.begin(Epoch::from_random(epoch));
+        self.run();
+        let is_genesis = |(_, entry): &(u64, Entry)| matches!(entry, Entry::Genesis(_));
+        let nth = self.entries.iter().position(is_genesis).expect("shards are told");
+        let (mask, Entry::Genesis(genesis)) = self.entries.drain(..=nth).next_back().unwrap()
+        else {
+            unreachable!("it was looked for")
+        };
+        assert_eq!(mask, 0b111, "all of them");
+        genesis
     }
 
     pub(super) fn advance(&mut self, ms: u64) {

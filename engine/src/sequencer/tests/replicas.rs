@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use fanfare_protocol::id::Epoch;
+use fanfare_protocol::record::Secret;
 use proptest::prelude::*;
 
 use super::super::command::*;
@@ -18,18 +19,25 @@ use crate::metrics::Metrics;
 
 const NAMES: [&str; 5] = ["brief:1", "brief:2", "none:1", "none:2", "other"];
 
-/// Whose item it is, its time, and what was published, if anything was.
-type Written = (usize, Millis, Option<Publication>);
+/// Whose item it is, its time, and what it says.
+type Written = (usize, Millis, Said);
+
+#[derive(Clone)]
+enum Said {
+    Published(Publication),
+    Heartbeat,
+    Genesis(Epoch),
+}
 
 /// The log as both see it; each item is a record of its own.
 #[derive(Clone, Default)]
 struct Script(Arc<Mutex<Vec<Written>>>);
 
 impl Script {
-    fn write(&self, node: usize, at: Millis, publication: Option<Publication>) {
+    fn write(&self, node: usize, at: Millis, said: Said) {
         let mut items = self.0.lock().unwrap();
         let at = items.last().map_or(at, |(_, last, _)| at.max(*last));
-        items.push((node, at, publication));
+        items.push((node, at, said));
     }
 }
 
@@ -47,23 +55,28 @@ struct Reader {
 
 impl Log<Ticket> for Reader {
     fn offer(&mut self, publication: Publication, ticket: Ticket, now: Millis) {
-        self.script.write(self.node, now, Some(publication));
+        self.script.write(self.node, now, Said::Published(publication));
         self.tickets.push_back(ticket);
     }
 
     fn pass(&mut self, now: Millis) {
-        self.script.write(self.node, now, None);
+        self.script.write(self.node, now, Said::Heartbeat);
     }
 
     fn next(&mut self) -> Option<Item<Ticket>> {
         if self.read >= *self.until.lock().unwrap() {
             return None;
         }
-        let (node, at, publication) = self.script.0.lock().unwrap().get(self.read).cloned()?;
+        let (node, at, said) = self.script.0.lock().unwrap().get(self.read).cloned()?;
         self.read += 1;
         let position = self.read as u64 * RECORD_ITEMS;
-        let Some(mut publication) = publication else {
-            return Some(Item { position, at, event: Event::Heartbeat });
+        let mut publication = match said {
+            Said::Published(publication) => publication,
+            Said::Heartbeat => return Some(Item { position, at, event: Event::Heartbeat }),
+            Said::Genesis(epoch) => {
+                let secret = Secret([epoch.number() as u8; 16]);
+                return Some(Item { position, at, event: Event::Genesis { epoch, secret } });
+            }
         };
         if self.misread == Some(self.read - 1) {
             publication.channel = name("misread");
@@ -110,9 +123,9 @@ impl Replica {
         self.sequencer.ring.drain();
     }
 
-    /// What must be the same: of each channel that has a life its name and its head; the watermark,
-    /// the lives that ended, the place, and the hash.
-    fn state(&self) -> (Vec<String>, [u64; 4]) {
+    /// What must be the same: of each channel that has a life its name and its head; the epoch, the
+    /// watermark, the lives that ended, the place, and the hash.
+    fn state(&self) -> (Vec<String>, [u64; 5]) {
         let order = &self.sequencer.order;
         let lives = order.channels.iter().filter(|channel| channel.has_life());
         let lives = lives.map(|channel| {
@@ -123,7 +136,8 @@ impl Replica {
         let mut lives: Vec<String> = lives.collect();
         lives.sort();
         let heads = &order.heads;
-        (lives, [heads.watermark, heads.ended, order.position, self.sequencer.state()])
+        let epoch = order.epoch.number();
+        (lives, [epoch, heads.watermark, heads.ended, order.position, self.sequencer.state()])
     }
 }
 
@@ -134,6 +148,8 @@ enum Op {
     /// A node reads up to so many items behind the end.
     Read(usize, usize),
     Advance(u64),
+    /// The log begins an epoch.
+    Genesis(u64),
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -143,6 +159,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0..2usize, 0..NAMES.len()).prop_map(|(node, channel)| Op::Follow(node, channel)),
         3 => (0..2usize, 0..5usize).prop_map(|(node, behind)| Op::Read(node, behind)),
         2 => (1..900u64).prop_map(Op::Advance),
+        1 => (0..99u64).prop_map(Op::Genesis),
     ]
 }
 
@@ -172,6 +189,7 @@ fn play(ops: &[Op], misread: Option<usize>) -> [Replica; 2] {
                 nodes[*node].run(now, until);
             }
             Op::Advance(ms) => now = now.plus(*ms),
+            Op::Genesis(epoch) => script.write(0, now, Said::Genesis(Epoch::from_random(*epoch))),
         }
     }
     for _ in 0..3 {

@@ -4,6 +4,7 @@
 mod comings;
 mod commands;
 mod directed;
+mod epochs;
 mod fairness;
 mod half_close;
 mod pause;

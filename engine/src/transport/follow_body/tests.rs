@@ -16,7 +16,7 @@ const WALL: Wall = Wall::Since(0);
 
 fn asked(query: &str, form: BodyForm, body: impl AsRef<[u8]>) -> Result<FollowRequest, Violation> {
     let limits = Limits { channels_per_connection: 3, ..Limits::default() };
-    let context = Context::new(Epoch::from_random(1), limits, Tenant::default());
+    let context = Context::new(limits, Tenant::default());
     let head = format!("POST /sse{query} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let mut reader = HeadReader::new();
     reader.feed(head.as_bytes(), &HttpLimits::DEFAULT).unwrap();

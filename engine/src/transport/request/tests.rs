@@ -11,11 +11,7 @@ use crate::limits::Limits;
 use crate::sequencer::command::Since;
 
 fn context() -> Context {
-    Context {
-        loopback: true,
-        dev: true,
-        ..Context::new(Epoch::from_random(1), Limits::default(), Tenant::new("t"))
-    }
+    Context { loopback: true, dev: true, ..Context::new(Limits::default(), Tenant::new("t")) }
 }
 
 /// The decision about `line` with `fields`, and what was written.
