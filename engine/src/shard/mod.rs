@@ -208,8 +208,8 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    /// Reads on in the order, unless something has to be sent first: of a log that is too long, or of
-    /// an epoch that is over.
+    /// Reads on in the order, unless something has to be sent first: of a log that is too long, or
+    /// of an epoch that is over.
     fn drain(&mut self, now: Millis) {
         let clients = &mut self.clients;
         let (mut entries, until) = (0, clients.units + self.budget.units);
