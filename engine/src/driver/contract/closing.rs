@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use super::super::Close;
-use super::{Driver, Ended, Event, Make, PATIENCE, Rig, SendOutcome, read_to_end, suite};
+use super::{Driver, Ended, Event, Make, PATIENCE, Rig, SendOutcome, read_to_end, sockets, suite};
 
 suite! {
     a_graceful_close_ends_the_stream_after_its_last_byte
@@ -105,15 +105,9 @@ fn a_driver_that_goes_closes_everything<M: Make>() {
 }
 
 /// Sockets of this machine on `port`'s side that are established or half closed: kernel facts, so
-/// that sockets without a descriptor count too. See proc_net_tcp(5): columns are number, local
-/// address, remote address, state.
+/// that sockets without a descriptor count too.
 fn sockets_on(port: u16) -> usize {
-    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-    let alive = |line: &&str| {
-        let columns: Vec<&str> = line.split_whitespace().collect();
-        columns[1].ends_with(&format!(":{port:04X}")) && ["01", "08"].contains(&columns[3])
-    };
-    table.lines().skip(1).filter(alive).count()
+    sockets::all().iter().filter(|it| it.port == port && it.is_open).count()
 }
 
 fn two_thousand_connections_leave_nothing_behind<M: Make>() {

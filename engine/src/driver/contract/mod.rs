@@ -8,6 +8,7 @@ mod accepting;
 mod closing;
 mod moving;
 mod sending;
+mod sockets;
 mod streams;
 mod threads;
 mod waiting;

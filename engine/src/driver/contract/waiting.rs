@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Driver, Ended, Event, Make, PATIENCE, Rig, suite};
+use super::{Driver, Ended, Event, Make, PATIENCE, Rig, sockets, suite};
 
 suite! {
     a_poll_sleeps_as_long_as_it_was_told
@@ -69,13 +69,8 @@ fn a_wake_is_used_up<M: Make>() {
 /// More than any driver tells at once.
 /// Waits until the kernel has brought all that clients said to this port.
 fn until_it_is_there(port: u16) {
-    let (port, deadline) = (format!(":{port:04X}"), Instant::now() + PATIENCE);
-    let is_under_way = |line: &str| {
-        let columns: Vec<&str> = line.split_whitespace().collect();
-        columns[2].ends_with(&port) && !columns[4].starts_with("00000000:")
-    };
-    let table = || std::fs::read_to_string("/proc/net/tcp").unwrap();
-    while table().lines().skip(1).any(is_under_way) {
+    let deadline = Instant::now() + PATIENCE;
+    while sockets::all().iter().any(|it| it.peer_port == port && it.unsent > 0) {
         assert!(Instant::now() < deadline, "bytes do not get through");
         std::thread::sleep(Duration::from_millis(1));
     }
