@@ -166,7 +166,7 @@ fn start_api(sequencer: &StandIn, metrics: &Arc<Metrics>) -> control::Control {
 }
 
 fn start_socket(path: &Path, sequencer: &StandIn, metrics: &Arc<Metrics>) -> ingest::Handle {
-    let settings = ingest::Config {
+    let settings = ingest::IngestConfig {
         path: path.into(),
         mode: 0o600,
         users: Vec::new(),

@@ -12,14 +12,14 @@ use fanfare::driver::choose::{Support, probe};
 use fanfare::driver::epoll::Epoll;
 use fanfare::driver::listener::{Inherited, open, probe as free_address};
 use fanfare::driver::uring::Uring;
-use fanfare::driver::{Config, Driver, Event, Outgoing, Token, Waker};
+use fanfare::driver::{Driver, DriverConfig, Event, Outgoing, Token, Waker};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-fn config() -> (Config, SocketAddr) {
+fn config() -> (DriverConfig, SocketAddr) {
     let address = free_address(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let listener = open(address, &Inherited::default()).unwrap();
     let waker = Waker::new().unwrap();
-    (Config { listener, waker, capacity: 8, want_peers: false, entries: 1_024 }, address)
+    (DriverConfig { listener, waker, capacity: 8, want_peers: false, entries: 1_024 }, address)
 }
 
 fn accept(driver: &mut impl Driver, address: SocketAddr) -> (TcpStream, Token) {
@@ -50,7 +50,7 @@ fn descriptors() -> usize {
 }
 
 /// A socket that goes round between two drivers leaves no descriptor behind.
-fn goes_round<D: Driver>(make: fn(Config) -> std::io::Result<D>) {
+fn goes_round<D: Driver>(make: fn(DriverConfig) -> std::io::Result<D>) {
     let (here, address) = config();
     let mut drivers = [make(here).unwrap(), make(config().0).unwrap()];
     drivers[0].set_accepting(true);

@@ -41,7 +41,7 @@ struct Rig<D> {
 }
 
 impl<D: Driver> Rig<D> {
-    fn new(make: impl FnOnce(fanfare::driver::Config) -> D) -> Self {
+    fn new(make: impl FnOnce(fanfare::driver::DriverConfig) -> D) -> Self {
         let (config, address) = config(SOCKETS);
         let mut driver = make(config);
         driver.set_accepting(true);

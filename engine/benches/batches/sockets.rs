@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fanfare::driver::choose::{Support, probe};
 use fanfare::driver::listener::{self, Inherited};
-use fanfare::driver::{Config, Waker};
+use fanfare::driver::{DriverConfig, Waker};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// A read that takes longer means that something was lost.
@@ -18,7 +18,7 @@ pub(crate) fn uring_works() -> bool {
 }
 
 /// What a driver for `sockets` connections is made with, and where it will listen.
-pub(crate) fn config(sockets: usize) -> (Config, SocketAddr) {
+pub(crate) fn config(sockets: usize) -> (DriverConfig, SocketAddr) {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     setrlimit(Resource::Nofile, raised).expect("the soft limit of open files can be raised");
@@ -27,7 +27,10 @@ pub(crate) fn config(sockets: usize) -> (Config, SocketAddr) {
     let listener = listener::open(any, &inherited).expect("loopback has a free port");
     let address = listener.local_addr().expect("a listener has an address");
     let waker = Waker::new().expect("the process may open an eventfd");
-    (Config { listener, waker, capacity: sockets + 16, want_peers: false, entries: 1_024 }, address)
+    (
+        DriverConfig { listener, waker, capacity: sockets + 16, want_peers: false, entries: 1_024 },
+        address,
+    )
 }
 
 /// The far ends.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use fanfare::driver::epoll::Epoll;
 use fanfare::driver::uring::Uring;
-use fanfare::driver::{Close, Config, Detached, Driver, Event, Token, Waker};
+use fanfare::driver::{Close, Detached, Driver, DriverConfig, Event, Token, Waker};
 
 use crate::by_message::cpu_nanos;
 use crate::{Costs, FALL_ASLEEP, client, listener, wait_for};
@@ -33,13 +33,13 @@ pub(crate) fn epoll(moves: u64, costs: &mut Costs) -> io::Result<()> {
     run(Epoll::new, moves, costs)
 }
 
-fn config(listener: TcpListener, waker: &Arc<Waker>) -> Config {
+fn config(listener: TcpListener, waker: &Arc<Waker>) -> DriverConfig {
     let waker = Arc::clone(waker);
-    Config { listener, waker, capacity: 64, want_peers: false, entries: 1_024 }
+    DriverConfig { listener, waker, capacity: 64, want_peers: false, entries: 1_024 }
 }
 
 fn run<D: Driver + 'static>(
-    make: fn(Config) -> io::Result<D>,
+    make: fn(DriverConfig) -> io::Result<D>,
     moves: u64,
     costs: &mut Costs,
 ) -> io::Result<()> {
@@ -96,7 +96,7 @@ fn accepted(driver: &mut impl Driver, events: &mut Vec<Event>) -> Token {
 
 /// The taker's thread; gives the CPU time that it used.
 fn take<D: Driver>(
-    make: fn(Config) -> io::Result<D>,
+    make: fn(DriverConfig) -> io::Result<D>,
     moves: u64,
     from: &Receiver<Detached>,
     meeting: &Meeting,

@@ -47,7 +47,7 @@ pub fn ring_bytes() -> (u64, u64) {
 
 /// Tries io_uring on this machine, in this process, under its seccomp filter, with as many rings
 /// beside each other as there are to be `shards`. `capacity` is what one of them will ask for
-/// ([`super::Config::capacity`]).
+/// ([`super::DriverConfig::capacity`]).
 pub fn probe(capacity: usize, shards: usize) -> Support {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let disabled = fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok();

@@ -8,7 +8,7 @@ use super::choose::{Support, probe};
 use super::dial::Dial;
 use super::epoll::Epoll;
 use super::uring::Uring;
-use super::{Config, Waker};
+use super::{DriverConfig, Waker};
 
 /// Which driver dials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub enum Kind {
 pub struct Found {
     /// Which driver.
     pub kind: Kind,
-    /// [`super::Config::entries`] of each.
+    /// [`super::DriverConfig::entries`] of each.
     pub entries: usize,
     /// What should be said about it.
     pub advice: Option<String>,
@@ -65,7 +65,7 @@ pub fn open(
     // Drivers watch a listener; this one never listens, and accepting stays off.
     let idle = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
     let listener = TcpListener::from(idle);
-    let config = Config { listener, waker, capacity, want_peers: false, entries };
+    let config = DriverConfig { listener, waker, capacity, want_peers: false, entries };
     Ok(match kind {
         Kind::Uring => Box::new(Uring::new(config)?),
         Kind::Epoll => Box::new(Epoll::new(config)?),

@@ -19,8 +19,8 @@ use rustix::net::{RecvFlags, SendFlags, SocketFlags};
 
 use super::dial::{Call, DIALS_MAX, Dial, Dialed, bind_address_no_port};
 use super::{
-    ACCEPTS_MAX, Close, Config, Detached, Driver, Event, Exception, NotAdopted, Outgoing, Received,
-    SendOutcome, Token, Waker, canonical, debug_assert_distinct,
+    ACCEPTS_MAX, Close, Detached, Driver, DriverConfig, Event, Exception, NotAdopted, Outgoing,
+    Received, SendOutcome, Token, Waker, canonical, debug_assert_distinct,
 };
 
 const SCRATCH_BYTES: usize = 16 << 10;
@@ -72,8 +72,8 @@ impl Epoll {
     /// # Errors
     ///
     /// `EMFILE`, `ENFILE` or `ENOMEM` where there is no descriptor or memory left.
-    pub fn new(config: Config) -> io::Result<Self> {
-        let Config { listener, waker, capacity, want_peers, .. } = config;
+    pub fn new(config: DriverConfig) -> io::Result<Self> {
+        let DriverConfig { listener, waker, capacity, want_peers, .. } = config;
         listener.set_nonblocking(true)?;
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &waker, EventData::new_u64(WAKER), EventFlags::IN | EventFlags::ET)?;

@@ -26,7 +26,7 @@ pub use self::waker::Waker;
 
 /// What a driver of real sockets is made with, by its shard's thread.
 #[derive(Debug)]
-pub struct Config {
+pub struct DriverConfig {
     /// Whence connections come; the driver owns it from here on. See [`listener::open`].
     pub listener: TcpListener,
     /// Who ends its sleep.

@@ -51,7 +51,7 @@ const KEPT_BYTES: usize = 256;
 
 /// What the socket is started with.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct IngestConfig {
     /// The socket's file.
     pub path: PathBuf,
     /// Its mode, exactly.
@@ -66,7 +66,7 @@ pub struct Config {
     pub tenant: Tenant,
 }
 
-impl Config {
+impl IngestConfig {
     /// What a publisher may send. The window has room for one batch, so that a batch never waits
     /// for itself.
     fn wire(&self) -> IngestLimits {
@@ -139,7 +139,7 @@ impl Handle {
 /// [`StartError::Config`] for a path that cannot or must not be used, [`StartError::Unavailable`]
 /// where another process listens or the machine does not give what is needed.
 pub fn spawn(
-    settings: Config,
+    settings: IngestConfig,
     inbox: Inbox,
     metrics: Arc<Metrics>,
     clock: Clock,
@@ -169,7 +169,7 @@ mod tests {
     /// The protocol's defaults are what `docs/PROTOCOLS.md` shows.
     #[test]
     fn a_server_that_nobody_has_configured_says_what_the_page_shows() {
-        let settings = Config {
+        let settings = IngestConfig {
             path: PathBuf::new(),
             mode: 0,
             users: Vec::new(),

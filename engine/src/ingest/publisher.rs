@@ -8,7 +8,7 @@ use fanfare_protocol::ingest::session::{Open, Standing};
 use fanfare_protocol::ingest::{ErrorCode, VERSION, VERSION_WITH_SESSIONS, write};
 use fanfare_protocol::limits::{IngestLimits, SessionLimits};
 
-use super::Config;
+use super::IngestConfig;
 use super::draft::Draft;
 use super::ledger::Results;
 use super::sessions::{Asked, Session};
@@ -105,7 +105,7 @@ pub struct Publisher {
 
 impl Publisher {
     /// A publisher that has just connected.
-    pub fn new(settings: &Config, session: Session, now: Millis) -> Self {
+    pub fn new(settings: &IngestConfig, session: Session, now: Millis) -> Self {
         let limits = settings.wire();
         Self {
             decoder: Decoder::new(limits),

@@ -23,7 +23,7 @@ use std::time::Duration;
 use fanfare_protocol::ingest::ErrorCode;
 use fanfare_protocol::ingest::server::BUFFER_BYTES_KEPT;
 
-use super::Config;
+use super::IngestConfig;
 use super::ledger::Results;
 use super::publisher::{Group, Patience, Publisher};
 use super::sessions::{Counts, Sessions};
@@ -78,7 +78,7 @@ impl AsMut<Publisher> for Seat {
 /// The publishers, and the sessions of those who left.
 #[derive(Debug)]
 pub struct Publishers {
-    settings: Config,
+    settings: IngestConfig,
     own_user: u32,
     patience: Patience,
     in_flight: InFlight,
@@ -99,7 +99,7 @@ pub struct Publishers {
 
 impl Publishers {
     /// None yet. Keys begin with `first_key`; `own_user` is the node's.
-    pub fn new(settings: Config, in_flight: InFlight, own_user: u32, first_key: Key) -> Self {
+    pub fn new(settings: IngestConfig, in_flight: InFlight, own_user: u32, first_key: Key) -> Self {
         let age_ms = settings.limits.publisher_session_age_ms;
         Self {
             own_user,

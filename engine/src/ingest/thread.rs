@@ -19,7 +19,7 @@ use rustix::net::{
     sockopt::{set_socket_send_buffer_size, socket_peercred},
 };
 
-use super::Config;
+use super::IngestConfig;
 use super::ledger::Results;
 use super::publisher::{Group, Publisher};
 use super::publishers::{Admission, Key, Publishers, TURN_BYTES};
@@ -131,7 +131,7 @@ pub(super) struct Ingest {
 
 impl Ingest {
     pub(super) fn new(
-        settings: Config,
+        settings: IngestConfig,
         bound: Bound,
         inbox: &Inbox,
         metrics: Arc<Metrics>,

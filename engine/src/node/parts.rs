@@ -92,7 +92,8 @@ impl<L: Log<Ticket>> Parts<L> {
         let context = Arc::new(context);
         let (inbox, commands) = inbox(limits.inbox_commands);
         let (writer, readers) = ring::ring(limits.ring_entries, limits.ring_bytes, wakers);
-        let config = sequencer::Config { epoch, secret, shards, limits: limits.clone(), rules };
+        let config =
+            sequencer::SequencerConfig { epoch, secret, shards, limits: limits.clone(), rules };
         let sequencer = Sequencer::new(log, config, commands.clone(), writer, Arc::clone(&metrics));
         let addresses = Arc::new(Addresses::new(&limits));
         let paying = inbox.paying(InFlight::of(&metrics, &limits));

@@ -175,7 +175,7 @@ impl Server {
         clock: Clock,
     ) -> Result<(), StartError> {
         if let Some(path) = &settings.socket {
-            let ingest = ingest::Config {
+            let ingest = ingest::IngestConfig {
                 path: path.clone(),
                 mode: settings.socket_mode,
                 users: settings.socket_users.clone(),

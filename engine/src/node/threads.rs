@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::driver::epoll::Epoll;
 use crate::driver::uring::Uring;
 use crate::driver::waker::Waker;
-use crate::driver::{Config, Driver, choose};
+use crate::driver::{Driver, DriverConfig, choose};
 use crate::error::StartError;
 use crate::life::Life;
 use crate::log::Log;
@@ -62,7 +62,7 @@ impl Threads {
         let mut threads = Vec::new();
         for ((parts, listener), waker) in shards.into_iter().zip(listeners).zip(&self.wakers) {
             let name = format!("fanfare-shard-{}", parts.ring.number());
-            let config = Config {
+            let config = DriverConfig {
                 listener,
                 waker: Arc::clone(waker),
                 capacity,

@@ -79,7 +79,7 @@ const CHANNELS_PER_ENTRY: usize = 512;
 
 /// What a sequencer is started with.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct SequencerConfig {
     /// The identity with which the order begins: random, new for each start.
     pub epoch: Epoch,
     /// What its digests of idempotency keys are made under: random, and told to nobody.
@@ -156,8 +156,14 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
     ///
     /// # Panics
     /// When `settings.shards` is not 1 to 64.
-    pub fn new(log: L, settings: Config, inbox: Commands, ring: S, metrics: Arc<Metrics>) -> Self {
-        let Config { epoch, secret, shards, limits, rules } = settings;
+    pub fn new(
+        log: L,
+        settings: SequencerConfig,
+        inbox: Commands,
+        ring: S,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let SequencerConfig { epoch, secret, shards, limits, rules } = settings;
         metrics.sequencer.epoch.set(epoch.number());
         Self {
             inbox,

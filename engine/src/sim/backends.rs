@@ -66,7 +66,7 @@ impl Backends {
         // oracle knows of a message by its answer.
         let limits = Limits { batch_messages: 1, ..context.limits.clone() };
         let in_flight = InFlight::of(metrics, &limits);
-        let config = ingest::Config {
+        let config = ingest::IngestConfig {
             path: "unused".into(),
             mode: 0o600,
             users: vec![USER],

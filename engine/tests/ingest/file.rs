@@ -6,7 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fanfare::ingest::{Config, Handle};
+use fanfare::ingest::{Handle, IngestConfig};
 use fanfare::metrics::Metrics;
 
 use crate::node::{settings, start};
@@ -30,7 +30,7 @@ impl Place {
     }
 
     fn start_at(&self, path: &Path, mode: u32) -> Result<Handle, (u8, String)> {
-        let settings = Config { mode, ..settings(path.into()) };
+        let settings = IngestConfig { mode, ..settings(path.into()) };
         start(settings, &self.sequencer, &Arc::new(Metrics::new(1)))
             .map_err(|error| (error.exit_code(), error.to_string()))
     }

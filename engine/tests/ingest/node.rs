@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use fanfare::channel::Tenant;
 use fanfare::clock::Clock;
 use fanfare::error::StartError;
-use fanfare::ingest::{Config, Handle, spawn};
+use fanfare::ingest::{Handle, IngestConfig, spawn};
 use fanfare::limits::Limits;
 use fanfare::metrics::Metrics;
 use fanfare::vigil::Vigil;
@@ -45,14 +45,14 @@ pub(crate) fn limits() -> Limits {
 }
 
 /// For our own user and root.
-pub(crate) fn settings(path: PathBuf) -> Config {
+pub(crate) fn settings(path: PathBuf) -> IngestConfig {
     let (users, tenant) = (Vec::new(), Tenant::default());
-    Config { path, mode: 0o600, users, limits: limits(), epoch: epoch(), tenant }
+    IngestConfig { path, mode: 0o600, users, limits: limits(), epoch: epoch(), tenant }
 }
 
 /// A node's ingest on `settings`, without its sequencer's fate.
 pub(crate) fn start(
-    settings: Config,
+    settings: IngestConfig,
     sequencer: &StandIn,
     metrics: &Arc<Metrics>,
 ) -> Result<Handle, StartError> {
@@ -65,11 +65,11 @@ impl Node {
         Self::with(|_| {})
     }
 
-    pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) fn with(change: impl FnOnce(&mut IngestConfig)) -> Self {
         Self::with_inbox(4, change)
     }
 
-    pub(crate) fn with_inbox(commands: usize, change: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) fn with_inbox(commands: usize, change: impl FnOnce(&mut IngestConfig)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("fanfare.sock");
         let mut settings = settings(path.clone());

@@ -20,7 +20,9 @@ use std::time::{Duration, Instant};
 
 use super::choose::{Support, probe};
 use super::listener::{Inherited, open, probe as free_address};
-use super::{Config, Driver, Event, Exception, Outgoing, Received, SendOutcome, Token, Waker};
+use super::{
+    Driver, DriverConfig, Event, Exception, Outgoing, Received, SendOutcome, Token, Waker,
+};
 
 /// How long anything may take on a busy machine before a test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -28,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Makes the driver under test, on the thread of the test.
 pub(super) trait Make {
     type Made: Driver;
-    fn make(config: Config) -> Option<Self::Made>;
+    fn make(config: DriverConfig) -> Option<Self::Made>;
 }
 
 pub(super) struct Epoll;
@@ -36,14 +38,14 @@ pub(super) struct Uring;
 
 impl Make for Epoll {
     type Made = super::epoll::Epoll;
-    fn make(config: Config) -> Option<Self::Made> {
+    fn make(config: DriverConfig) -> Option<Self::Made> {
         Some(Self::Made::new(config).unwrap())
     }
 }
 
 impl Make for Uring {
     type Made = super::uring::Uring;
-    fn make(config: Config) -> Option<Self::Made> {
+    fn make(config: DriverConfig) -> Option<Self::Made> {
         uring_works().then(|| Self::Made::new(config).unwrap())
     }
 }
@@ -98,7 +100,7 @@ impl<D: Driver> Rig<D> {
         let waker = Waker::new().unwrap();
         let waker_of_driver = Arc::clone(&waker);
         let config =
-            Config { listener, waker: waker_of_driver, capacity, want_peers, entries: 1_024 };
+            DriverConfig { listener, waker: waker_of_driver, capacity, want_peers, entries: 1_024 };
         let mut driver = M::make(config)?;
         driver.set_accepting(true);
         Some(Self { driver, address, waker, told: Vec::new() })

@@ -54,7 +54,7 @@ use self::table::Table;
 use self::user_data::{BATCHES, Tag};
 use super::dial::{Call, Dial, Dialed};
 use super::{
-    Close, Config, Detached, Driver, Event, Exception, NotAdopted, Outgoing, Received,
+    Close, Detached, Driver, DriverConfig, Event, Exception, NotAdopted, Outgoing, Received,
     SEND_BYTES_MAX, SendOutcome, Token, Waker, debug_assert_distinct,
 };
 
@@ -107,13 +107,13 @@ impl Uring {
     /// What [`super::choose`] would have found out: `EPERM` or `ENOSYS` where io_uring is blocked,
     /// `ENOMEM` where even the smallest ring exceeds `RLIMIT_MEMLOCK`; and `EMFILE` where
     /// `capacity` exceeds `RLIMIT_NOFILE` or 2^20, which bound the file table.
-    pub fn new(config: Config) -> io::Result<Self> {
+    pub fn new(config: DriverConfig) -> io::Result<Self> {
         let sizes = &SIZES[place_of(config.entries)..];
         Self::sized(config, sizes)
     }
 
-    fn sized(config: Config, sizes: &[(u32, u32)]) -> io::Result<Self> {
-        let Config { listener, waker, capacity, want_peers, entries } = config;
+    fn sized(config: DriverConfig, sizes: &[(u32, u32)]) -> io::Result<Self> {
+        let DriverConfig { listener, waker, capacity, want_peers, entries } = config;
         // An accept waits in the kernel, where O_NONBLOCK would make it give up instead.
         listener.set_nonblocking(false)?;
         let ring = Ring::known(sizes, capacity)?;

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use crate::driver::contract::{Make, Rig};
-use crate::driver::{Config, Driver, Received};
+use crate::driver::{Driver, DriverConfig, Received};
 
 use super::Uring;
 
@@ -14,7 +14,7 @@ struct Tiny;
 
 impl Make for Tiny {
     type Made = Uring;
-    fn make(config: Config) -> Option<Uring> {
+    fn make(config: DriverConfig) -> Option<Uring> {
         crate::driver::contract::uring_works().then(|| Uring::sized(config, &[(32, 32)]).unwrap())
     }
 }

@@ -29,7 +29,7 @@ impl World {
         let mut limits = Limits { message_bytes: 100_000, batch_messages: 10, ..Limits::default() };
         change(&mut limits);
         let metrics = Metrics::new(1);
-        let settings = Config {
+        let settings = IngestConfig {
             path: "unused".into(),
             mode: 0o600,
             users: Vec::new(),

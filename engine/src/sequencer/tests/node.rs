@@ -9,7 +9,7 @@ use fanfare_protocol::record::Secret;
 
 use super::super::command::*;
 use super::super::inbox::{Inbox, inbox};
-use super::super::{Config, Sequencer, Sink, Step, Ticket};
+use super::super::{Sequencer, SequencerConfig, Sink, Step, Ticket};
 use crate::channel::{ChannelId, ChannelName, Tenant};
 use crate::clock::Millis;
 use crate::driver::Token;
@@ -179,7 +179,7 @@ impl Node {
         let entries = Vec::new();
         let ring = Recorded { entries, entries_max, bytes_max, bytes: 0, published: 0 };
         let epoch = Epoch::from_random(EPOCH);
-        let settings = Config { epoch, secret: SECRET, shards: 3, limits, rules };
+        let settings = SequencerConfig { epoch, secret: SECRET, shards: 3, limits, rules };
         let epochs = Epochs::default();
         let log = Interrupted::by(epochs.clone());
         let sequencer = Sequencer::new(log, settings, receiver, ring, Arc::clone(&metrics));

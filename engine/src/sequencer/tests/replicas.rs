@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::super::command::*;
 use super::super::heads::Head;
 use super::super::inbox::{Inbox, inbox};
-use super::super::{Config, Sequencer, Step, Ticket};
+use super::super::{Sequencer, SequencerConfig, Step, Ticket};
 use super::node::{EPOCH, Recorded, SECRET, name, publication, rule, rules, session};
 use crate::clock::Millis;
 use crate::limits::Limits;
@@ -107,7 +107,7 @@ impl Replica {
         let tickets = Default::default();
         let reader = Reader { node, script, read: 0, until: Arc::clone(&until), tickets, misread };
         let epoch = Epoch::from_random(EPOCH);
-        let config = Config { epoch, secret: SECRET, shards: 1, limits, rules };
+        let config = SequencerConfig { epoch, secret: SECRET, shards: 1, limits, rules };
         let metrics = Arc::new(Metrics::new(1));
         let ring = Recorded::boundless();
         let sequencer = Sequencer::new(reader, config, commands, ring, metrics);

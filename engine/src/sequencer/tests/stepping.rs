@@ -9,7 +9,7 @@ use fanfare_protocol::id::Epoch;
 use super::super::command::*;
 use super::super::inbox::{NotTaken, inbox};
 use super::super::perform::Work;
-use super::super::{Config, Sequencer, Step};
+use super::super::{Sequencer, SequencerConfig, Step};
 use super::node::{
     EPOCH, Node, SECRET, id, name, position, publication, requester, rule, rules, session,
 };
@@ -293,7 +293,8 @@ fn the_thread_serves_a_slow_reader_through_a_small_ring() {
     let (writer, mut readers) = ring::ring(8, 1_000, vec![Arc::new(NoWake)]);
     let metrics = Arc::new(Metrics::new(1));
     let epoch = Epoch::from_random(EPOCH);
-    let settings = Config { epoch, secret: SECRET, shards: 1, limits, rules: rules(Vec::new()) };
+    let settings =
+        SequencerConfig { epoch, secret: SECRET, shards: 1, limits, rules: rules(Vec::new()) };
     let sequencer =
         Sequencer::new(Memory::default(), settings, receiver, writer, Arc::clone(&metrics));
     let thread = std::thread::spawn(move || sequencer.run(Clock::start()));

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use fanfare::channel::Tenant;
 use fanfare::clock::Millis;
-use fanfare::ingest::Config;
+use fanfare::ingest::IngestConfig;
 use fanfare::ingest::machine::{Group, Publisher, Results, Sessions};
 use fanfare::limits::Limits;
 use fanfare::sequencer::command::Published;
@@ -22,7 +22,7 @@ const AGE_MS: u64 = 1_000;
 
 /// A server's life.
 struct Server {
-    settings: Config,
+    settings: IngestConfig,
     sessions: Sessions<usize>,
     connections: BTreeMap<usize, Publisher>,
     /// At the sequencer.
@@ -67,7 +67,7 @@ fn life(epoch: u64) -> Server {
         publisher_session_age_ms: AGE_MS,
         ..Limits::default()
     };
-    let settings = Config {
+    let settings = IngestConfig {
         path: "unused".into(),
         mode: 0o600,
         users: Vec::new(),
