@@ -12,7 +12,7 @@ use super::plan::{Driver, Plan};
 use super::progress::{Ids, Progress, Waiter};
 use super::request::Requests;
 use super::tally;
-use super::worker::{Command, Outcome, Shared, Worker};
+use super::worker::{Command, Shared, Worker, WorkerReport};
 use crate::clock::Clock;
 use crate::driver::Waker;
 use crate::driver::dialing::{self, Found, Kind};
@@ -28,7 +28,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 struct Hand {
     commands: Sender<Command>,
     waker: Arc<Waker>,
-    thread: JoinHandle<Outcome>,
+    thread: JoinHandle<WorkerReport>,
 }
 
 /// The threads of a run.
@@ -111,7 +111,7 @@ impl Crew {
             }
             Err(error) => {
                 let _ = ready.send(Err(error));
-                Outcome::default()
+                WorkerReport::default()
             }
         };
         let thread = thread::Builder::new().name(name).spawn(work).map_err(failed)?;
@@ -158,12 +158,12 @@ impl Crew {
     ///
     /// # Errors
     /// A thread panicked, which is a bug of ours.
-    pub fn finish(self, last: [u32; 2]) -> Result<Outcome, String> {
+    pub fn finish(self, last: [u32; 2]) -> Result<WorkerReport, String> {
         for hand in &self.hands {
             let _ = hand.commands.send(Command::Finish(last));
             hand.waker.wake();
         }
-        let mut all: Option<Outcome> = None;
+        let mut all: Option<WorkerReport> = None;
         for hand in self.hands {
             let outcome = hand
                 .thread

@@ -7,7 +7,7 @@ use super::arrivals::Arrivals;
 use super::plan::{Group, Mode, Plan};
 use super::run::{Run, round};
 use super::tally::{self, Tally};
-use super::worker::Outcome;
+use super::worker::WorkerReport;
 use crate::driver::dialing::Kind;
 use crate::os::machine::{self, Cpu};
 
@@ -173,7 +173,7 @@ fn sum(tallies: &[Tally]) -> Tally {
 /// Latencies by group and phase, and of the last receivers; as curves and as numbers.
 fn latencies(
     plan: &Plan,
-    outcome: &Outcome,
+    outcome: &WorkerReport,
     phases: &[Vec<&'static str>; 2],
 ) -> (Vec<Curve>, Value) {
     let (mut curves, mut json) = (Vec::new(), Map::new());
@@ -270,7 +270,7 @@ fn storm_ended(json: &Map<String, Value>) -> bool {
     json.get("storm").is_none_or(|storm| !storm["resumed_ms"].is_null())
 }
 
-fn is_sound(plan: &Plan, outcome: &Outcome, expected: &[u64; 3]) -> bool {
+fn is_sound(plan: &Plan, outcome: &WorkerReport, expected: &[u64; 3]) -> bool {
     let [main, lone, odd] = &outcome.tallies;
     let complete =
         |group: Group| outcome.tallies[group as usize].delivered == expected[group as usize];

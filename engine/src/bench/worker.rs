@@ -83,7 +83,7 @@ pub struct Shared {
 
 /// What a thread has seen, at the end.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct WorkerReport {
     /// By group.
     pub tallies: [Tally; 3],
     /// Of the main clients, where the thread has any.
@@ -150,7 +150,7 @@ impl Worker {
     }
 
     /// Runs until it is told to finish.
-    pub fn run(mut self) -> Outcome {
+    pub fn run(mut self) -> WorkerReport {
         let (mut events, mut dialed) = (Vec::new(), Vec::new());
         let finished = loop {
             self.churn();
@@ -180,7 +180,7 @@ impl Worker {
         };
         let has_main = self.clients.all.iter().any(|client| client.group == Group::Main);
         let Clients { tallies, arrivals, .. } = self.clients.finish(finished);
-        Outcome { tallies, arrivals: has_main.then_some(arrivals), failures: self.failures }
+        WorkerReport { tallies, arrivals: has_main.then_some(arrivals), failures: self.failures }
     }
 
     fn progress(&self) -> &Progress {

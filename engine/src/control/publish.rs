@@ -94,7 +94,7 @@ async fn publish_one(api: &Api, publication: Publication) -> Result<Response, Fa
 /// One command, one answer: a result for each message, in order; never a part in silence.
 async fn publish_many(api: &Api, publications: Vec<Publication>) -> Result<Response, Fault> {
     let results = api.ask(|answer| Command::PublishBatch(publications, answer)).await?;
-    let results = results.into_iter().map(Outcome::from).collect();
+    let results = results.into_iter().map(BatchResult::from).collect();
     Ok(json(StatusCode::OK, &Results { results }))
 }
 
@@ -120,17 +120,17 @@ impl From<Published> for Receipt {
 
 #[derive(Serialize)]
 struct Results {
-    results: Vec<Outcome>,
+    results: Vec<BatchResult>,
 }
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Outcome {
+enum BatchResult {
     Published(Receipt),
     Refused { error: &'static str, message: &'static str },
 }
 
-impl From<Result<Published, Refusal>> for Outcome {
+impl From<Result<Published, Refusal>> for BatchResult {
     fn from(result: Result<Published, Refusal>) -> Self {
         match result {
             Ok(published) => Self::Published(published.into()),

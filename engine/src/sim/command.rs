@@ -60,7 +60,7 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
 }
 
 /// What came of a seed; nothing where a promise was broken.
-type Outcome = (u64, Option<Played>);
+type PlayedSeed = (u64, Option<Played>);
 
 /// Plays what the command line asks for.
 pub fn main() -> ExitCode {
@@ -73,7 +73,7 @@ pub fn main() -> ExitCode {
 }
 
 /// Plays one seed; a panic has said already what was broken.
-fn outcome(seed: u64, lie: Option<Canary>, verbose: bool) -> Outcome {
+fn outcome(seed: u64, lie: Option<Canary>, verbose: bool) -> PlayedSeed {
     (seed, std::panic::catch_unwind(|| play(seed, lie, verbose)).ok())
 }
 
@@ -105,7 +105,7 @@ fn play_all(seeds: Range<u64>, lie: Option<Canary>, jobs: Option<usize>) -> bool
 }
 
 /// Takes the next seed until there is none.
-fn work(next: &AtomicU64, end: u64, lie: Option<Canary>, tell: &Sender<Outcome>) {
+fn work(next: &AtomicU64, end: u64, lie: Option<Canary>, tell: &Sender<PlayedSeed>) {
     loop {
         let seed = next.fetch_add(1, Relaxed);
         if seed >= end || tell.send(outcome(seed, lie, false)).is_err() {
@@ -115,7 +115,7 @@ fn work(next: &AtomicU64, end: u64, lie: Option<Canary>, tell: &Sender<Outcome>)
 }
 
 /// Hears of every seed: one line that grows on a terminal, and the counts at the end.
-fn report(hear: &Receiver<Outcome>, seeds: u64) -> bool {
+fn report(hear: &Receiver<PlayedSeed>, seeds: u64) -> bool {
     let (clock, is_terminal) = (Clock::start(), std::io::stderr().is_terminal());
     let (mut played, mut heard, mut gaps, mut failed) = (0, 0, 0, Vec::new());
     let mut shown = clock.now();

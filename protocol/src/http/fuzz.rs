@@ -31,9 +31,9 @@ fn same_under_cuts(input: &[u8], cuts: u64, also: Also<'_>) {
 }
 
 /// Bytes of the head, when it is whole, and the request or why there is none.
-type Outcome = Result<Option<(usize, Result<String, Violation>)>, Violation>;
+type HeadRead = Result<Option<(usize, Result<String, Violation>)>, Violation>;
 
-fn outcome<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, also: Also<'_>) -> Outcome {
+fn outcome<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, also: Also<'_>) -> HeadRead {
     let mut reader = HeadReader::new();
     let mut length = 0;
     for piece in pieces {

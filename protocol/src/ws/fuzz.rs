@@ -24,7 +24,7 @@ pub(super) enum Told {
 
 /// What a whole stream came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Outcome {
+pub(super) struct StreamRead {
     pub(super) told: Vec<Told>,
     /// Bytes that were given of a message whose end did not come.
     pub(super) open: Vec<u8>,
@@ -65,7 +65,7 @@ pub fn every_split(data: &[u8]) {
 
 /// Panics unless two ways of cutting one stream came to the same. A chunk that holds a wrong byte
 /// is not given, so of a text that was broken off the two may have given more or less.
-pub(super) fn same(a: &Outcome, b: &Outcome) {
+pub(super) fn same(a: &StreamRead, b: &StreamRead) {
     assert_eq!((&a.told, a.violation, a.idle), (&b.told, b.violation, b.idle));
     if a.violation == Some(Violation::TextNotUtf8) {
         assert!(a.open.starts_with(&b.open) || b.open.starts_with(&a.open));
@@ -75,8 +75,8 @@ pub(super) fn same(a: &Outcome, b: &Outcome) {
 }
 
 /// Reads `stream` in pieces that end at `cuts`, with a new machine whenever the last one was idle.
-pub(super) fn tell(stream: &[u8], cuts: &[usize], role: Role, limits: &WsLimits) -> Outcome {
-    let mut outcome = Outcome::default();
+pub(super) fn tell(stream: &[u8], cuts: &[usize], role: Role, limits: &WsLimits) -> StreamRead {
+    let mut outcome = StreamRead::default();
     let mut receiver = Receiver::new(role);
     let mut from = 0;
     for &to in cuts.iter().chain([&stream.len()]) {
@@ -102,7 +102,7 @@ pub(super) fn tell(stream: &[u8], cuts: &[usize], role: Role, limits: &WsLimits)
     outcome
 }
 
-fn note(event: Event<'_>, outcome: &mut Outcome, limits: &WsLimits) {
+fn note(event: Event<'_>, outcome: &mut StreamRead, limits: &WsLimits) {
     assert_eq!(outcome.violation, None, "nothing is told after a violation");
     assert!(!matches!(outcome.told.last(), Some(Told::Close(_))), "nothing is told after a close");
     match event {

@@ -1,14 +1,14 @@
 //! A naive decoder to compare the machine with: it has the whole stream, looks at whole frames, and
 //! joins messages in a `Vec`.
 
-use super::fuzz::{Outcome, Told};
+use super::fuzz::{StreamRead, Told};
 use super::{DataKind, Violation};
 use crate::limits::WsLimits;
 
 /// What a server is told by a client's `stream`; `None` where it ends inside a frame, of which this
 /// decoder says nothing.
-pub(super) fn decode(mut stream: &[u8], limits: &WsLimits) -> Option<Outcome> {
-    let mut outcome = Outcome::default();
+pub(super) fn decode(mut stream: &[u8], limits: &WsLimits) -> Option<StreamRead> {
+    let mut outcome = StreamRead::default();
     let mut message: Option<(DataKind, u32)> = None;
     while !stream.is_empty() {
         let frame = Frame::split(&mut stream)?;
@@ -61,7 +61,7 @@ impl Frame {
 fn take(
     frame: Frame,
     message: &mut Option<(DataKind, u32)>,
-    outcome: &mut Outcome,
+    outcome: &mut StreamRead,
     limits: &WsLimits,
 ) -> Result<Option<()>, Violation> {
     let (fin, opcode) = (frame.first >= 128, frame.first & 15);

@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 
-use super::fuzz::{Outcome, Told, same, tell};
+use super::fuzz::{StreamRead, Told, same, tell};
 use super::send::{write_binary, write_close, write_masked, write_ping, write_pong, write_text};
 use super::{CloseCode, DataKind, Event, Opcode, Receiver, Role, Violation, oracle};
 use crate::limits::WsLimits;
@@ -27,7 +27,7 @@ fn binary(bytes: &[u8]) -> Told {
 }
 
 /// Checks every single cut, every pair of cuts where the stream is short, and byte by byte.
-fn under_every_split(stream: &[u8], limits: &WsLimits) -> Outcome {
+fn under_every_split(stream: &[u8], limits: &WsLimits) -> StreamRead {
     let whole = tell(stream, &[], Role::Server, limits);
     let bytewise: Vec<usize> = (1..stream.len()).collect();
     same(&whole, &tell(stream, &bytewise, Role::Server, limits));

@@ -52,7 +52,7 @@ pub(super) struct Acceptor {
 
 /// What the end or success of an accept means.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum AcceptOutcome {
     /// A new socket is in this slot.
     Accepted { slot: u32, peer: Option<SocketAddr> },
     /// Accepting has stopped with this errno.
@@ -108,20 +108,20 @@ impl Acceptor {
         lane: u8,
         completion: Completion,
         ops: &mut impl Extend<Op>,
-    ) -> Outcome {
+    ) -> AcceptOutcome {
         assert!(!completion.more, "accepts are one-shot");
         let lane = usize::from(lane);
         assert!(std::mem::replace(&mut self.armed[lane], false), "a lane ends once");
         self.flying -= 1;
         // Accepted even where accepting was turned off meanwhile: the client is connected already.
         if let Ok(slot) = u32::try_from(completion.result) {
-            return Outcome::Accepted { slot, peer: self.peer(lane) };
+            return AcceptOutcome::Accepted { slot, peer: self.peer(lane) };
         }
         if self.on && !is_passing(-completion.result) {
             self.set(false, ops);
-            return Outcome::Stopped(-completion.result);
+            return AcceptOutcome::Stopped(-completion.result);
         }
-        Outcome::Nothing
+        AcceptOutcome::Nothing
     }
 
     /// How many lanes have an operation in flight. While any has, the places are the kernel's.
@@ -218,7 +218,7 @@ mod tests {
         }
         assert_eq!(acceptor.flying(), LANES);
         let told = acceptor.take(4, SLOT_7, &mut ops);
-        assert_eq!(told, Outcome::Accepted { slot: 7, peer: None });
+        assert_eq!(told, AcceptOutcome::Accepted { slot: 7, peer: None });
         assert_eq!(lanes(&mut ops), 0, "it waits for the next tick");
         acceptor.arm(LANES - 1, &mut ops);
         assert_eq!(lanes(&mut ops), 0, "the place that it took is taken");
@@ -239,15 +239,15 @@ mod tests {
         acceptor.set(true, &mut ops);
         acceptor.arm(2, &mut ops);
         assert!(ops.is_empty(), "both are still in flight");
-        assert_eq!(acceptor.take(0, CANCELLED, &mut ops), Outcome::Nothing);
+        assert_eq!(acceptor.take(0, CANCELLED, &mut ops), AcceptOutcome::Nothing);
         acceptor.arm(2, &mut ops);
         assert_eq!(std::mem::take(&mut ops), [Op::Accept { lane: 0 }]);
         acceptor.set(false, &mut ops);
         ops.clear();
         // Who was accepted while it was turned off is told all the same.
         let told = acceptor.take(0, SLOT_7, &mut ops);
-        assert!(matches!(told, Outcome::Accepted { slot: 7, .. }), "{told:?}");
-        assert_eq!(acceptor.take(1, CANCELLED, &mut ops), Outcome::Nothing);
+        assert!(matches!(told, AcceptOutcome::Accepted { slot: 7, .. }), "{told:?}");
+        assert_eq!(acceptor.take(1, CANCELLED, &mut ops), AcceptOutcome::Nothing);
         acceptor.arm(2, &mut ops);
         assert!(ops.is_empty() && acceptor.flying() == 0);
     }
@@ -259,9 +259,9 @@ mod tests {
         acceptor.arm(LANES, &mut ops);
         assert_eq!(lanes(&mut ops), LANES);
         let full = Completion { result: -libc::ENFILE, ..CANCELLED };
-        assert_eq!(acceptor.take(3, full, &mut ops), Outcome::Stopped(libc::ENFILE));
+        assert_eq!(acceptor.take(3, full, &mut ops), AcceptOutcome::Stopped(libc::ENFILE));
         assert_eq!(std::mem::take(&mut ops).len(), LANES - 1, "all others are cancelled");
-        assert_eq!(acceptor.take(4, full, &mut ops), Outcome::Nothing);
+        assert_eq!(acceptor.take(4, full, &mut ops), AcceptOutcome::Nothing);
         assert!(ops.is_empty());
     }
 

@@ -46,7 +46,7 @@ use io_uring::squeue::{Entry, Flags};
 use io_uring::types::{Fd, Fixed};
 use io_uring::{opcode, types::CancelBuilder};
 
-use self::accept::{Acceptor, Outcome};
+use self::accept::{AcceptOutcome, Acceptor};
 use self::dial::{Dialer, Step};
 use self::ops::{Descriptors, ENTRIES_MAX, Op, install, register};
 use self::ring::{Completion, Ring, SIZES, place_of};
@@ -502,13 +502,13 @@ impl State {
 
     fn take_accept(&mut self, lane: u8, completion: Completion) {
         match self.acceptor.take(lane, completion, &mut self.ops) {
-            Outcome::Accepted { slot, peer } => {
+            AcceptOutcome::Accepted { slot, peer } => {
                 let token = self.table.begin(slot);
                 self.ops.push_back(Op::WatchReadable(token));
                 self.events.push(Event::Accepted { token, peer });
             }
-            Outcome::Stopped(errno) => self.events.push(Event::AcceptFailed(errno)),
-            Outcome::Nothing => {}
+            AcceptOutcome::Stopped(errno) => self.events.push(Event::AcceptFailed(errno)),
+            AcceptOutcome::Nothing => {}
         }
     }
 }
