@@ -26,7 +26,7 @@ use crate::sequencer::command::Publication;
 
 /// What a body asks for.
 #[derive(Debug)]
-pub(super) enum Order {
+pub(super) enum PublishRequest {
     /// One message; the answer is one result.
     One(Publication),
     /// Several; the answer is `results`.
@@ -65,7 +65,7 @@ pub(super) fn read(
     key: Option<&[u8]>,
     tenant: &Tenant,
     limits: &Limits,
-) -> Result<Order, Fault> {
+) -> Result<PublishRequest, Fault> {
     // RFC 8259, section 8.1: a byte order mark may be passed over, and some editors write one.
     let body = body.strip_prefix(payload::BYTE_ORDER_MARK).unwrap_or(body);
     let text = std::str::from_utf8(body).map_err(|_| not_json("it is not UTF-8"))?;
@@ -75,7 +75,7 @@ pub(super) fn read(
     }
     let mut document = document(text, text)?;
     let Some(messages) = document.messages.take() else {
-        return document.publication(key, tenant, limits).map(Order::One);
+        return document.publication(key, tenant, limits).map(PublishRequest::One);
     };
     if key.is_some() {
         return Err(Fault::unprocessable(
@@ -90,7 +90,7 @@ pub(super) fn read(
             "beside \"messages\" nothing else is read: put the fields into each message",
         ));
     }
-    read_many(messages, text, tenant, limits).map(Order::Many)
+    read_many(messages, text, tenant, limits).map(PublishRequest::Many)
 }
 
 /// One message out of `text`, which is a part of `body` or all of it.

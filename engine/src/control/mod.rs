@@ -144,7 +144,7 @@ pub fn serve(
 /// refuse it, or where the body names several.
 pub(crate) fn read_one(body: &[u8], tenant: &Tenant, limits: &Limits) -> Option<Publication> {
     match batch::read(body, None, tenant, limits) {
-        Ok(batch::Order::One(publication)) => Some(publication),
-        Ok(batch::Order::Many(_)) | Err(_) => None,
+        Ok(batch::PublishRequest::One(publication)) => Some(publication),
+        Ok(batch::PublishRequest::Many(_)) | Err(_) => None,
     }
 }

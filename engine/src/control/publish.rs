@@ -11,7 +11,7 @@ use fanfare_protocol::message::Kind;
 use serde::Serialize;
 
 use super::answer::{Fault, json, refusal_words};
-use super::batch::{self, Order};
+use super::batch::{self, PublishRequest};
 use super::gate::idempotency_key;
 use super::{Api, json_bytes, target};
 use crate::limits::Limits;
@@ -62,8 +62,8 @@ pub(super) async fn json_body(
     }
     let order = read_order(&api, &head.headers, body, key).await?;
     match order {
-        Order::One(publication) => publish_one(&api, publication).await,
-        Order::Many(publications) => publish_many(&api, publications).await,
+        PublishRequest::One(publication) => publish_one(&api, publication).await,
+        PublishRequest::Many(publications) => publish_many(&api, publications).await,
     }
 }
 
@@ -80,7 +80,7 @@ async fn read_order(
     fields: &HeaderMap,
     body: Body,
     key: Option<&[u8]>,
-) -> Result<Order, Fault> {
+) -> Result<PublishRequest, Fault> {
     let taken = api.take(fields, body, json_bytes(&api.facts.limits)).await?;
     batch::read(&taken.bytes, key, &api.facts.tenant, &api.facts.limits)
 }
