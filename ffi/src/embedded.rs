@@ -23,7 +23,7 @@ use crate::code::{
     Code, FANFARE_E_AGAIN, FANFARE_E_CONFIG, FANFARE_E_PANIC, FANFARE_E_PIPE, FANFARE_E_TIMEOUT,
     FANFARE_E_TOO_LARGE, FANFARE_E_UNAVAILABLE, of_own_refusal, of_refusal,
 };
-use crate::outcome::{Courier, Done, Flushed, Outcome, Place, is_recalling, recall};
+use crate::outcome::{Courier, Done, Flushed, Outcome, Placed, is_recalling, recall};
 use crate::terms::{Counters, Failure, PublisherSettings, SHAPE, Stats};
 
 /// Between two offers of a flush to an inbox that is full.
@@ -124,7 +124,7 @@ impl Room {
 }
 
 fn outcome(result: Result<Published, Refusal>) -> Outcome {
-    result.map_err(of_own_refusal).map(|published| Place {
+    result.map_err(of_own_refusal).map(|published| Placed {
         epoch: published.id.epoch.number(),
         position: published.id.position,
         offset: published.offset,
@@ -294,7 +294,7 @@ impl Embedded {
         // A courier tells it also where the question is lost with its node.
         let call = Box::new(|outcome: Outcome| done(outcome.map(drop).map_err(|_| FANFARE_E_PIPE)));
         let courier = Courier::new(forward(Done::Call(call), &way.errands));
-        let answer = Box::new(move |_| courier.deliver(Ok(Place::default())));
+        let answer = Box::new(move |_| courier.deliver(Ok(Placed::default())));
         let nobody = ChannelName::new(self.tenant.clone(), "");
         way.offer(Command::Stats(nobody, answer))
     }

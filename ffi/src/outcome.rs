@@ -11,7 +11,7 @@ use crate::code::{Code, FANFARE_E_UNKNOWN};
 
 /// Where a message stands in the order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct Placed {
     /// Which life of the node: positions of two say nothing about each other.
     pub epoch: u64,
     /// Node-wide.
@@ -25,7 +25,7 @@ pub struct Place {
 }
 
 /// What became of a message.
-pub type Outcome = Result<Place, Code>;
+pub type Outcome = Result<Placed, Code>;
 
 /// Hears, on a thread of the library, that all that was taken before has its outcome.
 pub type Flushed = Box<dyn FnOnce(Result<(), Code>) + Send>;
@@ -171,7 +171,7 @@ mod tests {
     fn a_ticket_waits_for_all_and_no_longer_than_it_may() {
         let ticket = Ticket::new(2);
         let courier = |nth| Courier::new(Done::Wait(Arc::clone(&ticket), nth));
-        let place = Place { position: 7, ..Place::default() };
+        let place = Placed { position: 7, ..Placed::default() };
         courier(1).deliver(Ok(place));
         assert_eq!(ticket.wait(Duration::from_millis(1)), [None, Some(Ok(place))]);
         drop(courier(0));

@@ -70,16 +70,16 @@ pub struct Sessions<K> {
     /// Those without a connection.
     kept: HashMap<u64, Session>,
     /// The same by user, oldest first.
-    users: BTreeMap<u32, BTreeSet<Place>>,
+    users: BTreeMap<u32, BTreeSet<KeptSince>>,
     /// The place of each of them there.
-    places: HashMap<u64, Place>,
+    places: HashMap<u64, KeptSince>,
     /// How many were ever kept.
     ever_kept: u64,
     counts: Counts,
 }
 
 /// Since when a session is kept, how many were kept before it, and its number.
-type Place = (Millis, u64, u64);
+type KeptSince = (Millis, u64, u64);
 
 /// What happened since the last look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -299,7 +299,7 @@ impl<K: Copy + Ord> Sessions<K> {
 
     /// Forgets the oldest session of the user whose sessions weigh most.
     fn forget_oldest_of_most(&mut self, weight: impl Fn(&Session) -> usize) {
-        let weigh = |places: &&BTreeSet<Place>| -> usize {
+        let weigh = |places: &&BTreeSet<KeptSince>| -> usize {
             places.iter().map(|(_, _, number)| weight(&self.kept[number])).sum()
         };
         let most = self.users.values().max_by_key(weigh);

@@ -12,13 +12,13 @@ use fanfare::metrics::Metrics;
 use crate::node::{settings, start};
 use crate::stand_in::StandIn;
 
-struct Place {
+struct SocketFolder {
     directory: tempfile::TempDir,
     path: PathBuf,
     sequencer: StandIn,
 }
 
-impl Place {
+impl SocketFolder {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("f.sock");
@@ -55,7 +55,7 @@ fn mode_of(path: &Path) -> u32 {
 
 #[test]
 fn the_mode_is_what_was_asked_and_the_file_goes() {
-    let place = Place::new();
+    let place = SocketFolder::new();
     for mode in [0o600, 0o660, 0o666, 0o777] {
         let handle = place.start(mode).unwrap();
         assert_eq!(mode_of(&place.path), mode, "{mode:o}");
@@ -68,7 +68,7 @@ fn the_mode_is_what_was_asked_and_the_file_goes() {
 
 #[test]
 fn a_live_socket_is_somebodys() {
-    let place = Place::new();
+    let place = SocketFolder::new();
     let first = place.start(0o600).unwrap();
     place.refused(69, "another process listens");
     UnixStream::connect(&place.path).unwrap();
@@ -98,7 +98,7 @@ fn a_live_socket_is_somebodys() {
 
 #[test]
 fn a_stale_socket_is_replaced() {
-    let place = Place::new();
+    let place = SocketFolder::new();
     drop(UnixListener::bind(&place.path).unwrap());
     assert!(UnixStream::connect(&place.path).is_err());
     let handle = place.start(0o600).unwrap();
@@ -109,7 +109,7 @@ fn a_stale_socket_is_replaced() {
 
 #[test]
 fn what_is_no_socket_is_left_alone() {
-    let place = Place::new();
+    let place = SocketFolder::new();
     fs::write(&place.path, "precious").unwrap();
     place.refused(78, "is no socket");
     assert_eq!(fs::read_to_string(&place.path).unwrap(), "precious");
@@ -129,7 +129,7 @@ fn what_is_no_socket_is_left_alone() {
 
 #[test]
 fn directories_where_anyone_may_rename() {
-    let place = Place::new();
+    let place = SocketFolder::new();
     let set = |mode| {
         fs::set_permissions(place.directory.path(), fs::Permissions::from_mode(mode)).unwrap();
     };
@@ -143,7 +143,7 @@ fn directories_where_anyone_may_rename() {
 
 #[test]
 fn paths_that_cannot_be() {
-    let place = Place::new();
+    let place = SocketFolder::new();
     let cases = [
         (place.directory.path().join("none/f.sock"), 78, "Make it"),
         (place.directory.path().join("x".repeat(100)), 78, "too long"),
@@ -158,7 +158,7 @@ fn paths_that_cannot_be() {
 
 #[test]
 fn only_our_own_file_is_removed() {
-    let place = Place::new();
+    let place = SocketFolder::new();
     let handle = place.start(0o600).unwrap();
     fs::remove_file(&place.path).unwrap();
     let _theirs = UnixListener::bind(&place.path).unwrap();

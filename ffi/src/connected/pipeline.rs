@@ -26,7 +26,7 @@ use fanfare_protocol::ingest::{ErrorCode, RefusalCode, SessionId, write};
 use fanfare_protocol::limits::{IngestLimits, SessionLimits};
 
 use crate::code::{Code, FANFARE_E_PIPE, FANFARE_E_TOO_LARGE, FANFARE_E_UNKNOWN, of_refusal};
-use crate::outcome::{Courier, Outcome, Place};
+use crate::outcome::{Courier, Outcome, Placed};
 
 /// Bytes that are encoded ahead of the socket.
 const AHEAD_BYTES: usize = 256 << 10;
@@ -217,7 +217,7 @@ impl Pipeline {
         match *reply {
             Reply::Hello(_) => {}
             Reply::Answer(answer) => {
-                let place = Place {
+                let place = Placed {
                     epoch: epoch.number(),
                     position: answer.position,
                     offset: answer.offset,
@@ -338,7 +338,7 @@ impl Pipeline {
             let outcome = if item.courier.wants_place() {
                 Err(FANFARE_E_UNKNOWN)
             } else {
-                Ok(Place { epoch: epoch.number(), ..Place::default() })
+                Ok(Placed { epoch: epoch.number(), ..Placed::default() })
             };
             self.settled.push((item, outcome));
         }

@@ -34,7 +34,7 @@ const LANES: usize = ACCEPTS_MAX;
 /// Where the kernel writes one peer's address. It does so inside an enter, but *which* enter nobody
 /// knows: from when a lane is armed until it ends this memory is the kernel's.
 #[repr(C)]
-pub(super) struct Place {
+pub(super) struct PeerAddress {
     address: UnsafeCell<MaybeUninit<libc::sockaddr_storage>>,
     length: UnsafeCell<libc::socklen_t>,
 }
@@ -47,7 +47,7 @@ pub(super) struct Acceptor {
     /// How many have.
     flying: usize,
     /// One for each lane, or none where addresses are not wanted.
-    places: Box<[Place]>,
+    places: Box<[PeerAddress]>,
 }
 
 /// What the end or success of an accept means.
@@ -63,7 +63,8 @@ pub(super) enum AcceptOutcome {
 
 impl Acceptor {
     pub(super) fn new(want_peers: bool) -> Self {
-        let place = || Place { address: UnsafeCell::new(MaybeUninit::zeroed()), length: 0.into() };
+        let place =
+            || PeerAddress { address: UnsafeCell::new(MaybeUninit::zeroed()), length: 0.into() };
         let places = if want_peers { (0..LANES).map(|_| place()).collect() } else { [].into() };
         Self { on: false, armed: [false; LANES], flying: 0, places }
     }

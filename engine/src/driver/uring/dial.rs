@@ -26,7 +26,7 @@ use crate::driver::dial::{Call, DIALS_MAX};
 static ON: libc::c_int = 1;
 
 /// What the operations of one lane point to.
-struct Place {
+struct CallMemory {
     source: Option<SockAddr>,
     destination: SockAddr,
     /// 0 for none.
@@ -38,7 +38,7 @@ struct Lane {
     /// Where its socket is, once it has one.
     slot: u32,
     /// Boxed so that it stays where it is.
-    place: Box<Place>,
+    place: Box<CallMemory>,
 }
 
 /// The calls under way. Grows with use: a server never dials, and pays nothing.
@@ -67,7 +67,7 @@ impl Dialer {
             self.lanes.push(None);
         }
         let Some(lane) = self.free.pop() else { return false };
-        let place = Box::new(Place {
+        let place = Box::new(CallMemory {
             source: call.source.map(|ip| SockAddr::from(std::net::SocketAddr::new(ip, 0))),
             destination: SockAddr::from(call.destination),
             receive_bytes: call.receive_bytes.unwrap_or(0).min(i32::MAX as u32) as libc::c_int,
@@ -148,7 +148,7 @@ impl Dialer {
         }
     }
 
-    fn place(&self, lane: u16) -> &Place {
+    fn place(&self, lane: u16) -> &CallMemory {
         let lane = self.lanes[usize::from(lane)].as_ref();
         &lane.expect("a lane lives until its chain ends").place
     }
