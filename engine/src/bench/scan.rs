@@ -37,7 +37,7 @@ pub struct Scanner {
     cut: Option<Box<Vec<u8>>>,
 }
 
-enum Verdict {
+enum Match {
     /// These are the first bytes of something, or may be.
     Short,
     /// They are nothing of ours.
@@ -65,12 +65,12 @@ impl Scanner {
                 rest = after;
             }
             match judge(&cut) {
-                Verdict::Short => self.cut = Some(cut),
-                Verdict::Here(what, length) => {
+                Match::Short => self.cut = Some(cut),
+                Match::Here(what, length) => {
                     debug_assert_eq!(length, cut.len());
                     found(what);
                 }
-                Verdict::Nothing => self.scan(&cut[1..], found),
+                Match::Nothing => self.scan(&cut[1..], found),
             }
         }
         self.scan(rest, found);
@@ -83,12 +83,12 @@ impl Scanner {
         while let Some(at) = memchr2(MARK[0], NOTICE[0], rest) {
             rest = &rest[at..];
             match judge(rest) {
-                Verdict::Short => {
+                Match::Short => {
                     self.cut = Some(Box::new(rest.to_vec()));
                     return;
                 }
-                Verdict::Nothing => rest = &rest[1..],
-                Verdict::Here(what, length) => {
+                Match::Nothing => rest = &rest[1..],
+                Match::Here(what, length) => {
                     found(what);
                     rest = &rest[length..];
                 }
@@ -97,24 +97,24 @@ impl Scanner {
     }
 }
 
-fn judge(bytes: &[u8]) -> Verdict {
+fn judge(bytes: &[u8]) -> Match {
     if bytes[0] == MARK[0] {
         if bytes.len() >= STAMP_BYTES {
             let stamp = Stamp::read(&bytes[..STAMP_BYTES]);
             return stamp
-                .map_or(Verdict::Nothing, |stamp| Verdict::Here(Found::Stamp(stamp), STAMP_BYTES));
+                .map_or(Match::Nothing, |stamp| Match::Here(Found::Stamp(stamp), STAMP_BYTES));
         }
         let known = bytes.len().min(MARK.len());
-        return if bytes[..known] == MARK[..known] { Verdict::Short } else { Verdict::Nothing };
+        return if bytes[..known] == MARK[..known] { Match::Short } else { Match::Nothing };
     }
     let known = bytes.len().min(NOTICE.len());
     if bytes[..known] != NOTICE[..known] {
-        return Verdict::Nothing;
+        return Match::Nothing;
     }
     match memchr::memchr(b'}', bytes) {
-        Some(end) => Verdict::Here(Found::Gap(read_gap(&bytes[..=end])), end + 1),
-        None if bytes.len() > NOTICE_BYTES_MAX => Verdict::Nothing,
-        None => Verdict::Short,
+        Some(end) => Match::Here(Found::Gap(read_gap(&bytes[..=end])), end + 1),
+        None if bytes.len() > NOTICE_BYTES_MAX => Match::Nothing,
+        None => Match::Short,
     }
 }
 
