@@ -19,14 +19,14 @@ pub struct Bodies {
 
 /// Who sends a body: how much of the budget it may use up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Payer {
+pub enum BodySender {
     /// Anyone, on the public listener.
     Stranger,
     /// A backend, on the API.
     Backend,
 }
 
-impl Payer {
+impl BodySender {
     /// Up to where this one may fill the budget.
     fn limit(self, limits: &Limits) -> usize {
         match self {
@@ -49,7 +49,7 @@ impl Bodies {
 
     /// Whether a body of this length would have room now; one that would not is counted. Nothing is
     /// set aside for it.
-    pub fn has_room(&self, bytes: usize, payer: Payer, limits: &Limits) -> bool {
+    pub fn has_room(&self, bytes: usize, payer: BodySender, limits: &Limits) -> bool {
         self.budget.has_room(bytes, payer.limit(limits))
     }
 }
@@ -66,7 +66,7 @@ impl Share {
         &mut self,
         bodies: &Arc<Bodies>,
         bytes: usize,
-        payer: Payer,
+        payer: BodySender,
         limits: &Limits,
     ) -> bool {
         self.0.grow(&bodies.budget, bytes, payer.limit(limits))
@@ -82,15 +82,15 @@ mod tests {
         let limits = Limits { bodies_bytes: 1_000, ..Limits::default() };
         let bodies = Arc::new(Bodies::default());
         let (mut stranger, mut backend) = (Share::default(), Share::default());
-        assert!(stranger.grow(&bodies, 500, Payer::Stranger, &limits));
-        assert!(!stranger.grow(&bodies, 1, Payer::Stranger, &limits));
-        assert!(bodies.has_room(500, Payer::Backend, &limits));
-        assert!(!bodies.has_room(501, Payer::Backend, &limits));
-        assert!(backend.grow(&bodies, 500, Payer::Backend, &limits));
-        assert!(!backend.grow(&bodies, usize::MAX, Payer::Backend, &limits));
+        assert!(stranger.grow(&bodies, 500, BodySender::Stranger, &limits));
+        assert!(!stranger.grow(&bodies, 1, BodySender::Stranger, &limits));
+        assert!(bodies.has_room(500, BodySender::Backend, &limits));
+        assert!(!bodies.has_room(501, BodySender::Backend, &limits));
+        assert!(backend.grow(&bodies, 500, BodySender::Backend, &limits));
+        assert!(!backend.grow(&bodies, usize::MAX, BodySender::Backend, &limits));
         assert_eq!((bodies.held(), bodies.refused()), (1_000, 3));
         drop(stranger);
-        assert!(backend.grow(&bodies, 500, Payer::Backend, &limits));
+        assert!(backend.grow(&bodies, 500, BodySender::Backend, &limits));
         drop(backend);
         assert_eq!(bodies.held(), 0);
     }

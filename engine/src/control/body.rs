@@ -14,7 +14,7 @@ use super::Api;
 use super::answer::Fault;
 use super::connection::UNREAD_GRACE;
 use super::encoding::{Coding, Failed, codings, inflate, wire_limit};
-use crate::bodies::{Payer, Share};
+use crate::bodies::{BodySender, Share};
 
 /// A body that was read whole, with its share of the budget.
 pub(super) struct Taken {
@@ -114,7 +114,7 @@ impl Api {
     /// Takes the next bytes' share of the budget.
     fn pay(&self, taken: &mut Taken, bytes: usize) -> Result<(), Fault> {
         let limits = &self.facts.limits;
-        if taken.share.grow(&self.metrics.bodies, bytes, Payer::Backend, limits) {
+        if taken.share.grow(&self.metrics.bodies, bytes, BodySender::Backend, limits) {
             return Ok(());
         }
         Err(Fault::unavailable(

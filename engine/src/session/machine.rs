@@ -10,7 +10,7 @@ use fanfare_protocol::ws::CloseCode;
 
 use super::requests::Requests;
 use super::shared::{Effect, Shared};
-use crate::bodies::{Payer, Share};
+use crate::bodies::{BodySender, Share};
 use crate::channel::ChannelName;
 use crate::clock::Millis;
 use crate::payload;
@@ -80,7 +80,7 @@ impl Turn for Call<'_> {
             return Err(Unasked::MessageTooLong);
         }
         let mut body = Share::default();
-        if !body.grow(self.shared.bodies(), message.len(), Payer::Stranger, &context.limits) {
+        if !body.grow(self.shared.bodies(), message.len(), BodySender::Stranger, &context.limits) {
             return Err(Unasked::Busy);
         }
         let data = message.into();

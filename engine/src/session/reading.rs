@@ -4,7 +4,7 @@ use fanfare_protocol::http::{Ending, Fed, HeadReader, Violation, response};
 
 use super::outbox::{Outbox, private};
 use super::shared::{Effect, Shared};
-use crate::bodies::{Payer, Share};
+use crate::bodies::{BodySender, Share};
 use crate::clock::Millis;
 use crate::payload;
 use crate::sequencer::command::Publication;
@@ -142,7 +142,7 @@ fn decide(
         Decision::Publish(publication, length) => Body::new(Purpose::Publish(publication), length),
         Decision::Read(pending, length) => Body::new(Purpose::Follow(pending), length),
     };
-    if !shared.bodies().has_room(body.length, Payer::Stranger, &context.limits) {
+    if !shared.bodies().has_room(body.length, BodySender::Stranger, &context.limits) {
         refuse(Violation::Busy, body.reader(), outbox, now, shared); // before it is read
         return Headed::Next(Next::Refused);
     }

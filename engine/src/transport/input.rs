@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fanfare_protocol::ws::Receiver;
 
 use super::follow_body::PendingFollow;
-use crate::bodies::{Bodies, Payer, Share};
+use crate::bodies::{Bodies, BodySender, Share};
 use crate::clock::Millis;
 use crate::limits::Limits;
 use crate::sequencer::command::Publication;
@@ -47,7 +47,7 @@ impl Body {
         let (needed, there) = (self.data.len() + taken, self.data.capacity());
         if needed > there {
             let capacity = needed.max(2 * there).min(self.length);
-            if !self.share.grow(bodies, capacity - there, Payer::Stranger, limits) {
+            if !self.share.grow(bodies, capacity - there, BodySender::Stranger, limits) {
                 return None;
             }
             self.data.reserve_exact(capacity - self.data.len());
