@@ -41,7 +41,7 @@ const DRAIN: u64 = 4 << 32;
 
 /// What is sent to one socket.
 #[derive(Clone, Copy, Debug)]
-pub struct Send<'b> {
+pub struct Sending<'b> {
     /// The socket.
     pub file: u32,
     /// Never empty.
@@ -160,7 +160,7 @@ impl Ring {
 
     /// Sends each of at most [`SENDS_PER_ENTER`], all to different sockets. Appended to `failed`
     /// is, by place, what did not go whole: bytes that went, or a negative errno.
-    pub fn send(&mut self, sends: &[Send<'_>], failed: &mut Vec<(usize, i32)>) {
+    pub fn send(&mut self, sends: &[Sending<'_>], failed: &mut Vec<(usize, i32)>) {
         assert!(sends.len() <= SENDS_PER_ENTER, "a batch of {}", sends.len());
         self.make_room(sends.len());
         let mut queue = self.ring.submission();
@@ -182,7 +182,7 @@ impl Ring {
     }
 
     /// `send(2)`, for open files: bytes that went, or a negative errno.
-    pub fn send_now(&self, send: Send<'_>) -> i32 {
+    pub fn send_now(&self, send: Sending<'_>) -> i32 {
         assert!(!self.is_direct, "send(2) knows no direct descriptors");
         let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
         let (start, length) = (send.bytes.as_ptr().cast(), send.bytes.len());

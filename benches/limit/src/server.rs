@@ -9,7 +9,7 @@ use contender::head::{self, REFUSED, Request, TAKEN, Wish};
 use contender::start::BACKLOG;
 
 use crate::log::{Cursor, Log};
-use crate::ring::{Completion, Ring, SENDS_PER_ENTER, Send};
+use crate::ring::{Completion, Ring, SENDS_PER_ENTER, Sending};
 
 /// How a message goes to a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,7 +172,7 @@ impl Server {
                     Way::Coalesce => log.rest(client.cursor),
                     Way::Send | Way::Ring | Way::Own => log.frame(client.cursor),
                 };
-                sends.push(Send { file: client.file, bytes });
+                sends.push(Sending { file: client.file, bytes });
                 order.push(*from);
                 // Silence is success; those that are heard of are set right below.
                 client.cursor += bytes.len() as u64;

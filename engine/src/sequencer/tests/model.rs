@@ -27,7 +27,7 @@ fn small_rules() -> Rules {
 }
 
 #[derive(Debug, Clone)]
-enum From {
+enum Beginning {
     Now,
     Unreadable,
     OtherEpoch(u64),
@@ -47,24 +47,24 @@ enum Op {
     Publish(Saying),
     Batch(Vec<Saying>),
     /// The channels begin at these two places in turn.
-    Subscribe(usize, Vec<usize>, [From; 2]),
+    Subscribe(usize, Vec<usize>, [Beginning; 2]),
     /// The same, a channel at a time, with one of these published after each.
-    Slices(usize, Vec<usize>, [From; 2], Vec<Saying>),
+    Slices(usize, Vec<usize>, [Beginning; 2], Vec<Saying>),
     Unsubscribe(prop::sample::Index),
     Advance(u64),
-    History(usize, From, usize),
+    History(usize, Beginning, usize),
 }
 
-fn from() -> impl Strategy<Value = From> {
+fn from() -> impl Strategy<Value = Beginning> {
     prop_oneof![
-        2 => Just(From::Now),
-        1 => Just(From::Unreadable),
-        1 => (0..9u64).prop_map(From::OtherEpoch),
-        8 => (-2..25i64).prop_map(From::Ago),
-        2 => (0..200i64).prop_map(From::Ago),
-        1 => Just(From::Earliest),
-        3 => (0..6u64).prop_map(From::Last),
-        6 => (-2..120i64).prop_map(From::Time),
+        2 => Just(Beginning::Now),
+        1 => Just(Beginning::Unreadable),
+        1 => (0..9u64).prop_map(Beginning::OtherEpoch),
+        8 => (-2..25i64).prop_map(Beginning::Ago),
+        2 => (0..200i64).prop_map(Beginning::Ago),
+        1 => Just(Beginning::Earliest),
+        3 => (0..6u64).prop_map(Beginning::Last),
+        6 => (-2..120i64).prop_map(Beginning::Time),
     ]
 }
 
@@ -190,23 +190,25 @@ impl World {
         Self { node, oracle, logs, connections, ids, duplicates: 0, conflicts: 0 }
     }
 
-    fn since(&self, from: &From) -> Since {
+    fn since(&self, from: &Beginning) -> Since {
         match from {
-            From::Now => Since::Now,
-            From::Unreadable => Since::Unreadable,
-            From::OtherEpoch(position) => {
+            Beginning::Now => Since::Now,
+            Beginning::Unreadable => Since::Unreadable,
+            Beginning::OtherEpoch(position) => {
                 let epoch = Epoch::from_random(1);
                 Since::After(fanfare_protocol::id::Id { epoch, position: *position })
             }
-            From::Ago(ago) => Since::After(at(self.oracle.ago(*ago))),
-            From::Earliest => Since::Earliest,
-            From::Last(count) => Since::Last(*count),
-            From::Time(ago) => Since::Time(Millis(self.oracle.now.saturating_add_signed(-ago))),
+            Beginning::Ago(ago) => Since::After(at(self.oracle.ago(*ago))),
+            Beginning::Earliest => Since::Earliest,
+            Beginning::Last(count) => Since::Last(*count),
+            Beginning::Time(ago) => {
+                Since::Time(Millis(self.oracle.now.saturating_add_signed(-ago)))
+            }
         }
     }
 
     /// The channels of a request, which begin at these two places in turn.
-    fn request(&self, channels: &[usize], from: &[From; 2]) -> Vec<(&'static str, Since)> {
+    fn request(&self, channels: &[usize], from: &[Beginning; 2]) -> Vec<(&'static str, Since)> {
         let names = channels.iter().map(|place| NAMES[*place]);
         let sinces = from.iter().map(|from| self.since(from)).cycle();
         names.zip(sinces).take(channels.len()).collect()
