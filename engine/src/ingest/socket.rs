@@ -24,7 +24,7 @@ use crate::error::StartError;
 const PATH_BYTES_MAX: usize = 107;
 
 /// What the socket is called until it is in its place.
-const INFANT: &str = "s";
+const STAGED: &str = "s";
 
 /// A listening socket and the file that names it.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl Bound {
 ///
 /// What `bind` would say.
 pub fn judge(path: &Path) -> Result<(), StartError> {
-    nursery(path)?;
+    staging(path)?;
     let directory = judge_directory(path)?;
     judge_place(path)?;
     access(directory, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
@@ -66,7 +66,7 @@ pub fn judge(path: &Path) -> Result<(), StartError> {
 /// Listens at `path` with exactly `mode`.
 pub(super) fn bind(path: &Path, mode: u32) -> Result<Bound, StartError> {
     let shown = path.display();
-    let nursery = nursery(path)?;
+    let staging = staging(path)?;
     judge_directory(path)?;
     let replaces = judge_place(path)?;
     let failed = |error: io::Error| {
@@ -75,21 +75,21 @@ pub(super) fn bind(path: &Path, mode: u32) -> Result<Bound, StartError> {
              --socket, or see who owns its directory"
         ))
     };
-    fs::DirBuilder::new().mode(0o700).create(&nursery).map_err(failed)?;
-    let made = make(&nursery.join(INFANT), path, mode, replaces);
-    let _ = fs::remove_file(nursery.join(INFANT)); // it is there only when something failed
-    if let Err(error) = fs::remove_dir(&nursery) {
-        tracing::warn!(%error, path = %nursery.display(), "an empty directory stays behind");
+    fs::DirBuilder::new().mode(0o700).create(&staging).map_err(failed)?;
+    let made = make(&staging.join(STAGED), path, mode, replaces);
+    let _ = fs::remove_file(staging.join(STAGED)); // it is there only when something failed
+    if let Err(error) = fs::remove_dir(&staging) {
+        tracing::warn!(%error, path = %staging.display(), "an empty directory stays behind");
     }
     made.map_err(failed)
 }
 
-fn make(infant: &Path, path: &Path, mode: u32, replaces: bool) -> io::Result<Bound> {
-    let listener = UnixListener::bind(infant)?;
-    fs::set_permissions(infant, fs::Permissions::from_mode(mode))?;
-    let identity = check(infant, mode)?;
+fn make(staged: &Path, path: &Path, mode: u32, replaces: bool) -> io::Result<Bound> {
+    let listener = UnixListener::bind(staged)?;
+    fs::set_permissions(staged, fs::Permissions::from_mode(mode))?;
+    let identity = check(staged, mode)?;
     listener.set_nonblocking(true)?;
-    place(infant, path, replaces)?;
+    place(staged, path, replaces)?;
     Ok(Bound { listener, path: path.into(), identity })
 }
 
@@ -99,7 +99,7 @@ fn identity(metadata: &fs::Metadata) -> (u64, u64) {
 
 /// A directory beside `path`, so that the rename stays on one file system, under a name that nobody
 /// could have taken on purpose.
-fn nursery(path: &Path) -> Result<PathBuf, StartError> {
+fn staging(path: &Path) -> Result<PathBuf, StartError> {
     let shown = path.display();
     let Some(name) = path.file_name() else {
         let message = format!("\"{shown}\" is no path of a file: name the socket's file");
@@ -111,8 +111,8 @@ fn nursery(path: &Path) -> Result<PathBuf, StartError> {
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(name);
     hidden.push(format!(".{random:08x}"));
-    let nursery = path.with_file_name(hidden);
-    let bytes = nursery.join(INFANT).as_os_str().as_bytes().len();
+    let staging = path.with_file_name(hidden);
+    let bytes = staging.join(STAGED).as_os_str().as_bytes().len();
     if bytes > PATH_BYTES_MAX {
         return Err(StartError::Config(format!(
             "the path of the Unix socket {shown} is {} bytes too long: the kernel takes \
@@ -120,7 +120,7 @@ fn nursery(path: &Path) -> Result<PathBuf, StartError> {
             bytes - PATH_BYTES_MAX
         )));
     }
-    Ok(nursery)
+    Ok(staging)
 }
 
 /// Where anyone may rename anything, anyone may put a socket of theirs in the place of ours.
