@@ -124,10 +124,12 @@ impl Session {
         matches!(self.state, State::Exchange(Exchange::Waiting(_)))
     }
 
-    /// Whether it is a poll that waits, with another request behind it.
+    /// Whether it is a poll that waits, with another one behind it.
     pub(crate) fn is_waiting_before_another(&self) -> bool {
         match &self.state {
-            State::Exchange(Exchange::Waiting(waiting)) => waiting.early.is_some(),
+            State::Exchange(Exchange::Waiting(waiting)) => {
+                waiting.early.as_ref().is_some_and(|early| early.may_poll())
+            }
             _ => false,
         }
     }

@@ -81,6 +81,9 @@ pub struct Early {
     taken: usize,
 }
 
+/// What the target of a poll begins with.
+const POLL: &[u8] = b"/poll";
+
 impl Early {
     /// Keeps a copy of these.
     pub fn new(bytes: &[u8]) -> Self {
@@ -95,6 +98,11 @@ impl Early {
     /// Bytes of memory of its own.
     pub fn memory(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// Whether one more poll may be in what is left; it is read when its turn has come.
+    pub fn may_poll(&self) -> bool {
+        self.bytes[self.taken..].windows(POLL.len()).any(|some| some == POLL)
     }
 
     /// The first `count` of what is left were taken. Whether more is left.
