@@ -335,7 +335,7 @@ impl Server {
             let mine: Vec<_> = answers
                 .iter()
                 .filter(|answer| answer.0 == lot)
-                .map(|(_, file, bytes)| Send { file: *file, bytes })
+                .map(|(_, file, bytes)| Sending { file: *file, bytes })
                 .collect();
             // A publisher may have spoken twice, and two sends to one socket may interleave: so
             // its answers are sent one by one.
