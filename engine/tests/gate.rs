@@ -134,6 +134,7 @@ impl Publisher {
                                 waits.store(0, SeqCst);
                                 out.drain(..count);
                             }
+                            Err(error) if error.kind() == ErrorKind::Interrupted => {}
                             Err(error) => {
                                 assert_eq!(error.kind(), ErrorKind::WouldBlock);
                                 waits.fetch_add(1, SeqCst);
@@ -155,7 +156,11 @@ impl Publisher {
 fn read_acknowledgements(mut stream: UnixStream, acknowledged: &AtomicU64) {
     let (mut decoder, mut buffer) = (Decoder::new(), [0; 4_096]);
     while acknowledged.load(SeqCst) < MESSAGES {
-        let count = stream.read(&mut buffer).expect("the node answers");
+        let count = match stream.read(&mut buffer) {
+            // A read with a timeout is not begun again by the kernel.
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            read => read.expect("the node answers"),
+        };
         assert!(count > 0, "the node goes on");
         let mut input = &buffer[..count];
         while let Some(reply) = decoder.next(&mut input).unwrap() {

@@ -86,6 +86,7 @@ impl Publisher {
             match self.stream.write(&bytes[sent..]) {
                 Ok(more) => sent += more,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => panic!("{error}"),
             }
         }
@@ -99,7 +100,10 @@ impl Publisher {
         let (mut unread, mut acknowledged) = (Vec::new(), 0);
         while acknowledged < messages {
             let mut piece = [0; 4_096];
-            let read = self.stream.read(&mut piece).expect("outcomes come");
+            let read = match self.stream.read(&mut piece) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                read => read.expect("outcomes come"),
+            };
             assert!(read > 0, "it ended after {acknowledged}");
             unread.extend_from_slice(&piece[..read]);
             let mut input = unread.as_slice();

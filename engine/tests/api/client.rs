@@ -182,7 +182,11 @@ impl Client {
                 return end;
             }
             let mut piece = [0; 64 << 10];
-            let read = self.stream.read(&mut piece).expect("an answer in time");
+            let read = match self.stream.read(&mut piece) {
+                // A read with a timeout is not begun again by the kernel.
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                read => read.expect("an answer in time"),
+            };
             assert!(read > 0, "the end after {:?}", String::from_utf8_lossy(&self.unread));
             self.unread.extend_from_slice(&piece[..read]);
         }

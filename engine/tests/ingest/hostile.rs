@@ -207,6 +207,7 @@ fn flood(client: &mut Client, frame: &[u8], waits: impl Fn()) -> usize {
         match client.stream.write(&flood[sent % frame.len()..]) {
             Ok(bytes) => sent += bytes,
             Err(error) if error.kind() == ErrorKind::WouldBlock => waits(),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => break error,
         }
         assert!(begun.elapsed() < PATIENCE, "{sent} bytes and no end");

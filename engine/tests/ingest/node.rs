@@ -168,6 +168,7 @@ impl Client {
             match self.stream.write(&bytes[sent..]) {
                 Ok(more) => sent += more,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => panic!("{error}"),
             }
         }
@@ -190,6 +191,7 @@ impl Client {
                 Ok(0) => return "end".into(),
                 Ok(read) => self.unread.extend_from_slice(&piece[..read]),
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => return "end".into(),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => panic!("no reply in time: {error}"),
             }
         }

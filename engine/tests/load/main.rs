@@ -107,7 +107,10 @@ fn drive(
     }
     let (mut events, mut over) = (Events::with_capacity(1_024), None::<Instant>);
     loop {
-        poll.poll(&mut events, Some(Duration::from_millis(20))).unwrap();
+        if let Err(error) = poll.poll(&mut events, Some(Duration::from_millis(20))) {
+            assert_eq!(error.kind(), std::io::ErrorKind::Interrupted);
+            continue;
+        }
         for event in &events {
             let client = &mut clients[event.token().0];
             let (was_ready, was_done) = (client.is_ready, client.is_done());

@@ -75,7 +75,11 @@ impl Outcomes {
     fn read_until(&mut self, sequence: u64) {
         let mut buffer = [0; 16 << 10];
         while self.acknowledged < sequence {
-            let count = self.stream.read(&mut buffer).expect("the server answers");
+            let count = match self.stream.read(&mut buffer) {
+                // A read with a timeout is not begun again by the kernel.
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                read => read.expect("the server answers"),
+            };
             assert!(count > 0, "the server goes on");
             let mut input = &buffer[..count];
             while let Some(reply) = self.decoder.next(&mut input).unwrap() {
