@@ -92,9 +92,9 @@ impl Connection {
         }
     }
 
-    /// Whether its client has ended its side behind polls of which the first waits: that is answered
-    /// now with whatever there is, or each of them would keep a client that may be gone for as long
-    /// as it may wait. Requests of which it is the only poll it does not keep waiting.
+    /// Whether its client has ended its side behind polls of which the first waits: that one is
+    /// answered now with whatever there is, or each of them would keep a client that may be gone for
+    /// as long as it may wait. Behind the last of them other requests may stand.
     pub(super) fn keeps_its_end_waiting(&self) -> bool {
         self.flags.hangup && self.session.is_waiting_before_another()
     }

@@ -199,8 +199,8 @@ fn storm_brings_everyone_back_with_what_they_missed() {
 fn churn_replaces_clients_and_those_who_stay_miss_nothing() {
     each("churn --seconds 1 --rate 40 --churn-rate 30 --share 0.5", CLIENTS, |json, _| {
         let replaced = json["churn"]["replaced"].as_u64().unwrap();
-        // 30 a second for a second. Fewer where the machine does not keep up, and some more where it
-        // stands still before it sees that the second is over.
+        // 30 a second for a second. Fewer where the machine does not keep up, and some more where
+        // it stands still before it sees that the second is over.
         assert!(replaced >= 1, "{replaced}");
         let odd = &json["groups"]["odd"];
         assert_eq!(odd["clients"], 10);
