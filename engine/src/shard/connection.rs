@@ -93,7 +93,7 @@ impl Connection {
     }
 
     /// Whether its client has ended its side behind polls of which the first waits: that one is
-    /// answered now with whatever there is, or each of them would keep a client that may be gone for
+    /// answered now with whatever there is. Each of them would keep a client that may be gone for
     /// as long as it may wait. Behind the last of them other requests may stand.
     pub(super) fn keeps_its_end_waiting(&self) -> bool {
         self.flags.hangup && self.session.is_waiting_before_another()
