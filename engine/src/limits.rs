@@ -1,6 +1,8 @@
 //! What the engine may use: the numbers that configuration sets and every part obeys.
 
-use fanfare_protocol::limits::{HttpLimits, MESSAGE_BYTES_DEFAULT, WsLimits};
+use fanfare_protocol::limits::{
+    HttpLimits, MESSAGE_BYTES_DEFAULT, MESSAGE_CHANNELS_DEFAULT, WsLimits,
+};
 
 /// Limits and times of one node. Times are milliseconds.
 #[derive(Clone, Debug)]
@@ -19,6 +21,9 @@ pub struct Limits {
     pub followed_channels: usize,
     /// Channels that one connection follows.
     pub channels_per_connection: usize,
+    /// Channels of one published message, at most
+    /// [`fanfare_protocol::limits::MESSAGE_CHANNELS_MAX`].
+    pub channels_per_message: usize,
     /// Bytes of one published message.
     pub message_bytes: usize,
     /// Bytes of a body that says what to follow.
@@ -95,6 +100,7 @@ impl Default for Limits {
             channels: 1_000_000,
             followed_channels: 1_000_000,
             channels_per_connection: 1_000,
+            channels_per_message: MESSAGE_CHANNELS_DEFAULT,
             message_bytes: MESSAGE_BYTES_DEFAULT,
             subscribe_bytes: 512 << 10,
             bodies_bytes: 64 << 20,
@@ -132,6 +138,9 @@ impl Default for Limits {
 /// What a message takes beside its bytes until its outcome was told, at most: its publication, its
 /// place in a ledger, the reply. Seen to be true in `ingest/draft.rs`.
 pub(crate) const MESSAGE_OVERHEAD_BYTES: usize = 384;
+/// What each further channel of a message takes until its outcome was told, at most, its name
+/// beside: seen to be true in `ingest/draft.rs`.
+pub(crate) const CHANNEL_OVERHEAD_BYTES: usize = 136;
 /// What a request to follow takes for each of its channels beside the name, at most. Seen to be
 /// true in `sequencer/command.rs`.
 pub(crate) const FOLLOW_BYTES: usize = 128;
@@ -147,7 +156,9 @@ impl Limits {
     pub(crate) fn batch_overhead_bytes(&self) -> usize {
         const MESSAGE_BYTES_MIN: usize = 10; // on the socket; JSON takes more
         let messages = self.batch_messages.min(self.publish_frame_bytes() / MESSAGE_BYTES_MIN);
-        messages.saturating_mul(MESSAGE_OVERHEAD_BYTES)
+        let further = self.channels_per_message.saturating_sub(1);
+        let message = MESSAGE_OVERHEAD_BYTES + further * CHANNEL_OVERHEAD_BYTES;
+        messages.saturating_mul(message)
     }
 
     /// The part of [`Limits::all_in_flight`] that is kept for one publisher on the socket at a

@@ -1,5 +1,6 @@
 //! One message, as the sequencer made it: immutable and shared from then on.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use fanfare_protocol::id::{Epoch, Id};
@@ -18,6 +19,9 @@ pub struct Message {
     pub name: Arc<ChannelName>,
     /// Where it stands in the log: strictly increasing over all channels, not dense.
     pub position: u64,
+    /// Which of its publication's channels this one is, from 0. Those of one position are one
+    /// publication: who follows several of them gets it once, with the first.
+    pub nth: u8,
     /// Dense within the channel record, from 1. Of an ephemeral message, which has none, that of
     /// the kept one that comes next.
     pub offset: u64,
@@ -36,12 +40,41 @@ pub struct Message {
     /// The publisher's name for the kind of event.
     pub event: Option<Box<str>>,
     /// The publisher's bytes.
-    pub data: Box<[u8]>,
+    pub data: Data,
+}
+
+/// The publisher's bytes: of one message, or of all that are one publication.
+#[derive(Clone, Debug)]
+pub enum Data {
+    /// Its own.
+    Own(Box<[u8]>),
+    /// Of several.
+    Shared(Arc<Box<[u8]>>),
+}
+
+const _: () = assert!(size_of::<Data>() == size_of::<Box<[u8]>>(), "plain messages pay nothing");
+
+impl Deref for Data {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Own(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl<T: Into<Box<[u8]>>> From<T> for Data {
+    fn from(bytes: T) -> Self {
+        Self::Own(bytes.into())
+    }
 }
 
 impl Message {
     /// Bytes that keeping this message costs, as the budgets count it: payload, event name and a
-    /// fixed share for the structures that hold it.
+    /// fixed share for the structures that hold it. Of a publication in several channels each
+    /// counts the payload, which is there once: what one of them keeps does not hang on the others.
     pub fn cost(&self) -> usize {
         cost(self.data.len(), self.event.as_deref())
     }
@@ -66,6 +99,11 @@ impl Message {
 
 /// What budgets count for a message beyond its bytes: the `Arc`, its fields and a slot in a queue.
 pub(crate) const OVERHEAD_BYTES: usize = 160;
+
+/// Bytes of a publication in so many channels, whose payload is there once.
+pub fn cost_in(channels: usize, data_bytes: usize, event: Option<&str>) -> usize {
+    data_bytes + channels * cost(0, event)
+}
 
 /// [`Message::cost`] before there is a message.
 pub fn cost(data_bytes: usize, event: Option<&str>) -> usize {

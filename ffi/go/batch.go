@@ -12,18 +12,25 @@ import (
 type batch struct {
 	messages []C.fanfare_message
 	bytes    unsafe.Pointer
+	also     unsafe.Pointer
 }
 
 func newBatch(messages []Message) *batch {
-	count, size := len(messages), 1
+	count, size, further := len(messages), 1, 1
 	for _, message := range messages {
 		size += len(message.Channel) + len(message.Data) + len(message.Event) + len(message.Key)
 		size += len(message.Except)
+		further += len(message.Also)
+		for _, name := range message.Also {
+			size += len(name)
+		}
 	}
 	made := &batch{
 		messages: unsafe.Slice((*C.fanfare_message)(C.calloc(C.size_t(count), C.sizeof_fanfare_message)), count),
 		bytes:    C.malloc(C.size_t(size)),
+		also:     C.calloc(C.size_t(further), C.sizeof_fanfare_name),
 	}
+	names := unsafe.Slice((*C.fanfare_name)(made.also), further)
 	room := unsafe.Slice((*byte)(made.bytes), size)
 	put := func(bytes string) (unsafe.Pointer, C.size_t) {
 		at := unsafe.Pointer(&room[0])
@@ -49,6 +56,14 @@ func newBatch(messages []Message) *batch {
 			to.except = (*C.char)(name)
 		}
 		to.flags = message.flags()
+		if len(message.Also) > 0 {
+			to.also, to.also_count = &names[0], C.size_t(len(message.Also))
+			for nth, also := range message.Also {
+				name, names[nth].size = put(also)
+				names[nth].name = (*C.char)(name)
+			}
+			names = names[len(message.Also):]
+		}
 	}
 	return made
 }
@@ -65,4 +80,5 @@ func (b *batch) enqueue(handle C.fanfare_t) C.int32_t {
 func (b *batch) free() {
 	C.free(unsafe.Pointer(&b.messages[0]))
 	C.free(b.bytes)
+	C.free(b.also)
 }

@@ -47,6 +47,7 @@ const (
 	ErrBadKey       Result = C.FANFARE_E_BAD_KEY
 	ErrBadData      Result = C.FANFARE_E_BAD_DATA
 	ErrBadExcept    Result = C.FANFARE_E_BAD_EXCEPT
+	ErrBadChannels  Result = C.FANFARE_E_BAD_CHANNELS
 	ErrChannelLimit Result = C.FANFARE_E_CHANNEL_LIMIT
 )
 
@@ -77,6 +78,9 @@ type Message struct {
 	// Ephemeral says that it is for those who follow the channel now: it has no offset, and nobody
 	// keeps it.
 	Ephemeral bool
+	// Also are further channels for the same message, at the same position: who follows several of
+	// them gets it once. No name may stand twice.
+	Also []string
 	// Except is the origin of a connection that does not get it, as that connection was told it.
 	Except string
 }
@@ -89,6 +93,9 @@ func (m *Message) flags() C.uint32_t {
 	return 0
 }
 
+// ChannelReceipt is where a message stands in one channel.
+type ChannelReceipt struct{ Offset, Subscribers uint64 }
+
 // Receipt is the place that a message has.
 type Receipt struct {
 	// Epoch is the life of the node: positions and offsets of two say nothing about each other.
@@ -97,6 +104,8 @@ type Receipt struct {
 	// Offset is 0 of an ephemeral message.
 	Offset      uint64
 	Subscribers uint64
+	// Also is where it stands in the message's further channels, in their order.
+	Also []ChannelReceipt
 	// Duplicate says that an earlier sending got the place.
 	Duplicate bool
 	// Err is why this message of a batch was not published.
@@ -157,6 +166,9 @@ func Open(url string, options *Options) (*Publisher, error) {
 // whether the message was queued: with ErrTimeout it was, and is still on its way; with ErrAgain the
 // context was done before there was room, and nothing was. Both come with the context's error.
 func (p *Publisher) Publish(ctx context.Context, message Message) (Receipt, error) {
+	if len(message.Also) > 0 {
+		return first(p.PublishBatch(ctx, []Message{message}))
+	}
 	told, err := ask[Receipt](ctx, func(user cgo.Handle) C.int32_t { return offer(p.number(), &message, user) })
 	if err != nil {
 		return Receipt{}, err
@@ -168,9 +180,19 @@ func (p *Publisher) Publish(ctx context.Context, message Message) (Receipt, erro
 	return receipt, receipt.Err
 }
 
+func first(receipts []Receipt, err error) (Receipt, error) {
+	if len(receipts) == 0 {
+		return Receipt{}, err
+	}
+	return receipts[0], err
+}
+
 // Enqueue hands a message over and does not wait: ErrAgain where the queue is full. Flush waits for
 // what became of it, and Stats counts it.
 func (p *Publisher) Enqueue(message Message) error {
+	if len(message.Also) > 0 {
+		return p.EnqueueBatch([]Message{message})
+	}
 	return wrong(offer(p.number(), &message, 0))
 }
 
@@ -360,9 +382,22 @@ func receiptOf(receipt *C.fanfare_receipt) Receipt {
 		Position:    uint64(receipt.position),
 		Offset:      uint64(receipt.offset),
 		Subscribers: uint64(receipt.subscribers),
+		Also:        alsoOf(receipt),
 		Duplicate:   receipt.flags&C.FANFARE_DUPLICATE != 0,
 		Err:         wrong(receipt.result),
 	}
+}
+
+// alsoOf copies what is the library's.
+func alsoOf(receipt *C.fanfare_receipt) []ChannelReceipt {
+	if receipt.also_count == 0 {
+		return nil
+	}
+	also := make([]ChannelReceipt, receipt.also_count)
+	for nth, one := range unsafe.Slice(receipt.also, receipt.also_count) {
+		also[nth] = ChannelReceipt{Offset: uint64(one.offset), Subscribers: uint64(one.subscribers)}
+	}
+	return also
 }
 
 func wrong(result C.int32_t) error {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -81,6 +82,39 @@ func TestPublish(t *testing.T) {
 		stats, err := publisher.Stats()
 		if err != nil || stats.Published != 6 || stats.Duplicates != 1 || stats.Refused != 1 || !stats.Connected {
 			t.Fatalf("%+v, %v", stats, err)
+		}
+	})
+}
+
+func TestSeveralChannels(t *testing.T) {
+	both(t, func(t *testing.T, publisher *Publisher) {
+		a, b, c := t.Name()+" a", t.Name()+" b", t.Name()+" c"
+		alone := Message{Channel: b, Data: []byte("x")}
+		several := Message{Channel: a, Also: []string{b, c}, Data: []byte("to all"), Key: []byte("k")}
+		receipts, err := publisher.PublishBatch(soon(t), []Message{alone, several, several})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []ChannelReceipt{{Offset: 2}, {Offset: 1}}
+		for nth, receipt := range receipts[1:] {
+			if receipt.Offset != 1 || !slices.Equal(receipt.Also, want) || receipt.Duplicate != (nth == 1) {
+				t.Fatalf("%+v", receipt)
+			}
+		}
+		if receipts[0].Also != nil {
+			t.Fatalf("%+v", receipts[0])
+		}
+		several.Key = nil
+		receipt, err := publisher.Publish(soon(t), several)
+		if err != nil || receipt.Offset != 2 || !slices.Equal(receipt.Also, []ChannelReceipt{{Offset: 3}, {Offset: 2}}) {
+			t.Fatalf("%+v, %v", receipt, err)
+		}
+		if err := publisher.Enqueue(several); err != nil {
+			t.Fatal(err)
+		}
+		several.Also = []string{a}
+		if _, err := publisher.Publish(soon(t), several); !errors.Is(err, ErrBadChannels) {
+			t.Fatal(err)
 		}
 	})
 }

@@ -70,6 +70,14 @@ typedef struct fanfare_options {
 // recognized. 0 is never open.
 typedef uint64_t fanfare_t;
 
+// The name of a channel, which need not end with a NUL.
+typedef struct fanfare_name {
+  // 1 to 255 bytes of UTF-8.
+  const char *name;
+  // How many bytes.
+  size_t size;
+} fanfare_name;
+
 // One message. Everything it points to is the caller's, and is used during the call only.
 typedef struct fanfare_message {
   // sizeof(fanfare_message)
@@ -101,7 +109,20 @@ typedef struct fanfare_message {
   uint32_t flags;
   // 0
   uint32_t reserved;
+  // Further channels for the same message, at the same position: who follows several of them
+  // gets it once. None of them twice; null for none.
+  const struct fanfare_name *also;
+  // How many.
+  size_t also_count;
 } fanfare_message;
+
+// Where a message stands in one channel.
+typedef struct fanfare_channel_receipt {
+  // Within the channel, 1, 2, 3, ...; 0 of an ephemeral message.
+  uint64_t offset;
+  // Connections that follow the channel at that position.
+  uint64_t subscribers;
+} fanfare_channel_receipt;
 
 // What became of a message.
 typedef struct fanfare_receipt {
@@ -122,6 +143,14 @@ typedef struct fanfare_receipt {
   uint32_t flags;
   // 0
   uint32_t reserved;
+  // Those of the message's further channels, in their order. In a call that waits: an array of
+  // the caller's, into which they are written, or null. In a callback: the library's, and it
+  // ends with the call.
+  struct fanfare_channel_receipt *also;
+  // In a call that waits: for how many there is room.
+  size_t also_room;
+  // How many were written, or are there: none where there was no room for all.
+  size_t also_count;
 } fanfare_receipt;
 
 // Hears what became of a message, once, on a thread of the library. It must not wait long (other
@@ -242,6 +271,9 @@ typedef struct fanfare_numbers {
 // Refused: what is excluded is not the origin of a connection.
 #define FANFARE_E_BAD_EXCEPT -465
 
+// Refused: the message is for more channels than one may be, or for one of them twice.
+#define FANFARE_E_BAD_CHANNELS -466
+
 // Refused: the node keeps as many channels as it may, try again later.
 #define FANFARE_E_CHANNEL_LIMIT -507
 
@@ -281,9 +313,9 @@ int32_t fanfare_open(const char *url, const struct fanfare_options *options, fan
 // AGAIN: the queue is full, or from inside of a callback; nothing was queued. TIMEOUT: it was
 // queued and is still on its way. UNKNOWN: nobody knows whether it was published; with a key of
 // the caller's it may be published again. PIPE: closed. INVAL: a pointer or size. BADF, FORKED,
-// PANIC: the handle. The refusals: TOO_LARGE, BAD_CHANNEL, BAD_EVENT, BAD_KEY, BAD_EXCEPT,
-// BAD_DATA, CONFLICT, RATE_LIMITED, CHANNEL_LIMIT, FORBIDDEN, and minus the number of others. Any
-// thread.
+// PANIC: the handle. The refusals: TOO_LARGE, BAD_CHANNEL, BAD_CHANNELS, BAD_EVENT, BAD_KEY,
+// BAD_EXCEPT, BAD_DATA, CONFLICT, RATE_LIMITED, CHANNEL_LIMIT, FORBIDDEN, and minus the number of
+// others. Any thread.
 int32_t fanfare_publish(fanfare_t handle,
                         const struct fanfare_message *message,
                         uint64_t timeout_ms,

@@ -59,6 +59,8 @@ pub const FANFARE_E_BAD_KEY: Code = -462;
 pub const FANFARE_E_BAD_DATA: Code = -463;
 /// Refused: what is excluded is not the origin of a connection.
 pub const FANFARE_E_BAD_EXCEPT: Code = -465;
+/// Refused: the message is for more channels than one may be, or for one of them twice.
+pub const FANFARE_E_BAD_CHANNELS: Code = -466;
 /// Refused: the node keeps as many channels as it may, try again later.
 pub const FANFARE_E_CHANNEL_LIMIT: Code = -507;
 
@@ -109,6 +111,7 @@ const TEXTS: &[(Code, &std::ffi::CStr)] = &[
         c"refused: the data is empty, or not what its kind says: JSON is what common parsers read",
     ),
     (FANFARE_E_BAD_EXCEPT, c"refused: an origin has sixteen hexadecimal digits"),
+    (FANFARE_E_BAD_CHANNELS, c"refused: too many channels for one message, or one of them twice"),
     (FANFARE_E_CHANNEL_LIMIT, c"refused: the node keeps as many channels as it may"),
 ];
 

@@ -130,6 +130,7 @@ fn outcome(result: Result<Published, Refusal>) -> Outcome {
         offset: published.offset,
         subscribers: published.subscribers,
         duplicate: published.duplicate,
+        also: published.also,
     })
 }
 

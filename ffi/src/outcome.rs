@@ -7,10 +7,12 @@ use std::cell::Cell;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use fanfare_protocol::ingest::ChannelReceipt;
+
 use crate::code::{Code, FANFARE_E_UNKNOWN};
 
 /// Where a message stands in the order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Placed {
     /// Which life of the node: positions of two say nothing about each other.
     pub epoch: u64,
@@ -22,6 +24,8 @@ pub struct Placed {
     pub subscribers: u64,
     /// Whether an earlier sending of the message got the place.
     pub duplicate: bool,
+    /// Where it stands in further channels; of nearly every message there are none.
+    pub also: Option<Arc<Vec<ChannelReceipt>>>,
 }
 
 /// What became of a message.
@@ -172,10 +176,10 @@ mod tests {
         let ticket = Ticket::new(2);
         let courier = |nth| Courier::new(Done::Wait(Arc::clone(&ticket), nth));
         let place = Placed { position: 7, ..Placed::default() };
-        courier(1).deliver(Ok(place));
-        assert_eq!(ticket.wait(Duration::from_millis(1)), [None, Some(Ok(place))]);
+        courier(1).deliver(Ok(place.clone()));
+        assert_eq!(ticket.wait(Duration::from_millis(1)), [None, Some(Ok(place.clone()))]);
         drop(courier(0));
-        let both = [Some(Err(FANFARE_E_UNKNOWN)), Some(Ok(place))];
+        let both = [Some(Err(FANFARE_E_UNKNOWN)), Some(Ok(place.clone()))];
         assert_eq!(ticket.wait(Duration::MAX), both);
         courier(0).deliver(Ok(place));
         assert_eq!(ticket.wait(Duration::MAX), both, "the first outcome counts");

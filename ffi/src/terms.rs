@@ -96,4 +96,5 @@ pub(crate) const SHAPE: IngestLimits = IngestLimits {
     message_bytes: u32::MAX - (1 << 20),
     batch_messages: u32::MAX,
     window: u32::MAX,
+    channels: u32::MAX,
 };

@@ -144,7 +144,7 @@ fn each_acknowledged_message_is_there_once_however_often_the_connection_is_cut()
     assert_eq!(kept.len(), MESSAGES);
     let mut offsets = HashSet::new();
     for (nth, outcome) in heard.lock().unwrap().iter().enumerate() {
-        let place = outcome.unwrap().unwrap_or_else(|code| panic!("message {nth}: {code}"));
+        let place = outcome.clone().unwrap().unwrap_or_else(|code| panic!("message {nth}: {code}"));
         assert!(offsets.insert(place.offset), "offset {} was given twice", place.offset);
         assert_eq!(kept[&place.offset], format!("message {nth}").as_bytes());
         assert_eq!(place.offset, nth as u64 + 1, "sent again, they keep their order");
@@ -230,7 +230,7 @@ fn a_server_that_is_killed_and_comes_back_has_another_epoch_and_nothing_hangs() 
     let mut epochs = Vec::new();
     let mut offsets = HashSet::new();
     for (nth, outcome) in heard.lock().unwrap().iter().enumerate() {
-        let place = outcome.unwrap().unwrap_or_else(|code| panic!("message {nth}: {code}"));
+        let place = outcome.clone().unwrap().unwrap_or_else(|code| panic!("message {nth}: {code}"));
         if epochs.last() != Some(&place.epoch) {
             epochs.push(place.epoch);
         }

@@ -23,6 +23,10 @@ pub const POLL_MESSAGES_MAX: usize = 1_000;
 pub const POLL_BYTES_MAX: usize = 1 << 20;
 /// Longest `wait` of a poll, in seconds; more is clamped.
 pub const POLL_WAIT_S_MAX: u64 = 30;
+/// Most channels of one message, whatever is configured: an ANSWER has a place for each of them.
+pub const MESSAGE_CHANNELS_MAX: usize = 60;
+/// As many where nothing is.
+pub const MESSAGE_CHANNELS_DEFAULT: usize = 32;
 /// Longest payload of a WebSocket control frame (RFC 6455, section 5.5).
 pub const CONTROL_PAYLOAD_BYTES_MAX: usize = 125;
 
@@ -71,6 +75,8 @@ pub struct IngestLimits {
     pub batch_messages: u32,
     /// Messages without an outcome after which the server stops reading.
     pub window: u32,
+    /// Most channels of one message. HELLO does not tell it: who names more is told then.
+    pub channels: u32,
 }
 
 impl IngestLimits {
@@ -80,6 +86,7 @@ impl IngestLimits {
         message_bytes: MESSAGE_BYTES_DEFAULT as u32,
         batch_messages: 1_000,
         window: 1_000,
+        channels: MESSAGE_CHANNELS_DEFAULT as u32,
     };
 }
 
@@ -128,6 +135,9 @@ const _: () = assert!(
 );
 const _: () = assert!(IngestLimits::DEFAULT.batch_messages <= IngestLimits::DEFAULT.window);
 const _: () = assert!(INGEST_TEXT_BYTES_MAX + 64 <= INGEST_SERVER_FRAME_BYTES_MAX);
+// An ANSWER is 38 bytes long, and 16 more for each further channel.
+const _: () = assert!(38 + (MESSAGE_CHANNELS_MAX - 1) * 16 <= INGEST_SERVER_FRAME_BYTES_MAX);
+const _: () = assert!(MESSAGE_CHANNELS_DEFAULT <= MESSAGE_CHANNELS_MAX);
 const _: () = assert!(HttpLimits::DEFAULT.target_bytes < HttpLimits::DEFAULT.head_bytes);
 const _: () = assert!(HttpLimits::DEFAULT.fields <= FIELDS_MAX);
 const _: () = assert!(crate::id::ID_TEXT_BYTES_MAX <= LAST_EVENT_ID_BYTES_MAX);

@@ -1,5 +1,7 @@
 //! What a publisher said and what a client may be told about it, as the codecs see it.
 
+use std::sync::Arc;
+
 use crate::id::Id;
 
 /// What the bytes of a payload are. Decided once, where the message enters.
@@ -50,8 +52,17 @@ pub struct Kept {
     pub offset: u64,
 }
 
+/// Where a message stands in one channel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChannelReceipt {
+    /// Within the channel, from 1; 0 of an ephemeral message.
+    pub offset: u64,
+    /// Connections that follow the channel at that position.
+    pub subscribers: u64,
+}
+
 /// A message has its place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Published {
     /// Epoch and position.
     pub id: Id,
@@ -61,6 +72,16 @@ pub struct Published {
     pub subscribers: u64,
     /// Whether the place was given earlier, to the same message under the same key.
     pub duplicate: bool,
+    /// Its places in further channels, in the order in which they were named; of nearly every
+    /// message there are none, and nothing is held for them.
+    pub also: Option<Arc<Vec<ChannelReceipt>>>,
+}
+
+impl Published {
+    /// Its places in further channels.
+    pub fn also(&self) -> &[ChannelReceipt] {
+        self.also.as_ref().map_or(&[], |also| also.as_slice())
+    }
 }
 
 /// Messages of one channel that a client will not get, as it is told.

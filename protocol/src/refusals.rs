@@ -49,6 +49,14 @@ pub const CHANNEL_LIMIT: &str = "the node keeps as many channels as it may, and 
 /// The node ends.
 pub const SHUTTING_DOWN: &str = "the node is shutting down: publish again when it is back";
 
+/// It is for more channels than one may be, or for one of them twice.
+pub fn bad_channels(most: usize) -> String {
+    format!(
+        "one message is for 1 to {most} channels, each named once: publish it again to the others, \
+         or raise limits.channels_per_message"
+    )
+}
+
 /// It is longer than one may be.
 pub fn too_large(bytes: usize, most: usize) -> String {
     format!(
@@ -68,6 +76,7 @@ mod tests {
     #[test]
     fn sentences_fit_a_frame_and_say_the_numbers_of_today() {
         let largest = too_large(usize::MAX, usize::MAX);
+        let many = bad_channels(usize::MAX);
         let all = [
             BAD_CHANNEL,
             BAD_EVENT,
@@ -78,7 +87,7 @@ mod tests {
             CHANNEL_LIMIT,
             SHUTTING_DOWN,
         ];
-        for text in all.into_iter().chain([&*largest]) {
+        for text in all.into_iter().chain([&*largest, &*many]) {
             // API and command line put a few words in front.
             assert!(text.len() + 100 < INGEST_TEXT_BYTES_MAX, "{text}");
         }

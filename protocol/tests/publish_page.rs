@@ -8,7 +8,8 @@ use fanfare_protocol::ingest::client::{self, Answer, Hello, Reply};
 use fanfare_protocol::ingest::server::{Decoder, Event};
 use fanfare_protocol::ingest::session::{Open, SessionId, Standing};
 use fanfare_protocol::ingest::{
-    DeclaredKind, ErrorCode, PublishFrame, RefusalCode, VERSION, VERSION_WITH_SESSIONS, write,
+    ChannelNames, ChannelReceipt, ChannelReceipts, DeclaredKind, ErrorCode, PublishFrame,
+    RefusalCode, VERSION, VERSION_WITH_SESSIONS, write,
 };
 use fanfare_protocol::limits::{IngestLimits, SessionLimits};
 use fanfare_protocol::message::Kind;
@@ -52,8 +53,20 @@ fn open(resumes: bool, confirmed: u64) -> Open {
     Open { session, resumes, confirmed }
 }
 
-fn answer() -> Answer {
-    Answer { sequence: 2, duplicate: false, position: 1042, offset: 17, subscribers: 3 }
+fn answer() -> Answer<'static> {
+    let also = ChannelReceipts::default();
+    Answer { sequence: 2, duplicate: false, position: 1042, offset: 17, subscribers: 3, also }
+}
+
+fn answer_of_two_channels() -> Answer<'static> {
+    Answer {
+        also: ChannelReceipts::of(&[ChannelReceipt { offset: 5, subscribers: 0 }]),
+        ..answer()
+    }
+}
+
+fn in_two_channels() -> PublishFrame<'static> {
+    PublishFrame { also: ChannelNames::of(&[b"news"]), ..PublishFrame::new("demo", b"hi") }
 }
 
 fn with_event_and_key() -> PublishFrame<'static> {
@@ -97,8 +110,10 @@ fn the_page_shows_what_is_written() {
             "publish for all who follow now but one",
             written(|out| write::publish(&for_now_and_all_but_one(), out)),
         ),
+        ("publish in two channels", written(|out| write::publish(&in_two_channels(), out))),
         ("batch", written(|out| write::batch(&batch(), out))),
         ("answer", written(|out| write::answer(&answer(), out))),
+        ("answer of two channels", written(|out| write::answer(&answer_of_two_channels(), out))),
         ("refused", written(|out| write::refused(3, RefusalCode::BAD_CHANNEL, "bad", out))),
         ("ack", written(|out| write::ack(4, out))),
         ("error", written(|out| write::error(ErrorCode::BAD_VERSION, 7, "version 3", out))),
@@ -122,6 +137,7 @@ fn a_server_reads_the_page() {
         &vectors["publish with an event, a key and an answer"],
         &vectors["publish with a field of tomorrow"],
         &vectors["publish for all who follow now but one"],
+        &vectors["publish in two channels"],
         &vectors["batch"],
     ]
     .concat();
@@ -130,14 +146,14 @@ fn a_server_reads_the_page() {
     assert_eq!(decoder.next(&mut input), Ok(Some(Event::Preface)));
     let text = DeclaredKind::Known(Kind::Text);
     let tomorrow = PublishFrame { kind: text, ..PublishFrame::new("demo", b"hi") };
-    let all_but_one = for_now_and_all_but_one();
-    let expected = [PublishFrame::new("demo", b"hi"), with_event_and_key(), tomorrow, all_but_one];
+    let (hi, all_but_one) = (PublishFrame::new("demo", b"hi"), for_now_and_all_but_one());
+    let expected = [hi, with_event_and_key(), tomorrow, all_but_one, in_two_channels()];
     for (sequence, frame) in (1..).zip(expected) {
         assert_eq!(decoder.next(&mut input), Ok(Some(Event::Publish { sequence, frame })));
         assert!(frame.check(&IngestLimits::DEFAULT).is_ok());
     }
-    let Ok(Some(Event::Batch { first_sequence: 5, batch: read })) = decoder.next(&mut input) else {
-        panic!("the fifth message begins a batch");
+    let Ok(Some(Event::Batch { first_sequence: 6, batch: read })) = decoder.next(&mut input) else {
+        panic!("the sixth message begins a batch");
     };
     assert_eq!(read.collect::<Vec<_>>(), batch());
     assert_eq!(decoder.next(&mut input), Ok(None));
@@ -173,7 +189,16 @@ fn a_server_reads_the_page_of_sessions() {
 #[test]
 fn a_client_reads_the_page() {
     let vectors = vectors();
-    let names = ["hello", "answer", "refused", "ack", "hello to a session", "error", "goodbye"];
+    let names = [
+        "hello",
+        "answer",
+        "answer of two channels",
+        "refused",
+        "ack",
+        "hello to a session",
+        "error",
+        "goodbye",
+    ];
     let stream = names.map(|name| vectors[name].as_slice()).concat();
     let mut decoder = client::Decoder::new();
     let mut input = stream.as_slice();
@@ -181,6 +206,7 @@ fn a_client_reads_the_page() {
     for reply in [
         Reply::Hello(hello()),
         Reply::Answer(answer()),
+        Reply::Answer(answer_of_two_channels()),
         Reply::Refused { sequence: 3, code: RefusalCode(460), text: "bad" },
         Reply::Ack(4),
         Reply::Hello(hello_to_a_session()),

@@ -84,6 +84,7 @@ impl<D: Driver> Node<D> {
     pub(crate) fn publish(&mut self, channel: &str, texts: impl IntoIterator<Item = String>) {
         let publication = |data: String| Publication {
             channel: ChannelName::new(Tenant::default(), channel),
+            also: Box::default(),
             kind: Kind::Text,
             event: None,
             idempotency_key: None,

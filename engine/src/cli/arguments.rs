@@ -58,10 +58,12 @@ Examples:
   fanfare publish demo '{\"hello\":\"world\"}'
   date | fanfare publish demo -
   tail -f app.log | fanfare publish --quiet --kind text logs -
+  fanfare publish orders '{\"id\":7}' --also \"shop:3\" --also \"user:1\"
 
 For each message a line says {\"id\",\"offset\",\"subscribers\"}: its place in the order, its number
 in the channel, and how many connections follow the channel there; an ephemeral one has only the
-last. When the process exits with 0, every message was accepted.
+last. With --also there are \"channels\" instead, a list with the numbers of each. When the process
+exits with 0, every message was accepted.
 
 Exit codes:
   64 a wrong channel, event or origin   65 a message was refused   69 no server   77 not let in";
@@ -229,6 +231,10 @@ pub(super) struct Publish {
     /// The message, or "-" for one of each line of standard input [default: -]
     #[arg(allow_hyphen_values = true)]
     pub(super) data: Option<OsString>,
+    /// Another channel for the same message, at the same position: who follows both gets it once.
+    /// May be given several times
+    #[arg(long, value_name = "CHANNEL", value_parser = channel)]
+    pub(super) also: Vec<String>,
     /// Name of the event, for clients that tell events apart
     #[arg(long, value_name = "NAME", value_parser = event)]
     pub(super) event: Option<String>,

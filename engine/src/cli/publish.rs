@@ -20,7 +20,9 @@ use std::thread;
 
 use fanfare_protocol::id::Epoch;
 use fanfare_protocol::ingest::client::{Answer, Decoder, Hello, Reply};
-use fanfare_protocol::ingest::{DeclaredKind, ErrorCode, PublishFrame, write};
+use fanfare_protocol::ingest::{
+    ChannelNames, ChannelReceipt, DeclaredKind, ErrorCode, PublishFrame, write,
+};
 use fanfare_protocol::limits::IngestLimits;
 use fanfare_protocol::message::Kind;
 use fanfare_protocol::refusals;
@@ -56,6 +58,7 @@ pub(super) fn run(arguments: &Publish) -> Result<ExitCode, Failure> {
         said: said.clone(),
         limits: hello.limits,
         channel: arguments.channel.clone(),
+        also: arguments.also.clone(),
         event: arguments.event.clone(),
         ephemeral: arguments.ephemeral,
         except: arguments.except.clone(),
@@ -187,6 +190,7 @@ struct Writer {
     said: Arc<Said>,
     limits: IngestLimits,
     channel: String,
+    also: Vec<String>,
     event: Option<String>,
     ephemeral: bool,
     except: Option<String>,
@@ -259,12 +263,14 @@ impl Writer {
     /// side reads why.
     fn send(&self, socket: &mut impl Write, data: &[u8]) -> bool {
         let mut frame = Vec::with_capacity(data.len() + 640);
+        let also: Vec<&[u8]> = self.also.iter().map(String::as_bytes).collect();
         let message = PublishFrame {
             answer: self.answer,
             kind: self.kind,
             event: self.event.as_deref().map(str::as_bytes),
             ephemeral: self.ephemeral,
             except: self.except.as_deref().map(str::as_bytes),
+            also: ChannelNames::of(&also),
             ..PublishFrame::new(&self.channel, data)
         };
         write::publish(&message, &mut frame);
@@ -423,14 +429,21 @@ fn take(
     }
 }
 
-/// The line that says where a message stands.
-fn receipt(answer: &Answer, epoch: Option<Epoch>) -> String {
-    let Answer { offset, subscribers, .. } = *answer;
-    if offset == 0 {
-        return format!("{{\"subscribers\":{subscribers}}}\n");
-    }
-    let id = epoch.map_or_else(String::new, |epoch| answer.id(epoch).to_string());
-    format!("{{\"id\":\"{id}\",\"offset\":{offset},\"subscribers\":{subscribers}}}\n")
+/// The line that says where a message stands, as the API says it.
+fn receipt(answer: &Answer<'_>, epoch: Option<Epoch>) -> String {
+    let Answer { offset, subscribers, also, .. } = *answer;
+    let place = |ChannelReceipt { offset, subscribers }| match offset {
+        0 => format!("\"subscribers\":{subscribers}"),
+        _ => format!("\"offset\":{offset},\"subscribers\":{subscribers}"),
+    };
+    let first = place(ChannelReceipt { offset, subscribers });
+    let also: Vec<String> = also.map(|also| format!(",{{{}}}", place(also))).collect();
+    let places = match &also[..] {
+        [] => first,
+        also => format!("\"channels\":[{{{first}}}{}]", also.concat()),
+    };
+    let id = epoch.filter(|_| offset > 0).map(|epoch| format!("\"id\":\"{}\",", answer.id(epoch)));
+    format!("{{{}{places}}}\n", id.unwrap_or_default())
 }
 
 fn not_ours(error: &fanfare_protocol::ingest::client::Violation) -> Failure {

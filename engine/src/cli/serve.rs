@@ -254,6 +254,7 @@ mod tests {
         let running = node::start(settings).expect("a node starts");
         let publication = Publication {
             channel: ChannelName::new(Tenant::default(), "demo"),
+            also: Box::default(),
             kind: Kind::Text,
             event: None,
             idempotency_key: None,

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use fanfare_protocol::limits::{CHANNEL_NAME_BYTES_MAX, FIELDS_MAX};
+use fanfare_protocol::limits::{CHANNEL_NAME_BYTES_MAX, FIELDS_MAX, MESSAGE_CHANNELS_MAX};
 use toml::de::DeValue;
 
 use super::document::Section;
@@ -68,6 +68,8 @@ pub(super) static ROWS: &[Row] = &[
         "channels that clients follow, whether they were published to or not"),
     row!("channels_per_connection", Count channels_per_connection, 1, 1 << 20,
         "channels that one connection follows"),
+    row!("channels_per_message", Count channels_per_message, 1, MESSAGE_CHANNELS_MAX as u64,
+        "channels of one published message"),
     row!("message_bytes", Bytes message_bytes, 1, GIB,
         "one published message; with 4KiB more the longest frame that clients get"),
     row!("subscribe_bytes", Bytes subscribe_bytes, 64, 64 * MIB,

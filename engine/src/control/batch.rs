@@ -28,9 +28,18 @@ use crate::sequencer::command::Publication;
 #[derive(Debug)]
 pub(super) enum PublishRequest {
     /// One message; the answer is one result.
-    One(Publication),
+    One(Asked),
     /// Several; the answer is `results`.
-    Many(Vec<Publication>),
+    Many(Vec<Asked>),
+}
+
+/// A message, and how it named its channels.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// What is to be published.
+    pub(super) publication: Publication,
+    /// Whether it has a list of channels, be it of one, so that the answer has a list of places.
+    pub(super) lists: bool,
 }
 
 #[derive(Deserialize)]
@@ -38,6 +47,8 @@ pub(super) enum PublishRequest {
 struct Document<'a> {
     #[serde(borrow, default)]
     channel: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    channels: Option<Vec<Cow<'a, str>>>,
     #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -75,7 +86,7 @@ pub(super) fn read(
     }
     let mut document = document(text, text)?;
     let Some(messages) = document.messages.take() else {
-        return document.publication(key, tenant, limits).map(PublishRequest::One);
+        return document.asked(key, tenant, limits).map(PublishRequest::One);
     };
     if key.is_some() {
         return Err(Fault::unprocessable(
@@ -109,7 +120,7 @@ fn read_many(
     body: &str,
     tenant: &Tenant,
     limits: &Limits,
-) -> Result<Vec<Publication>, Fault> {
+) -> Result<Vec<Asked>, Fault> {
     let limit = limits.batch_messages;
     let mut text = serde_json::Deserializer::from_str(messages.get());
     let items = Items { limit: limit + 1 }
@@ -126,12 +137,12 @@ fn read_many(
         );
         return Err(Fault::too_large("batch_too_large", message));
     }
-    let publication = |item: &RawValue| {
-        document(item.get(), body).and_then(|item| item.publication(None, tenant, limits))
+    let asked = |item: &RawValue| {
+        document(item.get(), body).and_then(|item| item.asked(None, tenant, limits))
     };
     let count = items.len();
     let items = items.into_iter().enumerate();
-    items.map(|(nth, item)| publication(item).map_err(|fault| fault.at(nth, count))).collect()
+    items.map(|(nth, item)| asked(item).map_err(|fault| fault.at(nth, count))).collect()
 }
 
 /// Reads an array but keeps no more than `limit` items of it: a million `{}` are few bytes and much
@@ -171,6 +182,7 @@ impl<'de> Visitor<'de> for Items {
 impl Document<'_> {
     fn is_empty(&self) -> bool {
         self.channel.is_none()
+            && self.channels.is_none()
             && self.data.is_none()
             && self.base64.is_none()
             && self.event.is_none()
@@ -179,22 +191,57 @@ impl Document<'_> {
             && self.except.is_none()
     }
 
-    fn publication(
-        self,
+    fn asked(
+        mut self,
         key: Option<&[u8]>,
         tenant: &Tenant,
+        limits: &Limits,
+    ) -> Result<Asked, Fault> {
+        let lists = self.channels.is_some();
+        let mut channels = self.take_channels(tenant, limits)?;
+        let channel = channels.remove(0);
+        let publication = self.publication(channel, channels.into(), key, limits)?;
+        Ok(Asked { publication, lists })
+    }
+
+    /// At least one.
+    fn take_channels(
+        &mut self,
+        tenant: &Tenant,
+        limits: &Limits,
+    ) -> Result<Vec<ChannelName>, Fault> {
+        let names = match (self.channel.take(), self.channels.take()) {
+            (Some(_), Some(_)) => {
+                let message = "a message has either \"channel\" or a list of \"channels\"";
+                return Err(Fault::unprocessable("bad_message", message));
+            }
+            (None, Some(names)) => names,
+            (one, None) => one.into_iter().collect(),
+        };
+        if !names.iter().all(|name| is_channel_name(name)) || names.is_empty() {
+            let message = format!("\"channel\" is missing or no name: {}", refusals::BAD_CHANNEL);
+            return Err(Fault::unprocessable("bad_channel", message));
+        }
+        let is_known = |(nth, name): (usize, &Cow<'_, str>)| names[..nth].contains(name);
+        let most = limits.channels_per_message;
+        if names.len() > most || names.iter().enumerate().any(is_known) {
+            let message = format!("\"channels\": {}", refusals::bad_channels(most));
+            return Err(Fault::unprocessable("bad_channels", message));
+        }
+        Ok(names.iter().map(|name| ChannelName::new(tenant.clone(), name)).collect())
+    }
+
+    fn publication(
+        self,
+        channel: ChannelName,
+        also: Box<[ChannelName]>,
+        key: Option<&[u8]>,
         limits: &Limits,
     ) -> Result<Publication, Fault> {
         if self.messages.is_some() {
             let message = "a message of a batch is a single one: \"messages\" cannot stand in it";
             return Err(Fault::unprocessable("bad_message", message));
         }
-        let channel = self.channel.filter(|name| is_channel_name(name)).ok_or_else(|| {
-            Fault::unprocessable(
-                "bad_channel",
-                format!("\"channel\" is missing or no name: {}", refusals::BAD_CHANNEL),
-            )
-        })?;
         let (kind, data) = content(self.data, self.base64)?;
         if data.is_empty() {
             return Err(Fault::unprocessable("empty_message", refusals::EMPTY));
@@ -212,7 +259,8 @@ impl Document<'_> {
             ));
         }
         let message = Publication {
-            channel: ChannelName::new(tenant.clone(), &channel),
+            channel,
+            also,
             kind,
             event: target::event(self.event)?,
             idempotency_key: own_key.or(key).map(Into::into),
@@ -281,8 +329,8 @@ fn place(error: &serde_json::Error, text: &str, body: &str) -> String {
 
 fn wrong_shape(what: &str) -> Fault {
     let message = format!(
-        "{what}: send {{\"channel\",\"data\"|\"base64\",\"event\"?,\"idempotency_key\"?,\
-         \"ephemeral\"?,\"except\"?}}, or several as {{\"messages\":[…]}}"
+        "{what}: send {{\"channel\"|\"channels\",\"data\"|\"base64\",\"event\"?,\
+         \"idempotency_key\"?,\"ephemeral\"?,\"except\"?}}, or several as {{\"messages\":[…]}}"
     );
     Fault::unprocessable("bad_message", message)
 }

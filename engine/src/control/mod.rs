@@ -144,7 +144,7 @@ pub fn serve(
 /// refuse it, or where the body names several.
 pub(crate) fn read_one(body: &[u8], tenant: &Tenant, limits: &Limits) -> Option<Publication> {
     match batch::read(body, None, tenant, limits) {
-        Ok(batch::PublishRequest::One(publication)) => Some(publication),
+        Ok(batch::PublishRequest::One(asked)) => Some(asked.publication),
         Ok(batch::PublishRequest::Many(_)) | Err(_) => None,
     }
 }

@@ -63,6 +63,7 @@ mod tests {
                 channel: ChannelId(1),
                 name: Arc::clone(&name),
                 position: 10 * (nth as u64 + 1),
+                nth: 0,
                 offset: nth as u64 + 1,
                 ephemeral: false,
                 except: None,

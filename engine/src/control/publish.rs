@@ -7,11 +7,12 @@ use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use fanfare_protocol::ingest::ChannelReceipt;
 use fanfare_protocol::message::Kind;
 use serde::Serialize;
 
 use super::answer::{Fault, json, refusal_words};
-use super::batch::{self, PublishRequest};
+use super::batch::{self, Asked, PublishRequest};
 use super::gate::idempotency_key;
 use super::{Api, json_bytes, target};
 use crate::limits::Limits;
@@ -40,8 +41,10 @@ pub(super) async fn raw(State(api): State<Arc<Api>>, request: Request) -> Result
     };
     let data = std::mem::take(&mut taken.bytes).into_boxed_slice();
     let idempotency_key = key;
-    let message = Publication { channel, kind, event, idempotency_key, ephemeral, except, data };
-    publish_one(&api, with_room(message, limits)?).await
+    let also = Box::default();
+    let message =
+        Publication { channel, also, kind, event, idempotency_key, ephemeral, except, data };
+    publish_one(&api, Asked { publication: with_room(message, limits)?, lists: false }).await
 }
 
 /// A JSON body names one message or several.
@@ -62,16 +65,18 @@ pub(super) async fn json_body(
     }
     let order = read_order(&api, &head.headers, body, key).await?;
     match order {
-        PublishRequest::One(publication) => publish_one(&api, publication).await,
-        PublishRequest::Many(publications) => publish_many(&api, publications).await,
+        PublishRequest::One(asked) => publish_one(&api, asked).await,
+        PublishRequest::Many(asked) => publish_many(&api, asked).await,
     }
 }
 
 /// The message, if every frame that is made of it will be short enough.
 pub(super) fn with_room(message: Publication, limits: &Limits) -> Result<Publication, Fault> {
-    let Publication { channel, kind, event, data, .. } = &message;
-    payload::room(limits.message_bytes, &channel.name, event.as_deref(), *kind, data)
-        .map_err(|too_long| Fault::too_large("message_too_large", too_long.to_string()))?;
+    let Publication { kind, event, data, .. } = &message;
+    for channel in message.channels() {
+        payload::room(limits.message_bytes, &channel.name, event.as_deref(), *kind, data)
+            .map_err(|too_long| Fault::too_large("message_too_large", too_long.to_string()))?;
+    }
     Ok(message)
 }
 
@@ -85,16 +90,20 @@ async fn read_order(
     batch::read(&taken.bytes, key, &api.facts.tenant, &api.facts.limits)
 }
 
-async fn publish_one(api: &Api, publication: Publication) -> Result<Response, Fault> {
+async fn publish_one(api: &Api, asked: Asked) -> Result<Response, Fault> {
+    let Asked { publication, lists } = asked;
     let published =
         api.ask(|answer| Command::Publish(publication, PublishAnswer::Callback(answer))).await??;
-    Ok(json(StatusCode::OK, &Receipt::from(published)))
+    Ok(json(StatusCode::OK, &Receipt::of(&published, lists)))
 }
 
 /// One command, one answer: a result for each message, in order; never a part in silence.
-async fn publish_many(api: &Api, publications: Vec<Publication>) -> Result<Response, Fault> {
+async fn publish_many(api: &Api, asked: Vec<Asked>) -> Result<Response, Fault> {
+    let lists: Vec<bool> = asked.iter().map(|asked| asked.lists).collect();
+    let publications = asked.into_iter().map(|asked| asked.publication).collect();
     let results = api.ask(|answer| Command::PublishBatch(publications, answer)).await?;
-    let results = results.into_iter().map(BatchResult::from).collect();
+    let results = results.iter().zip(lists).map(|(result, lists)| BatchResult::of(result, lists));
+    let results = results.collect();
     Ok(json(StatusCode::OK, &Results { results }))
 }
 
@@ -103,18 +112,45 @@ async fn publish_many(api: &Api, publications: Vec<Publication>) -> Result<Respo
 struct Receipt {
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    offset: Option<u64>,
-    subscribers: u64,
+    #[serde(flatten)]
+    channels: Channels,
     /// Said only where it is so.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     duplicate: bool,
 }
 
-impl From<Published> for Receipt {
-    fn from(Published { id, offset, subscribers, duplicate }: Published) -> Self {
-        let offset = (offset > 0).then_some(offset);
-        Self { id: offset.map(|_| id.to_string()), offset, subscribers, duplicate }
+/// As the channels were named: one, or a list.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Channels {
+    One(OfChannel),
+    Listed { channels: Vec<OfChannel> },
+}
+
+#[derive(Serialize)]
+struct OfChannel {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<u64>,
+    subscribers: u64,
+}
+
+impl From<ChannelReceipt> for OfChannel {
+    fn from(ChannelReceipt { offset, subscribers }: ChannelReceipt) -> Self {
+        Self { offset: (offset > 0).then_some(offset), subscribers }
+    }
+}
+
+impl Receipt {
+    fn of(published: &Published, lists: bool) -> Self {
+        let Published { id, offset, subscribers, duplicate, .. } = *published;
+        let first = OfChannel::from(ChannelReceipt { offset, subscribers });
+        let id = first.offset.map(|_| id.to_string());
+        let also = published.also().iter().copied().map(OfChannel::from);
+        let channels = match lists {
+            true => Channels::Listed { channels: std::iter::once(first).chain(also).collect() },
+            false => Channels::One(first),
+        };
+        Self { id, channels, duplicate }
     }
 }
 
@@ -130,12 +166,12 @@ enum BatchResult {
     Refused { error: &'static str, message: &'static str },
 }
 
-impl From<Result<Published, Refusal>> for BatchResult {
-    fn from(result: Result<Published, Refusal>) -> Self {
+impl BatchResult {
+    fn of(result: &Result<Published, Refusal>, lists: bool) -> Self {
         match result {
-            Ok(published) => Self::Published(published.into()),
+            Ok(published) => Self::Published(Receipt::of(published, lists)),
             Err(refusal) => {
-                let (error, message) = refusal_words(refusal);
+                let (error, message) = refusal_words(*refusal);
                 Self::Refused { error, message }
             }
         }

@@ -42,6 +42,15 @@ struct Piece {
     run: Run,
 }
 
+/// A subscription that passed what a piece gave: the first message of the piece stands in its
+/// channel too, as entry `seq`.
+#[derive(Clone, Copy, Debug)]
+struct Passed {
+    piece: usize,
+    subscription: u32,
+    seq: u64,
+}
+
 /// Where the bytes of a send lie.
 #[derive(Clone, Copy, Debug)]
 enum Source {
@@ -123,8 +132,12 @@ pub(crate) struct Withheld {
 pub(super) struct Batch {
     plans: Vec<Plan>,
     pieces: Vec<Piece>,
+    /// In the order of their pieces; of messages in one channel there are none.
+    passed: Vec<Passed>,
     gathered: Vec<u8>,
-    owed: BinaryHeap<Reverse<(u64, u32)>>,
+    /// Position, which of the publication's channels, subscription: of those at one position the
+    /// first channel comes first.
+    owed: BinaryHeap<Reverse<(u64, u8, u32)>>,
 }
 
 impl Batch {
@@ -217,17 +230,46 @@ impl Batch {
             if let Some(filter) = filter {
                 filter.pass(&mut subscription.next, log, encoding);
             }
-            if let Some(position) = log.position(subscription.next) {
-                self.owed.push(Reverse((position, nth as u32)));
-            }
+            self.push(log.rank(subscription.next), nth as u32);
         }
         true
     }
 
-    /// How far a run of this log may go before another channel's message comes.
-    fn until_others(&self, log: &Log) -> u64 {
-        let other = self.owed.peek().map(|Reverse((position, _))| *position);
-        other.map_or(u64::MAX, |position| log.after_position(position))
+    /// A subscription goes on there, if anywhere.
+    fn push(&mut self, rank: Option<(u64, u8)>, nth: u32) {
+        self.owed.extend(rank.map(|(position, channel)| Reverse((position, channel, nth))));
+    }
+
+    /// How far a run of this log that begins at `position` may go before another channel's message
+    /// comes. Where its first message stands elsewhere too it is a run of its own.
+    fn until_others(&self, log: &Log, position: u64) -> u64 {
+        let other = self.owed.peek().map(|Reverse((other, ..))| *other);
+        other.map_or(u64::MAX, |other| log.from_position(other.max(position + 1)))
+    }
+
+    /// Moves cursors past what stands at `position` in other channels as well. It was given with
+    /// the first, or told as a gap of that.
+    fn pass_twins(
+        &mut self,
+        position: u64,
+        (subscriptions, filter): (&mut [Subscription], Option<&Filter>),
+        logs: &Channels,
+        encoding: Encoding,
+        mut note: impl FnMut(&mut Vec<Passed>, u32, u64),
+    ) {
+        while let Some(Reverse((other, _, nth))) = self.owed.peek().copied()
+            && other == position
+        {
+            self.owed.pop();
+            let Subscription { channel, next, .. } = &mut subscriptions[nth as usize];
+            let log = &logs.at(*channel).log;
+            note(&mut self.passed, nth, *next);
+            *next += 1;
+            if let Some(filter) = filter {
+                filter.pass(next, log, encoding);
+            }
+            self.push(log.rank(*next), nth);
+        }
     }
 
     /// Merges what waits on several channels by position, up to the size of a send. `None` where
@@ -240,11 +282,11 @@ impl Batch {
         start: usize,
     ) -> Option<(Source, Found)> {
         let from = self.gathered.len();
-        while let Some(Reverse((_, nth))) = self.owed.pop() {
+        while let Some(Reverse((position, _, nth))) = self.owed.pop() {
             let subscription = &mut subscriptions[nth as usize];
             let log = &logs.at(subscription.channel).log;
             let lane = log.lane(encoding).expect("a subscription has its lane");
-            let mut before = self.until_others(log);
+            let mut before = self.until_others(log, position);
             let room = SEND_BYTES_MAX.saturating_sub(self.gathered.len() - from);
             let alone = self.pieces.len() == start;
             if let Some(filter) = filter {
@@ -270,15 +312,17 @@ impl Batch {
             if let Some(filter) = filter {
                 filter.pass(&mut subscription.next, log, encoding);
             }
-            let more = log.position(subscription.next);
+            self.push(log.rank(subscription.next), nth);
+            let piece = self.pieces.len() - 1;
+            let note = |passed: &mut Vec<Passed>, subscription, seq| {
+                passed.push(Passed { piece, subscription, seq });
+            };
+            self.pass_twins(position, (subscriptions, filter), logs, encoding, note);
             if alone && bytes.len() >= DIRECT_BYTES_MIN {
-                let all = more.is_none() && self.owed.is_empty();
-                return Some((Source::Direct, if all { Found::All } else { Found::Part }));
+                let found = if self.owed.is_empty() { Found::All } else { Found::Part };
+                return Some((Source::Direct, found));
             }
             self.gathered.extend_from_slice(bytes);
-            if let Some(position) = more {
-                self.owed.push(Reverse((position, nth)));
-            }
         }
         Some((Source::Gathered { start: from, end: self.gathered.len() }, Found::All))
     }
@@ -300,11 +344,11 @@ impl Batch {
             return withheld;
         }
         while let room @ 1.. = WITHHELD_BYTES.saturating_sub(out.len() - begun)
-            && let Some(Reverse((_, nth))) = self.owed.pop()
+            && let Some(Reverse((position, _, nth))) = self.owed.pop()
         {
             let next = &mut subscriptions[nth as usize].next;
             let log = &logs.at(subscriptions[nth as usize].channel).log;
-            let before = self.until_others(log);
+            let before = self.until_others(log, position);
             match filter.ahead(*next, log, encoding, room) {
                 Ahead::TooLong => {
                     let (from, to, after) = filter.too_long(*next, before, log, encoding);
@@ -324,8 +368,10 @@ impl Batch {
                 }
             }
             filter.pass(next, log, encoding);
-            let position = log.position(*next);
-            self.owed.extend(position.map(|position| Reverse((position, nth))));
+            self.push(log.rank(*next), nth);
+            // What is written here is the client's, so nothing of it is moved back.
+            let parts = (&mut *subscriptions, Some(filter));
+            self.pass_twins(position, parts, logs, encoding, |_, _, _| {});
         }
         withheld
     }
@@ -359,26 +405,42 @@ impl Batch {
     ) -> Settled {
         let Some(send) = &self.plans[nth].logs else { return Settled::Private };
         let pieces = &self.pieces[send.pieces.clone()];
-        keep_sent(subscriptions, logs, send.encoding, pieces, taken)
+        let (settled, whole) = keep_sent(subscriptions, logs, send.encoding, pieces, taken);
+        if !self.passed.is_empty() {
+            self.pass_back(send.pieces.start + whole..send.pieces.end, subscriptions);
+        }
+        settled
+    }
+
+    /// Of pieces that did not go, moves those back who passed what they gave.
+    fn pass_back(&self, pieces: Range<usize>, subscriptions: &mut [Subscription]) {
+        let from = self.passed.partition_point(|passed| passed.piece < pieces.start);
+        let passed = self.passed[from..].iter().take_while(|passed| passed.piece < pieces.end);
+        for Passed { subscription, seq, .. } in passed {
+            let next = &mut subscriptions[*subscription as usize].next;
+            *next = (*next).min(*seq);
+        }
     }
 
     /// Forgets what was planned.
     pub(super) fn clear(&mut self) {
         self.plans.clear();
         self.pieces.clear();
+        self.passed.clear();
         self.gathered.clear();
     }
 }
 
 /// Of a send of which `taken` bytes went, keeps what did and moves the cursors of the rest back. A
-/// frame that was begun counts as the client's: its rest goes before anything else.
+/// frame that was begun counts as the client's: its rest goes before anything else. Says too of how
+/// many pieces at least the first message is the client's.
 fn keep_sent(
     subscriptions: &mut [Subscription],
     logs: &Channels,
     encoding: Encoding,
     pieces: &[Piece],
     taken: usize,
-) -> Settled {
+) -> (Settled, usize) {
     let (mut left, mut messages, mut bytes, mut rest) = (taken, 0, 0, None);
     let mut whole = 0;
     for piece in pieces {
@@ -409,6 +471,8 @@ fn keep_sent(
             start: at,
             end: frame.end,
         });
+        // Some byte of its first message went.
+        whole += 1;
     }
-    Settled::Logs { messages, bytes, rest }
+    (Settled::Logs { messages, bytes, rest }, whole)
 }

@@ -75,6 +75,7 @@ mod tests {
             channel: ChannelId(1),
             name: Arc::new(ChannelName::new(Tenant::default(), "c")),
             position: offset * 10,
+            nth: 0,
             offset,
             ephemeral: false,
             except: None,
@@ -82,7 +83,7 @@ mod tests {
             at: Millis(0),
             kind: Kind::Text,
             event: None,
-            data: Box::default(),
+            data: Vec::new().into(),
         };
         log.append(Arc::new(message), Epoch::from_random(1), &mut Scratch::default());
     }

@@ -234,6 +234,18 @@ impl Log {
         Some(self.entry(seq)?.position)
     }
 
+    /// Position of entry `seq`, and which of its publication's channels this is: how entries of
+    /// several logs are merged.
+    pub(super) fn rank(&self, seq: u64) -> Option<(u64, u8)> {
+        self.entry(seq).map(|entry| (entry.position, entry.nth))
+    }
+
+    /// Seq of the first entry at `position` or after it; [`Log::end`] where there is none.
+    pub(super) fn from_position(&self, position: u64) -> u64 {
+        let before = self.entries.partition_point(|entry| entry.position < position);
+        self.first() + before as u64
+    }
+
     /// Seq of the first entry after `position`; [`Log::end`] where there is none.
     pub(super) fn after_position(&self, position: u64) -> u64 {
         let until = self.entries.partition_point(|entry| entry.position <= position);

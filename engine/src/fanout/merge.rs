@@ -1,4 +1,5 @@
-//! What waits for a poll on all of its channels, one message after the other by position.
+//! What waits for a poll on all of its channels, one message after the other by position; what
+//! stands in several of them at one position comes once, in the first.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -18,8 +19,8 @@ pub(crate) struct Merged<'a> {
     encoding: Encoding,
     subscriptions: &'a [Subscription],
     filter: Option<&'a Filter>,
-    /// Position, subscription, seq.
-    owed: BinaryHeap<Reverse<(u64, u32, u64)>>,
+    /// Position, which of the publication's channels, subscription, seq.
+    owed: BinaryHeap<Reverse<(u64, u8, u32, u64)>>,
 }
 
 impl<'a> Merged<'a> {
@@ -46,9 +47,21 @@ impl<'a> Merged<'a> {
         if let Some(filter) = self.filter {
             filter.pass(&mut next, log, self.encoding);
         }
-        if let Some(position) = log.position(next) {
-            self.owed.push(Reverse((position, nth, next)));
+        if let Some((position, channel)) = log.rank(next) {
+            self.owed.push(Reverse((position, channel, nth, next)));
         }
+    }
+
+    /// Takes what comes first, and passes it wherever else it stands.
+    fn pop(&mut self) -> Option<(u64, u32, u64)> {
+        let Reverse((position, _, nth, seq)) = self.owed.pop()?;
+        while let Some(Reverse((other, ..))) = self.owed.peek()
+            && *other == position
+            && let Some(Reverse((.., twin, twin_seq))) = self.owed.pop()
+        {
+            self.push(twin, twin_seq + 1);
+        }
+        Some((position, nth, seq))
     }
 }
 
@@ -56,7 +69,7 @@ impl<'a> Iterator for Merged<'a> {
     type Item = (u64, Result<&'a [u8], GapView<'a>>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let Reverse((position, nth, seq)) = self.owed.pop()?;
+        let (position, nth, seq) = self.pop()?;
         let (logs, encoding) = (self.logs, self.encoding);
         let log = &logs.at(self.subscriptions[nth as usize].channel).log;
         if let Some(filter) = self.filter
@@ -64,7 +77,7 @@ impl<'a> Iterator for Merged<'a> {
         {
             // The gap stands where its first message does, so nothing may come in between.
             let other = self.owed.peek().map(|Reverse((position, ..))| *position);
-            let before = other.map_or(u64::MAX, |position| log.after_position(position));
+            let before = other.map_or(u64::MAX, |position| log.from_position(position));
             let (from, to, after) = filter.too_long(seq, before, log, encoding);
             self.push(nth, after);
             let (channel, bounds) = (&*log.name.name, Some((from, to)));

@@ -1,6 +1,6 @@
 //! Frames as publications: what is wrong with a message is found here, before the sequencer.
 
-use fanfare_protocol::ingest::{DeclaredKind, PublishFrame, Refusal};
+use fanfare_protocol::ingest::{ChannelReceipt, DeclaredKind, PublishFrame, Refusal};
 use fanfare_protocol::limits::IngestLimits;
 use fanfare_protocol::message::Kind;
 
@@ -8,7 +8,7 @@ use super::ledger::{self, Slot};
 use super::publisher::Group;
 use super::sessions::Session;
 use crate::channel::{ChannelName, Tenant};
-use crate::limits::MESSAGE_OVERHEAD_BYTES;
+use crate::limits::{CHANNEL_OVERHEAD_BYTES, MESSAGE_OVERHEAD_BYTES};
 use crate::payload;
 use crate::sequencer::command::{Publication, Published, Refusal as SequencerRefusal};
 
@@ -32,6 +32,14 @@ const REPLY_BYTES: usize = 48;
 /// Names, keys and data have room in pieces of the allocator's.
 const PIECES_BYTES: usize = 64;
 
+/// What each further channel takes beside its name: its place in the result, in the reply and in
+/// the outcome that is kept, and the name's piece of the allocator's.
+const CHANNEL_BESIDE_BYTES: usize = 3 * size_of::<ChannelReceipt>() + PIECES_BYTES / 2;
+
+const _: () = assert!(
+    CHANNEL_BESIDE_BYTES + size_of::<ChannelName>() <= CHANNEL_OVERHEAD_BYTES,
+    "what limits say that a further channel takes"
+);
 const _: () = assert!(
     BESIDE_BYTES + PIECES_BYTES + size_of::<Publication>() <= MESSAGE_OVERHEAD_BYTES,
     "what limits say that a message takes"
@@ -42,7 +50,8 @@ impl Draft {
         let before = self.publications.last();
         match publication_after(before, frame, limits, tenant) {
             Ok(publication) => {
-                self.bytes += BESIDE_BYTES + PIECES_BYTES + publication.cost();
+                let also = publication.also.len() * CHANNEL_BESIDE_BYTES;
+                self.bytes += BESIDE_BYTES + PIECES_BYTES + publication.cost() + also;
                 self.publications.push(publication);
                 self.slots.push(Slot::Asked { answer: frame.answer });
             }
@@ -102,6 +111,10 @@ pub fn publication_after(
     };
     payload::room(limits.message_bytes as usize, checked.channel, checked.event, kind, data)
         .map_err(Refusal::too_large)?;
+    for name in checked.also() {
+        payload::room(limits.message_bytes as usize, name, checked.event, kind, data)
+            .map_err(Refusal::too_large)?;
+    }
     let same = before.map(|before| &before.channel);
     let same = same.filter(|same| *same.name == *checked.channel && same.tenant == *tenant);
     Ok(Publication {
@@ -109,6 +122,7 @@ pub fn publication_after(
             Some(same) => same.clone(),
             None => ChannelName::new(tenant.clone(), checked.channel),
         },
+        also: checked.also().map(|name| ChannelName::new(tenant.clone(), name)).collect(),
         kind,
         event: checked.event.map(Into::into),
         idempotency_key: checked.idempotency_key.map(Into::into),

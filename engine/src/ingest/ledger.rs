@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use fanfare_protocol::ingest::client::Answer;
-use fanfare_protocol::ingest::{Refusal as WireRefusal, RefusalCode, write};
+use fanfare_protocol::ingest::{ChannelReceipts, Refusal as WireRefusal, RefusalCode, write};
 use fanfare_protocol::refusals;
 
 use crate::sequencer::command::{Published, Refusal};
@@ -53,7 +53,7 @@ impl Said {
     fn bytes(&self) -> usize {
         OUTCOME_BYTES
             + match self {
-                Self::Answer(_) => 0,
+                Self::Answer(published) => size_of_val(published.also()),
                 Self::Refused(refusal) => match &refusal.text {
                     Cow::Borrowed(_) => 0,
                     Cow::Owned(text) => text.len(),
@@ -253,10 +253,10 @@ impl Ledger {
 fn write_said(sequence: u64, said: &Said, out: &mut Vec<u8>) {
     match said {
         Said::Refused(refusal) => write::refused(sequence, refusal.code, &refusal.text, out),
-        Said::Answer(Published { id, offset, subscribers, duplicate }) => {
-            let (offset, subscribers, duplicate) = (*offset, *subscribers, *duplicate);
-            let position = id.position;
-            let answer = Answer { sequence, duplicate, position, offset, subscribers };
+        Said::Answer(published) => {
+            let Published { id, offset, subscribers, duplicate, .. } = *published;
+            let (position, also) = (id.position, ChannelReceipts::of(published.also()));
+            let answer = Answer { sequence, duplicate, position, offset, subscribers, also };
             write::answer(&answer, out);
         }
     }
@@ -281,7 +281,7 @@ mod tests {
 
     fn place(position: u64) -> Result<Published, Refusal> {
         let id = Id { epoch: Epoch::from_random(1), position };
-        Ok(Published { id, offset: position * 10, subscribers: 2, duplicate: false })
+        Ok(Published { id, offset: position * 10, subscribers: 2, duplicate: false, also: None })
     }
 
     /// What a publisher reads, in words.

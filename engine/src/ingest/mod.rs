@@ -77,6 +77,7 @@ impl IngestConfig {
             message_bytes: number(self.limits.message_bytes),
             batch_messages,
             window: batch_messages,
+            channels: number(self.limits.channels_per_message),
         }
     }
 

@@ -61,6 +61,7 @@ mod tests {
     fn place(log: &mut Memory<u64>, ticket: u64, now: u64) -> (u64, u64) {
         let publication = Publication {
             channel: ChannelName::new(Tenant::default(), "a"),
+            also: Box::default(),
             kind: Kind::Text,
             event: None,
             idempotency_key: None,

@@ -13,7 +13,7 @@ use crate::channel::{ChannelId, ChannelName};
 use crate::clock::Millis;
 use crate::driver::Token;
 use crate::limits::FOLLOW_BYTES;
-use crate::message::Message;
+use crate::message::{self, Message};
 use crate::origin::Origin;
 use crate::rule::Rule;
 
@@ -74,6 +74,8 @@ const _: () = assert!(
 pub struct Publication {
     /// Where to.
     pub channel: ChannelName,
+    /// Where to as well, at the same position: channels of the same tenant, no name twice.
+    pub also: Box<[ChannelName]>,
     /// What `data` is, decided where it entered.
     pub kind: Kind,
     /// Validated by [`fanfare_protocol::names::is_event_name`].
@@ -89,11 +91,18 @@ pub struct Publication {
 }
 
 impl Publication {
+    /// All its channels, in the order that its publisher chose.
+    pub fn channels(&self) -> impl Iterator<Item = &ChannelName> {
+        std::iter::once(&self.channel).chain(&self.also)
+    }
+
     /// Bytes that it holds, as the budget of what waits for the order counts them.
     pub fn cost(&self) -> usize {
         let event = self.event.as_ref().map_or(0, |event| event.len());
         let key = self.idempotency_key.as_ref().map_or(0, |key| key.len());
-        size_of::<Self>() + self.channel.name.len() + event + key + self.data.len()
+        let also = self.also.iter().map(|channel| size_of_val(channel) + channel.name.len());
+        let names = self.channel.name.len() + also.sum::<usize>();
+        size_of::<Self>() + names + event + key + self.data.len()
     }
 }
 
@@ -266,6 +275,9 @@ pub struct ChannelStats {
 pub enum Entry {
     /// A message, for every shard that follows its channel.
     Message(Arc<Message>),
+    /// One publication in several channels, for every shard that follows any of them: a message for
+    /// each, at one position. They are one entry, so that nobody is visited between two of them.
+    Messages(Box<[Arc<Message>]>),
     /// The reply to one connection's subscribe.
     Subscribed(Box<Subscribed>),
     /// This subscribe was refused; none of its channels is followed.
@@ -313,6 +325,11 @@ impl Entry {
     pub fn cost(&self) -> usize {
         match self {
             Self::Message(message) => Self::message_cost(message.cost()),
+            Self::Messages(messages) => {
+                let first = &messages[0];
+                let event = first.event.as_deref();
+                Self::message_cost(message::cost_in(messages.len(), first.data.len(), event))
+            }
             Self::Subscribed(reply) => Self::subscribed_cost(reply.channels.len()),
             Self::Floors(floors) => Self::floors_cost(floors.len()),
             Self::Released(channels) => Self::released_cost(channels.len()),

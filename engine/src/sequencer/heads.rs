@@ -14,7 +14,9 @@
 //!
 //! All channels of a rule are promised the same, so those of one rule stand in a list in the order
 //! of their last use, and the first of each is all that has to be looked at. The lists run through
-//! the records themselves: a move is O(1) and takes no memory. A busy channel moves once in
+//! the records themselves: a move is O(1) and takes no memory. Channels of one message are used at
+//! one position, in the order in which it named them; of two lists the one of the first rule goes
+//! first then, since numbers of records differ from node to node. A busy channel moves once in
 //! [`USED_AGAIN_MS`] and not with each message, which would be three cache misses for each.
 
 use crate::channel::ChannelId;
@@ -39,7 +41,7 @@ pub(super) struct Head {
     pub(super) unknown_before: u64,
     /// The log's time of the last message, or up to [`USED_AGAIN_MS`] before it.
     pub(super) used: Millis,
-    /// The position at that time: of two channels the one that was used first has the lower one.
+    /// The position at that time: of two channels the one that was used first has no higher one.
     pub(super) used_at: u64,
     before: Option<ChannelId>,
     after: Option<ChannelId>,
@@ -94,9 +96,9 @@ impl Heads {
         self.len
     }
 
-    /// Whether there may be one more.
-    pub(super) fn has_room(&self) -> bool {
-        self.len < self.limit
+    /// How many more there may be.
+    pub(super) fn room(&self) -> usize {
+        self.limit - self.len
     }
 
     /// A channel without a life begins one.
@@ -133,7 +135,7 @@ impl Heads {
             let first = all.of(list.oldest?)?;
             Some((first.head.used.plus(list.life_ms), first.head.used_at, first.id))
         });
-        let first = fronts.min();
+        let first = fronts.min_by_key(|(due, used_at, _)| (*due, *used_at));
         self.next_end = first.map_or(Millis(u64::MAX), |(due, _, _)| due);
         first.filter(|(due, _, _)| *due <= at).map(|(_, _, id)| id)
     }
@@ -150,7 +152,29 @@ impl Heads {
             let is_free = first.head.used.plus(list.promised_ms) <= at;
             is_free.then_some((first.head.used_at, first.id))
         });
-        fronts.min().map(|(_, id)| id)
+        fronts.min_by_key(|(used_at, _)| *used_at).map(|(_, id)| id)
+    }
+
+    /// Whether so many lives may end for want of room, beside those of these channels.
+    pub(super) fn may_end(
+        &self,
+        count: usize,
+        beside: &[ChannelId],
+        at: Millis,
+        all: &Channels,
+    ) -> bool {
+        let mut found = 0;
+        for list in &self.lists {
+            let mut next = list.oldest;
+            while found < count
+                && let Some(channel) = next.and_then(|id| all.of(id))
+                && channel.head.used.plus(list.promised_ms) <= at
+            {
+                found += usize::from(!beside.contains(&channel.id));
+                next = channel.head.after;
+            }
+        }
+        found == count
     }
 
     fn take_out(&mut self, id: ChannelId, all: &mut Channels) {
@@ -188,7 +212,7 @@ impl Heads {
             while let Some(channel) = next.and_then(|id| all.of(id)) {
                 assert_eq!(channel.rule_number, rule);
                 assert_eq!(channel.head.before, before);
-                assert!(channel.head.used_at > used_at, "in the order of last use");
+                assert!(channel.head.used_at >= used_at, "in the order of last use");
                 assert!(channel.head.used.plus(list.life_ms) >= self.next_end);
                 (before, used_at) = (next, channel.head.used_at);
                 next = channel.head.after;

@@ -261,6 +261,7 @@ mod tests {
         let (event, idempotency_key) = (None, None);
         let publication = Publication {
             channel,
+            also: Box::default(),
             kind: Kind::Text,
             event,
             idempotency_key,

@@ -2,7 +2,8 @@
 //!
 //! A publisher that does not know what became of a message sends it again under the same key. Here
 //! is the window in which that is noticed: the newest keys of the node, so many and so old at most.
-//! A key belongs to a channel of a tenant. Under one that is in the window the same message (kind,
+//! A key belongs to a channel of a tenant, which is the first one of a message in several: the
+//! others are part of the message. Under one that is in the window the same message (kind,
 //! event, bytes) is answered with the first one's place and nothing is published; another message
 //! is refused.
 //!
@@ -61,6 +62,8 @@ pub(super) struct Keys {
     entries: VecDeque<Entry>,
     /// Number of the front entry.
     front: u64,
+    /// Places in further channels of all entries: each takes room as an entry does.
+    further: usize,
     /// Keys that newer ones pushed out before their age.
     pushed_out: u64,
     warn: Seldom,
@@ -120,6 +123,7 @@ impl Keys {
             numbers: HashMap::default(),
             entries: VecDeque::new(),
             front: 0,
+            further: 0,
             pushed_out: 0,
             warn: Seldom::default(),
         }
@@ -135,19 +139,21 @@ impl Keys {
         let Some(key) = publication.idempotency_key.as_deref().filter(|_| self.count > 0) else {
             return Seen::Never(None);
         };
-        let Publication { channel, kind, event, ephemeral, except, data, .. } = publication;
+        let Publication { channel, also, kind, event, ephemeral, except, data, .. } = publication;
         let key = self.secret.of_key(channel.tenant.in_records(), &channel.name, key);
+        let also: Vec<&str> = also.iter().map(|channel| &*channel.name).collect();
         let body = self.secret.of_body(&Body {
             kind: *kind,
             delivery: if *ephemeral { Delivery::Ephemeral } else { Delivery::Kept },
             except: except.map(Origin::number),
             event: event.as_deref(),
+            also: &also,
             data,
         });
         match self.entry(key).filter(|entry| !self.is_over(entry.at, now)) {
             None => Seen::Never(Some(Mark { key, body })),
             Some(entry) if entry.body == body => {
-                Seen::Before(Published { duplicate: true, ..entry.published })
+                Seen::Before(Published { duplicate: true, ..entry.published.clone() })
             }
             Some(_) => Seen::Otherwise,
         }
@@ -157,8 +163,9 @@ impl Keys {
     pub(super) fn remember(&mut self, mark: Mark, published: Published, now: Millis) {
         let Mark { key, body } = mark;
         self.numbers.insert(key[0], self.front + self.entries.len() as u64);
+        self.further += published.also().len();
         self.entries.push_back(Entry { key, body, published, at: now });
-        while self.entries.len() > self.count {
+        while self.entries.len() + self.further > self.count {
             // One whose age is over promises nothing any more.
             if self.next_expiry().is_some_and(|due| due > now) {
                 self.pushed_out += 1;
@@ -205,6 +212,7 @@ impl Keys {
 
     fn forget_oldest(&mut self) {
         let Some(entry) = self.entries.pop_front() else { return };
+        self.further -= entry.published.also().len();
         if let Occupied(number) = self.numbers.entry(entry.key[0])
             && *number.get() == self.front
         {
@@ -229,7 +237,10 @@ impl Keys {
 
     /// Panics where the two structures contradict each other or the bound.
     pub(super) fn invariants(&self) {
-        assert!(self.numbers.len() <= self.entries.len() && self.entries.len() <= self.count);
+        let further = self.entries.iter().map(|entry| entry.published.also().len());
+        assert_eq!(self.further, further.sum::<usize>());
+        assert!(self.numbers.len() <= self.entries.len());
+        assert!(self.entries.len() + self.further <= self.count);
         for (half, number) in &self.numbers {
             let entry = usize::try_from(number - self.front).ok();
             let entry = entry.and_then(|nth| self.entries.get(nth)).expect("an entry is kept");
@@ -242,16 +253,19 @@ impl Keys {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::channel::{ChannelName, Tenant};
     use fanfare_protocol::id::{Epoch, Id};
-    use fanfare_protocol::message::Kind;
+    use fanfare_protocol::message::{ChannelReceipt, Kind};
 
     const SECRET: Secret = Secret([7; 16]);
 
     fn publication(key: &str) -> Publication {
         Publication {
             channel: ChannelName::new(Tenant::default(), "a"),
+            also: Box::default(),
             kind: Kind::Text,
             event: None,
             idempotency_key: Some(key.as_bytes().into()),
@@ -263,7 +277,7 @@ mod tests {
 
     fn place(position: u64) -> Published {
         let id = Id { epoch: Epoch::from_random(1), position };
-        Published { id, offset: position, subscribers: 0, duplicate: false }
+        Published { id, offset: position, subscribers: 0, duplicate: false, also: None }
     }
 
     /// Publishes under `key`; the position that it has.
@@ -293,6 +307,7 @@ mod tests {
             Publication { data: b"xx".as_slice().into(), ..same.clone() },
             Publication { data: Box::default(), ..same.clone() },
             Publication { ephemeral: true, ..same.clone() },
+            Publication { also: [ChannelName::new(Tenant::default(), "b")].into(), ..same.clone() },
             Publication { except: Origin::parse("00000000000000a1"), ..same.clone() },
         ];
         for other in others {
@@ -341,6 +356,28 @@ mod tests {
         assert_eq!(mark(SECRET), mark(SECRET), "two nodes agree");
         let (other, own) = (mark(Secret([8; 16])), mark(SECRET));
         assert!(other.0[0] != own.0[0] && other.0[1] != own.0[1] && other.1 != own.1);
+    }
+
+    #[test]
+    fn a_message_in_several_channels_takes_the_room_of_as_many() {
+        let also = Some(Arc::new(vec![ChannelReceipt { offset: 3, subscribers: 4 }; 2]));
+        let several = Published { also: also.clone(), ..place(2) };
+        let mut keys = Keys::new(SECRET, 4, 10);
+        publish(&mut keys, "a", 1, 0);
+        let Seen::Never(mark) = keys.look(&publication("b"), Millis(0)) else {
+            panic!("it is new")
+        };
+        keys.remember(mark.unwrap(), several, Millis(0));
+        assert_eq!((keys.len(), keys.pushed_out()), (2, 0));
+        let Seen::Before(again) = keys.look(&publication("b"), Millis(0)) else { panic!("known") };
+        assert_eq!((again.also, again.duplicate), (also, true), "its places are all told again");
+        publish(&mut keys, "c", 3, 0);
+        assert_eq!((keys.len(), keys.pushed_out()), (2, 1));
+        publish(&mut keys, "d", 4, 0);
+        assert_eq!((keys.len(), keys.pushed_out()), (2, 2), "and is given back with it");
+        publish(&mut keys, "e", 5, 0);
+        assert_eq!(keys.len(), 3);
+        keys.invariants();
     }
 
     #[test]

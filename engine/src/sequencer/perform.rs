@@ -48,7 +48,8 @@ pub(super) struct Batch {
 pub(super) enum Performed {
     /// It is done, and answered where it has an answer.
     Done {
-        /// Messages placed or imported, channels followed or left: at least one.
+        /// Messages placed, in each of their channels, or imported, channels followed or left: at
+        /// least one.
         units: usize,
     },
     /// Nothing was done: the ring has no room for what it may write.
@@ -63,10 +64,11 @@ fn room(work: &Work, units_per_turn: usize, lives: usize) -> (usize, usize) {
             (1, Entry::ended_cost(LIVES_PER_HEARTBEAT))
         }
         Work::Item(Item { event: Event::Published { publication, ticket, .. }, .. }) => {
-            let cost = message::cost(publication.data.len(), publication.event.as_deref());
-            // It may end lives, of which shards are told: one whose time is over, and one for whose
-            // channel there is no room beside this one's.
-            let bytes = Entry::ended_cost(2) + Entry::message_cost(cost);
+            let Publication { also, data, event, .. } = publication;
+            let cost = message::cost_in(1 + also.len(), data.len(), event.as_deref());
+            // It may end lives, of which shards are told: one whose time is over, and for each of
+            // its channels one that there is no room for beside it.
+            let bytes = Entry::ended_cost(2 + also.len()) + Entry::message_cost(cost);
             match ticket {
                 Some(Ticket::Alone(PublishAnswer::Connection { .. })) => {
                     (3, bytes + Entry::bare_cost())
@@ -96,6 +98,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
         match work {
             Work::Item(Item { position, at, event }) => match event {
                 Event::Published { publication, ticket } => {
+                    units += publication.also.len();
                     self.place(position, at, publication, ticket);
                 }
                 Event::Heartbeat => {
@@ -188,15 +191,15 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
         self.tell_ended();
         let metrics = &self.metrics.sequencer;
         let result = match placed {
-            Ok(Placed { published, message }) => {
+            Ok(Placed { published, told }) => {
                 if published.duplicate {
                     metrics.duplicates.add(1);
                 } else {
                     metrics.published.add(1);
                     metrics.published_bytes.add(bytes);
                 }
-                if let Some((mask, message)) = message {
-                    self.push(mask, Entry::Message(message));
+                if let Some((mask, entry)) = told {
+                    self.push(mask, entry);
                 }
                 Ok(published)
             }

@@ -86,6 +86,7 @@ impl Turn for Call<'_> {
         let data = message.into();
         let publication = Box::new(Publication {
             channel,
+            also: Box::default(),
             kind,
             event: None,
             idempotency_key: None,

@@ -280,12 +280,21 @@ impl Clients {
                 self.connections.table.note_exclusion(message, self.number, key);
                 self.fanout.append(message);
             }
+            Entry::Messages(messages) => {
+                self.position = messages[0].position;
+                self.units += messages.len();
+                let key = self.shared.context.origins_key;
+                self.connections.table.note_exclusion(&messages[0], self.number, key);
+                // All of them before anybody's turn: one that is followed with another is known by
+                // its position.
+                messages.iter().for_each(|message| self.fanout.append(message));
+            }
             Entry::Subscribed(reply) => self.subscribed(reply, now),
             Entry::SubscribeRefused(requester, refusal) => {
                 self.commands.answered(0, true);
                 self.answered(*requester, Err(*refusal), now);
             }
-            Entry::Published(requester, result) => self.answered(*requester, *result, now),
+            Entry::Published(requester, result) => self.answered(*requester, result.clone(), now),
             Entry::Floors(floors) => {
                 self.units += floors.len();
                 floors.iter().for_each(|(id, floor)| self.fanout.raise_floor(*id, *floor));

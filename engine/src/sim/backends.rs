@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex};
 use fanfare_protocol::id::Epoch;
 use fanfare_protocol::ingest::client::{Decoder, Reply};
 use fanfare_protocol::ingest::publish::DeclaredKind;
-use fanfare_protocol::ingest::{ErrorCode, PublishFrame, write};
+use fanfare_protocol::ingest::{ChannelNames, ErrorCode, PublishFrame, write};
 use fanfare_protocol::message::Kind;
 
-use super::truth::{Truth, channel_name, number_in};
+use super::truth::{Truth, number_in};
 use crate::clock::Millis;
 use crate::driver::sim::Chance;
 use crate::in_flight::InFlight;
@@ -19,6 +19,7 @@ use crate::ingest;
 use crate::ingest::machine::{Admission, Group, Key, Publishers};
 use crate::limits::Limits;
 use crate::node::Parts;
+use crate::origin::Origin;
 use crate::sequencer::command::{Command, Published, Refusal};
 
 /// The user that they all are.
@@ -91,9 +92,10 @@ impl Backends {
     pub(super) fn publish(
         &mut self,
         now: Millis,
-        (number, channel): (u64, usize),
+        (number, names): (u64, &[String]),
         kind: Kind,
         payload: &[u8],
+        (ephemeral, except): (bool, Option<Origin>),
     ) {
         let nth = self.chance.below(self.lines.len());
         let line = &mut self.lines[nth];
@@ -105,11 +107,15 @@ impl Backends {
             *line = Line { key: Some(key), ..Line::default() };
             write::preface(&mut bytes);
         }
-        let name = channel_name(channel);
+        let also: Vec<&[u8]> = names[1..].iter().map(String::as_bytes).collect();
+        let except = except.map(|except| except.to_string());
         let frame = PublishFrame {
             answer: true,
             kind: DeclaredKind::Known(kind),
-            ..PublishFrame::new(&name, payload)
+            ephemeral,
+            except: except.as_deref().map(str::as_bytes),
+            also: ChannelNames::of(&also),
+            ..PublishFrame::new(&names[0], payload)
         };
         write::publish(&frame, &mut bytes);
         line.asked.push(number);
@@ -200,7 +206,7 @@ fn command(Group { number: group, publications }: Group, answers: &Answers) -> C
     let number = number_in(&publication.data).expect("a message of ours");
     let answers = Arc::clone(answers);
     let answer = move |results: Vec<_>| {
-        let result = *results.first().expect("a result for the message");
+        let result = results.into_iter().next().expect("a result for the message");
         answers.lock().unwrap().push(Answer { number, group: Some(group), result });
     };
     Command::PublishBatch(publications, Box::new(answer))
@@ -217,8 +223,10 @@ impl Line {
                     continue;
                 }
                 Reply::Answer(answer) => {
-                    let offset = answer.offset + u64::from(lie);
-                    (answer.sequence, Some((answer.position, offset)))
+                    let first = answer.offset + u64::from(lie);
+                    let also = answer.also.map(|place| place.offset);
+                    let offsets = std::iter::once(first).chain(also).collect();
+                    (answer.sequence, Some((answer.position, offsets)))
                 }
                 Reply::Refused { sequence, .. } => (sequence, None),
                 Reply::Error { code, text, .. } => {

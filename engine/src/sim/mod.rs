@@ -8,6 +8,7 @@
 
 mod backends;
 mod command;
+mod fact;
 mod persona;
 mod play;
 mod trace;

@@ -46,6 +46,8 @@ pub(super) enum Canary {
     GapTooLong,
     /// Slow clients are told of no gap.
     LoseSlow,
+    /// A message comes with another of its channels than the first that is followed.
+    OtherChannel,
     /// A backend is told an offset that is one too high.
     WrongOutcome,
 }
@@ -213,7 +215,10 @@ impl Persona {
         if let Some(canary) = self.canary {
             spoil(canary, &mut said);
         }
-        for one in said {
+        for mut one in said {
+            if let (Some(Canary::OtherChannel), Said::Message(message)) = (self.canary, &mut one) {
+                world.truth.misattribute(message, &self.channels);
+            }
             self.heard_one(one, world, chance);
         }
         let over = matches!(standing, Standing::Ended | Standing::Reset);

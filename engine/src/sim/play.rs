@@ -60,8 +60,14 @@ fn shape(seed: u64, chance: &mut Chance) -> (Shape, Allowance) {
     (shape, Allowance { lies, may_forget, keeps_all })
 }
 
-/// Publishes something; of a hundred messages so many are ephemeral, and some exclude a client.
-fn publish(world: &mut World, personas: &[Persona], ephemeral: u8, chance: &mut Chance) {
+/// Publishes something; of a hundred messages so many are ephemeral, and so many in several
+/// channels, and some exclude a client.
+fn publish(
+    world: &mut World,
+    personas: &[Persona],
+    (ephemeral, several): (u8, u8),
+    chance: &mut Chance,
+) {
     let bytes = match chance.below(100) {
         0 => 80_000,
         1..=3 => 9_000,
@@ -73,7 +79,15 @@ fn publish(world: &mut World, personas: &[Persona], ephemeral: u8, chance: &mut 
         ephemeral: chance.percent(ephemeral),
         except: excluded.and_then(|persona| persona.client(world)),
     };
-    world.publish_in(chance.below(CHANNELS), bytes, kind, manner);
+    let count = if chance.percent(several) { 1 + chance.below(CHANNELS) } else { 1 };
+    let mut channels: Vec<usize> = (0..CHANNELS).collect();
+    while channels.len() > count {
+        channels.remove(chance.below(channels.len()));
+    }
+    if chance.percent(50) {
+        channels.reverse();
+    }
+    world.publish_to(channels, bytes, kind, manner);
 }
 
 /// What one client does in one step.
@@ -183,9 +197,10 @@ pub(super) fn play(seed: u64, canary: Option<Canary>, verbose: bool) -> Played {
         (persona.canary, persona.verbose) = (canary, verbose);
     }
     let ephemeral = pick(chance, &[0, 0, 20, 80]);
+    let several = pick(chance, &[0, 0, 10, 60]);
     for step in 0..160 {
         for _ in 0..pick(chance, &[0, 0, 1, 3, 20]) {
-            publish(&mut world, &personas, ephemeral, chance);
+            publish(&mut world, &personas, (ephemeral, several), chance);
         }
         for persona in &mut personas {
             act(persona, &world, chance);

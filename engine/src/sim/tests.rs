@@ -44,6 +44,7 @@ fn sim_the_oracle_hears_every_lie() {
         Canary::Flip,
         Canary::GapTooLong,
         Canary::LoseSlow,
+        Canary::OtherChannel,
         Canary::WrongOutcome,
     ];
     let heard = |lie| {

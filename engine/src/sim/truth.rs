@@ -8,34 +8,10 @@ use base64::engine::general_purpose::STANDARD;
 use fanfare_protocol::id::{Epoch, Id};
 use fanfare_protocol::message::Kind;
 
+pub(crate) use super::fact::{ClientAt, Fact, channel_name, channel_of, number_in};
 use super::wire::{GapSaid, MessageSaid};
-use crate::driver::sim::Client;
 use crate::log::RECORD_ITEMS;
 use crate::rule::Slow;
-
-/// A client, and the shard that it is connected to.
-pub(crate) type ClientAt = (usize, Client);
-
-/// One message that has its place.
-#[derive(Debug)]
-pub(crate) struct Fact {
-    pub(crate) channel: usize,
-    /// Which life of the channel's record: offsets begin again with each.
-    pub(crate) life: u32,
-    pub(crate) position: u64,
-    /// 0 of an ephemeral message.
-    pub(crate) offset: u64,
-    /// Who is not to have it.
-    pub(crate) except: Option<ClientAt>,
-    pub(crate) kind: Kind,
-    pub(crate) payload: Vec<u8>,
-}
-
-impl Fact {
-    fn is_ephemeral(&self) -> bool {
-        self.offset == 0
-    }
-}
 
 /// All messages, in the order of their positions.
 #[derive(Default)]
@@ -105,9 +81,12 @@ impl Truth {
         (self.reached, self.refused) = (position, 0);
     }
 
-    fn at(&self, position: u64) -> &Fact {
-        let nth = self.facts.binary_search_by_key(&position, |fact| fact.position);
-        &self.facts[nth.expect("a message stands there")]
+    /// What stands there, in each of its channels.
+    fn at(&self, position: u64) -> &[Fact] {
+        let begin = self.facts.partition_point(|fact| fact.position < position);
+        let end = self.facts.partition_point(|fact| fact.position <= position);
+        assert!(begin < end, "a message stands there");
+        &self.facts[begin..end]
     }
 
     /// Messages after a position, oldest first.
@@ -116,9 +95,9 @@ impl Truth {
         self.facts[until..].iter()
     }
 
-    /// Message `number` of the publishers got this place.
-    pub(crate) fn placed(&mut self, number: u64, mut fact: Fact) {
-        let (position, last) = (fact.position, self.position());
+    /// Message `number` of the publishers got this place, in each of its channels.
+    pub(crate) fn placed(&mut self, number: u64, facts: Vec<Fact>) {
+        let (position, last) = (facts[0].position, self.position());
         let next_record = (last / RECORD_ITEMS + 1) * RECORD_ITEMS;
         let follows = position == next_record || (last > 0 && position == last + 1);
         let behind_refused =
@@ -128,6 +107,13 @@ impl Truth {
             "{position} is next in the record or begins the next one after {last}"
         );
         self.reached(position);
+        facts.into_iter().for_each(|fact| self.stands(fact));
+        let before = self.by_number.insert(number, position);
+        assert_eq!(before, None, "message {number} has its place once");
+    }
+
+    fn stands(&mut self, mut fact: Fact) {
+        let position = fact.position;
         let began = self.epoch_at(position).position;
         let head = self.heads.entry(fact.channel).or_default();
         assert!(fact.offset <= 1 || head.2 > began, "an epoch begins with offset 1");
@@ -141,14 +127,27 @@ impl Truth {
         }
         fact.life = head.0;
         self.facts.push(fact);
-        let before = self.by_number.insert(number, position);
-        assert_eq!(before, None, "message {number} has its place once");
     }
 
-    /// The position and offset of a message, if it has a place.
-    pub(super) fn place_of(&self, number: u64) -> Option<(u64, u64)> {
+    /// The position of a message and its offset in each of its channels, if it has a place.
+    pub(crate) fn place_of(&self, number: u64) -> Option<(u64, Vec<u64>)> {
         let position = *self.by_number.get(&number)?;
-        Some((position, self.at(position).offset))
+        Some((position, self.at(position).iter().map(|fact| fact.offset).collect()))
+    }
+
+    /// Says that a message came with another of its channels that a client follows, if it has such.
+    pub(super) fn misattribute(&self, said: &mut MessageSaid, followed: &[usize]) {
+        let Some(position) = number_in(&said.payload).and_then(|it| self.by_number.get(&it)) else {
+            return;
+        };
+        let is = said.channel.as_deref().map(channel_of);
+        let other = self.at(*position).iter().find(|fact| {
+            is.is_some() && is != Some(fact.channel) && followed.contains(&fact.channel)
+        });
+        if let Some(fact) = other {
+            said.channel = Some(channel_name(fact.channel));
+            said.offset = said.offset.map(|_| fact.offset);
+        }
     }
 
     /// What becomes of slow clients of a channel.
@@ -160,13 +159,14 @@ impl Truth {
         self.heads.get(&channel).map_or(0, |head| head.0)
     }
 
-    /// Which message a client was given, checked byte by byte.
-    fn find(&self, said: &MessageSaid) -> (u64, &Fact) {
+    /// Which message a client was given, checked byte by byte, in each of its channels.
+    fn find(&self, said: &MessageSaid) -> &[Fact] {
         let decoded = || STANDARD.decode(&said.payload).ok();
         let number = number_in(&said.payload).or_else(|| number_in(&decoded()?));
         let number = number.unwrap_or_else(|| panic!("not a payload of ours: {said:?}"));
         let position = *self.by_number.get(&number).expect("it was published");
-        let fact = self.at(position);
+        let facts = self.at(position);
+        let fact = &facts[0];
         let expected = match (fact.kind, said.channel.is_some(), said.breaks_lost) {
             (Kind::Binary, false, true) => STANDARD.encode(&fact.payload).into_bytes(),
             (Kind::Json, true, _) => {
@@ -175,20 +175,8 @@ impl Truth {
             _ => fact.payload.clone(),
         };
         assert!(said.payload == expected, "the payload of {number} is changed");
-        (position, fact)
+        facts
     }
-}
-
-/// Whether the longest encoding of a message is longer than that.
-fn may_be_longer(fact: &Fact, bytes: usize) -> bool {
-    2 * fact.payload.len() + 400 > bytes
-}
-
-/// The number that a payload of ours begins with.
-pub(super) fn number_in(payload: &[u8]) -> Option<u64> {
-    let start = payload.windows(2).position(|two| two == b"#n")? + 2;
-    let end = payload[start..].iter().position(|byte| *byte == b';')? + start;
-    std::str::from_utf8(&payload[start..end]).ok()?.parse().ok()
 }
 
 /// What a client is, beside what it follows.
@@ -348,7 +336,8 @@ impl View {
             && !self.seen.contains(&channel);
         let life = match self.covered {
             Some(covered) if !untold => {
-                let mut later = truth.after(covered).filter(|fact| self.could_miss(fact, channel));
+                let mut later =
+                    truth.after(covered).filter(|fact| self.could_miss(fact, channel, truth));
                 // What it was not to have may have gone with the rest.
                 let first = later.find(|fact| fact.offset == from || self.is_owed(fact));
                 let first = first.expect("a gap of something");
@@ -367,7 +356,7 @@ impl View {
                 assert!(first <= from, "{said:?} begins before what was published: {first}");
                 // Of what it is sure to be owed, an earlier notice may have told some.
                 let sure = truth.after(self.subscribed_at.unwrap_or(u64::MAX));
-                let mut sure = sure.filter(|fact| self.could_miss(fact, channel));
+                let mut sure = sure.filter(|fact| self.could_miss(fact, channel, truth));
                 let sure = sure.find(|fact| self.is_owed(fact));
                 assert!(sure.is_none_or(|it| it.life != life || from <= it.offset), "{said:?}");
                 life
@@ -388,7 +377,7 @@ impl View {
         let max = self.listener.max.expect("it takes everything");
         // One that excludes it is passed over in silence, however long it is.
         let begins =
-            |fact: &Fact| fact.offset == from && self.is_owed(fact) && may_be_longer(fact, max);
+            |fact: &Fact| fact.offset == from && self.is_owed(fact) && fact.may_be_longer(max);
         let mut gaps = self.gaps.get(&channel).into_iter().flatten();
         let unbounded = gaps.any(|(gap, _)| gap.bounds.is_none()) && !self.seen.contains(&channel);
         let life = match unbounded {
@@ -405,7 +394,8 @@ impl View {
                 };
                 // Gaps of a channel are told in its order: a life that is over has no more of them.
                 let known = known.max(self.last_told(channel, truth));
-                let mut later = truth.after(known).filter(|fact| self.could_miss(fact, channel));
+                let later = truth.after(known);
+                let mut later = later.filter(|fact| self.could_miss(fact, channel, truth));
                 // An answer tells its gaps first, whatever stands before them.
                 let any = self.listener.is_poll || self.covered.is_none();
                 let first = later.find(|fact| begins(fact) || (!any && self.is_owed(fact)));
@@ -419,7 +409,7 @@ impl View {
         };
         let mut count = 0;
         for fact in truth.facts.iter().filter(of_gap) {
-            assert!(may_be_longer(fact, max), "{said:?}, but {fact:?} {self:?}");
+            assert!(fact.may_be_longer(max), "{said:?}, but {fact:?} {self:?}");
             count += 1;
         }
         assert_eq!(count, to - from + 1, "everything of the gap was published");
@@ -435,8 +425,8 @@ impl View {
     }
 
     /// Whether a message of this channel could be missing, and was not told.
-    fn could_miss(&self, fact: &Fact, channel: usize) -> bool {
-        fact.channel == channel && !fact.is_ephemeral() && !self.is_announced(fact)
+    fn could_miss(&self, fact: &Fact, channel: usize, truth: &Truth) -> bool {
+        fact.channel == channel && !fact.is_ephemeral() && !self.is_settled(fact, truth)
     }
 
     /// Whether a message of its channels is to be given or told: an ephemeral one may be lost, and
@@ -469,7 +459,8 @@ impl View {
     /// A message: the right one, once, in order, and nothing left out before it. Returns its
     /// position, if it is one to come back to.
     pub(crate) fn message(&mut self, said: &MessageSaid, truth: &Truth) -> Option<u64> {
-        let (position, fact) = truth.find(said);
+        let (fact, is_sure) = self.given(said, truth.find(said));
+        let position = fact.position;
         let at = format!("{position} (channel {}, offset {})", fact.channel, fact.offset);
         assert!(self.channels.contains(&fact.channel), "not followed: {at}");
         assert!(position > self.last, "{at} came after {}", self.last);
@@ -489,12 +480,31 @@ impl View {
         }
         for (gap, life) in self.gaps.get(&fact.channel).into_iter().flatten() {
             let within = gap.bounds.is_some_and(|(from, to)| (from..=to).contains(&fact.offset));
-            assert!(!within || *life != fact.life, "{at} was announced as missed and came");
+            let came = within && *life == fact.life && is_sure;
+            assert!(!came, "{at} was announced as missed and came");
         }
         self.covered = Some(position);
         self.last = position;
-        self.seen.insert(fact.channel);
+        if is_sure {
+            self.seen.insert(fact.channel);
+        }
         (!fact.is_ephemeral()).then_some(position)
+    }
+
+    /// Which of a message's channels it came with: the first that the client follows, but for those
+    /// of which it was told that they have lost it. Whether that is sure: where the channel is not
+    /// told, it may have come with any of several.
+    fn given<'t>(&self, said: &MessageSaid, facts: &'t [Fact]) -> (&'t Fact, bool) {
+        let followed = || facts.iter().filter(|fact| self.channels.contains(&fact.channel));
+        let channel = said.channel.as_deref().map(channel_of);
+        let may_be = |fact: &&Fact| {
+            Some(fact.channel) == channel || !(fact.is_ephemeral() || self.is_announced(fact))
+        };
+        let first = followed().find(may_be).or(followed().next());
+        let first = first.unwrap_or_else(|| panic!("not followed: {said:?}"));
+        let is_first = channel.is_none_or(|channel| channel == first.channel);
+        assert!(is_first, "it comes with the first of its channels: {said:?} {facts:?}");
+        (first, channel.is_some() || followed().count() == 1)
     }
 
     /// A message is one that this client may have, and has the numbers that it is to have.
@@ -517,11 +527,24 @@ impl View {
         self.epoch_is_told(from, to, truth);
         for fact in truth.after(from).take_while(|fact| fact.position <= to) {
             let follows = self.channels.contains(&fact.channel);
-            if follows && self.is_owed(fact) && !self.is_announced(fact) {
+            if follows && self.is_owed(fact) && !self.is_settled(fact, truth) {
                 let (position, channel, offset) = (fact.position, fact.channel, fact.offset);
                 panic!("silence: {position} (channel {channel}, offset {offset}) {self:?}");
             }
         }
+    }
+
+    /// Whether the client was told that it does not get this message: of its channel, or, where it
+    /// is too long, of the first that it follows.
+    fn is_settled(&self, fact: &Fact, truth: &Truth) -> bool {
+        let is_too_long = |twin: &Fact| {
+            let mut gaps = self.gaps.get(&twin.channel).into_iter().flatten();
+            gaps.any(|(gap, life)| {
+                let bounds = gap.bounds.filter(|_| gap.reason == "size" && *life == twin.life);
+                bounds.is_some_and(|(from, to)| (from..=to).contains(&twin.offset))
+            })
+        };
+        self.is_announced(fact) || truth.at(fact.position).iter().any(is_too_long)
     }
 
     fn is_announced(&self, fact: &Fact) -> bool {
@@ -553,12 +576,4 @@ impl View {
             None => assert!(id >= self.asked_at),
         }
     }
-}
-
-pub(crate) fn channel_name(channel: usize) -> String {
-    format!("c{channel}")
-}
-
-pub(crate) fn channel_of(name: &str) -> usize {
-    name[1..].parse().expect("a channel of ours")
 }

@@ -24,7 +24,7 @@ use crate::node::{Node, Parts, Plans};
 use crate::origin::{Named, Origin};
 use crate::rule::{History, Pattern, Rule, Rules, Slow, Window};
 use crate::sequencer::Ticket;
-use crate::sequencer::command::{Command, Publication, PublishAnswer, Published};
+use crate::sequencer::command::{Command, Publication, PublishAnswer};
 use crate::sequencer::inbox::NotTaken;
 use crate::session::machine::Machines;
 use crate::shard::Shard;
@@ -109,7 +109,7 @@ pub(crate) struct World {
     pub(super) backends: Backends,
     /// For how many steps each shard stands still.
     stalled: Vec<u32>,
-    under_way: std::collections::HashMap<u64, (usize, Kind, Vec<u8>, Manner)>,
+    under_way: std::collections::HashMap<u64, (Vec<usize>, Kind, Vec<u8>, Manner)>,
     numbers: u64,
 }
 
@@ -165,7 +165,19 @@ impl World {
     }
 
     /// A publisher has a message for this channel, of about this length, to be published so.
+    #[cfg(test)]
     pub(crate) fn publish_in(&mut self, channel: usize, bytes: usize, kind: Kind, manner: Manner) {
+        self.publish_to(vec![channel], bytes, kind, manner);
+    }
+
+    /// A publisher has a message for these channels, of about this length, to be published so.
+    pub(crate) fn publish_to(
+        &mut self,
+        channels: Vec<usize>,
+        bytes: usize,
+        kind: Kind,
+        manner: Manner,
+    ) {
         self.numbers += 1;
         let number = self.numbers;
         let text = format!("#n{number};");
@@ -176,21 +188,26 @@ impl World {
             Kind::Json => serde_json::to_vec(&text).unwrap(),
             Kind::Binary => [b"\xff\xfe", text.as_bytes()].concat(),
         };
-        self.under_way.insert(number, (channel, kind, payload.clone(), manner));
-        let plain = manner == Manner::default();
-        if plain && self.backends.are_there() && !number.is_multiple_of(3) {
-            return self.backends.publish(self.now, (number, channel), kind, &payload);
+        let names: Vec<String> = channels.iter().map(|channel| channel_name(*channel)).collect();
+        self.under_way.insert(number, (channels, kind, payload.clone(), manner));
+        let Manner { ephemeral, except } = manner;
+        let except = except.map(|client| self.origin(client));
+        if self.backends.are_there() && !number.is_multiple_of(3) {
+            let manner = (ephemeral, except);
+            return self.backends.publish(self.now, (number, &names), kind, &payload, manner);
         }
-        let command = if plain && self.backends.are_there() && kind == Kind::Json {
-            posted(channel, &payload, &self.node.context().limits)
+        let mut also = names.iter().map(|name| ChannelName::new(tenant(), name));
+        let command = if self.backends.are_there() && kind == Kind::Json {
+            posted(&names, &payload, (ephemeral, except), &self.node.context().limits)
         } else {
             Publication {
-                channel: ChannelName::new(tenant(), &channel_name(channel)),
+                channel: also.next().expect("it is for one at least"),
+                also: also.collect(),
                 kind,
                 event: None,
                 idempotency_key: None,
-                ephemeral: manner.ephemeral,
-                except: manner.except.map(|client| self.origin(client)),
+                ephemeral,
+                except,
                 data: payload.into(),
             }
         };
@@ -269,23 +286,29 @@ impl World {
         let answers = std::mem::take(&mut *self.answers.lock().unwrap());
         for Answer { number, group, result } in answers {
             let asked = self.under_way.remove(&number).expect("asked once");
-            let (channel, kind, payload, Manner { ephemeral, except }) = asked;
+            let (channels, kind, payload, Manner { ephemeral, except }) = asked;
             self.trace.note(self.now, format!("{number} {result:?}").as_bytes());
             if let Some(group) = group {
-                self.backends.settle(self.now, group, result);
+                self.backends.settle(self.now, group, result.clone());
             }
-            let Ok(Published { id, offset, .. }) = result else {
+            let Ok(published) = result else {
                 self.truth.refused();
                 continue;
             };
+            let (id, also) = (published.id, published.also());
+            let offsets = std::iter::once(published.offset).chain(also.iter().map(|it| it.offset));
+            assert_eq!(channels.len(), 1 + also.len(), "a place in each channel");
             let position = id.position;
             while let Some(epoch) = begun.next_if(|begun| begun.position < position) {
                 self.truth.begin_epoch(epoch);
             }
             assert_eq!(id.epoch, self.truth.epoch_of(position));
-            assert_eq!(offset == 0, ephemeral, "only what nothing keeps has no offset");
-            let fact = Fact { channel, life: 0, position, offset, except, kind, payload };
-            self.truth.placed(number, fact);
+            let facts = channels.into_iter().zip(offsets).map(|(channel, offset)| {
+                assert_eq!(offset == 0, ephemeral, "only what nothing keeps has no offset");
+                let payload = payload.clone();
+                Fact { channel, life: 0, position, offset, except, kind, payload }
+            });
+            self.truth.placed(number, facts.collect());
         }
         begun.for_each(|epoch| self.truth.begin_epoch(epoch));
         self.truth.reached(self.metrics.sequencer.position.read());
@@ -333,8 +356,16 @@ impl World {
 }
 
 /// A message as the API reads it out of a body.
-fn posted(channel: usize, json: &[u8], limits: &Limits) -> Publication {
+fn posted(
+    names: &[String],
+    json: &[u8],
+    (ephemeral, except): (bool, Option<Origin>),
+    limits: &Limits,
+) -> Publication {
     let json = std::str::from_utf8(json).expect("JSON is text");
-    let body = format!(r#"{{"channel":"{}","data":{json}}}"#, channel_name(channel));
+    let except = except.map_or("null".into(), |except| format!("\"{except}\""));
+    let body = format!(
+        r#"{{"channels":{names:?},"ephemeral":{ephemeral},"except":{except},"data":{json}}}"#
+    );
     control::read_one(body.as_bytes(), &tenant(), limits).expect("the API takes it")
 }

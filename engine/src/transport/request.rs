@@ -251,6 +251,7 @@ fn publish(request: &Request<'_>, context: &Context, dev: bool) -> Result<Decisi
     }
     let publication = Publication {
         channel: ChannelName::new(context.tenant.clone(), &name),
+        also: Box::default(),
         kind: fanfare_protocol::message::Kind::Text, // decided when the body is whole
         event: event.map(|event| event.as_ref().into()),
         idempotency_key: None,

@@ -153,6 +153,7 @@ impl Node {
     pub(super) fn publish(&mut self, channel: &str, bytes: usize) {
         let publication = Publication {
             channel: ChannelName::new(Tenant::default(), channel),
+            also: Box::default(),
             kind: Kind::Text,
             event: None,
             idempotency_key: None,

@@ -9,7 +9,9 @@ use std::thread::{self, JoinHandle};
 use fanfare_protocol::id::Epoch;
 use fanfare_protocol::ingest::client::{Answer, Hello};
 use fanfare_protocol::ingest::server::{Decoder, Event};
-use fanfare_protocol::ingest::{DeclaredKind, ErrorCode, RefusalCode, write};
+use fanfare_protocol::ingest::{
+    ChannelReceipt, ChannelReceipts, DeclaredKind, ErrorCode, RefusalCode, write,
+};
 use fanfare_protocol::limits::IngestLimits;
 use tempfile::TempDir;
 
@@ -25,6 +27,7 @@ struct Got {
     event: Option<String>,
     ephemeral: bool,
     except: Option<String>,
+    also: Vec<String>,
     data: String,
 }
 
@@ -72,6 +75,7 @@ fn serve(mut stream: UnixStream, act: Act) -> Vec<Got> {
                         event: frame.event.map(text),
                         ephemeral: frame.ephemeral,
                         except: frame.except.map(text),
+                        also: frame.also.map(text).collect(),
                         data: text(frame.data),
                     };
                     on &= act(&message, &mut out);
@@ -90,8 +94,10 @@ fn serve(mut stream: UnixStream, act: Act) -> Vec<Got> {
 fn accept(got: &Got, out: &mut Vec<u8>) -> bool {
     if got.answer {
         let (sequence, position) = (got.sequence, 40 + got.sequence);
+        let places = vec![ChannelReceipt { offset: 3, subscribers: 0 }; got.also.len()];
+        let also = ChannelReceipts::of(&places);
         let answer =
-            Answer { sequence, duplicate: false, position, offset: sequence, subscribers: 7 };
+            Answer { sequence, duplicate: false, position, offset: sequence, subscribers: 7, also };
         write::answer(&answer, out);
     } else {
         write::ack(got.sequence, out);
@@ -122,6 +128,7 @@ fn one_message_is_answered_with_its_place() {
         event: Some("greeting".into()),
         ephemeral: false,
         except: None,
+        also: Vec::new(),
         data: "hi".into(),
     };
     assert_eq!(server.join().unwrap(), [expected]);
@@ -130,8 +137,9 @@ fn one_message_is_answered_with_its_place() {
 #[test]
 fn a_message_for_those_who_follow_now_has_no_place() {
     let brief: Act = |got, out| {
+        let also = ChannelReceipts::default();
         let answer =
-            Answer { sequence: 1, duplicate: false, position: 41, offset: 0, subscribers: 7 };
+            Answer { sequence: 1, duplicate: false, position: 41, offset: 0, subscribers: 7, also };
         write::answer(&answer, out);
         got.ephemeral
     };
@@ -143,6 +151,18 @@ fn a_message_for_those_who_follow_now_has_no_place() {
     assert_eq!(sent.out, "{\"subscribers\":7}\n");
     let got = server.join().unwrap().remove(0);
     assert_eq!((got.ephemeral, got.except.as_deref()), (true, Some("3f9c0a51b7e2d846")));
+}
+
+#[test]
+fn a_message_in_several_channels_is_answered_with_a_place_in_each() {
+    let (folder, server) = play(accept);
+    let words = ["publish", "demo", "hi", "--also", "a,b", "--also", "news"];
+    let sent = run(fanfare(folder.path()).args(words), "");
+    sent.expect(0, &[]);
+    let told = "{\"id\":\"00000001-41\",\"channels\":[{\"offset\":1,\"subscribers\":7},\
+                {\"offset\":3,\"subscribers\":0},{\"offset\":3,\"subscribers\":0}]}\n";
+    assert_eq!(sent.out, told);
+    assert_eq!(server.join().unwrap()[0].also, ["a,b", "news"]);
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn few(settings: &mut Settings) {
 fn polls_of_names_that_nobody_knows_push_out_no_history() {
     on_both(few, |node| {
         let listen = node.addresses().listen;
-        let first = publish_all(node, [("precious", "kept".to_owned())])[0];
+        let first = publish_all(node, [("precious", "kept".to_owned())]).remove(0);
         let start = format!("{}-0", first.id.epoch);
         for round in 0..20 {
             let names: Vec<String> = (0..NAMES).map(|nth| format!("{round:x}:{nth:x}")).collect();

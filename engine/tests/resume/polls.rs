@@ -32,7 +32,8 @@ fn an_answer_holds_a_thousand_messages_and_the_next_goes_on() {
     on_both(long_history, |node| {
         let listen = node.addresses().listen;
         let both = (0..1_250).flat_map(|number| [("a", number), ("b", number)]);
-        let first = publish_all(node, both.map(|(name, number)| (name, number.to_string())))[0];
+        let first =
+            publish_all(node, both.map(|(name, number)| (name, number.to_string()))).remove(0);
         let mut since = format!("{}-0", first.id.epoch);
         let (mut a, mut b) = (Vec::new(), Vec::new());
         for expected in [1_000, 1_000, 500] {
@@ -55,7 +56,7 @@ fn an_answer_holds_a_mebibyte_or_one_longer_message() {
         let listen = node.addresses().listen;
         let texts = [300_000, 300_000, 300_000, 300_000, 1 << 20, 5, 600_000, 448_000];
         let messages = texts.iter().map(|length| ("a", "x".repeat(*length)));
-        let first = publish_all(node, messages)[0];
+        let first = publish_all(node, messages).remove(0);
         let mut since = format!("{}-0", first.id.epoch);
         for expected in [&[1, 2, 3][..], &[4], &[5], &[6, 7, 8]] {
             let answer = poll(listen, &format!("channels=a&since={since}&wait=20"));
@@ -133,7 +134,7 @@ fn a_gap_behind_an_answer_that_is_full_is_left_to_the_next() {
         let z = [("z", "lost".to_owned())];
         let d = |count| (0..count).map(|number| ("d", number.to_string()));
         let messages = d(1_500).chain(z.clone()).chain(d(600)).chain(z);
-        let first = publish_all(node, messages)[0];
+        let first = publish_all(node, messages).remove(0);
         let mut since = format!("{}-0", first.id.epoch);
         let mut told = Vec::new();
         for expected in [1_000, 1_000, 100, 0] {

@@ -113,7 +113,7 @@ fn place(publication: Publication, log: &Mutex<Vec<Publication>>) -> Result<Publ
     let channel = &log.last().unwrap().channel;
     let offset = log.iter().filter(|p| p.channel == *channel).count() as u64;
     let id = Id { epoch: epoch(), position: log.len() as u64 };
-    Ok(Published { id, offset, subscribers: 3, duplicate: false })
+    Ok(Published { id, offset, subscribers: 3, duplicate: false, also: None })
 }
 
 fn answer(command: Command, log: &Mutex<Vec<Publication>>, sizes: &Mutex<Vec<usize>>) {
@@ -175,6 +175,7 @@ fn message(publication: &Publication, position: u64, offset: u64) -> Message {
         channel: ChannelId(1),
         name: Arc::new(publication.channel.clone()),
         position,
+        nth: 0,
         offset,
         ephemeral: false,
         except: None,
@@ -182,6 +183,6 @@ fn message(publication: &Publication, position: u64, offset: u64) -> Message {
         at: Millis(0),
         kind: publication.kind,
         event: publication.event.clone(),
-        data: publication.data.clone(),
+        data: publication.data.clone().into(),
     }
 }

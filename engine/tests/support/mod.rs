@@ -322,6 +322,7 @@ pub fn publish(node: &Server, channel: &str, data: &str) -> String {
 pub fn batch<'a>(messages: impl IntoIterator<Item = (&'a str, String)>) -> Vec<Publication> {
     let publication = |(channel, data): (&str, String)| Publication {
         channel: ChannelName::new(Tenant::default(), channel),
+        also: Box::default(),
         kind: Kind::Text,
         event: None,
         idempotency_key: None,

@@ -3,10 +3,13 @@
 
 use std::ffi::c_char;
 
+use super::types::{ChannelReceipt, Name, Receipt};
 use crate::code::{Code, FANFARE_E_INVAL};
 
 /// Largest structure that is looked at: a size beyond it is garbage.
 const SIZE_MAX: usize = 4_096;
+/// Most channels of one message that are looked at: no server takes so many.
+const NAMES_MAX: usize = 255;
 /// Longest URL, with the configuration that it may hold.
 const URL_BYTES_MAX: usize = 1 << 20;
 
@@ -47,6 +50,23 @@ pub(super) unsafe fn optional<'a, T>(
     // SAFETY: the caller's promise is passed on.
     let borrowed = unsafe { bytes(pointer, size) }?;
     Ok((!pointer.is_null()).then_some(borrowed))
+}
+
+/// Names that lie one after the other; none where there are 0.
+///
+/// # Safety
+/// As for [`bytes`], for the `count` names and for what each points to.
+pub(super) unsafe fn names<'a>(pointer: *const Name, count: usize) -> Result<Vec<&'a [u8]>, Code> {
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    if pointer.is_null() || !pointer.is_aligned() || count > NAMES_MAX {
+        return Err(FANFARE_E_INVAL);
+    }
+    // SAFETY: not null, aligned, few; that they are there and stay is the caller's promise.
+    let names = unsafe { std::slice::from_raw_parts(pointer, count) };
+    // SAFETY: the caller's promise is passed on.
+    names.iter().map(|name| unsafe { bytes(name.name, name.size) }).collect()
 }
 
 /// A text that ends with a NUL.
@@ -111,6 +131,37 @@ pub(super) unsafe fn write<T: Extensible>(pointer: *mut T, size: usize, ours: &T
     // SAFETY: `known` is at least SIZE_MIN, so over 4, and within both structures; ours is on the
     // stack and does not overlap theirs.
     unsafe { theirs.add(4).copy_from_nonoverlapping(after_size, known - 4) };
+}
+
+/// Writes a receipt into the caller's, and its `also` in further channels into the array that the
+/// caller's brings, where that has room for them.
+///
+/// # Safety
+/// As for [`write`]; and the array has the room that the caller's receipt says.
+pub(super) unsafe fn write_receipt(
+    theirs: *mut Receipt,
+    size: usize,
+    mut ours: Receipt,
+    also: &[ChannelReceipt],
+) {
+    if size >= size_of::<Receipt>() {
+        // SAFETY: within the `size` bytes; one of a batch may lie anywhere.
+        let (array, room) = unsafe {
+            (
+                (&raw const (*theirs).also).read_unaligned(),
+                (&raw const (*theirs).also_room).read_unaligned(),
+            )
+        };
+        (ours.also, ours.also_room) = (array, room);
+        // Of a message in one channel the array is not looked at: an older program's may be none.
+        if !also.is_empty() && !array.is_null() && array.is_aligned() && also.len() <= room {
+            // SAFETY: not null, aligned, and the caller promised the room; ours do not overlap it.
+            unsafe { array.copy_from_nonoverlapping(also.as_ptr(), also.len()) };
+            ours.also_count = also.len();
+        }
+    }
+    // SAFETY: the caller's promise is passed on.
+    unsafe { write(theirs, size, &ours) };
 }
 
 /// The n-th of structures that lie one after the other, each of `size` bytes.

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
-use fanfare_protocol::ingest::{DeclaredKind, PublishFrame};
+use fanfare_protocol::ingest::{self as wire, ChannelNames, DeclaredKind, PublishFrame};
 use fanfare_protocol::message::Kind;
 
 use super::table::{self, Instance};
 use super::types::{
-    BatchCallback, Callback, FANFARE_ABI, FANFARE_BINARY, FANFARE_DETECT, FANFARE_DUPLICATE,
-    FANFARE_EPHEMERAL, FANFARE_JSON, FANFARE_TEXT, FlushCallback, Handle, Message, Numbers,
-    Options, Receipt,
+    BatchCallback, Callback, ChannelReceipt, FANFARE_ABI, FANFARE_BINARY, FANFARE_DETECT,
+    FANFARE_DUPLICATE, FANFARE_EPHEMERAL, FANFARE_JSON, FANFARE_TEXT, FlushCallback, Handle,
+    Message, Numbers, Options, Receipt,
 };
 use super::{borrow, signals};
 use crate::code::{
@@ -145,9 +145,9 @@ fn settings(options: Option<&Options>) -> Result<PublisherSettings, Code> {
 /// AGAIN: the queue is full, or from inside of a callback; nothing was queued. TIMEOUT: it was
 /// queued and is still on its way. UNKNOWN: nobody knows whether it was published; with a key of
 /// the caller's it may be published again. PIPE: closed. INVAL: a pointer or size. BADF, FORKED,
-/// PANIC: the handle. The refusals: TOO_LARGE, BAD_CHANNEL, BAD_EVENT, BAD_KEY, BAD_EXCEPT,
-/// BAD_DATA, CONFLICT, RATE_LIMITED, CHANNEL_LIMIT, FORBIDDEN, and minus the number of others. Any
-/// thread.
+/// PANIC: the handle. The refusals: TOO_LARGE, BAD_CHANNEL, BAD_CHANNELS, BAD_EVENT, BAD_KEY,
+/// BAD_EXCEPT, BAD_DATA, CONFLICT, RATE_LIMITED, CHANNEL_LIMIT, FORBIDDEN, and minus the number of
+/// others. Any thread.
 ///
 /// # Safety
 /// `message` and `receipt` point to structures of the size that they say, and the message to
@@ -163,7 +163,9 @@ pub unsafe extern "C" fn fanfare_publish(
         // SAFETY: the caller's promise.
         let message = unsafe { borrow::read(message) }?;
         // SAFETY: the caller's promise about what the message points to.
-        let frame = unsafe { frame(&message) }?;
+        let also = unsafe { borrow::names(message.also, message.also_count) }?;
+        // SAFETY: as above.
+        let frame = unsafe { frame(&message, &also) }?;
         if receipt.is_null() {
             return instance.publisher.offer(&frame, Done::Nobody);
         }
@@ -172,10 +174,10 @@ pub unsafe extern "C" fn fanfare_publish(
         let ticket = Ticket::new(1);
         instance.publisher.offer(&frame, Done::Wait(Arc::clone(&ticket), 0))?;
         let outcome = ticket.wait(Duration::from_millis(timeout_ms)).pop().flatten();
-        let ours = told(outcome);
+        let (ours, also) = told(outcome);
         if ours.result == FANFARE_OK {
             // SAFETY: the size was judged above; it is the caller's, who does not use it now.
-            unsafe { borrow::write(receipt, size, &ours) };
+            unsafe { borrow::write_receipt(receipt, size, ours, &also) };
         }
         result(ours.result)
     })
@@ -203,10 +205,13 @@ pub unsafe extern "C" fn fanfare_publish_async(
         // SAFETY: the caller's promise.
         let message = unsafe { borrow::read(message) }?;
         // SAFETY: the caller's promise about what the message points to.
-        let frame = unsafe { frame(&message) }?;
+        let also = unsafe { borrow::names(message.also, message.also_count) }?;
+        // SAFETY: as above.
+        let frame = unsafe { frame(&message, &also) }?;
         let (user, poisoned) = (User(user), Arc::clone(&instance.poisoned));
         let call = move |outcome: Outcome| {
-            let (user, receipt) = (user, told(Some(outcome)));
+            let (user, (mut receipt, also)) = (user, told(Some(outcome)));
+            lend(&mut receipt, &also);
             call_back(&poisoned, || callback(user.0, &receipt));
         };
         instance.publisher.offer(&frame, Done::Call(Box::new(call)))
@@ -254,7 +259,9 @@ pub unsafe extern "C" fn fanfare_publish_batch(
 ) -> i32 {
     with(handle, |instance| {
         // SAFETY: the caller's promise.
-        let frames = unsafe { frames(messages, count) }?;
+        let also = unsafe { names(messages, count) }?;
+        // SAFETY: as above.
+        let frames = unsafe { frames(messages, &also) }?;
         if receipts.is_null() {
             let nobody = (0..count).map(|_| Done::Nobody).collect();
             return instance.publisher.offer_batch(&frames, nobody);
@@ -265,11 +272,14 @@ pub unsafe extern "C" fn fanfare_publish_batch(
         let waits = (0..count).map(|nth| Done::Wait(Arc::clone(&ticket), nth)).collect();
         instance.publisher.offer_batch(&frames, waits)?;
         let mut worst = FANFARE_OK;
-        for (nth, outcome) in ticket.wait(Duration::from_millis(timeout_ms)).iter().enumerate() {
-            let ours = told(*outcome);
+        let outcomes = ticket.wait(Duration::from_millis(timeout_ms));
+        for (nth, outcome) in outcomes.into_iter().enumerate() {
+            let (ours, also) = told(outcome);
             worst = if worst == FANFARE_OK { ours.result } else { worst };
-            // SAFETY: the first one's size was judged above, and the caller promised as many.
-            unsafe { borrow::write(borrow::nth(receipts, size, nth).cast_mut(), size, &ours) };
+            // The first one's size was judged above, and the caller promised as many.
+            let theirs = borrow::nth(receipts, size, nth).cast_mut();
+            // SAFETY: as above, for the array of each.
+            unsafe { borrow::write_receipt(theirs, size, ours, &also) };
         }
         result(worst)
     })
@@ -298,10 +308,14 @@ pub unsafe extern "C" fn fanfare_publish_batch_async(
     with(handle, |instance| {
         let callback = callback.ok_or(FANFARE_E_INVAL)?;
         // SAFETY: the caller's promise.
-        let frames = unsafe { frames(messages, count) }?;
+        let also = unsafe { names(messages, count) }?;
+        // SAFETY: as above.
+        let frames = unsafe { frames(messages, &also) }?;
         let (user, poisoned) = (User(user), Arc::clone(&instance.poisoned));
         let call = move |outcomes: Vec<Outcome>| {
-            let receipts: Vec<_> = outcomes.into_iter().map(|it| told(Some(it))).collect();
+            let told = outcomes.into_iter().map(|outcome| told(Some(outcome)));
+            let (mut receipts, also): (Vec<_>, Vec<_>) = told.unzip();
+            receipts.iter_mut().zip(&also).for_each(|(receipt, also)| lend(receipt, also));
             let user = user;
             call_back(&poisoned, || callback(user.0, receipts.as_ptr(), receipts.len()));
         };
@@ -424,26 +438,43 @@ pub(super) fn with(handle: Handle, call: impl FnOnce(&Instance) -> Result<(), Co
     })
 }
 
-/// Messages that lie one after the other, as the publisher takes them.
+/// The further channels of messages that lie one after the other.
 ///
 /// # Safety
 /// There are `count` of the size that the first one says, they and what they point to are there,
 /// and nobody changes it for `'a`.
-unsafe fn frames<'a>(
-    messages: *const Message,
-    count: usize,
-) -> Result<Vec<PublishFrame<'a>>, Code> {
+unsafe fn names<'a>(messages: *const Message, count: usize) -> Result<Vec<Vec<&'a [u8]>>, Code> {
     if count == 0 || count > BATCH_MAX {
         return Err(FANFARE_E_INVAL);
     }
     // SAFETY: the caller's promise, for this and for all that follow.
     let size = unsafe { borrow::size_of_theirs(messages) }?;
-    let mut frames = Vec::with_capacity(count);
+    let mut names = Vec::with_capacity(count);
     for nth in 0..count {
         // SAFETY: as above; all are of one size, so this is where the n-th one begins.
         let message = unsafe { borrow::read(borrow::nth(messages, size, nth)) }?;
         // SAFETY: the caller's promise about what the message points to.
-        frames.push(unsafe { frame(&message) }?);
+        names.push(unsafe { borrow::names(message.also, message.also_count) }?);
+    }
+    Ok(names)
+}
+
+/// The messages whose further channels are `also`, as the publisher takes them.
+///
+/// # Safety
+/// As for [`names`], which has read them.
+unsafe fn frames<'a>(
+    messages: *const Message,
+    also: &'a [Vec<&'a [u8]>],
+) -> Result<Vec<PublishFrame<'a>>, Code> {
+    // SAFETY: the caller's promise, for this and for all that follow.
+    let size = unsafe { borrow::size_of_theirs(messages) }?;
+    let mut frames = Vec::with_capacity(also.len());
+    for (nth, also) in also.iter().enumerate() {
+        // SAFETY: as above; all are of one size, so this is where the n-th one begins.
+        let message = unsafe { borrow::read(borrow::nth(messages, size, nth)) }?;
+        // SAFETY: the caller's promise about what the message points to.
+        frames.push(unsafe { frame(&message, also) }?);
     }
     Ok(frames)
 }
@@ -452,7 +483,7 @@ unsafe fn frames<'a>(
 ///
 /// # Safety
 /// What the message points to is there, and nobody changes it for `'a`.
-unsafe fn frame<'a>(message: &Message) -> Result<PublishFrame<'a>, Code> {
+unsafe fn frame<'a>(message: &Message, also: &'a [&'a [u8]]) -> Result<PublishFrame<'a>, Code> {
     let kind = match message.kind {
         FANFARE_DETECT => DeclaredKind::Detect,
         FANFARE_JSON => DeclaredKind::Known(Kind::Json),
@@ -482,28 +513,46 @@ unsafe fn frame<'a>(message: &Message) -> Result<PublishFrame<'a>, Code> {
         idempotency_key,
         ephemeral: message.flags & FANFARE_EPHEMERAL != 0,
         except,
+        also: ChannelNames::of(also),
         data,
         unknown_required,
     })
 }
 
-/// An outcome as C programs read it; `None` is on its way.
-fn told(outcome: Option<Outcome>) -> Receipt {
-    let (result, place) = match outcome {
+/// An outcome as C programs read it, and that in each further channel; `None` is on its way.
+fn told(outcome: Option<Outcome>) -> (Receipt, Vec<ChannelReceipt>) {
+    let (result, placed) = match outcome {
         None => (FANFARE_E_TIMEOUT, None),
         Some(Err(code)) => (code, None),
-        Some(Ok(place)) => (FANFARE_OK, Some(place)),
+        Some(Ok(placed)) => (FANFARE_OK, Some(placed)),
     };
-    let place = place.unwrap_or_default();
-    Receipt {
+    let placed = placed.unwrap_or_default();
+    let receipt = Receipt {
         size: size_of::<Receipt>() as u32,
         result,
-        epoch: place.epoch,
-        position: place.position,
-        offset: place.offset,
-        subscribers: place.subscribers,
-        flags: if place.duplicate { FANFARE_DUPLICATE } else { 0 },
+        epoch: placed.epoch,
+        position: placed.position,
+        offset: placed.offset,
+        subscribers: placed.subscribers,
+        flags: if placed.duplicate { FANFARE_DUPLICATE } else { 0 },
         reserved: 0,
+        also: std::ptr::null_mut(),
+        also_room: 0,
+        also_count: 0,
+    };
+    let also = placed.also.iter().flat_map(|also| also.iter());
+    let ours = |&wire::ChannelReceipt { offset, subscribers }: &wire::ChannelReceipt| {
+        ChannelReceipt { offset, subscribers }
+    };
+    (receipt, also.map(ours).collect())
+}
+
+/// Lets a receipt name those of its further channels, which live as long as the callback that
+/// reads it.
+fn lend(receipt: &mut Receipt, also: &[ChannelReceipt]) {
+    if !also.is_empty() {
+        receipt.also = also.as_ptr().cast_mut();
+        (receipt.also_room, receipt.also_count) = (also.len(), also.len());
     }
 }
 

@@ -34,6 +34,8 @@ fn message(data: &[u8]) -> Message {
         except_size: 0,
         flags: 0,
         reserved: 0,
+        also: std::ptr::null(),
+        also_count: 0,
     }
 }
 

@@ -58,6 +58,26 @@ pub struct Options {
     pub error_text_size: usize,
 }
 
+/// The name of a channel, which need not end with a NUL.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Name {
+    /// 1 to 255 bytes of UTF-8.
+    pub name: *const c_char,
+    /// How many bytes.
+    pub size: usize,
+}
+
+/// Where a message stands in one channel.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct ChannelReceipt {
+    /// Within the channel, 1, 2, 3, ...; 0 of an ephemeral message.
+    pub offset: u64,
+    /// Connections that follow the channel at that position.
+    pub subscribers: u64,
+}
+
 /// One message. Everything it points to is the caller's, and is used during the call only.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +111,11 @@ pub struct Message {
     pub flags: u32,
     /// 0
     pub reserved: u32,
+    /// Further channels for the same message, at the same position: who follows several of them
+    /// gets it once. None of them twice; null for none.
+    pub also: *const Name,
+    /// How many.
+    pub also_count: usize,
 }
 
 /// What became of a message.
@@ -114,6 +139,14 @@ pub struct Receipt {
     pub flags: u32,
     /// 0
     pub reserved: u32,
+    /// Those of the message's further channels, in their order. In a call that waits: an array of
+    /// the caller's, into which they are written, or null. In a callback: the library's, and it
+    /// ends with the call.
+    pub also: *mut ChannelReceipt,
+    /// In a call that waits: for how many there is room.
+    pub also_room: usize,
+    /// How many were written, or are there: none where there was no room for all.
+    pub also_count: usize,
 }
 
 /// A publisher's numbers, counted since it was opened.
@@ -178,7 +211,8 @@ unsafe impl Extensible for Message {
 }
 // SAFETY: as above.
 unsafe impl Extensible for Receipt {
-    const SIZE_MIN: usize = size_of::<Receipt>();
+    /// Up to and with `reserved`.
+    const SIZE_MIN: usize = offset_of!(Receipt, also);
 }
 // SAFETY: as above.
 unsafe impl Extensible for Numbers {
@@ -190,8 +224,11 @@ unsafe impl Extensible for Numbers {
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(
     size_of::<Options>() == 56
-        && size_of::<Message>() == 96
+        && size_of::<Message>() == 112
         && Message::SIZE_MIN == 72
-        && size_of::<Receipt>() == 48
+        && size_of::<Receipt>() == 72
+        && Receipt::SIZE_MIN == 48
+        && size_of::<Name>() == 16
+        && size_of::<ChannelReceipt>() == 16
         && size_of::<Numbers>() == 88
 );

@@ -17,6 +17,7 @@
 //! with the old one, and all of it is sent again.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use fanfare::clock::Millis;
 use fanfare_protocol::id::Epoch;
@@ -223,6 +224,9 @@ impl Pipeline {
                     offset: answer.offset,
                     subscribers: answer.subscribers,
                     duplicate: answer.duplicate,
+                    also: Some(answer.also.collect::<Vec<_>>())
+                        .filter(|also| !also.is_empty())
+                        .map(Arc::new),
                 };
                 self.settle(answer.sequence, Ok(place));
             }

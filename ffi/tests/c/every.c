@@ -33,6 +33,71 @@ static void flushed(void *user, int32_t result) {
     atomic_fetch_add(&heard_count, 1);
 }
 
+static void heard_places(void *user, const fanfare_receipt *receipt) {
+    CHECK(receipt->result == FANFARE_OK && receipt->also_count == 2);
+    *(uint64_t *)user = receipt->also[0].offset + receipt->also[1].offset;
+    atomic_fetch_add(&heard_count, 1);
+}
+
+/* One message in several channels: a place in each, also under its key, and all or none. It takes
+ * no offset of `channel`, which is not among them. */
+static void several(fanfare_t handle, const char *channel) {
+    char names[3][300];
+    for (int nth = 0; nth < 3; nth++)
+        snprintf(names[nth], sizeof names[nth], "%s of several %d", channel, nth);
+    fanfare_name also[2] = {{names[1], strlen(names[1])}, {names[2], strlen(names[2])}};
+    fanfare_channel_receipt places[3] = {{77, 77}, {77, 77}, {77, 77}};
+    fanfare_receipt receipt = {.size = sizeof receipt, .also = places, .also_room = 3};
+    fanfare_message one = message(names[0], "to all");
+    one.also = also;
+    one.also_count = 2;
+    one.key = "several";
+    one.key_size = 7;
+    for (int again = 0; again < 2; again++) {
+        CHECK(fanfare_publish(handle, &one, 10000, &receipt) == FANFARE_OK);
+        CHECK(receipt.offset == 1 && receipt.flags == (again ? FANFARE_DUPLICATE : 0));
+        CHECK(receipt.also == places && receipt.also_room == 3 && receipt.also_count == 2);
+        CHECK(places[0].offset == 1 && places[1].offset == 1 && places[1].subscribers == 0);
+        CHECK(places[2].offset == 77 /* there are two */);
+    }
+    one.also_count = 1; /* another message under the key */
+    CHECK(fanfare_publish(handle, &one, 10000, &receipt) == FANFARE_E_CONFLICT);
+    one.key = NULL;
+    one.key_size = 0;
+    CHECK(fanfare_publish(handle, &one, 10000, &receipt) == FANFARE_OK);
+    CHECK(receipt.offset == 2 && receipt.also_count == 1 && places[0].offset == 2);
+    one.also_count = 2;
+    receipt.also_room = 1;
+    CHECK(fanfare_publish(handle, &one, 10000, &receipt) == FANFARE_OK);
+    CHECK(receipt.offset == 3 && receipt.also_count == 0 /* no room for both */);
+    CHECK(places[0].offset == 2);
+    receipt.size = offsetof(fanfare_receipt, also); /* as it was before there were several */
+    CHECK(fanfare_publish(handle, &one, 10000, &receipt) == FANFARE_OK && receipt.offset == 4);
+
+    uint64_t offsets = 0;
+    int before = atomic_load(&heard_count);
+    CHECK(fanfare_publish_async(handle, &one, heard_places, &offsets) == FANFARE_OK);
+    CHECK(fanfare_flush(handle, 10000) == FANFARE_OK);
+    CHECK(atomic_load(&heard_count) == before + 1 && offsets == 5 + 4);
+    fanfare_message batch[2] = {one, one};
+    fanfare_channel_receipt each[2][2] = {{{0, 0}, {0, 0}}, {{0, 0}, {0, 0}}};
+    fanfare_receipt receipts[2] = {{.size = sizeof receipt, .also = each[0], .also_room = 2},
+                                   {.also = each[1], .also_room = 2}};
+    CHECK(fanfare_publish_batch(handle, batch, 2, 10000, receipts) == FANFARE_OK);
+    CHECK(each[0][0].offset == 6 && each[1][0].offset == 7 && each[1][1].offset == 6);
+
+    receipt.size = sizeof receipt;
+    also[1] = also[0];
+    CHECK(fanfare_publish(handle, &one, 10000, &receipt) == FANFARE_E_BAD_CHANNELS);
+    also[1].size = 0;
+    CHECK(fanfare_publish(handle, &one, 10000, &receipt) == FANFARE_E_BAD_CHANNEL);
+    one.also = NULL;
+    CHECK(fanfare_publish(handle, &one, 10000, &receipt) == FANFARE_E_INVAL);
+    one.also = also;
+    one.also_count = SIZE_MAX;
+    CHECK(fanfare_publish(handle, &one, 10000, &receipt) == FANFARE_E_INVAL);
+}
+
 static void publishes(fanfare_t handle, const char *channel) {
     fanfare_receipt receipt = {.size = sizeof receipt};
     fanfare_message one = message(channel, "{\"n\":1}");
@@ -71,6 +136,8 @@ static void publishes(fanfare_t handle, const char *channel) {
     brief.except_size = 15;
     CHECK(fanfare_publish(handle, &brief, 10000, &receipt) == FANFARE_E_BAD_EXCEPT);
 
+    several(handle, channel);
+
     fanfare_message batch[3] = {message(channel, "a"), message(channel, "b"), message(channel, "c")};
     fanfare_receipt receipts[3] = {{.size = sizeof receipt}};
     batch[1].kind = FANFARE_JSON; /* and is not */
@@ -104,7 +171,7 @@ static void publishes(fanfare_t handle, const char *channel) {
     CHECK(fanfare_flush(handle, 60000) == FANFARE_OK);
     CHECK(fanfare_stats(handle, &numbers) == FANFARE_OK);
     CHECK(numbers.connected == 1 && numbers.pending == 0 && numbers.unknown == 0);
-    CHECK(numbers.epoch == receipt.epoch && numbers.duplicates == 1 && numbers.connects == 1);
+    CHECK(numbers.epoch == receipt.epoch && numbers.duplicates == 2 && numbers.connects == 1);
 }
 
 static void refuses(fanfare_t handle) {

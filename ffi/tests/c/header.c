@@ -14,9 +14,11 @@ int use_all(void) {
     int32_t told = FANFARE_OK;
     fanfare_t handle = 0;
     fanfare_options options = {sizeof options, FANFARE_ABI, 0, 0, 0, 0, NULL, 0};
+    fanfare_name also = {"b", 1};
     fanfare_message message = {sizeof message, FANFARE_TEXT, "a", 1, "b", 1, NULL, 0, NULL, 0,
-                               NULL, 0, FANFARE_EPHEMERAL, 0};
-    fanfare_receipt receipt = {sizeof receipt, 0, 0, 0, 0, 0, 0, 0};
+                               NULL, 0, FANFARE_EPHEMERAL, 0, &also, 1};
+    fanfare_channel_receipt place = {0, 0};
+    fanfare_receipt receipt = {sizeof receipt, 0, 0, 0, 0, 0, 0, 0, &place, 1, 0};
     fanfare_numbers numbers = {sizeof numbers, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
     const char *text = fanfare_result_text(FANFARE_E_AGAIN);
     int32_t result = fanfare_open("unix:/run/fanfare.sock", &options, &handle);

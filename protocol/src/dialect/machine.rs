@@ -41,7 +41,7 @@ pub struct Piece<'a> {
 }
 
 /// What became of a request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Answer<'a> {
     /// These are followed from this place on, in the order in which they were asked for; but for
     /// those that were left meanwhile. What the machine writes now goes out before the first

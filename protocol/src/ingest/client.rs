@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use super::also::ChannelReceipts;
 use super::assemble::{Assembler, Broken, Frame};
 use super::code::{ErrorCode, RefusalCode};
 use super::session::Standing;
@@ -28,7 +29,7 @@ pub struct Hello {
 
 /// A message has its place. Epoch and position make an [`Id`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct Answer<'a> {
     /// Which message.
     pub sequence: u64,
     /// Whether the place was given earlier, to a message with the same idempotency key.
@@ -39,9 +40,11 @@ pub struct Answer {
     pub offset: u64,
     /// Connections that follow the channel at that position.
     pub subscribers: u64,
+    /// Its places in the further channels that were named, in their order.
+    pub also: ChannelReceipts<'a>,
 }
 
-impl Answer {
+impl Answer<'_> {
     /// The place as clients write it; `epoch` is that of this connection's HELLO.
     pub fn id(&self, epoch: Epoch) -> Id {
         Id { epoch, position: self.position }
@@ -54,7 +57,7 @@ pub enum Reply<'a> {
     /// Always first, unless it is an error.
     Hello(Hello),
     /// The message with this number has its place.
-    Answer(Answer),
+    Answer(Answer<'a>),
     /// The message with this number was not published.
     Refused {
         /// Which message.
@@ -204,6 +207,7 @@ fn read_body(frame: Frame<'_>) -> Option<Reply<'_>> {
             position: body.u64()?,
             offset: body.u64()?,
             subscribers: body.u64()?,
+            also: ChannelReceipts::read(body),
         }),
         frame_type::REFUSED => Reply::Refused {
             sequence: body.u64()?,
@@ -231,6 +235,7 @@ fn read_hello(body: &mut Reader<'_>) -> Option<Hello> {
             message_bytes: body.u32()?,
             batch_messages: body.u32()?,
             window: body.u32()?,
+            channels: IngestLimits::DEFAULT.channels,
         },
         session: match version {
             VERSION_WITH_SESSIONS => Some(Standing::read(body)?),

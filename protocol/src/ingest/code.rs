@@ -27,6 +27,8 @@ impl RefusalCode {
     pub const UNKNOWN_FIELD: Self = Self(464);
     /// What is excluded is not the origin of a connection.
     pub const BAD_EXCEPT: Self = Self(465);
+    /// The channels are too many, or one stands among them twice.
+    pub const BAD_CHANNELS: Self = Self(466);
     /// Too many messages: try again later.
     pub const RATE_LIMITED: Self = Self(429);
     /// The node is shutting down: try again, there or elsewhere.

@@ -10,8 +10,13 @@ use super::{PublishFrame, write};
 use crate::limits::IngestLimits;
 
 /// Small, so that a fuzzer reaches them.
-pub(super) const LIMITS: IngestLimits =
-    IngestLimits { frame_bytes: 600, message_bytes: 300, batch_messages: 5, window: 5 };
+pub(super) const LIMITS: IngestLimits = IngestLimits {
+    frame_bytes: 600,
+    message_bytes: 300,
+    batch_messages: 5,
+    window: 5,
+    channels: 3,
+};
 /// As small.
 pub(super) const UNCONFIRMED: u32 = 7;
 /// Longer streams are cut at some places only: the work is quadratic.

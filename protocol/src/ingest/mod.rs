@@ -16,6 +16,7 @@
 //! Bytes in, frames out: no socket, no clock. A frame that arrives whole is borrowed from the
 //! caller's buffer, and memory grows with the bytes that came, never by a length that was declared.
 
+mod also;
 mod assemble;
 pub mod client;
 pub mod code;
@@ -29,9 +30,12 @@ mod session_tests;
 mod tests;
 pub mod write;
 
+pub use also::{ChannelNames, ChannelReceipts};
 pub use code::{ErrorCode, RefusalCode};
 pub use publish::{DeclaredKind, PublishFrame, Refusal};
 pub use session::SessionId;
+
+pub use crate::message::ChannelReceipt;
 
 /// What a publisher sends first, before its version.
 pub const MAGIC: [u8; 7] = *b"FANFARE";
@@ -65,4 +69,5 @@ pub(crate) mod field {
     pub(crate) const EPHEMERAL: u8 = 3;
     pub(crate) const EXCEPT: u8 = 4;
     pub(crate) const FIRST_REQUIRED: u8 = 128;
+    pub(crate) const ALSO: u8 = 128;
 }

@@ -14,6 +14,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::num::NonZeroU64;
 
+use super::also::ChannelNames;
 use super::code::RefusalCode;
 use super::field;
 use super::server::{Fault, Violation};
@@ -72,6 +73,8 @@ pub struct PublishFrame<'a> {
     pub ephemeral: bool,
     /// The origin of the connection that does not get it, as that was told it.
     pub except: Option<&'a [u8]>,
+    /// Where to as well, beside `channel`.
+    pub also: ChannelNames<'a>,
     /// The payload.
     pub data: &'a [u8],
     /// The first field that must be understood and is not.
@@ -92,10 +95,18 @@ pub struct CheckedPublish<'a> {
     pub ephemeral: bool,
     /// The origin of the connection that does not get it.
     pub except: Option<NonZeroU64>,
+    also: ChannelNames<'a>,
     /// What `data` is; text has been checked.
     pub kind: DeclaredKind,
     /// The payload, not empty.
     pub data: &'a [u8],
+}
+
+impl<'a> CheckedPublish<'a> {
+    /// Where to as well, beside `channel`: no name twice.
+    pub fn also(&self) -> impl Iterator<Item = &'a str> {
+        self.also.map(|name| text(name).expect("it was checked"))
+    }
 }
 
 /// Why one message is refused.
@@ -143,6 +154,7 @@ impl<'a> PublishFrame<'a> {
         let Some(channel) = text(self.channel).filter(|name| is_channel_name(name)) else {
             return refuse(RefusalCode::BAD_CHANNEL, refusals::BAD_CHANNEL);
         };
+        self.check_also(limits)?;
         let event = self.event.map(|name| text(name).filter(|name| is_event_name(name)));
         if event == Some(None) {
             return refuse(RefusalCode::BAD_EVENT, refusals::BAD_EVENT);
@@ -171,9 +183,26 @@ impl<'a> PublishFrame<'a> {
             idempotency_key: self.idempotency_key,
             ephemeral: self.ephemeral,
             except: except.flatten(),
+            also: self.also,
             kind: self.kind,
             data: self.data,
         })
+    }
+
+    /// Nearly every message is for one channel.
+    fn check_also(&self, limits: &IngestLimits) -> Result<(), Refusal> {
+        for (nth, name) in self.also.enumerate() {
+            if !text(name).is_some_and(is_channel_name) {
+                let text = refusals::BAD_CHANNEL.into();
+                return Err(Refusal { code: RefusalCode::BAD_CHANNEL, text });
+            }
+            let is_known = name == self.channel || self.also.take(nth).any(|other| other == name);
+            if is_known || nth + 2 > limits.channels as usize {
+                let text = refusals::bad_channels(limits.channels as usize).into();
+                return Err(Refusal { code: RefusalCode::BAD_CHANNELS, text });
+            }
+        }
+        Ok(())
     }
 
     /// Reads one message off the front of a frame.
@@ -219,6 +248,10 @@ impl<'a> PublishFrame<'a> {
                 field::EPHEMERAL if value.is_empty() => self.ephemeral = true,
                 field::EPHEMERAL => return Err(Violation::malformed(at, Fault::FieldValue)),
                 field::EXCEPT => self.except = Some(value),
+                field::ALSO => {
+                    let cut = Violation::malformed(at, Fault::FieldOverrun);
+                    self.also = ChannelNames::read(value).ok_or(cut)?;
+                }
                 field::FIRST_REQUIRED.. => {
                     self.unknown_required.get_or_insert(number);
                 }

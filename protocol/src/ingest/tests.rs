@@ -5,9 +5,12 @@ use proptest::prelude::*;
 use super::client::{self, Answer, Hello, Reply};
 use super::fuzz::{LIMITS, frames, tell_client, tell_server};
 use super::server::{Decoder, Event, Fault, Violation};
-use super::{DeclaredKind, ErrorCode, PublishFrame, RefusalCode, VERSION, write};
+use super::{
+    ChannelNames, ChannelReceipt, ChannelReceipts, DeclaredKind, ErrorCode, PublishFrame,
+    RefusalCode, VERSION, write,
+};
 use crate::id::Epoch;
-use crate::limits::{INGEST_SERVER_FRAME_BYTES_MAX, IngestLimits};
+use crate::limits::{INGEST_SERVER_FRAME_BYTES_MAX, IngestLimits, MESSAGE_CHANNELS_MAX};
 use crate::message::Kind;
 
 /// A message of a frame, byte by byte, as another language would write it.
@@ -96,6 +99,8 @@ fn a_stream_that_is_broken_names_the_byte() {
         ("fields out of order", fields(b"\x02\x00\x00\x01\x00\x00"), 400, 30, Fault::FieldOrder),
         ("field 0", fields(b"\x00\x00\x00"), 400, 27, Fault::FieldOrder),
         ("ephemeral and more", fields(b"\x03\x01\x00\x01"), 400, 27, Fault::FieldValue),
+        ("a further name cut", fields(b"\x80\x03\x00\x02\x00a"), 400, 27, Fault::FieldOverrun),
+        ("half a length", fields(b"\x80\x01\x00\x02"), 400, 27, Fault::FieldOverrun),
         ("batch flag", batch(1, 1, &good), 400, 13, Fault::UnknownFlag),
         ("batch of nothing", batch(0, 0, b""), 400, 14, Fault::BatchEmpty),
         ("batch of too many", batch(0, 6, b""), 413, 14, Fault::BatchTooLong),
@@ -135,7 +140,12 @@ fn what_is_wrong_with_a_message_refuses_that_message() {
         ("data empty", raw_message(0, 3, b"demo", b"", b""), 463),
         ("text not UTF-8", raw_message(0, 1, b"demo", b"", b"\xff"), 463),
         ("data too long", raw_message(0, 2, b"demo", b"", &long), 413),
-        ("field 128 is not known", fields(b"\x80\x00\x00"), 464),
+        ("a further channel empty", fields(b"\x80\x02\x00\x00\x00"), 460),
+        ("a further channel with a star", fields(b"\x80\x03\x00\x01\x00*"), 460),
+        ("the same channel again", fields(b"\x80\x06\x00\x04\x00demo"), 466),
+        ("a further channel twice", fields(b"\x80\x06\x00\x01\x00a\x01\x00a"), 466),
+        ("too many channels", fields(b"\x80\x09\x00\x01\x00a\x01\x00b\x01\x00c"), 466),
+        ("field 129 is not known", fields(b"\x81\x00\x00"), 464),
         ("field 255 is not known", fields(b"\x01\x01\x00e\xff\x01\x00x"), 464),
     ] {
         assert_eq!(refusal(&message), Some(RefusalCode(code)), "{name}");
@@ -147,6 +157,8 @@ fn what_is_wrong_with_a_message_refuses_that_message() {
             fields(b"\x01\x01\x00e\x05\x02\x00xy\x7f\x00\x00"),
         ),
         ("ephemeral, for all but one", fields(b"\x03\x00\x00\x04\x10\x003f9c0a51b7e2d846")),
+        ("as many channels as may be", fields(b"\x80\x06\x00\x01\x00a\x01\x00b")),
+        ("no further channel", fields(b"\x80\x00\x00")),
         ("the longest data", raw_message(1, 2, b"demo", b"", &long[..300])),
         ("binary need not be UTF-8", raw_message(0, 2, b"demo", b"", b"\xff")),
         ("detected need not be UTF-8", raw_message(0, 3, b"demo", b"", b"\xff")),
@@ -297,8 +309,31 @@ fn the_longest_frame_of_a_server_is_within_what_clients_read() {
 }
 
 #[test]
+fn the_longest_answer_is_within_what_clients_read() {
+    let places = [ChannelReceipt { offset: u64::MAX, subscribers: 7 }; MESSAGE_CHANNELS_MAX - 1];
+    let also = ChannelReceipts::of(&places);
+    let first =
+        Answer { sequence: 1, duplicate: true, position: 2, offset: 3, subscribers: 4, also };
+    let mut stream = Vec::new();
+    write::hello(&hello(), &mut stream);
+    let begin = stream.len();
+    write::answer(&first, &mut stream);
+    assert!(stream.len() - begin <= INGEST_SERVER_FRAME_BYTES_MAX);
+    // Behind the places something may come later.
+    stream.extend(raw_frame(0x82, &[&[1; 33][..], &[2; 16], &[3; 15]].concat()));
+    let mut decoder = client::Decoder::new();
+    let mut input = stream.as_slice();
+    assert_eq!(decoder.next(&mut input), Ok(Some(Reply::Hello(hello()))));
+    assert_eq!(decoder.next(&mut input), Ok(Some(Reply::Answer(first))));
+    let Ok(Some(Reply::Answer(second))) = decoder.next(&mut input) else { panic!() };
+    let two = u64::from_le_bytes([2; 8]);
+    assert_eq!(second.also.collect::<Vec<_>>(), [ChannelReceipt { offset: two, subscribers: two }]);
+    frames(&stream);
+}
+
+#[test]
 fn families_say_whether_to_try_again() {
-    for code in [403, 409, 413, 460, 461, 462, 463, 464, 465] {
+    for code in [403, 409, 413, 460, 461, 462, 463, 464, 465, 466] {
         assert!(!RefusalCode(code).may_retry(), "{code}");
     }
     for code in [429, 503, 507, 599] {
@@ -316,16 +351,18 @@ fn kind() -> impl Strategy<Value = DeclaredKind> {
 }
 
 type Field = Option<Vec<u8>>;
-type Owned = ((bool, bool), DeclaredKind, Vec<u8>, (Field, Field, Field), Vec<u8>);
+type Owned =
+    ((bool, bool), DeclaredKind, Vec<u8>, (Field, Field, Field), Vec<u8>, Vec<&'static [u8]>);
 
 fn owned() -> impl Strategy<Value = Owned> {
     let bytes = || prop::collection::vec(any::<u8>(), 0..20);
     let name = || prop::option::of(bytes());
-    (any::<(bool, bool)>(), kind(), bytes(), (name(), name(), name()), bytes())
+    let also = prop::sample::subsequence(vec![&b"x"[..], b"", b"yy", b"\xff"], 0..4);
+    (any::<(bool, bool)>(), kind(), bytes(), (name(), name(), name()), bytes(), also)
 }
 
 fn lend(owned: &Owned) -> PublishFrame<'_> {
-    let ((answer, ephemeral), kind, channel, (event, key, except), data) = owned;
+    let ((answer, ephemeral), kind, channel, (event, key, except), data, also) = owned;
     PublishFrame {
         answer: *answer,
         kind: *kind,
@@ -334,6 +371,7 @@ fn lend(owned: &Owned) -> PublishFrame<'_> {
         idempotency_key: key.as_deref(),
         ephemeral: *ephemeral,
         except: except.as_deref(),
+        also: ChannelNames::of(also),
         data,
         unknown_required: None,
     }
@@ -380,10 +418,12 @@ proptest! {
 
     #[test]
     fn what_a_server_writes_a_client_reads(
-        numbers: [u64; 4], duplicate: bool, code: u16, text in ".{0,40}",
+        numbers: [u64; 4], duplicate: bool, code: u16, text in ".{0,40}", further in 0..3usize,
     ) {
         let [sequence, position, offset, subscribers] = numbers;
-        let answer = Answer { sequence, duplicate, position, offset, subscribers };
+        let places = [ChannelReceipt { offset: position, subscribers: sequence }; 3];
+        let also = ChannelReceipts::of(&places[..further]);
+        let answer = Answer { sequence, duplicate, position, offset, subscribers, also };
         let mut stream = Vec::new();
         write::hello(&hello(), &mut stream);
         write::answer(&answer, &mut stream);

@@ -102,12 +102,16 @@ pub fn hello(hello: &Hello, out: &mut Vec<u8>) {
 }
 
 /// Appends an ANSWER frame.
-pub fn answer(answer: &Answer, out: &mut Vec<u8>) {
+pub fn answer(answer: &Answer<'_>, out: &mut Vec<u8>) {
     frame(frame_type::ANSWER, out, |out| {
         out.extend_from_slice(&answer.sequence.to_le_bytes());
         out.push(if answer.duplicate { FLAG_DUPLICATE } else { 0 });
         for number in [answer.position, answer.offset, answer.subscribers] {
             out.extend_from_slice(&number.to_le_bytes());
+        }
+        for place in answer.also {
+            out.extend_from_slice(&place.offset.to_le_bytes());
+            out.extend_from_slice(&place.subscribers.to_le_bytes());
         }
     });
 }
@@ -167,14 +171,23 @@ fn write_message(message: &PublishFrame<'_>, out: &mut Vec<u8>) {
         write_u16(value.len(), out);
         out.extend_from_slice(value);
     }
+    if !message.also.is_empty() {
+        out.push(field::ALSO);
+        write_u16(message.also.bytes(), out);
+        for name in message.also {
+            write_u16(name.len(), out);
+            out.extend_from_slice(name);
+        }
+    }
     out.extend_from_slice(message.data);
 }
 
 fn fields_bytes(message: &PublishFrame<'_>) -> usize {
-    fields(message).map(|(_, value)| 3 + value.len()).sum()
+    let also = if message.also.is_empty() { 0 } else { 3 + message.also.bytes() };
+    fields(message).map(|(_, value)| 3 + value.len()).sum::<usize>() + also
 }
 
-/// The fields that are there, by their numbers.
+/// The fields that are there and are one value, by their numbers.
 fn fields<'a>(message: &PublishFrame<'a>) -> impl Iterator<Item = (u8, &'a [u8])> {
     let fields = [
         (field::EVENT, message.event),

@@ -9,12 +9,14 @@
 //!                                          delivery  u8
 //!                                          except    u64, 0 for nobody
 //!                                          event     0 u8, or 1 u8, length u16, name
+//!                                          also      count u8, length u16, name ...
 //!                                          data      to the end
 //! ```
 //!
-//! Both are under the secret that the order began with, in the form of the reference
-//! implementation: the secret's bytes as they are, numbers little-endian, and of the digest the
-//! first eight bytes first.
+//! Where there are no further channels nothing stands for them; where there are, the u8 of the
+//! event is 2 more. Both are under the secret that the order began with, in the form of the
+//! reference implementation: the secret's bytes as they are, numbers little-endian, and of the
+//! digest the first eight bytes first.
 
 use std::fmt;
 use std::hash::Hasher;
@@ -47,6 +49,8 @@ pub struct Body<'a> {
     pub except: Option<u64>,
     /// The publisher's name for the kind of event.
     pub event: Option<&'a str>,
+    /// Its channels beside the first, which the key's digest has.
+    pub also: &'a [&'a str],
     /// The payload.
     pub data: &'a [u8],
 }
@@ -69,12 +73,16 @@ impl Secret {
         let mut hasher = SipHasher24::new_with_key(&self.0);
         hasher.write(&[body.kind as u8, body.delivery as u8]);
         hasher.write(&body.except.unwrap_or(0).to_le_bytes());
-        match body.event {
-            None => hasher.write(&[0]),
-            Some(event) => {
-                hasher.write(&[1]);
-                hasher.write(&length(event));
-                hasher.write(event.as_bytes());
+        hasher.write(&[u8::from(body.event.is_some()) | u8::from(!body.also.is_empty()) << 1]);
+        if let Some(event) = body.event {
+            hasher.write(&length(event));
+            hasher.write(event.as_bytes());
+        }
+        if !body.also.is_empty() {
+            hasher.write(&[body.also.len() as u8]);
+            for name in body.also {
+                hasher.write(&length(name));
+                hasher.write(name.as_bytes());
             }
         }
         hasher.write(body.data);
@@ -125,6 +133,7 @@ mod tests {
             delivery: Delivery::Ephemeral,
             except: Some(0x0102),
             event: Some("greet"),
+            also: &[],
             data: b"hi",
         };
         let mut hasher = SipHasher24::new_with_key(&secret().0);
@@ -134,6 +143,18 @@ mod tests {
         let mut hasher = SipHasher24::new_with_key(&secret().0);
         hasher.write(b"\x01\x01\0\0\0\0\0\0\0\0\x00hi");
         assert_eq!(secret().of_body(&plain), hasher.finish());
+    }
+
+    #[test]
+    fn further_channels_are_part_of_the_message_and_never_taken_for_its_data() {
+        let (kind, delivery) = (Kind::Text, Delivery::Kept);
+        let plain = Body { kind, delivery, except: None, event: None, also: &[], data: b"hi" };
+        let several = Body { also: &["b", "cd"], ..plain };
+        let mut hasher = SipHasher24::new_with_key(&secret().0);
+        hasher.write(b"\x01\x00\0\0\0\0\0\0\0\0\x02\x02\x01\x00b\x02\x00cdhi");
+        assert_eq!(secret().of_body(&several), hasher.finish());
+        let as_data = Body { data: b"\x02\x01\x00b\x02\x00cdhi", ..plain };
+        assert_ne!(secret().of_body(&as_data), hasher.finish());
     }
 
     #[test]

@@ -37,6 +37,7 @@ fn message_at(position: u64, offset: u64, ephemeral: bool, floor: u64) -> Arc<Me
         channel: ChannelId(1),
         name: name(),
         position,
+        nth: 0,
         offset,
         ephemeral,
         except: None,

@@ -87,7 +87,13 @@ impl World {
             let results = publications.iter().map(|_| {
                 self.published += 1;
                 let id = Id { epoch: Epoch::from_random(1), position: self.published };
-                Ok(Published { id, offset: self.published, subscribers: 0, duplicate: false })
+                Ok(Published {
+                    id,
+                    offset: self.published,
+                    subscribers: 0,
+                    duplicate: false,
+                    also: None,
+                })
             });
             let results = results.collect();
             self.publishers.settle(NOW, number, results);

@@ -142,8 +142,8 @@ fn answers_that_straddle_name_their_epochs() {
     node.run();
     assert_eq!(results.recv().unwrap(), at(0).epoch);
     let batch = batch.recv().unwrap();
-    let told = |result: &Result<Published, Refusal>| result.map(|it| (it.id.epoch, it.offset));
-    let told: Vec<_> = batch.iter().map(told).collect();
+    let told = |result: Result<Published, Refusal>| result.map(|it| (it.id.epoch, it.offset));
+    let told: Vec<_> = batch.into_iter().map(told).collect();
     assert_eq!(told, [Ok((next(0).epoch, 1)), Ok((next(0).epoch, 1))]);
     assert_eq!(node.sequencer.metrics.sequencer.epochs.read(), 1);
     assert!(node.sequencer.order.channels.find(&name("a")).is_some());

@@ -7,6 +7,7 @@ mod node;
 mod oracle;
 mod replicas;
 mod resuming;
+mod several;
 mod stepping;
 
 pub(super) use node::message;

@@ -246,7 +246,7 @@ impl World {
         match key.and_then(|key| self.oracle.keyed(name, key)) {
             Some(keyed) if keyed.bytes == bytes => {
                 self.duplicates += 1;
-                return (Ok(Published { duplicate: true, ..keyed.published }), None);
+                return (Ok(Published { duplicate: true, ..keyed.published.clone() }), None);
             }
             Some(_) => {
                 self.conflicts += 1;
@@ -261,11 +261,12 @@ impl World {
         let record = &self.oracle.records[self.oracle.record(name).expect("it has a life")];
         let place = at(self.oracle.last());
         let subscribers = record.subscribers();
-        let published = Published { id: place, offset: head, subscribers, duplicate: false };
+        let published =
+            Published { id: place, offset: head, subscribers, duplicate: false, also: None };
         let told = (record.mask(), head, self.oracle.last(), self.oracle.floor(name));
         let told = (record.mask() != 0).then_some(told);
         if let Some(key) = key {
-            self.oracle.remember(name, key, bytes, published);
+            self.oracle.remember(name, key, bytes, published.clone());
         }
         (Ok(published), told)
     }

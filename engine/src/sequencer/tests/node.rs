@@ -28,6 +28,7 @@ pub(in super::super) fn message(offset: u64, position: u64) -> Arc<Message> {
         channel: ChannelId(0),
         name: Arc::new(name("test")),
         position,
+        nth: 0,
         offset,
         ephemeral: false,
         except: None,
@@ -35,7 +36,7 @@ pub(in super::super) fn message(offset: u64, position: u64) -> Arc<Message> {
         at: Millis(position),
         kind: Kind::Text,
         event: None,
-        data: Box::default(),
+        data: Box::<[u8]>::default().into(),
     })
 }
 
@@ -130,6 +131,7 @@ pub(super) fn rules(rules: Vec<Rule>) -> Rules {
 pub(super) fn publication(channel: &str, bytes: usize) -> Publication {
     Publication {
         channel: name(channel),
+        also: Box::default(),
         kind: Kind::Binary,
         event: None,
         idempotency_key: None,

@@ -325,7 +325,10 @@ fn a_life_that_makes_way_ends_the_interest_that_lingers_in_it() {
 fn nobody_interested_is_no_entry() {
     let mut node = Node::new(Limits::default(), rules(Vec::new()));
     let published = node.publish("a", 1).unwrap();
-    assert_eq!(published, Published { id: id(1), offset: 1, subscribers: 0, duplicate: false });
+    assert_eq!(
+        published,
+        Published { id: id(1), offset: 1, subscribers: 0, duplicate: false, also: None }
+    );
     assert!(node.take().is_empty());
 }
 

@@ -96,7 +96,7 @@ fn from<'a>(names: &[&'a str], since: Since) -> Vec<(&'a str, Since)> {
     names.iter().map(|name| (*name, since)).collect()
 }
 
-fn shape() -> Shape {
+pub(super) fn shape() -> Shape {
     let machine = || Box::new(Words::default()) as Box<dyn Machine>;
     Shape { machines: Some(Arc::new(machine)), ..Shape::plain() }
 }

@@ -115,15 +115,16 @@ impl Server {
         let results = group.publications.into_iter().map(|publication| {
             let before = publication.idempotency_key.as_ref().and_then(|key| self.keys.get(key));
             if let Some(place) = before {
-                return Ok(Published { duplicate: true, ..*place });
+                return Ok(Published { duplicate: true, ..place.clone() });
             }
             let number = std::str::from_utf8(&publication.data).unwrap().parse().unwrap();
             self.history.push(number);
             let position = self.history.len() as u64;
             let id = Id { epoch, position };
-            let place = Published { id, offset: position, subscribers: 0, duplicate: false };
+            let place =
+                Published { id, offset: position, subscribers: 0, duplicate: false, also: None };
             if let Some(key) = publication.idempotency_key {
-                self.keys.insert(key, place);
+                self.keys.insert(key, place.clone());
             }
             Ok(place)
         });
@@ -323,9 +324,9 @@ impl World {
             let number = item.number;
             let before = self.outcomes.lock().unwrap().remove(&number);
             assert_eq!(before, None, "message {number} has two outcomes");
-            item.deliver(outcome);
+            item.deliver(outcome.clone());
             let mut outcomes = self.outcomes.lock().unwrap();
-            let told = outcomes.insert(number, outcome);
+            let told = outcomes.insert(number, outcome.clone());
             assert!(told.is_none_or(|told| told == outcome));
         }
         let lives = self.past.values().chain([&self.server.history]);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::outcome::{Done, Ticket};
+use fanfare_protocol::ingest::ChannelReceipts;
 use fanfare_protocol::ingest::client::Answer;
 use fanfare_protocol::ingest::session::Standing;
 use std::time::Duration;
@@ -50,7 +51,8 @@ fn settled(pipeline: &mut Pipeline) -> Vec<(u64, Result<u64, i32>)> {
 
 fn answer(sequence: u64, position: u64) -> Reply<'static> {
     let (duplicate, offset, subscribers) = (false, 1, 0);
-    Reply::Answer(Answer { sequence, duplicate, position, offset, subscribers })
+    let also = ChannelReceipts::default();
+    Reply::Answer(Answer { sequence, duplicate, position, offset, subscribers, also })
 }
 
 fn refused(sequence: u64, code: RefusalCode) -> Reply<'static> {

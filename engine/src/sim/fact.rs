@@ -1,0 +1,50 @@
+//! One message as it happened, and the names by which the simulation knows messages and channels.
+
+use fanfare_protocol::message::Kind;
+
+use crate::driver::sim::Client;
+
+/// A client, and the shard that it is connected to.
+pub(crate) type ClientAt = (usize, Client);
+
+/// One message that has its place, in one of its channels: those of one publication have one
+/// position, and stand in the order in which their channels were named.
+#[derive(Debug)]
+pub(crate) struct Fact {
+    pub(crate) channel: usize,
+    /// Which life of the channel's record: offsets begin again with each.
+    pub(crate) life: u32,
+    pub(crate) position: u64,
+    /// 0 of an ephemeral message.
+    pub(crate) offset: u64,
+    /// Who is not to have it.
+    pub(crate) except: Option<ClientAt>,
+    pub(crate) kind: Kind,
+    pub(crate) payload: Vec<u8>,
+}
+
+impl Fact {
+    pub(super) fn is_ephemeral(&self) -> bool {
+        self.offset == 0
+    }
+
+    /// Whether its longest encoding is longer than that.
+    pub(super) fn may_be_longer(&self, bytes: usize) -> bool {
+        2 * self.payload.len() + 400 > bytes
+    }
+}
+
+/// The number that a payload of ours begins with.
+pub(crate) fn number_in(payload: &[u8]) -> Option<u64> {
+    let start = payload.windows(2).position(|two| two == b"#n")? + 2;
+    let end = payload[start..].iter().position(|byte| *byte == b';')? + start;
+    std::str::from_utf8(&payload[start..end]).ok()?.parse().ok()
+}
+
+pub(crate) fn channel_name(channel: usize) -> String {
+    format!("c{channel}")
+}
+
+pub(crate) fn channel_of(name: &str) -> usize {
+    name[1..].parse().expect("a channel of ours")
+}
