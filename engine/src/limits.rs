@@ -1,7 +1,7 @@
 //! What the engine may use: the numbers that configuration sets and every part obeys.
 
 use fanfare_protocol::limits::{
-    HttpLimits, MESSAGE_BYTES_DEFAULT, MESSAGE_CHANNELS_DEFAULT, WsLimits,
+    HttpLimits, MESSAGE_BYTES_DEFAULT, MESSAGE_CHANNELS_DEFAULT, POLL_BYTES_MAX, WsLimits,
 };
 
 /// Limits and times of one node. Times are milliseconds.
@@ -49,6 +49,9 @@ pub struct Limits {
     /// Bytes that wait for the order: what publishers have handed over and what has no outcome yet,
     /// and all commands in the inbox. See [`crate::in_flight`].
     pub in_flight_bytes: usize,
+    /// Bytes that clients hold, each for itself: heads and bodies that are not whole, names that
+    /// were asked for, answers and notices that were not taken. Each shard has its part.
+    pub private_bytes: usize,
     /// Request heads.
     pub http: HttpLimits,
     /// Client frames.
@@ -112,6 +115,7 @@ impl Default for Limits {
             ring_bytes: 64 << 20,
             inbox_commands: 4_096,
             in_flight_bytes: 128 << 20,
+            private_bytes: 128 << 20,
             http: HttpLimits::DEFAULT,
             ws: WsLimits::DEFAULT,
             control_frames_per_s: 32,
@@ -177,6 +181,14 @@ impl Limits {
             self.channels_per_connection.saturating_mul(FOLLOW_BYTES).saturating_add(names);
         let largest = publish.max(follow);
         self.in_flight_bytes.max(largest.saturating_add(self.in_flight_reserve()))
+    }
+
+    /// Most bytes that clients hold, each for itself, on so many shards: on each, some of the
+    /// largest requests and answers have room.
+    pub fn all_private(&self, shards: usize) -> usize {
+        let largest = self.message_bytes.max(self.subscribe_bytes).max(POLL_BYTES_MAX);
+        let of_shard = largest.saturating_mul(8);
+        self.private_bytes.max(of_shard.saturating_mul(shards))
     }
 
     /// Most bytes of all request bodies together: one of the largest size has room, compressed and

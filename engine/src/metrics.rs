@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::bodies::Bodies;
 use crate::budget::Budget;
+use crate::limits::Limits;
 
 /// A number that only its owner changes and that anyone reads. Relaxed: a page of metrics is no
 /// snapshot.
@@ -70,6 +71,10 @@ pub struct ShardMetrics {
     pub gaps: Number,
     /// Ephemeral messages that clients were too slow for, once for each client.
     pub ephemeral_lost: Number,
+    /// Gauge: bytes that clients hold, each for itself.
+    pub private_bytes: Number,
+    /// Clients that were let go for what they held of these.
+    pub private_let_go: Number,
     /// Connections closed as slow.
     pub slow_closed: Number,
     /// Connections ended because no pong came.
@@ -145,6 +150,29 @@ pub struct IngestMetrics {
     pub sessions_forgotten: Number,
 }
 
+/// What may be held, as it is said beside what is held: fixed at start.
+#[derive(Debug, Default)]
+pub struct Budgets {
+    /// Bytes of all histories.
+    pub history: Number,
+    /// Bytes that clients hold, each for itself.
+    pub private: Number,
+    /// Bytes that wait for the order.
+    pub in_flight: Number,
+    /// Bytes of request bodies.
+    pub bodies: Number,
+}
+
+impl Budgets {
+    /// Those of these limits, where there are so many shards.
+    pub fn say(&self, limits: &Limits, shards: usize) {
+        self.history.set(limits.history_bytes as u64);
+        self.private.set(limits.all_private(shards) as u64);
+        self.in_flight.set(limits.all_in_flight() as u64);
+        self.bodies.set(limits.all_bodies() as u64);
+    }
+}
+
 /// Every number of one node.
 #[derive(Debug, Default)]
 pub struct Metrics {
@@ -156,6 +184,8 @@ pub struct Metrics {
     pub ingest: IngestMetrics,
     /// The budget of request bodies, which is its own gauge.
     pub bodies: Arc<Bodies>,
+    /// What may be held.
+    pub budgets: Budgets,
     /// What waits for the order, which is its own gauge too: see [`crate::in_flight`].
     pub in_flight: Arc<Budget>,
 }

@@ -90,6 +90,8 @@ pub(super) static ROWS: &[Row] = &[
         "commands that may wait for the sequencer: of publishers, and as many of clients"),
     row!("in_flight_bytes", Bytes in_flight_bytes, 64 * KIB, TIB,
         "what waits for the order, of publishers and clients; at least one of the largest"),
+    row!("private_bytes", Bytes private_bytes, MIB, TIB,
+        "what clients hold, each for itself: parts of requests, answers that are not taken"),
     row!("head_bytes", Bytes http.head_bytes, KIB, MIB,
         "a request head, up to and with its empty line"),
     row!("head_fields", Count http.fields, 8, FIELDS_MAX as u64,

@@ -93,6 +93,12 @@ const SHARD: &[Row<ShardMetrics>] = &[
         COUNTER,
         |m| m.ephemeral_lost.read(),
     ),
+    ("fanfare_private_bytes", "What clients hold, each for itself", GAUGE, |m| {
+        m.private_bytes.read()
+    }),
+    ("fanfare_private_let_go", "Clients let go for what they held of these", COUNTER, |m| {
+        m.private_let_go.read()
+    }),
     ("fanfare_slow_closed", "Connections closed as slow", COUNTER, |m| m.slow_closed.read()),
     ("fanfare_pong_missed", "Connections ended for want of a pong", COUNTER, |m| {
         m.pong_missed.read()
@@ -145,6 +151,12 @@ const SEQUENCER: &[Row<SequencerMetrics>] = &[
 ];
 
 const NODE: &[Row<Metrics>] = &[
+    ("fanfare_history_limit_bytes", "limits.history_bytes", GAUGE, |m| m.budgets.history.read()),
+    ("fanfare_private_limit_bytes", "limits.private_bytes", GAUGE, |m| m.budgets.private.read()),
+    ("fanfare_in_flight_limit_bytes", "limits.in_flight_bytes", GAUGE, |m| {
+        m.budgets.in_flight.read()
+    }),
+    ("fanfare_body_limit_bytes", "limits.bodies_bytes", GAUGE, |m| m.budgets.bodies.read()),
     ("fanfare_body_bytes", "Request bodies that are being read or published", GAUGE, |m| {
         m.bodies.held()
     }),

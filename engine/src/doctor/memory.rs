@@ -18,6 +18,8 @@ const USER_BYTES: u64 = 200;
 /// What a publisher on the Unix socket takes beside what it has in flight: a frame's beginning, and
 /// the room of replies that it has read.
 const PUBLISHER_BYTES: u64 = 128 << 10;
+/// A channel's record: one for each that was published to or is followed.
+const RECORD_BYTES: u64 = 600;
 /// A node without connections.
 const NODE_BYTES: u64 = 30 << 20;
 
@@ -30,9 +32,11 @@ pub struct Estimate {
     pub user_per_connection: u64,
     /// All connections, with nothing to send.
     pub idle: u64,
-    /// All connections, each with a message on the way, and history, broadcast ring, request bodies
-    /// and what waits for the order full.
+    /// All connections, each with a message on the way, and every budget full: history, broadcast
+    /// ring, request bodies, what waits for the order, what clients hold, each for itself.
     pub busy: u64,
+    /// Records of channels take so much of that, were there as many as may be.
+    pub records: u64,
     /// What the sockets' buffers take more, were every client to stop reading; `tcp_mem` ends it
     /// before.
     pub stalled_buffers: u64,
@@ -44,14 +48,18 @@ pub(super) fn estimate(case: &Case<'_>) -> Estimate {
     let (limits, facts) = (&case.settings.limits, case.facts);
     let buffers = Inherited::for_stall_limit(limits.stall_ms);
     let buffers = (buffers.send_buffer_bytes + buffers.receive_buffer_bytes) as u64;
+    let shards = case.plan.as_ref().map_or(1, |plan| plan.shards);
     let kept = limits.history_bytes + limits.ring_bytes + limits.all_bodies();
-    let kept = (kept + limits.all_in_flight()) as u64 + limits.publishers as u64 * PUBLISHER_BYTES;
+    let kept = kept + limits.all_in_flight() + limits.all_private(shards);
+    let kept = kept as u64 + limits.publishers as u64 * PUBLISHER_BYTES;
+    let records = (limits.channels + limits.followed_channels) as u64 * RECORD_BYTES;
     let idle = NODE_BYTES + connections * (KERNEL_BYTES + USER_BYTES);
     Estimate {
         kernel_per_connection: KERNEL_BYTES,
         user_per_connection: USER_BYTES,
         idle,
-        busy: idle + connections * facts.page_bytes + kept,
+        busy: idle + connections * facts.page_bytes + kept + records,
+        records,
         stalled_buffers: connections * buffers,
     }
 }
@@ -69,10 +77,11 @@ fn memory(case: &Case<'_>, estimate: &Estimate) -> Finding {
     const CHECK: &str = "memory";
     let facts = case.facts;
     let takes = format!(
-        "{} idle, {} busy: {} connections of {} B (kernel {KERNEL_BYTES} + user {USER_BYTES}, \
-         measured by fanfare bench idle)",
+        "{} idle, {} when all is full, {} of that for records of channels: {} connections of {} B \
+         (kernel {KERNEL_BYTES} + user {USER_BYTES}, measured by fanfare bench idle)",
         bytes(estimate.idle),
         bytes(estimate.busy),
+        bytes(estimate.records),
         grouped(case.connections as u64),
         grouped(KERNEL_BYTES + USER_BYTES),
     );
@@ -104,7 +113,11 @@ fn memory(case: &Case<'_>, estimate: &Estimate) -> Finding {
         _ => finding.change(format!("at most --max-connections {fit}")),
     };
     finding
-        .change("history_bytes, ring_bytes, bodies_bytes and in_flight_bytes under [limits], lower")
+        .change(
+            "history_bytes, ring_bytes, private_bytes, bodies_bytes and in_flight_bytes under \
+             [limits], lower",
+        )
+        .change("channels and followed_channels under [limits], lower: 600 B for each record")
 }
 
 /// Pages for what is on its way. TCP counts whole pages, so that a socket with anything unread or
@@ -179,7 +192,9 @@ mod tests {
     fn a_hundred_thousand_take_half_a_gibibyte_idle() {
         let estimate = report(&sound(), 100_000).estimate;
         assert_eq!(estimate.idle, (30 << 20) + 100_000 * 4_400);
-        let budgets = 256_000_000 + (64 << 20) + (64 << 20) + (128 << 20);
+        let budgets = 256_000_000 + (64 << 20) + (64 << 20) + (128 << 20) + (128 << 20);
+        assert_eq!(estimate.records, 2_000_000 * 600);
+        let budgets = budgets + estimate.records;
         let more = 100_000 * 4_096 + budgets + 64 * (128 << 10);
         assert_eq!(estimate.busy - estimate.idle, more);
         assert_eq!(estimate.stalled_buffers, 100_000 * 96 * 1_024);
@@ -190,21 +205,22 @@ mod tests {
         let with = |limit| report(&Facts { memory_limit: Some(limit), ..sound() }, 100_000);
         let fails = expect(&with(256 << 20), "memory", Verdict::Fails);
         assert!(fails.why.contains("256.0 MiB"), "{fails:#?}");
-        change(&fails, "MemoryMax=1");
-        change(&fails, "docker run --memory=1");
+        change(&fails, "MemoryMax=3276M");
+        change(&fails, "docker run --memory=3276m");
         expect(&with(1 << 30), "memory", Verdict::Advice);
-        expect(&with(2 << 30), "memory", Verdict::Holds);
+        expect(&with(4 << 30), "memory", Verdict::Holds);
     }
 
     #[test]
     fn a_machine_that_is_too_small_is_told_how_many_fit() {
         let with = |left| report(&Facts { memory_available: Some(left), ..sound() }, 100_000);
-        // 1 GiB less 30 MiB for the node, 256 MB of history, 64 MiB of ring, 64 of bodies, 128 of
-        // what is in flight and 8 of publishers,
-        // by 8,496.
-        change(&expect(&with(1 << 30), "memory", Verdict::Advice), "--max-connections 59964");
+        // 2 GiB and a half less 30 MiB for the node, 256 MB of history, 64 MiB of ring, 64 of
+        // bodies, 128 of what is in flight, 128 of what clients hold, 8 of publishers and 1,200 MB
+        // of records, by 8,496.
+        change(&expect(&with(5 << 29), "memory", Verdict::Advice), "--max-connections 92497");
         change(&expect(&with(448 << 20), "memory", Verdict::Fails), "in_flight_bytes");
-        expect(&with(2 << 30), "memory", Verdict::Holds);
+        change(&expect(&with(448 << 20), "memory", Verdict::Fails), "followed_channels");
+        expect(&with(4 << 30), "memory", Verdict::Holds);
         // What is least decides, whichever it is.
         let (limit, left) = (Some(1 << 30), Some(448 << 20));
         let both = Facts { memory_limit: limit, memory_available: left, ..sound() };

@@ -114,6 +114,7 @@ pub fn json(report: &Report) -> Value {
             "user_bytes_per_connection": estimate.user_per_connection,
             "idle_bytes": estimate.idle,
             "busy_bytes": estimate.busy,
+            "channel_record_bytes": estimate.records,
             "stalled_buffer_bytes": estimate.stalled_buffers,
         },
         "findings": findings,

@@ -88,6 +88,7 @@ impl<L: Log<Ticket>> Parts<L> {
         let Plans { epoch, context, secret, rules, machines, wakers, connections_max } = plans;
         let (limits, shards) = (context.limits.clone(), wakers.len());
         let metrics = Arc::new(Metrics::new(shards));
+        metrics.budgets.say(&limits, shards);
         let life: Arc<Life> = Arc::default();
         let context = Arc::new(context);
         let (inbox, commands) = inbox(limits.inbox_commands);

@@ -12,12 +12,17 @@ use super::requests::FIRST;
 use super::shared::{Effect, Shared};
 use super::socket::Socket;
 use super::stream::Stream;
+use crate::channel::ChannelName;
 use crate::clock::Millis;
-use crate::sequencer::command::{Published, Refusal, Subscribed};
+use crate::sequencer::command::{Published, Refusal, Since, Subscribed};
 use crate::transport::follow_request::{Endpoint, FollowRequest};
 use crate::transport::input::Early;
 use crate::transport::long_poll::Poll;
 use crate::transport::{event_stream, publish, websocket};
+
+/// What a name takes beside its bytes and what points to it: its counts, and what the allocator
+/// adds.
+const NAME_BYTES: usize = 32;
 
 /// While the sequencer is asked.
 #[derive(Debug)]
@@ -28,12 +33,20 @@ pub(super) struct Asking {
     keep_alive: bool,
     /// What came behind the request.
     pub(super) early: Option<Box<Early>>,
+    /// Bytes of memory of the channels' names.
+    names: usize,
 }
 
 impl Asking {
     /// It asked to publish.
     pub(super) fn to_publish(keep_alive: bool) -> Self {
-        Self { ask: None, keep_alive, early: None }
+        Self { ask: None, keep_alive, early: None, names: 0 }
+    }
+
+    /// Bytes of memory of the names that it asked for: in its request, and in what the sequencer is
+    /// asked, which share each name's bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.names
     }
 
     /// How what it asked to follow is to be encoded, and up to which length of a message.
@@ -51,7 +64,7 @@ impl Asking {
         now: Millis,
         shared: &mut Shared,
     ) -> Step {
-        let Self { ask, keep_alive, early } = self;
+        let Self { ask, keep_alive, early, .. } = self;
         let ask = ask.expect("it asked to follow");
         let (date, context) = (shared.date(now), shared.context.clone());
         let stream = match ask.endpoint {
@@ -107,6 +120,18 @@ impl Asking {
             Refusal::Conflict => unreachable!("it gave no idempotency key"),
             Refusal::ShuttingDown => Violation::Draining,
         };
+        self.turn_away(violation, outbox, now, shared)
+    }
+
+    /// It is told no, whatever comes of what it asked. Whether the end of the connection waits for
+    /// the client's.
+    pub(super) fn turn_away(
+        self,
+        violation: Violation,
+        outbox: &mut Option<Box<Outbox>>,
+        now: Millis,
+        shared: &mut Shared,
+    ) -> bool {
         match self.ask {
             Some(ask) => refuse(&ask, violation, outbox, now, shared),
             None => {
@@ -117,8 +142,9 @@ impl Asking {
     }
 }
 
-/// Asks the sequencer to follow, unless there is no room for one more (`over_limit`) or everyone
-/// leaves: then it is refused, with whether the end of the connection waits for the client's.
+/// Asks the sequencer to follow, unless there is no room for one more (`over_limit`), no memory,
+/// or everyone leaves: then it is refused, with whether the end of the connection waits for the
+/// client's.
 pub(super) fn begin(
     ask: Box<FollowRequest>,
     keep_alive: bool,
@@ -127,15 +153,21 @@ pub(super) fn begin(
     now: Millis,
     shared: &mut Shared,
 ) -> Result<Asking, bool> {
-    if shared.draining() || over_limit {
-        let violation = if shared.draining() { Violation::Draining } else { Violation::Full };
+    if shared.draining() || over_limit || shared.is_full {
+        let violation = match (shared.draining(), over_limit) {
+            (true, _) => Violation::Draining,
+            (_, true) => Violation::Full,
+            _ => Violation::Busy,
+        };
         shared.metrics().turned_away.add(1);
         return Err(refuse(&ask, violation, outbox, now, shared));
     }
     let since = ask.since(shared.context.wall, now);
     let channels = ask.channels.iter().map(|name| (name.clone(), since)).collect();
     shared.want(Effect::Follow { request: FIRST, channels });
-    Ok(Asking { ask: Some(ask), keep_alive, early: None })
+    let each = size_of::<ChannelName>() + size_of::<(ChannelName, Since)>() + NAME_BYTES;
+    let names = ask.channels.iter().map(|channel| channel.name.len() + each).sum();
+    Ok(Asking { ask: Some(ask), keep_alive, early: None, names })
 }
 
 /// Says no to a request that was good. Whether the end of the connection waits for the client's:

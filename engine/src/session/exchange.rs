@@ -278,6 +278,42 @@ impl Exchange {
         }
     }
 
+    /// Bytes of memory beside those of a connection that waits for its next request.
+    pub(super) fn memory(&self) -> usize {
+        let early = |early: &Option<Box<Early>>| early.as_ref().map_or(0, |early| early.memory());
+        match self {
+            Self::Idle(idle) => early(&idle.early),
+            Self::Reading(reading) => size_of::<Reading>() + reading.memory(),
+            Self::Asking(asking) => size_of::<Asking>() + asking.memory() + early(&asking.early),
+            Self::Waiting(waiting) => size_of::<Waiting>() + early(&waiting.early),
+        }
+    }
+
+    /// There is no memory for what it holds: a request under way is told to come back. `None` where
+    /// there is nobody to tell, because it does not take what it was told before.
+    pub(super) fn let_go(
+        self,
+        outbox: &mut Option<Box<Outbox>>,
+        now: Millis,
+        shared: &mut Shared,
+    ) -> Option<Step> {
+        match self {
+            Self::Idle(_) => None,
+            Self::Reading(reading) => {
+                reading::refuse(Violation::Busy, reading.reader(), outbox, now, shared);
+                Some(Step::refused(true))
+            }
+            Self::Asking(asking) => {
+                Some(Step::refused(asking.turn_away(Violation::Busy, outbox, now, shared)))
+            }
+            // It has its answer now, with whatever there is.
+            Self::Waiting(_) => {
+                shared.want(Effect::AnswerPoll);
+                Some(Step::On(self))
+            }
+        }
+    }
+
     /// When its deadline is over.
     pub(super) fn due(&self, now: Millis) -> Option<Millis> {
         match self {

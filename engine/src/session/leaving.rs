@@ -94,6 +94,11 @@ impl Leaving {
         Self { frames, due, was, lingers, is_cut_off: false }
     }
 
+    /// Bytes of memory of what its client is in the middle of saying.
+    pub(super) fn memory(&self) -> usize {
+        self.frames.as_ref().map_or(0, |_| size_of::<Frames>())
+    }
+
     /// Bytes of the client. Whether it has answered our close with its own: then nothing is owed.
     /// It may not have seen our close yet, so what it says before is dropped, since bytes that
     /// nobody reads would turn our FIN into RST.

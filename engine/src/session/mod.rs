@@ -102,6 +102,17 @@ impl Session {
         &mut self.outbox
     }
 
+    /// Bytes of memory that only this client uses, beside the entry of its connection.
+    pub(crate) fn memory(&self) -> usize {
+        let outbox = self.outbox.as_ref().map_or(0, |it| size_of::<Outbox>() + it.memory());
+        outbox
+            + match &self.state {
+                State::Exchange(exchange) => exchange.memory(),
+                State::Stream(stream) => stream.memory(),
+                State::Leaving(leaving) => leaving.memory(),
+            }
+    }
+
     /// Bytes of memory of what came behind a request.
     #[cfg(test)]
     pub(crate) fn early_memory(&self) -> usize {
@@ -393,6 +404,23 @@ impl Session {
         if let State::Leaving(leaving) = &mut self.state {
             leaving.is_cut_off = true;
         }
+    }
+
+    /// It holds most of a memory that is full. A stream that still takes bytes is closed as slow, a
+    /// request under way is answered 503; who takes nothing is cut off, or would go on holding it.
+    pub(crate) fn let_go(&mut self, now: Millis, shared: &mut Shared) {
+        match &mut self.state {
+            State::Stream(_) if !self.flow.is_blocked() => return self.close_slow(now, shared),
+            State::Stream(_) | State::Leaving(_) => {}
+            State::Exchange(exchange) => {
+                let exchange = std::mem::take(exchange);
+                if let Some(step) = exchange.let_go(&mut self.outbox, now, shared) {
+                    return self.step(step, now, shared);
+                }
+            }
+        }
+        shared.metrics().slow_closed.add(1);
+        shared.want(Effect::End(Close::Abort));
     }
 
     /// It has lost messages and goes on after them: a stream is told now, a poll with its answer.

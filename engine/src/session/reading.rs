@@ -69,6 +69,14 @@ impl Reading {
         }
     }
 
+    /// Bytes of memory of what is here of it.
+    pub(super) fn memory(&self) -> usize {
+        match &self.part {
+            Part::Head(reader) => reader.memory(),
+            Part::Body { body, .. } => body.data.capacity(),
+        }
+    }
+
     /// Takes bytes. Returns how many of them belonged to the request, and what it came to.
     pub(super) fn take(
         self,
@@ -142,7 +150,8 @@ fn decide(
         Decision::Publish(publication, length) => Body::new(Purpose::Publish(publication), length),
         Decision::Read(pending, length) => Body::new(Purpose::Follow(pending), length),
     };
-    if !shared.bodies().has_room(body.length, BodySender::Stranger, &context.limits) {
+    let bodies = shared.bodies();
+    if shared.is_full || !bodies.has_room(body.length, BodySender::Stranger, &context.limits) {
         refuse(Violation::Busy, body.reader(), outbox, now, shared); // before it is read
         return Headed::Next(Next::Refused);
     }

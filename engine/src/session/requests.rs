@@ -47,6 +47,14 @@ impl Requests {
         Self { last: FIRST, outstanding: Vec::new(), channels, behind: VecDeque::new() }
     }
 
+    /// Bytes of memory, about: the names are shared with the records of their channels.
+    pub(super) fn memory(&self) -> usize {
+        size_of::<Self>()
+            + self.outstanding.capacity() * size_of::<u32>()
+            + self.channels.capacity() * size_of::<(ChannelName, Wanted)>()
+            + self.behind.capacity() * size_of::<(u64, u32)>()
+    }
+
     /// A request to follow these, where no more than `limit` are followed then.
     pub(super) fn follow<'a>(
         &mut self,

@@ -60,6 +60,9 @@ pub(crate) struct Shared {
     pub(crate) life: Arc<Life>,
     /// Whether the order has ended: whoever has everything takes leave.
     pub(crate) ending: bool,
+    /// Whether the memory that clients have for themselves is used up: who asks is told to come
+    /// back.
+    pub(crate) is_full: bool,
     /// Outboxes that nobody uses.
     pub(crate) spare: Spare,
     /// Refusals that an operator is told of.
@@ -85,6 +88,7 @@ impl Shared {
             context,
             life,
             ending: false,
+            is_full: false,
             spare: Spare::default(),
             complaints: Complaints::default(),
             metrics,
@@ -108,6 +112,11 @@ impl Shared {
     /// The shard's numbers.
     pub(crate) fn metrics(&self) -> &ShardMetrics {
         &self.metrics.shards[usize::from(self.shard)]
+    }
+
+    /// How many shards there are.
+    pub(crate) fn shards(&self) -> usize {
+        self.metrics.shards.len()
     }
 
     /// The memory of all bodies of the node.

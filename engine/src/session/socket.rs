@@ -90,6 +90,12 @@ impl Heard {
 }
 
 impl Socket {
+    /// Bytes of memory of what its client is in the middle of saying, and of its books.
+    pub(super) fn memory(&self) -> usize {
+        let frames = self.frames.as_ref().map_or(0, |_| size_of::<Frames>());
+        frames + self.requests().map_or(0, Requests::memory)
+    }
+
     /// One whose first ping is due in `first_ping_ms`.
     pub(super) fn new(
         encoding: Encoding,

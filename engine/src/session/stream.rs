@@ -39,6 +39,14 @@ impl Stream {
         }
     }
 
+    /// Bytes of memory beside those of a client that listens and says nothing.
+    pub(super) fn memory(&self) -> usize {
+        match self {
+            Self::Events(_) => 0,
+            Self::Socket(socket) => socket.memory(),
+        }
+    }
+
     /// When it is to be looked at, whatever the kernel takes.
     pub(super) fn due(&self, now: Millis) -> Millis {
         match self {

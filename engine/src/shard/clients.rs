@@ -29,6 +29,11 @@ use crate::sequencer::command::{
 };
 use crate::session::{Effect, Session, Shared};
 
+/// What an ordinary request or answer takes.
+const SMALL_BYTES: usize = 8 << 10;
+/// Clients that are let go in one tick for what they hold.
+const LET_GO_AT_ONCE: usize = 64;
+
 /// Everything that a shard knows of its clients.
 pub(super) struct Clients {
     number: u8,
@@ -46,6 +51,8 @@ pub(super) struct Clients {
     slices: Slices,
     /// Last position that the ring has brought.
     position: u64,
+    /// Bytes that its clients may hold together, each for itself.
+    private_bytes: usize,
     /// Work that was done so far: channels that were followed or left, messages that were imported,
     /// whoever's time had come. Each part of a tick looks at how much it did ([`TickBudget`]).
     pub(super) units: usize,
@@ -65,6 +72,8 @@ impl Clients {
         addresses: Arc<Addresses>,
         now: Millis,
     ) -> Self {
+        let shards = shared.shards();
+        let private_bytes = shared.context.limits.all_private(shards) / shards;
         Self {
             number,
             fanout: Fanout::new(epoch, TickBudget::DEFAULT.quantum),
@@ -75,6 +84,7 @@ impl Clients {
             closes: Vec::new(),
             slices: Slices::default(),
             position: 0,
+            private_bytes,
             units: 0,
             genesis: None,
         }
@@ -104,6 +114,7 @@ impl Clients {
         self.metrics().channels.set(self.fanout.channels() as u64);
         self.metrics().subscriptions.set(self.fanout.subscriptions());
         self.metrics().log_bytes.set(self.fanout.rendered_bytes() as u64);
+        self.metrics().private_bytes.set(self.connections.holders.bytes() as u64);
         self.metrics().ephemeral_lost.set(self.fanout.ephemeral_lost());
     }
 }
@@ -148,8 +159,28 @@ impl Clients {
             self.answer_poll(token, now);
             return self.perform(token, now);
         }
+        self.connections.count(token);
         self.connections.arm(token, now);
         self.connections.read_on(token);
+    }
+
+    /// Lets those go who hold most of the memory that clients have for themselves, where this
+    /// shard's part of it is nearly used up: who holds no more than an ordinary request takes only
+    /// where all of it is.
+    pub(super) fn relieve(&mut self, now: Millis) {
+        let most = self.private_bytes;
+        for _ in 0..LET_GO_AT_ONCE {
+            let held = self.connections.holders.bytes();
+            let Some((index, bytes)) = self.connections.holders.largest() else { break };
+            let is_small = bytes <= SMALL_BYTES && held <= most;
+            if held <= most - most / 8 || is_small {
+                break;
+            }
+            let token = self.connections.token(index).expect("who holds something is there");
+            self.metrics().private_let_go.add(1);
+            self.call(token, now, |session, shared| session.let_go(now, shared));
+        }
+        self.shared.is_full = self.connections.holders.bytes() > most;
     }
 
     /// Does what is due by `told`, up to which everything that happened is known, until that was

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use super::connection::Connection;
+use super::holders::Holders;
 use super::table::Table;
 use super::wheel::Wheel;
 use crate::clock::Millis;
@@ -14,6 +15,8 @@ use crate::fanout::Moved;
 pub(super) struct Connections {
     pub(super) table: Table,
     wheel: Wheel,
+    /// Who holds memory of its own.
+    pub(super) holders: Holders,
     /// To visit for reasons of their own.
     visits: VecDeque<Token>,
     /// To receive from.
@@ -28,6 +31,7 @@ impl Connections {
         Self {
             table: Table::default(),
             wheel: Wheel::new(now),
+            holders: Holders::default(),
             visits: VecDeque::new(),
             receives: VecDeque::new(),
             due: Vec::new(),
@@ -45,8 +49,16 @@ impl Connections {
         Some(Token { index, generation })
     }
 
+    /// Counts what the client of a connection holds, after a call of its session.
+    pub(super) fn count(&mut self, token: Token) {
+        if let Some(connection) = self.table.get_mut(token) {
+            self.holders.set(token.index, connection.session.memory());
+        }
+    }
+
     /// Takes a connection out that is there.
     pub(super) fn remove(&mut self, index: u32) -> Connection {
+        self.holders.set(index, 0);
         self.wheel.remove(&mut self.table, index);
         self.table.remove(index).expect("it was there")
     }
@@ -151,5 +163,7 @@ impl Connections {
     /// Panics where a list contradicts itself or the table.
     pub(super) fn invariants(&self) {
         self.wheel.invariants(&self.table);
+        let have = self.table.iter();
+        self.holders.invariants(have.map(|(index, it)| (index, it.session.memory())));
     }
 }

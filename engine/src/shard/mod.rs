@@ -36,6 +36,7 @@ mod clients;
 mod commands;
 mod connection;
 mod connections;
+mod holders;
 mod inspect;
 mod slices;
 mod table;
@@ -172,6 +173,7 @@ impl<D: Driver> Shard<D> {
             self.clients.end_all(now);
         }
         self.receive(now);
+        self.clients.relieve(now);
         self.clients.timers(self.polled, now, self.budget.units);
         self.offer_commands(now);
         self.clients.gauge(); // whoever is answered is counted

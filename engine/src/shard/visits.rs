@@ -3,7 +3,7 @@
 use super::clients::Clients;
 use crate::clock::Millis;
 use crate::driver::{Close, SendOutcome, Token};
-use crate::fanout::{BATCH_SENDS_MAX, Found};
+use crate::fanout::{BATCH_SENDS_MAX, Found, Settled};
 
 /// Visits of clients at one time.
 pub(super) struct Visits<'a> {
@@ -124,7 +124,12 @@ impl Visits<'_> {
             let connection =
                 clients.connections.table.at_mut(index).expect("a visit keeps it open");
             let settled = clients.fanout.settle(nth, taken, &mut connection.subscriptions);
+            let is_private = matches!(settled, Settled::Private);
             let (messages, bytes) = connection.settle(settled, taken, &mut clients.shared.spare);
+            if is_private || connection.session.outbox().is_some() {
+                let memory = connection.session.memory();
+                clients.connections.holders.set(index, memory);
+            }
             deliveries += messages;
             sent_bytes += bytes;
         }

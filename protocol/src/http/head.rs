@@ -78,6 +78,14 @@ pub struct HeadReader {
     looked_at: usize,
 }
 
+/// For whoever counts memory.
+impl HeadReader {
+    /// Bytes of memory of what has arrived.
+    pub fn memory(&self) -> usize {
+        self.buffer.capacity()
+    }
+}
+
 impl Default for HeadReader {
     fn default() -> Self {
         Self::new()

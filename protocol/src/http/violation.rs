@@ -245,7 +245,7 @@ violations! {
         "The server has no room for another connection; try again in a moment.";
     /// The bodies of others hold all that bodies may take.
     Busy = ServiceUnavailable, "busy",
-        "The requests of others hold all memory that bodies may take; try again in a second.";
+        "What others hold takes all memory that there is for requests; try again in a second.";
     /// The server is going away.
     Draining = ServiceUnavailable, "draining",
         "The server is shutting down; try again in a moment.";

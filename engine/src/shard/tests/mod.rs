@@ -10,6 +10,7 @@ mod half_close;
 mod pause;
 mod peer;
 mod pipeline;
+mod private;
 mod several;
 mod slices;
 mod slow;

@@ -1,0 +1,83 @@
+//! What clients hold, each for itself, keeps within its limit: who holds most goes first.
+
+use fanfare_protocol::message::Kind;
+
+use super::peer::Peer;
+use super::wire::Way;
+use super::world::{Shape, World};
+use crate::driver::sim::{Client, Standing};
+use crate::limits::Limits;
+
+const JSON: Way = Way::Socket { json: true };
+const BODY_BYTES: usize = 500_000;
+
+fn world() -> (World, usize) {
+    let shape = Shape::plain();
+    let limits = Limits { private_bytes: 1, ..shape.limits };
+    let most = limits.all_private(1);
+    (World::new(&Shape { limits, capacity: (2_000, 2_000), ..shape }), most)
+}
+
+/// Asks to follow with a body of which the end does not come.
+fn begin(world: &World) -> Client {
+    let client = world.nets[0].connect();
+    let head = "POST /poll HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json";
+    let head = format!("{head}\r\nContent-Length: {}\r\n\r\n", BODY_BYTES + 1);
+    world.nets[0].write(client, head.as_bytes());
+    world.nets[0].write(client, &vec![b' '; BODY_BYTES]);
+    client
+}
+
+#[test]
+fn who_holds_most_is_told_to_come_back_and_nobody_else() {
+    let (mut world, most) = world();
+    let mut small = Peer::follow(&mut world, JSON, &[0]);
+    let begun = world.nets[0].connect();
+    world.nets[0].write(begun, b"GET /poll?channels=c0&wait=0 HTTP/1.1\r\n");
+    let hogs: Vec<Client> = (0..2 * most / BODY_BYTES).map(|_| begin(&world)).collect();
+    let held = |world: &World| world.metrics.shards[0].private_bytes.read() as usize;
+    let mut peak = 0;
+    for _ in 0..200 {
+        world.step();
+        peak = peak.max(held(&world));
+        world.invariants();
+    }
+    assert!(peak > most / 2 && peak <= most, "{peak} of {most}");
+    let answers: Vec<String> =
+        hogs.iter().map(|hog| String::from_utf8(world.nets[0].take(*hog)).unwrap()).collect();
+    let refused = |answer: &&String| {
+        answer.starts_with("HTTP/1.1 503") && answer.contains("\r\nRetry-After: 1\r\n")
+    };
+    let told = answers.iter().filter(refused).count();
+    assert_eq!(told as u64, world.metrics.shards[0].private_let_go.read());
+    assert!(told >= hogs.len() / 3 && told < hogs.len(), "{told} of {}", hogs.len());
+    world.publish(0, 10, Kind::Text);
+    world.nets[0].write(begun, b"Host: localhost\r\n\r\n");
+    world.steps(6);
+    assert_eq!(small.listen(&world), 1);
+    assert!(world.nets[0].take(begun).starts_with(b"HTTP/1.1 200"), "it was no hog");
+    hogs.iter().for_each(|hog| world.nets[0].reset(*hog));
+    world.steps(10);
+    assert_eq!(world.nets[0].standing(small.client), Standing::Open);
+    assert_eq!(held(&world), 0, "all is given back");
+}
+
+#[test]
+fn where_everyone_holds_little_and_all_is_used_up_the_limit_still_holds() {
+    let (mut world, most) = world();
+    let piece = [b"GET /poll HTTP/1.1\r\nHost: localhost\r\nX: ".to_vec(), vec![b'x'; 7_000]];
+    let crowd = 2 * most / 7_000;
+    let mut peak = 0;
+    for round in 0..crowd.div_ceil(16) {
+        for _ in 0..16 {
+            let client = world.nets[0].connect();
+            world.nets[0].write(client, &piece.concat());
+        }
+        world.step();
+        peak = peak.max(world.metrics.shards[0].private_bytes.read() as usize);
+        assert!(round < 10_000);
+    }
+    world.steps(100);
+    assert!(peak > most - most / 8 && peak <= most + 64 * 16_384, "{peak} of {most}");
+    assert!(world.metrics.shards[0].private_bytes.read() as usize <= most);
+}
