@@ -33,6 +33,9 @@ pub(super) struct Channel {
     pub(super) floor_untold: bool,
 }
 
+/// A node may have a million of them: what is rare lies in a box of its own.
+const _: () = assert!(size_of::<Channel>() <= 192);
+
 impl Channel {
     pub(super) fn new(
         id: ChannelId,

@@ -43,8 +43,31 @@ pub(super) struct Head {
     pub(super) used: Millis,
     /// The position at that time: of two channels the one that was used first has no higher one.
     pub(super) used_at: u64,
-    before: Option<ChannelId>,
-    after: Option<ChannelId>,
+    before: Neighbour,
+    after: Neighbour,
+}
+
+/// Who is next to a channel in its list, if anyone, in eight bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Neighbour(ChannelId);
+
+impl Neighbour {
+    /// The last life of the last place that there could be.
+    const NOBODY: Self = Self(ChannelId(u64::MAX));
+
+    fn of(id: Option<ChannelId>) -> Self {
+        id.map_or(Self::NOBODY, Self)
+    }
+
+    fn id(self) -> Option<ChannelId> {
+        (self != Self::NOBODY).then_some(self.0)
+    }
+}
+
+impl Default for Neighbour {
+    fn default() -> Self {
+        Self::NOBODY
+    }
 }
 
 /// All of them.
@@ -171,7 +194,7 @@ impl Heads {
                 && channel.head.used.plus(list.promised_ms) <= at
             {
                 found += usize::from(!beside.contains(&channel.id));
-                next = channel.head.after;
+                next = channel.head.after.id();
             }
         }
         found == count
@@ -180,13 +203,14 @@ impl Heads {
     fn take_out(&mut self, id: ChannelId, all: &mut Channels) {
         let channel = all.living(id);
         let rule = channel.rule_number;
-        let (before, after) = (channel.head.before.take(), channel.head.after.take());
+        let before = std::mem::take(&mut channel.head.before).id();
+        let after = std::mem::take(&mut channel.head.after).id();
         match before {
-            Some(before) => all.living(before).head.after = after,
+            Some(before) => all.living(before).head.after = Neighbour::of(after),
             None => self.lists[rule].oldest = after,
         }
         match after {
-            Some(after) => all.living(after).head.before = before,
+            Some(after) => all.living(after).head.before = Neighbour::of(before),
             None => self.lists[rule].newest = before,
         }
     }
@@ -196,10 +220,10 @@ impl Heads {
         let list = &mut self.lists[channel.rule_number];
         let before = list.newest.replace(id);
         (channel.head.used, channel.head.used_at) = (at, position);
-        (channel.head.before, channel.head.after) = (before, None);
+        (channel.head.before, channel.head.after) = (Neighbour::of(before), Neighbour::NOBODY);
         self.next_end = self.next_end.min(at.plus(list.life_ms));
         match before {
-            Some(before) => all.living(before).head.after = Some(id),
+            Some(before) => all.living(before).head.after = Neighbour::of(Some(id)),
             None => list.oldest = Some(id),
         }
     }
@@ -211,11 +235,11 @@ impl Heads {
             let (mut before, mut used_at, mut next) = (None, 0, list.oldest);
             while let Some(channel) = next.and_then(|id| all.of(id)) {
                 assert_eq!(channel.rule_number, rule);
-                assert_eq!(channel.head.before, before);
+                assert_eq!(channel.head.before.id(), before);
                 assert!(channel.head.used_at >= used_at, "in the order of last use");
                 assert!(channel.head.used.plus(list.life_ms) >= self.next_end);
                 (before, used_at) = (next, channel.head.used_at);
-                next = channel.head.after;
+                next = channel.head.after.id();
                 len += 1;
             }
             assert_eq!((next, before), (None, list.newest));

@@ -46,6 +46,10 @@ impl History {
     pub(super) fn push(&mut self, message: Arc<Message>) {
         debug_assert!(self.last().is_none_or(|last| last.offset + 1 == message.offset));
         self.bytes += message.cost();
+        // Most channels keep one message, and a queue begins with room for four.
+        if self.messages.capacity() == 0 {
+            self.messages.reserve_exact(1);
+        }
         self.messages.push_back(message);
     }
 

@@ -55,6 +55,8 @@ impl Audience {
             }
             None => {
                 self.mask |= 1 << shard;
+                // Most channels are followed on one shard, and there are 64 at most.
+                self.shards.reserve_exact(1);
                 self.shards.push(Interest { shard, subscribers: 1, log_from, ticket: 0 });
                 false
             }

@@ -24,8 +24,11 @@ const BLOCK: usize = 256;
 /// What a block costs beside its deltas: its fields, its allocation, its place in two queues.
 const BLOCK_BYTES: usize = 96;
 
-/// Positions of the newest trimmed messages of one channel.
-pub(super) struct Trimmed {
+/// Positions of the newest trimmed messages of one channel; nothing while it keeps all that it had.
+#[derive(Default)]
+pub(super) struct Trimmed(Option<Box<Positions>>);
+
+struct Positions {
     blocks: VecDeque<Block>,
     count: usize,
     bytes: usize,
@@ -66,7 +69,59 @@ pub(super) struct Growth {
     pub(super) blocks_freed: usize,
 }
 
-impl Default for Trimmed {
+impl Trimmed {
+    /// Remembers the next trimmed message; `offset` is one more than that of the last call.
+    pub(super) fn push(&mut self, offset: u64, position: u64, reason: GapReason) -> Growth {
+        self.0.get_or_insert_with(Box::default).push(offset, position, reason)
+    }
+
+    /// Forgets the oldest block; says how many bytes that freed.
+    pub(super) fn forget_block(&mut self) -> usize {
+        self.0.as_mut().map_or(0, |positions| positions.forget_block())
+    }
+
+    /// What lies after `position` and is trimmed.
+    pub(super) fn after(&self, position: u64) -> Missed {
+        self.0.as_ref().map_or(Missed::Nothing, |positions| positions.after(position))
+    }
+
+    /// Position of the first trimmed message after `position`, where that is known.
+    pub(super) fn first_after(&self, position: u64) -> Option<u64> {
+        self.0.as_ref()?.first_after(position)
+    }
+
+    /// Position of the newest trimmed message; 0 where there was none.
+    pub(super) fn newest(&self) -> u64 {
+        self.0.as_ref().map_or(0, |positions| positions.newest)
+    }
+
+    /// Why the newest trimmed message was trimmed.
+    pub(super) fn reason(&self) -> GapReason {
+        self.0.as_ref().map_or(GapReason::Trimmed, |positions| positions.reason)
+    }
+
+    /// What remembering costs.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |positions| positions.bytes)
+    }
+
+    /// How many blocks there are.
+    pub(super) fn blocks(&self) -> usize {
+        self.0.as_ref().map_or(0, |positions| positions.blocks.len())
+    }
+
+    /// Whether a block begins at this position. (Offsets begin again with each life.)
+    pub(super) fn has_block(&self, position: u64) -> bool {
+        self.0.as_ref().is_some_and(|positions| positions.has_block(position))
+    }
+
+    /// Panics where the structure contradicts itself; `floor` is the channel's.
+    pub(super) fn invariants(&self, floor: u64) {
+        self.0.iter().for_each(|positions| positions.invariants(floor));
+    }
+}
+
+impl Default for Positions {
     fn default() -> Self {
         let blocks = VecDeque::new();
         let reason = GapReason::Trimmed;
@@ -74,9 +129,8 @@ impl Default for Trimmed {
     }
 }
 
-impl Trimmed {
-    /// Remembers the next trimmed message; `offset` is one more than that of the last call.
-    pub(super) fn push(&mut self, offset: u64, position: u64, reason: GapReason) -> Growth {
+impl Positions {
+    fn push(&mut self, offset: u64, position: u64, reason: GapReason) -> Growth {
         debug_assert!(position > self.newest, "positions rise");
         let mut growth = Growth::default();
         match self.blocks.back_mut().filter(|block| block.count < BLOCK) {
@@ -102,8 +156,7 @@ impl Trimmed {
         growth
     }
 
-    /// Forgets the oldest block; says how many bytes that freed.
-    pub(super) fn forget_block(&mut self) -> usize {
+    fn forget_block(&mut self) -> usize {
         let Some(block) = self.blocks.pop_front() else { return 0 };
         self.forgotten = block.last;
         self.count -= block.count;
@@ -115,8 +168,7 @@ impl Trimmed {
         freed
     }
 
-    /// What lies after `position` and is trimmed.
-    pub(super) fn after(&self, position: u64) -> Missed {
+    fn after(&self, position: u64) -> Missed {
         if position >= self.newest {
             return Missed::Nothing;
         }
@@ -127,8 +179,7 @@ impl Trimmed {
         Missed::From(self.blocks[nth].first_after(position).0)
     }
 
-    /// Position of the first trimmed message after `position`, where that is known.
-    pub(super) fn first_after(&self, position: u64) -> Option<u64> {
+    fn first_after(&self, position: u64) -> Option<u64> {
         if position < self.forgotten {
             return None;
         }
@@ -136,33 +187,11 @@ impl Trimmed {
         self.blocks.get(nth).map(|block| block.first_after(position).1)
     }
 
-    /// Position of the newest trimmed message; 0 where there was none.
-    pub(super) fn newest(&self) -> u64 {
-        self.newest
-    }
-
-    /// Why the newest trimmed message was trimmed.
-    pub(super) fn reason(&self) -> GapReason {
-        self.reason
-    }
-
-    /// What remembering costs.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// How many blocks there are.
-    pub(super) fn blocks(&self) -> usize {
-        self.blocks.len()
-    }
-
-    /// Whether a block begins at this position. (Offsets begin again with each life.)
-    pub(super) fn has_block(&self, position: u64) -> bool {
+    fn has_block(&self, position: u64) -> bool {
         self.blocks.binary_search_by_key(&position, |block| block.first).is_ok()
     }
 
-    /// Panics where the structure contradicts itself; `floor` is the channel's.
-    pub(super) fn invariants(&self, floor: u64) {
+    fn invariants(&self, floor: u64) {
         assert_eq!(self.bytes, self.blocks.iter().map(Block::bytes).sum::<usize>());
         assert_eq!(self.count, self.blocks.iter().map(|block| block.count).sum::<usize>());
         assert!(self.count < REMEMBERED + BLOCK);
@@ -276,7 +305,7 @@ mod tests {
         assert_eq!((trimmed.bytes(), trimmed.blocks()), (bytes, blocks));
         // One byte for a delta of 3: 257 blocks at most, of 255 deltas each.
         assert!(bytes <= 257 * (BLOCK_BYTES + 255), "{bytes}");
-        assert!(trimmed.count >= REMEMBERED);
+        assert!(trimmed.0.as_ref().is_some_and(|positions| positions.count >= REMEMBERED));
         trimmed.invariants(1_000_001);
         for offset in (1_000_000 - REMEMBERED as u64 + 1..=1_000_000).step_by(97) {
             assert_eq!(trimmed.after(offset * 3 - 1), Missed::From(offset));
