@@ -282,7 +282,7 @@ pub(super) struct Tail {
     #[arg(long, value_name = "WHEN", value_parser = since, conflicts_with = "last")]
     pub(super) since: Option<String>,
     /// Begin with the last so many messages of each channel
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = count)]
     pub(super) last: Option<u64>,
     /// Print the whole envelope: channel, id, offset, event and data
     #[arg(long)]
@@ -312,6 +312,10 @@ fn origin(text: &str) -> Result<String, String> {
         return Ok(text.into());
     }
     Err(refusals::BAD_EXCEPT.into())
+}
+
+fn count(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "it is how many messages, as in \"20\"".into())
 }
 
 fn since(text: &str) -> Result<String, String> {

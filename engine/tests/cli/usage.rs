@@ -51,6 +51,7 @@ fn wrong_words_are_usage() {
     words("--listen here").expect(64, &["IP:PORT"]);
     words("publish").expect(64, &["CHANNEL"]);
     words("tail demo --since yesterday").expect(64, &["an id that Fanfare gave", "10m"]);
+    words("tail demo --last x").expect(64, &["--last", "how many messages, as in \"20\""]);
     words("tail demo --last 5 --since 10m").expect(64, &["cannot be used with"]);
     words("tail demo --url localhost:7070").expect(64, &["begins with http://"]);
 }
