@@ -5,7 +5,7 @@ use fanfare_protocol::http::{HttpDate, response};
 
 use super::Context;
 use super::follow_request::FollowRequest;
-use super::websocket::hello;
+use super::opening::hello;
 use crate::sequencer::command::Subscribed;
 
 /// The head, gap notices, and a block that says `retry:` and where delivery begins, so that even a

@@ -49,7 +49,7 @@ impl Poll {
         let FollowRequest { origin, encoding, .. } = request;
         let gaps = Vec::new();
         let mut poll = Self { origin, encoding, begin, present, begun: false, gaps };
-        for (gap, begins) in super::websocket::gaps(reply) {
+        for (gap, begins) in super::opening::gaps(reply) {
             poll.push(&gap, begins);
         }
         poll

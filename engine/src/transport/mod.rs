@@ -7,6 +7,7 @@ pub mod follow_body;
 pub mod follow_request;
 pub mod input;
 pub mod long_poll;
+mod opening;
 mod playground;
 pub mod publish;
 pub mod request;
