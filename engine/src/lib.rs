@@ -32,6 +32,7 @@ pub mod ring;
 pub mod rule;
 pub mod sequencer;
 pub mod session;
+pub mod session_id;
 pub mod shard;
 pub mod sim;
 pub mod transport;

@@ -15,6 +15,8 @@ pub struct Life {
     order_lost: AtomicBool,
     /// Connections that all shards hold together.
     pub connections: AtomicUsize,
+    /// Sessions that no request is held for.
+    pub detached: AtomicUsize,
 }
 
 impl Life {

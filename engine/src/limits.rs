@@ -72,6 +72,11 @@ pub struct Limits {
     pub retry_ms: u64,
     /// A keep-alive connection that asks for nothing.
     pub idle_ms: u64,
+    /// Sessions of clients over many sockets that no request is held for, on all shards together:
+    /// one more ends at once.
+    pub detached_sessions: usize,
+    /// How long one is kept.
+    pub detached_ms: u64,
     /// A client for which bytes wait and which takes none.
     pub stall_ms: u64,
     /// From a close frame of ours to the end of the socket.
@@ -126,6 +131,8 @@ impl Default for Limits {
             heartbeat_ms: 15_000,
             retry_ms: 1_000,
             idle_ms: 75_000,
+            detached_sessions: 10_000,
+            detached_ms: 30_000,
             stall_ms: 60_000,
             close_ms: 2_000,
             interest_ms: 30_000,

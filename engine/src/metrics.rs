@@ -45,6 +45,8 @@ pub struct ShardMetrics {
     pub event_streams: Number,
     /// Gauge: polls that wait.
     pub polls: Number,
+    /// Gauge: sessions of clients over many sockets for which no request is held.
+    pub detached_sessions: Number,
     /// Gauge: subscriptions of all connections.
     pub subscriptions: Number,
     /// Gauge: channels that the shard keeps a log of.

@@ -4,7 +4,7 @@
 //! An origin is the connection's token and its shard's number, mixed with a random number of the
 //! node by a permutation. So every connection has one without keeping it; its shard finds the
 //! connection by it without a search; and that two nodes give the same one to two connections that
-//! are open at once is as unlikely as that two random numbers of 58 bits agree.
+//! are open at once is as unlikely as that two random numbers of 59 bits agree.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -21,8 +21,9 @@ impl From<NonZeroU64> for Origin {
     }
 }
 
-/// Bits of a place in a shard's table: no driver has more than 2^20.
-const INDEX_BITS: u32 = 20;
+/// Bits of a place in a shard's table: no driver has more than 2^20, nor has a shard more sessions
+/// apart from their sockets.
+const INDEX_BITS: u32 = 21;
 const GENERATION_BITS: u32 = 32;
 
 /// Who has an origin.

@@ -64,6 +64,25 @@ impl Addresses {
         true
     }
 
+    /// Another of the peer of a connection that is counted, whose head is whole; whether it is
+    /// welcome.
+    pub fn enter_beside(&self, shard: u8, index: u32, beside: u32) -> bool {
+        let peer = {
+            let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+            counts.by_connection.get(&(shard, beside)).map(|(peer, _)| *peer)
+        };
+        let welcome = peer.is_none_or(|peer| self.enter(shard, index, peer));
+        self.head_done(shard, index);
+        welcome
+    }
+
+    /// A connection that was counted on another shard, and was welcome there.
+    pub fn enter_again(&self, shard: u8, index: u32, peer: IpAddr) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.by_address.entry(peer).or_default().connections += 1;
+        counts.by_connection.insert((shard, index), (peer, false));
+    }
+
     /// The head of a counted connection is whole.
     pub fn head_done(&self, shard: u8, index: u32) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -76,16 +95,17 @@ impl Addresses {
         }
     }
 
-    /// A connection is gone; one that was not counted changes nothing.
-    pub fn leave(&self, shard: u8, index: u32) {
+    /// A connection is gone; one that was not counted changes nothing. Says whose it was.
+    pub fn leave(&self, shard: u8, index: u32) -> Option<IpAddr> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((peer, head)) = counts.by_connection.remove(&(shard, index)) else { return };
-        let Some(count) = counts.by_address.get_mut(&peer) else { return };
+        let (peer, head) = counts.by_connection.remove(&(shard, index))?;
+        let count = counts.by_address.get_mut(&peer)?;
         count.connections -= 1;
         count.heads -= usize::from(head);
         if count.connections == 0 {
             counts.by_address.remove(&peer);
         }
+        Some(peer)
     }
 }
 

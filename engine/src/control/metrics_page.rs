@@ -54,6 +54,12 @@ const SHARD: &[Row<ShardMetrics>] = &[
     ("fanfare_websockets", "WebSocket connections", GAUGE, |m| m.websockets.read()),
     ("fanfare_event_streams", "SSE streams", GAUGE, |m| m.event_streams.read()),
     ("fanfare_polls", "Polls that wait", GAUGE, |m| m.polls.read()),
+    (
+        "fanfare_detached_sessions",
+        "Sessions of clients over many sockets for which no request is held",
+        GAUGE,
+        |m| m.detached_sessions.read(),
+    ),
     ("fanfare_connection_subscriptions", "Subscriptions of connections", GAUGE, |m| {
         m.subscriptions.read()
     }),

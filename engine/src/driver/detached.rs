@@ -10,6 +10,8 @@
 //! none; and nobody could own what is on its way (docs/ARCHITECTURE.md, "Moves").
 
 use std::any::Any;
+use std::io::Write;
+use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 
 /// A socket that no driver holds. Dropping it closes the socket.
@@ -20,7 +22,13 @@ pub struct Detached(Holder);
 enum Holder {
     Descriptor(OwnedFd),
     /// What a simulated driver calls a socket; closes it when it is dropped.
-    Simulated(Box<dyn Any + Send>),
+    Simulated(Box<dyn Simulated>),
+}
+
+/// A socket of a simulated network.
+pub(super) trait Simulated: Any + Send + std::fmt::Debug {
+    /// Its client is told this, if it has room.
+    fn say(&self, bytes: &[u8]);
 }
 
 /// A driver did not adopt a socket.
@@ -43,7 +51,20 @@ impl Detached {
         Self(Holder::Descriptor(socket))
     }
 
-    pub(super) fn simulated(socket: impl Any + Send) -> Self {
+    /// Closes it, and tells its client this first, as far as the kernel takes it at once.
+    pub fn say(self, bytes: &[u8]) {
+        match self.0 {
+            Holder::Descriptor(socket) => {
+                let mut socket = TcpStream::from(socket);
+                if socket.set_nonblocking(true).is_ok() {
+                    let _ = socket.write(bytes); // who takes nothing now learns of the end
+                }
+            }
+            Holder::Simulated(socket) => socket.say(bytes),
+        }
+    }
+
+    pub(super) fn simulated(socket: impl Simulated) -> Self {
         Self(Holder::Simulated(Box::new(socket)))
     }
 
@@ -60,7 +81,11 @@ impl Detached {
         let back = |holder| NotAdopted::new(Self(holder), libc::EINVAL);
         match self.0 {
             Holder::Simulated(socket) => {
-                socket.downcast().map_err(|socket| back(Holder::Simulated(socket)))
+                if !(&*socket as &dyn Any).is::<S>() {
+                    return Err(back(Holder::Simulated(socket)));
+                }
+                let socket: Box<dyn Any> = socket;
+                Ok(socket.downcast().expect("it is of this kind"))
             }
             holder @ Holder::Descriptor(_) => Err(back(holder)),
         }

@@ -22,6 +22,6 @@ mod threads;
 pub(crate) use driver_choice::machine;
 pub(crate) use listening::taken;
 pub use parts::{Parts, Plans};
-pub use server::{Addresses, Server, start, start_over, start_with};
+pub use server::{Addresses, Server, start, start_over, start_with, start_with_door};
 pub use settings::{DriverChoice, Settings};
 pub use stepped::Node;

@@ -20,6 +20,7 @@ use crate::sequencer::{self, Sequencer, Ticket};
 use crate::session::machine::Machines;
 use crate::shard;
 use crate::transport::Context;
+use crate::transport::door::Door;
 
 /// What is decided of a node before it is made.
 pub struct Plans {
@@ -35,6 +36,9 @@ pub struct Plans {
     /// What makes, for each WebSocket client, who hears its commands; none where clients only
     /// listen.
     pub machines: Option<Machines>,
+    /// What knows the requests of clients that come over many sockets, each of whom `machines`
+    /// makes a machine for, too.
+    pub door: Option<Arc<dyn Door>>,
     /// Who ends the sleep of each shard: one for each, 1 to 64.
     pub wakers: Vec<Arc<dyn Wake>>,
     /// Connections that each shard serves.
@@ -53,7 +57,8 @@ impl Plans {
     ) -> Self {
         let wakers = (0..shards).map(|_| Arc::new(Awake) as Arc<dyn Wake>).collect();
         let secret = Secret([0; 16]);
-        Self { epoch, context, secret, rules, machines: None, wakers, connections_max }
+        let machines = None;
+        Self { epoch, context, secret, rules, machines, door: None, wakers, connections_max }
     }
 }
 
@@ -85,7 +90,8 @@ pub struct Parts<L> {
 impl<L: Log<Ticket>> Parts<L> {
     /// Joins them.
     pub fn join(plans: Plans, log: L) -> Self {
-        let Plans { epoch, context, secret, rules, machines, wakers, connections_max } = plans;
+        let Plans { epoch, context, secret, rules, machines, door, wakers, connections_max } =
+            plans;
         let (limits, shards) = (context.limits.clone(), wakers.len());
         let metrics = Arc::new(Metrics::new(shards));
         metrics.budgets.say(&limits, shards);
@@ -107,6 +113,7 @@ impl<L: Log<Ticket>> Parts<L> {
             addresses: Arc::clone(&addresses),
             metrics: Arc::clone(&metrics),
             machines: machines.clone(),
+            door: door.clone(),
             connections_max,
         };
         let shards = readers.into_iter().map(part).collect();

@@ -36,6 +36,7 @@ use crate::sequencer::command::Command;
 use crate::sequencer::inbox::Inbox;
 use crate::session::machine::Machines;
 use crate::transport::Context;
+use crate::transport::door::Door;
 use crate::vigil::Vigil;
 
 /// Where a node is.
@@ -72,7 +73,7 @@ pub struct Server {
 /// # Errors
 /// What cannot be had, why, and what to do: nothing runs then.
 pub fn start(settings: Settings) -> Result<Server, StartError> {
-    start_node(settings, None, Memory::default())
+    start_node(settings, None, None, Memory::default())
 }
 
 /// Starts a node whose WebSocket clients have commands: each is heard by what `machine` makes.
@@ -83,7 +84,19 @@ pub fn start_with(
     settings: Settings,
     machine: impl Fn() -> Box<dyn Machine> + Send + Sync + 'static,
 ) -> Result<Server, StartError> {
-    start_node(settings, Some(Arc::new(machine)), Memory::default())
+    start_node(settings, Some(Arc::new(machine)), None, Memory::default())
+}
+
+/// The same, where a client may also come over many sockets, by requests that `door` knows.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_with_door(
+    settings: Settings,
+    machine: impl Fn() -> Box<dyn Machine> + Send + Sync + 'static,
+    door: impl Door + 'static,
+) -> Result<Server, StartError> {
+    start_node(settings, Some(Arc::new(machine)), Some(Arc::new(door)), Memory::default())
 }
 
 /// Starts a node whose clients only listen, over this log.
@@ -94,12 +107,13 @@ pub fn start_over<L: Log<Ticket> + Send + 'static>(
     settings: Settings,
     log: L,
 ) -> Result<Server, StartError> {
-    start_node(settings, None, log)
+    start_node(settings, None, None, log)
 }
 
 fn start_node<L: Log<Ticket> + Send + 'static>(
     settings: Settings,
     machines: Option<Machines>,
+    door: Option<Arc<dyn Door>>,
     log: L,
 ) -> Result<Server, StartError> {
     let clock = Clock::start();
@@ -127,6 +141,7 @@ fn start_node<L: Log<Ticket> + Send + 'static>(
         secret: secret()?,
         rules: settings.rules.clone(),
         machines,
+        door,
         wakers: wakers.iter().map(|waker| Arc::clone(waker) as Arc<dyn Wake>).collect(),
         connections_max: plan.capacity - RESERVE,
     };

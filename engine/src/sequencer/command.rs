@@ -16,6 +16,7 @@ use crate::limits::FOLLOW_BYTES;
 use crate::message::{self, Message};
 use crate::origin::Origin;
 use crate::rule::Rule;
+use crate::sequencer::relay::Relay;
 
 /// One command of the inbox. The sequencer takes them one at a time; that is the order.
 pub enum Command {
@@ -36,6 +37,8 @@ pub enum Command {
         /// The channels, as the subscribe reply named them.
         channels: Box<[ChannelId]>,
     },
+    /// A shard sends this to another, by [`Entry::Relayed`].
+    Relay(Relay),
     /// Read what a channel keeps.
     History(Box<HistoryQuery>),
     /// Hear which epoch this is, at once and whenever another one begins: before the answers to
@@ -59,6 +62,7 @@ impl Command {
                 size_of_val(&**request) + size_of_val(&*request.channels) + names.sum::<usize>()
             }
             Self::Unsubscribe { channels, .. } => size_of_val::<[ChannelId]>(channels),
+            Self::Relay(relay) => size_of::<Relay>() + relay.bytes,
             Self::History(_) | Self::HearEpochs(_) | Self::Stats(..) | Self::Shutdown => 0,
         }
     }
@@ -294,6 +298,8 @@ pub enum Entry {
     Ended(Box<[EndedLife]>),
     /// Another epoch begins, and with it every channel.
     Genesis(Arc<Genesis>),
+    /// What another shard sends to this one.
+    Relayed(Relay),
     /// The order ends here: say farewell.
     End,
 }
@@ -335,6 +341,7 @@ impl Entry {
             Self::Released(channels) => Self::released_cost(channels.len()),
             Self::Ended(lives) => Self::ended_cost(lives.len()),
             Self::Genesis(genesis) => Self::ended_cost(genesis.lives.len()),
+            Self::Relayed(relay) => Self::relayed_cost(relay),
             Self::SubscribeRefused(..) | Self::Published(..) | Self::End => FIXED_BYTES,
         }
     }
@@ -362,6 +369,11 @@ impl Entry {
     /// Bytes of an entry that ends so many lives.
     pub fn ended_cost(lives: usize) -> usize {
         FIXED_BYTES + lives * 16
+    }
+
+    /// Bytes of an entry that brings this to a shard.
+    pub fn relayed_cost(relay: &Relay) -> usize {
+        FIXED_BYTES + relay.bytes
     }
 
     /// Bytes of an entry that holds nothing but itself.

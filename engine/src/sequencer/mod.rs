@@ -31,6 +31,7 @@ mod order;
 mod perform;
 mod place;
 mod read;
+pub mod relay;
 mod resume;
 mod retention;
 mod run;

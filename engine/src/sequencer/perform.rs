@@ -84,6 +84,7 @@ fn room(work: &Work, units_per_turn: usize, lives: usize) -> (usize, usize) {
         Work::Command(Command::Unsubscribe { channels, .. }) => {
             (1, Entry::released_cost(channels.len()))
         }
+        Work::Command(Command::Relay(relay)) => (1, Entry::relayed_cost(relay)),
         Work::Command(_) => (0, 0),
     }
 }
@@ -109,6 +110,10 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
                     units += self.begin_epoch(Id { epoch, position }, secret, at);
                 }
             },
+            // Whatever ends first, what was sent reaches its shard before the end does.
+            Work::Command(Command::Relay(relay)) => {
+                self.push(1 << relay.to, Entry::Relayed(relay));
+            }
             Work::Command(command) if self.phase != Phase::Open => self.refuse(command),
             Work::Command(Command::Publish(publication, answer)) => {
                 return self.offer(publication, Ticket::Alone(answer));
@@ -298,7 +303,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
             Command::History(query) => self.history(*query),
             Command::HearEpochs(hear) => self.hear_epochs(hear),
             Command::Stats(name, answer) => answer(self.order.stats(&name)),
-            Command::Subscribe(_) | Command::Shutdown => {}
+            Command::Subscribe(_) | Command::Relay(_) | Command::Shutdown => {}
         }
     }
 }

@@ -2,15 +2,16 @@
 
 use fanfare_protocol::dialect::CloseReason;
 use fanfare_protocol::dialect::Encoding;
-use fanfare_protocol::http::{Ending, Violation};
+use fanfare_protocol::http::{Answer, ContentType, Ending, Status, Violation, response};
 
 use super::events::{Events, spread_ms};
-use super::exchange::{Exchange, Step, Waiting};
+use super::exchange::{Exchange, Waiting};
 use super::outbox::{Outbox, private};
 use super::reading;
 use super::requests::FIRST;
 use super::shared::{Effect, Shared};
 use super::socket::Socket;
+use super::state::State;
 use super::stream::Stream;
 use crate::channel::ChannelName;
 use crate::clock::Millis;
@@ -26,9 +27,8 @@ const NAME_BYTES: usize = 32;
 
 /// While the sequencer is asked.
 #[derive(Debug)]
-pub(super) struct Asking {
-    /// What was asked for: to follow channels, or else to publish.
-    ask: Option<Box<FollowRequest>>,
+pub(crate) struct Asking {
+    ask: Ask,
     /// Whether another request may follow the answer.
     keep_alive: bool,
     /// What came behind the request.
@@ -37,10 +37,73 @@ pub(super) struct Asking {
     names: usize,
 }
 
+/// What was asked for.
+#[derive(Debug)]
+enum Ask {
+    /// To follow channels.
+    Follow(Box<FollowRequest>),
+    /// To publish.
+    Publish,
+    /// To bring something to a session.
+    Bring {
+        /// The origin of the page that may read the answer.
+        origin: Option<Box<str>>,
+    },
+}
+
+/// What became of something that was brought to a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// It has taken it.
+    Taken,
+    /// It is not there any more.
+    Gone,
+    /// It has no room for what it would say to that.
+    Full,
+}
+
 impl Asking {
     /// It asked to publish.
     pub(super) fn to_publish(keep_alive: bool) -> Self {
-        Self { ask: None, keep_alive, early: None, names: 0 }
+        Self { ask: Ask::Publish, keep_alive, early: None, names: 0 }
+    }
+
+    /// It asked to bring something to a session.
+    pub(super) fn to_bring(origin: Option<Box<str>>, keep_alive: bool) -> Self {
+        Self { ask: Ask::Bring { origin }, keep_alive, early: None, names: 0 }
+    }
+
+    /// Whether its answer comes from a shard, which may have ended before it.
+    pub(super) fn is_to_bring(&self) -> bool {
+        matches!(self.ask, Ask::Bring { .. })
+    }
+
+    /// What it was to bring has come to this: where that was taken, says whether another request
+    /// may follow, and what came of it.
+    pub(super) fn told(
+        self,
+        told: Told,
+        outbox: &mut Option<Box<Outbox>>,
+        now: Millis,
+        shared: &mut Shared,
+    ) -> Option<(bool, Option<Box<Early>>)> {
+        let Ask::Bring { origin } = self.ask else { return Some((self.keep_alive, self.early)) };
+        let violation = match told {
+            Told::Taken => {
+                let cors = origin.as_deref().map(response::cors);
+                let fields = cors.as_deref().unwrap_or_default();
+                let (status, content_type) = (Status::Ok, ContentType::Text);
+                let (date, ending) = (shared.date(now), ending(self.keep_alive));
+                let head_only = false;
+                let answer = Answer { date, status, content_type, ending, fields, head_only };
+                answer.write(private(outbox), b"ok\n");
+                return Some((self.keep_alive, self.early));
+            }
+            Told::Gone => Violation::SessionGone,
+            Told::Full => Violation::SessionFull,
+        };
+        reading::refuse(violation, origin.as_deref(), outbox, now, shared);
+        None
     }
 
     /// Bytes of memory of the names that it asked for: in its request, and in what the sequencer is
@@ -51,7 +114,10 @@ impl Asking {
 
     /// How what it asked to follow is to be encoded, and up to which length of a message.
     pub(super) fn reads(&self) -> Option<(Encoding, Option<u32>)> {
-        self.ask.as_deref().map(|ask| (ask.encoding, ask.max_bytes))
+        match &self.ask {
+            Ask::Follow(ask) => Some((ask.encoding, ask.max_bytes)),
+            Ask::Publish | Ask::Bring { .. } => None,
+        }
     }
 
     /// It follows: a poll begins to wait, or a stream begins with the head of the answer, gaps, and
@@ -63,9 +129,9 @@ impl Asking {
         outbox: &mut Option<Box<Outbox>>,
         now: Millis,
         shared: &mut Shared,
-    ) -> Step {
+    ) -> (State, Option<Box<Early>>) {
         let Self { ask, keep_alive, early, .. } = self;
-        let ask = ask.expect("it asked to follow");
+        let Ask::Follow(ask) = ask else { unreachable!("it asked to follow") };
         let (date, context) = (shared.date(now), shared.context.clone());
         let stream = match ask.endpoint {
             Endpoint::WebSocket => {
@@ -88,11 +154,11 @@ impl Asking {
                 let due = now.plus(ask.wait_ms);
                 let poll = Poll::new(*ask, reply);
                 let waiting = Waiting { poll, due, keep_alive, early };
-                return Step::On(Exchange::Waiting(Box::new(waiting)));
+                return (State::Exchange(Exchange::Waiting(Box::new(waiting))), None);
             }
         };
         shared.want(Effect::Visit);
-        Step::Stream(stream, early)
+        (State::Stream(stream), early)
     }
 
     /// It is published. Says whether another request may follow, and what came of it.
@@ -133,9 +199,13 @@ impl Asking {
         shared: &mut Shared,
     ) -> bool {
         match self.ask {
-            Some(ask) => refuse(&ask, violation, outbox, now, shared),
-            None => {
+            Ask::Follow(ask) => refuse(&ask, violation, outbox, now, shared),
+            Ask::Publish => {
                 reading::refuse(violation, None, outbox, now, shared);
+                true
+            }
+            Ask::Bring { origin } => {
+                reading::refuse(violation, origin.as_deref(), outbox, now, shared);
                 true
             }
         }
@@ -167,7 +237,7 @@ pub(super) fn begin(
     shared.want(Effect::Follow { request: FIRST, channels });
     let each = size_of::<ChannelName>() + size_of::<(ChannelName, Since)>() + NAME_BYTES;
     let names = ask.channels.iter().map(|channel| channel.name.len() + each).sum();
-    Ok(Asking { ask: Some(ask), keep_alive, early: None, names })
+    Ok(Asking { ask: Ask::Follow(ask), keep_alive, early: None, names })
 }
 
 /// Says no to a request that was good. Whether the end of the connection waits for the client's:

@@ -11,7 +11,7 @@ use crate::limits::Limits;
 
 /// An open stream.
 #[derive(Debug)]
-pub(super) struct Events {
+pub(crate) struct Events {
     /// When a silent stream has its next heartbeat.
     heartbeat_due: Millis32,
     /// What makes its patience its own.

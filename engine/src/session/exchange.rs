@@ -4,30 +4,31 @@
 //! What a call leads to is a [`Step`], which [`super::Session`] takes.
 
 use fanfare_protocol::dialect::Encoding;
-use fanfare_protocol::http::Violation;
+use fanfare_protocol::http::{Violation, chunk, response};
 use fanfare_protocol::id::Id;
 
-use super::asking::{self, Asking, ending};
+use super::RECHECK_MS;
+use super::asking::{self, Asking, Told, ending};
 use super::flow::Flow;
+use super::leaving::REFUSED_CLOSE_MS;
 use super::millis32::Millis32;
 use super::outbox::{Outbox, private};
 use super::reading::{self, Next, Reading};
 use super::requests::FIRST;
 use super::shared::{Effect, Shared};
 use super::state::Overdue;
-use super::stream::Stream;
-use super::{RECHECK_MS, REFUSED_CLOSE_MS};
 use crate::clock::Millis;
-use crate::driver::Close;
+use crate::driver::{Close, Token};
 use crate::limits::Limits;
 use crate::sequencer::command::{Published, Refusal};
+use crate::transport::door::HoldRequest;
 use crate::transport::follow_request::FollowRequest;
 use crate::transport::input::Early;
 use crate::transport::long_poll::{Item, Poll};
 
 /// What is true of it. What few have is boxed.
 #[derive(Debug)]
-pub(super) enum Exchange {
+pub(crate) enum Exchange {
     /// It is between requests, or before its first. The answer to the last may be on its way.
     Idle(Idle),
     /// A part of a request is here.
@@ -36,11 +37,13 @@ pub(super) enum Exchange {
     Asking(Box<Asking>),
     /// A poll that waits for a message.
     Waiting(Box<Waiting>),
+    /// It is held for a session, which says what goes over it. No deadline but the session's.
+    Carrying(Box<Carrying>),
 }
 
 /// Between requests.
 #[derive(Debug)]
-pub(super) struct Idle {
+pub(crate) struct Idle {
     /// What came behind the last request, to be read when its answer is on its way.
     pub(super) early: Option<Box<Early>>,
     /// When its first head must be whole; after an answer, when it is looked at.
@@ -51,7 +54,7 @@ pub(super) struct Idle {
 
 /// A poll that waits.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(crate) struct Waiting {
     pub(super) poll: Poll,
     /// When the client's patience is over.
     pub(super) due: Millis,
@@ -61,13 +64,41 @@ pub(super) struct Waiting {
     pub(super) early: Option<Box<Early>>,
 }
 
+/// A request that is held for a session.
+#[derive(Debug)]
+pub(crate) struct Carrying {
+    /// Which one, when it is known.
+    pub(super) session: Option<Token>,
+    /// Whether the head of the answer is written.
+    begun: bool,
+    /// The origin of the page that may read the answer.
+    origin: Option<Box<str>>,
+    /// As in [`Asking`].
+    keep_alive: bool,
+    /// As in [`Asking`].
+    early: Option<Box<Early>>,
+}
+
+/// What is left of a request that is to be held when its socket goes to another shard.
+#[derive(Debug)]
+pub(crate) struct Unheld {
+    origin: Option<Box<str>>,
+    keep_alive: bool,
+    early: Option<Box<Early>>,
+}
+
+impl Unheld {
+    /// Bytes of memory of what came behind the request.
+    pub(crate) fn memory(&self) -> usize {
+        self.early.as_deref().map_or(0, Early::memory)
+    }
+}
+
 /// What a call of an exchange leads to.
 #[derive(Debug)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// It goes on like this.
     On(Exchange),
-    /// A stream begins, with what came behind its request.
-    Stream(Stream, Option<Box<Early>>),
     /// Its last words are written. It ends after so long at most; where it `lingers`, it waits for
     /// the client to end its side.
     Leave {
@@ -93,7 +124,7 @@ impl Exchange {
         now: Millis,
         shared: &mut Shared,
     ) -> Step {
-        if let Self::Asking(_) | Self::Waiting(_) = self {
+        if let Self::Asking(_) | Self::Waiting(_) | Self::Carrying(_) = self {
             self.keep_early(Box::new(Early::new(bytes)));
             return Step::On(self);
         }
@@ -142,7 +173,7 @@ impl Exchange {
                 Reading::new(now.plus(shared.context.limits.head_ms))
             }
             Self::Idle(idle) => Reading::new(idle.due.at(now)),
-            Self::Asking(_) | Self::Waiting(_) => {
+            Self::Asking(_) | Self::Waiting(_) | Self::Carrying(_) => {
                 debug_assert!(false, "no request is read while {self:?}");
                 return (bytes.len(), Step::On(self));
             }
@@ -164,6 +195,13 @@ impl Exchange {
                 shared.want(Effect::Publish { request: FIRST, publication, body });
                 Step::On(Self::Asking(Box::new(Asking::to_publish(keep_alive))))
             }
+            Next::Hold { request, keep_alive } => {
+                Self::hold(request, keep_alive, over_limit, outbox, now, shared)
+            }
+            Next::Bring { brought, origin, keep_alive } => {
+                shared.want(Effect::Bring(brought));
+                Step::On(Self::Asking(Box::new(Asking::to_bring(origin, keep_alive))))
+            }
         };
         shared.spare.take_back(outbox);
         (taken, step)
@@ -181,6 +219,90 @@ impl Exchange {
         match asking::begin(ask, keep_alive, over_limit, outbox, now, shared) {
             Ok(asking) => Step::On(Self::Asking(Box::new(asking))),
             Err(lingers) => Step::refused(lingers),
+        }
+    }
+
+    /// Wants to be held, unless there is no room for another client, or everyone leaves.
+    fn hold(
+        request: Box<HoldRequest>,
+        keep_alive: bool,
+        over_limit: bool,
+        outbox: &mut Option<Box<Outbox>>,
+        now: Millis,
+        shared: &mut Shared,
+    ) -> Step {
+        if shared.draining() || over_limit {
+            let violation = if shared.draining() { Violation::Draining } else { Violation::Full };
+            shared.metrics().turned_away.add(1);
+            reading::refuse(violation, request.origin.as_deref(), outbox, now, shared);
+            return Step::refused(true);
+        }
+        let origin = request.origin.clone();
+        shared.want(Effect::Hold(request));
+        Step::On(Self::unheld(Unheld { origin, keep_alive, early: None }))
+    }
+
+    /// One that is to be held and came from another shard, or has just been read.
+    pub(super) fn unheld(unheld: Unheld) -> Self {
+        let Unheld { origin, keep_alive, early } = unheld;
+        let (session, begun) = (None, false);
+        Self::Carrying(Box::new(Carrying { session, begun, origin, keep_alive, early }))
+    }
+
+    /// What another shard needs to hold it.
+    pub(super) fn into_unheld(self) -> Option<Unheld> {
+        let Self::Carrying(carrying) = self else { return None };
+        let Carrying { origin, keep_alive, early, .. } = *carrying;
+        Some(Unheld { origin, keep_alive, early })
+    }
+
+    /// It is held for this session: the answer begins.
+    pub(crate) fn carry(
+        mut self,
+        session: Token,
+        outbox: &mut Option<Box<Outbox>>,
+        now: Millis,
+        shared: &mut Shared,
+    ) -> Step {
+        let Self::Carrying(carrying) = &mut self else { return Step::On(self) };
+        carrying.session = Some(session);
+        carrying.begun = true;
+        let cors = carrying.origin.as_deref().map(response::cors);
+        let fields = cors.as_deref().unwrap_or_default();
+        let (date, ending) = (shared.date(now), ending(carrying.keep_alive));
+        response::event_stream(private(outbox), date, true, ending, fields);
+        shared.want(Effect::Visit);
+        Step::On(self)
+    }
+
+    /// It is held no more: its answer ends.
+    pub(crate) fn release(
+        self,
+        outbox: &mut Option<Box<Outbox>>,
+        now: Millis,
+        shared: &mut Shared,
+    ) -> Step {
+        let Self::Carrying(carrying) = self else { return Step::On(self) };
+        private(outbox).extend_from_slice(chunk::LAST);
+        next_or_leave(carrying.keep_alive, carrying.early, now, shared)
+    }
+
+    /// What it was to bring to a session has come to this.
+    pub(crate) fn told(
+        self,
+        told: Told,
+        outbox: &mut Option<Box<Outbox>>,
+        now: Millis,
+        shared: &mut Shared,
+    ) -> Step {
+        match self {
+            Self::Asking(asking) if asking.is_to_bring() => {
+                match asking.told(told, outbox, now, shared) {
+                    Some((keep_alive, early)) => next_or_leave(keep_alive, early, now, shared),
+                    None => Step::refused(true),
+                }
+            }
+            other => Step::On(other),
         }
     }
 
@@ -275,6 +397,7 @@ impl Exchange {
             Self::Asking(_) => false,
             // Only to learn whether it has ended its side or has a request behind this one.
             Self::Waiting(waiting) => hangup && !waiting.poll.is_begun() && waiting.early.is_none(),
+            Self::Carrying(carrying) => hangup && carrying.early.is_none(),
         }
     }
 
@@ -286,6 +409,7 @@ impl Exchange {
             Self::Reading(reading) => size_of::<Reading>() + reading.memory(),
             Self::Asking(asking) => size_of::<Asking>() + asking.memory() + early(&asking.early),
             Self::Waiting(waiting) => size_of::<Waiting>() + early(&waiting.early),
+            Self::Carrying(carrying) => size_of::<Carrying>() + early(&carrying.early),
         }
     }
 
@@ -298,7 +422,7 @@ impl Exchange {
         shared: &mut Shared,
     ) -> Option<Step> {
         match self {
-            Self::Idle(_) => None,
+            Self::Idle(_) | Self::Carrying(_) => None,
             Self::Reading(reading) => {
                 reading::refuse(Violation::Busy, reading.reader(), outbox, now, shared);
                 Some(Step::refused(true))
@@ -317,7 +441,7 @@ impl Exchange {
     /// When its deadline is over.
     pub(super) fn due(&self, now: Millis) -> Option<Millis> {
         match self {
-            Self::Asking(_) => None,
+            Self::Asking(_) | Self::Carrying(_) => None,
             Self::Idle(idle) => Some(idle.due.at(now)),
             Self::Reading(reading) => Some(reading.due),
             Self::Waiting(waiting) => Some(waiting.due),
@@ -352,7 +476,7 @@ impl Exchange {
         match self {
             Self::Idle(idle) => idle.due = Millis32::of(at),
             Self::Reading(reading) => reading.due = at,
-            Self::Asking(_) | Self::Waiting(_) => {}
+            Self::Asking(_) | Self::Waiting(_) | Self::Carrying(_) => {}
         }
     }
 
@@ -370,6 +494,7 @@ impl Exchange {
             Self::Idle(idle) => Some(&mut idle.early),
             Self::Asking(asking) => Some(&mut asking.early),
             Self::Waiting(waiting) => Some(&mut waiting.early),
+            Self::Carrying(carrying) => Some(&mut carrying.early),
             Self::Reading(_) => None,
         }
     }
@@ -381,6 +506,7 @@ impl Exchange {
             Self::Idle(idle) => idle.early.as_deref(),
             Self::Asking(asking) => asking.early.as_deref(),
             Self::Waiting(waiting) => waiting.early.as_deref(),
+            Self::Carrying(carrying) => carrying.early.as_deref(),
             Self::Reading(_) => None,
         }
     }

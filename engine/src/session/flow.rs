@@ -50,6 +50,11 @@ impl Flow {
         true
     }
 
+    /// There is no room until somebody says so.
+    pub(super) fn block(&mut self) {
+        self.blocked = true;
+    }
+
     /// There is room again.
     pub(super) fn has_room(&mut self) {
         self.blocked = false;

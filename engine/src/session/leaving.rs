@@ -10,9 +10,14 @@ use crate::limits::Limits;
 use crate::metrics::ShardMetrics;
 use crate::transport::input::Frames;
 
+/// From a refusal to the end of its socket: what arrives meanwhile is read and dropped.
+pub(super) const REFUSED_CLOSE_MS: u64 = 1_000;
+/// From the decision that a client is slow to the end of its socket (THREATS W21).
+pub(super) const SLOW_CLOSE_MS: u64 = 5_000;
+
 /// What is left of a connection.
 #[derive(Debug)]
-pub(super) struct Leaving {
+pub(crate) struct Leaving {
     /// What a WebSocket client is in the middle of saying, if we know.
     frames: Option<Box<Frames>>,
     /// When the socket ends, whatever the client has taken.

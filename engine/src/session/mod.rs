@@ -26,7 +26,9 @@ mod dates;
 mod events;
 mod exchange;
 mod flow;
+mod held;
 mod leaving;
+mod line;
 pub mod machine;
 mod millis32;
 mod outbox;
@@ -34,41 +36,42 @@ mod reading;
 mod requests;
 mod shared;
 mod socket;
+mod speaker;
 mod state;
 mod stream;
 #[cfg(test)]
 mod tests;
 
 use fanfare_protocol::dialect::Encoding;
+use fanfare_protocol::dialect::machine::Machine;
 use fanfare_protocol::http::Violation;
 use fanfare_protocol::id::Id;
 use fanfare_protocol::message::GapView;
 
-use crate::channel::ChannelName;
 use crate::clock::Millis;
-use crate::driver::Close;
+use crate::driver::{Close, Token};
 use crate::limits::Limits;
-use crate::metrics::ShardMetrics;
 use crate::sequencer::command::{Published, Refusal, Subscribed};
+use crate::session_id::SessionId;
 use crate::transport::long_poll::Item;
-use exchange::{Exchange, Step};
 use flow::Flow;
-use leaving::{Farewell, Leaving, Was};
+use leaving::{Farewell, Leaving, REFUSED_CLOSE_MS, SLOW_CLOSE_MS, Was};
+use line::Line;
 use millis32::Millis32;
 use outbox::private;
 use requests::FIRST;
 use socket::Heard;
 use state::{Overdue, State};
+use stream::Stream;
 
+pub(crate) use asking::Told;
 #[cfg(test)]
 pub(crate) use events::spread_ms;
+pub(crate) use exchange::{Exchange, Step, Unheld};
+pub(crate) use held::Held;
 pub(crate) use outbox::{Outbox, Spare, took};
 pub(crate) use shared::{Effect, Shared};
 
-/// From a refusal to the end of its socket: what arrives meanwhile is read and dropped.
-const REFUSED_CLOSE_MS: u64 = 1_000;
-/// From the decision that a client is slow to the end of its socket (THREATS W21).
-const SLOW_CLOSE_MS: u64 = 5_000;
 /// How often a client is looked at whose time is over while we have not come to read it, or to
 /// write to it.
 const RECHECK_MS: u64 = 100;
@@ -76,10 +79,8 @@ const RECHECK_MS: u64 = 100;
 /// A client.
 #[derive(Debug)]
 pub(crate) struct Session {
-    state: State,
-    /// What only it gets; `None` while that is nothing.
-    outbox: Option<Box<Outbox>>,
-    flow: Flow,
+    pub(crate) state: State,
+    pub(crate) line: Line,
     /// It came when there was no room: it is told so when its request is known.
     over_limit: bool,
 }
@@ -89,22 +90,12 @@ impl Session {
     pub(crate) fn new(over_limit: bool, now: Millis, limits: &Limits) -> Self {
         let due = Millis32::after(now, limits.head_ms);
         let state = State::Exchange(Exchange::new(due));
-        Self { state, outbox: None, flow: Flow::new(now), over_limit }
-    }
-
-    /// What only this client gets.
-    pub(crate) fn outbox(&self) -> Option<&Outbox> {
-        self.outbox.as_deref()
-    }
-
-    /// The same, to be sent from, or to be given the rest of a frame that was begun.
-    pub(crate) fn outbox_mut(&mut self) -> &mut Option<Box<Outbox>> {
-        &mut self.outbox
+        Self { state, line: Line::new(now), over_limit }
     }
 
     /// Bytes of memory that only this client uses, beside the entry of its connection.
     pub(crate) fn memory(&self) -> usize {
-        let outbox = self.outbox.as_ref().map_or(0, |it| size_of::<Outbox>() + it.memory());
+        let outbox = self.line.outbox.as_ref().map_or(0, |it| size_of::<Outbox>() + it.memory());
         outbox
             + match &self.state {
                 State::Exchange(exchange) => exchange.memory(),
@@ -113,47 +104,35 @@ impl Session {
             }
     }
 
-    /// Bytes of memory of what came behind a request.
-    #[cfg(test)]
-    pub(crate) fn early_memory(&self) -> usize {
-        let State::Exchange(exchange) = &self.state else { return 0 };
-        exchange.early().map_or(0, |early| early.memory())
-    }
-
-    /// Whether private bytes wait.
-    pub(crate) fn has_private(&self) -> bool {
-        self.outbox.as_ref().is_some_and(|outbox| !outbox.is_empty())
-    }
-
-    /// Whether there is no room for what it is sent, and a watch for it.
-    pub(crate) fn is_blocked(&self) -> bool {
-        self.flow.is_blocked()
-    }
-
-    /// Whether it is a poll that waits.
-    pub(crate) fn is_waiting(&self) -> bool {
-        matches!(self.state, State::Exchange(Exchange::Waiting(_)))
-    }
-
-    /// Whether it is a poll that waits, with another one behind it.
-    pub(crate) fn is_waiting_before_another(&self) -> bool {
-        match &self.state {
-            State::Exchange(Exchange::Waiting(waiting)) => {
-                waiting.early.as_ref().is_some_and(|early| early.may_poll())
-            }
-            _ => false,
+    /// A client that begins apart from its sockets, heard by this machine, which learns what it is
+    /// called before anything comes for it.
+    pub(crate) fn held(
+        machine: Box<dyn Machine>,
+        id: &SessionId,
+        encoding: Encoding,
+        now: Millis,
+        shared: &mut Shared,
+    ) -> Self {
+        let held = Held::new(machine, encoding, now, &shared.context.limits);
+        let state = State::Stream(Stream::Held(Box::new(held)));
+        let mut session = Self { state, line: Line::new(now), over_limit: false };
+        session.line.flow.block();
+        if let State::Stream(Stream::Held(held)) = &mut session.state {
+            let heard = held.begin(id, &mut session.line.outbox, now, shared);
+            session.heard(heard, now, shared);
         }
+        session
     }
 
-    /// Whether it is a stream that is open.
-    pub(crate) fn is_stream(&self) -> bool {
-        matches!(self.state, State::Stream(_))
+    /// One that comes from another shard, to be held.
+    pub(crate) fn unheld(unheld: Unheld, now: Millis) -> Self {
+        let state = State::Exchange(Exchange::unheld(unheld));
+        Self { state, line: Line::new(now), over_limit: false }
     }
 
     /// Whether what the client sends is read now; `hangup` says that it may have ended its side.
     pub(crate) fn wants_bytes(&self, hangup: bool) -> bool {
-        let private = self.outbox.as_ref().map_or(0, |outbox| outbox.len());
-        self.state.wants_bytes(private, hangup)
+        self.state.wants_bytes(self.line.private_bytes(), hangup)
     }
 
     /// Whether this is the end of it: the kernel says that the peer has ended its side or failed
@@ -162,6 +141,7 @@ impl Session {
     pub(crate) fn is_over(&self, hangup: bool, gone: bool) -> bool {
         match self.state {
             State::Stream(_) => hangup && !self.wants_bytes(true),
+            State::Exchange(Exchange::Carrying(_)) => hangup && !self.wants_bytes(true),
             // Who has only ended its side may wait for its answer.
             State::Exchange(Exchange::Waiting(_)) => gone,
             _ => false,
@@ -172,13 +152,8 @@ impl Session {
     pub(crate) fn due(&self, now: Millis) -> Option<Millis> {
         let due = self.state.due(now)?;
         // Only a stream is looked at more often: what ends an answer or a farewell is its own time.
-        let look = self.flow.next_look(now).filter(|_| self.is_stream());
+        let look = self.line.flow.next_look(now).filter(|_| self.state.is_stream());
         Some(look.map_or(due, |look| look.min(due)))
-    }
-
-    /// Counts it out of whatever it was counted in, because it has ended.
-    pub(crate) fn count_out(&self, metrics: &ShardMetrics) {
-        self.state.count_out(metrics);
     }
 }
 
@@ -186,15 +161,15 @@ impl Session {
 impl Session {
     /// Its bytes.
     pub(crate) fn take(&mut self, bytes: &mut [u8], now: Millis, shared: &mut Shared) {
-        let (over_limit, outbox) = (self.over_limit, &mut self.outbox);
         match &mut self.state {
-            State::Exchange(exchange) => {
-                let exchange = std::mem::take(exchange);
-                let step = exchange.take(bytes, over_limit, outbox, now, shared);
-                self.step(step, now, shared);
+            State::Exchange(_) => {
+                let over_limit = self.over_limit;
+                self.exchange(now, shared, |exchange, outbox, shared| {
+                    exchange.take(bytes, over_limit, outbox, now, shared)
+                });
             }
             State::Stream(stream) => {
-                let heard = stream.take(bytes, outbox, now, shared);
+                let heard = stream.take(bytes, &mut self.line.outbox, now, shared);
                 self.heard(heard, now, shared);
             }
             State::Leaving(leaving) => {
@@ -207,7 +182,7 @@ impl Session {
 
     /// It has ended its side.
     pub(crate) fn client_ended(&mut self, now: Millis, shared: &mut Shared) {
-        let has_private = self.has_private();
+        let has_private = self.line.has_private();
         match &mut self.state {
             // It has said all and may still listen: it gets its last words, and the end.
             State::Leaving(leaving) if has_private => {
@@ -215,7 +190,7 @@ impl Session {
                 shared.want(Effect::Visit);
             }
             State::Exchange(exchange) => {
-                if !exchange.client_ended(&mut self.outbox, now, shared) {
+                if !exchange.client_ended(&mut self.line.outbox, now, shared) {
                     shared.want(Effect::End(Close::Gracefully));
                 }
             }
@@ -223,27 +198,38 @@ impl Session {
         }
     }
 
+    /// Calls the exchange that it is at, if it is at one.
+    pub(crate) fn exchange(
+        &mut self,
+        now: Millis,
+        shared: &mut Shared,
+        call: impl FnOnce(Exchange, &mut Option<Box<Outbox>>, &mut Shared) -> Step,
+    ) {
+        if let State::Exchange(exchange) = &mut self.state {
+            let step = call(std::mem::take(exchange), &mut self.line.outbox, shared);
+            self.step(step, now, shared);
+        }
+    }
+
     /// What a call of an exchange led to.
     fn step(&mut self, step: Step, now: Millis, shared: &mut Shared) {
         match step {
             Step::On(exchange) => self.state = State::Exchange(exchange),
-            Step::Stream(stream, early) => {
-                self.state = State::Stream(stream);
-                if let Some(mut early) = early {
-                    self.take(early.rest(), now, shared);
-                }
-            }
             Step::Leave { ms, lingers } => self.leave(ms, lingers, now, shared),
         }
     }
 
     /// What a WebSocket client said, or its machine, or neither in time.
     fn heard(&mut self, heard: Heard, now: Millis, shared: &mut Shared) {
-        if let Some(lingers) = heard.end(&mut self.outbox, shared) {
+        if matches!(heard, Heard::Abandoned) {
+            return shared.want(Effect::End(Close::Gracefully));
+        }
+        let State::Stream(stream) = &self.state else { return };
+        if let Some(lingers) = stream.end(heard, &mut self.line.outbox, shared) {
             return self.leave(shared.context.limits.close_ms, lingers, now, shared);
         }
-        shared.spare.take_back(&mut self.outbox);
-        if self.has_private() {
+        shared.spare.take_back(&mut self.line.outbox);
+        if self.line.has_private() {
             shared.want(Effect::Visit);
         }
     }
@@ -253,20 +239,26 @@ impl Session {
 impl Session {
     /// There is room again for a client that was blocked.
     pub(crate) fn has_room(&mut self, limits: &Limits, now: Millis) {
-        self.flow.has_room();
+        self.line.flow.has_room();
         if let State::Stream(stream) = &mut self.state {
             stream.has_room(limits, now);
         }
     }
 
-    /// A send went whole.
-    pub(crate) fn took_all(&mut self, now: Millis) {
-        self.flow.took_all(now);
+    /// A send went whole. Whether it is to be visited, though it may have all that it is owed.
+    pub(crate) fn took_all(&mut self, now: Millis) -> bool {
+        self.line.flow.took_all(now);
+        let Some(held) = self.as_held() else { return false };
+        held.note_said();
+        held.is_answered()
     }
 
     /// A send did not go whole; `some` of it did. Whether it is blocked now, and not at its end.
     pub(crate) fn took_part(&mut self, some: bool, now: Millis, shared: &mut Shared) -> bool {
-        let goes_on = self.flow.took_part(some, shared.context.limits.stall_ms, now);
+        let goes_on = self.line.flow.took_part(some, shared.context.limits.stall_ms, now);
+        if let Some(held) = self.as_held() {
+            held.note_said();
+        }
         if !goes_on {
             shared.metrics().slow_closed.add(1);
             shared.want(Effect::End(Close::Abort));
@@ -284,11 +276,16 @@ impl Session {
             State::Stream(_) if shared.ending => {
                 self.farewell(Farewell::Shutdown, shared.context.limits.close_ms, now, shared);
             }
+            State::Stream(Stream::Held(held)) if held.is_answered() => shared.want(Effect::LetGo),
             State::Stream(_) => {}
-            State::Exchange(exchange) => {
-                let exchange = std::mem::take(exchange);
-                let step = exchange.next(self.over_limit, &mut self.outbox, now, shared);
-                self.step(step, now, shared);
+            State::Exchange(Exchange::Carrying(carrying)) => {
+                carrying.session.into_iter().for_each(|it| shared.want(Effect::Carries(it)));
+            }
+            State::Exchange(_) => {
+                let over_limit = self.over_limit;
+                self.exchange(now, shared, |exchange, outbox, shared| {
+                    exchange.next(over_limit, outbox, now, shared)
+                });
             }
         }
     }
@@ -296,28 +293,6 @@ impl Session {
 
 /// What the order and the fan-out do.
 impl Session {
-    /// How the channels of this request are to be read, and up to which length of a message where
-    /// it says so, if its answer is waited for.
-    pub(crate) fn awaits(&self, request: u32) -> Option<(Encoding, Option<u32>)> {
-        match &self.state {
-            State::Exchange(exchange) if request == FIRST => exchange.reads(),
-            State::Stream(stream) => {
-                stream.requests()?.is_outstanding(request).then_some((stream.encoding(), None))
-            }
-            _ => None,
-        }
-    }
-
-    /// Whether a channel of this request, whose answer is waited for, is still wanted.
-    pub(crate) fn wants(&self, request: u32, channel: &ChannelName) -> bool {
-        match &self.state {
-            State::Stream(stream) => {
-                stream.requests().is_some_and(|requests| requests.wants(request, channel))
-            }
-            _ => true,
-        }
-    }
-
     /// The answer to a request to follow that is waited for. `spread` is any number that differs
     /// from client to client: so clients that came in one moment, as after a restart, are not all
     /// spoken to in one moment for as long as they stay.
@@ -328,18 +303,20 @@ impl Session {
         now: Millis,
         shared: &mut Shared,
     ) {
+        let mut early = None;
         match std::mem::take(&mut self.state) {
             State::Exchange(Exchange::Asking(asking)) => {
-                let step = asking.open(reply, spread, &mut self.outbox, now, shared);
-                self.step(step, now, shared);
+                (self.state, early) =
+                    asking.open(reply, spread, &mut self.line.outbox, now, shared);
             }
-            other => {
-                self.state = other;
-                if let State::Stream(stream) = &mut self.state {
-                    let heard = stream.subscribed(reply, &mut self.outbox, now, shared);
-                    self.heard(heard, now, shared);
-                }
-            }
+            other => self.state = other,
+        }
+        if let State::Stream(stream) = &mut self.state {
+            let heard = stream.subscribed(reply, &mut self.line.outbox, now, shared);
+            self.heard(heard, now, shared);
+        }
+        if let Some(mut early) = early {
+            self.take(early.rest(), now, shared);
         }
     }
 
@@ -352,44 +329,38 @@ impl Session {
         shared: &mut Shared,
     ) {
         match &mut self.state {
-            State::Exchange(exchange) => {
-                let exchange = std::mem::take(exchange);
-                let step = exchange.answered(result, &mut self.outbox, now, shared);
-                self.step(step, now, shared);
-            }
+            State::Exchange(_) => self.exchange(now, shared, |exchange, outbox, shared| {
+                exchange.answered(result, outbox, now, shared)
+            }),
             State::Stream(stream) => {
-                let heard = stream.answered(request, result, &mut self.outbox, now, shared);
+                let heard = stream.answered(request, result, &mut self.line.outbox, now, shared);
                 self.heard(heard, now, shared);
             }
             State::Leaving(_) => {}
         }
     }
 
-    /// Up to which position everything must be sent before its machine is told of that, if at all.
-    pub(crate) fn catches_up_to(&self) -> Option<u64> {
-        match &self.state {
-            State::Stream(stream) => stream.requests()?.catches_up_to(),
-            _ => None,
-        }
-    }
-
     /// Everything up to that position was sent.
     pub(crate) fn caught_up(&mut self, now: Millis, shared: &mut Shared) {
         let State::Stream(stream) = &mut self.state else { return };
-        let heard = stream.caught_up(&mut self.outbox, now, shared);
+        let heard = stream.caught_up(&mut self.line.outbox, now, shared);
         self.heard(heard, now, shared);
     }
 
     /// The order has ended: it gets what is owed, then a farewell. Where the order was lost no
     /// answer comes any more to what it was asked.
     pub(crate) fn order_ended(&mut self, owed: bool, now: Millis, shared: &mut Shared) {
-        let has_private = self.has_private();
+        let has_private = self.line.has_private();
         match &self.state {
             State::Stream(_) if owed => shared.want(Effect::Visit),
             State::Stream(_) => {
                 self.farewell(Farewell::Shutdown, shared.context.limits.close_ms, now, shared);
             }
             State::Exchange(Exchange::Asking(_)) if shared.life.has_lost_order() => {
+                self.answered(FIRST, Err(Refusal::ShuttingDown), now, shared);
+            }
+            // What it asked another shard comes by the order, too.
+            State::Exchange(Exchange::Asking(asking)) if asking.is_to_bring() => {
                 self.answered(FIRST, Err(Refusal::ShuttingDown), now, shared);
             }
             State::Exchange(exchange) => exchange.order_ended(has_private, shared),
@@ -410,11 +381,11 @@ impl Session {
     /// request under way is answered 503; who takes nothing is cut off, or would go on holding it.
     pub(crate) fn let_go(&mut self, now: Millis, shared: &mut Shared) {
         match &mut self.state {
-            State::Stream(_) if !self.flow.is_blocked() => return self.close_slow(now, shared),
+            State::Stream(_) if !self.line.is_blocked() => return self.close_slow(now, shared),
             State::Stream(_) | State::Leaving(_) => {}
             State::Exchange(exchange) => {
                 let exchange = std::mem::take(exchange);
-                if let Some(step) = exchange.let_go(&mut self.outbox, now, shared) {
+                if let Some(step) = exchange.let_go(&mut self.line.outbox, now, shared) {
                     return self.step(step, now, shared);
                 }
             }
@@ -427,7 +398,7 @@ impl Session {
     pub(crate) fn tell_gap(&mut self, gap: &GapView<'_>, encoding: Encoding) {
         match &mut self.state {
             State::Exchange(Exchange::Waiting(waiting)) => waiting.poll.missed(gap),
-            _ => encoding.gap(gap, private(&mut self.outbox)),
+            _ => encoding.gap(gap, private(&mut self.line.outbox)),
         }
     }
 
@@ -439,11 +410,73 @@ impl Session {
         now: Millis,
         shared: &mut Shared,
     ) {
-        if let State::Exchange(exchange) = &mut self.state {
-            let exchange = std::mem::take(exchange);
-            let step = exchange.answer_poll(items, reached, &mut self.outbox, now, shared);
-            self.step(step, now, shared);
+        self.exchange(now, shared, |exchange, outbox, shared| {
+            exchange.answer_poll(items, reached, outbox, now, shared)
+        });
+    }
+}
+
+/// Many sockets and one client.
+impl Session {
+    /// Which session is told what comes over this socket, where it is held for one.
+    pub(crate) fn carries(&self) -> Option<Token> {
+        match &self.state {
+            State::Exchange(Exchange::Carrying(carrying)) => carrying.session,
+            _ => None,
         }
+    }
+
+    /// What is left of a request that is to be held, which goes to another shard.
+    pub(crate) fn into_unheld(self) -> Option<Unheld> {
+        match self.state {
+            State::Exchange(exchange) => exchange.into_unheld(),
+            _ => None,
+        }
+    }
+
+    /// This session as one of a client apart from its sockets.
+    pub(crate) fn as_held(&mut self) -> Option<&mut Held> {
+        match &mut self.state {
+            State::Stream(Stream::Held(held)) => Some(held),
+            _ => None,
+        }
+    }
+
+    /// Whether the request that is held for it may end in order: nothing went over it, or it ends
+    /// when something was told, and all that was is sent.
+    pub(crate) fn may_part(&mut self) -> bool {
+        let is_between = !self.line.is_blocked() && !self.line.has_private();
+        self.as_held().is_some_and(|it| it.outlives_its_socket() || it.is_answered() && is_between)
+    }
+
+    /// The answer has begun: what it is told goes out now.
+    pub(crate) fn has_come(&mut self, now: Millis, shared: &mut Shared) {
+        let Some(held) = self.as_held() else { return };
+        if !held.has_come(now, &shared.context.limits) {
+            return;
+        }
+        self.line.flow = Flow::new(now);
+        shared.want(Effect::Visit);
+    }
+
+    /// Nothing carries this session any more.
+    pub(crate) fn detach(&mut self, now: Millis, shared: &Shared) {
+        if let Some(held) = self.as_held() {
+            held.detach(now, &shared.context.limits);
+            self.line.flow.block();
+        }
+    }
+
+    /// One whole message of this session's client.
+    pub(crate) fn bring(&mut self, bytes: &mut [u8], now: Millis, shared: &mut Shared) -> Told {
+        if self.as_held().is_none() {
+            return Told::Gone;
+        }
+        if !self.wants_bytes(false) {
+            return Told::Full;
+        }
+        self.take(bytes, now, shared);
+        Told::Taken
     }
 }
 
@@ -459,11 +492,11 @@ impl Session {
     ) {
         match &mut self.state {
             State::Exchange(Exchange::Waiting(_)) => shared.want(Effect::AnswerPoll),
-            State::Stream(_) if self.flow.is_blocked() => {
+            State::Stream(_) if self.line.flow.is_blocked() => {
                 self.look_at_blocked((unread, lost), (told, now), shared);
             }
             State::Stream(stream) => {
-                let (silent_since, outbox) = (self.flow.progress(told), &mut self.outbox);
+                let (silent_since, outbox) = (self.line.flow.progress(told), &mut self.line.outbox);
                 let heard = stream.deadline(unread, silent_since, outbox, (told, now), shared);
                 self.heard(heard, now, shared);
             }
@@ -473,9 +506,9 @@ impl Session {
 
     /// What is no stream has used up its time.
     fn judge(&mut self, unread: bool, (told, now): (Millis, Millis), shared: &mut Shared) {
-        let has_private = self.has_private();
+        let has_private = self.line.has_private();
         let limits = &shared.context.limits;
-        match self.state.overdue(&self.flow, (unread, has_private), (told, now), limits) {
+        match self.state.overdue(&self.line.flow, (unread, has_private), (told, now), limits) {
             Overdue::LookAgain(at) => self.state.look_again(at),
             Overdue::End(how) => shared.want(Effect::End(how)),
             Overdue::Stalled => {
@@ -498,9 +531,9 @@ impl Session {
         (told, now): (Millis, Millis),
         shared: &mut Shared,
     ) {
-        self.flow.look(now);
+        self.line.flow.look(now);
         let limits = &shared.context.limits;
-        if self.flow.waited_ms(told) >= limits.stall_ms {
+        if self.line.flow.waited_ms(told) >= limits.stall_ms {
             shared.metrics().slow_closed.add(1);
             shared.want(Effect::End(Close::Abort));
         } else if lost {
@@ -522,7 +555,7 @@ impl Session {
         now: Millis,
         shared: &mut Shared,
     ) {
-        reading::refuse(violation, reader, &mut self.outbox, now, shared);
+        reading::refuse(violation, reader, &mut self.line.outbox, now, shared);
         self.leave(REFUSED_CLOSE_MS, true, now, shared);
     }
 
@@ -530,17 +563,25 @@ impl Session {
     fn farewell(&mut self, farewell: Farewell, close_ms: u64, now: Millis, shared: &mut Shared) {
         let retry_ms = shared.context.limits.retry_ms;
         let State::Stream(stream) = &self.state else { return };
-        let lingers = stream.say_farewell(farewell, retry_ms, &mut self.outbox);
+        let lingers = stream.say_farewell(farewell, retry_ms, &mut self.line.outbox);
         self.leave(close_ms, lingers, now, shared);
     }
 
     /// Sends what is private and then ends; where it `lingers`, it reads and drops meanwhile and
     /// waits for the client to end its side, at most `ms`.
     fn leave(&mut self, ms: u64, lingers: bool, now: Millis, shared: &mut Shared) {
+        let is_carried = match &self.state {
+            State::Stream(Stream::Held(held)) => held.is_carried(),
+            _ => true,
+        };
         let (was, frames) = match std::mem::take(&mut self.state) {
             State::Stream(stream) => stream.into_leaving(),
             _ => (Was::Exchange, None),
         };
+        if !is_carried {
+            shared.want(Effect::UnfollowAll);
+            return shared.want(Effect::End(Close::Gracefully)); // nobody is there to be told
+        }
         let due = Millis32::after(now, ms);
         self.state = State::Leaving(Leaving::new(was, frames, due, lingers));
         shared.want(Effect::UnfollowAll);

@@ -8,14 +8,15 @@ use crate::bodies::{BodySender, Share};
 use crate::clock::Millis;
 use crate::payload;
 use crate::sequencer::command::Publication;
+use crate::transport::door::HoldRequest;
 use crate::transport::follow_body::PendingFollow;
 use crate::transport::follow_request::FollowRequest;
-use crate::transport::input::{Body, Purpose};
+use crate::transport::input::{Body, Brought, Purpose};
 use crate::transport::request::{self, Decision};
 
 /// A request of which a part is here.
 #[derive(Debug)]
-pub(super) struct Reading {
+pub(crate) struct Reading {
     part: Part,
     /// When the head must be whole, or the body.
     pub(super) due: Millis,
@@ -47,6 +48,10 @@ pub(super) enum Next {
     Follow { ask: Box<FollowRequest>, keep_alive: bool },
     /// The request was good and publishes.
     Publish { publication: Box<Publication>, body: Share, keep_alive: bool },
+    /// The request was good and is to be held.
+    Hold { request: Box<HoldRequest>, keep_alive: bool },
+    /// The request was good and brings something to a session.
+    Bring { brought: Box<Brought>, origin: Option<Box<str>>, keep_alive: bool },
 }
 
 /// What a whole head led to.
@@ -138,7 +143,10 @@ fn decide(
     // Who is to leave is told so with an answer, before the end.
     request.keep_alive &= !shared.draining();
     let keep_alive = request.keep_alive;
-    let body = match request::decide(&request, &context, &shared.life, date, private(outbox)) {
+    let (life, door) = (shared.life.clone(), shared.door());
+    let decision =
+        request::decide(&request, &context, &life, door.as_deref(), date, private(outbox));
+    let body = match decision {
         Decision::Answered(ending) => {
             return Headed::Next(Next::Answered { keep_alive: ending == Ending::KeepAlive });
         }
@@ -149,6 +157,10 @@ fn decide(
         Decision::Follow(ask) => return Headed::Next(Next::Follow { ask, keep_alive }),
         Decision::Publish(publication, length) => Body::new(Purpose::Publish(publication), length),
         Decision::Read(pending, length) => Body::new(Purpose::Follow(pending), length),
+        Decision::Hold(request) => return Headed::Next(Next::Hold { request, keep_alive }),
+        Decision::Bring { session, origin, length } => {
+            Body::new(Purpose::Bring { session, origin }, length)
+        }
     };
     let bodies = shared.bodies();
     if shared.is_full || !bodies.has_room(body.length, BodySender::Stranger, &context.limits) {
@@ -187,6 +199,10 @@ fn take_body(
             }
         },
         Purpose::Follow(pending) => follow(*pending, &data, keep_alive, outbox, now, shared),
+        Purpose::Bring { session, origin } => {
+            let brought = Box::new(Brought { session, data, share });
+            Next::Bring { brought, origin, keep_alive }
+        }
     };
     (taken, next)
 }

@@ -37,14 +37,21 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    /// Of a client that follows what the reply to its first request says.
+    /// Of a client that follows what the reply to its first request says, and whose machine is to
+    /// be told of that.
     pub(super) fn new(reply: &Subscribed) -> Self {
         let wanted = reply.channels.iter().map(|channel| {
             let record = Some(channel.channel);
             (channel.name.as_ref().clone(), Wanted { request: FIRST, channel: record })
         });
-        let channels = wanted.collect();
-        Self { last: FIRST, outstanding: Vec::new(), channels, behind: VecDeque::new() }
+        let (outstanding, channels) = (vec![FIRST], wanted.collect());
+        Self { last: FIRST, outstanding, channels, behind: VecDeque::new() }
+    }
+
+    /// Of a client that begins with nothing.
+    pub(super) fn none() -> Self {
+        let (outstanding, channels) = (Vec::new(), HashMap::new());
+        Self { last: FIRST, outstanding, channels, behind: VecDeque::new() }
     }
 
     /// Bytes of memory, about: the names are shared with the records of their channels.
@@ -90,7 +97,7 @@ impl Requests {
     /// The number of the next request, where there may be one.
     fn next(&self) -> Result<u32, Unasked> {
         match self.outstanding.len() < REQUESTS_MAX {
-            true => Ok(self.last.wrapping_add(1)),
+            true => Ok(self.last.checked_add(1).unwrap_or(FIRST + 1)),
             false => Err(Unasked::TooManyRequests),
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use fanfare_protocol::http::HttpDate;
+use fanfare_protocol::http::{Ending, HttpDate, Violation, response};
 
 use super::complaints::Complaints;
 use super::dates::Dates;
@@ -12,11 +12,13 @@ use super::outbox::Spare;
 use crate::bodies::{Bodies, Share};
 use crate::channel::{ChannelId, ChannelName};
 use crate::clock::Millis;
-use crate::driver::Close;
+use crate::driver::{Close, Token};
 use crate::life::Life;
 use crate::metrics::{Metrics, ShardMetrics};
 use crate::sequencer::command::{Publication, Since};
 use crate::transport::Context;
+use crate::transport::door::{Door, HoldRequest};
+use crate::transport::input::Brought;
 
 /// What a session wants of its shard: done in order, after the call that led to it.
 #[derive(Debug)]
@@ -46,6 +48,14 @@ pub(crate) enum Effect {
     UnfollowAll,
     /// A poll that waits is answered now, with whatever there is.
     AnswerPoll,
+    /// A request is to be held for a session. Done when no batch of sends is under way.
+    Hold(Box<HoldRequest>),
+    /// The head of the answer to a request that is held is sent: its session may go on.
+    Carries(Token),
+    /// The request that is held for it is held no more.
+    LetGo,
+    /// This is brought to a session, and what became of it is told.
+    Bring(Box<Brought>),
     /// The head of a request is whole: its address may begin another.
     HeadDone,
     /// The end of the socket, and of the session.
@@ -70,6 +80,7 @@ pub(crate) struct Shared {
     metrics: Arc<Metrics>,
     shard: u8,
     machines: Option<Machines>,
+    door: Option<Arc<dyn Door>>,
     dates: Dates,
     effects: VecDeque<Effect>,
 }
@@ -82,6 +93,7 @@ impl Shared {
         life: Arc<Life>,
         metrics: Arc<Metrics>,
         machines: Option<Machines>,
+        door: Option<Arc<dyn Door>>,
     ) -> Self {
         let dates = Dates::new(context.wall);
         Self {
@@ -94,6 +106,7 @@ impl Shared {
             metrics,
             shard,
             machines,
+            door,
             dates,
             effects: VecDeque::new(),
         }
@@ -125,8 +138,23 @@ impl Shared {
     }
 
     /// What hears a new WebSocket client, unless clients only listen.
-    pub(super) fn machines(&self) -> Option<&Machines> {
+    pub(crate) fn machines(&self) -> Option<&Machines> {
         self.machines.as_ref()
+    }
+
+    /// What knows the requests of clients that come over many sockets.
+    pub(super) fn door(&self) -> Option<Arc<dyn Door>> {
+        self.door.clone()
+    }
+
+    /// The answer for a request that could not be taken to where it is to be held, and that a page
+    /// of the origin `reader` may read.
+    pub(crate) fn last_words(&mut self, reader: Option<&str>, now: Millis) -> Vec<u8> {
+        let cors = reader.map(response::cors);
+        let fields = cors.as_deref().unwrap_or_default();
+        let (mut out, date) = (Vec::new(), self.date(now));
+        response::refusal(&mut out, date, Violation::Draining, Ending::Close, fields, false);
+        out
     }
 
     /// The `Date` of an answer that is written now.

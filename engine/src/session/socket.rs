@@ -2,18 +2,15 @@
 //! there.
 
 use fanfare_protocol::dialect::Encoding;
-use fanfare_protocol::dialect::machine::{Answer, Machine, Piece};
-use fanfare_protocol::id::Id;
-use fanfare_protocol::message::Published;
-use fanfare_protocol::refusals::Refusal;
+use fanfare_protocol::dialect::machine::Piece;
 use fanfare_protocol::ws::{CloseCode, Event, Receiver, Role, send};
 
 use super::RECHECK_MS;
-use super::machine::{Call, followed};
 use super::millis32::Millis32;
 use super::outbox::{Outbox, private};
 use super::requests::Requests;
 use super::shared::Shared;
+use super::speaker::Speaker;
 use crate::clock::Millis;
 use crate::limits::Limits;
 use crate::sequencer::command::Subscribed;
@@ -21,7 +18,7 @@ use crate::transport::input::Frames;
 
 /// An open WebSocket.
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(crate) struct Socket {
     /// A frame or a message of which a part is here. `None` between messages.
     frames: Option<Box<Frames>>,
     /// Its dialect's commands, where it has any.
@@ -40,12 +37,6 @@ pub(super) struct Socket {
     pub(super) encoding: Encoding,
 }
 
-/// A client that does more than listen.
-pub(super) struct Speaker {
-    machine: Box<dyn Machine>,
-    pub(super) requests: Requests,
-}
-
 /// What a client said, or did not say in time.
 #[derive(Debug)]
 pub(super) enum Heard {
@@ -62,6 +53,8 @@ pub(super) enum Heard {
     },
     /// We close because its machine says so.
     Dismissed(CloseCode, &'static str),
+    /// Nobody came for it.
+    Abandoned,
 }
 
 impl Heard {
@@ -72,7 +65,7 @@ impl Heard {
     /// Writes the close frame where this is the end, and says whether that waits for the client's.
     pub(super) fn end(self, outbox: &mut Option<Box<Outbox>>, shared: &Shared) -> Option<bool> {
         let (code, reason, lingers) = match self {
-            Self::Fine => return None,
+            Self::Fine | Self::Abandoned => return None,
             Self::Closed(None) => {
                 send::write_empty_close(private(outbox));
                 return Some(false);
@@ -93,7 +86,7 @@ impl Socket {
     /// Bytes of memory of what its client is in the middle of saying, and of its books.
     pub(super) fn memory(&self) -> usize {
         let frames = self.frames.as_ref().map_or(0, |_| size_of::<Frames>());
-        frames + self.requests().map_or(0, Requests::memory)
+        frames + self.speaker().map_or(0, |speaker| speaker.requests.memory())
     }
 
     /// One whose first ping is due in `first_ping_ms`.
@@ -104,9 +97,9 @@ impl Socket {
         now: Millis,
         shared: &Shared,
     ) -> Self {
-        let speaker = shared.machines().map(|machines| {
-            Box::new(Speaker { machine: machines(), requests: Requests::new(reply) })
-        });
+        let speaker = shared
+            .machines()
+            .map(|machines| Box::new(Speaker::new(machines(), Requests::new(reply))));
         Self {
             frames: None,
             speaker,
@@ -124,9 +117,14 @@ impl Socket {
         self.frames
     }
 
-    /// Its books, where it has any.
-    pub(super) fn requests(&self) -> Option<&Requests> {
-        self.speaker.as_deref().map(|speaker| &speaker.requests)
+    /// Its dialect's commands, where it has any.
+    pub(super) fn speaker(&self) -> Option<&Speaker> {
+        self.speaker.as_deref()
+    }
+
+    /// The same, to be told of something.
+    pub(super) fn speaker_mut(&mut self) -> Option<&mut Speaker> {
+        self.speaker.as_deref_mut()
     }
 
     /// When it is to be looked at, whatever the kernel takes.
@@ -199,8 +197,7 @@ impl Socket {
                 }
                 let piece = Piece { kind, last, bytes: chunk };
                 if let Some(speaker) = &mut self.speaker {
-                    return speaker
-                        .turn(outbox, now, shared, |machine, turn| machine.piece(piece, turn));
+                    return speaker.hear(piece, outbox, now, shared);
                 }
             }
         }
@@ -216,59 +213,6 @@ impl Socket {
         }
         self.pings = self.pings.saturating_add(1);
         u32::from(self.pings)
-    }
-
-    /// What a request of the machine's asked for is followed.
-    pub(super) fn subscribed(
-        &mut self,
-        reply: &Subscribed,
-        outbox: &mut Option<Box<Outbox>>,
-        now: Millis,
-        shared: &mut Shared,
-    ) -> Heard {
-        let Some(speaker) = &mut self.speaker else { return Heard::Fine };
-        speaker.requests.subscribed(reply);
-        let begin = Id { epoch: reply.epoch, position: reply.begin };
-        let (request, channels) = (reply.requester.request, followed(reply));
-        let mut catches_up = false;
-        let heard = speaker.turn(outbox, now, shared, |machine, call| {
-            machine.answer(request, Answer::Following { begin, channels: &channels }, call);
-            catches_up = call.catches_up;
-        });
-        if catches_up {
-            speaker.requests.catch_up(request, reply.present);
-        }
-        heard
-    }
-
-    /// How a request of the machine's ended that followed nothing.
-    pub(super) fn answered(
-        &mut self,
-        request: u32,
-        result: Result<Published, Refusal>,
-        outbox: &mut Option<Box<Outbox>>,
-        now: Millis,
-        shared: &mut Shared,
-    ) -> Heard {
-        let Some(speaker) = &mut self.speaker else { return Heard::Fine };
-        match result {
-            Ok(_) => speaker.requests.answered(request),
-            Err(_) => speaker.requests.refused(request),
-        }
-        let answer = result.map_or_else(Answer::Refused, Answer::Published);
-        speaker.turn(outbox, now, shared, |machine, turn| machine.answer(request, answer, turn))
-    }
-
-    /// What the machine is to be told of next as sent is sent.
-    pub(super) fn caught_up(
-        &mut self,
-        outbox: &mut Option<Box<Outbox>>,
-        now: Millis,
-        shared: &mut Shared,
-    ) -> Heard {
-        let Some(speaker) = &mut self.speaker else { return Heard::Fine };
-        let Some(request) = speaker.requests.caught_up() else { return Heard::Fine };
-        speaker.turn(outbox, now, shared, |machine, turn| machine.caught_up(request, turn))
     }
 
     /// What is due is a ping, or a pong, or the end of a message. `unread` says that bytes of the
@@ -339,30 +283,5 @@ impl Socket {
             Some(frames) => frames.due <= told,
             None => false,
         }
-    }
-}
-
-impl Speaker {
-    fn turn(
-        &mut self,
-        outbox: &mut Option<Box<Outbox>>,
-        now: Millis,
-        shared: &mut Shared,
-        make: impl FnOnce(&mut dyn Machine, &mut Call<'_>),
-    ) -> Heard {
-        shared.spare.lend(outbox);
-        let (private, requests) = (private(outbox), &mut self.requests);
-        let mut call = Call { private, requests, shared, now, farewell: None, catches_up: false };
-        make(&mut *self.machine, &mut call);
-        match call.farewell {
-            Some((code, reason)) => Heard::Dismissed(code, reason),
-            None => Heard::Fine,
-        }
-    }
-}
-
-impl std::fmt::Debug for Speaker {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Speaker").field("requests", &self.requests).finish_non_exhaustive()
     }
 }

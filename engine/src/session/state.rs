@@ -1,11 +1,15 @@
 //! What is true of a client, one thing at a time.
 
+use fanfare_protocol::dialect::Encoding;
+
 use super::RECHECK_MS;
 use super::exchange::Exchange;
 use super::flow::Flow;
 use super::leaving::Leaving;
 use super::millis32::Millis32;
+use super::requests::FIRST;
 use super::stream::Stream;
+use crate::channel::ChannelName;
 use crate::clock::Millis;
 use crate::driver::Close;
 use crate::limits::Limits;
@@ -16,7 +20,7 @@ const PRIVATE_BYTES_MAX: usize = 4 << 10;
 
 /// What is true of a client.
 #[derive(Debug)]
-pub(super) enum State {
+pub(crate) enum State {
     /// It has requests, each with an answer.
     Exchange(Exchange),
     /// It is told what comes.
@@ -39,6 +43,63 @@ pub(super) enum Overdue {
 }
 
 impl State {
+    /// Bytes of memory of what came behind a request.
+    #[cfg(test)]
+    pub(crate) fn early_memory(&self) -> usize {
+        let Self::Exchange(exchange) = self else { return 0 };
+        exchange.early().map_or(0, |early| early.memory())
+    }
+
+    /// How the channels of this request are to be read, and up to which length of a message where
+    /// it says so, if its answer is waited for.
+    pub(crate) fn awaits(&self, request: u32) -> Option<(Encoding, Option<u32>)> {
+        match self {
+            Self::Exchange(exchange) if request == FIRST => exchange.reads(),
+            Self::Stream(stream) => {
+                stream.requests()?.is_outstanding(request).then_some((stream.encoding(), None))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a channel of this request, whose answer is waited for, is still wanted.
+    pub(crate) fn wants(&self, request: u32, channel: &ChannelName) -> bool {
+        match self {
+            Self::Stream(stream) => {
+                stream.requests().is_some_and(|requests| requests.wants(request, channel))
+            }
+            _ => true,
+        }
+    }
+
+    /// Up to which position everything must be sent before its machine is told of that, if at all.
+    pub(crate) fn catches_up_to(&self) -> Option<u64> {
+        match self {
+            Self::Stream(stream) => stream.requests()?.catches_up_to(),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a poll that waits.
+    pub(crate) fn is_waiting(&self) -> bool {
+        matches!(self, Self::Exchange(Exchange::Waiting(_)))
+    }
+
+    /// Whether it is a poll that waits, with another one behind it.
+    pub(crate) fn is_waiting_before_another(&self) -> bool {
+        match self {
+            Self::Exchange(Exchange::Waiting(waiting)) => {
+                waiting.early.as_ref().is_some_and(|early| early.may_poll())
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether it is a stream that is open.
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(self, Self::Stream(_))
+    }
+
     /// Whether what the client sends is read, while so many `private` bytes wait for it; `hangup`
     /// says that it may have ended its side.
     pub(super) fn wants_bytes(&self, private: usize, hangup: bool) -> bool {
@@ -100,7 +161,7 @@ impl State {
     }
 
     /// Counts it out of the gauge that it was counted in.
-    pub(super) fn count_out(&self, metrics: &ShardMetrics) {
+    pub(crate) fn count_out(&self, metrics: &ShardMetrics) {
         match self {
             Self::Exchange(Exchange::Waiting(_)) => metrics.polls.sub(1),
             Self::Exchange(_) => {}

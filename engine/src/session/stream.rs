@@ -3,11 +3,13 @@
 use fanfare_protocol::dialect::Encoding;
 
 use super::events::Events;
+use super::held::Held;
 use super::leaving::{Farewell, Was};
 use super::outbox::{Outbox, private};
 use super::requests::Requests;
 use super::shared::Shared;
 use super::socket::{Heard, Socket};
+use super::speaker::Speaker;
 use crate::clock::Millis;
 use crate::limits::Limits;
 use crate::sequencer::command::{Published, Refusal, Subscribed};
@@ -15,11 +17,13 @@ use crate::transport::input::Frames;
 
 /// What is true of it.
 #[derive(Debug)]
-pub(super) enum Stream {
+pub(crate) enum Stream {
     /// A stream of events.
     Events(Events),
     /// A WebSocket.
     Socket(Socket),
+    /// A client apart from its sockets.
+    Held(Box<Held>),
 }
 
 impl Stream {
@@ -28,15 +32,32 @@ impl Stream {
         match self {
             Self::Events(events) => events.encoding,
             Self::Socket(socket) => socket.encoding,
+            Self::Held(held) => held.encoding,
         }
+    }
+
+    /// Its client's commands, where it has any.
+    fn speaker(&self) -> Option<&Speaker> {
+        match self {
+            Self::Events(_) => None,
+            Self::Socket(socket) => socket.speaker(),
+            Self::Held(held) => Some(&held.speaker),
+        }
+    }
+
+    /// Its client's commands, if they wait for the answer to this request.
+    fn who_asked(&mut self, request: u32) -> Option<&mut Speaker> {
+        let speaker = match self {
+            Self::Events(_) => None,
+            Self::Socket(socket) => socket.speaker_mut(),
+            Self::Held(held) => Some(&mut held.speaker),
+        };
+        speaker.filter(|speaker| speaker.requests.is_outstanding(request))
     }
 
     /// Its books, where its client does more than listen.
     pub(super) fn requests(&self) -> Option<&Requests> {
-        match self {
-            Self::Events(_) => None,
-            Self::Socket(socket) => socket.requests(),
-        }
+        self.speaker().map(|speaker| &speaker.requests)
     }
 
     /// Bytes of memory beside those of a client that listens and says nothing.
@@ -44,6 +65,7 @@ impl Stream {
         match self {
             Self::Events(_) => 0,
             Self::Socket(socket) => socket.memory(),
+            Self::Held(held) => size_of::<Held>() + held.speaker.requests.memory(),
         }
     }
 
@@ -52,6 +74,7 @@ impl Stream {
         match self {
             Self::Events(events) => events.due(now),
             Self::Socket(socket) => socket.due(now),
+            Self::Held(held) => held.due(),
         }
     }
 
@@ -66,6 +89,7 @@ impl Stream {
         match self {
             Self::Events(_) => Heard::Fine,
             Self::Socket(socket) => socket.take(bytes, outbox, now, shared),
+            Self::Held(held) => held.hear(bytes, outbox, now, shared),
         }
     }
 
@@ -74,13 +98,6 @@ impl Stream {
         if let Self::Socket(socket) = self {
             socket.has_room(limits, now);
         }
-    }
-
-    /// The socket whose machine waits for what becomes of this request, if there is one.
-    fn who_asked(&mut self, request: u32) -> Option<&mut Socket> {
-        let Self::Socket(socket) = self else { return None };
-        let waits = socket.requests().is_some_and(|requests| requests.is_outstanding(request));
-        waits.then_some(socket)
     }
 
     /// What its machine asked for is followed, if there is one and it waits for that.
@@ -92,7 +109,7 @@ impl Stream {
         shared: &mut Shared,
     ) -> Heard {
         match self.who_asked(reply.requester.request) {
-            Some(socket) => socket.subscribed(reply, outbox, now, shared),
+            Some(speaker) => speaker.subscribed(reply, outbox, now, shared),
             None => Heard::Fine,
         }
     }
@@ -107,7 +124,7 @@ impl Stream {
         shared: &mut Shared,
     ) -> Heard {
         match self.who_asked(request) {
-            Some(socket) => socket.answered(request, result, outbox, now, shared),
+            Some(speaker) => speaker.answered(request, result, outbox, now, shared),
             None => Heard::Fine,
         }
     }
@@ -119,10 +136,12 @@ impl Stream {
         now: Millis,
         shared: &mut Shared,
     ) -> Heard {
-        match self {
-            Self::Events(_) => Heard::Fine,
-            Self::Socket(socket) => socket.caught_up(outbox, now, shared),
-        }
+        let speaker = match self {
+            Self::Events(_) => None,
+            Self::Socket(socket) => socket.speaker_mut(),
+            Self::Held(held) => Some(&mut held.speaker),
+        };
+        speaker.map_or(Heard::Fine, |speaker| speaker.caught_up(outbox, now, shared))
     }
 
     /// What is due is a sign that we are there, or one of the client. Silent since then is a stream
@@ -141,6 +160,10 @@ impl Stream {
                 events.deadline(silent_since, outbox, (told, now), shared);
                 Heard::Fine
             }
+            Self::Held(held) => {
+                let has_private = outbox.as_ref().is_some_and(|outbox| !outbox.is_empty());
+                held.deadline(silent_since, has_private, outbox, (told, now), shared)
+            }
         }
     }
 
@@ -157,6 +180,7 @@ impl Stream {
                 events.heard_nothing(now, limits);
                 Heard::Fine
             }
+            Self::Held(held) => held.deadline_while_blocked(told, now),
         }
     }
 
@@ -174,6 +198,29 @@ impl Stream {
             Self::Events(events) => {
                 farewell.say_to_events(events.encoding, retry_ms, private(outbox))
             }
+            Self::Held(held) if held.is_carried() => {
+                farewell.say_to_events(held.encoding, retry_ms, private(outbox))
+            }
+            Self::Held(_) => false,
+        }
+    }
+
+    /// Writes the end that this is, if it is one. Whether that waits for the client.
+    pub(super) fn end(
+        &self,
+        heard: Heard,
+        outbox: &mut Option<Box<Outbox>>,
+        shared: &Shared,
+    ) -> Option<bool> {
+        match (self, heard) {
+            (_, Heard::Fine) => None,
+            (Self::Held(held), _) => {
+                if held.is_carried() {
+                    held.encoding.framing().end(private(outbox));
+                }
+                Some(false)
+            }
+            (_, heard) => heard.end(outbox, shared),
         }
     }
 
@@ -182,6 +229,7 @@ impl Stream {
         match self {
             Self::Socket(socket) => (Was::Socket, socket.into_frames()),
             Self::Events(_) => (Was::Events, None),
+            Self::Held(_) => (Was::Exchange, None),
         }
     }
 
@@ -190,6 +238,7 @@ impl Stream {
         match self {
             Self::Events(_) => Was::Events,
             Self::Socket(_) => Was::Socket,
+            Self::Held(_) => Was::Exchange,
         }
     }
 }

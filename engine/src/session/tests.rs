@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fanfare_protocol::id::{Epoch, Id};
 
 use super::*;
-use crate::channel::{ChannelId, Tenant};
+use crate::channel::{ChannelId, ChannelName, Tenant};
 use crate::driver::Token;
 use crate::metrics::Metrics;
 use crate::rule::Rules;
@@ -32,8 +32,8 @@ impl Bench {
 
     fn over_limit(over_limit: bool) -> Self {
         let context = Context { dev: true, ..Context::new(Limits::default(), Tenant::default()) };
-        let shared =
-            Shared::new(0, Arc::new(context), Arc::default(), Arc::new(Metrics::new(1)), None);
+        let metrics = Arc::new(Metrics::new(1));
+        let shared = Shared::new(0, Arc::new(context), Arc::default(), metrics, None, None);
         let session = Session::new(over_limit, NOW, &shared.context.limits);
         Self { session, shared, now: NOW }
     }
@@ -106,6 +106,10 @@ impl Bench {
                 Effect::UnfollowAll => "unfollow all".into(),
                 Effect::AnswerPoll => "answer poll".into(),
                 Effect::HeadDone => "head done".into(),
+                Effect::Hold(_) => "hold".into(),
+                Effect::Carries(_) => "carries".into(),
+                Effect::LetGo => "let go".into(),
+                Effect::Bring(_) => "bring".into(),
                 Effect::End(how) => format!("end {how:?}"),
             });
         }
@@ -114,9 +118,9 @@ impl Bench {
 
     /// What it has said, now that the kernel takes it.
     fn said(&mut self) -> Vec<u8> {
-        let Some(outbox) = self.session.outbox() else { return Vec::new() };
+        let Some(outbox) = self.session.line.outbox() else { return Vec::new() };
         let said = outbox.front().to_vec();
-        took(self.session.outbox_mut(), usize::MAX, &mut self.shared.spare);
+        took(self.session.line.outbox_mut(), usize::MAX, &mut self.shared.spare);
         self.session.took_all(self.now);
         said
     }
@@ -152,15 +156,15 @@ fn only_the_request_that_is_under_way_has_an_answer() {
     let mut bench = Bench::new();
     bench.request("/poll?channels=a", "");
     assert_eq!(bench.wanted(), ["head done", "follow 0 a"]);
-    assert!(bench.session.awaits(0).is_some());
-    assert_eq!(bench.session.awaits(1), None);
+    assert!(bench.session.state.awaits(0).is_some());
+    assert_eq!(bench.session.state.awaits(1), None);
     assert!(!bench.session.wants_bytes(true), "the answer comes soon");
     assert_eq!(bench.session.due(NOW), None, "and is not hurried");
     bench.subscribed(0);
-    assert_eq!(bench.session.awaits(0), None, "it is answered once");
-    assert!(bench.session.is_waiting());
+    assert_eq!(bench.session.state.awaits(0), None, "it is answered once");
+    assert!(bench.session.state.is_waiting());
     bench.session.answered(0, Err(Refusal::ShuttingDown), NOW, &mut bench.shared);
-    assert!(bench.session.is_waiting() && bench.wanted().is_empty());
+    assert!(bench.session.state.is_waiting() && bench.wanted().is_empty());
 }
 
 #[test]
@@ -291,13 +295,13 @@ fn the_gauges_count_each_out_of_what_it_was() {
     assert_eq!(open(&bench), [1, 0, 0]);
     bench.session.close_slow(NOW, &mut bench.shared);
     assert_eq!(open(&bench), [1, 0, 0], "while it leaves");
-    bench.session.count_out(bench.shared.metrics());
+    bench.session.state.count_out(bench.shared.metrics());
     assert_eq!(open(&bench), [0, 0, 0]);
     let mut poll = Bench::following("/poll?channels=a", "");
     assert_eq!(open(&poll), [0, 0, 1]);
     poll.session.answer_poll(std::iter::empty(), reached(), NOW, &mut poll.shared);
     assert_eq!(open(&poll), [0, 0, 0]);
-    poll.session.count_out(poll.shared.metrics());
+    poll.session.state.count_out(poll.shared.metrics());
     assert_eq!(open(&poll), [0, 0, 0]);
 }
 

@@ -13,9 +13,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use fanfare_protocol::http::Violation;
 use fanfare_protocol::id::{Epoch, Id};
 
+use super::apart::Apart;
+use super::carriers::{self, Carriers, Parted};
 use super::commands::Commands;
 use super::connection::{Connection, spread};
 use super::connections::Connections;
+use super::parcel::Parcel;
 use super::slices::Slices;
 use super::tick_budget::TickBudget;
 use crate::auth::address::Addresses;
@@ -36,10 +39,10 @@ const LET_GO_AT_ONCE: usize = 64;
 
 /// Everything that a shard knows of its clients.
 pub(super) struct Clients {
-    number: u8,
+    pub(super) number: u8,
     /// What their sessions have together.
     pub(super) shared: Shared,
-    addresses: Arc<Addresses>,
+    pub(super) addresses: Arc<Addresses>,
     pub(super) connections: Connections,
     /// What their channels keep, and whose turn it is.
     pub(super) fanout: Fanout,
@@ -49,6 +52,8 @@ pub(super) struct Clients {
     pub(super) closes: Vec<(Token, Close)>,
     /// What the order has told of a request of which it has more to tell.
     slices: Slices,
+    /// Sessions apart from their sockets.
+    pub(super) carriers: Carriers,
     /// Last position that the ring has brought.
     position: u64,
     /// Bytes that its clients may hold together, each for itself.
@@ -83,6 +88,7 @@ impl Clients {
             commands: Commands::new(number),
             closes: Vec::new(),
             slices: Slices::default(),
+            carriers: Carriers::default(),
             position: 0,
             private_bytes,
             units: 0,
@@ -98,6 +104,7 @@ impl Clients {
     /// Whether there is anything to do without the kernel or the ring.
     pub(super) fn has_work(&self) -> bool {
         self.owes_visits()
+            || self.carriers.has_work()
             || self.connections.is_anyone_due()
             || self.genesis.is_some()
             || !self.commands.backlog
@@ -109,9 +116,15 @@ impl Clients {
         self.connections.visits_waiting() > 0 || self.fanout.has_work()
     }
 
+    /// Whether one more socket is served, of so many. What is apart from its sockets takes none.
+    pub(super) fn table_has_room(&self, sockets_max: usize) -> bool {
+        self.connections.table.len() - self.carriers.len() < sockets_max
+    }
+
     /// Says in metrics what fan-out holds.
     pub(super) fn gauge(&self) {
         self.metrics().channels.set(self.fanout.channels() as u64);
+        self.metrics().detached_sessions.set(self.carriers.detached() as u64);
         self.metrics().subscriptions.set(self.fanout.subscriptions());
         self.metrics().log_bytes.set(self.fanout.rendered_bytes() as u64);
         self.metrics().private_bytes.set(self.connections.holders.bytes() as u64);
@@ -152,6 +165,15 @@ impl Clients {
                         self.addresses.head_done(self.number, token.index);
                     }
                 }
+                Effect::Hold(request) => self.carriers.to_hold.push_back((token, request)),
+                Effect::Carries(session) => {
+                    self.carriers.parted.push_back(Parted::Carries(session, token));
+                }
+                Effect::LetGo => {
+                    let carrier = Apart { clients: self, now }.detach(token);
+                    self.carriers.parted.extend(carrier.map(Parted::LetGo));
+                }
+                Effect::Bring(brought) => Apart { clients: self, now }.bring(token, *brought),
                 Effect::End(how) => self.end(token, how),
             }
         }
@@ -198,7 +220,7 @@ impl Clients {
             if session.due(told).is_some_and(|due| due <= told) {
                 let unread = connection.flags.reading;
                 let subscriptions = &connection.subscriptions;
-                let lost = session.is_blocked() && self.fanout.must_close(subscriptions);
+                let lost = session.line.is_blocked() && self.fanout.must_close(subscriptions);
                 session.deadline((unread, lost), (told, now), &mut self.shared);
             }
             self.perform(token, now); // which lets the wheel look again
@@ -243,6 +265,12 @@ impl Clients {
     /// The kernel has room again for a client that was blocked.
     pub(super) fn writable(&mut self, token: Token, now: Millis) {
         let Some(connection) = self.connections.get_mut(token) else { return };
+        // What is sent over a socket that is held is its session's.
+        let token = match connection.session.carries() {
+            Some(session) if !connection.session.line.is_blocked() => session,
+            _ => token,
+        };
+        let Some(connection) = self.connections.get_mut(token) else { return };
         connection.session.has_room(&self.shared.context.limits, now);
         self.connections.visit_soon(token);
     }
@@ -282,20 +310,43 @@ impl Clients {
         }
         self.unfollow(token, None);
         let connection = self.connections.remove(token.index);
-        connection.session.count_out(self.metrics());
+        connection.session.state.count_out(self.metrics());
         if connection.flags.counted {
             self.addresses.leave(self.number, token.index);
         }
         self.metrics().connections.sub(1);
         self.shared.life.connections.fetch_sub(1, Relaxed);
+        if carriers::is_apart(token) {
+            match self.carriers.close(token) {
+                Some(carrier) => self.end(carrier, how),
+                None => {
+                    self.shared.life.detached.fetch_sub(1, Relaxed);
+                }
+            }
+            return;
+        }
         self.closes.push((token, how));
+        if let Some(session) = connection.session.carries()
+            && self.carriers.carrier(session) == Some(token)
+        {
+            self.carriers.detach(session);
+            self.shared.life.detached.fetch_add(1, Relaxed);
+            self.carriers.parted.push_back(Parted::Lost(session));
+        }
+    }
+
+    /// A send to a connection failed: its socket is over.
+    pub(super) fn fail(&mut self, token: Token) {
+        let Some(connection) = self.connections.table.at(token.index) else { return };
+        if let Some(socket) = self.carriers.socket(token.index, connection) {
+            self.end(socket, Close::Abort);
+        }
     }
 
     /// Cuts everyone off.
     pub(super) fn abort_all(&mut self) {
-        for index in 0..self.connections.table.places() {
-            let Some(connection) = self.connections.table.at(index) else { continue };
-            self.end(Token { index, generation: connection.generation }, Close::Abort);
+        for token in self.connections.table.tokens() {
+            self.end(token, Close::Abort);
         }
     }
 }
@@ -340,6 +391,11 @@ impl Clients {
             }
             Entry::Genesis(genesis) => {
                 self.genesis = Some((Arc::clone(genesis), now.plus(EPOCH_MS)));
+            }
+            Entry::Relayed(relay) => {
+                if let Some(parcel) = relay.take() {
+                    Apart { clients: self, now }.unpack(parcel);
+                }
             }
             Entry::End => self.end_all(now),
         }
@@ -392,7 +448,7 @@ impl Clients {
         let Requester { session: token, request, .. } = reply.requester;
         self.units += subscriptions.len();
         let asking = self.connections.get_mut(token);
-        let reads = asking.and_then(|connection| connection.session.awaits(request));
+        let reads = asking.and_then(|connection| connection.session.state.awaits(request));
         let (encoding, max_bytes) = (reads.map(|it| it.0), reads.and_then(|it| it.1));
         let (mut taken, mut unwanted) = (Vec::with_capacity(reply.channels.len()), Vec::new());
         let mut filter = self.connections.table.withheld(token).with_frames_up_to(max_bytes);
@@ -400,7 +456,8 @@ impl Clients {
             let session = self.connections.get_mut(token).map(|connection| &connection.session);
             match encoding {
                 Some(encoding)
-                    if session.is_some_and(|session| session.wants(request, &channel.name)) =>
+                    if session
+                        .is_some_and(|session| session.state.wants(request, &channel.name)) =>
                 {
                     self.fanout.join(token.index, encoding, &mut subscription, &mut filter);
                     taken.push(subscription);
@@ -428,7 +485,7 @@ impl Clients {
             let Command::Subscribe(subscribe) = &command else { return Some(command) };
             let Requester { session, request, .. } = subscribe.requester;
             let asking = self.connections.get_mut(session);
-            if asking.is_some_and(|connection| connection.session.awaits(request).is_some()) {
+            if asking.is_some_and(|connection| connection.session.state.awaits(request).is_some()) {
                 return Some(command);
             }
             self.commands.not_asked();
@@ -448,6 +505,10 @@ impl Clients {
                 subscribe.requester
             }
             Command::Publish(_, PublishAnswer::Connection { requester, .. }) => requester,
+            Command::Relay(relay) => match relay.take() {
+                Some(Parcel::Bring(requester, _)) => requester,
+                _ => return, // who is on the way is told, and who was to be told is
+            },
             _ => return, // nobody counts subscribers any more
         };
         self.answered(requester, Err(Refusal::ShuttingDown), now);
@@ -457,9 +518,8 @@ impl Clients {
     pub(super) fn end_all(&mut self, now: Millis) {
         self.shared.ending = true;
         self.commands.end();
-        for index in 0..self.connections.table.places() {
-            let Some(connection) = self.connections.table.at_mut(index) else { continue };
-            let token = Token { index, generation: connection.generation };
+        for token in self.connections.table.tokens() {
+            let Some(connection) = self.connections.get_mut(token) else { continue };
             let owed = self.fanout.owes(&mut connection.subscriptions, connection.encoding);
             connection.session.order_ended(owed, now, &mut self.shared);
             self.perform(token, now);
@@ -489,7 +549,7 @@ impl Clients {
     pub(super) fn answer_poll_if_owed(&mut self, token: Token, now: Millis) {
         let Some(connection) = self.connections.get_mut(token) else { return };
         let Connection { session, subscriptions, encoding, .. } = connection;
-        if session.is_waiting() && self.fanout.owes(subscriptions, *encoding) {
+        if session.state.is_waiting() && self.fanout.owes(subscriptions, *encoding) {
             self.answer_poll(token, now);
             self.perform(token, now);
         }
@@ -511,8 +571,9 @@ impl Clients {
     pub(super) fn sends(&self) -> impl Iterator<Item = Outgoing<'_>> {
         self.fanout.sends().map(|(index, bytes)| {
             let connection = self.connections.table.at(index).expect("a visit keeps it open");
-            let private = || connection.session.outbox().expect("private bytes were seen").front();
-            let token = Token { index, generation: connection.generation };
+            let private =
+                || connection.session.line.outbox().expect("private bytes were seen").front();
+            let token = self.carriers.socket(index, connection).expect("a socket is held for it");
             Outgoing { token, bytes: bytes.unwrap_or_else(private) }
         })
     }

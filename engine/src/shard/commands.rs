@@ -11,6 +11,7 @@ use crate::bodies::Share;
 use crate::channel::{ChannelId, ChannelName};
 use crate::driver::Token;
 use crate::sequencer::command::{Command, Publication, PublishAnswer, Requester, Since, Subscribe};
+use crate::sequencer::relay::Relay;
 
 /// Channels that may be asked for and not answered, of all requests together: those of one request
 /// may be more, when it is alone.
@@ -148,6 +149,11 @@ impl Commands {
         let requester = Requester { shard: self.shard, session, request };
         let answer = PublishAnswer::Connection { requester, body };
         self.waiting.push_back(Command::Publish(publication, answer));
+    }
+
+    /// Another shard is sent this.
+    pub(super) fn relay(&mut self, relay: Relay) {
+        self.waiting.push_back(Command::Relay(relay));
     }
 
     /// A session follows these no more.

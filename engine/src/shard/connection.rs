@@ -68,7 +68,7 @@ impl Connection {
 
     /// What it gets where messages are too long for it is its own from here on.
     pub(super) fn withhold(&mut self, fanout: &mut Fanout) -> Withheld {
-        let out = self.session.outbox_mut().get_or_insert_default().writer();
+        let out = self.session.line.outbox_mut().get_or_insert_default().writer();
         fanout.withhold(&mut self.subscriptions, self.encoding, out)
     }
 
@@ -80,7 +80,7 @@ impl Connection {
         taken: usize,
         spare: &mut Spare,
     ) -> (u64, u64) {
-        let outbox = self.session.outbox_mut();
+        let outbox = self.session.line.outbox_mut();
         match settled {
             Settled::Private => (0, took(outbox, taken, spare)),
             Settled::Logs { messages, bytes, rest } => {
@@ -96,12 +96,12 @@ impl Connection {
     /// answered now with whatever there is. Each of them would keep a client that may be gone for
     /// as long as it may wait. Behind the last of them other requests may stand.
     pub(super) fn keeps_its_end_waiting(&self) -> bool {
-        self.flags.hangup && self.session.is_waiting_before_another()
+        self.flags.hangup && self.session.state.is_waiting_before_another()
     }
 
     /// Whether it takes nothing, or has not caught up since it was told of a loss.
     pub(super) fn is_behind(&self) -> bool {
-        self.session.is_blocked() || self.flags.lagging
+        self.session.line.is_blocked() || self.flags.lagging
     }
 
     /// One for tests of what keeps them.

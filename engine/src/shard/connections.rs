@@ -96,7 +96,7 @@ impl Connections {
     pub(super) fn visit_soon(&mut self, token: Token) {
         if let Some(connection) = self.table.get_mut(token)
             && !connection.flags.queued
-            && !connection.session.is_blocked()
+            && !connection.session.line.is_blocked()
         {
             connection.flags.queued = true;
             self.visits.push_back(token);

@@ -32,7 +32,8 @@ impl<D: Driver> Shard<D> {
     /// Sockets that the driver has given it and that it has not closed.
     pub fn sockets(&self) -> usize {
         let accepted = |event: &&Event| matches!(event, Event::Accepted { .. });
-        self.clients.connections.table.len() + self.events.iter().filter(accepted).count()
+        let connections = self.clients.connections.table.len() - self.clients.carriers.len();
+        connections + self.events.iter().filter(accepted).count()
     }
 
     /// Panics where any structure contradicts itself or another.
@@ -42,13 +43,13 @@ impl<D: Driver> Shard<D> {
         assert_eq!(metrics.connections.read(), clients.connections.table.len() as u64);
         for (_, connection) in clients.connections.table.iter() {
             let session = &connection.session;
-            let private = session.outbox().map_or(0, |outbox| outbox.memory());
+            let private = session.line.outbox().map_or(0, |outbox| outbox.memory());
             assert!(
-                session.outbox().is_none_or(|outbox| !outbox.is_empty()),
+                session.line.outbox().is_none_or(|outbox| !outbox.is_empty()),
                 "an outbox goes when it is empty"
             );
             assert!(
-                !session.is_stream() || private <= 40 << 10,
+                !session.state.is_stream() || private <= 40 << 10,
                 "{private} private bytes of one connection"
             );
         }
@@ -56,7 +57,8 @@ impl<D: Driver> Shard<D> {
         let members = members.map(|(index, connection)| (index, &connection.subscriptions));
         clients.fanout.invariants(members);
         clients.connections.invariants();
-        let most = 2 * self.driver.capacity() + 64;
+        clients.carriers.invariants();
+        let most = 2 * (self.driver.capacity() + clients.carriers.len()) + 64;
         assert!(clients.commands.len() <= most, "{} commands", clients.commands.len());
     }
 

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
+use fanfare_protocol::http::Violation;
 use fanfare_protocol::id::Epoch;
 
 use crate::auth::address::Addresses;
@@ -31,13 +32,17 @@ use crate::sequencer::inbox::{Inbox, NotTaken};
 use crate::session::Shared;
 use crate::session::machine::Machines;
 use crate::transport::Context;
+use crate::transport::door::Door;
 
+mod apart;
+mod carriers;
 mod clients;
 mod commands;
 mod connection;
 mod connections;
 mod holders;
 mod inspect;
+mod parcel;
 mod slices;
 mod table;
 pub mod tick_budget;
@@ -47,6 +52,7 @@ mod wheel;
 #[cfg(test)]
 mod tests;
 
+use apart::Apart;
 use clients::Clients;
 use tick_budget::TickBudget;
 use visits::Visits;
@@ -79,8 +85,10 @@ pub struct Parts {
     pub addresses: Arc<Addresses>,
     /// Numbers.
     pub metrics: Arc<Metrics>,
-    /// What hears WebSocket clients; without it they only listen.
+    /// What hears clients that do more than listen; without it they only listen.
     pub machines: Option<Machines>,
+    /// What knows the requests of clients that come over many sockets, where there are any.
+    pub door: Option<Arc<dyn Door>>,
     /// Connections that this shard serves; beyond them it says no.
     pub connections_max: usize,
 }
@@ -122,9 +130,9 @@ impl<D: Driver> Shard<D> {
     /// A shard without clients. `driver` was made on this thread.
     pub fn new(driver: D, parts: Parts, now: Millis) -> Self {
         let Parts { ring, inbox, epoch, context, life, addresses, .. } = parts;
-        let Parts { metrics, machines, connections_max, .. } = parts;
+        let Parts { metrics, machines, door, connections_max, .. } = parts;
         let inbox_turns = (metrics.shards.len() as u32).div_ceil(2);
-        let shared = Shared::new(ring.number(), context, life, metrics, machines);
+        let shared = Shared::new(ring.number(), context, life, metrics, machines, door);
         let clients = Clients::new((ring.number(), epoch), shared, addresses, now);
         Self {
             driver,
@@ -173,6 +181,7 @@ impl<D: Driver> Shard<D> {
             self.clients.end_all(now);
         }
         self.receive(now);
+        self.move_sockets(now);
         self.clients.relieve(now);
         self.clients.timers(self.polled, now, self.budget.units);
         self.offer_commands(now);
@@ -193,7 +202,7 @@ impl<D: Driver> Shard<D> {
         for event in self.events.drain(..) {
             match event {
                 Event::Accepted { token, peer } => {
-                    let room = self.clients.connections.table.len() < self.connections_max;
+                    let room = self.clients.table_has_room(self.connections_max);
                     self.clients.accept(token, peer.map(|peer| peer.ip()), room, now);
                 }
                 Event::Readable { token, hangup, gone } => {
@@ -238,6 +247,35 @@ impl<D: Driver> Shard<D> {
         self.driver.recv_batch(&self.receivers, &mut |token, received| {
             clients.received(token, received, now);
         });
+    }
+
+    /// Holds requests for their sessions, here or where those are. Each is told what it may be told
+    /// before it is sent anything.
+    fn move_sockets(&mut self, now: Millis) {
+        let mut apart = Apart { clients: &mut self.clients, now };
+        apart.part();
+        while let Some(mut moving) = apart.clients.carriers.arrivals.pop_front() {
+            if apart.clients.table_has_room(self.connections_max)
+                && let Some(socket) = moving.take_socket()
+            {
+                match self.driver.adopt(socket) {
+                    Ok(token) => apart.arrive(token, *moving),
+                    Err(not_adopted) => moving.put_back(not_adopted.socket),
+                }
+            }
+        }
+        while let Some((token, request)) = apart.clients.carriers.to_hold.pop_front() {
+            match apart.holder(&request) {
+                // It may have ended, and its driver is not told yet.
+                _ if apart.clients.connections.get_mut(token).is_none() => {}
+                None => apart.hold(token, &request),
+                Some(shard) => match self.driver.detach(token) {
+                    Ok(socket) => apart.send_away(token, shard, socket, request),
+                    Err(_) => apart.refuse(token, Violation::Busy, &request),
+                },
+            }
+        }
+        apart.part();
     }
 
     /// Tells the sequencer what it has room for; the rest is offered again in the next tick.

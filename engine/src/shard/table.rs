@@ -103,12 +103,17 @@ impl Table {
 
     /// All of them, with their places.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Connection)> {
-        (0..self.places()).filter_map(|index| Some((index, self.at(index)?)))
+        let used = self.pages.iter().enumerate().filter(|(_, page)| page.count > 0);
+        used.flat_map(|(nth, page)| {
+            let places = page.places.iter().enumerate();
+            places.filter_map(move |(place, it)| Some(((nth * PAGE + place) as u32, it.as_ref()?)))
+        })
     }
 
-    /// Places of all pages up to the last that was ever used.
-    pub(super) fn places(&self) -> u32 {
-        (self.pages.len() * PAGE) as u32
+    /// The tokens of all of them: of those who end while they are gone through, too.
+    pub(super) fn tokens(&self) -> Vec<Token> {
+        let token = |(index, it): (u32, &Connection)| Token { index, generation: it.generation };
+        self.iter().map(token).collect()
     }
 }
 

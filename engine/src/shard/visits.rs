@@ -2,7 +2,7 @@
 
 use super::clients::Clients;
 use crate::clock::Millis;
-use crate::driver::{Close, SendOutcome, Token};
+use crate::driver::{SendOutcome, Token};
 use crate::fanout::{BATCH_SENDS_MAX, Found, Settled};
 
 /// Visits of clients at one time.
@@ -48,16 +48,19 @@ impl Visits<'_> {
     fn visit(&mut self, token: Token) {
         let (clients, now) = (&mut *self.clients, self.now);
         let Some(connection) = clients.connections.get_mut(token) else { return };
-        if connection.session.is_blocked() || connection.flags.planned {
+        if connection.session.line.is_blocked() || connection.flags.planned {
             return;
         }
-        let catches_up_to = connection.session.catches_up_to();
+        if clients.carriers.socket(token.index, connection).is_none() {
+            return; // it was lost, and the session is told so before the next batch
+        }
+        let catches_up_to = connection.session.state.catches_up_to();
         if catches_up_to.is_some_and(|to| clients.fanout.is_past(&connection.subscriptions, to)) {
             clients.call(token, now, |session, shared| session.caught_up(now, shared));
             return clients.connections.visit_soon(token); // and goes on with what it is owed
         }
-        let has_private = connection.session.has_private();
-        if connection.session.is_waiting() && !has_private {
+        let has_private = connection.session.line.has_private();
+        if connection.session.state.is_waiting() && !has_private {
             return clients.answer_poll_if_owed(token, now);
         }
         let found = if has_private {
@@ -126,7 +129,7 @@ impl Visits<'_> {
             let settled = clients.fanout.settle(nth, taken, &mut connection.subscriptions);
             let is_private = matches!(settled, Settled::Private);
             let (messages, bytes) = connection.settle(settled, taken, &mut clients.shared.spare);
-            if is_private || connection.session.outbox().is_some() {
+            if is_private || connection.session.line.outbox().is_some() {
                 let memory = connection.session.memory();
                 clients.connections.holders.set(index, memory);
             }
@@ -153,16 +156,19 @@ impl Visits<'_> {
         connection.flags.planned = false;
         let some = match outcome {
             None => {
-                connection.session.took_all(now);
+                if connection.session.took_all(now) {
+                    clients.connections.visit_soon(token);
+                }
                 // What is private may have been in the way.
                 return clients.connections.read_on(token);
             }
             Some(SendOutcome::Short(count)) => count > 0,
             Some(SendOutcome::Again) => false,
-            Some(SendOutcome::Failed(_)) => return clients.end(token, Close::Abort),
+            Some(SendOutcome::Failed(_)) => return clients.fail(token),
         };
         if connection.session.took_part(some, now, &mut clients.shared) {
-            watches.push(token);
+            let connection = clients.connections.table.at(token.index).expect("it goes on");
+            watches.extend(clients.carriers.socket(token.index, connection));
         }
         clients.perform(token, now);
     }

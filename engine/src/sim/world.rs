@@ -30,6 +30,7 @@ use crate::session::machine::Machines;
 use crate::shard::Shard;
 use crate::shard::tick_budget::TickBudget;
 use crate::transport::Context;
+use crate::transport::door::Door;
 
 /// What is to be decided before a world begins.
 #[derive(Clone)]
@@ -48,8 +49,11 @@ pub(crate) struct Shape {
     pub(crate) budget: TickBudget,
     /// Publishers on the Unix socket.
     pub(crate) backends: usize,
-    /// What hears WebSocket clients.
+    /// What hears clients.
     pub(crate) machines: Option<Machines>,
+    /// What knows the requests of those who come over many sockets: then all shards are on one
+    /// network, so that sockets can be handed from one to another.
+    pub(crate) door: Option<Arc<dyn Door>>,
 }
 
 /// The bounds that directed tests count ticks by, whatever production runs.
@@ -73,6 +77,7 @@ impl Shape {
             budget: COUNTED,
             backends: 0,
             machines: None,
+            door: None,
         }
     }
 }
@@ -128,11 +133,20 @@ impl World {
         let context = Context { loopback: true, dev: true, origins_key: shape.seed, ..context };
         let plans = Plans {
             machines: shape.machines.clone(),
+            door: shape.door.clone(),
             ..Plans::stepped(epoch, context, rules, shape.shards, shape.capacity.1)
         };
         let seed = |shard: usize| shape.seed.wrapping_mul(31).wrapping_add(shard as u64);
-        let simulated = |shard| Sim::new(seed(shard), shape.capacity.0, shape.temper);
-        let (drivers, nets): (Vec<_>, _) = (0..shape.shards).map(simulated).unzip();
+        let mut first: Option<SimNet> = None;
+        let simulated = |shard| {
+            let made = match &first {
+                Some(first) if shape.door.is_some() => Sim::beside(first, shape.capacity.0),
+                _ => Sim::new(seed(shard), shape.capacity.0, shape.temper),
+            };
+            first.get_or_insert(made.1.clone());
+            made
+        };
+        let (drivers, nets): (Vec<_>, Vec<_>) = (0..shape.shards).map(simulated).unzip();
         let epochs = Epochs::default();
         let parts = Parts::join(plans, Interrupted::by(epochs.clone()));
         let backends = Backends::new(shape.seed, shape.backends, epoch, &parts);

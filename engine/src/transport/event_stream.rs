@@ -1,7 +1,7 @@
 //! Server-Sent Events: the bytes that open a stream.
 
 use fanfare_protocol::dialect::CloseReason;
-use fanfare_protocol::http::{HttpDate, response};
+use fanfare_protocol::http::{Ending, HttpDate, response};
 
 use super::Context;
 use super::follow_request::FollowRequest;
@@ -37,5 +37,6 @@ pub fn come_back(
 fn head(request: &FollowRequest, date: HttpDate, out: &mut Vec<u8>) {
     let cors = request.origin.as_deref().map(response::cors);
     let chunked = request.encoding.framing().is_chunked();
-    response::event_stream(out, date, chunked, cors.as_deref().unwrap_or_default());
+    let fields = cors.as_deref().unwrap_or_default();
+    response::event_stream(out, date, chunked, Ending::Close, fields);
 }

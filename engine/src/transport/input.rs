@@ -10,6 +10,7 @@ use crate::bodies::{Bodies, BodySender, Share};
 use crate::clock::Millis;
 use crate::limits::Limits;
 use crate::sequencer::command::Publication;
+use crate::session_id::SessionId;
 
 /// What a body is for.
 #[derive(Debug)]
@@ -18,6 +19,13 @@ pub enum Purpose {
     Publish(Box<Publication>),
     /// It says what to follow.
     Follow(Box<PendingFollow>),
+    /// It is for a session.
+    Bring {
+        /// Which one.
+        session: SessionId,
+        /// The origin of the page that may read the answer.
+        origin: Option<Box<str>>,
+    },
 }
 
 /// The body of a request; it grows as it arrives.
@@ -63,6 +71,7 @@ impl Body {
         match &self.purpose {
             Purpose::Publish(_) => None,
             Purpose::Follow(pending) => pending.head.origin.as_deref(),
+            Purpose::Bring { origin, .. } => origin.as_deref(),
         }
     }
 
@@ -70,6 +79,17 @@ impl Body {
     pub fn is_whole(&self) -> bool {
         self.data.len() == self.length
     }
+}
+
+/// A whole message that a request brings to a session.
+#[derive(Debug)]
+pub struct Brought {
+    /// To which.
+    pub session: SessionId,
+    /// What the client says.
+    pub data: Vec<u8>,
+    /// What its memory costs until the session has taken it.
+    pub share: Share,
 }
 
 /// What came behind a request: the next requests, or frames before our 101. While there is any,

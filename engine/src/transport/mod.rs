@@ -2,6 +2,7 @@
 //! out; [`crate::shard`] owns the connections.
 
 mod context;
+pub mod door;
 pub mod event_stream;
 pub mod follow_body;
 pub mod follow_request;

@@ -8,6 +8,7 @@ use fanfare_protocol::http::{
 };
 use fanfare_protocol::ws::handshake;
 
+use super::door::{self, Door, HoldRequest};
 use super::follow_body::{BodyForm, PendingFollow};
 use super::follow_request::{Endpoint, FollowHead, FollowRequest, takes_chunks};
 use super::{Context, playground};
@@ -16,6 +17,7 @@ use crate::auth::proxy;
 use crate::channel::ChannelName;
 use crate::life::Life;
 use crate::sequencer::command::Publication;
+use crate::session_id::SessionId;
 
 /// Whoever opens a page as a file, to try something out, reads in it what is wrong with that. The
 /// words are fixed, and nothing else is given to such a page.
@@ -35,6 +37,17 @@ pub enum Decision {
     Publish(Box<Publication>, usize),
     /// Read a body of this length, which says what to follow.
     Read(Box<PendingFollow>, usize),
+    /// Hold it for a session.
+    Hold(Box<HoldRequest>),
+    /// Read a body of this length, and bring it to a session.
+    Bring {
+        /// To which.
+        session: SessionId,
+        /// The origin of the page that may read the answer.
+        origin: Option<Box<str>>,
+        /// Of the body.
+        length: usize,
+    },
 }
 
 /// Decides about a whole head; writes the answer where one is due already, with `date` in it.
@@ -42,6 +55,7 @@ pub fn decide(
     request: &Request<'_>,
     context: &Context,
     life: &Life,
+    door: Option<&dyn Door>,
     date: HttpDate,
     out: &mut Vec<u8>,
 ) -> Decision {
@@ -58,7 +72,8 @@ pub fn decide(
     let origin =
         origin.map(|origin| if context.origins.allows_any() { ANY_ORIGIN } else { origin });
     let reader = origin.filter(|_| access == Access::Allowed);
-    if access == Access::Refused && is_guarded(&request.path) {
+    let errand = door.and_then(|door| door.errand(request));
+    if access == Access::Refused && (errand.is_some() || is_guarded(&request.path)) {
         return match origin {
             Some("null") => {
                 let fields = if dev { &TO_A_FILE[..] } else { &[] };
@@ -67,7 +82,11 @@ pub fn decide(
             _ => refuse(request, Violation::Origin, date, None, out),
         };
     }
-    match route(request, context, life, dev, date, reader, out) {
+    let decision = match errand {
+        Some(errand) => errand.and_then(|errand| door::decide(errand, request, context, reader)),
+        None => route(request, context, life, dev, date, reader, out),
+    };
+    match decision {
         Ok(decision) => decision,
         Err(violation) => refuse(request, violation, date, reader, out),
     }
@@ -155,7 +174,7 @@ fn answer_head(
     let cors = reader.map(response::cors);
     let fields = cors.as_deref().unwrap_or_default();
     if endpoint == Endpoint::EventStream {
-        response::event_stream(out, date, takes_chunks(request), fields);
+        response::event_stream(out, date, takes_chunks(request), Ending::Close, fields);
         return Decision::Answered(Ending::Close);
     }
     response::head_of_unknown_length(out, date, ContentType::Json, request.ending(), fields);

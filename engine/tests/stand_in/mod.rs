@@ -143,7 +143,10 @@ fn answer(command: Command, log: &Mutex<Vec<Publication>>, sizes: &Mutex<Vec<usi
             });
         }
         Command::HearEpochs(mut hear) => hear(epoch()),
-        Command::Subscribe(_) | Command::Unsubscribe { .. } | Command::Shutdown => {}
+        Command::Subscribe(_)
+        | Command::Unsubscribe { .. }
+        | Command::Relay(_)
+        | Command::Shutdown => {}
     }
 }
 

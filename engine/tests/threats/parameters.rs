@@ -276,7 +276,7 @@ fn l6_waits_are_clamped_to_half_a_minute() {
         let fed = reader.feed(head.as_bytes(), &context.limits.http);
         assert!(matches!(fed, Ok(Fed::Complete { .. })));
         let request = reader.request(&context.limits.http).unwrap();
-        match decide(&request, &context, &Life::default(), date, &mut Vec::new()) {
+        match decide(&request, &context, &Life::default(), None, date, &mut Vec::new()) {
             Decision::Follow(ask) => assert_eq!(ask.wait_ms, expected_ms, "{wait}"),
             other => panic!("{wait}: {other:?}"),
         }

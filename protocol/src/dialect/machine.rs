@@ -17,10 +17,16 @@ use crate::ws::{CloseCode, DataKind};
 
 /// One client's commands.
 pub trait Machine {
+    /// The client begins, and requests on other sockets name it by this, which nobody guesses. Only
+    /// where many sockets bring one client; what is written now is the first that it is told.
+    fn begin(&mut self, _session: &str, _turn: &mut dyn Turn) {}
+
     /// A piece of a message of the client; an empty message is one empty piece.
     fn piece(&mut self, piece: Piece<'_>, turn: &mut dyn Turn);
 
     /// What became of a request. Each that was asked gets one answer, in no particular order.
+    /// Request 0 is the one that the client began with, where that follows channels: its answer
+    /// comes before anything that the client says.
     fn answer(&mut self, request: u32, answer: Answer<'_>, turn: &mut dyn Turn);
 
     /// The client was sent everything that was published before this request was answered, of all

@@ -137,7 +137,13 @@ pub fn refusal(
 /// of HTTP/1.0 it ends with its connection (RFC 9112, section 6.3, rule 8). The charset is the only
 /// one that there is, and has to be said all the same: many a client takes text without one for
 /// Latin-1. `X-Accel-Buffering` asks nginx to pass messages on as they come.
-pub fn event_stream(out: &mut Vec<u8>, date: HttpDate, chunked: bool, fields: &[Field<'_>]) {
+pub fn event_stream(
+    out: &mut Vec<u8>,
+    date: HttpDate,
+    chunked: bool,
+    ending: Ending,
+    fields: &[Field<'_>],
+) {
     dated(out, Status::Ok, date);
     if chunked {
         field(out, ("Transfer-Encoding", "chunked"));
@@ -146,7 +152,7 @@ pub fn event_stream(out: &mut Vec<u8>, date: HttpDate, chunked: bool, fields: &[
     field(out, NO_STORE_NO_TRANSFORM);
     field(out, ("X-Accel-Buffering", "no"));
     fields.iter().for_each(|extra| field(out, *extra));
-    field(out, Ending::Close.field());
+    field(out, ending.field());
     end(out);
 }
 
@@ -324,7 +330,7 @@ mod tests {
     #[test]
     fn an_event_stream_is_ended_by_its_connection() {
         let mut out = Vec::new();
-        event_stream(&mut out, now(), false, &cors("https://a.example"));
+        event_stream(&mut out, now(), false, Ending::Close, &cors("https://a.example"));
         let (code, fields, body) = parsed(&out);
         assert_eq!((code, body.as_slice()), (200, &b""[..]));
         assert_eq!(value(&fields, "Content-Type"), Some("text/event-stream; charset=utf-8"));
@@ -343,7 +349,7 @@ mod tests {
     #[test]
     fn no_credentials_where_every_origin_may_read() {
         let mut out = Vec::new();
-        event_stream(&mut out, now(), false, &cors(ANY_ORIGIN));
+        event_stream(&mut out, now(), false, Ending::Close, &cors(ANY_ORIGIN));
         options(&mut out, now(), Some(ANY_ORIGIN), false, Ending::Close);
         let text = String::from_utf8(out).unwrap();
         assert_eq!(text.matches("\r\nAccess-Control-Allow-Origin: *\r\n").count(), 2);
@@ -394,6 +400,12 @@ mod tests {
     #[test]
     #[should_panic(expected = "breaks its line")]
     fn a_field_cannot_break_its_line() {
-        event_stream(&mut Vec::new(), now(), true, &cors("http://a\r\nSet-Cookie: x"));
+        event_stream(
+            &mut Vec::new(),
+            now(),
+            true,
+            Ending::Close,
+            &cors("http://a\r\nSet-Cookie: x"),
+        );
     }
 }

@@ -198,6 +198,9 @@ violations! {
     /// The head did not end in time.
     HeadDeadline = RequestTimeout, "head_deadline",
         "The request did not arrive in time.";
+    /// A session that has ended, or never was.
+    SessionGone = Gone, "session_gone",
+        "This session has ended, or its id is wrong; begin a new one.";
     /// A body without a length.
     LengthNeeded = LengthRequired, "length_required",
         "A body needs a Content-Length here.";
@@ -246,6 +249,9 @@ violations! {
     /// The bodies of others hold all that bodies may take.
     Busy = ServiceUnavailable, "busy",
         "What others hold takes all memory that there is for requests; try again in a second.";
+    /// A session that has not taken what it was brought before.
+    SessionFull = ServiceUnavailable, "session_full",
+        "What this session is told waits for its client; hold a request for it, then try again.";
     /// The server is going away.
     Draining = ServiceUnavailable, "draining",
         "The server is shutting down; try again in a moment.";
@@ -280,9 +286,11 @@ impl Violation {
             Self::ContentCoding => &[("Accept-Encoding", "identity")],
             Self::NoUpgrade => &[("Upgrade", "websocket")],
             Self::WsVersion => &[("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")],
-            Self::TooManyFromAddress | Self::Full | Self::Busy | Self::Draining => {
-                &[("Retry-After", "1")]
-            }
+            Self::TooManyFromAddress
+            | Self::Full
+            | Self::Busy
+            | Self::SessionFull
+            | Self::Draining => &[("Retry-After", "1")],
             _ => &[],
         }
     }

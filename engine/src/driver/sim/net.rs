@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::prng::Chance;
+use crate::driver::detached::Simulated;
 use crate::driver::{Close, Event, Token};
 
 /// How often the network lies, in percent of the occasions. All lies are ones that a kernel may
@@ -231,6 +232,15 @@ impl Adrift {
     }
 }
 
+impl Simulated for Adrift {
+    fn say(&self, bytes: &[u8]) {
+        let mut net = lock(&self.net);
+        let wire = &mut net.wires[self.client.0];
+        let room = wire.window.saturating_sub(wire.outbound.len()).min(bytes.len());
+        wire.outbound.extend_from_slice(&bytes[..room]);
+    }
+}
+
 impl fmt::Debug for Adrift {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Adrift({:?})", self.client)
@@ -317,6 +327,12 @@ impl SimNet {
         wire.inbound.clear();
         wire.outbound.clear();
         wire.arrived = true;
+    }
+
+    /// All clients of the network break their connections.
+    pub fn reset_all(&self) {
+        let clients = self.lock().wires.len();
+        (0..clients).for_each(|nth| self.reset(Client(nth)));
     }
 
     /// Takes what has arrived at the client, which makes room in its window.

@@ -25,6 +25,8 @@ pub(super) struct Words {
     exact: bool,
     /// Whether it says nothing of what it follows.
     quiet: bool,
+    /// Channels that it was told that its client begins with, in the answer to request 0.
+    begins_with: usize,
 }
 
 impl Words {
@@ -39,11 +41,16 @@ impl Machine for Words {
         self.begun.extend_from_slice(piece.bytes);
         if piece.last {
             let message = String::from_utf8(std::mem::take(&mut self.begun)).unwrap();
+            assert!(self.begins_with > 0, "it is told before it is asked");
             message.lines().for_each(|line| command(line, self.exact, turn));
         }
     }
 
     fn answer(&mut self, request: u32, answer: Answer<'_>, turn: &mut dyn Turn) {
+        if request == 0 {
+            let Answer::Following { channels, .. } = answer else { panic!("{answer:?}") };
+            return self.begins_with = channels.len();
+        }
         let text = match answer {
             Answer::Following { .. } if self.quiet => return,
             Answer::Following { channels, .. } => {

@@ -35,8 +35,8 @@ fn w21_a_client_that_does_not_read_costs_its_cursor_and_is_closed_4508() {
         .connections
         .table
         .iter()
-        .find(|(_, it)| it.session.is_blocked());
-    let outbox = connection.unwrap().1.session.outbox().map_or(0, |outbox| outbox.memory());
+        .find(|(_, it)| it.session.line.is_blocked());
+    let outbox = connection.unwrap().1.session.line.outbox().map_or(0, |outbox| outbox.memory());
     assert!(outbox < 1_000, "the rest of one frame waits: {outbox}");
     world.pass(1_100);
     assert_eq!(world.metrics.shards[0].slow_closed.read(), 1, "within a second");
@@ -378,10 +378,8 @@ fn a_history_that_is_longer_than_the_window_is_given_whole() {
 /// Lets visits pass over everyone.
 pub(super) fn pass_over(world: &mut World, on: bool) {
     let table = &mut world.node.shards[0].clients.connections.table;
-    for index in 0..table.places() {
-        if let Some(connection) = table.at_mut(index) {
-            connection.flags.planned = on;
-        }
+    for token in table.tokens() {
+        table.get_mut(token).expect("it is open").flags.planned = on;
     }
 }
 

@@ -7,6 +7,9 @@ mod directed;
 mod epochs;
 mod fairness;
 mod half_close;
+mod held;
+#[path = "../../../tests/support/lines.rs"]
+mod lines;
 mod pause;
 mod peer;
 mod pipeline;
@@ -18,3 +21,9 @@ mod stall;
 mod withheld;
 
 use crate::sim::{truth, wire, world};
+
+/// What the test's client protocol knows of the engine.
+mod door {
+    pub(super) use crate::session_id::SessionId;
+    pub(super) use crate::transport::door::{Door, Errand, Hold};
+}

@@ -14,8 +14,8 @@ fn held(world: &World) -> usize {
     let table = world.node.shards[0].clients.connections.table.iter();
     table
         .map(|(_, connection)| {
-            let outbox = connection.session.outbox().map_or(0, |outbox| outbox.memory());
-            outbox + connection.session.early_memory()
+            let outbox = connection.session.line.outbox().map_or(0, |outbox| outbox.memory());
+            outbox + connection.session.state.early_memory()
         })
         .sum()
 }

@@ -28,7 +28,7 @@ fn decided_in(version: &str, line: &str, fields: &str) -> (Decision, String) {
     let mut out = Vec::new();
     let date = HttpDate::from_unix_seconds(0);
     let request = reader.request(&context.limits.http).unwrap();
-    let decision = decide(&request, &context, &Life::default(), date, &mut out);
+    let decision = decide(&request, &context, &Life::default(), None, date, &mut out);
     (decision, String::from_utf8(out).unwrap())
 }
 

@@ -1,0 +1,123 @@
+//! A client that does more than listen: its dialect's machine, and the books of what that has asked
+//! for.
+
+use fanfare_protocol::dialect::machine::{Answer, Machine, Piece};
+use fanfare_protocol::id::Id;
+use fanfare_protocol::message::Published;
+use fanfare_protocol::refusals::Refusal;
+
+use super::machine::{Call, followed};
+use super::outbox::{Outbox, private};
+use super::requests::Requests;
+use super::shared::Shared;
+use super::socket::Heard;
+use crate::clock::Millis;
+use crate::sequencer::command::Subscribed;
+
+/// The client.
+pub(super) struct Speaker {
+    machine: Box<dyn Machine>,
+    pub(super) requests: Requests,
+}
+
+impl Speaker {
+    /// One whose machine has not been called.
+    pub(super) fn new(machine: Box<dyn Machine>, requests: Requests) -> Self {
+        Self { machine, requests }
+    }
+
+    /// It begins, and is called this where requests on other sockets name it.
+    pub(super) fn begin(
+        &mut self,
+        id: &str,
+        outbox: &mut Option<Box<Outbox>>,
+        now: Millis,
+        shared: &mut Shared,
+    ) -> Heard {
+        self.turn(outbox, now, shared, |machine, call| machine.begin(id, call))
+    }
+
+    /// A piece of what it says.
+    pub(super) fn hear(
+        &mut self,
+        piece: Piece<'_>,
+        outbox: &mut Option<Box<Outbox>>,
+        now: Millis,
+        shared: &mut Shared,
+    ) -> Heard {
+        self.turn(outbox, now, shared, |machine, call| machine.piece(piece, call))
+    }
+
+    /// What a request asked for is followed.
+    pub(super) fn subscribed(
+        &mut self,
+        reply: &Subscribed,
+        outbox: &mut Option<Box<Outbox>>,
+        now: Millis,
+        shared: &mut Shared,
+    ) -> Heard {
+        self.requests.subscribed(reply);
+        let begin = Id { epoch: reply.epoch, position: reply.begin };
+        let (request, channels) = (reply.requester.request, followed(reply));
+        let mut catches_up = false;
+        let heard = self.turn(outbox, now, shared, |machine, call| {
+            machine.answer(request, Answer::Following { begin, channels: &channels }, call);
+            catches_up = call.catches_up;
+        });
+        if catches_up {
+            self.requests.catch_up(request, reply.present);
+        }
+        heard
+    }
+
+    /// How a request ended that followed nothing.
+    pub(super) fn answered(
+        &mut self,
+        request: u32,
+        result: Result<Published, Refusal>,
+        outbox: &mut Option<Box<Outbox>>,
+        now: Millis,
+        shared: &mut Shared,
+    ) -> Heard {
+        match result {
+            Ok(_) => self.requests.answered(request),
+            Err(_) => self.requests.refused(request),
+        }
+        let answer = result.map_or_else(Answer::Refused, Answer::Published);
+        self.turn(outbox, now, shared, |machine, call| machine.answer(request, answer, call))
+    }
+
+    /// What it is to be told of next as sent is sent.
+    pub(super) fn caught_up(
+        &mut self,
+        outbox: &mut Option<Box<Outbox>>,
+        now: Millis,
+        shared: &mut Shared,
+    ) -> Heard {
+        let Some(request) = self.requests.caught_up() else { return Heard::Fine };
+        self.turn(outbox, now, shared, |machine, call| machine.caught_up(request, call))
+    }
+
+    fn turn(
+        &mut self,
+        outbox: &mut Option<Box<Outbox>>,
+        now: Millis,
+        shared: &mut Shared,
+        make: impl FnOnce(&mut dyn Machine, &mut Call<'_>),
+    ) -> Heard {
+        shared.spare.lend(outbox);
+        let (private, requests) = (private(outbox), &mut self.requests);
+        let mut call = Call { private, requests, shared, now, farewell: None, catches_up: false };
+        make(&mut *self.machine, &mut call);
+        match call.farewell {
+            Some((code, reason)) => Heard::Dismissed(code, reason),
+            None => Heard::Fine,
+        }
+    }
+}
+
+impl std::fmt::Debug for Speaker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Speaker").field("requests", &self.requests).finish_non_exhaustive()
+    }
+}

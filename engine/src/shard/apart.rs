@@ -1,0 +1,252 @@
+//! Clients that come over many sockets: requests are held for their sessions, which are apart from
+//! them, and what they say is brought to those, from whichever shard.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use fanfare_protocol::http::Violation;
+
+use super::carriers::Parted;
+use super::clients::Clients;
+use super::connection::Connection;
+use super::parcel::{Moving, Parcel};
+use crate::clock::Millis;
+use crate::driver::{Close, Detached, Token};
+use crate::sequencer::command::Requester;
+use crate::sequencer::relay::Relay;
+use crate::session::{Exchange, Outbox, Session, Shared, Step, Told};
+use crate::transport::door::HoldRequest;
+use crate::transport::input::Brought;
+
+/// Sessions apart from their sockets, at one time.
+pub(super) struct Apart<'a> {
+    pub(super) clients: &'a mut Clients,
+    pub(super) now: Millis,
+}
+
+impl Apart<'_> {
+    /// Tells requests and sessions that have parted, or come together. Not while a batch of sends
+    /// is under way.
+    pub(super) fn part(&mut self) {
+        while let Some(parted) = self.clients.carriers.parted.pop_front() {
+            match parted {
+                Parted::LetGo(carrier) => {
+                    self.exchange(carrier, |it, outbox, now, shared| {
+                        it.release(outbox, now, shared)
+                    });
+                }
+                Parted::Carries(session, by)
+                    if self.clients.carriers.carrier(session) == Some(by) =>
+                {
+                    self.clients.call(session, self.now, |session, shared| {
+                        session.has_come(self.now, shared)
+                    });
+                }
+                Parted::Carries(..) => {}
+                Parted::Lost(session) => self.lose_socket(session),
+            }
+        }
+    }
+
+    /// Which shard a request is to be held on, where that is another one.
+    pub(super) fn holder(&self, request: &HoldRequest) -> Option<u8> {
+        let shard = request.session.as_ref()?.shard;
+        (shard != self.clients.number && usize::from(shard) < self.clients.shared.shards())
+            .then_some(shard)
+    }
+
+    /// Holds a request for its session, which is of this shard, or begins.
+    pub(super) fn hold(&mut self, carrier: Token, request: &HoldRequest) {
+        if self.clients.shared.ending {
+            return self.refuse(carrier, Violation::Draining, request);
+        }
+        let session = match &request.session {
+            Some(id) => self.clients.carriers.find(id).ok_or(Violation::SessionGone),
+            None => self.begin(carrier, request),
+        };
+        match session.and_then(|session| self.make_room(session).map(|()| session)) {
+            Ok(session) => self.attach(session, carrier, request),
+            Err(violation) => self.refuse(carrier, violation, request),
+        }
+    }
+
+    /// Refuses to hold a request.
+    pub(super) fn refuse(&mut self, carrier: Token, violation: Violation, request: &HoldRequest) {
+        self.clients.metrics().turned_away.add(1);
+        let reader = request.origin.as_deref();
+        self.clients.call(carrier, self.now, |session, shared| {
+            session.refuse(violation, reader, self.now, shared)
+        });
+    }
+
+    /// A client begins that is apart from its sockets, of which this is the first.
+    fn begin(&mut self, carrier: Token, request: &HoldRequest) -> Result<Token, Violation> {
+        let machines = self.clients.shared.machines().cloned().ok_or(Violation::NotFound)?;
+        let (limits, life) = (&self.clients.shared.context.limits, &self.clients.shared.life);
+        if life.connections.load(Relaxed) >= limits.connections {
+            return Err(Violation::Full);
+        }
+        let (token, id) = self.clients.carriers.open(self.clients.number).ok_or(Violation::Full)?;
+        let counted = self.clients.connections.get_mut(carrier).is_some_and(|it| it.flags.counted);
+        if counted
+            && !self.clients.addresses.enter_beside(self.clients.number, token.index, carrier.index)
+        {
+            self.clients.carriers.close(token);
+            return Err(Violation::TooManyFromAddress);
+        }
+        life.connections.fetch_add(1, Relaxed);
+        life.detached.fetch_add(1, Relaxed);
+        self.clients.metrics().connections.add(1);
+        let encoding = request.hold.encoding;
+        let session = Session::held(machines(), &id, encoding, self.now, &mut self.clients.shared);
+        let mut connection = Connection::new(token.generation, session);
+        connection.flags.counted = counted;
+        connection.encoding = encoding;
+        self.clients.connections.table.insert(token.index, connection);
+        self.clients.perform(token, self.now);
+        Ok(token)
+    }
+
+    /// The request that is held for a session makes room for the next. Where something went over
+    /// it nobody knows whether that came, and the client has to begin anew.
+    fn make_room(&mut self, session: Token) -> Result<(), Violation> {
+        if self.clients.carriers.carrier(session).is_none() {
+            // What was lost before is told before the next one comes.
+            self.part();
+            return match self.clients.connections.get_mut(session) {
+                Some(_) => Ok(()),
+                None => Err(Violation::SessionGone),
+            };
+        }
+        let connection = self.clients.connections.get_mut(session).ok_or(Violation::SessionGone)?;
+        if !connection.session.may_part() {
+            self.clients.end(session, Close::Gracefully);
+            return Err(Violation::SessionGone);
+        }
+        let before = self.detach(session);
+        self.clients.carriers.parted.extend(before.map(Parted::LetGo));
+        self.clients.connections.get_mut(session).map(|_| ()).ok_or(Violation::SessionGone)
+    }
+
+    fn attach(&mut self, session: Token, carrier: Token, request: &HoldRequest) {
+        self.clients.carriers.attach(session, carrier);
+        self.clients.shared.life.detached.fetch_sub(1, Relaxed);
+        let connection = self.clients.connections.get_mut(session).expect("it is there");
+        connection.session.as_held().expect("it is apart").comes(request.hold);
+        self.clients.connections.arm(session, self.now);
+        self.exchange(carrier, |it, outbox, now, shared| it.carry(session, outbox, now, shared));
+    }
+
+    /// Calls the exchange that a connection is at, if it is at one.
+    fn exchange(
+        &mut self,
+        token: Token,
+        call: impl FnOnce(Exchange, &mut Option<Box<Outbox>>, Millis, &mut Shared) -> Step,
+    ) {
+        let now = self.now;
+        self.clients.call(token, now, |session, shared| {
+            session.exchange(now, shared, |it, outbox, shared| call(it, outbox, now, shared));
+        });
+    }
+
+    /// Nothing is held for a session any more. Gives back what was.
+    pub(super) fn detach(&mut self, session: Token) -> Option<Token> {
+        let carrier = self.clients.carriers.detach(session)?;
+        self.clients.shared.life.detached.fetch_add(1, Relaxed);
+        self.wait_for_socket(session);
+        Some(carrier)
+    }
+
+    /// A session waits for the next request that is held for it, if there may be one more that
+    /// does.
+    fn wait_for_socket(&mut self, session: Token) {
+        let life = &self.clients.shared.life;
+        if life.detached.load(Relaxed) > self.clients.shared.context.limits.detached_sessions {
+            return self.clients.end(session, Close::Gracefully);
+        }
+        if let Some(connection) = self.clients.connections.get_mut(session) {
+            connection.session.detach(self.now, &self.clients.shared);
+            self.clients.connections.arm(session, self.now);
+        }
+    }
+
+    /// The socket was lost that was held for this session.
+    fn lose_socket(&mut self, session: Token) {
+        let Some(connection) = self.clients.connections.get_mut(session) else { return };
+        if connection.session.may_part() {
+            self.wait_for_socket(session);
+        } else {
+            self.clients.end(session, Close::Abort);
+        }
+    }
+
+    /// Brings what a client says to its session, by the order's ring, wherever that is.
+    pub(super) fn bring(&mut self, from: Token, brought: Brought) {
+        let shard = brought.session.shard;
+        if usize::from(shard) >= self.clients.shared.shards() {
+            return self.tell(from, Told::Gone);
+        }
+        let requester = Requester { shard: self.clients.number, session: from, request: 0 };
+        let bytes = brought.data.len();
+        self.clients.commands.relay(Relay::new(shard, bytes, Parcel::Bring(requester, brought)));
+    }
+
+    /// What a request was to bring to a session has come to this.
+    fn tell(&mut self, token: Token, told: Told) {
+        self.exchange(token, |it, outbox, now, shared| it.told(told, outbox, now, shared));
+    }
+
+    /// What another shard sent.
+    pub(super) fn unpack(&mut self, parcel: Parcel) {
+        match parcel {
+            Parcel::Bring(from, mut brought) => {
+                let mut told = Told::Gone;
+                if let Some(session) = self.clients.carriers.find(&brought.session) {
+                    let data = &mut brought.data;
+                    self.clients.call(session, self.now, |it, shared| {
+                        told = it.bring(data, self.now, shared)
+                    });
+                }
+                self.clients.commands.relay(Relay::new(from.shard, 0, Parcel::Told(from, told)));
+            }
+            Parcel::Told(to, told) => self.tell(to.session, told),
+            Parcel::Hold(moving) => self.clients.carriers.arrivals.push_back(moving),
+        }
+    }
+
+    /// A request whose socket is detached goes to where it is to be held.
+    pub(super) fn send_away(
+        &mut self,
+        token: Token,
+        shard: u8,
+        socket: Detached,
+        request: Box<HoldRequest>,
+    ) {
+        let connection = self.clients.connections.remove(token.index);
+        let counted = connection.flags.counted;
+        let peer = counted
+            .then(|| self.clients.addresses.leave(self.clients.number, token.index))
+            .flatten();
+        self.clients.metrics().connections.sub(1);
+        let Some(unheld) = connection.session.into_unheld() else { return };
+        let last_words = self.clients.shared.last_words(request.origin.as_deref(), self.now);
+        let life = Arc::clone(&self.clients.shared.life);
+        let moving = Moving::new(socket, request, unheld, peer, last_words, life);
+        let bytes = moving.memory();
+        self.clients.commands.relay(Relay::new(shard, bytes, Parcel::Hold(Box::new(moving))));
+    }
+
+    /// A request came from another shard with its socket, which has this place now.
+    pub(super) fn arrive(&mut self, token: Token, mut moving: Moving) {
+        let unheld = moving.unheld.take().expect("it is taken once");
+        let session = Session::unheld(unheld, self.now);
+        let mut connection = Connection::new(token.generation, session);
+        if let Some(peer) = moving.peer {
+            self.clients.addresses.enter_again(self.clients.number, token.index, peer);
+            connection.flags.counted = true;
+        }
+        self.clients.metrics().connections.add(1);
+        self.clients.connections.table.insert(token.index, connection);
+        self.hold(token, &moving.request);
+    }
+}

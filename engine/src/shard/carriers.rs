@@ -1,0 +1,178 @@
+//! Sessions that are apart from their sockets: what they are called, and which socket is held for
+//! each.
+//!
+//! Such a session has a place of the shard's table like any connection, but one that no driver
+//! gives: they begin above all that drivers have.
+
+use std::collections::VecDeque;
+
+use super::connection::Connection;
+use super::parcel::Moving;
+use crate::driver::Token;
+use crate::session_id::SessionId;
+use crate::transport::door::HoldRequest;
+
+/// The first place of theirs: no driver has more sockets than that.
+pub(super) const FIRST_PLACE: u32 = 1 << 20;
+/// Places of one shard.
+const PLACES_MAX: usize = 1 << 20;
+
+/// Their places.
+#[derive(Debug, Default)]
+pub(super) struct Carriers {
+    places: Vec<Place>,
+    free: Vec<u32>,
+    /// Those for which no socket is held.
+    detached: usize,
+    /// Requests that are to be held for one of them, or with which one begins.
+    pub(super) to_hold: VecDeque<(Token, Box<HoldRequest>)>,
+    /// The same, from other shards, with their sockets.
+    pub(super) arrivals: VecDeque<Box<Moving>>,
+    /// Who is to be told of another.
+    pub(super) parted: VecDeque<Parted>,
+}
+
+/// What is told to somebody when nobody else is being called, and no batch of sends is under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Parted {
+    /// This request is held no more.
+    LetGo(Token),
+    /// The socket of this session was lost.
+    Lost(Token),
+    /// The answer over which this session is told what it is told has begun, on that socket.
+    Carries(Token, Token),
+}
+
+#[derive(Debug, Default)]
+struct Place {
+    generation: u32,
+    id: Option<SessionId>,
+    carrier: Option<Token>,
+}
+
+/// Whether this is a session apart from its sockets.
+pub(super) fn is_apart(token: Token) -> bool {
+    token.index >= FIRST_PLACE
+}
+
+impl Carriers {
+    /// A place for one that begins on shard `shard`; `None` where there is none.
+    pub(super) fn open(&mut self, shard: u8) -> Option<(Token, SessionId)> {
+        let nth = match self.free.pop() {
+            Some(nth) => nth,
+            None if self.places.len() == PLACES_MAX => return None,
+            None => {
+                self.places.push(Place::default());
+                self.places.len() as u32 - 1
+            }
+        };
+        let index = FIRST_PLACE + nth;
+        let Ok(id) = SessionId::new(shard, index) else {
+            self.free.push(nth);
+            return None;
+        };
+        let place = &mut self.places[nth as usize];
+        place.generation = place.generation.wrapping_add(1);
+        place.id = Some(id);
+        self.detached += 1;
+        Some((Token { index, generation: place.generation }, id))
+    }
+
+    /// Who is called this.
+    pub(super) fn find(&self, id: &SessionId) -> Option<Token> {
+        let place = self.places.get(id.place.checked_sub(FIRST_PLACE)? as usize)?;
+        let generation = place.generation;
+        (place.id == Some(*id)).then_some(Token { index: id.place, generation })
+    }
+
+    /// The socket over which this one is told what it is told: its own, or the one that is held.
+    pub(super) fn socket(&self, index: u32, connection: &Connection) -> Option<Token> {
+        match index.checked_sub(FIRST_PLACE) {
+            None => Some(Token { index, generation: connection.generation }),
+            Some(nth) => self.places[nth as usize].carrier,
+        }
+    }
+
+    /// The socket that is held for this one.
+    pub(super) fn carrier(&self, session: Token) -> Option<Token> {
+        self.places.get((session.index - FIRST_PLACE) as usize)?.carrier
+    }
+
+    /// This socket is held for it from now on.
+    pub(super) fn attach(&mut self, session: Token, carrier: Token) {
+        let before = self.place(session).carrier.replace(carrier);
+        debug_assert!(before.is_none(), "one socket at a time");
+        self.detached -= 1;
+    }
+
+    /// None is any more; gives back which one was.
+    pub(super) fn detach(&mut self, session: Token) -> Option<Token> {
+        let carrier = self.place(session).carrier.take();
+        self.detached += usize::from(carrier.is_some());
+        carrier
+    }
+
+    /// It has ended. Gives back which socket was held for it.
+    pub(super) fn close(&mut self, session: Token) -> Option<Token> {
+        let carrier = self.detach(session);
+        self.place(session).id = None;
+        self.detached -= 1;
+        self.free.push(session.index - FIRST_PLACE);
+        carrier
+    }
+
+    /// Whether anybody is to be told something.
+    pub(super) fn has_work(&self) -> bool {
+        !(self.to_hold.is_empty() && self.arrivals.is_empty() && self.parted.is_empty())
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.places.len() - self.free.len()
+    }
+
+    /// For how many no socket is held.
+    pub(super) fn detached(&self) -> usize {
+        self.detached
+    }
+
+    fn place(&mut self, session: Token) -> &mut Place {
+        &mut self.places[(session.index - FIRST_PLACE) as usize]
+    }
+
+    /// Panics where it contradicts itself.
+    pub(super) fn invariants(&self) {
+        let open = self.places.iter().filter(|place| place.id.is_some());
+        let detached = open.clone().filter(|place| place.carrier.is_none());
+        assert_eq!((open.clone().count(), detached.count()), (self.len(), self.detached));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_knows_the_whole_id_finds_a_session_and_only_while_it_lives() {
+        let mut carriers = Carriers::default();
+        let (one, id) = carriers.open(3).unwrap();
+        let (other, _) = carriers.open(3).unwrap();
+        assert_eq!(carriers.find(&id), Some(one));
+        let guessed = SessionId::new(3, one.index).unwrap();
+        assert_eq!(carriers.find(&guessed), None);
+        for place in [0, FIRST_PLACE - 1, FIRST_PLACE + 2, u32::MAX] {
+            assert_eq!(carriers.find(&SessionId::new(3, place).unwrap()), None);
+        }
+        let socket = Token { index: 7, generation: 1 };
+        carriers.attach(one, socket);
+        assert_eq!((carriers.len(), carriers.detached()), (2, 1));
+        assert_eq!(carriers.close(one), Some(socket));
+        assert_eq!(carriers.find(&id), None);
+        let (again, _) = carriers.open(3).unwrap();
+        assert!(again.index == one.index && again.generation != one.generation);
+        assert_eq!(carriers.find(&id), None, "its successor is another");
+        assert_eq!((carriers.close(other), carriers.close(again)), (None, None));
+        assert_eq!((carriers.len(), carriers.detached()), (0, 0));
+        carriers.invariants();
+    }
+}

@@ -1,0 +1,80 @@
+//! What one shard sends to another: what a client says to a session, what became of that, and a
+//! socket that is to be held there.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::driver::Detached;
+use crate::life::Life;
+use crate::sequencer::command::Requester;
+use crate::session::{Told, Unheld};
+use crate::transport::door::HoldRequest;
+use crate::transport::input::Brought;
+
+/// One of them.
+#[derive(Debug)]
+pub(super) enum Parcel {
+    /// This is brought to a session; the answer goes there.
+    Bring(Requester, Brought),
+    /// What became of it.
+    Told(Requester, Told),
+    /// A request that is to be held, with its socket.
+    Hold(Box<Moving>),
+}
+
+/// A socket on its way. Where nobody takes it in (the order or the shard has ended, or there is no
+/// place) its client is told so, as far as the kernel takes that at once, and it is closed.
+#[derive(Debug)]
+pub(super) struct Moving {
+    socket: Option<Detached>,
+    /// What it is to be held for.
+    pub(super) request: Box<HoldRequest>,
+    /// What is left of its exchange; taken with the socket.
+    pub(super) unheld: Option<Unheld>,
+    /// Its peer, where that is counted.
+    pub(super) peer: Option<IpAddr>,
+    /// A whole answer for who is not taken in.
+    last_words: Vec<u8>,
+    /// It is counted as a connection on its way, too.
+    life: Arc<Life>,
+}
+
+impl Moving {
+    /// One that leaves its shard.
+    pub(super) fn new(
+        socket: Detached,
+        request: Box<HoldRequest>,
+        unheld: Unheld,
+        peer: Option<IpAddr>,
+        last_words: Vec<u8>,
+        life: Arc<Life>,
+    ) -> Self {
+        Self { socket: Some(socket), request, unheld: Some(unheld), peer, last_words, life }
+    }
+
+    /// The socket, for a driver that may take it in.
+    pub(super) fn take_socket(&mut self) -> Option<Detached> {
+        self.socket.take()
+    }
+
+    /// The driver has not.
+    pub(super) fn put_back(&mut self, socket: Detached) {
+        self.socket = Some(socket);
+    }
+
+    /// Bytes that it holds, beside itself.
+    pub(super) fn memory(&self) -> usize {
+        let early = self.unheld.as_ref().map_or(0, Unheld::memory);
+        size_of::<Self>() + self.last_words.len() + early
+    }
+}
+
+impl Drop for Moving {
+    fn drop(&mut self) {
+        if let Some(socket) = self.socket.take() {
+            socket.say(&self.last_words);
+            self.life.connections.fetch_sub(1, Relaxed);
+        }
+    }
+}

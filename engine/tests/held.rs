@@ -1,0 +1,120 @@
+//! One client over many sockets, which come to different shards, on real drivers.
+//!
+//! By itself, because it counts the descriptors of its process.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use fanfare::node::{self, DriverChoice, Server, Settings};
+use lines::{Lines, Talk};
+use support::{Client, DRIVERS, PATIENCE, publish};
+
+#[path = "support/lines.rs"]
+mod lines;
+mod support;
+
+/// What the test's client protocol knows of the engine.
+mod door {
+    pub use fanfare::session_id::SessionId;
+    pub use fanfare::transport::door::{Door, Errand, Hold};
+}
+
+fn start(driver: DriverChoice) -> Server {
+    let settings = Settings { driver, shards: Some(2), ..Settings::on_loopback() };
+    node::start_with_door(settings, || Box::new(Talk), Lines)
+        .unwrap_or_else(|error| panic!("{driver:?}: {error}"))
+}
+
+/// A request that is held, whose answer has begun.
+fn hold(address: SocketAddr, target: &str) -> Client {
+    let mut client = Client::get(address, target);
+    let head = client.head();
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    client
+}
+
+/// What the machine says next.
+fn said(client: &mut Client) -> String {
+    let block = client.block();
+    block.strip_prefix("event: said\ndata: ").unwrap_or_else(|| panic!("{block}")).to_owned()
+}
+
+/// Status and body of the answer to what is brought.
+fn bring(address: SocketAddr, id: &str, lines: &str) -> (String, String) {
+    let mut client = Client::connect(address);
+    let length = lines.len();
+    client.send(
+        format!(
+            "POST /lines/{id} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n\
+             {lines}"
+        )
+        .as_bytes(),
+    );
+    let (head, body) = client.answer();
+    (head[9..12].to_owned(), body)
+}
+
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < PATIENCE, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Each request comes to whichever shard the kernel chose, and of thirty both have some.
+#[test]
+fn one_client_over_many_sockets() {
+    for driver in DRIVERS {
+        let node = start(driver);
+        let address = node.addresses().listen;
+        publish(&node, "c0", "before"); // whatever is opened once is open
+        let before = descriptors();
+
+        let mut stream = hold(address, "/lines");
+        let id = said(&mut stream).strip_prefix("session ").unwrap().to_owned();
+        for nth in 0..15 {
+            assert_eq!(bring(address, &id, &format!("follow c{nth}")).0, "200", "{driver:?}");
+            assert_eq!(said(&mut stream), format!("following c{nth}@{}", u8::from(nth == 0) + 1));
+        }
+        publish(&node, "c7", "hello");
+        assert!(stream.block().contains(r#""data":"hello""#), "{driver:?}");
+        assert_eq!(bring(address, &id, "bye").0, "200");
+        assert!(!stream.end().0, "it ends well");
+        let (status, body) = bring(address, &id, "follow c0");
+        assert!(status == "410" && body.contains("session_gone"), "{status} {body}");
+
+        let mut first = hold(address, "/lines?wait=20");
+        let id = said(&mut first).strip_prefix("session ").unwrap().to_owned();
+        bring(address, &id, "follow c0");
+        assert_eq!(said(&mut hold(address, &format!("/lines/{id}?wait=20"))), "following c0@2");
+        for nth in 0..15 {
+            // It is there before the request that is held for it, or comes while that is.
+            let target = format!("/lines/{id}?wait=20");
+            let mut poll = if nth % 2 == 0 {
+                publish(&node, "c0", &format!("number {nth}"));
+                hold(address, &target)
+            } else {
+                let poll = hold(address, &target);
+                publish(&node, "c0", &format!("number {nth}"));
+                poll
+            };
+            let block = poll.block();
+            assert!(block.contains(&format!("number {nth}\"")), "{driver:?}: {block}");
+        }
+        let accepted = |shard: usize| node.metrics().shards[shard].accepted.read();
+        assert!(accepted(0) > 0 && accepted(1) > 0, "both shards had some");
+
+        drop(first);
+        until("no socket keeps a descriptor", || descriptors() <= before);
+        let mut last = hold(address, &format!("/lines/{id}"));
+        let stopping = std::thread::spawn(move || node.stop());
+        let block = last.block();
+        assert!(block.contains(r#""reason":"restart""#), "{block}");
+        stopping.join().unwrap();
+    }
+}
