@@ -244,7 +244,7 @@ impl Batch {
     /// comes. Where its first message stands elsewhere too it is a run of its own.
     fn until_others(&self, log: &Log, position: u64) -> u64 {
         let other = self.owed.peek().map(|Reverse((other, ..))| *other);
-        other.map_or(u64::MAX, |other| log.from_position(other.max(position + 1)))
+        other.map_or(u64::MAX, |other| log.at_or_after(other.max(position + 1)))
     }
 
     /// Moves cursors past what stands at `position` in other channels as well. It was given with

@@ -241,7 +241,7 @@ impl Log {
     }
 
     /// Seq of the first entry at `position` or after it; [`Log::end`] where there is none.
-    pub(super) fn from_position(&self, position: u64) -> u64 {
+    pub(super) fn at_or_after(&self, position: u64) -> u64 {
         let before = self.entries.partition_point(|entry| entry.position < position);
         self.first() + before as u64
     }

@@ -77,7 +77,7 @@ impl<'a> Iterator for Merged<'a> {
         {
             // The gap stands where its first message does, so nothing may come in between.
             let other = self.owed.peek().map(|Reverse((position, ..))| *position);
-            let before = other.map_or(u64::MAX, |position| log.from_position(position));
+            let before = other.map_or(u64::MAX, |position| log.at_or_after(position));
             let (from, to, after) = filter.too_long(seq, before, log, encoding);
             self.push(nth, after);
             let (channel, bounds) = (&*log.name.name, Some((from, to)));

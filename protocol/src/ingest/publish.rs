@@ -252,8 +252,8 @@ impl<'a> PublishFrame<'a> {
                     let cut = Violation::malformed(at, Fault::FieldOverrun);
                     self.also = ChannelNames::read(value).ok_or(cut)?;
                 }
-                field::FIRST_REQUIRED.. => {
-                    self.unknown_required.get_or_insert(number);
+                unknown if unknown >= field::FIRST_REQUIRED => {
+                    self.unknown_required.get_or_insert(unknown);
                 }
                 _ => {}
             }

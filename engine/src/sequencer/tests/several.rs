@@ -16,8 +16,11 @@ fn place(offset: u64, subscribers: u64) -> ChannelReceipt {
     ChannelReceipt { offset, subscribers }
 }
 
-/// Which shards were told, and of each entry the channel's name, position, offset and number.
-fn told(node: &mut Node) -> Vec<(u64, Vec<(String, u64, u64, u8)>)> {
+/// Of one message: the channel's name, position, offset and number.
+type Told = (String, u64, u64, u8);
+
+/// Which shards were told of each entry, and what.
+fn told(node: &mut Node) -> Vec<(u64, Vec<Told>)> {
     let of = |message: &crate::message::Message| {
         (message.name.name.to_string(), message.position, message.offset, message.nth)
     };
@@ -60,7 +63,7 @@ fn it_has_one_position_and_an_offset_in_each_channel() {
     assert_eq!(next, [(1, None), (2, None), (2, Some(gap))]);
     let of = |nth: usize| reply.channels[nth].import.iter().map(|it| (it.position, it.nth));
     assert_eq!(of(0).collect::<Vec<_>>(), [(position, 0)]);
-    assert_eq!(of(1).last(), Some((position, 1)));
+    assert_eq!(of(1).next_back(), Some((position, 1)));
 }
 
 #[test]
@@ -96,6 +99,17 @@ fn where_one_channel_has_no_room_none_has_it() {
     assert_eq!(node.stats("free:1").offset, 1, "it lives on");
     assert_eq!(node.publish_this(to(&["b", "c"], 10)).unwrap().also(), [place(1, 0)]);
     assert_eq!(node.stats("free:1").offset, 0, "it made way");
+    node.sequencer.invariants();
+
+    // Where it has room because another ends, it is not its own channel that ends.
+    let mut node = Node::new(limits.clone(), table());
+    for channel in ["free:1", "free:2", "a"] {
+        node.publish(channel, 1).unwrap();
+    }
+    node.advance(1_500);
+    let placed = node.publish_this(to(&["free:1", "c"], 10)).unwrap();
+    assert_eq!((placed.offset, placed.also()), (2, &[place(1, 0)][..]));
+    assert_eq!(node.stats("free:2").offset, 0);
     node.sequencer.invariants();
 
     // One more than there may be never fits.
