@@ -176,6 +176,7 @@ fn start_socket(path: &Path, sequencer: &StandIn, metrics: &Arc<Metrics>) -> ing
         users: Vec::new(),
         limits: limits(),
         epoch: epoch(),
+        life: epoch(),
         tenant: Tenant::default(),
     };
     let guard = Vigil::new(Arc::default()).guard("ingest", || {});

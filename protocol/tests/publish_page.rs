@@ -8,8 +8,8 @@ use fanfare_protocol::ingest::client::{self, Answer, Hello, Reply};
 use fanfare_protocol::ingest::server::{Decoder, Event};
 use fanfare_protocol::ingest::session::{Open, SessionId, Standing};
 use fanfare_protocol::ingest::{
-    ChannelNames, ChannelReceipt, ChannelReceipts, DeclaredKind, ErrorCode, PublishFrame,
-    RefusalCode, VERSION, VERSION_WITH_SESSIONS, write,
+    ChannelNames, ChannelReceipt, ChannelReceipts, DeclaredKind, ErrorCode, GoodbyeCode,
+    PublishFrame, RefusalCode, VERSION, VERSION_WITH_SESSIONS, write,
 };
 use fanfare_protocol::limits::{IngestLimits, SessionLimits};
 use fanfare_protocol::message::Kind;
@@ -44,7 +44,8 @@ fn hello() -> Hello {
 }
 
 fn hello_to_a_session() -> Hello {
-    let standing = Standing { known: true, taken: 42, limits: SessionLimits::DEFAULT };
+    let (limits, life) = (SessionLimits::DEFAULT, hello().epoch);
+    let standing = Standing { known: true, taken: 42, limits, life };
     Hello { version: VERSION_WITH_SESSIONS, session: Some(standing), ..hello() }
 }
 
@@ -54,8 +55,13 @@ fn open(resumes: bool, confirmed: u64) -> Open {
 }
 
 fn answer() -> Answer<'static> {
-    let also = ChannelReceipts::default();
-    Answer { sequence: 2, duplicate: false, position: 1042, offset: 17, subscribers: 3, also }
+    let (also, epoch) = (ChannelReceipts::default(), None);
+    let (sequence, position, offset, subscribers) = (2, 1042, 17, 3);
+    Answer { sequence, duplicate: false, position, offset, subscribers, also, epoch }
+}
+
+fn answer_of_another_epoch() -> Answer<'static> {
+    Answer { epoch: Some(Epoch::from_random(1)), ..answer() }
 }
 
 fn answer_of_two_channels() -> Answer<'static> {
@@ -114,10 +120,11 @@ fn the_page_shows_what_is_written() {
         ("batch", written(|out| write::batch(&batch(), out))),
         ("answer", written(|out| write::answer(&answer(), out))),
         ("answer of two channels", written(|out| write::answer(&answer_of_two_channels(), out))),
+        ("answer of another epoch", written(|out| write::answer(&answer_of_another_epoch(), out))),
         ("refused", written(|out| write::refused(3, RefusalCode::BAD_CHANNEL, "bad", out))),
         ("ack", written(|out| write::ack(4, out))),
         ("error", written(|out| write::error(ErrorCode::BAD_VERSION, 7, "version 3", out))),
-        ("goodbye", written(|out| write::goodbye(42, out))),
+        ("goodbye", written(|out| write::goodbye(42, GoodbyeCode::RESTART, out))),
         ("session preface", written(write::session_preface)),
         ("open", written(|out| write::open(&open(false, 0), out))),
         ("open again", written(|out| write::open(&open(true, 40), out))),
@@ -193,6 +200,7 @@ fn a_client_reads_the_page() {
         "hello",
         "answer",
         "answer of two channels",
+        "answer of another epoch",
         "refused",
         "ack",
         "hello to a session",
@@ -207,11 +215,12 @@ fn a_client_reads_the_page() {
         Reply::Hello(hello()),
         Reply::Answer(answer()),
         Reply::Answer(answer_of_two_channels()),
+        Reply::Answer(answer_of_another_epoch()),
         Reply::Refused { sequence: 3, code: RefusalCode(460), text: "bad" },
         Reply::Ack(4),
         Reply::Hello(hello_to_a_session()),
         Reply::Error { code, offset: 7, versions, text: "version 3" },
-        Reply::Goodbye(42),
+        Reply::Goodbye { last: 42, code: GoodbyeCode::RESTART },
     ] {
         assert_eq!(decoder.next(&mut input), Ok(Some(reply)));
     }

@@ -21,7 +21,7 @@ use std::thread;
 use fanfare_protocol::id::Epoch;
 use fanfare_protocol::ingest::client::{Answer, Decoder, Hello, Reply};
 use fanfare_protocol::ingest::{
-    ChannelNames, ChannelReceipt, DeclaredKind, ErrorCode, PublishFrame, write,
+    ChannelNames, ChannelReceipt, DeclaredKind, ErrorCode, GoodbyeCode, PublishFrame, write,
 };
 use fanfare_protocol::limits::IngestLimits;
 use fanfare_protocol::message::Kind;
@@ -418,11 +418,13 @@ fn take(
         }
         Reply::Ack(sequence) => ledger.settle_through(sequence),
         Reply::Error { code, text, .. } => *worst = Err(turned_away(code, text)),
-        Reply::Goodbye(sequence) => {
-            let what = format!(
-                "the server is shutting down: what came after message {sequence} was not published"
-            );
-            ledger.goodbye(sequence);
+        Reply::Goodbye { last, code } => {
+            let why = match code {
+                GoodbyeCode::EPOCH => "another epoch has begun there, so run this again",
+                _ => "the server is shutting down",
+            };
+            let what = format!("{why}: what came after message {last} was not published");
+            ledger.goodbye(last);
             *worst = Err(Failure::new(exit::UNAVAILABLE, what));
         }
         Reply::Hello(_) => {}

@@ -58,6 +58,8 @@ pub(super) struct Log {
     end: u64,
     /// Seq with which the channel's present life began, where an earlier one was seen here.
     began: u64,
+    /// How many lives of the channel ended here.
+    lives: u64,
     /// What ended that one.
     ended_by: EndedBy,
     /// First offset of all entries, or of those to come.
@@ -85,6 +87,7 @@ impl Log {
             entries: VecDeque::new(),
             end: FIRST_SEQ,
             began: 0,
+            lives: 0,
             ended_by: EndedBy::Forgetting,
             first_offset: head + 1,
             next_offset: head + 1,
@@ -111,7 +114,7 @@ impl Log {
 
     /// Which life of the channel it is of: another number when that has ended.
     pub(super) fn life(&self) -> u64 {
-        self.began
+        self.lives
     }
 
     /// First offset of all entries, or of those to come.
@@ -150,6 +153,7 @@ impl Log {
     pub(super) fn begin_anew(&mut self, scratch: &mut Scratch) {
         self.entries = VecDeque::new();
         (self.began, self.ended_by) = (self.end, EndedBy::Forgetting);
+        self.lives += 1;
         (self.first_offset, self.next_offset, self.floor) = (1, 1, 1);
         (self.cost, self.loose_cost, self.ephemeral, self.ephemeral_cost) = (0, 0, 0, 0);
         for (_, lane) in self.lanes.iter_mut() {
@@ -366,6 +370,10 @@ impl Log {
         }
         if self.is_cluttered() {
             self.drop_clutter(scratch);
+        }
+        if self.began > 0 {
+            // It stands before whatever went so: a cursor of an earlier life stays one.
+            self.began += scratch.dropped.len() as u64;
         }
     }
 

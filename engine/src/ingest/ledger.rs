@@ -11,6 +11,7 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
+use fanfare_protocol::id::Epoch;
 use fanfare_protocol::ingest::client::Answer;
 use fanfare_protocol::ingest::{ChannelReceipts, Refusal as WireRefusal, RefusalCode, write};
 use fanfare_protocol::refusals;
@@ -157,10 +158,10 @@ impl Ledger {
 
     /// Writes every outcome again that is not confirmed, for a publisher that now says to have seen
     /// those up to `seen`. One that has forgotten what it confirmed is told at least that it is
-    /// settled.
-    pub(super) fn write_again(&self, seen: u64, out: &mut Vec<u8>) {
+    /// settled. `epoch` is what it was told in HELLO.
+    pub(super) fn write_again(&self, seen: u64, epoch: Epoch, out: &mut Vec<u8>) {
         for (sequence, said) in &self.said {
-            write_said(*sequence, said, out);
+            write_said(*sequence, said, epoch, out);
         }
         if self.settled > seen {
             write::ack(self.settled, out);
@@ -169,7 +170,7 @@ impl Ledger {
 
     /// Lets outcomes out while there is no connection: they are kept.
     pub(super) fn write_to_nobody(&mut self) {
-        self.write(&mut Vec::new());
+        self.write(Epoch::from_random(0), &mut Vec::new());
     }
 
     /// Gives room back that is not used.
@@ -209,8 +210,8 @@ impl Ledger {
     }
 
     /// Writes the outcomes that are known from the front on, and one acknowledgement that covers
-    /// them; how many were refused.
-    pub(super) fn write(&mut self, out: &mut Vec<u8>) -> u64 {
+    /// them, for a publisher that was told `epoch` in HELLO; how many were refused.
+    pub(super) fn write(&mut self, epoch: Epoch, out: &mut Vec<u8>) -> u64 {
         let before = self.settled;
         let mut refused = 0;
         while self.groups.front().is_some_and(|group| group.results.is_some()) {
@@ -236,7 +237,7 @@ impl Ledger {
                         Said::Refused(refusal)
                     }
                 };
-                write_said(self.settled, &said, out);
+                write_said(self.settled, &said, epoch, out);
                 if self.keeps {
                     self.said_bytes += said.bytes();
                     self.said.push_back((self.settled, said));
@@ -250,13 +251,14 @@ impl Ledger {
     }
 }
 
-fn write_said(sequence: u64, said: &Said, out: &mut Vec<u8>) {
+fn write_said(sequence: u64, said: &Said, epoch: Epoch, out: &mut Vec<u8>) {
     match said {
         Said::Refused(refusal) => write::refused(sequence, refusal.code, &refusal.text, out),
         Said::Answer(published) => {
             let Published { id, offset, subscribers, duplicate, .. } = *published;
             let (position, also) = (id.position, ChannelReceipts::of(published.also()));
-            let answer = Answer { sequence, duplicate, position, offset, subscribers, also };
+            let epoch = (id.epoch != epoch).then_some(id.epoch);
+            let answer = Answer { sequence, duplicate, position, offset, subscribers, also, epoch };
             write::answer(&answer, out);
         }
     }
@@ -279,15 +281,20 @@ mod tests {
     use fanfare_protocol::ingest::client::{Decoder, Hello, Reply};
     use fanfare_protocol::limits::IngestLimits;
 
+    /// What HELLO told.
+    fn epoch() -> Epoch {
+        Epoch::from_random(1)
+    }
+
     fn place(position: u64) -> Result<Published, Refusal> {
-        let id = Id { epoch: Epoch::from_random(1), position };
+        let id = Id { epoch: epoch(), position };
         Ok(Published { id, offset: position * 10, subscribers: 2, duplicate: false, also: None })
     }
 
     /// What a publisher reads, in words.
     fn read(out: &[u8]) -> Vec<String> {
         let mut decoder = Decoder::new();
-        let epoch = Epoch::from_random(1);
+        let epoch = epoch();
         let mut stream = Vec::new();
         let limits = IngestLimits::DEFAULT;
         write::hello(&Hello { version: 1, epoch, limits, session: None }, &mut stream);
@@ -320,11 +327,11 @@ mod tests {
         assert_eq!((ledger.under_way_bytes(), ledger.bytes()), (300, 300));
         let mut out = Vec::new();
         ledger.settle(third, vec![place(9), Err(Refusal::ChannelLimit)]);
-        assert_eq!(ledger.write(&mut out), 0);
+        assert_eq!(ledger.write(epoch(), &mut out), 0);
         assert_eq!(out, b"", "nothing passes the first group");
         assert_eq!(second, 1);
         ledger.settle(first, vec![place(7), place(8)]);
-        assert_eq!(ledger.write(&mut out), 3);
+        assert_eq!(ledger.write(epoch(), &mut out), 3);
         let expected = [
             "refused 2 463",
             "answer 3 8/80",
@@ -345,14 +352,14 @@ mod tests {
         let first = ledger.enter(vec![ASKED, not_json(), ANSWERED, ASKED], 100);
         assert!(!ledger.confirm(1), "nothing was told");
         ledger.settle(first, vec![place(1), place(2), place(3)]);
-        ledger.write(&mut out);
+        ledger.write(epoch(), &mut out);
         let expected = ["refused 2 463", "answer 3 2/20", "ack 4"];
         assert_eq!(read(&out), expected);
         let text = WireRefusal::not_json("is not valid JSON").text.len();
         assert_eq!(ledger.bytes(), 2 * OUTCOME_BYTES + text, "what is kept is counted");
         let again = |ledger: &Ledger| {
             let mut out = Vec::new();
-            ledger.write_again(ledger.confirmed(), &mut out);
+            ledger.write_again(ledger.confirmed(), epoch(), &mut out);
             read(&out)
         };
         assert_eq!(again(&ledger), expected);
@@ -369,7 +376,7 @@ mod tests {
         assert_eq!(ledger.bytes(), 0, "what is confirmed takes nothing");
         // One that says less than it said before waits for something.
         out.clear();
-        ledger.write_again(0, &mut out);
+        ledger.write_again(0, epoch(), &mut out);
         assert_eq!(read(&out), ["ack 5"]);
     }
 
@@ -378,21 +385,55 @@ mod tests {
         assert!(size_of::<(u64, Said)>() <= 64, "{}", size_of::<(u64, Said)>());
     }
 
+    /// One that was told before the epoch changed, and one that has its place after it.
+    #[test]
+    fn a_place_of_another_epoch_than_hellos_says_so() {
+        let mut ledger = Ledger::that_keeps();
+        let (old, new) = (
+            place(1),
+            Published { id: Id { epoch: Epoch::from_random(2), position: 9 }, ..place(2).unwrap() },
+        );
+        for result in [old, Ok(new)] {
+            let group = ledger.enter(vec![ANSWERED], 100);
+            ledger.settle(group, vec![result]);
+        }
+        let epochs = |out: &[u8]| -> Vec<Option<u64>> {
+            let mut decoder = Decoder::new();
+            let mut stream = Vec::new();
+            let limits = IngestLimits::DEFAULT;
+            write::hello(&Hello { version: 1, epoch: epoch(), limits, session: None }, &mut stream);
+            stream.extend_from_slice(out);
+            let (mut input, mut epochs) = (stream.as_slice(), Vec::new());
+            while let Some(reply) = decoder.next(&mut input).unwrap() {
+                if let Reply::Answer(answer) = reply {
+                    epochs.push(answer.epoch.map(Epoch::number));
+                }
+            }
+            epochs
+        };
+        let mut out = Vec::new();
+        ledger.write(epoch(), &mut out);
+        assert_eq!(epochs(&out), [None, Some(2)]);
+        out.clear();
+        ledger.write_again(0, Epoch::from_random(2), &mut out);
+        assert_eq!(epochs(&out), [Some(1), None], "told again behind a HELLO of the new one");
+    }
+
     #[test]
     fn a_local_refusal_alone_is_told_at_once_and_results_count_once() {
         let mut ledger = Ledger::default();
         ledger.enter(vec![not_json()], 100);
         let mut out = Vec::new();
-        assert_eq!(ledger.write(&mut out), 1);
+        assert_eq!(ledger.write(epoch(), &mut out), 1);
         assert_eq!(read(&out), ["refused 1 463", "ack 1"]);
         let group = ledger.enter(vec![ASKED], 100);
         ledger.refuse(group, Refusal::ShuttingDown);
         ledger.settle(group, vec![place(1)]);
         ledger.settle(group + 5, vec![place(1)]);
         out.clear();
-        ledger.write(&mut out);
+        ledger.write(epoch(), &mut out);
         ledger.settle(group, vec![place(1)]);
-        ledger.write(&mut out);
+        ledger.write(epoch(), &mut out);
         assert_eq!(read(&out), ["refused 2 503", "ack 2"]);
     }
 }

@@ -60,8 +60,10 @@ pub struct IngestConfig {
     pub users: Vec<u32>,
     /// What the node may use.
     pub limits: Limits,
-    /// The node's epoch, for HELLO.
+    /// The node's present epoch, for HELLO.
     pub epoch: Epoch,
+    /// The epoch with which the node began, by which publishers know it again.
+    pub life: Epoch,
     /// Whose channels publishers here write to.
     pub tenant: Tenant,
 }
@@ -176,6 +178,7 @@ mod tests {
             users: Vec::new(),
             limits: Limits::default(),
             epoch: Epoch::from_random(1),
+            life: Epoch::from_random(1),
             tenant: Tenant::default(),
         };
         assert_eq!(settings.wire(), IngestLimits::DEFAULT);

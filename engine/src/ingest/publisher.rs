@@ -5,7 +5,7 @@ use fanfare_protocol::id::Epoch;
 use fanfare_protocol::ingest::client::Hello;
 use fanfare_protocol::ingest::server::{BUFFER_BYTES_KEPT, Decoder, Event, Violation};
 use fanfare_protocol::ingest::session::{Open, Standing};
-use fanfare_protocol::ingest::{ErrorCode, VERSION, VERSION_WITH_SESSIONS, write};
+use fanfare_protocol::ingest::{ErrorCode, GoodbyeCode, VERSION, VERSION_WITH_SESSIONS, write};
 use fanfare_protocol::limits::{IngestLimits, SessionLimits};
 
 use super::IngestConfig;
@@ -61,7 +61,7 @@ enum Farewell {
     /// An ERROR frame.
     Error(ErrorCode, u64, &'static str),
     /// A GOODBYE frame.
-    Goodbye,
+    Goodbye(GoodbyeCode),
 }
 
 /// How long a publisher may let us wait.
@@ -78,7 +78,11 @@ pub(super) struct Patience {
 pub struct Publisher {
     decoder: Decoder,
     limits: IngestLimits,
+    /// What HELLO tells, or told: the present epoch, unless it has greeted.
     epoch: Epoch,
+    /// The epoch with which the node began.
+    life: Epoch,
+    has_greeted: bool,
     tenant: Tenant,
     session: Session,
     /// The session that it wants, and what came behind that wish.
@@ -111,6 +115,8 @@ impl Publisher {
             decoder: Decoder::new(limits),
             limits,
             epoch: settings.epoch,
+            life: settings.life,
+            has_greeted: false,
             tenant: settings.tenant.clone(),
             session,
             wish: None,
@@ -269,6 +275,7 @@ impl Publisher {
     fn greet(&mut self, session: Option<Standing>) {
         let version = if session.is_some() { VERSION_WITH_SESSIONS } else { VERSION };
         let (epoch, limits) = (self.epoch, self.limits);
+        self.has_greeted = true;
         write::hello(&Hello { version, epoch, limits, session }, &mut self.out);
     }
 
@@ -299,8 +306,8 @@ impl Publisher {
         let taken = ledger.taken();
         // What was confirmed once stays so, also where the publisher does not remember it.
         self.decoder.begin(taken, ledger.confirmed(), limits.unconfirmed);
-        self.greet(Some(Standing { known, taken, limits }));
-        self.session.ledger.write_again(open.confirmed, &mut self.out);
+        self.greet(Some(Standing { known, taken, limits, life: self.life }));
+        self.session.ledger.write_again(open.confirmed, self.epoch, &mut self.out);
         self.taken = now;
         self.handle_bytes(now, &behind, groups);
         before
@@ -314,7 +321,7 @@ impl Publisher {
         groups: &mut Vec<Group>,
     ) {
         let Some((_, behind)) = self.wish.take() else { return };
-        self.greet(Some(Standing { known: false, taken: 0, limits }));
+        self.greet(Some(Standing { known: false, taken: 0, limits, life: self.life }));
         self.handle_bytes(now, &behind, groups);
     }
 
@@ -443,11 +450,21 @@ impl Publisher {
         self.decoder.offset() - size_of::<u64>() as u64
     }
 
-    /// The node shuts down: outcomes, then GOODBYE.
-    pub(super) fn say_goodbye(&mut self, now: Millis) {
+    /// The node takes its leave: outcomes, then GOODBYE.
+    pub(super) fn say_goodbye(&mut self, now: Millis, code: GoodbyeCode) {
         if self.phase == Phase::Open {
-            self.phase = Phase::Settling(Farewell::Goodbye);
+            self.phase = Phase::Settling(Farewell::Goodbye(code));
             self.write_outcomes(now);
+        }
+    }
+
+    /// Another epoch has begun. Who has read which one it was before is told goodbye, so that it
+    /// comes back and reads which one it is.
+    pub fn begin_epoch(&mut self, now: Millis, epoch: Epoch) {
+        if self.has_greeted {
+            self.say_goodbye(now, GoodbyeCode::EPOCH);
+        } else {
+            self.epoch = epoch;
         }
     }
 
@@ -535,7 +552,7 @@ impl Publisher {
         }
         let waited = self.unsent().is_empty();
         let was_full = !self.wants_bytes();
-        self.refused += self.session.ledger.write(&mut self.out);
+        self.refused += self.session.ledger.write(self.epoch, &mut self.out);
         if self.session.ledger.messages() == 0
             && let Phase::Settling(farewell) = &self.phase
         {
@@ -544,7 +561,9 @@ impl Publisher {
                 Farewell::Error(code, offset, text) => {
                     write::error(*code, *offset, text, &mut self.out);
                 }
-                Farewell::Goodbye => write::goodbye(self.session.ledger.settled(), &mut self.out),
+                Farewell::Goodbye(code) => {
+                    write::goodbye(self.session.ledger.settled(), *code, &mut self.out);
+                }
             }
             self.phase = Phase::Flushing;
         }

@@ -20,8 +20,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use fanfare_protocol::ingest::ErrorCode;
+use fanfare_protocol::id::Epoch;
 use fanfare_protocol::ingest::server::BUFFER_BYTES_KEPT;
+use fanfare_protocol::ingest::{ErrorCode, GoodbyeCode};
 
 use super::IngestConfig;
 use super::ledger::Results;
@@ -269,11 +270,21 @@ impl Publishers {
         self.sessions.lost(group, &mut self.seats);
     }
 
+    /// This is the epoch now: whoever was told of another one is told goodbye.
+    pub fn begin_epoch(&mut self, now: Millis, epoch: Epoch) {
+        if self.settings.epoch != epoch {
+            self.settings.epoch = epoch;
+            self.seats.values_mut().for_each(|seat| seat.publisher.begin_epoch(now, epoch));
+        }
+    }
+
     /// The node shuts down: everyone is told the outcomes of what it sent, and goodbye.
     pub fn say_goodbye(&mut self, now: Millis, patience: Duration) {
         let patience_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
         self.ends.get_or_insert(now.plus(patience_ms));
-        self.seats.values_mut().for_each(|seat| seat.publisher.say_goodbye(now));
+        self.seats
+            .values_mut()
+            .for_each(|seat| seat.publisher.say_goodbye(now, GoodbyeCode::RESTART));
     }
 
     /// Whether the node shuts down and nobody is left, or nobody is waited for any more.

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use fanfare_protocol::id::Epoch;
 use mio::net::{UnixListener, UnixStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 use rustix::io::Errno;
@@ -52,6 +53,8 @@ enum Notice {
     Results(Number, Results),
     /// A group's command was dropped unanswered.
     Lost(Number),
+    /// This is the epoch now. It comes before the results of whatever was placed in it.
+    Epoch(Epoch),
     Stop(Duration),
 }
 
@@ -143,6 +146,10 @@ impl Ingest {
         let (notices_in, notices) = unbounded();
         let waker = Waker::new(poll.registry(), BELL)?;
         let bell = Arc::new(Bell { waker, rung: AtomicBool::new(false), notices: notices_in });
+        let epochs = Arc::clone(&bell);
+        let hear = Box::new(move |epoch| epochs.tell(Notice::Epoch(epoch)));
+        // An order that has ended begins no epoch.
+        let _ = inbox.send(Command::HearEpochs(hear));
         let in_flight = InFlight::of(&metrics, &settings.limits);
         let own_user = rustix::process::geteuid().as_raw();
         let ingest = Self {
@@ -297,6 +304,7 @@ impl Ingest {
             match notice {
                 Notice::Results(group, results) => self.publishers.settle(now, group, results),
                 Notice::Lost(group) => self.publishers.lost(group),
+                Notice::Epoch(epoch) => self.publishers.begin_epoch(now, epoch),
                 Notice::Stop(patience) => self.begin_to_end(now, patience),
             }
         }

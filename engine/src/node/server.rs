@@ -196,6 +196,7 @@ impl Server {
                 users: settings.socket_users.clone(),
                 limits: self.context.limits.clone(),
                 epoch: self.epoch(),
+                life: self.epoch(),
                 tenant: self.context.tenant.clone(),
             };
             let metrics = Arc::clone(&self.metrics);

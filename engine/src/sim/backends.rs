@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use fanfare_protocol::id::Epoch;
 use fanfare_protocol::ingest::client::{Decoder, Reply};
 use fanfare_protocol::ingest::publish::DeclaredKind;
-use fanfare_protocol::ingest::{ChannelNames, ErrorCode, PublishFrame, write};
+use fanfare_protocol::ingest::{ChannelNames, ErrorCode, GoodbyeCode, PublishFrame, write};
 use fanfare_protocol::message::Kind;
 
 use super::truth::{Truth, number_in};
@@ -32,8 +32,15 @@ pub(super) struct Answer {
     pub(super) result: Result<Published, Refusal>,
 }
 
+/// What the sequencer tells whoever is no shard.
+pub(super) enum Told {
+    Answer(Answer),
+    /// This is the epoch now.
+    Epoch(Epoch),
+}
+
 /// Where the sequencer leaves them.
-pub(super) type Answers = Arc<Mutex<Vec<Answer>>>;
+pub(super) type Answers = Arc<Mutex<Vec<Told>>>;
 
 /// One publisher's connections, one after the other.
 #[derive(Default)]
@@ -46,6 +53,10 @@ struct Line {
     asked: Vec<u64>,
     /// How many of those have their outcome.
     told: usize,
+    /// Which epoch it was told that it is.
+    epoch: Option<Epoch>,
+    /// The node has taken its leave.
+    goodbye: bool,
     /// Whether time has jumped since it connected, so that it may have let the node wait.
     jumped: bool,
 }
@@ -73,6 +84,7 @@ impl Backends {
             users: vec![USER],
             limits,
             epoch,
+            life: epoch,
             tenant: context.tenant.clone(),
         };
         Self {
@@ -153,6 +165,11 @@ impl Backends {
         groups.into_iter().map(|group| command(group, answers)).collect()
     }
 
+    /// Another epoch has begun.
+    pub(super) fn begin_epoch(&mut self, now: Millis, epoch: Epoch) {
+        self.publishers.begin_epoch(now, epoch);
+    }
+
     /// A group has its results.
     pub(super) fn settle(
         &mut self,
@@ -189,7 +206,8 @@ impl Backends {
 
     /// Whether everyone who is connected was told the outcome of all that it asked.
     pub(super) fn are_quiet(&self) -> bool {
-        let connected = self.lines.iter().filter(|line| line.key.is_some());
+        // Who is told goodbye has written what was not read, and that is not published.
+        let connected = self.lines.iter().filter(|line| line.key.is_some() && !line.goodbye);
         connected.clone().all(|line| line.written.is_empty() && line.told == line.asked.len())
     }
 
@@ -207,7 +225,8 @@ fn command(Group { number: group, publications }: Group, answers: &Answers) -> C
     let answers = Arc::clone(answers);
     let answer = move |results: Vec<_>| {
         let result = results.into_iter().next().expect("a result for the message");
-        answers.lock().unwrap().push(Answer { number, group: Some(group), result });
+        let answer = Answer { number, group: Some(group), result };
+        answers.lock().unwrap().push(Told::Answer(answer));
     };
     Command::PublishBatch(publications, Box::new(answer))
 }
@@ -217,12 +236,17 @@ impl Line {
     fn hear(&mut self, mut bytes: &[u8], truth: &Truth, lie: bool) {
         while let Some(reply) = self.ear.next(&mut bytes).expect("the protocol is kept to") {
             let (sequence, place) = match reply {
-                Reply::Hello(_) => continue,
+                Reply::Hello(hello) => {
+                    self.epoch = Some(hello.epoch);
+                    continue;
+                }
                 Reply::Ack(sequence) => {
                     assert!(sequence <= self.told as u64, "confirmed before it was told");
                     continue;
                 }
                 Reply::Answer(answer) => {
+                    let id = answer.id(self.epoch.expect("HELLO comes first"));
+                    assert_eq!(id.epoch, truth.epoch_of(id.position), "its place is of that epoch");
                     let first = answer.offset + u64::from(lie);
                     let also = answer.also.map(|place| place.offset);
                     let offsets = std::iter::once(first).chain(also).collect();
@@ -234,7 +258,14 @@ impl Line {
                     assert!(late && self.jumped, "{code:?}: {text}");
                     continue;
                 }
-                Reply::Goodbye(_) => panic!("the node does not shut down"),
+                Reply::Goodbye { last, code } => {
+                    assert_eq!(code, GoodbyeCode::EPOCH, "the node does not shut down");
+                    assert_eq!(last, self.told as u64, "everything up to it has its outcome");
+                    let now = truth.epoch_of(truth.position());
+                    assert_ne!(self.epoch, Some(now), "another epoch has begun");
+                    self.goodbye = true;
+                    continue;
+                }
             };
             assert_eq!(sequence, self.told as u64 + 1, "outcomes come in order, once each");
             let number = self.asked[self.told];

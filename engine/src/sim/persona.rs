@@ -48,6 +48,8 @@ pub(super) enum Canary {
     LoseSlow,
     /// A message comes with another of its channels than the first that is followed.
     OtherChannel,
+    /// Clients are not told that an epoch began.
+    LoseEpoch,
     /// A backend is told an offset that is one too high.
     WrongOutcome,
 }
@@ -373,6 +375,9 @@ fn spoil(canary: Canary, said: &mut Vec<Said>) {
                     gap.bounds = gap.bounds.map(|(from, to)| (from, to + 1));
                 }
             }
+        }
+        (Canary::LoseEpoch, _) => {
+            said.retain(|one| !matches!(one, Said::Gap(gap) if gap.reason == "epoch"));
         }
         (Canary::LoseSlow, _) => {
             said.retain(|one| !matches!(one, Said::Gap(gap) if gap.reason == "slow"));

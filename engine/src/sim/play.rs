@@ -198,6 +198,7 @@ pub(super) fn play(seed: u64, canary: Option<Canary>, verbose: bool) -> Played {
     }
     let ephemeral = pick(chance, &[0, 0, 20, 80]);
     let several = pick(chance, &[0, 0, 10, 60]);
+    let epochs = pick(chance, &[0, 0, 1, 5]);
     for step in 0..160 {
         for _ in 0..pick(chance, &[0, 0, 1, 3, 20]) {
             publish(&mut world, &personas, (ephemeral, several), chance);
@@ -216,6 +217,9 @@ pub(super) fn play(seed: u64, canary: Option<Canary>, verbose: bool) -> Played {
         }
         if chance.percent(3) {
             storm(&mut world, &mut personas, chance);
+        }
+        if chance.percent(epochs) {
+            world.begin_epoch();
         }
         world.backends.break_off();
         world.step();

@@ -45,6 +45,7 @@ fn sim_the_oracle_hears_every_lie() {
         Canary::GapTooLong,
         Canary::LoseSlow,
         Canary::OtherChannel,
+        Canary::LoseEpoch,
         Canary::WrongOutcome,
     ];
     let heard = |lie| {

@@ -1,6 +1,8 @@
 //! What really happened: every message in the order of its position, told by the publishers'
 //! answers alone, and what one connection may believe of it.
 
+mod epochs;
+
 use std::collections::{HashMap, HashSet};
 
 use base64::Engine as _;
@@ -8,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use fanfare_protocol::id::{Epoch, Id};
 use fanfare_protocol::message::Kind;
 
+use self::epochs::EpochsTold;
 pub(crate) use super::fact::{ClientAt, Fact, channel_name, channel_of, number_in};
 use super::wire::{GapSaid, MessageSaid};
 use crate::log::RECORD_ITEMS;
@@ -212,9 +215,8 @@ pub(crate) struct View {
     /// Notices of each channel, with the life of its record that they speak of.
     gaps: HashMap<usize, Vec<(GapSaid, u32)>>,
     seen: HashSet<usize>,
-    /// Channels of which it was told that an epoch had begun: how often, and where the last one
-    /// began that had by then. Whatever was published before that it had, or will not get.
-    epochs: HashMap<usize, (usize, u64)>,
+    /// Channels of which it was told that an epoch had begun.
+    epochs: HashMap<usize, EpochsTold>,
     /// Whether records of channels may be forgotten, or bounds of gaps lost.
     may_forget: bool,
     /// Whether history keeps everything, so that a gap is a lie.
@@ -262,7 +264,7 @@ impl View {
         }
         let is_answer = matches!(self.start, Start::Odd(_)) && self.is_new(channel);
         if said.reason == "epoch" && !is_answer {
-            return self.epoch_gap(channel, &said, truth);
+            return self.epoch_gap(channel, said, truth);
         }
         assert!(!self.seen.contains(&channel), "a gap comes before what follows it: {said:?}");
         let mut life = truth.life(channel);
@@ -295,42 +297,15 @@ impl View {
         gaps.push((said, life));
     }
 
-    /// Whether nothing was told of a channel.
-    fn is_new(&self, channel: usize) -> bool {
-        !self.seen.contains(&channel) && !self.gaps.contains_key(&channel)
-    }
-
-    /// An epoch began after it asked, or after where it came from, and is told once.
-    fn epoch_gap(&mut self, channel: usize, said: &GapSaid, truth: &Truth) {
-        assert_eq!(said.bounds, None, "{said:?}");
-        let from = match self.start {
-            Start::After(since) => since,
-            _ => self.asked_at,
-        };
-        let told = self.epochs.entry(channel).or_default();
-        assert!(told.0 < truth.epochs_after(from), "{said:?}, but no epoch began: {self:?}");
-        *told = (told.0 + 1, truth.epoch_at(truth.position()).position);
-    }
-
-    /// Whether it was told that an epoch began after this was published.
-    fn is_of_earlier_epoch(&self, fact: &Fact) -> bool {
-        self.epochs.get(&fact.channel).is_some_and(|told| fact.position < told.1)
-    }
-
-    /// Whoever has come from one place to the other has heard, of all its channels, of the epoch
-    /// that this one is in.
-    fn epoch_is_told(&self, from: u64, to: u64, truth: &Truth) {
-        let began = truth.epoch_at(to).position;
-        let told = |channel| self.epochs.get(channel).is_some_and(|told| told.1 >= began);
-        let told = began <= from || self.channels.iter().all(told);
-        assert!(told, "silence: an epoch began at {began}, between {from} and {to}: {self:?}");
-    }
-
     /// A client was too slow: the notice begins with the first that it is owed, and ends before one
     /// that was published. That this one comes next is seen when it comes: see [`View::message`].
     fn slow_gap(&mut self, channel: usize, said: GapSaid, truth: &Truth) {
         let (from, to) = said.bounds.expect("what a client was too slow for is known");
         assert!(from <= to, "{said:?}");
+        let unsure = self.unsure(channel, &said, truth);
+        if !unsure.is_empty() {
+            return self.gaps.entry(channel).or_default().extend(unsure);
+        }
         let unbounded = |(gap, _): &(GapSaid, u32)| gap.bounds.is_none();
         let untold = self.gaps.get(&channel).is_some_and(|gaps| gaps.iter().any(unbounded))
             && !self.seen.contains(&channel);
@@ -375,6 +350,10 @@ impl View {
     fn size_gap(&mut self, channel: usize, said: GapSaid, truth: &Truth) {
         let (from, to) = said.bounds.expect("what is too long is known");
         let max = self.listener.max.expect("it takes everything");
+        let unsure = self.unsure(channel, &said, truth);
+        if !unsure.is_empty() {
+            return self.gaps.entry(channel).or_default().extend(unsure);
+        }
         // One that excludes it is passed over in silence, however long it is.
         let begins =
             |fact: &Fact| fact.offset == from && self.is_owed(fact) && fact.may_be_longer(max);
@@ -483,6 +462,12 @@ impl View {
             let came = within && *life == fact.life && is_sure;
             assert!(!came, "{at} was announced as missed and came");
         }
+        if let Some(told) = self.epochs.get_mut(&fact.channel) {
+            // Now it is known which one the last notice told of.
+            told.first = told.first.max(truth.epoch_at(position).position);
+            told.last = told.last.min(told.first);
+            told.is_open = false;
+        }
         self.covered = Some(position);
         self.last = position;
         if is_sure {
@@ -527,7 +512,8 @@ impl View {
         self.epoch_is_told(from, to, truth);
         for fact in truth.after(from).take_while(|fact| fact.position <= to) {
             let follows = self.channels.contains(&fact.channel);
-            if follows && self.is_owed(fact) && !self.is_settled(fact, truth) {
+            let is_told = self.is_announced(fact) || self.is_settled(fact, truth);
+            if follows && self.is_owed(fact) && !is_told {
                 let (position, channel, offset) = (fact.position, fact.channel, fact.offset);
                 panic!("silence: {position} (channel {channel}, offset {offset}) {self:?}");
             }
@@ -544,10 +530,16 @@ impl View {
                 bounds.is_some_and(|(from, to)| (from..=to).contains(&twin.offset))
             })
         };
-        self.is_announced(fact) || truth.at(fact.position).iter().any(is_too_long)
+        self.is_told(fact) || truth.at(fact.position).iter().any(is_too_long)
     }
 
     fn is_announced(&self, fact: &Fact) -> bool {
+        let is_open = self.epochs.get(&fact.channel).is_some_and(|told| told.is_open);
+        is_open || self.is_told(fact)
+    }
+
+    /// The same by notices that say what they speak of.
+    fn is_told(&self, fact: &Fact) -> bool {
         if self.is_of_earlier_epoch(fact) {
             return true;
         }

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use fanfare_protocol::id::{Epoch, Id};
 use fanfare_protocol::message::Kind;
 
-use super::backends::{Answer, Answers, Backends};
+use super::backends::{Answer, Answers, Backends, Told};
 use super::trace::Trace;
 use super::truth::{ClientAt, Fact, Truth, channel_name};
 use crate::channel::{ChannelName, Tenant};
@@ -98,8 +98,11 @@ pub(crate) struct Manner {
 /// A node, its publishers, and what really happened.
 pub(crate) struct World {
     pub(crate) now: Millis,
-    /// Epochs that are to begin.
+    /// Epochs that are to begin, how many were ever told to, and those that the order has read of
+    /// the log and not begun.
     epochs: Epochs,
+    epochs_told: u64,
+    read_epochs: Vec<Id>,
     pub(crate) node: Node<Sim, Interrupted<Ticket>>,
     origins_key: u64,
     pub(crate) nets: Vec<SimNet>,
@@ -153,9 +156,16 @@ impl World {
         let mut node = Node::new(parts, drivers, now);
         node.shards.iter_mut().for_each(|shard| shard.set_budget(shape.budget));
         node.sequencer.set_turn(shape.budget.units);
+        let answers = Answers::default();
+        let epoch_answers = Arc::clone(&answers);
+        let hear = move |epoch| epoch_answers.lock().unwrap().push(Told::Epoch(epoch));
+        let hears = node.inbox().offer(Command::HearEpochs(Box::new(hear)));
+        assert!(hears.is_ok(), "nothing else was asked");
         Self {
             now,
             epochs,
+            epochs_told: 0,
+            read_epochs: Vec::new(),
             origins_key: shape.seed,
             nets,
             life: Arc::clone(node.life()),
@@ -164,7 +174,7 @@ impl World {
             truth: Truth::new(epoch, shape.slow.clone()),
             trace: Trace::new(),
             offers: VecDeque::new(),
-            answers: Arc::default(),
+            answers,
             backends,
             stalled: vec![0; shape.shards],
             under_way: std::collections::HashMap::new(),
@@ -227,7 +237,7 @@ impl World {
         };
         let answers = Arc::clone(&self.answers);
         let answer = move |result| {
-            answers.lock().unwrap().push(Answer { number, group: None, result });
+            answers.lock().unwrap().push(Told::Answer(Answer { number, group: None, result }));
         };
         self.offers.push_back(Command::Publish(command, PublishAnswer::Callback(Box::new(answer))));
     }
@@ -260,10 +270,10 @@ impl World {
     }
 
     /// The log loses its end: another epoch begins before whatever is placed next.
-    #[cfg(test)]
     pub(crate) fn begin_epoch(&mut self) {
+        self.epochs_told += 1;
         let seed = self.origins_key.rotate_left(20);
-        self.epochs.begin(Epoch::from_random(seed ^ self.truth.position()));
+        self.epochs.begin(Epoch::from_random(seed ^ self.epochs_told));
     }
 
     /// A shard stands still for so many steps.
@@ -296,9 +306,20 @@ impl World {
 
     pub(crate) fn step_sequencer(&mut self) {
         self.node.step_order(self.now);
-        let mut begun = self.epochs.take_begun().into_iter().peekable();
+        self.read_epochs.extend(self.epochs.take_begun());
         let answers = std::mem::take(&mut *self.answers.lock().unwrap());
-        for Answer { number, group, result } in answers {
+        for told in answers {
+            let Answer { number, group, result } = match told {
+                Told::Answer(answer) => answer,
+                Told::Epoch(epoch) => {
+                    // Its first word is of the one that there was.
+                    if let Some(nth) = self.read_epochs.iter().position(|id| id.epoch == epoch) {
+                        self.truth.begin_epoch(self.read_epochs.swap_remove(nth));
+                    }
+                    self.backends.begin_epoch(self.now, epoch);
+                    continue;
+                }
+            };
             let asked = self.under_way.remove(&number).expect("asked once");
             let (channels, kind, payload, Manner { ephemeral, except }) = asked;
             self.trace.note(self.now, format!("{number} {result:?}").as_bytes());
@@ -313,9 +334,6 @@ impl World {
             let offsets = std::iter::once(published.offset).chain(also.iter().map(|it| it.offset));
             assert_eq!(channels.len(), 1 + also.len(), "a place in each channel");
             let position = id.position;
-            while let Some(epoch) = begun.next_if(|begun| begun.position < position) {
-                self.truth.begin_epoch(epoch);
-            }
             assert_eq!(id.epoch, self.truth.epoch_of(position));
             let facts = channels.into_iter().zip(offsets).map(|(channel, offset)| {
                 assert_eq!(offset == 0, ephemeral, "only what nothing keeps has no offset");
@@ -324,7 +342,6 @@ impl World {
             });
             self.truth.placed(number, facts.collect());
         }
-        begun.for_each(|epoch| self.truth.begin_epoch(epoch));
         self.truth.reached(self.metrics.sequencer.position.read());
     }
 

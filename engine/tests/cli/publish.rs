@@ -10,7 +10,7 @@ use fanfare_protocol::id::Epoch;
 use fanfare_protocol::ingest::client::{Answer, Hello};
 use fanfare_protocol::ingest::server::{Decoder, Event};
 use fanfare_protocol::ingest::{
-    ChannelReceipt, ChannelReceipts, DeclaredKind, ErrorCode, RefusalCode, write,
+    ChannelReceipt, ChannelReceipts, DeclaredKind, ErrorCode, GoodbyeCode, RefusalCode, write,
 };
 use fanfare_protocol::limits::IngestLimits;
 use tempfile::TempDir;
@@ -96,8 +96,8 @@ fn accept(got: &Got, out: &mut Vec<u8>) -> bool {
         let (sequence, position) = (got.sequence, 40 + got.sequence);
         let places = vec![ChannelReceipt { offset: 3, subscribers: 0 }; got.also.len()];
         let also = ChannelReceipts::of(&places);
-        let answer =
-            Answer { sequence, duplicate: false, position, offset: sequence, subscribers: 7, also };
+        let (duplicate, offset, subscribers, epoch) = (false, sequence, 7, None);
+        let answer = Answer { sequence, duplicate, position, offset, subscribers, also, epoch };
         write::answer(&answer, out);
     } else {
         write::ack(got.sequence, out);
@@ -138,8 +138,9 @@ fn one_message_is_answered_with_its_place() {
 fn a_message_for_those_who_follow_now_has_no_place() {
     let brief: Act = |got, out| {
         let also = ChannelReceipts::default();
-        let answer =
-            Answer { sequence: 1, duplicate: false, position: 41, offset: 0, subscribers: 7, also };
+        let (sequence, position, offset, subscribers) = (1, 41, 0, 7);
+        let (duplicate, epoch) = (false, None);
+        let answer = Answer { sequence, duplicate, position, offset, subscribers, also, epoch };
         write::answer(&answer, out);
         got.ephemeral
     };
@@ -287,7 +288,7 @@ fn nothing_is_sent_that_nobody_hears_of() {
 fn a_shutdown_and_an_error_are_told() {
     let goodbye: Act = |got, out| {
         accept(got, out);
-        write::goodbye(got.sequence, out);
+        write::goodbye(got.sequence, GoodbyeCode::RESTART, out);
         false
     };
     let (folder, _server) = play(goodbye);

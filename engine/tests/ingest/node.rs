@@ -47,7 +47,15 @@ pub(crate) fn limits() -> Limits {
 /// For our own user and root.
 pub(crate) fn settings(path: PathBuf) -> IngestConfig {
     let (users, tenant) = (Vec::new(), Tenant::default());
-    IngestConfig { path, mode: 0o600, users, limits: limits(), epoch: epoch(), tenant }
+    IngestConfig {
+        path,
+        mode: 0o600,
+        users,
+        limits: limits(),
+        epoch: epoch(),
+        life: epoch(),
+        tenant,
+    }
 }
 
 /// A node's ingest on `settings`, without its sequencer's fate.
@@ -263,7 +271,7 @@ fn words(reply: Reply<'_>) -> String {
             assert!(code.0 != 429 || text.contains("may not have been told"), "{text}");
             format!("error {} at {offset}", code.0)
         }
-        Reply::Goodbye(sequence) => format!("goodbye {sequence}"),
+        Reply::Goodbye { last, code } => format!("goodbye {last} {}", code.0),
     }
 }
 

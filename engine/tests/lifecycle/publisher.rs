@@ -68,7 +68,7 @@ pub fn publish_until_goodbye(path: &Path, channel: &str) -> u64 {
                     refused.get_or_insert(sequence);
                     accepted = refused.unwrap_or(sequence) - 1;
                 }
-                Reply::Goodbye(sequence) => {
+                Reply::Goodbye { last: sequence, .. } => {
                     return refused.map_or(sequence, |refused| refused - 1);
                 }
                 other => panic!("{other:?}"),

@@ -1,9 +1,16 @@
 //! Positions that say nothing here: of another epoch, of the future, unreadable.
 
-use fanfare_protocol::id::Id;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
+use fanfare::log::{Epochs, Interrupted};
+use fanfare::node::Server;
+use fanfare_protocol::id::{Epoch, Id};
+use fanfare_protocol::ingest::client::{Decoder, Reply};
+use fanfare_protocol::ingest::{PublishFrame, write};
 
 use crate::reader::{Reader, Transport};
-use crate::support::{Client, DRIVERS, node};
+use crate::support::{Client, DRIVERS, PATIENCE, node, node_over, publish, wait_for};
 use crate::{everywhere, fill, restarted, unbounded};
 
 #[test]
@@ -100,6 +107,108 @@ fn a_malformed_since_is_refused_and_a_malformed_last_event_id_is_a_gap() {
             }
             let published = fill(&node, "a", 4..=4)[0].id;
             assert_eq!(client.block(), format!("data: 4\nid: {published}"));
+        }
+        node.stop();
+    }
+}
+
+/// A publisher on the Unix socket, which says what it is told in words.
+struct Publisher {
+    stream: UnixStream,
+    decoder: Decoder,
+    epoch: Option<Epoch>,
+}
+
+impl Publisher {
+    fn connect(node: &Server) -> Self {
+        let path = node.addresses().socket.clone().expect("it has a socket");
+        let mut stream = UnixStream::connect(path).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut out = Vec::new();
+        write::preface(&mut out);
+        stream.write_all(&out).unwrap();
+        let mut publisher = Self { stream, decoder: Decoder::new(), epoch: None };
+        publisher.hear(1);
+        publisher
+    }
+
+    fn publish(&mut self, data: &str) -> String {
+        let mut out = Vec::new();
+        let frame = PublishFrame { answer: true, ..PublishFrame::new("a", data.as_bytes()) };
+        write::publish(&frame, &mut out);
+        self.stream.write_all(&out).unwrap();
+        self.hear(2).remove(0) // and the acknowledgement
+    }
+
+    fn hear(&mut self, count: usize) -> Vec<String> {
+        let (mut heard, mut buffer) = (Vec::new(), [0; 1 << 10]);
+        while heard.len() < count {
+            let read = self.stream.read(&mut buffer).expect("it is told in time");
+            assert!(read > 0, "the end, behind {heard:?}");
+            let mut bytes = &buffer[..read];
+            while let Some(reply) = self.decoder.next(&mut bytes).unwrap() {
+                heard.push(match reply {
+                    Reply::Hello(hello) => {
+                        self.epoch = Some(hello.epoch);
+                        "hello".into()
+                    }
+                    Reply::Answer(answer) => answer.id(self.epoch.unwrap()).to_string(),
+                    Reply::Goodbye { last, code } => format!("goodbye {last} {}", code.0),
+                    Reply::Ack(sequence) => format!("ack {sequence}"),
+                    other => panic!("{other:?}"),
+                });
+            }
+        }
+        heard
+    }
+}
+
+/// An epoch begins in a running node: streams hear of it and go on, a waiting poll is answered with
+/// it, publishers on the socket are told goodbye and come back to the new one.
+#[test]
+fn an_epoch_that_begins_is_told_to_everyone_and_costs_nobody_the_connection() {
+    for driver in DRIVERS {
+        let folder = tempfile::tempdir().unwrap();
+        let epochs = Epochs::default();
+        let log = Interrupted::by(epochs.clone());
+        let node = node_over(driver, log, |settings| {
+            settings.socket = Some(folder.path().join("fanfare.sock"));
+        });
+        let listen = node.addresses().listen;
+        let old = node.epoch();
+        let mut publisher = Publisher::connect(&node);
+        let before = publisher.publish("one");
+        assert!(before.starts_with(&old.to_string()), "{before}");
+        let mut streams = [Transport::WebSocket, Transport::EventStream]
+            .map(|transport| Reader::open(listen, transport, "a,b", Some(&before)));
+        let mut waiting =
+            Client::get(listen, &format!("/poll?channels=a,b&since={before}&wait=25"));
+        let metrics = node.metrics();
+        wait_for("a poll that waits", 1, || metrics.shards.iter().map(|it| it.polls.read()).sum());
+
+        let new = Epoch::from_random(old.number() + 1);
+        epochs.begin(new);
+        publish(&node, "wake", "up"); // who sleeps over its log looks at it
+        assert_eq!(publisher.hear(1), ["goodbye 1 205"]);
+        let (_, body) = waiting.answer();
+        let answer: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let gaps = ["a", "b"].map(|channel| unbounded(channel, "epoch"));
+        assert_eq!(answer["gaps"], serde_json::json!(gaps));
+        assert!(answer["id"].as_str().unwrap().starts_with(&new.to_string()), "{answer}");
+        assert_eq!(node.epoch(), new);
+
+        let mut publisher = Publisher::connect(&node);
+        assert_eq!(publisher.epoch, Some(new));
+        let after = publisher.publish("two");
+        assert!(after.starts_with(&new.to_string()), "{after}");
+        for reader in &mut streams {
+            assert_eq!([reader.notice(), reader.notice()], gaps);
+            let message = reader.message();
+            assert_eq!((&message.id, message.offset), (&after, 1), "it begins anew");
+        }
+        for transport in Transport::ALL {
+            let reader = Reader::open(listen, transport, "a,b", Some(&before));
+            assert_eq!(reader.gaps, gaps, "{transport:?}: an old id is one of another epoch");
         }
         node.stop();
     }

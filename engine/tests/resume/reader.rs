@@ -116,6 +116,19 @@ impl Reader {
         }
     }
 
+    /// The next thing that a stream is told, which is a gap.
+    pub fn notice(&mut self) -> Value {
+        let told = match self.transport {
+            Transport::WebSocket => self.client.text_frame(),
+            Transport::EventStream => {
+                let block = self.client.block();
+                block.strip_prefix("event: fanfare.gap\ndata: ").expect(&block).into()
+            }
+            Transport::Poll => panic!("a poll has its gaps in an answer"),
+        };
+        serde_json::from_str(&told).unwrap()
+    }
+
     /// The next message; anything else is a failure.
     pub fn message(&mut self) -> Message {
         loop {

@@ -10,8 +10,10 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use fanfare::channel::{ChannelName, Tenant};
+use fanfare::log::Log;
 use fanfare::node::{self, DriverChoice, Server, Settings};
 use fanfare::rule::{History, Pattern, Rule, Rules, Slow, Window};
+use fanfare::sequencer::Ticket;
 use fanfare::sequencer::command::{Command, Publication, Published};
 use fanfare_protocol::dialect::machine::Machine;
 use fanfare_protocol::message::Kind;
@@ -34,6 +36,16 @@ pub fn node(driver: DriverChoice) -> Server {
 pub fn node_with(driver: DriverChoice, change: impl FnOnce(&mut Settings)) -> Server {
     let settings = settings(driver, change);
     node::start(settings).unwrap_or_else(|error| panic!("{driver:?}: {error}"))
+}
+
+/// A node over a log of the test's.
+pub fn node_over<L: Log<Ticket> + Send + 'static>(
+    driver: DriverChoice,
+    log: L,
+    change: impl FnOnce(&mut Settings),
+) -> Server {
+    node::start_over(settings(driver, change), log)
+        .unwrap_or_else(|error| panic!("{driver:?}: {error}"))
 }
 
 fn settings(driver: DriverChoice, change: impl FnOnce(&mut Settings)) -> Settings {

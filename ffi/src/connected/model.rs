@@ -36,6 +36,8 @@ enum Step {
     PushOut,
     /// Other publishers turn the window of keys over.
     TurnKeysOver,
+    /// Another epoch begins in the running server.
+    Epoch,
     Restart,
 }
 
@@ -55,6 +57,7 @@ fn apply(world: &mut World, step: Step) {
         Step::Forget => world.forget(),
         Step::PushOut => world.push_out(),
         Step::TurnKeysOver => world.turn_keys_over(),
+        Step::Epoch => world.begin_epoch(),
         Step::Restart => world.restart(),
     }
     world.check();
@@ -77,6 +80,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => any::<bool>().prop_map(|is_heard| Step::Cut { is_heard }),
         2 => Just(Step::Hear),
         1 => Just(Step::TurnKeysOver),
+        1 => Just(Step::Epoch),
     ]
 }
 

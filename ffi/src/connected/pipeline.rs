@@ -14,7 +14,8 @@
 //! connection the server says how far it took the session: what lies behind that was not published
 //! and is sent again, and the outcomes of the rest are told again. Where the server has forgotten
 //! the session, nobody knows, and that is told. Where it is another server's life, history went
-//! with the old one, and all of it is sent again.
+//! with the old one, and all of it is sent again. (An epoch that begins in a running server ends
+//! its connections, not its life: it knows what it took.)
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -64,7 +65,9 @@ pub(super) struct Pipeline {
     /// Everything before it was acknowledged in this session.
     base: u64,
     session: SessionId,
-    /// Whose session it is, once a server has said so.
+    /// Which life of a server the session belongs to, once one has said so, and the epoch that
+    /// answers of this connection belong to where they name no other.
+    life: Option<Epoch>,
     epoch: Option<Epoch>,
     /// Whether a message was written in this session.
     has_sent: bool,
@@ -106,6 +109,7 @@ impl Pipeline {
             flying: VecDeque::new(),
             base: 1,
             session,
+            life: None,
             epoch: None,
             has_sent: false,
             confirmed: 0,
@@ -134,14 +138,14 @@ impl Pipeline {
         self.limits = hello.limits;
         self.unconfirmed = standing.limits.unconfirmed as usize;
         if self.has_sent && !standing.known {
-            self.forgotten(hello.epoch);
+            self.forgotten(standing.life);
             self.session = fresh;
             return Greeting::Another(self.opening());
         }
         if !self.take_up(standing.taken) {
             return Greeting::Nonsense;
         }
-        self.epoch = Some(hello.epoch);
+        (self.life, self.epoch) = (Some(standing.life), Some(hello.epoch));
         Greeting::Open
     }
 
@@ -166,8 +170,8 @@ impl Pipeline {
     }
 
     /// The server at the other end, which is in this life, does not know the session.
-    fn forgotten(&mut self, epoch: Epoch) {
-        let is_same_life = self.epoch == Some(epoch);
+    fn forgotten(&mut self, life: Epoch) {
+        let is_same_life = self.life == Some(life);
         let mut again = Vec::new();
         for mut item in self.flying.drain(..).flatten() {
             if is_same_life && item.first_sent.is_some() {
@@ -219,7 +223,7 @@ impl Pipeline {
             Reply::Hello(_) => {}
             Reply::Answer(answer) => {
                 let place = Placed {
-                    epoch: epoch.number(),
+                    epoch: answer.id(epoch).epoch.number(),
                     position: answer.position,
                     offset: answer.offset,
                     subscribers: answer.subscribers,
@@ -248,7 +252,7 @@ impl Pipeline {
                 }
                 return Then::Leave;
             }
-            Reply::Goodbye(last) => {
+            Reply::Goodbye { last, .. } => {
                 let first = usize::try_from((last + 1).saturating_sub(self.base)).unwrap_or(0);
                 for item in self.flying.iter_mut().skip(first).flatten() {
                     item.first_sent = None;
@@ -296,7 +300,8 @@ impl Pipeline {
             self.settled.push((item, Err(code)));
         }
         if self.has_sent {
-            (self.session, self.epoch, self.base, self.has_sent) = (fresh, None, 1, false);
+            (self.session, self.base, self.has_sent) = (fresh, 1, false);
+            (self.life, self.epoch) = (None, None);
         }
     }
 

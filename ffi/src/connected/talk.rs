@@ -132,7 +132,7 @@ impl Talk {
                     Greeting::Nonsense => return Err(Lost::unavailable()),
                 },
                 // Nothing of ours was written, so nothing of ours is meant.
-                Reply::Error { .. } | Reply::Goodbye(_) if epoch.is_none() => {
+                Reply::Error { .. } | Reply::Goodbye { .. } if epoch.is_none() => {
                     left.get_or_insert(Lost::of(&reply));
                 }
                 _ if epoch.is_none() => {}

@@ -7,8 +7,9 @@ use std::fmt;
 
 use super::also::ChannelReceipts;
 use super::assemble::{Assembler, Broken, Frame};
-use super::code::{ErrorCode, RefusalCode};
+use super::code::{ErrorCode, GoodbyeCode, RefusalCode};
 use super::session::Standing;
+use super::write::{FLAG_DUPLICATE, FLAG_EPOCH};
 use super::{VERSION_WITH_SESSIONS, frame_type};
 use crate::id::{Epoch, Id};
 use crate::limits::{INGEST_SERVER_FRAME_BYTES_MAX, IngestLimits};
@@ -19,7 +20,7 @@ use crate::reader::Reader;
 pub struct Hello {
     /// The version that both will speak.
     pub version: u8,
-    /// The identity of the order that all positions of this connection belong to.
+    /// The identity of the order that positions belong to, where an answer names no other.
     pub epoch: Epoch,
     /// What the publisher may send.
     pub limits: IngestLimits,
@@ -42,12 +43,14 @@ pub struct Answer<'a> {
     pub subscribers: u64,
     /// Its places in the further channels that were named, in their order.
     pub also: ChannelReceipts<'a>,
+    /// The epoch that the place belongs to, where that is not the one of this connection's HELLO.
+    pub epoch: Option<Epoch>,
 }
 
 impl Answer<'_> {
     /// The place as clients write it; `epoch` is that of this connection's HELLO.
     pub fn id(&self, epoch: Epoch) -> Id {
-        Id { epoch, position: self.position }
+        Id { epoch: self.epoch.unwrap_or(epoch), position: self.position }
     }
 }
 
@@ -81,9 +84,14 @@ pub enum Reply<'a> {
         /// For people.
         text: &'a str,
     },
-    /// The server ends the connection, because it shuts down. Everything after this number was not
-    /// published.
-    Goodbye(u64),
+    /// The server ends the connection, for no fault of ours. Everything after the last number was
+    /// not published.
+    Goodbye {
+        /// The last message that has its outcome.
+        last: u64,
+        /// Why.
+        code: GoodbyeCode,
+    },
 }
 
 /// The server did not keep to the protocol.
@@ -201,14 +209,7 @@ fn read_body(frame: Frame<'_>) -> Option<Reply<'_>> {
     let mut body = Reader::new(frame.body, frame.at);
     Some(match frame.number {
         frame_type::HELLO => Reply::Hello(read_hello(&mut body)?),
-        frame_type::ANSWER => Reply::Answer(Answer {
-            sequence: body.u64()?,
-            duplicate: body.u8()? & super::write::FLAG_DUPLICATE != 0,
-            position: body.u64()?,
-            offset: body.u64()?,
-            subscribers: body.u64()?,
-            also: ChannelReceipts::read(body),
-        }),
+        frame_type::ANSWER => Reply::Answer(read_answer(body)?),
         frame_type::REFUSED => Reply::Refused {
             sequence: body.u64()?,
             code: RefusalCode(body.u16()?),
@@ -221,7 +222,27 @@ fn read_body(frame: Frame<'_>) -> Option<Reply<'_>> {
             versions: (body.u8()?, body.u8()?),
             text: read_text(&mut body)?,
         },
-        _ => Reply::Goodbye(body.u64()?),
+        _ => Reply::Goodbye {
+            last: body.u64()?,
+            code: body.u16().map_or(GoodbyeCode::RESTART, GoodbyeCode),
+        },
+    })
+}
+
+fn read_answer(mut body: Reader<'_>) -> Option<Answer<'_>> {
+    let sequence = body.u64()?;
+    let flags = body.u8()?;
+    Some(Answer {
+        sequence,
+        duplicate: flags & FLAG_DUPLICATE != 0,
+        position: body.u64()?,
+        offset: body.u64()?,
+        subscribers: body.u64()?,
+        epoch: match flags & FLAG_EPOCH {
+            0 => None,
+            _ => Some(Epoch::from_random(body.u64()?)),
+        },
+        also: ChannelReceipts::read(body),
     })
 }
 

@@ -1,4 +1,5 @@
-//! Numbers that say why: [`RefusalCode`] for one message, [`ErrorCode`] for a whole connection.
+//! Numbers that say why: [`RefusalCode`] for one message, [`ErrorCode`] for a whole connection,
+//! [`GoodbyeCode`] for one that ends well.
 //!
 //! They follow HTTP where HTTP has a word for it: 4xx is not to be tried again unchanged, 429 and
 //! 5xx are to be tried again later. A number that was ever given out is retired, never reused.
@@ -40,6 +41,18 @@ impl RefusalCode {
     pub fn may_retry(self) -> bool {
         self.0 == 429 || self.0 >= 500
     }
+}
+
+/// Why the server takes its leave of a publisher that did nothing wrong. It may come back at once;
+/// what had no outcome is sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct GoodbyeCode(pub u16);
+
+impl GoodbyeCode {
+    /// Another epoch has begun: HELLO of the next connection names it.
+    pub const EPOCH: Self = Self(205);
+    /// The node shuts down.
+    pub const RESTART: Self = Self(503);
 }
 
 /// Why a connection ends.

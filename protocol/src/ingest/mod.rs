@@ -31,7 +31,7 @@ mod tests;
 pub mod write;
 
 pub use also::{ChannelNames, ChannelReceipts};
-pub use code::{ErrorCode, RefusalCode};
+pub use code::{ErrorCode, GoodbyeCode, RefusalCode};
 pub use publish::{DeclaredKind, PublishFrame, Refusal};
 pub use session::SessionId;
 

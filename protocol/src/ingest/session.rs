@@ -1,6 +1,7 @@
 //! Sessions, of version 2: what a publisher and a server know of each other beyond a connection.
 
 use super::server::{Fault, Violation};
+use crate::id::Epoch;
 use crate::limits::SessionLimits;
 use crate::reader::Reader;
 
@@ -34,6 +35,9 @@ pub struct Standing {
     pub taken: u64,
     /// How long and how many.
     pub limits: SessionLimits,
+    /// The first epoch of this server's life: whatever epochs it has had since, what it took under
+    /// one of them it may have published.
+    pub life: Epoch,
 }
 
 impl Open {
@@ -62,6 +66,7 @@ impl Standing {
                 sessions: reader.u32()?,
                 age_s: reader.u32()?,
             },
+            life: Epoch::from_random(reader.u64()?),
         })
     }
 }

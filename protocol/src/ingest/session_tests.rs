@@ -164,7 +164,7 @@ proptest! {
             version: VERSION_WITH_SESSIONS,
             epoch: Epoch::from_random(7),
             limits: IngestLimits::DEFAULT,
-            session: Some(Standing { known, taken, limits }),
+            session: Some(Standing { known, taken, limits, life: Epoch::from_random(taken) }),
         };
         let mut stream = Vec::new();
         write::hello(&hello, &mut stream);

@@ -6,8 +6,8 @@ use super::client::{self, Answer, Hello, Reply};
 use super::fuzz::{LIMITS, frames, tell_client, tell_server};
 use super::server::{Decoder, Event, Fault, Violation};
 use super::{
-    ChannelNames, ChannelReceipt, ChannelReceipts, DeclaredKind, ErrorCode, PublishFrame,
-    RefusalCode, VERSION, write,
+    ChannelNames, ChannelReceipt, ChannelReceipts, DeclaredKind, ErrorCode, GoodbyeCode,
+    PublishFrame, RefusalCode, VERSION, write,
 };
 use crate::id::Epoch;
 use crate::limits::{INGEST_SERVER_FRAME_BYTES_MAX, IngestLimits, MESSAGE_CHANNELS_MAX};
@@ -312,8 +312,9 @@ fn the_longest_frame_of_a_server_is_within_what_clients_read() {
 fn the_longest_answer_is_within_what_clients_read() {
     let places = [ChannelReceipt { offset: u64::MAX, subscribers: 7 }; MESSAGE_CHANNELS_MAX - 1];
     let also = ChannelReceipts::of(&places);
-    let first =
-        Answer { sequence: 1, duplicate: true, position: 2, offset: 3, subscribers: 4, also };
+    let (sequence, position, offset, subscribers) = (1, 2, 3, 4);
+    let epoch = Some(Epoch::from_random(5));
+    let first = Answer { sequence, duplicate: true, position, offset, subscribers, also, epoch };
     let mut stream = Vec::new();
     write::hello(&hello(), &mut stream);
     let begin = stream.len();
@@ -418,19 +419,21 @@ proptest! {
 
     #[test]
     fn what_a_server_writes_a_client_reads(
-        numbers: [u64; 4], duplicate: bool, code: u16, text in ".{0,40}", further in 0..3usize,
+        numbers: [u64; 4], epoch: Option<u64>, duplicate: bool, code: u16, text in ".{0,40}",
+        further in 0..3usize,
     ) {
         let [sequence, position, offset, subscribers] = numbers;
         let places = [ChannelReceipt { offset: position, subscribers: sequence }; 3];
         let also = ChannelReceipts::of(&places[..further]);
-        let answer = Answer { sequence, duplicate, position, offset, subscribers, also };
+        let epoch = epoch.map(Epoch::from_random);
+        let answer = Answer { sequence, duplicate, position, offset, subscribers, also, epoch };
         let mut stream = Vec::new();
         write::hello(&hello(), &mut stream);
         write::answer(&answer, &mut stream);
         write::refused(sequence, RefusalCode(code), &text, &mut stream);
         write::ack(sequence, &mut stream);
         write::error(ErrorCode(code), offset, &text, &mut stream);
-        write::goodbye(sequence, &mut stream);
+        write::goodbye(sequence, GoodbyeCode(code), &mut stream);
         frames(&stream);
         let (told, violation) = tell_client(&stream, &[]);
         let (error, versions) = (ErrorCode(code), (1, 2));
@@ -440,7 +443,7 @@ proptest! {
             Reply::Refused { sequence, code: RefusalCode(code), text: &text },
             Reply::Ack(sequence),
             Reply::Error { code: error, offset, versions, text: &text },
-            Reply::Goodbye(sequence),
+            Reply::Goodbye { last: sequence, code: GoodbyeCode(code) },
         ];
         prop_assert_eq!(told, expected.map(|reply| format!("{reply:?}")).to_vec());
         prop_assert_eq!(violation, None);

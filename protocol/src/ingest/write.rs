@@ -1,14 +1,17 @@
 //! Frames of both ends as bytes, appended to a `Vec` that the caller sends and clears.
 
 use super::client::{Answer, Hello};
-use super::code::{ErrorCode, RefusalCode};
+use super::code::{ErrorCode, GoodbyeCode, RefusalCode};
 use super::publish::{FLAG_ANSWER, PublishFrame};
 use super::session::{FLAG_KNOWN, FLAG_RESUME, Open};
 use super::{MAGIC, VERSION, VERSION_WITH_SESSIONS, VERSIONS, field, frame_type};
+use crate::id::Epoch;
 use crate::limits::INGEST_TEXT_BYTES_MAX;
 
 /// The flag of an ANSWER that repeats an earlier one.
 pub(super) const FLAG_DUPLICATE: u8 = 1;
+/// The flag of an ANSWER that ends with the epoch of its place.
+pub(super) const FLAG_EPOCH: u8 = 2;
 
 /// Appends what a publisher sends first, without sessions.
 pub fn preface(out: &mut Vec<u8>) {
@@ -97,6 +100,7 @@ pub fn hello(hello: &Hello, out: &mut Vec<u8>) {
             for number in [limits.unconfirmed, limits.sessions, limits.age_s] {
                 out.extend_from_slice(&number.to_le_bytes());
             }
+            out.extend_from_slice(&standing.life.number().to_le_bytes());
         }
     });
 }
@@ -105,8 +109,11 @@ pub fn hello(hello: &Hello, out: &mut Vec<u8>) {
 pub fn answer(answer: &Answer<'_>, out: &mut Vec<u8>) {
     frame(frame_type::ANSWER, out, |out| {
         out.extend_from_slice(&answer.sequence.to_le_bytes());
-        out.push(if answer.duplicate { FLAG_DUPLICATE } else { 0 });
-        for number in [answer.position, answer.offset, answer.subscribers] {
+        let duplicate = if answer.duplicate { FLAG_DUPLICATE } else { 0 };
+        out.push(duplicate | if answer.epoch.is_some() { FLAG_EPOCH } else { 0 });
+        let epoch = answer.epoch.map(Epoch::number);
+        let numbers = [answer.position, answer.offset, answer.subscribers];
+        for number in numbers.into_iter().chain(epoch) {
             out.extend_from_slice(&number.to_le_bytes());
         }
         for place in answer.also {
@@ -143,8 +150,11 @@ pub fn error(code: ErrorCode, offset: u64, text: &str, out: &mut Vec<u8>) {
 
 /// Appends a GOODBYE frame; nothing may follow it. `sequence` is the last message that has its
 /// outcome.
-pub fn goodbye(sequence: u64, out: &mut Vec<u8>) {
-    frame(frame_type::GOODBYE, out, |out| out.extend_from_slice(&sequence.to_le_bytes()));
+pub fn goodbye(sequence: u64, code: GoodbyeCode, out: &mut Vec<u8>) {
+    frame(frame_type::GOODBYE, out, |out| {
+        out.extend_from_slice(&sequence.to_le_bytes());
+        out.extend_from_slice(&code.0.to_le_bytes());
+    });
 }
 
 /// Length, type, and what `body` appends.

@@ -125,7 +125,7 @@ fn read(mut stream: UnixStream, shared: &Shared) -> String {
                 Ok(Some(Reply::Error { code, text, .. })) => {
                     return format!("the server ended the connection ({}): {text}", code.0);
                 }
-                Ok(Some(Reply::Goodbye(_))) => return "the server shuts down".into(),
+                Ok(Some(Reply::Goodbye { .. })) => return "the server took its leave".into(),
                 Ok(Some(Reply::Ack(_))) => {}
                 Err(violation) => return violation.to_string(),
             }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use fanfare_protocol::id::{Epoch, Id};
+use fanfare_protocol::ingest::client::{Decoder, Reply};
 use fanfare_protocol::ingest::{PublishFrame, SessionId, session, write};
 
 use super::*;
@@ -35,6 +36,7 @@ impl World {
             users: Vec::new(),
             limits: limits.clone(),
             epoch: Epoch::from_random(1),
+            life: Epoch::from_random(1),
             tenant: Tenant::default(),
         };
         let in_flight = InFlight::of(&metrics, &limits);
@@ -270,4 +272,49 @@ fn what_may_be_read_is_what_there_is_room_for() {
     assert_eq!(within(1_400, 200), Reading { bytes: 200, cost: 1_400 });
     assert_eq!(within(1_448, 200), Reading { bytes: 201, cost: 1_448 });
     assert_eq!(within(usize::MAX, 1 << 20), Reading { bytes: TURN_BYTES, cost: 2 * TURN_BYTES });
+}
+
+/// Who was told of the old epoch hears the outcomes of what was read of it and is told goodbye; who
+/// has said nothing yet is greeted in the new one.
+#[test]
+fn an_epoch_that_begins_is_told_to_those_who_know_the_old_one() {
+    let mut world = World::new(|_| {});
+    let asks = PublishFrame { answer: true, ..PublishFrame::new("demo", b"x") };
+    let mut bytes = hello();
+    write::publish(&asks, &mut bytes);
+    let old = world.connect(Vec::new());
+    world.publishers.handle_bytes(NOW, old, &bytes);
+    world.asked.extend(world.publishers.take_groups());
+    let silent = world.connect(Vec::new());
+    let next = Epoch::from_random(2);
+    world.publishers.begin_epoch(NOW, Epoch::from_random(1));
+    assert!(world.publishers.wants_bytes(old), "that is the one it knows");
+    world.publishers.begin_epoch(NOW, next);
+    assert!(!world.publishers.wants_bytes(old), "it is read no more");
+    let placed = Id { epoch: next, position: 7 };
+    let Group { number, .. } = world.asked.pop_front().unwrap();
+    let (offset, subscribers, duplicate, also) = (1, 0, false, None);
+    let place = Published { id: placed, offset, subscribers, duplicate, also };
+    world.publishers.settle(NOW, number, vec![Ok(place)]);
+    world.publishers.handle_bytes(NOW, silent, &hello());
+    let mut told = |key| {
+        let mut decoder = Decoder::new();
+        let publisher = world.publishers.get(key).unwrap();
+        let (mut bytes, mut told, mut epoch) = (publisher.unsent(), Vec::new(), None);
+        while let Some(reply) = decoder.next(&mut bytes).unwrap() {
+            told.push(match reply {
+                Reply::Hello(hello) => {
+                    epoch = Some(hello.epoch);
+                    format!("hello {}", hello.epoch.number())
+                }
+                Reply::Answer(answer) => answer.id(epoch.unwrap()).to_string(),
+                Reply::Ack(sequence) => format!("ack {sequence}"),
+                Reply::Goodbye { last, code } => format!("goodbye {last} {}", code.0),
+                other => panic!("{other:?}"),
+            });
+        }
+        told
+    };
+    assert_eq!(told(old), ["hello 1", &placed.to_string(), "ack 1", "goodbye 1 205"]);
+    assert_eq!(told(silent), ["hello 2"]);
 }

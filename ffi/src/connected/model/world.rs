@@ -31,6 +31,8 @@ struct Server {
     answered: VecDeque<((u64, u64), Results)>,
     /// Numbers of messages, in the order of their positions.
     history: Vec<u64>,
+    /// The same of the epochs that it had before, all together.
+    earlier: Vec<u64>,
     /// A window of keys, which others turn over.
     keys: HashMap<Box<[u8]>, Published>,
 }
@@ -73,6 +75,7 @@ fn life(epoch: u64) -> Server {
         users: Vec::new(),
         limits,
         epoch: Epoch::from_random(epoch),
+        life: Epoch::from_random(epoch),
         tenant: Tenant::default(),
     };
     let sessions = Sessions::new(settings.sessions(), AGE_MS, usize::MAX);
@@ -83,6 +86,7 @@ fn life(epoch: u64) -> Server {
         asked: VecDeque::new(),
         answered: VecDeque::new(),
         history: Vec::new(),
+        earlier: Vec::new(),
         keys: HashMap::new(),
     }
 }
@@ -294,6 +298,20 @@ impl World {
         self.past.insert(epoch, old.history);
     }
 
+    /// Another epoch begins, and the server goes on.
+    pub(super) fn begin_epoch(&mut self) {
+        let server = &mut self.server;
+        let epoch = server.settings.epoch.number();
+        let history = std::mem::take(&mut server.history);
+        server.earlier.extend(&history);
+        server.keys.clear();
+        self.past.insert(epoch, history);
+        server.settings.epoch = Epoch::from_random(epoch + 1);
+        for publisher in server.connections.values_mut() {
+            publisher.begin_epoch(self.now, server.settings.epoch);
+        }
+    }
+
     /// No more faults: everything has its outcome in the end.
     pub(super) fn finish(&mut self) {
         for _ in 0..500 {
@@ -336,6 +354,9 @@ impl World {
             once.dedup();
             assert_eq!(once.len(), history.len(), "published twice: {history:?}");
         }
+        let Server { earlier, history, .. } = &self.server;
+        let twice = history.iter().find(|number| earlier.contains(number));
+        assert_eq!(twice, None, "published in two epochs of one life");
         let (outcomes, epoch) = (self.outcomes.lock().unwrap(), self.server.settings.epoch);
         for (number, outcome) in outcomes.iter() {
             match outcome {
@@ -344,9 +365,15 @@ impl World {
                         true => &self.server.history,
                         false => &self.past[&place.epoch],
                     };
+                    if place.position == 0 {
+                        // Nobody hears where that is: in any epoch.
+                        let mut all = self.past.values().chain([&self.server.history]);
+                        assert!(all.any(|it| it.contains(number)), "message {number} is lost");
+                        continue;
+                    }
                     let at = history.iter().position(|there| there == number);
                     let at = at.unwrap_or_else(|| panic!("message {number} is lost"));
-                    assert!(place.position == 0 || place.position == at as u64 + 1);
+                    assert_eq!(place.position, at as u64 + 1);
                 }
                 Err(FANFARE_E_BAD_CHANNEL) => assert!(self.bad.contains(number)),
                 Err(code) => {

@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::outcome::{Done, Ticket};
-use fanfare_protocol::ingest::ChannelReceipts;
 use fanfare_protocol::ingest::client::Answer;
 use fanfare_protocol::ingest::session::Standing;
+use fanfare_protocol::ingest::{ChannelReceipts, GoodbyeCode};
 use std::time::Duration;
 
 fn item(number: u64, done: Done) -> Item {
@@ -18,7 +18,7 @@ const SECOND: SessionId = SessionId([2; 16]);
 /// A server in this life that has the session, or not, and took so many.
 fn hello(life: u64, known: bool, taken: u64) -> Hello {
     let (epoch, limits) = (Epoch::from_random(life), IngestLimits::DEFAULT);
-    let session = Some(Standing { known, taken, limits: SessionLimits::DEFAULT });
+    let session = Some(Standing { known, taken, limits: SessionLimits::DEFAULT, life: epoch });
     Hello { version: 2, epoch, limits, session }
 }
 
@@ -51,8 +51,12 @@ fn settled(pipeline: &mut Pipeline) -> Vec<(u64, Result<u64, i32>)> {
 
 fn answer(sequence: u64, position: u64) -> Reply<'static> {
     let (duplicate, offset, subscribers) = (false, 1, 0);
-    let also = ChannelReceipts::default();
-    Reply::Answer(Answer { sequence, duplicate, position, offset, subscribers, also })
+    let (also, epoch) = (ChannelReceipts::default(), None);
+    Reply::Answer(Answer { sequence, duplicate, position, offset, subscribers, also, epoch })
+}
+
+fn goodbye(last: u64) -> Reply<'static> {
+    Reply::Goodbye { last, code: GoodbyeCode::EPOCH }
 }
 
 fn refused(sequence: u64, code: RefusalCode) -> Reply<'static> {
@@ -70,7 +74,7 @@ fn outcomes_come_in_any_order_and_once() {
     assert_eq!(pipeline.first_open(), Some(1));
     pipeline.handle(&Reply::Ack(4));
     assert_eq!(settled(&mut pipeline), [(1, Ok(0)), (4, Ok(0))]);
-    for nonsense in [Reply::Ack(2), answer(0, 1), answer(99, 1), Reply::Goodbye(9)] {
+    for nonsense in [Reply::Ack(2), answer(0, 1), answer(99, 1), goodbye(9)] {
         pipeline.handle(&nonsense);
     }
     assert_eq!(pipeline.first_open(), Some(5));
@@ -150,7 +154,7 @@ fn a_session_that_was_forgotten_leaves_riddles_and_another_life_none() {
 fn what_was_sent_too_long_ago_is_unknown_and_what_was_not_published_is_no_riddle() {
     let mut pipeline = pipeline(4);
     fill(&mut pipeline, 0);
-    assert_eq!(pipeline.handle(&Reply::Goodbye(2)), Then::Leave);
+    assert_eq!(pipeline.handle(&goodbye(2)), Then::Leave);
     pipeline.lose(0);
     assert_eq!(pipeline.next_expiry(), Some(Millis(100)));
     pipeline.expire(Millis(99));
@@ -203,8 +207,9 @@ fn the_server_says_how_large_and_how_many() {
     let limited = |window, frame_bytes, unconfirmed| {
         let limits = IngestLimits { window, frame_bytes, ..IngestLimits::DEFAULT };
         let limits_of_sessions = SessionLimits { unconfirmed, ..SessionLimits::DEFAULT };
-        let session = Some(Standing { known: true, taken: 0, limits: limits_of_sessions });
-        Hello { limits, session, ..hello(5, true, 0) }
+        let hello = hello(5, true, 0);
+        let session = hello.session.map(|it| Standing { limits: limits_of_sessions, ..it });
+        Hello { limits, session, ..hello }
     };
     pipeline.greet(&limited(2, 99, 99), SECOND);
     assert_eq!(fill(&mut pipeline, 0).len(), 2 * WINDOWS);
