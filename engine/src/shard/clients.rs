@@ -181,7 +181,7 @@ impl Clients {
             self.answer_poll(token, now);
             return self.perform(token, now);
         }
-        self.connections.count(token);
+        self.connections.count(token.index);
         self.connections.arm(token, now);
         self.connections.read_on(token);
     }

@@ -6,6 +6,11 @@ use super::wheel::Link;
 use crate::fanout::{Fanout, Settled, Subscriptions, Withheld};
 use crate::session::{Session, Spare, took};
 
+/// What a client may hold without being counted among the holders of private memory: a ping, a
+/// notice, the end of a short answer. It is less than the page that `doctor` counts for each
+/// connection, and those who hold no more come and go by the thousand each second.
+const UNCOUNTED_BYTES: usize = 1 << 10;
+
 /// What is true of a connection, whatever its session is at.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Flags {
@@ -23,6 +28,8 @@ pub(super) struct Flags {
     pub(super) planned: bool,
     /// Its peer's address is counted.
     pub(super) counted: bool,
+    /// It is among the holders of private memory.
+    pub(super) holding: bool,
 }
 
 /// A connection.
@@ -97,6 +104,11 @@ impl Connection {
     /// as long as it may wait. Behind the last of them other requests may stand.
     pub(super) fn keeps_its_end_waiting(&self) -> bool {
         self.flags.hangup && self.session.state.is_waiting_before_another()
+    }
+
+    /// What its client holds that counts, in bytes.
+    pub(super) fn holds(&self) -> usize {
+        Some(self.session.memory()).filter(|bytes| *bytes > UNCOUNTED_BYTES).unwrap_or(0)
     }
 
     /// Whether it takes nothing, or has not caught up since it was told of a loss.

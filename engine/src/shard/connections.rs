@@ -49,10 +49,14 @@ impl Connections {
         Some(Token { index, generation })
     }
 
-    /// Counts what the client of a connection holds, after a call of its session.
-    pub(super) fn count(&mut self, token: Token) {
-        if let Some(connection) = self.table.get_mut(token) {
-            self.holders.set(token.index, connection.session.memory());
+    /// Counts what the client of a connection holds, after a call of its session or a send to it.
+    pub(super) fn count(&mut self, index: u32) {
+        if let Some(connection) = self.table.at_mut(index) {
+            let holds = connection.holds();
+            if holds > 0 || connection.flags.holding {
+                connection.flags.holding = holds > 0;
+                self.holders.set(index, holds);
+            }
         }
     }
 
@@ -164,6 +168,6 @@ impl Connections {
     pub(super) fn invariants(&self) {
         self.wheel.invariants(&self.table);
         let have = self.table.iter();
-        self.holders.invariants(have.map(|(index, it)| (index, it.session.memory())));
+        self.holders.invariants(have.map(|(index, it)| (index, it.holds())));
     }
 }

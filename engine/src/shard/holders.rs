@@ -1,8 +1,8 @@
 //! Who holds memory that only one client uses: an answer that is not taken, a part of a request,
 //! the names of what was asked for. How much it is together, and who holds most.
 //!
-//! What each holds is told after each call of its session ([`Holders::set`]); nobody walks over
-//! connections. Who holds most is known by powers of two, so it is half of what anybody holds at
+//! What each holds is told after each call of its session ([`Holders::set`]), unless it is as
+//! little as a ping; nobody walks over connections. Who holds most is known by powers of two, so it is half of what anybody holds at
 //! least; of those who hold as much, it is the one that has held it for longest.
 
 use std::collections::{BTreeMap, HashMap};

@@ -130,8 +130,7 @@ impl Visits<'_> {
             let is_private = matches!(settled, Settled::Private);
             let (messages, bytes) = connection.settle(settled, taken, &mut clients.shared.spare);
             if is_private || connection.session.line.outbox().is_some() {
-                let memory = connection.session.memory();
-                clients.connections.holders.set(index, memory);
+                clients.connections.count(index);
             }
             deliveries += messages;
             sent_bytes += bytes;
