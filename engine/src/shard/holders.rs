@@ -2,8 +2,9 @@
 //! the names of what was asked for. How much it is together, and who holds most.
 //!
 //! What each holds is told after each call of its session ([`Holders::set`]), unless it is as
-//! little as a ping; nobody walks over connections. Who holds most is known by powers of two, so it is half of what anybody holds at
-//! least; of those who hold as much, it is the one that has held it for longest.
+//! little as a ping; nobody walks over connections. Who holds most is known by powers of two, so it
+//! is half of what anybody holds at least; of those who hold as much, it is the one that has held
+//! it for longest.
 
 use std::collections::{BTreeMap, HashMap};
 
