@@ -13,6 +13,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("websocket", fanfare_protocol::ws::fuzz::every_split),
     ("ingest_frames", fanfare_protocol::ingest::fuzz::frames),
     ("position", fanfare_protocol::id::fuzz::position),
+    ("checkpoint", fanfare_protocol::record::fuzz::checkpoint),
     ("record", fanfare_protocol::record::fuzz::record),
 ];
 

@@ -1,8 +1,11 @@
 //! The body of the fuzz target `record`: what is read is written back as the same, a prefix of it
 //! is never read, and a sequence of records tells the same however much of it is there.
 //!
-//! `cargo test` replays `fuzz/corpus/record` through it.
+//! And of the target `checkpoint`: whatever comes is no harm, and is the same however it is cut.
+//!
+//! `cargo test` replays `fuzz/corpus/record` and `fuzz/corpus/checkpoint` through them.
 
+use super::checkpoint::{self, Unreadable};
 use super::{Item, Record, Violation, Writer, frames};
 
 /// Longer records are cut at some places only: the work is quadratic.
@@ -26,6 +29,34 @@ pub fn record(data: &[u8]) {
         assert!(told.starts_with(&less), "cut at {end}");
         assert!(earlier.is_none() || earlier == wrong, "cut at {end}");
     }
+}
+
+/// Reads `data` as a checkpoint, whole and in pieces; panics where it matters.
+pub fn checkpoint(data: &[u8]) {
+    let whole = told(data, data.len().max(1));
+    for piece in [1, 2, 3, 47, 1_000] {
+        assert_eq!(told(data, piece), whole, "in pieces of {piece}");
+    }
+}
+
+/// Every item of a checkpoint whose bytes come in pieces, and what is wrong with it.
+pub(super) fn told(data: &[u8], piece: usize) -> (Vec<String>, Result<(), Unreadable>) {
+    let (mut reader, mut items) = (checkpoint::Reader::default(), Vec::new());
+    let mut left = Vec::new();
+    for piece in data.chunks(piece) {
+        left.extend_from_slice(piece);
+        let mut rest = left.as_slice();
+        let read = reader.read(&mut rest, |item| {
+            items.push(format!("{item:?}"));
+            Ok(())
+        });
+        if let Err(unreadable) = read {
+            return (items, Err(unreadable));
+        }
+        left = rest.to_vec();
+    }
+    let end = reader.end(&left);
+    (items, end)
 }
 
 /// Every record of a sequence, and what is wrong with the one after them.

@@ -1,6 +1,7 @@
 //! Items of a record, as they are read.
 
-use super::publication::{Publication, text};
+use super::checkpoint::{End, Head, Key, Order, Positions, Time};
+use super::publication::Publication;
 use super::{FIRST_REQUIRED, Fault, Secret, Violation, violation};
 use crate::reader::Reader;
 
@@ -12,6 +13,9 @@ pub(super) mod number {
     pub(in super::super) const ORDER: u8 = 131;
     pub(in super::super) const HEAD: u8 = 132;
     pub(in super::super) const KEY: u8 = 133;
+    pub(in super::super) const POSITIONS: u8 = 134;
+    pub(in super::super) const TIME: u8 = 135;
+    pub(in super::super) const END: u8 = 136;
 }
 
 /// One item.
@@ -29,55 +33,12 @@ pub enum Item<'a> {
     Head(Head<'a>),
     /// Of a checkpoint: one idempotency key.
     Key(Key),
-}
-
-/// What is one for the whole order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Order {
-    /// The last position that was placed.
-    pub position: u64,
-    /// The log's time there, in milliseconds.
-    pub at: u64,
-    /// The last position of any message whose channel was forgotten.
-    pub watermark: u64,
-    /// A rolling hash of what was assigned up to there.
-    pub state: u64,
-    /// What keys are digested under.
-    pub secret: Secret,
-}
-
-/// The present life of one channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head<'a> {
-    /// The last offset.
-    pub offset: u64,
-    /// The last message's position.
-    pub position: u64,
-    /// The log's time when it was last seen to be used.
-    pub used: u64,
-    /// The first message's position: the life's name.
-    pub began: u64,
-    /// Who comes from before this position may have missed messages of an earlier life.
-    pub unknown_before: u64,
-    /// Whose channel it is; empty is the tenant that there always is.
-    pub tenant: &'a str,
-    /// The channel's name.
-    pub name: &'a str,
-}
-
-/// One idempotency key, by its digests, and the place of what was published under it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Key {
-    /// Digest of tenant, channel and key.
-    pub key: [u64; 2],
-    /// Digest of what was published.
-    pub body: u64,
-    /// Its position.
-    pub position: u64,
-    /// Its offset.
-    pub offset: u64,
-    /// The log's time there.
-    pub at: u64,
+    /// Of a checkpoint: where messages of the channel before it stand.
+    Positions(Positions<'a>),
+    /// Of a checkpoint: the first position of a time.
+    Time(Time),
+    /// Of a checkpoint: it is whole.
+    End(End),
 }
 
 /// The items of a record that was read, with their numbers.
@@ -130,6 +91,9 @@ impl<'a> Item<'a> {
             number::ORDER => Order::read(&mut body).map(Self::Order),
             number::HEAD => Head::read(&mut body)?.map(Self::Head),
             number::KEY => Key::read(&mut body).map(Self::Key),
+            number::POSITIONS => Positions::read(&mut body).map(Self::Positions),
+            number::TIME => Time::read(&mut body).map(Self::Time),
+            number::END => End::read(&mut body).map(Self::End),
             unknown if unknown >= FIRST_REQUIRED => {
                 return Err(violation(at, Fault::UnknownItem(unknown)));
             }
@@ -139,47 +103,5 @@ impl<'a> Item<'a> {
             return Err(short);
         }
         item.map(Some).ok_or(short)
-    }
-}
-
-impl Order {
-    fn read(body: &mut Reader<'_>) -> Option<Self> {
-        Some(Self {
-            position: body.u64()?,
-            at: body.u64()?,
-            watermark: body.u64()?,
-            state: body.u64()?,
-            secret: Secret(body.array()?),
-        })
-    }
-}
-
-impl<'a> Head<'a> {
-    fn read(body: &mut Reader<'a>) -> Result<Option<Self>, Violation> {
-        let name = |body: &mut Reader<'a>| {
-            let length = body.u16()?;
-            let at = body.at;
-            Some((at, body.take(length.into())?))
-        };
-        let mut read = || {
-            let numbers = [body.u64()?, body.u64()?, body.u64()?, body.u64()?, body.u64()?];
-            Some((numbers, name(body)?, name(body)?))
-        };
-        let Some((numbers, tenant, name)) = read() else { return Ok(None) };
-        let [offset, position, used, began, unknown_before] = numbers;
-        let (tenant, name) = (text(tenant.1, tenant.0)?, text(name.1, name.0)?);
-        Ok(Some(Self { offset, position, used, began, unknown_before, tenant, name }))
-    }
-}
-
-impl Key {
-    fn read(body: &mut Reader<'_>) -> Option<Self> {
-        Some(Self {
-            key: [body.u64()?, body.u64()?],
-            body: body.u64()?,
-            position: body.u64()?,
-            offset: body.u64()?,
-            at: body.u64()?,
-        })
     }
 }

@@ -26,10 +26,9 @@
 //! backend's `except`, and a client's that does not want to hear what it published itself, are the
 //! same cut in what that connection is given. Whose origin it is nobody needs to know for that.
 //!
-//! **A checkpoint** is a sequence of records whose items say what the order knew at a place of the
-//! log: [`Item::Order`] first, then every head and key, oldest first. Each of its records brings
-//! its length, as [`frames`] reads it, because it lies in a file with others.
+//! A [checkpoint] is a sequence of records, too, each behind its length as [`frames`] reads it.
 
+pub mod checkpoint;
 pub mod digest;
 pub mod fuzz;
 mod item;
@@ -39,7 +38,7 @@ mod tests;
 mod write;
 
 pub use digest::Secret;
-pub use item::{Head, Item, Items, Key, Order};
+pub use item::{Item, Items};
 pub use publication::{Channels, Delivery, Publication};
 pub use write::Writer;
 

@@ -4,6 +4,7 @@ use std::num::NonZeroU64;
 
 use proptest::prelude::*;
 
+use super::checkpoint::{End, Head, Key, Order, Positions, Time};
 use super::fuzz;
 use super::*;
 use crate::message::Kind;
@@ -70,6 +71,7 @@ fn what_is_broken_is_named() {
     trailing.push(0);
     let mut missing = record(std::slice::from_ref(&good));
     missing[HEADER_BYTES - 2] = 2;
+    let no_text = [&[0; 67][..], b"\x01\x00\xff"].concat();
     // A header is 41 bytes and an item's type and length 5: a body begins at 46, a publication's
     // names at 50, and after one name of one byte its fields at 53.
     for (name, bytes, offset, fault) in [
@@ -86,7 +88,12 @@ fn what_is_broken_is_named() {
         ("a short secret", record(&[raw(130, &[0; 15])]), 46, Fault::ItemLength),
         ("a long secret", record(&[raw(130, &[0; 17])]), 46, Fault::ItemLength),
         ("a short order", record(&[raw(131, &[0; 47])]), 46, Fault::ItemLength),
-        ("a head without a name", record(&[raw(132, &[0; 42])]), 46, Fault::ItemLength),
+        ("a head without a name", record(&[raw(132, &[0; 67])]), 46, Fault::ItemLength),
+        ("a head with half a flag", record(&[raw(132, &[2; 69])]), 46, Fault::ItemLength),
+        ("a head of no UTF-8", record(&[raw(132, &no_text)]), 115, Fault::Name),
+        ("positions without a count", record(&[raw(134, &[0; 25])]), 46, Fault::ItemLength),
+        ("a long time", record(&[raw(135, &[0; 18])]), 46, Fault::ItemLength),
+        ("a short end", record(&[raw(136, &[0; 15])]), 46, Fault::ItemLength),
         ("a long key", record(&[raw(133, &[0; 49])]), 46, Fault::ItemLength),
         ("kind", record(&[raw_publication(3, 1, b"\x01\x00a", b"")]), 46, Fault::Kind),
         ("no channel", record(&[raw_publication(1, 0, b"", b"")]), 47, Fault::NoChannel),
@@ -166,6 +173,7 @@ proptest! {
         (kind, delivery) in (0..3u8, any::<bool>()),
         data in prop::collection::vec(any::<u8>(), 0..50),
         secret: [u8; 16],
+        is_flag: bool,
     ) {
         let secret = Secret(secret);
         let [a, b, c, d, e, f, g, h] = numbers;
@@ -184,16 +192,21 @@ proptest! {
             data: &data,
         };
         let life = Head {
-            offset: d, position: e, used: f, began: g, unknown_before: h,
-            tenant: &tenant, name: names[0],
+            offset: a, position: b, used: c, used_at: d, began: e, unknown_before: f, floor: g,
+            forgotten: h, expired: is_flag, tenant: &tenant, name: names[0],
         };
+        let positions =
+            Positions { offset: a, first: b, begun: c, count: chain as u16, deltas: &data };
         let items = [
             Item::Publication(publication),
             Item::Heartbeat,
             Item::Genesis(secret),
             Item::Order(Order { position: a, at: b, watermark: c, state: d, secret }),
             Item::Head(life),
+            Item::Positions(positions),
             Item::Key(Key { key: [a, b], body: c, position: d, offset: e, at: f }),
+            Item::Time(Time { at: a, position: b, is_coarse: is_flag }),
+            Item::End(End { digest: [a, b] }),
         ];
         let mut bytes = Vec::new();
         let mut writer = Writer::new(&header, &mut bytes);

@@ -40,44 +40,55 @@ impl<'a> Writer<'a> {
     /// 255, or when a length does not fit its field: 65,535 bytes for names, keys and all fields
     /// together, 4 GiB for the item. Limits are far below.
     pub fn item(&mut self, item: &Item<'_>) {
-        match item {
-            Item::Publication(publication) => {
-                self.body(number::PUBLICATION, |out| body_of(publication, out));
-            }
-            Item::Heartbeat => self.body(number::HEARTBEAT, |_| {}),
-            Item::Genesis(secret) => {
-                self.body(number::GENESIS, |out| out.extend_from_slice(&secret.0));
-            }
-            Item::Order(order) => self.body(number::ORDER, |out| {
-                numbers(&[order.position, order.at, order.watermark, order.state], out);
-                out.extend_from_slice(&order.secret.0);
-            }),
-            Item::Head(head) => self.body(number::HEAD, |out| {
-                let life = [head.offset, head.position, head.used, head.began, head.unknown_before];
-                numbers(&life, out);
-                for name in [head.tenant, head.name] {
-                    long(name.as_bytes(), out);
-                }
-            }),
-            Item::Key(key) => self.body(number::KEY, |out| {
-                let [first, second] = key.key;
-                numbers(&[first, second, key.body, key.position, key.offset, key.at], out);
-            }),
-        }
-    }
-
-    fn body(&mut self, number: u8, write: impl FnOnce(&mut Vec<u8>)) {
         assert!(self.count < ITEMS_MAX, "a record has room");
-        let at = self.out.len();
-        self.out.push(number);
-        self.out.extend_from_slice(&[0; 4]);
-        write(self.out);
-        let length = self.out.len() - at - ITEM_BYTES;
-        let length = u32::try_from(length).expect("an item is shorter than 4 GiB");
-        self.out[at + 1..at + ITEM_BYTES].copy_from_slice(&length.to_le_bytes());
+        append(item, self.out);
         self.count += 1;
         self.out[self.count_at..self.count_at + 2].copy_from_slice(&self.count.to_le_bytes());
     }
+}
+
+/// Appends an item, and says nothing of it in the record's header.
+pub(super) fn append(item: &Item<'_>, out: &mut Vec<u8>) {
+    let at = out.len();
+    out.extend_from_slice(&[0; ITEM_BYTES]);
+    out[at] = match item {
+        Item::Publication(publication) => {
+            body_of(publication, out);
+            number::PUBLICATION
+        }
+        Item::Heartbeat => number::HEARTBEAT,
+        Item::Genesis(secret) => {
+            out.extend_from_slice(&secret.0);
+            number::GENESIS
+        }
+        Item::Order(order) => {
+            order.write(out);
+            number::ORDER
+        }
+        Item::Head(head) => {
+            head.write(out);
+            number::HEAD
+        }
+        Item::Key(key) => {
+            key.write(out);
+            number::KEY
+        }
+        Item::Positions(positions) => {
+            positions.write(out);
+            number::POSITIONS
+        }
+        Item::Time(time) => {
+            time.write(out);
+            number::TIME
+        }
+        Item::End(end) => {
+            end.write(out);
+            number::END
+        }
+    };
+    let length = out.len() - at - ITEM_BYTES;
+    let length = u32::try_from(length).expect("an item is shorter than 4 GiB");
+    out[at + 1..at + ITEM_BYTES].copy_from_slice(&length.to_le_bytes());
 }
 
 fn body_of(publication: &Publication<'_>, out: &mut Vec<u8>) {
@@ -121,8 +132,4 @@ fn long(bytes: &[u8], out: &mut Vec<u8>) {
     let length = u16::try_from(bytes.len()).expect("names and keys are at most 65,535 bytes");
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(bytes);
-}
-
-fn numbers(numbers: &[u64], out: &mut Vec<u8>) {
-    numbers.iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
 }
