@@ -24,6 +24,11 @@ impl Tenant {
         self.0.as_deref().unwrap_or(DEFAULT)
     }
 
+    /// The tenant of this name in records.
+    pub fn of_records(name: &str) -> Self {
+        if name.is_empty() { Self::default() } else { Self::new(name) }
+    }
+
     /// Its name in records and digests: that of the tenant that there always is, is empty.
     pub fn in_records(&self) -> &str {
         self.0.as_deref().unwrap_or("")

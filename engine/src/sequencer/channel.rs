@@ -29,6 +29,10 @@ pub(super) struct Channel {
     pub(super) history: History,
     pub(super) trimmed: Trimmed,
     pub(super) audience: Audience,
+    /// The last checkpoint in which it stands, or that was begun before its life was.
+    pub(super) saved: u32,
+    /// How many channels were used before it by the message of its last use.
+    pub(super) used_nth: u8,
     /// Whether interested shards have yet to hear of the floor.
     pub(super) floor_untold: bool,
 }
@@ -51,6 +55,8 @@ impl Channel {
             history: History::default(),
             trimmed: Trimmed::default(),
             audience: Audience::default(),
+            saved: 0,
+            used_nth: 0,
             floor_untold: false,
         }
     }

@@ -19,6 +19,8 @@
 //! first then, since numbers of records differ from node to node. A busy channel moves once in
 //! [`USED_AGAIN_MS`] and not with each message, which would be three cache misses for each.
 
+use fanfare_protocol::record::checkpoint;
+
 use crate::channel::ChannelId;
 use crate::clock::Millis;
 use crate::rule::{Rule, Rules};
@@ -70,6 +72,15 @@ impl Default for Neighbour {
     }
 }
 
+impl Head {
+    /// As a checkpoint says.
+    pub(super) fn restore(&mut self, read: &checkpoint::Head<'_>) {
+        (self.offset, self.position) = (read.offset, read.position);
+        (self.began, self.unknown_before) = (read.began, read.unknown_before);
+        (self.used, self.used_at) = (Millis(read.used), read.used_at);
+    }
+}
+
 /// All of them.
 pub(super) struct Heads {
     /// Most that there may be.
@@ -83,6 +94,8 @@ pub(super) struct Heads {
     pub(super) ended: u64,
     /// No life ends by time before this.
     next_end: Millis,
+    /// The position of the last use, and how many channels were used there before.
+    last_put: (u64, u8),
 }
 
 /// The lives of one rule's channels, in the order of their last use.
@@ -111,7 +124,15 @@ impl List {
 impl Heads {
     pub(super) fn new(limit: usize, idle_ms: u64, rules: &Rules) -> Self {
         let lists = rules.iter().map(|rule| List::new(rule, idle_ms)).collect();
-        Self { limit, len: 0, lists, watermark: 0, ended: 0, next_end: Millis(u64::MAX) }
+        Self {
+            limit,
+            len: 0,
+            lists,
+            watermark: 0,
+            ended: 0,
+            next_end: Millis(u64::MAX),
+            last_put: (0, 0),
+        }
     }
 
     /// How many there are.
@@ -121,7 +142,7 @@ impl Heads {
 
     /// How many more there may be.
     pub(super) fn room(&self) -> usize {
-        self.limit - self.len
+        self.limit.saturating_sub(self.len)
     }
 
     /// A channel without a life begins one.
@@ -130,6 +151,16 @@ impl Heads {
         (head.began, head.unknown_before) = (position, self.watermark);
         self.len += 1;
         self.put_last(id, position, at, all);
+    }
+
+    /// A channel has the life that its head says. Those of one rule come in the order of their last
+    /// use; there may be more of them than may begin.
+    pub(super) fn restore(&mut self, id: ChannelId, all: &mut Channels) {
+        let channel = all.living(id);
+        let (used, used_at, used_nth) = (channel.head.used, channel.head.used_at, channel.used_nth);
+        self.len += 1;
+        self.put_last(id, used_at, used, all);
+        all.living(id).used_nth = used_nth;
     }
 
     /// A channel is published to at this place and time of the log.
@@ -216,7 +247,12 @@ impl Heads {
     }
 
     fn put_last(&mut self, id: ChannelId, position: u64, at: Millis, all: &mut Channels) {
+        self.last_put = match self.last_put {
+            (last, nth) if last == position => (last, nth.saturating_add(1)),
+            _ => (position, 0),
+        };
         let channel = all.living(id);
+        channel.used_nth = self.last_put.1;
         let list = &mut self.lists[channel.rule_number];
         let before = list.newest.replace(id);
         (channel.head.used, channel.head.used_at) = (at, position);
@@ -232,13 +268,14 @@ impl Heads {
     pub(super) fn invariants(&self, all: &Channels) {
         let mut len = 0;
         for (rule, list) in self.lists.iter().enumerate() {
-            let (mut before, mut used_at, mut next) = (None, 0, list.oldest);
+            let (mut before, mut used_at, mut next) = (None, (0, 0), list.oldest);
             while let Some(channel) = next.and_then(|id| all.of(id)) {
                 assert_eq!(channel.rule_number, rule);
                 assert_eq!(channel.head.before.id(), before);
-                assert!(channel.head.used_at >= used_at, "in the order of last use");
+                let used = (channel.head.used_at, channel.used_nth);
+                assert!(used > used_at, "in the order of last use");
                 assert!(channel.head.used.plus(list.life_ms) >= self.next_end);
-                (before, used_at) = (next, channel.head.used_at);
+                (before, used_at) = (next, used);
                 next = channel.head.after.id();
                 len += 1;
             }
@@ -246,6 +283,5 @@ impl Heads {
         }
         assert_eq!(len, self.len);
         assert_eq!(all.iter().filter(|channel| channel.has_life()).count(), len);
-        assert!(self.len <= self.limit);
     }
 }

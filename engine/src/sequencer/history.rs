@@ -85,6 +85,11 @@ impl History {
         self.messages.range(place(from).min(end)..end)
     }
 
+    /// Where they stand, oldest first.
+    pub(super) fn positions(&self) -> impl Iterator<Item = u64> {
+        self.messages.iter().map(|message| message.position)
+    }
+
     /// How many of the kept lie at or before `position`.
     pub(super) fn until(&self, position: u64) -> usize {
         self.messages.partition_point(|message| message.position <= position)

@@ -35,7 +35,11 @@
 use std::collections::hash_map::Entry::Occupied;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
 
+use fanfare_protocol::id::Id;
+use fanfare_protocol::message::ChannelReceipt;
+use fanfare_protocol::record::checkpoint;
 use fanfare_protocol::record::digest::Body;
 use fanfare_protocol::record::{Delivery, Secret};
 
@@ -67,6 +71,16 @@ pub(super) struct Keys {
     /// Keys that newer ones pushed out before their age.
     pushed_out: u64,
     warn: Seldom,
+    /// What a checkpoint that is being written has still to get.
+    saving: Option<Saving>,
+}
+
+/// Entries that a checkpoint has still to get, by their numbers.
+struct Saving {
+    next: u64,
+    end: u64,
+    /// Those before the next one that were forgotten meanwhile.
+    forgotten: VecDeque<Entry>,
 }
 
 /// Digests are as good as random, and under a secret: a table needs no hash of them.
@@ -92,6 +106,16 @@ struct Entry {
     body: u64,
     published: Published,
     at: Millis,
+}
+
+impl Entry {
+    fn save(&self, to: impl FnOnce(&checkpoint::Key<'_>)) {
+        let Self { key, body, published, at } = self;
+        let (position, offset) = (published.id.position, published.offset);
+        let also = published.also().iter().flat_map(|place| place.offset.to_le_bytes());
+        let also: Vec<u8> = also.collect();
+        to(&checkpoint::Key { key: *key, body: *body, position, offset, at: at.0, also: &also });
+    }
 }
 
 /// A publication with a key that is not in the window: what is to be remembered once it has its
@@ -126,7 +150,57 @@ impl Keys {
             further: 0,
             pushed_out: 0,
             warn: Seldom::default(),
+            saving: None,
         }
+    }
+
+    /// What digests are made under.
+    pub(super) fn secret(&self) -> Secret {
+        self.secret
+    }
+
+    /// What a checkpoint says, oldest first: `id` is the place. How many followed it when it was
+    /// published is not known any more.
+    pub(super) fn restore(&mut self, saved: &checkpoint::Key<'_>, id: Id) {
+        if self.count == 0 {
+            return;
+        }
+        let also = saved.also().map(|offset| ChannelReceipt { offset, subscribers: 0 });
+        let also: Vec<ChannelReceipt> = also.collect();
+        let also = (!also.is_empty()).then(|| Arc::new(also));
+        let (offset, subscribers, duplicate) = (saved.offset, 0, false);
+        let published = Published { id, offset, subscribers, duplicate, also };
+        self.numbers.insert(saved.key[0], self.front + self.entries.len() as u64);
+        self.further += published.also().len();
+        let (key, body, at) = (saved.key, saved.body, Millis(saved.at));
+        self.entries.push_back(Entry { key, body, published, at });
+        while self.entries.len() + self.further > self.count {
+            self.forget_oldest();
+        }
+    }
+
+    /// A checkpoint is begun, which is to get all that are remembered now.
+    pub(super) fn begin_saving(&mut self) {
+        let end = self.front + self.entries.len() as u64;
+        self.saving = Some(Saving { next: self.front, end, forgotten: VecDeque::new() });
+    }
+
+    /// Gives `to` the oldest one that the checkpoint has not got yet; whether there was one.
+    pub(super) fn save_next(&mut self, to: impl FnOnce(&checkpoint::Key<'_>)) -> bool {
+        let Some(saving) = &mut self.saving else { return false };
+        if let Some(entry) = saving.forgotten.pop_front() {
+            entry.save(to);
+            return true;
+        }
+        if saving.next == saving.end {
+            self.saving = None;
+            return false;
+        }
+        let nth = saving.next - self.front;
+        saving.next += 1;
+        let entry = usize::try_from(nth).ok().and_then(|nth| self.entries.get(nth));
+        entry.expect("what was not forgotten is there").save(to);
+        true
     }
 
     /// How many keys are remembered.
@@ -197,6 +271,8 @@ impl Keys {
         self.front += self.entries.len() as u64;
         self.entries.clear();
         self.numbers.clear();
+        self.further = 0;
+        self.saving = None;
     }
 
     /// When the next key is too old.
@@ -217,6 +293,12 @@ impl Keys {
             && *number.get() == self.front
         {
             number.remove();
+        }
+        if let Some(saving) = self.saving.as_mut().filter(|saving| saving.next == self.front)
+            && saving.next < saving.end
+        {
+            saving.next += 1;
+            saving.forgotten.push_back(entry);
         }
         self.front += 1;
     }
@@ -257,7 +339,7 @@ mod tests {
 
     use super::*;
     use crate::channel::{ChannelName, Tenant};
-    use fanfare_protocol::id::{Epoch, Id};
+    use fanfare_protocol::id::Epoch;
     use fanfare_protocol::message::{ChannelReceipt, Kind};
 
     const SECRET: Secret = Secret([7; 16]);

@@ -20,6 +20,7 @@
 //! Each part is bounded, so a step is. It never waits: [`Sequencer::run`] does, between steps.
 
 mod channel;
+pub mod checkpoint;
 pub mod command;
 mod heads;
 mod history;
@@ -32,6 +33,7 @@ mod perform;
 mod place;
 mod read;
 pub mod relay;
+pub mod restore;
 mod resume;
 mod retention;
 mod run;
@@ -58,10 +60,12 @@ use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::rule::Rules;
 
+use checkpoint::{Mark, Written};
 use command::{Command, Entry, Publication};
 use inbox::{Commands, Side};
 use order::{EndedLives, Order};
 use perform::{Batch, Performed, Work};
+use restore::Replay;
 use subscribe::Following;
 use times::Times;
 use warn::Warn;
@@ -165,14 +169,37 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
         metrics: Arc<Metrics>,
     ) -> Self {
         let SequencerConfig { epoch, secret, shards, limits, rules } = settings;
-        metrics.sequencer.epoch.set(epoch.number());
+        let order = Order::new((epoch, secret), shards, limits, rules);
+        Self::of((order, Times::default()), log, inbox, ring, metrics)
+    }
+
+    /// A sequencer that goes on from where an order was read to, over what stands in its log from
+    /// there on.
+    pub fn restored(
+        replay: Replay,
+        log: L,
+        inbox: Commands,
+        ring: S,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self::of(replay.end(), log, inbox, ring, metrics)
+    }
+
+    fn of(
+        (order, times): (Order, Times),
+        log: L,
+        inbox: Commands,
+        ring: S,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        metrics.sequencer.epoch.set(order.epoch.number());
         Self {
             inbox,
             log,
             ring,
             metrics,
-            order: Order::new((epoch, secret), shards, limits, rules),
-            times: Times::default(),
+            order,
+            times,
             work: None,
             following: None,
             to_offer: Vec::new().into_iter(),
@@ -212,6 +239,18 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
             Progress { blocked: true, .. } => Step::Blocked,
             _ => Step::Idle,
         }
+    }
+
+    /// Begins a checkpoint: of what is known now, however long it takes to be written. One that is
+    /// being written is given up.
+    pub fn begin_checkpoint(&mut self, mark: Mark) {
+        self.order.begin_checkpoint(mark, &self.times);
+    }
+
+    /// Writes on at the checkpoint, about so many units of work, and appends whole records to
+    /// `out`. To be called between steps, so that commands have their turns.
+    pub fn write_checkpoint(&mut self, units: usize, out: &mut Vec<u8>) -> Written {
+        self.order.write_checkpoint(units, out)
     }
 
     /// A rolling hash of every position and offset that was assigned: whoever has placed as much of

@@ -12,6 +12,7 @@ use crate::limits::Limits;
 use crate::rule::Rules;
 
 use super::channel::Channel;
+use super::checkpoint::Checkpoint;
 use super::command::EndedLife;
 use super::heads::Heads;
 use super::interest::Lingering;
@@ -29,8 +30,10 @@ pub(super) struct Order {
     pub(super) rules: Rules,
     /// The time of this step; never goes back.
     pub(super) now: Millis,
-    /// The last position of the log that was placed.
+    /// The last position of the log that was applied.
     pub(super) position: u64,
+    /// The log's time there.
+    pub(super) at: Millis,
     /// A rolling hash of what was assigned: every message's position and offset.
     pub(super) state: u64,
     pub(super) channels: Channels,
@@ -38,6 +41,10 @@ pub(super) struct Order {
     pub(super) retention: Retention,
     /// What was published under a key of its publisher's.
     pub(super) keys: Keys,
+    /// The checkpoint that is being written.
+    pub(super) checkpoint: Option<Box<Checkpoint>>,
+    /// Checkpoints that were begun.
+    pub(super) checkpoints: u32,
     /// One for each shard.
     pub(super) lingering: Vec<Lingering>,
     /// Numbers the waits for the end of an interest.
@@ -73,11 +80,14 @@ impl Order {
             epoch,
             now: Millis(0),
             position: 0,
+            at: Millis(0),
             state: 0,
             channels: Channels::default(),
             heads: Heads::new(limits.channels, limits.channel_idle_ms, &rules),
             retention: Retention::new(limits.history_bytes, &rules),
             keys: Keys::new(secret, limits.idempotency_keys, limits.idempotency_age_ms),
+            checkpoint: None,
+            checkpoints: 0,
             lingering: (0..shards).map(Lingering::new).collect(),
             ticket: 0,
             untold: VecDeque::new(),
@@ -97,16 +107,18 @@ impl Order {
     /// Another epoch begins here: every life ends, and every key is free again. Returns the lives
     /// of which shards are to be told. This is the one piece of work that has no bound but the
     /// number of channels: nothing may be placed before all of it is done.
-    pub(super) fn begin_epoch(&mut self, id: Id, secret: Secret) -> Box<[EndedLife]> {
+    pub(super) fn begin_epoch(&mut self, id: Id, at: Millis, secret: Secret) -> Box<[EndedLife]> {
         let Id { epoch, position } = id;
         debug_assert!(position > self.position, "positions rise along the log");
         debug_assert!(self.ended.lives.is_empty(), "of lives that ended before shards were told");
+        // A checkpoint of what ends here would be of little use, and each life would be written.
+        self.checkpoint = None;
         let lives = self.channels.iter().filter(|channel| channel.has_life());
         let lives: Vec<ChannelId> = lives.map(|channel| channel.id).collect();
         lives.into_iter().for_each(|id| self.end_life(id));
         self.keys.begin_anew(secret);
         self.heads.watermark = position;
-        (self.epoch, self.position) = (epoch, position);
+        (self.epoch, self.position, self.at) = (epoch, position, at);
         self.assigned(epoch.number() ^ position.rotate_left(32));
         std::mem::take(&mut self.ended).lives.into()
     }
@@ -144,6 +156,7 @@ impl Order {
     /// Ends the life of a channel, with all that is kept of it. Shards that are interested are to
     /// be told in the ring, before anything else is.
     pub(super) fn end_life(&mut self, id: ChannelId) {
+        self.save(id);
         self.heads.end(id, &mut self.channels);
         let channel = self.channels.living(id);
         self.retention.forget(channel);

@@ -144,7 +144,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
             "another epoch begins: the log does not go on from what was read of it, so histories \
              and idempotency keys begin anew, and clients are told a gap"
         );
-        let genesis = Genesis { id, lives: self.order.begin_epoch(id, secret) };
+        let genesis = Genesis { id, lives: self.order.begin_epoch(id, at, secret) };
         let lives = genesis.lives.len();
         self.times.begin_epoch(at);
         self.following.iter_mut().for_each(Following::begin_epoch);

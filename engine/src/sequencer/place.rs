@@ -81,7 +81,7 @@ impl Order {
         publication: Publication,
     ) -> Result<Placed, Refusal> {
         debug_assert!(position > self.position, "positions rise along the log");
-        self.position = position;
+        (self.position, self.at) = (position, at);
         self.end_lives(at, LIVES_ENDED_PER_ITEM);
         let mark = match self.keys.look(&publication, at) {
             Seen::Never(mark) => mark,
@@ -203,6 +203,7 @@ impl Order {
         });
         if has_life {
             // Its life goes on, or it could end before those who follow have this.
+            self.save(id);
             self.heads.used(id, position, at, &mut self.channels);
         }
         (ChannelReceipt { offset: 0, subscribers }, message)
@@ -223,6 +224,7 @@ impl Order {
         }
         // They are used now, so that none of them ends for one of the others.
         for id in living {
+            self.save(id);
             self.heads.used(id, self.position, at, &mut self.channels);
         }
         names.iter().map(|name| self.find_or_begin(name, at)).collect()
@@ -230,7 +232,7 @@ impl Order {
 
     /// The log says that it is this time: lives and keys that are over end.
     pub(super) fn pass(&mut self, position: u64, at: Millis) {
-        self.position = self.position.max(position);
+        (self.position, self.at) = (self.position.max(position), at);
         self.end_lives(at, LIVES_PER_HEARTBEAT);
         self.keys.expire(at, KEYS_PER_HEARTBEAT);
     }
@@ -240,6 +242,7 @@ impl Order {
         if let Some(id) = self.channels.find(name)
             && self.channels.living(id).has_life()
         {
+            self.save(id);
             return Ok(id);
         }
         if self.heads.room() == 0 {
@@ -247,6 +250,7 @@ impl Order {
             self.end_life(least.ok_or(Refusal::ChannelLimit)?);
         }
         let id = self.find_or_make(name);
+        self.save(id);
         self.heads.begin(id, self.position, at, &mut self.channels);
         Ok(id)
     }

@@ -36,12 +36,25 @@ pub(super) struct Retention {
     /// Blocks of packed positions, in the order in which they were begun.
     blocks: LazyQueue<(ChannelId, u64)>,
     blocks_live: usize,
+    /// Blocks that were begun, ever.
+    blocks_begun: u64,
 }
 
 struct Kept {
     age_ms: u64,
     queue: LazyQueue<KeptMessage>,
     live: usize,
+}
+
+/// A block of packed positions that a checkpoint has.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct RestoredBlock {
+    /// Its number.
+    pub(super) begun: u64,
+    pub(super) channel: ChannelId,
+    /// Its first position.
+    pub(super) first: u64,
+    pub(super) bytes: usize,
 }
 
 struct KeptMessage {
@@ -57,7 +70,9 @@ impl Retention {
             live: 0,
         });
         let (rules, blocks) = (kept.collect(), LazyQueue::new());
-        Self { budget, message_bytes: 0, packed_bytes: 0, rules, blocks, blocks_live: 0 }
+        let (blocks_live, blocks_begun) = (0, 0);
+        let (message_bytes, packed_bytes) = (0, 0);
+        Self { budget, message_bytes, packed_bytes, rules, blocks, blocks_live, blocks_begun }
     }
 
     /// Bytes that are kept, packed positions too.
@@ -89,6 +104,16 @@ impl Retention {
         rule.queue.push(entry, rule.live, |kept| is_kept(all, kept));
     }
 
+    /// A channel has a block of packed positions, as a checkpoint says. They come in the order in
+    /// which they were begun.
+    pub(super) fn restore_block(&mut self, block: &RestoredBlock, all: &Channels) {
+        let RestoredBlock { begun, channel, first, bytes } = *block;
+        self.packed_bytes += bytes;
+        self.blocks_live += 1;
+        self.blocks_begun = begun;
+        self.blocks.push((channel, first), self.blocks_live, |block| is_block(all, block));
+    }
+
     /// A message left its channel's history.
     fn dropped(&mut self, rule: usize, bytes: usize) {
         self.message_bytes -= bytes;
@@ -111,7 +136,8 @@ impl Retention {
             let kept = rule.queue.first(|kept| is_kept(all, kept))?;
             Some((kept.position, kept.channel))
         });
-        fronts.min().map(|(_, channel)| channel)
+        // Of one message in channels of several rules that of the first rule, on every node.
+        fronts.min_by_key(|(position, _)| *position).map(|(_, channel)| channel)
     }
 
     /// The channel whose front expires next, and when.
@@ -121,7 +147,8 @@ impl Retention {
             let first = all.of(kept.channel)?.history.first()?;
             Some((first.at.plus(rule.age_ms), first.position, kept.channel))
         });
-        fronts.min().map(|(due, _, channel)| (due, channel))
+        let first = fronts.min_by_key(|(due, position, _)| (*due, *position));
+        first.map(|(due, _, channel)| (due, channel))
     }
 
     /// Panics where the sums contradict the channels.
@@ -152,6 +179,7 @@ fn is_block(all: &Channels, (channel, position): &(ChannelId, u64)) -> bool {
 impl Order {
     /// Drops a channel's oldest message; `false` where it keeps none.
     pub(super) fn drop_oldest(&mut self, id: ChannelId, reason: GapReason) -> bool {
+        self.save(id);
         let channel = self.channels.living(id);
         let Some(message) = channel.history.pop() else { return false };
         let rule = channel.rule_number;
@@ -168,15 +196,22 @@ impl Order {
         position: u64,
         reason: GapReason,
     ) {
-        let growth = self.channels.living(id).trimmed.push(offset, position, reason);
         let kept = &mut self.retention;
+        let trimmed = &mut self.channels.living(id).trimmed;
+        let growth = trimmed.push((offset, position), reason, kept.blocks_begun + 1);
         kept.packed_bytes = kept.packed_bytes + growth.grown - growth.freed;
         kept.blocks_live -= growth.blocks_freed;
         if growth.block_begun {
             kept.blocks_live += 1;
+            kept.blocks_begun += 1;
             let all = &self.channels;
             kept.blocks.push((id, position), kept.blocks_live, |block| is_block(all, block));
         }
+        self.fit_packed();
+    }
+
+    /// Forgets the node's oldest packed positions that go over their share.
+    pub(super) fn fit_packed(&mut self) {
         while self.retention.packed_bytes > self.retention.budget / PACKED_SHARE {
             if !self.forget_block() {
                 break;
@@ -186,11 +221,13 @@ impl Order {
 
     /// Forgets the node's oldest block of packed positions; `false` where there is none.
     fn forget_block(&mut self) -> bool {
-        let (kept, all) = (&mut self.retention, &mut self.channels);
-        if kept.blocks.first(|block| is_block(all, block)).is_none() {
+        let (kept, all) = (&mut self.retention, &self.channels);
+        let Some((id, _)) = kept.blocks.first(|block| is_block(all, block)).copied() else {
             return false;
-        }
-        let Some((id, _)) = kept.blocks.pop() else { return false };
+        };
+        self.save(id);
+        let (kept, all) = (&mut self.retention, &mut self.channels);
+        kept.blocks.pop();
         kept.packed_bytes -= all.living(id).trimmed.forget_block();
         kept.blocks_live -= 1;
         true

@@ -83,6 +83,16 @@ impl Channels {
         Some(channel)
     }
 
+    /// How many places the table has.
+    pub(super) fn places(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The record at this place of the table, where there is one.
+    pub(super) fn at_mut(&mut self, place: usize) -> Option<&mut Channel> {
+        self.slots.get_mut(place)?.channel.as_deref_mut()
+    }
+
     /// All records, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Channel> {
         self.slots.iter().filter_map(|slot| slot.channel.as_deref())

@@ -5,6 +5,8 @@
 //! full, every other entry of its older half goes. So what was lately is known exactly, and what
 //! was long ago is coarse; what is told then lies too early, never too late.
 
+use fanfare_protocol::record::checkpoint::Time;
+
 use crate::clock::Millis;
 
 /// Entries of the table: 256 KiB.
@@ -40,6 +42,27 @@ impl Times {
     /// Whether something of this time may belong to an earlier epoch.
     pub(super) fn reaches_earlier_epoch(&self, at: Millis) -> bool {
         self.epoch_began.is_some_and(|began| at <= began)
+    }
+
+    /// All that is known, as a checkpoint has it.
+    pub(super) fn saved(&self) -> impl Iterator<Item = Time> {
+        let all = self.entries.iter().enumerate();
+        all.map(|(nth, (at, position))| Time {
+            at: at.0,
+            position: *position,
+            is_coarse: nth < self.coarse,
+        })
+    }
+
+    /// When the epoch began, where another one was before it.
+    pub(super) fn epoch_began(&self) -> Option<Millis> {
+        self.epoch_began
+    }
+
+    /// What a checkpoint says, one after the other.
+    pub(super) fn restore(&mut self, time: &Time) {
+        self.note(Millis(time.at), time.position);
+        self.coarse += usize::from(time.is_coarse);
     }
 
     fn thin_out(&mut self) {
@@ -85,6 +108,15 @@ mod tests {
         for (at, before) in [(0, 9), (1, 9), (2, 11), (3, 11), (4, 13), (5, 13), (6, 15), (99, 15)]
         {
             assert_eq!(times.before(Millis(at), 15), before, "at {at}");
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_has_all_of_it() {
+        for count in [0, 3, 3 * ENTRIES_MAX as u64] {
+            let (times, mut restored) = (noted(count), Times::default());
+            times.saved().for_each(|time| restored.restore(&time));
+            assert_eq!((restored.entries, restored.coarse), (times.entries, times.coarse));
         }
     }
 

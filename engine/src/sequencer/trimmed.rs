@@ -16,11 +16,12 @@
 use std::collections::VecDeque;
 
 use fanfare_protocol::message::GapReason;
+use fanfare_protocol::record::checkpoint::{self, POSITIONS_MAX, push_delta};
 
 /// Positions that a channel remembers at least, while the node's share lasts.
 pub(super) const REMEMBERED: usize = 65_536;
 /// Positions of a block.
-const BLOCK: usize = 256;
+const BLOCK: usize = POSITIONS_MAX as usize;
 /// What a block costs beside its deltas: its fields, its allocation, its place in two queues.
 const BLOCK_BYTES: usize = 96;
 
@@ -38,6 +39,8 @@ struct Positions {
 }
 
 struct Block {
+    /// Its number among all blocks of the node, in the order in which they were begun.
+    begun: u64,
     offset: u64,
     first: u64,
     last: u64,
@@ -70,9 +73,47 @@ pub(super) struct Growth {
 }
 
 impl Trimmed {
-    /// Remembers the next trimmed message; `offset` is one more than that of the last call.
-    pub(super) fn push(&mut self, offset: u64, position: u64, reason: GapReason) -> Growth {
-        self.0.get_or_insert_with(Box::default).push(offset, position, reason)
+    /// Remembers the next trimmed message; `offset` is one more than that of the last call. A block
+    /// that is begun for it has the number `begun`.
+    pub(super) fn push(&mut self, place: (u64, u64), reason: GapReason, begun: u64) -> Growth {
+        self.0.get_or_insert_with(Box::default).push(place, reason, begun)
+    }
+
+    /// The position of the newest trimmed message that is not remembered; 0 where all are.
+    pub(super) fn forgotten(&self) -> u64 {
+        self.0.as_ref().map_or(0, |positions| positions.forgotten)
+    }
+
+    /// All that is remembered, as a checkpoint has it.
+    pub(super) fn saved(&self) -> impl Iterator<Item = checkpoint::Positions<'_>> {
+        let blocks = self.0.iter().flat_map(|positions| &positions.blocks);
+        blocks.map(|block| checkpoint::Positions {
+            offset: block.offset,
+            first: block.first,
+            begun: block.begun,
+            count: block.count as u16,
+            deltas: &block.deltas,
+        })
+    }
+
+    /// So much is trimmed and not remembered, as a checkpoint says.
+    pub(super) fn restore(&mut self, forgotten: u64, reason: GapReason) {
+        let newest = forgotten;
+        self.0 = Some(Box::new(Positions { newest, forgotten, reason, ..Positions::default() }));
+    }
+
+    /// What a checkpoint says, block after block; how many bytes it costs.
+    pub(super) fn restore_block(&mut self, saved: &checkpoint::Positions<'_>) -> usize {
+        let checkpoint::Positions { offset, first, begun, count, deltas } = *saved;
+        let last = saved.walk(drop).unwrap_or(first);
+        let (count, deltas) = (count.into(), deltas.to_vec());
+        let block = Block { begun, offset, first, last, count, deltas };
+        let (bytes, positions) = (block.bytes(), self.0.get_or_insert_default());
+        positions.count += count;
+        positions.bytes += bytes;
+        positions.newest = last;
+        positions.blocks.push_back(block);
+        bytes
     }
 
     /// Forgets the oldest block; says how many bytes that freed.
@@ -130,7 +171,7 @@ impl Default for Positions {
 }
 
 impl Positions {
-    fn push(&mut self, offset: u64, position: u64, reason: GapReason) -> Growth {
+    fn push(&mut self, (offset, position): (u64, u64), reason: GapReason, begun: u64) -> Growth {
         debug_assert!(position > self.newest, "positions rise");
         let mut growth = Growth::default();
         match self.blocks.back_mut().filter(|block| block.count < BLOCK) {
@@ -140,7 +181,8 @@ impl Positions {
                     full.deltas.shrink_to_fit();
                 }
                 let (first, last) = (position, position);
-                self.blocks.push_back(Block { offset, first, last, count: 1, deltas: Vec::new() });
+                let (count, deltas) = (1, Vec::new());
+                self.blocks.push_back(Block { begun, offset, first, last, count, deltas });
                 growth.grown = BLOCK_BYTES;
                 growth.block_begun = true;
             }
@@ -210,12 +252,7 @@ impl Positions {
 impl Block {
     fn push(&mut self, position: u64) -> usize {
         let before = self.deltas.len();
-        let mut delta = position - self.last;
-        while delta >= 0x80 {
-            self.deltas.push(delta as u8 | 0x80);
-            delta >>= 7;
-        }
-        self.deltas.push(delta as u8);
+        push_delta(position - self.last, &mut self.deltas);
         self.last = position;
         self.count += 1;
         self.deltas.len() - before
@@ -252,7 +289,7 @@ mod tests {
     fn filled(positions: impl IntoIterator<Item = u64>) -> Trimmed {
         let mut trimmed = Trimmed::default();
         for (place, position) in positions.into_iter().enumerate() {
-            trimmed.push(place as u64 + 1, position, GapReason::Trimmed);
+            trimmed.push((place as u64 + 1, position), GapReason::Trimmed, 1);
         }
         trimmed
     }
@@ -286,7 +323,7 @@ mod tests {
         assert_eq!((trimmed.bytes(), trimmed.blocks()), (0, 0));
         assert_eq!(trimmed.after(5_999), Missed::Unknown);
         assert_eq!(trimmed.after(6_000), Missed::Nothing);
-        trimmed.push(601, 6_010, GapReason::Expired);
+        trimmed.push((601, 6_010), GapReason::Expired, 4);
         assert_eq!(trimmed.after(6_000), Missed::From(601));
         assert_eq!(trimmed.reason(), GapReason::Expired);
         trimmed.invariants(602);
@@ -297,7 +334,7 @@ mod tests {
         let mut trimmed = Trimmed::default();
         let (mut bytes, mut blocks) = (0, 0);
         for offset in 1..=1_000_000u64 {
-            let growth = trimmed.push(offset, offset * 3, GapReason::Trimmed);
+            let growth = trimmed.push((offset, offset * 3), GapReason::Trimmed, 1);
             bytes = bytes + growth.grown - growth.freed;
             blocks = blocks + usize::from(growth.block_begun) - growth.blocks_freed;
             assert!(blocks <= REMEMBERED / BLOCK + 1);

@@ -46,7 +46,7 @@ pub(super) fn told(data: &[u8], piece: usize) -> (Vec<String>, Result<(), Unread
     for piece in data.chunks(piece) {
         left.extend_from_slice(piece);
         let mut rest = left.as_slice();
-        let read = reader.read(&mut rest, |item| {
+        let read = reader.read(&mut rest, |_, item| {
             items.push(format!("{item:?}"));
             Ok(())
         });

@@ -32,7 +32,7 @@ pub enum Item<'a> {
     /// Of a checkpoint: the present life of one channel.
     Head(Head<'a>),
     /// Of a checkpoint: one idempotency key.
-    Key(Key),
+    Key(Key<'a>),
     /// Of a checkpoint: where messages of the channel before it stand.
     Positions(Positions<'a>),
     /// Of a checkpoint: the first position of a time.

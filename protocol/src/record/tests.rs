@@ -71,7 +71,7 @@ fn what_is_broken_is_named() {
     trailing.push(0);
     let mut missing = record(std::slice::from_ref(&good));
     missing[HEADER_BYTES - 2] = 2;
-    let no_text = [&[0; 67][..], b"\x01\x00\xff"].concat();
+    let no_text = [&[0; 68][..], b"\x01\x00\xff"].concat();
     // A header is 41 bytes and an item's type and length 5: a body begins at 46, a publication's
     // names at 50, and after one name of one byte its fields at 53.
     for (name, bytes, offset, fault) in [
@@ -87,10 +87,10 @@ fn what_is_broken_is_named() {
         ("a heartbeat that says something", record(&[raw(129, b"x")]), 46, Fault::ItemLength),
         ("a short secret", record(&[raw(130, &[0; 15])]), 46, Fault::ItemLength),
         ("a long secret", record(&[raw(130, &[0; 17])]), 46, Fault::ItemLength),
-        ("a short order", record(&[raw(131, &[0; 47])]), 46, Fault::ItemLength),
-        ("a head without a name", record(&[raw(132, &[0; 67])]), 46, Fault::ItemLength),
-        ("a head with half a flag", record(&[raw(132, &[2; 69])]), 46, Fault::ItemLength),
-        ("a head of no UTF-8", record(&[raw(132, &no_text)]), 115, Fault::Name),
+        ("a short order", record(&[raw(131, &[0; 55])]), 46, Fault::ItemLength),
+        ("a head without a name", record(&[raw(132, &[0; 68])]), 46, Fault::ItemLength),
+        ("a head with half a flag", record(&[raw(132, &[2; 70])]), 46, Fault::ItemLength),
+        ("a head of no UTF-8", record(&[raw(132, &no_text)]), 116, Fault::Name),
         ("positions without a count", record(&[raw(134, &[0; 25])]), 46, Fault::ItemLength),
         ("a long time", record(&[raw(135, &[0; 18])]), 46, Fault::ItemLength),
         ("a short end", record(&[raw(136, &[0; 15])]), 46, Fault::ItemLength),
@@ -193,18 +193,22 @@ proptest! {
         };
         let life = Head {
             offset: a, position: b, used: c, used_at: d, began: e, unknown_before: f, floor: g,
+            used_nth: chain as u8,
             forgotten: h, expired: is_flag, tenant: &tenant, name: names[0],
         };
+        let epoch_began = is_flag.then_some(e >> 1);
+        let order =
+            Order { position: a, at: b, watermark: c, state: d, secret, epoch_began };
         let positions =
             Positions { offset: a, first: b, begun: c, count: chain as u16, deltas: &data };
         let items = [
             Item::Publication(publication),
             Item::Heartbeat,
             Item::Genesis(secret),
-            Item::Order(Order { position: a, at: b, watermark: c, state: d, secret }),
+            Item::Order(order),
             Item::Head(life),
             Item::Positions(positions),
-            Item::Key(Key { key: [a, b], body: c, position: d, offset: e, at: f }),
+            Item::Key(Key { key: [a, b], body: c, position: d, offset: e, at: f, also: &secret.0 }),
             Item::Time(Time { at: a, position: b, is_coarse: is_flag }),
             Item::End(End { digest: [a, b] }),
         ];

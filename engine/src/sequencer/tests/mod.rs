@@ -1,11 +1,14 @@
 //! Tests of the sequencer as a whole.
 
+mod checkpoint;
 mod epochs;
+mod journal;
 mod limits;
 mod model;
 mod node;
 mod oracle;
 mod replicas;
+mod restoring;
 mod resuming;
 mod several;
 mod stepping;

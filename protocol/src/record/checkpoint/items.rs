@@ -4,6 +4,9 @@ use crate::reader::Reader;
 use crate::record::publication::text;
 use crate::record::{Secret, Violation};
 
+/// In place of a time where there is none.
+const NEVER: u64 = u64::MAX;
+
 /// What is one for the whole order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Order {
@@ -17,6 +20,8 @@ pub struct Order {
     pub state: u64,
     /// What keys are digested under.
     pub secret: Secret,
+    /// The log's time when the epoch began, where another one was before it; not all ones.
+    pub epoch_began: Option<u64>,
 }
 
 /// The present life of one channel.
@@ -30,6 +35,8 @@ pub struct Head<'a> {
     pub used: u64,
     /// The position at that time.
     pub used_at: u64,
+    /// How many channels were used before it by the message there.
+    pub used_nth: u8,
     /// The first message's position: the life's name.
     pub began: u64,
     /// Who comes from before this position may have missed messages of an earlier life.
@@ -64,7 +71,7 @@ pub struct Positions<'a> {
 
 /// One idempotency key, by its digests, and the place of what was published under it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Key {
+pub struct Key<'a> {
     /// Digest of tenant, channel and key.
     pub key: [u64; 2],
     /// Digest of what was published.
@@ -75,6 +82,8 @@ pub struct Key {
     pub offset: u64,
     /// The log's time there.
     pub at: u64,
+    /// Its offsets in further channels, eight bytes each.
+    pub also: &'a [u8],
 }
 
 /// The first position of a time of the log.
@@ -103,12 +112,14 @@ impl Order {
             watermark: body.u64()?,
             state: body.u64()?,
             secret: Secret(body.array()?),
+            epoch_began: body.u64().map(|at| (at != NEVER).then_some(at))?,
         })
     }
 
     pub(in crate::record) fn write(&self, out: &mut Vec<u8>) {
         numbers(&[self.position, self.at, self.watermark, self.state], out);
         out.extend_from_slice(&self.secret.0);
+        numbers(&[self.epoch_began.unwrap_or(NEVER)], out);
     }
 }
 
@@ -124,9 +135,9 @@ impl<'a> Head<'a> {
             for number in &mut numbers {
                 *number = body.u64()?;
             }
-            Some((numbers, flag(body)?, name(body)?, name(body)?))
+            Some((numbers, body.u8()?, flag(body)?, name(body)?, name(body)?))
         };
-        let Some((numbers, expired, tenant, name)) = read() else { return Ok(None) };
+        let Some((numbers, used_nth, expired, tenant, name)) = read() else { return Ok(None) };
         let [offset, position, used, used_at, began, unknown_before, floor, forgotten] = numbers;
         let (tenant, name) = (text(tenant.1, tenant.0)?, text(name.1, name.0)?);
         Ok(Some(Self {
@@ -134,6 +145,7 @@ impl<'a> Head<'a> {
             position,
             used,
             used_at,
+            used_nth,
             began,
             unknown_before,
             floor,
@@ -148,7 +160,7 @@ impl<'a> Head<'a> {
         let last = [self.offset, self.position, self.used, self.used_at];
         numbers(&last, out);
         numbers(&[self.began, self.unknown_before, self.floor, self.forgotten], out);
-        out.push(self.expired.into());
+        out.extend_from_slice(&[self.used_nth, self.expired.into()]);
         for name in [self.tenant, self.name] {
             let length = u16::try_from(name.len()).expect("names are at most 65,535 bytes");
             out.extend_from_slice(&length.to_le_bytes());
@@ -214,20 +226,25 @@ fn delta(bytes: &mut &[u8]) -> Option<u64> {
     None
 }
 
-impl Key {
-    pub(in crate::record) fn read(body: &mut Reader<'_>) -> Option<Self> {
-        Some(Self {
-            key: [body.u64()?, body.u64()?],
-            body: body.u64()?,
-            position: body.u64()?,
-            offset: body.u64()?,
-            at: body.u64()?,
-        })
+impl<'a> Key<'a> {
+    pub(in crate::record) fn read(body: &mut Reader<'a>) -> Option<Self> {
+        let key = [body.u64()?, body.u64()?];
+        let [digest, position, offset, at] = [body.u64()?, body.u64()?, body.u64()?, body.u64()?];
+        let also = body.rest();
+        body.take(also.len() / 8 * 8)?;
+        Some(Self { key, body: digest, position, offset, at, also })
+    }
+
+    /// Its offsets in further channels.
+    pub fn also(&self) -> impl Iterator<Item = u64> + use<'a> {
+        let (offsets, _) = self.also.as_chunks();
+        offsets.iter().map(|offset| u64::from_le_bytes(*offset))
     }
 
     pub(in crate::record) fn write(&self, out: &mut Vec<u8>) {
         numbers(&self.key, out);
         numbers(&[self.body, self.position, self.offset, self.at], out);
+        out.extend_from_slice(self.also);
     }
 }
 

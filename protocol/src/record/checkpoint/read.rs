@@ -48,15 +48,16 @@ impl Default for Reader {
 }
 
 impl Reader {
-    /// Takes all whole records off the front of `bytes`, and gives their items to `each`, which may
-    /// find something wrong itself. What is left is the beginning of the next record.
+    /// Takes all whole records off the front of `bytes`, and gives their items to `each`, with the
+    /// header of their record; it may find something wrong itself. What is left is the beginning
+    /// of the next record.
     ///
     /// # Errors
     /// Where the bytes cannot be read, or an item contradicts another.
     pub fn read<'a>(
         &mut self,
         bytes: &mut &'a [u8],
-        mut each: impl FnMut(Item<'a>) -> Result<(), Wrong>,
+        mut each: impl FnMut(&Header, Item<'a>) -> Result<(), Wrong>,
     ) -> Result<(), Unreadable> {
         loop {
             let frame = *bytes;
@@ -74,7 +75,7 @@ impl Reader {
                 let whole = |_| if record.count() == 1 { Ok(()) } else { Err(Wrong::Item) };
                 let alone = if let Item::End(_) = item { whole(()) } else { Ok(()) };
                 let checked = alone.and_then(|()| self.seen.check(&item, &self.digest));
-                let wrong = checked.and_then(|()| each(item)).err();
+                let wrong = checked.and_then(|()| each(&record.header, item)).err();
                 if let Some(wrong) = wrong {
                     return Err(self.unreadable(Some(number), wrong));
                 }
@@ -84,11 +85,6 @@ impl Reader {
             self.offset += read as u64;
             self.header = Some(record.header);
         }
-    }
-
-    /// The header of its records, where one was read.
-    pub fn header(&self) -> Option<&Header> {
-        self.header.as_ref()
     }
 
     /// Whether the end was read, and nothing is `left` behind it.
@@ -125,7 +121,8 @@ impl Seen {
     fn check(&mut self, item: &Item<'_>, digest: &SipHasher24) -> Result<(), Wrong> {
         let order = match (item, self.order) {
             (Item::Order(order), None) => {
-                let is_right = order.watermark <= order.position;
+                let began = order.epoch_began.is_none_or(|began| began <= order.at);
+                let is_right = order.watermark <= order.position && began;
                 self.order = Some(*order);
                 return if is_right { Ok(()) } else { Err(Wrong::Order) };
             }

@@ -15,7 +15,8 @@ fn header() -> Header {
 
 fn order() -> Item<'static> {
     let secret = Secret([3; 16]);
-    Item::Order(Order { position: 900, at: 50, watermark: 7, state: 1, secret })
+    let epoch_began = Some(2);
+    Item::Order(Order { position: 900, at: 50, watermark: 7, state: 1, secret, epoch_began })
 }
 
 /// Offsets 1 to 9 of which 1 to 4 are forgotten, 5 and 6 trimmed, 7 to 9 kept.
@@ -24,6 +25,7 @@ const HEAD: Head<'static> = Head {
     position: 800,
     used: 40,
     used_at: 700,
+    used_nth: 1,
     began: 10,
     unknown_before: 7,
     floor: 7,
@@ -36,7 +38,8 @@ const TRIMMED: Positions<'static> =
     Positions { offset: 5, first: 20, begun: 3, count: 2, deltas: &[0x80 | 2, 1] };
 const KEPT: Positions<'static> =
     Positions { offset: 7, first: 200, begun: 0, count: 3, deltas: &[1, 0xd7, 4] };
-const KEY: Key = Key { key: [1, 2], body: 3, position: 900, offset: 2, at: 50 };
+const KEY: Key<'static> =
+    Key { key: [1, 2], body: 3, position: 900, offset: 2, at: 50, also: &[7, 0, 0, 0, 0, 0, 0, 0] };
 const TIME: Time = Time { at: 5, position: 20, is_coarse: true };
 
 fn items() -> Vec<Item<'static>> {
@@ -125,12 +128,15 @@ fn numbers_that_contradict_each_other_are_refused() {
     };
     let key = |at| Item::Key(Key { at, ..KEY });
     let time = |at, position, is_coarse| Item::Time(Time { at, position, is_coarse });
-    let early = Order { position: 6, at: 50, watermark: 7, state: 1, secret: Secret([0; 16]) };
+    let Item::Order(known) = order() else { panic!("it is one") };
+    let early = Order { position: 6, ..known };
+    let to_begin = Order { epoch_began: Some(51), ..known };
     use Wrong as W;
     for (name, items, record, wrong) in [
         ("no order", vec![Item::Head(HEAD)], 0, W::Order),
         ("two orders", vec![order(), order()], 1, W::Order),
         ("a watermark in the future", vec![Item::Order(early)], 0, W::Order),
+        ("an epoch to come", vec![Item::Order(to_begin)], 0, W::Order),
         ("a message", vec![order(), Item::Heartbeat], 1, W::Item),
         ("no offset", head(Head { offset: 0, floor: 1, ..HEAD }), 1, W::Head),
         ("the last offset of all", head(Head { offset: u64::MAX, ..HEAD }), 1, W::Head),

@@ -1,0 +1,318 @@
+//! An order comes back: from a checkpoint, what the log still has of the messages that history
+//! kept, and what stands in the log behind the checkpoint.
+//!
+//! 1. The checkpoint is read ([`Restoring`]), and nothing in it believed: the first thing that is
+//!    wrong ends it, with its place.
+//! 2. The log is read from [`Replay::from`] on ([`Replay::apply`]). What stands there up to the
+//!    checkpoint's place was placed once: it is only given back to the channels that say that they
+//!    keep it. What stands behind is placed, by the log's time, as it was before.
+//! 3. A sequencer goes on from there ([`super::Sequencer::restored`]).
+//!
+//! What a checkpoint promises and the log does not have any more is trimmed: its place is known, so
+//! the gap is told exactly. Nobody follows anything yet; who does, says so again.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use fanfare_protocol::id::{Epoch, Id};
+use fanfare_protocol::message::GapReason;
+use fanfare_protocol::names;
+use fanfare_protocol::record::checkpoint::{self, Head, Positions, Unreadable, Wrong};
+use fanfare_protocol::record::{self, Header};
+
+use crate::channel::{ChannelId, ChannelName, Tenant};
+use crate::clock::Millis;
+use crate::limits::Limits;
+use crate::log::{Event, Item};
+use crate::message::{Data, Message};
+use crate::rule::Rules;
+
+use super::command::Publication;
+use super::order::{EndedLives, Order};
+use super::retention::RestoredBlock;
+use super::times::Times;
+
+/// Messages that expire before an item is applied, at a time.
+const EXPIRED_AT_ONCE: usize = 1_024;
+
+/// An order of which the checkpoint is being read.
+pub struct Restoring {
+    reader: checkpoint::Reader,
+    read: Read,
+}
+
+/// What was read.
+struct Read {
+    order: Order,
+    times: Times,
+    /// The channel whose positions come.
+    channel: Option<ChannelId>,
+    /// Each life, by its last use.
+    lives: Vec<(u64, u8, ChannelId)>,
+    blocks: Vec<RestoredBlock>,
+    missing: Missing,
+}
+
+/// Of each channel, which messages it keeps and the log has not given back yet, oldest first: their
+/// offsets and positions.
+type Missing = HashMap<ChannelId, VecDeque<(u64, u64)>>;
+
+/// An order as its checkpoint says, to which the log is read.
+pub struct Replay {
+    pub(super) order: Order,
+    pub(super) times: Times,
+    missing: Missing,
+    /// The place of the checkpoint.
+    position: u64,
+}
+
+impl Restoring {
+    /// Nothing was read yet. Limits and rules are those of now: what they allow no more goes when
+    /// the log is read, but no life ends for a lower `limits.channels`.
+    ///
+    /// # Panics
+    /// When `shards` is not 1 to 64.
+    pub fn new(shards: usize, limits: Limits, rules: Rules) -> Self {
+        // Epoch and secret come with the checkpoint.
+        let begun = (Epoch::from_random(0), record::Secret([0; 16]));
+        let order = Order::new(begun, shards, limits, rules);
+        let read = Read {
+            order,
+            times: Times::default(),
+            channel: None,
+            lives: Vec::new(),
+            blocks: Vec::new(),
+            missing: Missing::new(),
+        };
+        Self { reader: checkpoint::Reader::default(), read }
+    }
+
+    /// Reads all whole records off the front of `bytes`; what is left is the beginning of the next.
+    ///
+    /// # Errors
+    /// Where something is wrong: the order is then of no use.
+    pub fn read(&mut self, bytes: &mut &[u8]) -> Result<(), Unreadable> {
+        let read = &mut self.read;
+        self.reader.read(bytes, |header, item| read.item(header, &item))
+    }
+
+    /// The checkpoint was read, up to what is `left`.
+    ///
+    /// # Errors
+    /// Where it has no end, or something behind it.
+    pub fn replay(self, left: &[u8]) -> Result<Replay, Unreadable> {
+        self.reader.end(left)?;
+        let Read { mut order, times, mut lives, mut blocks, missing, .. } = self.read;
+        lives.sort_unstable();
+        for (_, _, id) in lives {
+            order.heads.restore(id, &mut order.channels);
+        }
+        blocks.sort_unstable();
+        for block in blocks {
+            order.retention.restore_block(&block, &order.channels);
+        }
+        order.fit_packed();
+        let position = order.position;
+        Ok(Replay { order, times, missing, position })
+    }
+}
+
+impl Read {
+    fn item(&mut self, header: &Header, item: &record::Item<'_>) -> Result<(), Wrong> {
+        let order = &mut self.order;
+        match *item {
+            record::Item::Order(read) => {
+                order.epoch = header.epoch;
+                (order.position, order.state) = (read.position, read.state);
+                (order.at, order.now) = (Millis(read.at), Millis(read.at));
+                order.heads.watermark = read.watermark;
+                order.keys.begin_anew(read.secret);
+                if let Some(at) = read.epoch_began {
+                    self.times.begin_epoch(Millis(at));
+                }
+            }
+            record::Item::Head(head) => self.head(&head)?,
+            record::Item::Positions(positions) => self.positions(&positions),
+            record::Item::Key(key) => {
+                order.keys.restore(&key, Id { epoch: header.epoch, position: key.position });
+            }
+            record::Item::Time(time) => self.times.restore(&time),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn head(&mut self, head: &Head<'_>) -> Result<(), Wrong> {
+        if !names::is_channel_name(head.name) {
+            return Err(Wrong::Channel);
+        }
+        let name = ChannelName::new(Tenant::of_records(head.tenant), head.name);
+        if self.order.channels.find(&name).is_some() {
+            return Err(Wrong::Channel);
+        }
+        let id = self.order.find_or_make(&name);
+        let channel = self.order.channels.living(id);
+        channel.head.restore(head);
+        channel.used_nth = head.used_nth;
+        let reason = if head.expired { GapReason::Expired } else { GapReason::Trimmed };
+        if head.floor > 1 {
+            channel.trimmed.restore(head.forgotten, reason);
+        }
+        self.lives.push((head.used_at, head.used_nth, id));
+        self.channel = Some(id);
+        Ok(())
+    }
+
+    fn positions(&mut self, positions: &Positions<'_>) {
+        // They follow their head, and are right: the reader has seen to both.
+        let Some(id) = self.channel else { return };
+        if positions.begun > 0 {
+            let bytes = self.order.channels.living(id).trimmed.restore_block(positions);
+            let Positions { begun, first, .. } = *positions;
+            self.blocks.push(RestoredBlock { begun, channel: id, first, bytes });
+            return;
+        }
+        let (missing, mut offset) = (self.missing.entry(id).or_default(), positions.offset);
+        let _ = positions.walk(|position| {
+            missing.push_back((offset, position));
+            offset += 1;
+        });
+    }
+}
+
+impl Replay {
+    /// The first position of the log that is needed.
+    pub fn from(&self) -> u64 {
+        let firsts = self.missing.values().filter_map(|missing| missing.front());
+        firsts.map(|(_, position)| *position).min().unwrap_or(self.position + 1)
+    }
+
+    /// The last position of the log that was applied.
+    pub fn position(&self) -> u64 {
+        self.order.position
+    }
+
+    /// The epoch of the order.
+    pub fn epoch(&self) -> Epoch {
+        self.order.epoch
+    }
+
+    /// Takes the next item of the log; those before [`Self::from`] may be left out. Nobody waits
+    /// for an answer any more.
+    pub fn apply<T>(&mut self, item: Item<T>) {
+        let Item { position, at, event } = item;
+        if position <= self.position {
+            if let Event::Published { publication, .. } = event {
+                self.give_back(position, at, &publication);
+            }
+            return;
+        }
+        self.lose_missing();
+        let order = &mut self.order;
+        order.now = order.now.max(at);
+        // As it was when this was applied first: each step begins with what is too old.
+        while order.expire(EXPIRED_AT_ONCE) > 0 {}
+        match event {
+            Event::Published { publication, .. } => {
+                // Whoever published it was told, or comes again.
+                let _ = order.place(position, at, publication);
+                self.times.note(at, position);
+            }
+            Event::Heartbeat => order.pass(position, at),
+            Event::Genesis { epoch, secret } => {
+                order.begin_epoch(Id { epoch, position }, at, secret);
+                self.times.begin_epoch(at);
+            }
+        }
+        // Nobody follows yet, so nobody is to be told.
+        order.ended = EndedLives::default();
+    }
+
+    /// The log was read to its end.
+    pub(super) fn end(mut self) -> (Order, Times) {
+        self.lose_missing();
+        (self.order, self.times)
+    }
+
+    /// A message that was placed before the checkpoint: its channels may keep it.
+    fn give_back(&mut self, position: u64, at: Millis, publication: &Publication) {
+        let mut data = None;
+        for (nth, name) in publication.channels().enumerate() {
+            let Some((id, offset)) = self.take_missing(position, name) else { continue };
+            let data = data.get_or_insert_with(|| match publication.also.is_empty() {
+                true => Data::Own(publication.data.clone()),
+                false => Data::Shared(Arc::new(publication.data.clone())),
+            });
+            let order = &mut self.order;
+            let channel = order.channels.living(id);
+            let rule = channel.rule_number;
+            channel.history.push(Arc::new(Message {
+                channel: id,
+                name: Arc::clone(&channel.name),
+                position,
+                nth: nth as u8,
+                offset,
+                ephemeral: false,
+                except: publication.except,
+                // What history kept when this was new is over; shards are told the floor of now.
+                floor: 1,
+                at,
+                kind: publication.kind,
+                event: publication.event.clone(),
+                data: data.clone(),
+            }));
+            order.retention.kept(id, rule, &order.channels);
+            order.fit_rule(id);
+            order.fit(0);
+        }
+    }
+
+    /// The channel of this name, and the offset, where it keeps the message of this position.
+    fn take_missing(&mut self, position: u64, name: &ChannelName) -> Option<(ChannelId, u64)> {
+        let id = self.order.channels.find(name)?;
+        let missing = self.missing.get_mut(&id)?;
+        while let Some(lost) = missing.front().filter(|(_, first)| *first < position).copied() {
+            missing.pop_front();
+            self.order.lose(id, lost);
+        }
+        missing.front().filter(|(_, first)| *first == position)?;
+        missing.pop_front().map(|(offset, _)| (id, offset))
+    }
+
+    /// All that the log still has was read: what is missing is kept no more.
+    fn lose_missing(&mut self) {
+        let missing = std::mem::take(&mut self.missing).into_iter();
+        let lost = missing.flat_map(|(id, missing)| missing.into_iter().map(move |it| (it, id)));
+        let mut lost: Vec<((u64, u64), ChannelId)> = lost.collect();
+        lost.sort_unstable_by_key(|((_, position), id)| (*position, *id));
+        for (place, id) in lost {
+            self.order.lose(id, place);
+        }
+    }
+}
+
+impl Order {
+    /// The log does not have this message any more: it is trimmed, and so is what came before it,
+    /// because history is dense.
+    fn lose(&mut self, id: ChannelId, (offset, position): (u64, u64)) {
+        while self.drop_oldest(id, GapReason::Trimmed) {}
+        self.remember_trimmed(id, offset, position, GapReason::Trimmed);
+    }
+
+    /// A channel keeps no more than its rule says.
+    fn fit_rule(&mut self, id: ChannelId) {
+        loop {
+            let channel = self.channels.living(id);
+            let (rule, history) = (channel.rule.history, &channel.history);
+            let fits = history.len() as u64 <= rule.count && history.bytes() <= rule.bytes;
+            let reason = match rule.age_ms {
+                0 => GapReason::Expired,
+                _ if fits => return,
+                _ => GapReason::Trimmed,
+            };
+            if !self.drop_oldest(id, reason) {
+                return;
+            }
+        }
+    }
+}
