@@ -119,25 +119,22 @@ fn refused(items: &[Item<'_>]) -> Option<(u64, Option<u16>, Wrong)> {
     Some((record, item, wrong))
 }
 
+/// Each is refused at the first item of this record.
+fn all_refused<const N: usize>(cases: [(&str, Vec<Item<'_>>, u64, Wrong); N]) {
+    for (name, items, record, wrong) in cases {
+        assert_eq!(refused(&items), Some((record, Some(0), wrong)), "{name}");
+    }
+}
+
+fn with_head(head: Head<'static>) -> Vec<Item<'static>> {
+    vec![order(), Item::Head(head)]
+}
+
 #[test]
-fn numbers_that_contradict_each_other_are_refused() {
-    let head = |head: Head<'static>| vec![order(), Item::Head(head)];
-    let with = |trimmed: Positions<'static>, kept: Positions<'static>| {
-        let positions = [Item::Positions(trimmed), Item::Positions(kept)];
-        [head(HEAD), positions.to_vec()].concat()
-    };
-    let key = |at| Item::Key(Key { at, ..KEY });
-    let time = |at, position, is_coarse| Item::Time(Time { at, position, is_coarse });
-    let Item::Order(known) = order() else { panic!("it is one") };
-    let early = Order { position: 6, ..known };
-    let to_begin = Order { epoch_began: Some(51), ..known };
+fn a_head_that_contradicts_itself_is_refused() {
     use Wrong as W;
-    for (name, items, record, wrong) in [
-        ("no order", vec![Item::Head(HEAD)], 0, W::Order),
-        ("two orders", vec![order(), order()], 1, W::Order),
-        ("a watermark in the future", vec![Item::Order(early)], 0, W::Order),
-        ("an epoch to come", vec![Item::Order(to_begin)], 0, W::Order),
-        ("a message", vec![order(), Item::Heartbeat], 1, W::Item),
+    let head = with_head;
+    all_refused([
         ("no offset", head(Head { offset: 0, floor: 1, ..HEAD }), 1, W::Head),
         ("the last offset of all", head(Head { offset: u64::MAX, ..HEAD }), 1, W::Head),
         ("a floor of 0", head(Head { floor: 0, ..HEAD }), 1, W::Head),
@@ -153,6 +150,18 @@ fn numbers_that_contradict_each_other_are_refused() {
         ("forgotten behind the last", head(Head { forgotten: 801, ..HEAD }), 1, W::Head),
         ("forgotten before its life", head(Head { forgotten: 9, ..HEAD }), 1, W::Head),
         ("forgotten and kept", head(Head { floor: 1, ..HEAD }), 1, W::Head),
+    ]);
+}
+
+#[test]
+fn positions_that_are_not_those_of_their_head_are_refused() {
+    use Wrong as W;
+    let head = with_head;
+    let with = |trimmed: Positions<'static>, kept: Positions<'static>| {
+        let positions = [Item::Positions(trimmed), Item::Positions(kept)];
+        [head(HEAD), positions.to_vec()].concat()
+    };
+    all_refused([
         ("no positions", head(HEAD), 2, W::Positions),
         ("positions of nothing", vec![order(), Item::Positions(KEPT)], 1, W::Positions),
         ("a hole", with(TRIMMED, Positions { offset: 8, count: 2, ..KEPT }), 3, W::Positions),
@@ -180,6 +189,23 @@ fn numbers_that_contradict_each_other_are_refused() {
         ),
         ("no rise between", with(TRIMMED, Positions { first: 150, ..KEPT }), 3, W::Positions),
         ("another last", with(TRIMMED, Positions { deltas: &[1, 1], ..KEPT }), 4, W::Positions),
+    ]);
+}
+
+#[test]
+fn what_is_out_of_order_is_refused() {
+    use Wrong as W;
+    let key = |at| Item::Key(Key { at, ..KEY });
+    let time = |at, position, is_coarse| Item::Time(Time { at, position, is_coarse });
+    let Item::Order(known) = order() else { panic!("it is one") };
+    let early = Order { position: 6, ..known };
+    let to_begin = Order { epoch_began: Some(51), ..known };
+    all_refused([
+        ("no order", vec![Item::Head(HEAD)], 0, W::Order),
+        ("two orders", vec![order(), order()], 1, W::Order),
+        ("a watermark in the future", vec![Item::Order(early)], 0, W::Order),
+        ("an epoch to come", vec![Item::Order(to_begin)], 0, W::Order),
+        ("a message", vec![order(), Item::Heartbeat], 1, W::Item),
         ("a key to come", vec![order(), key(51)], 1, W::Key),
         ("a key out of order", vec![order(), key(9), key(8)], 2, W::Key),
         ("a place to come", vec![order(), Item::Key(Key { position: 901, ..KEY })], 1, W::Key),
@@ -190,9 +216,7 @@ fn numbers_that_contradict_each_other_are_refused() {
         ("a place twice", vec![order(), time(9, 3, false), time(10, 3, false)], 2, W::Time),
         ("coarse late", vec![order(), time(9, 3, false), time(10, 4, true)], 2, W::Time),
         ("an end within", vec![order(), Item::End(End { digest: [0; 2] })], 1, W::Digest),
-    ] {
-        assert_eq!(refused(&items), Some((record, Some(0), wrong)), "{name}");
-    }
+    ]);
     assert_eq!(refused(&items()), None);
 }
 
