@@ -7,7 +7,7 @@
 //! written at all: they are in the log behind the checkpoint.
 //!
 //! Keys come and go at the ends of one queue, so the same holds of them: those that are forgotten
-//! before their turn are set aside ([`Keys::begin_saving`]).
+//! before their turn are set aside (`Keys::begin_saving`).
 //!
 //! **Messages are not in it**: of those that a channel keeps it says where they stand in the log,
 //! and of those that are kept no more likewise, as far as that is remembered. A journal writes each
