@@ -55,19 +55,22 @@ fn what_the_log_does_not_have_any_more_is_a_gap_with_its_bounds() {
         publish(&mut node, 1_000 + nth, publication("other", 10));
     }
     let bytes = saved(&mut node, 1);
-    let mut replay = restoring(&bytes, small_limits(), small_rules()).expect("it is ours");
-    assert_eq!((replay.from(), replay.epoch().number()), (RECORD_ITEMS, EPOCH));
-    // The third record is gone, and what stands before it is of no use.
-    (0..6).filter(|nth| *nth != 2).for_each(|nth| replay.apply(journal.read(nth).unwrap()));
-    let restored = Replica::restored(&journal, replay);
-    restored.sequencer.invariants();
-    let order = &restored.sequencer.order;
-    let channel = order.channels.find(&name("other")).and_then(|id| order.channels.of(id));
-    let channel = channel.expect("its life goes on");
-    let kept: Vec<u64> = channel.history.range(0, 99).map(|message| message.offset).collect();
-    assert_eq!((channel.head.offset, kept), (6, vec![4, 5, 6]));
-    let gap = Gap { bounds: Some((2, 3)), reason: GapReason::Trimmed };
-    assert_eq!(channel.start(Start::After(RECORD_ITEMS), 0), (4, Some(gap)));
+    // Where a record is gone, what stands before it is of no use; the last one may be, too.
+    for (gone, expected) in [(2, vec![4, 5, 6]), (5, vec![])] {
+        let mut replay = restoring(&bytes, small_limits(), small_rules()).expect("it is ours");
+        assert_eq!((replay.from(), replay.epoch().number()), (RECORD_ITEMS, EPOCH));
+        (0..6).filter(|nth| *nth != gone).for_each(|nth| replay.apply(journal.read(nth).unwrap()));
+        let restored = Replica::restored(&journal, replay);
+        restored.sequencer.invariants();
+        let order = &restored.sequencer.order;
+        let channel = order.channels.find(&name("other")).and_then(|id| order.channels.of(id));
+        let channel = channel.expect("its life goes on");
+        let kept: Vec<u64> = channel.history.range(0, 99).map(|message| message.offset).collect();
+        assert_eq!((channel.head.offset, &kept), (6, &expected));
+        let (floor, last) = (gone as u64 + 2, gone as u64 + 1);
+        let gap = Gap { bounds: Some((2, last)), reason: GapReason::Trimmed };
+        assert_eq!(channel.start(Start::After(RECORD_ITEMS), 0), (floor, Some(gap)));
+    }
 }
 
 #[test]
