@@ -239,8 +239,8 @@ fn a_stop_tells_outcomes_and_goodbye() {
     });
     node.stop();
     let (busy, idle) = reader.join().unwrap();
-    assert_eq!(busy, ["answer 3 3/3", "ack 3", "goodbye 3", "end"]);
-    assert_eq!(idle, ["goodbye 0", "end"]);
+    assert_eq!(busy, ["answer 3 3/3", "ack 3", "goodbye 3 503", "end"]);
+    assert_eq!(idle, ["goodbye 0 503", "end"]);
     assert!(!node.path.exists());
 }
 
