@@ -186,6 +186,20 @@ fn start_socket(path: &Path, sequencer: &StandIn, metrics: &Arc<Metrics>) -> ing
     ingest::spawn(settings, inbox, Arc::clone(metrics), Clock::start(), guard).unwrap()
 }
 
+/// Lets publishers write the rest of a stream of which so much was taken, and hear of all of it.
+///
+/// All at once: one that has begun a frame may be the one that is let end it, and the others wait
+/// until it has.
+fn go_on(publishers: Vec<(Publisher, usize)>, stream: &[u8]) {
+    std::thread::scope(|scope| {
+        for (mut publisher, sent) in publishers {
+            let mut writer = publisher.stream.try_clone().unwrap();
+            scope.spawn(move || writer.write_all(&stream[sent..]).unwrap());
+            scope.spawn(move || publisher.hear(MESSAGES as u64));
+        }
+    });
+}
+
 #[test]
 fn what_publishers_hand_over_takes_no_more_memory_than_was_said() {
     let directory = tempfile::tempdir().unwrap();
@@ -229,18 +243,7 @@ fn what_publishers_hand_over_takes_no_more_memory_than_was_said() {
         last.stream.write_all(&small).unwrap();
         sequencer.hear();
         last.hear(1);
-        // All at once: one that has begun a frame may be the one that is let end it, and the others
-        // wait until it has.
-        let gone_on: Vec<_> = publishers
-            .into_iter()
-            .flat_map(|(mut publisher, sent)| {
-                let mut writer = publisher.stream.try_clone().unwrap();
-                let rest = &stream[sent..];
-                let writer = scope.spawn(move || writer.write_all(rest).unwrap());
-                [writer, scope.spawn(move || publisher.hear(MESSAGES as u64))]
-            })
-            .collect();
-        gone_on.into_iter().for_each(|one| one.join().unwrap());
+        go_on(publishers, &stream);
         let answers: Vec<_> = requests.into_iter().map(|one| one.join().unwrap()).collect();
         (held, sent, answers)
     });
