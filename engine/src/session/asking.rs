@@ -223,13 +223,7 @@ pub(super) fn begin(
     now: Millis,
     shared: &mut Shared,
 ) -> Result<Asking, bool> {
-    if shared.draining() || over_limit || shared.is_full {
-        let violation = match (shared.draining(), over_limit) {
-            (true, _) => Violation::Draining,
-            (_, true) => Violation::Full,
-            _ => Violation::Busy,
-        };
-        shared.metrics().turned_away.add(1);
+    if let Some(violation) = shared.turns_away(over_limit) {
         return Err(refuse(&ask, violation, outbox, now, shared));
     }
     let since = ask.since(shared.context.wall, now);

@@ -222,7 +222,7 @@ impl Exchange {
         }
     }
 
-    /// Wants to be held, unless there is no room for another client, or everyone leaves.
+    /// Wants to be held, unless nobody more is taken in.
     fn hold(
         request: Box<HoldRequest>,
         keep_alive: bool,
@@ -231,9 +231,7 @@ impl Exchange {
         now: Millis,
         shared: &mut Shared,
     ) -> Step {
-        if shared.draining() || over_limit {
-            let violation = if shared.draining() { Violation::Draining } else { Violation::Full };
-            shared.metrics().turned_away.add(1);
+        if let Some(violation) = shared.turns_away(over_limit) {
             reading::refuse(violation, request.origin.as_deref(), outbox, now, shared);
             return Step::refused(true);
         }

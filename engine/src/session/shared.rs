@@ -112,6 +112,19 @@ impl Shared {
         }
     }
 
+    /// Why nobody more is taken in now, if nobody is, counted as one turned away: everyone leaves,
+    /// there is no room for one more (`over_limit`), or no memory.
+    pub(super) fn turns_away(&self, over_limit: bool) -> Option<Violation> {
+        let violation = match (self.draining(), over_limit, self.is_full) {
+            (true, ..) => Violation::Draining,
+            (_, true, _) => Violation::Full,
+            (.., true) => Violation::Busy,
+            _ => return None,
+        };
+        self.metrics().turned_away.add(1);
+        Some(violation)
+    }
+
     /// Wants this done.
     pub(super) fn want(&mut self, effect: Effect) {
         self.effects.push_back(effect);

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use fanfare_protocol::dialect::{Form, plain};
+use fanfare_protocol::framing::Framing;
+use fanfare_protocol::http::Request;
 use fanfare_protocol::id::{Epoch, Id};
 
 use super::*;
@@ -11,6 +14,7 @@ use crate::metrics::Metrics;
 use crate::rule::Rules;
 use crate::sequencer::command::{Requester, Since, SubscribedChannel};
 use crate::transport::Context;
+use crate::transport::door::{Door, Errand, Hold};
 
 const NOW: Millis = Millis(10_000);
 
@@ -31,9 +35,13 @@ impl Bench {
     }
 
     fn over_limit(over_limit: bool) -> Self {
+        Self::at_door(over_limit, None)
+    }
+
+    fn at_door(over_limit: bool, door: Option<Arc<dyn Door>>) -> Self {
         let context = Context { dev: true, ..Context::new(Limits::default(), Tenant::default()) };
         let metrics = Arc::new(Metrics::new(1));
-        let shared = Shared::new(0, Arc::new(context), Arc::default(), metrics, None, None);
+        let shared = Shared::new(0, Arc::new(context), Arc::default(), metrics, None, door);
         let session = Session::new(over_limit, NOW, &shared.context.limits);
         Self { session, shared, now: NOW }
     }
@@ -369,5 +377,36 @@ fn same_whatever_the_cuts(begin: impl Fn() -> Bench, bytes: &[u8]) {
     assert!(!whole.1.is_empty() || !whole.0.is_empty());
     for cut in 1..bytes.len() {
         assert_eq!(told(cut), whole, "cut at {cut}");
+    }
+}
+
+/// Holds requests for `/held`.
+struct HeldAlone;
+
+impl Door for HeldAlone {
+    fn errand(&self, request: &Request<'_>) -> Option<Result<Errand, Violation>> {
+        let framing = Framing::Sse { chunked: true, named: true };
+        let encoding = Encoding::of(Form::Plain(plain::Form::Json), framing).unwrap();
+        let hold = Hold { encoding, once: false, wait_ms: 0 };
+        (request.path == "/held").then_some(Ok(Errand::Begin(hold)))
+    }
+}
+
+#[test]
+fn whoever_is_to_be_held_is_turned_away_for_what_turns_away_who_follows() {
+    for path in ["/held", "/poll?channels=a"] {
+        let ask = |over_limit, is_full, ending| {
+            let mut bench = Bench::at_door(over_limit, Some(Arc::new(HeldAlone)));
+            (bench.shared.is_full, bench.shared.ending) = (is_full, ending);
+            bench.request(path, "");
+            let turned_away = bench.shared.metrics().turned_away.read();
+            (bench.said_text().split(' ').nth(1).unwrap_or_default().to_string(), turned_away)
+        };
+        assert_eq!(ask(false, false, false), (String::new(), 0), "{path}");
+        for (over_limit, is_full, ending) in
+            [(true, false, false), (false, true, false), (false, false, true)]
+        {
+            assert_eq!(ask(over_limit, is_full, ending), ("503".into(), 1), "{path}");
+        }
     }
 }
