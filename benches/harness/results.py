@@ -21,11 +21,15 @@ class Results:
         self.contenders = {contender.key: contender for contender in contenders}
         self.steps = {}  # (work's key, contender's key) -> a dictionary for each round
         self.runs = {}  # the same -> all steps of the run that these are of, where they were loaded
+        self.failures = {}  # the same -> why steps of this run were not sound
 
     def add(self, work, contender, told):
-        """One step. `told` is the generator's answer, or `None` where there was none."""
-        step = {figure.label: figure.of(told) if told else None for figure in work.figures}
-        step["sound"] = bool(told and told.get("sound"))
+        """One step. `told` is the generator's answer; where there was none, only its failures."""
+        step = {figure.label: figure.of(told) for figure in work.figures}
+        step["sound"] = bool(told.get("sound"))
+        if not step["sound"]:
+            whys = [str(why) for why in told.get("failures") or ["no reason was given"]]
+            self.failures.setdefault((work.key, contender.key), []).extend(whys)
         self.steps.setdefault((work.key, contender.key), []).append(step)
 
     def load(self, file):
