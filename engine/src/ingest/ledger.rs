@@ -21,6 +21,17 @@ use crate::sequencer::command::{Published, Refusal};
 /// The results of one group's command.
 pub type Results = Vec<Result<Published, Refusal>>;
 
+/// What became of a group that was given to the sequencer.
+#[derive(Debug)]
+pub enum GroupEnd {
+    /// One result for each of its messages.
+    Results(Results),
+    /// The sequencer has ended and did not take it.
+    NotTaken,
+    /// The sequencer took it and ended without a word: nobody knows the outcome.
+    Lost,
+}
+
 /// One message that has no outcome yet.
 #[derive(Debug)]
 pub(super) enum Slot {

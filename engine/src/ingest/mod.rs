@@ -40,7 +40,7 @@ use publisher::Patience;
 
 /// What the thread runs, without sockets, clock and threads: for models and simulations of it.
 pub mod machine {
-    pub use super::ledger::Results;
+    pub use super::ledger::{GroupEnd, Results};
     pub use super::publisher::{Group, Publisher};
     pub use super::publishers::{Admission, Key, Publishers};
     pub use super::sessions::{Counts, Session, Sessions};

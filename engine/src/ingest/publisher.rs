@@ -1,30 +1,36 @@
 //! One publisher: its bytes in, publications out; outcomes in, its bytes out. No socket and no
 //! clock of its own.
+//!
+//! ```text
+//!  bytes ──> incoming ──> draft ──> ledger of its session ──> group, to the sequencer
+//!                                        │
+//!  bytes <── replies <── outcomes ───────┘<── results
+//! ```
+//!
+//! `phase` says what of this still happens, `greeting` what it is told first.
+
+mod greeting;
+mod incoming;
+mod phase;
+mod replies;
 
 use fanfare_protocol::id::Epoch;
-use fanfare_protocol::ingest::client::Hello;
-use fanfare_protocol::ingest::server::{BUFFER_BYTES_KEPT, Decoder, Event, Violation};
-use fanfare_protocol::ingest::session::{Open, Standing};
-use fanfare_protocol::ingest::{ErrorCode, GoodbyeCode, VERSION, VERSION_WITH_SESSIONS, write};
-use fanfare_protocol::limits::{IngestLimits, SessionLimits};
+use fanfare_protocol::ingest::server::Event;
+use fanfare_protocol::ingest::{ErrorCode, GoodbyeCode, write};
+use fanfare_protocol::limits::SessionLimits;
 
 use super::IngestConfig;
 use super::draft::Draft;
-use super::ledger::Results;
+use super::ledger::GroupEnd;
 use super::sessions::{Asked, Session};
 use crate::channel::Tenant;
 use crate::clock::Millis;
 use crate::sequencer::command::{Publication, Refusal as SequencerRefusal};
 
-/// Bytes of replies that wait for a publisher after which it is not read.
-const REPLY_BYTES_MAX: usize = 64 << 10;
-/// Bytes of replies that are kept for a publisher that is ended because it reads none.
-const LEFT_BYTES_MAX: usize = 128 << 10;
-/// From our last byte to the end of the socket; meanwhile what arrives is dropped, so that one who
-/// still writes comes to read what we said last.
-const LINGER_MS: u64 = 1_000;
-/// Bytes of a frame's length, which does not count itself.
-const LENGTH_BYTES: usize = 4;
+use greeting::Greeting;
+use incoming::Incoming;
+use phase::{Farewell, Phase};
+use replies::Replies;
 
 /// Messages that go to the sequencer as one command.
 #[derive(Debug)]
@@ -33,35 +39,6 @@ pub struct Group {
     pub number: (u64, u64),
     /// The messages, at least one.
     pub publications: Vec<Publication>,
-}
-
-/// How far a connection is.
-#[derive(Debug, PartialEq, Eq)]
-enum Phase {
-    /// It is read, as long as it keeps within the window.
-    Open,
-    /// It is read no more; when all outcomes are written, the farewell follows.
-    Settling(Farewell),
-    /// Nothing more is written; what is left is sent.
-    Flushing,
-    /// It has read nothing for too long: what is left is sent until then, as far as there is room;
-    /// what arrives is dropped.
-    Parting(Millis),
-    /// All is sent and our side is shut; what arrives is dropped until then.
-    Lingering(Millis),
-    /// To be dropped.
-    Over,
-}
-
-/// What a connection ends with.
-#[derive(Debug, PartialEq, Eq)]
-enum Farewell {
-    /// The publisher has ended: nothing.
-    None,
-    /// An ERROR frame.
-    Error(ErrorCode, u64, &'static str),
-    /// A GOODBYE frame.
-    Goodbye(GoodbyeCode),
 }
 
 /// How long a publisher may let us wait.
@@ -76,114 +53,68 @@ pub(super) struct Patience {
 /// The state of one connection.
 #[derive(Debug)]
 pub struct Publisher {
-    decoder: Decoder,
-    limits: IngestLimits,
-    /// What HELLO tells, or told: the present epoch, unless it has greeted.
-    epoch: Epoch,
-    /// The epoch with which the node began.
-    life: Epoch,
-    has_greeted: bool,
-    tenant: Tenant,
+    greeting: Greeting,
+    pub(super) incoming: Incoming,
     session: Session,
-    /// The session that it wants, and what came behind that wish.
-    wish: Option<(Open, Vec<u8>)>,
+    replies: Replies,
+    phase: Phase,
+    tenant: Tenant,
     /// Whether it has said that it is done with its session.
     ended: bool,
     /// Whether it will send no more.
     is_mute: bool,
     /// Whether all was sent and our side is shut.
     is_shut: bool,
-    /// What it is told; the first `sent` bytes are gone.
-    out: Vec<u8>,
-    sent: usize,
-    phase: Phase,
-    /// When it last sent something, or when we began to listen again.
-    heard: Millis,
-    /// When it last took something, or when there began to be something to take.
-    taken: Millis,
     /// Messages refused since the last look, for the metric.
     refused: u64,
-    /// Whether it is not read because there is no room for more.
-    is_held: bool,
 }
 
 impl Publisher {
     /// A publisher that has just connected.
     pub fn new(settings: &IngestConfig, session: Session, now: Millis) -> Self {
-        let limits = settings.wire();
+        let greeting = Greeting::of(settings);
         Self {
-            decoder: Decoder::new(limits),
-            limits,
-            epoch: settings.epoch,
-            life: settings.life,
-            has_greeted: false,
-            tenant: settings.tenant.clone(),
+            incoming: Incoming::new(greeting.limits, now),
+            greeting,
             session,
-            wish: None,
+            replies: Replies::new(now),
+            phase: Phase::Open,
+            tenant: settings.tenant.clone(),
             ended: false,
             is_mute: false,
             is_shut: false,
-            out: Vec::new(),
-            sent: 0,
-            phase: Phase::Open,
-            heard: now,
-            taken: now,
             refused: 0,
-            is_held: false,
         }
     }
 
     /// Whether its bytes are wanted: also those of a connection that ends, to be dropped.
     pub fn wants_bytes(&self) -> bool {
-        self.drops_bytes() || (!self.is_held && self.keeps_its_bounds())
+        self.drops_bytes() || (!self.incoming.is_held() && self.keeps_its_bounds())
     }
 
     /// Whether what arrives is dropped.
     pub(super) fn drops_bytes(&self) -> bool {
-        matches!(self.phase, Phase::Parting(_) | Phase::Lingering(_))
+        self.phase.drops_bytes()
     }
 
     /// Whether it has less under way than it may have for itself, whatever there is room for.
     pub(super) fn keeps_its_bounds(&self) -> bool {
-        match self.phase {
-            Phase::Open => {
-                self.wish.is_none()
-                    && self.session.ledger.messages() < self.limits.window as usize
-                    && self.out.len() - self.sent <= REPLY_BYTES_MAX
-            }
-            _ => false,
-        }
+        self.phase.is_open()
+            && self.incoming.wish().is_none()
+            && self.session.ledger.messages() < self.greeting.limits.window as usize
+            && !self.replies.are_too_many()
     }
 
     /// Whether it may still publish, and owes the rest of a frame.
     pub(super) fn is_mid_frame(&self) -> bool {
-        self.phase == Phase::Open && self.decoder.missing_bytes() > 0
-    }
-
-    /// Whether it is not read for want of room.
-    pub(super) fn is_held(&self) -> bool {
-        self.is_held
-    }
-
-    /// It is read no more, or again. What it owes it owes only while we listen.
-    pub(super) fn hold(&mut self, now: Millis, is_held: bool) {
-        if self.is_held && !is_held {
-            self.heard = now;
-        }
-        self.is_held = is_held;
-    }
-
-    /// Bytes that the frame still misses that it has begun, as far as that is known.
-    pub(super) fn missing_bytes(&self) -> usize {
-        self.decoder.missing_bytes()
+        self.phase.is_open() && self.incoming.missing_bytes() > 0
     }
 
     /// What it holds, but for outcomes that it has not confirmed, and for what a connection has for
     /// itself, used or not.
     pub(super) fn under_way_bytes(&self) -> usize {
-        let begun = self.decoder.buffer_bytes().saturating_sub(BUFFER_BYTES_KEPT);
-        let behind = self.wish.as_ref().map_or(0, |(_, behind)| behind.len());
-        begun + behind + self.unsent().len() + self.session.ledger.under_way_bytes()
+        let ledger = self.session.ledger.under_way_bytes();
+        self.incoming.bytes() + self.unsent().len() + ledger
     }
 
     /// All that it holds.
@@ -194,7 +125,7 @@ impl Publisher {
 
     /// What it is to be sent now.
     pub fn unsent(&self) -> &[u8] {
-        &self.out[self.sent..]
+        self.replies.unsent()
     }
 
     /// Whether there is nothing left to do for it.
@@ -204,17 +135,17 @@ impl Publisher {
 
     /// Whether all is sent and our side is to be shut.
     pub fn is_flushed(&self) -> bool {
-        self.is_parting() && self.unsent().is_empty()
+        self.is_parting() && self.replies.are_sent()
     }
 
     /// Whether what is unsent is all that it is ever told.
     pub(super) fn is_parting(&self) -> bool {
-        matches!(self.phase, Phase::Flushing | Phase::Parting(_))
+        self.phase.is_parting()
     }
 
     /// Whether it has let us wait with its replies for too long, as far as we know.
     pub(super) fn is_stalled(&self, now: Millis, patience: Patience) -> bool {
-        !self.unsent().is_empty() && now >= self.taken.plus(patience.stall_ms)
+        self.replies.stalled_at(patience.stall_ms).is_some_and(|stalled| now >= stalled)
     }
 
     /// Messages refused since the last call.
@@ -224,24 +155,24 @@ impl Publisher {
 
     /// Bytes of it; appends what is to be published, in order.
     pub fn handle_bytes(&mut self, now: Millis, mut input: &[u8], groups: &mut Vec<Group>) {
-        if self.phase != Phase::Open {
+        if !self.phase.is_open() {
             return;
         }
-        self.heard = now;
+        self.incoming.heard(now);
+        let (limits, tenant) = (self.greeting.limits, &self.tenant);
         let mut draft = Draft::default();
         loop {
-            match self.decoder.next(&mut input) {
+            match self.incoming.next(&mut input) {
                 Ok(None) => break,
-                Ok(Some(Event::Preface)) => self.greet(None),
+                Ok(Some(Event::Preface)) => self.greeting.tell(self.replies.end()),
                 Ok(Some(Event::Open(open))) => {
-                    // What decides knows more than this connection.
-                    self.wish = Some((open, input.to_vec()));
+                    self.incoming.ask(open, input);
                     break;
                 }
                 Ok(Some(Event::Confirm(sequence))) => {
                     if !self.session.ledger.confirm(sequence) {
                         const TEXT: &str = "the confirmation is ahead of the outcomes";
-                        let (code, offset) = (ErrorCode::MALFORMED, self.last_number_at());
+                        let (code, offset) = (ErrorCode::MALFORMED, self.incoming.last_number_at());
                         self.phase = Phase::Settling(Farewell::Error(code, offset, TEXT));
                         break;
                     }
@@ -251,20 +182,18 @@ impl Publisher {
                     self.phase = Phase::Settling(Farewell::None);
                     break;
                 }
-                Ok(Some(Event::Publish { frame, .. })) => {
-                    draft.add(&frame, &self.limits, &self.tenant)
-                }
+                Ok(Some(Event::Publish { frame, .. })) => draft.add(&frame, &limits, tenant),
                 Ok(Some(Event::Batch { batch, .. })) => {
                     for frame in batch {
-                        draft.add(&frame, &self.limits, &self.tenant);
+                        draft.add(&frame, &limits, tenant);
                     }
                 }
                 Err(violation) => {
-                    self.fail(violation);
+                    self.phase = Phase::Settling(Farewell::after(&violation));
                     break;
                 }
             }
-            if draft.slots.len() >= self.limits.batch_messages as usize {
+            if draft.slots.len() >= limits.batch_messages as usize {
                 draft.enter(&mut self.session, groups);
             }
         }
@@ -272,17 +201,10 @@ impl Publisher {
         self.write_outcomes(now);
     }
 
-    fn greet(&mut self, session: Option<Standing>) {
-        let version = if session.is_some() { VERSION_WITH_SESSIONS } else { VERSION };
-        let (epoch, limits) = (self.epoch, self.limits);
-        self.has_greeted = true;
-        write::hello(&Hello { version, epoch, limits, session }, &mut self.out);
-    }
-
     /// The session that it waits for, if it does.
     pub(super) fn asks(&self) -> Option<Asked> {
-        let (open, _) = self.wish.as_ref().filter(|_| self.phase == Phase::Open)?;
-        Some(Asked { open: *open, user: self.session.user })
+        let open = self.incoming.wish().filter(|_| self.phase.is_open())?;
+        Some(Asked { open, user: self.session.user })
     }
 
     pub(super) fn session(&self) -> &Session {
@@ -299,16 +221,15 @@ impl Publisher {
         limits: SessionLimits,
         groups: &mut Vec<Group>,
     ) -> Session {
-        let Some((open, behind)) = self.wish.take() else { return session };
+        let Some((open, behind)) = self.incoming.take_wish() else { return session };
         let before = std::mem::replace(&mut self.session, session);
         let ledger = &mut self.session.ledger;
         ledger.confirm(open.confirmed);
-        let taken = ledger.taken();
-        // What was confirmed once stays so, also where the publisher does not remember it.
-        self.decoder.begin(taken, ledger.confirmed(), limits.unconfirmed);
-        self.greet(Some(Standing { known, taken, limits, life: self.life }));
-        self.session.ledger.write_again(open.confirmed, self.epoch, &mut self.out);
-        self.taken = now;
+        self.incoming.begin(ledger, limits);
+        let replies = self.replies.end();
+        self.greeting.tell_session(known, ledger.taken(), limits, replies);
+        ledger.write_again(open.confirmed, self.greeting.epoch, replies);
+        self.replies.wait_from(now);
         self.handle_bytes(now, &behind, groups);
         before
     }
@@ -320,25 +241,21 @@ impl Publisher {
         limits: SessionLimits,
         groups: &mut Vec<Group>,
     ) {
-        let Some((_, behind)) = self.wish.take() else { return };
-        self.greet(Some(Standing { known: false, taken: 0, limits, life: self.life }));
+        let Some((_, behind)) = self.incoming.take_wish() else { return };
+        self.greeting.tell_session(false, 0, limits, self.replies.end());
         self.handle_bytes(now, &behind, groups);
     }
 
     /// Another connection takes its session up: nothing more of this one is taken.
     pub(super) fn hand_over(&mut self, now: Millis) -> Session {
         const TEXT: &str = "another connection has taken this session up";
-        let farewell = Farewell::Error(ErrorCode::SUPERSEDED, self.decoder.offset(), TEXT);
         let none = Session::none(self.session.user);
         let session = std::mem::replace(&mut self.session, none);
-        match self.phase {
-            Phase::Open => {
-                self.phase = Phase::Settling(farewell);
-                self.write_outcomes(now);
-            }
-            Phase::Settling(_) => self.write_outcomes(now),
-            Phase::Flushing | Phase::Parting(_) | Phase::Lingering(_) | Phase::Over => {}
+        if self.phase.is_open() {
+            let farewell = Farewell::Error(ErrorCode::SUPERSEDED, self.incoming.offset(), TEXT);
+            self.phase = Phase::Settling(farewell);
         }
+        self.write_outcomes(now);
         session
     }
 
@@ -355,11 +272,11 @@ impl Publisher {
         self.is_mute = true;
         match self.phase {
             Phase::Open => {
-                self.phase = Phase::Settling(Farewell::None);
-                if let Err(violation) = self.decoder.finish() {
-                    self.fail(violation);
-                }
-                self.write_outcomes(now);
+                let farewell = match self.incoming.finish() {
+                    Ok(()) => Farewell::None,
+                    Err(violation) => Farewell::after(&violation),
+                };
+                self.settle_with(now, farewell);
             }
             Phase::Lingering(_) => self.phase = Phase::Over,
             Phase::Settling(_) | Phase::Flushing | Phase::Parting(_) | Phase::Over => {}
@@ -371,49 +288,39 @@ impl Publisher {
         self.phase = Phase::Over;
     }
 
-    /// The sequencer's results for a group.
-    pub(super) fn handle_results(&mut self, now: Millis, group: u64, results: Results) {
-        self.session.ledger.settle(group, results);
+    /// What became of a group.
+    pub(super) fn handle_group_end(&mut self, now: Millis, group: u64, end: GroupEnd) {
+        match end {
+            GroupEnd::Results(results) => self.session.ledger.settle(group, results),
+            GroupEnd::NotTaken => {
+                self.session.ledger.refuse(group, SequencerRefusal::ShuttingDown);
+            }
+            GroupEnd::Lost => return self.handle_lost(group),
+        }
         self.write_outcomes(now);
     }
 
-    /// The sequencer has ended and did not take the group.
-    pub(super) fn handle_not_taken(&mut self, now: Millis, group: u64) {
-        self.session.ledger.refuse(group, SequencerRefusal::ShuttingDown);
-        self.write_outcomes(now);
-    }
-
-    /// The sequencer took the group and ended without a word: nobody knows its outcome, so nothing
-    /// more may be acknowledged.
-    pub(super) fn handle_lost(&mut self, group: u64) {
+    /// Nobody knows the outcome of this group, so nothing more may be acknowledged.
+    fn handle_lost(&mut self, group: u64) {
         if !self.session.ledger.awaits(group) {
             return;
         }
         self.session.ledger.lose();
-        if self.is_ending() {
+        if self.phase.is_ending() {
             return;
         }
         const TEXT: &str = "the node ended before it told the outcome of your last messages; \
             they may be published or not";
-        write::error(ErrorCode::INTERNAL, self.decoder.offset(), TEXT, &mut self.out);
+        write::error(ErrorCode::INTERNAL, self.incoming.offset(), TEXT, self.replies.end());
         self.phase = Phase::Flushing;
     }
 
     /// So many bytes were taken by the kernel.
     pub fn handle_sent(&mut self, now: Millis, bytes: usize) {
-        self.sent += bytes;
-        self.taken = now;
-        if self.sent == self.out.len() {
-            self.out.clear();
-            self.out.shrink_to(REPLY_BYTES_MAX);
-            self.sent = 0;
+        self.replies.handle_sent(now, bytes);
+        if self.replies.are_sent() {
             // We listen again: what it owes is owed from now on.
-            self.heard = now;
-        } else if self.sent > REPLY_BYTES_MAX {
-            // One that reads, but is never quite done, must not make this grow.
-            let whole = self.begun();
-            self.out.drain(..whole);
-            self.sent -= whole;
+            self.incoming.heard(now);
         }
     }
 
@@ -422,82 +329,59 @@ impl Publisher {
         // Of one that is parted from not all outcomes were told.
         self.is_shut = self.phase == Phase::Flushing;
         // Nothing more arrives of one that has ended, so there is nothing to be dropped.
-        self.phase = match self.is_mute {
-            true => Phase::Over,
-            false => Phase::Lingering(now.plus(LINGER_MS)),
-        };
+        self.phase = if self.is_mute { Phase::Over } else { Phase::lingering(now) };
     }
 
     /// Ends the connection with an ERROR frame, after the outcomes of what was published.
     pub(super) fn refuse(&mut self, now: Millis, code: ErrorCode, text: &'static str) {
-        self.refuse_at(now, code, self.decoder.offset(), text);
+        self.settle_with(now, Farewell::Error(code, self.incoming.offset(), text));
     }
 
     /// As [`Publisher::refuse`], because of what its wish confirms.
     pub(super) fn refuse_confirmed(&mut self, now: Millis, text: &'static str) {
-        self.refuse_at(now, ErrorCode::MALFORMED, self.last_number_at(), text);
-    }
-
-    fn refuse_at(&mut self, now: Millis, code: ErrorCode, offset: u64, text: &'static str) {
-        if self.phase == Phase::Open {
-            self.phase = Phase::Settling(Farewell::Error(code, offset, text));
-            self.write_outcomes(now);
-        }
-    }
-
-    /// Where the number begins with which the last frame ended: OPEN and CONFIRM end with one.
-    fn last_number_at(&self) -> u64 {
-        self.decoder.offset() - size_of::<u64>() as u64
+        let (code, offset) = (ErrorCode::MALFORMED, self.incoming.last_number_at());
+        self.settle_with(now, Farewell::Error(code, offset, text));
     }
 
     /// The node takes its leave: outcomes, then GOODBYE.
     pub(super) fn say_goodbye(&mut self, now: Millis, code: GoodbyeCode) {
-        if self.phase == Phase::Open {
-            self.phase = Phase::Settling(Farewell::Goodbye(code));
-            self.write_outcomes(now);
-        }
+        self.settle_with(now, Farewell::Goodbye(code));
     }
 
     /// Another epoch has begun. Who has read which one it was before is told goodbye, so that it
     /// comes back and reads which one it is.
     pub fn begin_epoch(&mut self, now: Millis, epoch: Epoch) {
-        if self.has_greeted {
+        if self.greeting.begin_epoch(epoch) {
             self.say_goodbye(now, GoodbyeCode::EPOCH);
-        } else {
-            self.epoch = epoch;
         }
     }
 
     /// When to call [`Publisher::handle_deadline`], if nothing happens before.
     pub(super) fn deadline(&self, patience: Patience) -> Option<Millis> {
-        let stalled = (!self.unsent().is_empty()).then(|| self.taken.plus(patience.stall_ms));
-        let owed = match self.phase {
-            Phase::Open if self.decoder.is_mid_frame() && self.wants_bytes() => {
-                Some(self.heard.plus(patience.frame_ms))
-            }
-            Phase::Parting(until) | Phase::Lingering(until) => return Some(until),
-            _ => None,
-        };
-        stalled.into_iter().chain(owed).min()
+        if self.is_over() {
+            return None;
+        }
+        if let Some(until) = self.phase.until() {
+            return Some(until);
+        }
+        let listens = self.phase.is_open() && self.wants_bytes();
+        let late = self.incoming.late_at(patience.frame_ms).filter(|_| listens);
+        self.replies.stalled_at(patience.stall_ms).into_iter().chain(late).min()
     }
 
     /// Ends what has let us wait too long, by the time up to which the kernel has told everything.
     /// Whether it still takes nothing is asked before.
     pub(super) fn handle_deadline(&mut self, told: Millis, now: Millis, patience: Patience) {
-        match self.phase {
-            Phase::Parting(until) | Phase::Lingering(until) if told >= until => {
-                self.phase = Phase::Over;
-            }
-            Phase::Open | Phase::Settling(_) | Phase::Flushing
-                if self.is_stalled(told, patience) =>
-            {
-                self.part(now);
-            }
-            Phase::Open if self.deadline(patience).is_some_and(|deadline| told >= deadline) => {
-                const TEXT: &str = "a frame was begun and its rest did not come in time";
-                self.refuse(now, ErrorCode::STALLED, TEXT);
-            }
-            _ => {}
+        if self.deadline(patience).is_none_or(|deadline| told < deadline) {
+            return;
+        }
+        if self.phase.drops_bytes() {
+            self.phase = Phase::Over;
+        } else if self.is_stalled(told, patience) {
+            self.part(now);
+        } else {
+            const TEXT: &str = "a frame was begun and its rest did not come in time";
+            self.refuse(now, ErrorCode::STALLED, TEXT);
         }
     }
 
@@ -508,70 +392,43 @@ impl Publisher {
             what you sent last may not have been told";
         tracing::info!("a publisher did not read its replies and is ended");
         if self.phase != Phase::Flushing {
-            self.out.truncate(self.frames_until(self.sent + LEFT_BYTES_MAX));
-            let (code, offset, text) = match self.phase {
-                Phase::Settling(Farewell::Error(code, offset, text)) => (code, offset, text),
-                _ => (ErrorCode::NOT_READING, self.decoder.offset(), TEXT),
+            self.replies.cut();
+            let farewell = match self.phase {
+                Phase::Settling(error @ Farewell::Error(..)) => error,
+                _ => Farewell::Error(ErrorCode::NOT_READING, self.incoming.offset(), TEXT),
             };
-            write::error(code, offset, text, &mut self.out);
+            farewell.write(self.session.ledger.settled(), self.replies.end());
         }
-        self.phase = Phase::Parting(now.plus(LINGER_MS));
+        self.phase = Phase::parting(now);
     }
 
-    /// Where the frame begins that is sent in part, or the first that is not sent.
-    fn begun(&self) -> usize {
-        let ends = FrameEnds { bytes: &self.out, at: 0 };
-        ends.take_while(|end| *end <= self.sent).last().unwrap_or(0)
-    }
-
-    /// Where the last frame ends that fits within so many bytes, or the frame that is sent in part.
-    fn frames_until(&self, bytes: usize) -> usize {
-        let mut last = 0;
-        for end in (FrameEnds { bytes: &self.out, at: 0 }) {
-            if end > bytes && last >= self.sent {
-                break;
-            }
-            last = end;
+    /// Nothing more is taken of it: the outcomes of what was taken follow, then this.
+    fn settle_with(&mut self, now: Millis, farewell: Farewell) {
+        if self.phase.is_open() {
+            self.phase = Phase::Settling(farewell);
+            self.write_outcomes(now);
         }
-        last
-    }
-
-    /// Whether nothing more is written to it.
-    fn is_ending(&self) -> bool {
-        self.is_parting() || matches!(self.phase, Phase::Lingering(_) | Phase::Over)
-    }
-
-    fn fail(&mut self, violation: Violation) {
-        let Violation { code, offset, .. } = violation;
-        self.phase = Phase::Settling(Farewell::Error(code, offset, violation.text()));
     }
 
     fn write_outcomes(&mut self, now: Millis) {
-        if self.is_ending() {
+        if self.phase.is_ending() {
             return;
         }
-        let waited = self.unsent().is_empty();
+        let waited = self.replies.are_sent();
         let was_full = !self.wants_bytes();
-        self.refused += self.session.ledger.write(self.epoch, &mut self.out);
-        if self.session.ledger.messages() == 0
-            && let Phase::Settling(farewell) = &self.phase
+        let ledger = &mut self.session.ledger;
+        self.refused += ledger.write(self.greeting.epoch, self.replies.end());
+        if ledger.messages() == 0
+            && let Phase::Settling(farewell) = self.phase
         {
-            match farewell {
-                Farewell::None => {}
-                Farewell::Error(code, offset, text) => {
-                    write::error(*code, *offset, text, &mut self.out);
-                }
-                Farewell::Goodbye(code) => {
-                    write::goodbye(self.session.ledger.settled(), *code, &mut self.out);
-                }
-            }
+            farewell.write(ledger.settled(), self.replies.end());
             self.phase = Phase::Flushing;
         }
         if waited {
-            self.taken = now;
+            self.replies.wait_from(now);
         }
         if was_full {
-            self.heard = now;
+            self.incoming.heard(now);
         }
     }
 }
@@ -579,21 +436,5 @@ impl Publisher {
 impl AsMut<Publisher> for Publisher {
     fn as_mut(&mut self) -> &mut Publisher {
         self
-    }
-}
-
-/// Where each frame ends of replies that begin with a whole one.
-struct FrameEnds<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Iterator for FrameEnds<'_> {
-    type Item = usize;
-
-    fn next(&mut self) -> Option<usize> {
-        let length = self.bytes[self.at..].first_chunk::<LENGTH_BYTES>()?;
-        self.at += LENGTH_BYTES + u32::from_le_bytes(*length) as usize;
-        Some(self.at)
     }
 }

@@ -25,7 +25,7 @@ use fanfare_protocol::ingest::server::BUFFER_BYTES_KEPT;
 use fanfare_protocol::ingest::{ErrorCode, GoodbyeCode};
 
 use super::IngestConfig;
-use super::ledger::Results;
+use super::ledger::GroupEnd;
 use super::publisher::{Group, Patience, Publisher};
 use super::sessions::{Counts, Sessions};
 use crate::budget::Share;
@@ -130,7 +130,7 @@ impl Publishers {
 
     /// Publishers that are not read for want of room.
     pub fn held(&self) -> usize {
-        self.seats.values().filter(|seat| seat.publisher.is_held()).count()
+        self.seats.values().filter(|seat| seat.publisher.incoming.is_held()).count()
     }
 
     /// Whether this user may publish.
@@ -186,9 +186,9 @@ impl Publishers {
 
     /// Whether it would be read, were there room.
     pub fn waits_for_room(&self, key: Key) -> bool {
-        self.seats
-            .get(&key)
-            .is_some_and(|seat| seat.publisher.is_held() && seat.publisher.keeps_its_bounds())
+        self.seats.get(&key).is_some_and(|seat| {
+            seat.publisher.incoming.is_held() && seat.publisher.keeps_its_bounds()
+        })
     }
 
     /// How many bytes may be read of it now; that much room is its own until
@@ -201,7 +201,7 @@ impl Publishers {
         if !publisher.keeps_its_bounds() {
             return 0;
         }
-        let missing = publisher.missing_bytes();
+        let missing = publisher.incoming.missing_bytes();
         if self.reserve.is_some_and(|(holder, _)| holder == key) {
             return missing.min(TURN_BYTES);
         }
@@ -215,7 +215,7 @@ impl Publishers {
             true => bytes.max(LITTLE_BYTES),
             false => bytes,
         };
-        publisher.hold(now, bytes == 0);
+        publisher.incoming.hold(now, bytes == 0);
         bytes
     }
 
@@ -255,19 +255,9 @@ impl Publishers {
         std::mem::take(&mut self.groups)
     }
 
-    /// The sequencer's results for a group.
-    pub fn settle(&mut self, now: Millis, group: (u64, u64), results: Results) {
-        self.sessions.settle(now, group, results, &mut self.seats);
-    }
-
-    /// The sequencer has ended and did not take the group.
-    pub fn not_taken(&mut self, now: Millis, group: (u64, u64)) {
-        self.sessions.not_taken(now, group, &mut self.seats);
-    }
-
-    /// The sequencer took the group and ended without a word.
-    pub fn lost(&mut self, group: (u64, u64)) {
-        self.sessions.lost(group, &mut self.seats);
+    /// What became of a group.
+    pub fn end_group(&mut self, now: Millis, group: (u64, u64), end: GroupEnd) {
+        self.sessions.end_group(now, group, end, &mut self.seats);
     }
 
     /// This is the epoch now: whoever was told of another one is told goodbye.
@@ -347,13 +337,13 @@ impl Publishers {
         if self.reserve.is_some() || self.in_flight.is_over_but_for(lasting) {
             return;
         }
-        let waits = |seat: &Seat| seat.publisher.is_held() && is_mid_frame(seat);
+        let waits = |seat: &Seat| seat.publisher.incoming.is_held() && is_mid_frame(seat);
         let next = self.seats.range(self.reserve_before + 1..).find(|(_, seat)| waits(seat));
         let next = next.or_else(|| self.seats.iter().find(|(_, seat)| waits(seat)));
         let Some(key) = next.map(|(key, _)| *key) else { return };
         self.reserve = Some((key, now.plus(self.patience.frame_ms)));
         if let Some(publisher) = self.get(key) {
-            publisher.hold(now, false);
+            publisher.incoming.hold(now, false);
         }
     }
 

@@ -21,7 +21,7 @@ use fanfare_protocol::ingest::ErrorCode;
 use fanfare_protocol::ingest::session::{Open, SessionId};
 use fanfare_protocol::limits::SessionLimits;
 
-use super::ledger::{Ledger, Results};
+use super::ledger::{GroupEnd, Ledger};
 use super::publisher::{Group, Publisher};
 use crate::clock::Millis;
 use crate::sequencer::command::Refusal;
@@ -217,46 +217,30 @@ impl<K: Copy + Ord> Sessions<K> {
         Decision::Carry { session, known: true }
     }
 
-    /// The sequencer's results for a group of the session with this number, wherever that is.
-    pub fn settle<C: AsMut<Publisher>>(
+    /// What became of a group of the session with this number, wherever that is.
+    pub fn end_group<C: AsMut<Publisher>>(
         &mut self,
         now: Millis,
         (number, group): (u64, u64),
-        results: Results,
+        end: GroupEnd,
         connections: &mut BTreeMap<K, C>,
     ) {
         if let Some(publisher) = self.carried(number, connections) {
-            publisher.handle_results(now, group, results);
-        } else {
-            self.change_kept(number, |ledger| ledger.settle(group, results));
+            return publisher.handle_group_end(now, group, end);
         }
-    }
-
-    /// The sequencer has ended and did not take the group.
-    pub fn not_taken<C: AsMut<Publisher>>(
-        &mut self,
-        now: Millis,
-        (number, group): (u64, u64),
-        connections: &mut BTreeMap<K, C>,
-    ) {
-        if let Some(publisher) = self.carried(number, connections) {
-            publisher.handle_not_taken(now, group);
-        } else {
-            self.change_kept(number, |ledger| ledger.refuse(group, Refusal::ShuttingDown));
-        }
-    }
-
-    /// The sequencer took the group and ended without a word.
-    pub fn lost<C: AsMut<Publisher>>(
-        &mut self,
-        (number, group): (u64, u64),
-        connections: &mut BTreeMap<K, C>,
-    ) {
-        if let Some(publisher) = self.carried(number, connections) {
-            publisher.handle_lost(group);
-        } else if self.kept.get(&number).is_some_and(|session| session.ledger.awaits(group)) {
-            // It would promise outcomes that nobody will ever know.
-            self.forget(number);
+        match end {
+            GroupEnd::Results(results) => {
+                self.change_kept(number, |ledger| ledger.settle(group, results));
+            }
+            GroupEnd::NotTaken => {
+                self.change_kept(number, |ledger| ledger.refuse(group, Refusal::ShuttingDown));
+            }
+            GroupEnd::Lost => {
+                // It would promise outcomes that nobody will ever know.
+                if self.kept.get(&number).is_some_and(|session| session.ledger.awaits(group)) {
+                    self.forget(number);
+                }
+            }
         }
     }
 

@@ -21,7 +21,7 @@ use rustix::net::{
 };
 
 use super::IngestConfig;
-use super::ledger::Results;
+use super::ledger::{GroupEnd, Results};
 use super::publisher::{Group, Publisher};
 use super::publishers::{Admission, Key, Publishers, TURN_BYTES};
 use super::sessions::Counts;
@@ -50,9 +50,8 @@ type Number = (u64, u64);
 
 /// What this thread is told by others.
 enum Notice {
-    Results(Number, Results),
-    /// A group's command was dropped unanswered.
-    Lost(Number),
+    /// What became of a group.
+    GroupEnd(Number, GroupEnd),
     /// This is the epoch now. It comes before the results of whatever was placed in it.
     Epoch(Epoch),
     Stop(Duration),
@@ -95,14 +94,14 @@ struct Courier {
 impl Courier {
     fn deliver(mut self, results: Results) {
         self.done = true;
-        self.bell.tell(Notice::Results(self.group, results));
+        self.bell.tell(Notice::GroupEnd(self.group, GroupEnd::Results(results)));
     }
 }
 
 impl Drop for Courier {
     fn drop(&mut self) {
         if !self.done {
-            self.bell.tell(Notice::Lost(self.group));
+            self.bell.tell(Notice::GroupEnd(self.group, GroupEnd::Lost));
         }
     }
 }
@@ -302,8 +301,7 @@ impl Ingest {
         self.bell.rung.swap(false, SeqCst);
         while let Ok(notice) = self.notices.try_recv() {
             match notice {
-                Notice::Results(group, results) => self.publishers.settle(now, group, results),
-                Notice::Lost(group) => self.publishers.lost(group),
+                Notice::GroupEnd(group, end) => self.publishers.end_group(now, group, end),
                 Notice::Epoch(epoch) => self.publishers.begin_epoch(now, epoch),
                 Notice::Stop(patience) => self.begin_to_end(now, patience),
             }
@@ -339,7 +337,7 @@ impl Ingest {
         publishers.open_sessions(now);
         not_taken.extend(pass_on(publishers.take_groups(), inbox, bell));
         for group in not_taken {
-            publishers.not_taken(now, group);
+            publishers.end_group(now, group, GroupEnd::NotTaken);
         }
         // Counted first: whoever has read a refusal finds it in the metrics.
         metrics.ingest.refused.add(publishers.take_refused());

@@ -16,7 +16,7 @@ use crate::clock::Millis;
 use crate::driver::sim::Chance;
 use crate::in_flight::InFlight;
 use crate::ingest;
-use crate::ingest::machine::{Admission, Group, Key, Publishers};
+use crate::ingest::machine::{Admission, Group, GroupEnd, Key, Publishers};
 use crate::limits::Limits;
 use crate::node::Parts;
 use crate::origin::Origin;
@@ -177,7 +177,7 @@ impl Backends {
         group: (u64, u64),
         result: Result<Published, Refusal>,
     ) {
-        self.publishers.settle(now, group, vec![result]);
+        self.publishers.end_group(now, group, GroupEnd::Results(vec![result]));
     }
 
     /// Each reads what it is told, in pieces too, and those who are over are let go.

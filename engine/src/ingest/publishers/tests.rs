@@ -97,8 +97,8 @@ impl World {
                     also: None,
                 })
             });
-            let results = results.collect();
-            self.publishers.settle(NOW, number, results);
+            let end = GroupEnd::Results(results.collect());
+            self.publishers.end_group(NOW, number, end);
         }
     }
 
@@ -295,7 +295,7 @@ fn an_epoch_that_begins_is_told_to_those_who_know_the_old_one() {
     let Group { number, .. } = world.asked.pop_front().unwrap();
     let (offset, subscribers, duplicate, also) = (1, 0, false, None);
     let place = Published { id: placed, offset, subscribers, duplicate, also };
-    world.publishers.settle(NOW, number, vec![Ok(place)]);
+    world.publishers.end_group(NOW, number, GroupEnd::Results(vec![Ok(place)]));
     world.publishers.handle_bytes(NOW, silent, &hello());
     let mut told = |key| {
         let mut decoder = Decoder::new();

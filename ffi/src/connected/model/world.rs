@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use fanfare::channel::Tenant;
 use fanfare::clock::Millis;
 use fanfare::ingest::IngestConfig;
-use fanfare::ingest::machine::{Group, Publisher, Results, Sessions};
+use fanfare::ingest::machine::{Group, GroupEnd, Publisher, Results, Sessions};
 use fanfare::limits::Limits;
 use fanfare::sequencer::command::Published;
 use fanfare_protocol::id::{Epoch, Id};
@@ -244,7 +244,7 @@ impl World {
     pub(super) fn answer(&mut self) {
         let Server { sessions, connections, answered, .. } = &mut self.server;
         if let Some((number, results)) = answered.pop_front() {
-            sessions.settle(self.now, number, results, connections);
+            sessions.end_group(self.now, number, GroupEnd::Results(results), connections);
         }
     }
 
