@@ -1,7 +1,8 @@
 //! What the engine may use: the numbers that configuration sets and every part obeys.
 
 use fanfare_protocol::limits::{
-    HttpLimits, MESSAGE_BYTES_DEFAULT, MESSAGE_CHANNELS_DEFAULT, POLL_BYTES_MAX, WsLimits,
+    ENVELOPE_BYTES_MAX, HttpLimits, MESSAGE_BYTES_DEFAULT, MESSAGE_CHANNELS_DEFAULT,
+    POLL_BYTES_MAX, WsLimits,
 };
 
 /// Limits and times of one node. Times are milliseconds.
@@ -52,6 +53,9 @@ pub struct Limits {
     /// Bytes that clients hold, each for itself: heads and bodies that are not whole, names that
     /// were asked for, answers and notices that were not taken. Each shard has its part.
     pub private_bytes: usize,
+    /// Bytes of rendered messages, of all shards together; each has its share, and at least as much
+    /// as four of the longest messages take.
+    pub rendered_bytes: usize,
     /// Request heads.
     pub http: HttpLimits,
     /// Client frames.
@@ -116,6 +120,7 @@ impl Default for Limits {
             idempotency_keys: 100_000,
             idempotency_age_ms: 300_000,
             history_bytes: 256_000_000,
+            rendered_bytes: 256_000_000,
             ring_entries: 8_192,
             ring_bytes: 64 << 20,
             inbox_commands: 4_096,
@@ -157,6 +162,13 @@ pub(crate) const CHANNEL_OVERHEAD_BYTES: usize = 136;
 pub(crate) const FOLLOW_BYTES: usize = 128;
 
 impl Limits {
+    /// What one of so many shards may render. However little that is, four of the longest messages
+    /// have room in it, where they have in all together: or nobody would get them whole.
+    pub fn rendered_share(&self, shards: usize) -> usize {
+        let longest = 4 * (self.message_bytes.saturating_add(ENVELOPE_BYTES_MAX));
+        (self.rendered_bytes / shards).max(longest.min(self.rendered_bytes))
+    }
+
     /// Bytes of the longest frame of a publisher on the socket: a message of the largest size with
     /// its names, or a batch of smaller ones.
     pub(crate) fn publish_frame_bytes(&self) -> usize {

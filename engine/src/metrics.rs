@@ -51,8 +51,14 @@ pub struct ShardMetrics {
     pub subscriptions: Number,
     /// Gauge: channels that the shard keeps a log of.
     pub channels: Number,
-    /// Gauge: bytes of rendered frames in the logs.
+    /// Gauge: bytes of rendered pages, whoever holds them.
     pub log_bytes: Number,
+    /// Connections that were ended for the rendered pages that they held.
+    pub holders_closed: Number,
+    /// Gauge: bytes of messages in the logs that history keeps no more.
+    pub window_bytes: Number,
+    /// Rendered pages that were dropped for want of room.
+    pub pages_evicted: Number,
     /// Sockets accepted.
     pub accepted: Number,
     /// Sockets turned away because the shard or the peer's address had no room.

@@ -95,6 +95,15 @@ impl Framing {
         self.is_event_stream()
     }
 
+    /// What stands between two envelopes. Where they are rendered for many, each has it before
+    /// itself, and the first of an answer leaves it out.
+    pub fn separator(self) -> &'static [u8] {
+        match self {
+            Self::Poll => b",",
+            Self::Ws | Self::Sse { .. } => b"",
+        }
+    }
+
     /// Appends one envelope, whose opening `opening` appends: UTF-8 without line breaks, unless the
     /// payload is [`Payload::Binary`].
     pub fn wrap(

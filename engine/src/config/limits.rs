@@ -82,6 +82,8 @@ pub(super) static ROWS: &[Row] = &[
         "idempotency keys that are remembered, of 150 bytes each; 0 for none"),
     row!("history_bytes", Bytes history_bytes, MIB, TIB,
         "all history of the node together"),
+    row!("rendered_bytes", Bytes rendered_bytes, 64 * KIB, TIB,
+        "messages as clients get them, of all shards; at least 4 of the longest for each shard"),
     row!("ring_entries", Count ring_entries, 64, 1 << 24,
         "places of the broadcast ring; a power of two"),
     row!("ring_bytes", Bytes ring_bytes, 64 * KIB, TIB,
@@ -161,6 +163,8 @@ static RELATIONS: &[Relation] = &[
         why: "one message must not fill more than half of the broadcast ring" },
     Relation { small: "message_bytes", times: 1, plus: 512, large: "history_bytes",
         why: "a message that is larger than all history could never be kept" },
+    Relation { small: "message_bytes", times: 4, plus: 16 << 10, large: "rendered_bytes",
+        why: "the longest messages must have room as clients get them, a few at a time" },
     Relation { small: "pong", times: 1, plus: 0, large: "ping",
         why: "a ping is answered, or given up, before the next one is sent" },
     Relation { small: "close", times: 1, plus: 0, large: "shutdown",
@@ -320,10 +324,11 @@ mod tests {
     #[test]
     fn relations_are_held_to() {
         type Change = fn(&mut Limits);
-        let broken: [(Change, &str); 6] = [
+        let broken: [(Change, &str); 7] = [
             (|limits| limits.http.target_bytes = limits.http.head_bytes, "target_bytes"),
-            (|limits| limits.message_bytes = limits.ring_bytes, "message_bytes"),
+            (|limits| limits.message_bytes = limits.ring_bytes / 2, "message_bytes"),
             (|limits| limits.history_bytes = limits.message_bytes, "message_bytes"),
+            (|limits| limits.rendered_bytes = 2 * limits.message_bytes, "rendered_bytes"),
             (|limits| limits.pong_ms = limits.ping_ms + 1, "pong"),
             (|limits| limits.shutdown_ms = limits.close_ms - 1, "close"),
             (|limits| limits.ring_entries = 1000, "1024"),

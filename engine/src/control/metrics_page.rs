@@ -66,7 +66,22 @@ const SHARD: &[Row<ShardMetrics>] = &[
     ("fanfare_logs", "Channels that a log of recent messages is kept of", GAUGE, |m| {
         m.channels.read()
     }),
-    ("fanfare_log_bytes", "Rendered frames in the logs", GAUGE, |m| m.log_bytes.read()),
+    ("fanfare_log_bytes", "Rendered pages, of logs and of clients", GAUGE, |m| m.log_bytes.read()),
+    (
+        "fanfare_holders_closed",
+        "Connections ended for what they held of limits.rendered_bytes",
+        COUNTER,
+        |m| m.holders_closed.read(),
+    ),
+    ("fanfare_window_bytes", "Messages in live windows beyond history", GAUGE, |m| {
+        m.window_bytes.read()
+    }),
+    (
+        "fanfare_pages_evicted",
+        "Rendered pages dropped to stay within limits.rendered_bytes",
+        COUNTER,
+        |m| m.pages_evicted.read(),
+    ),
     ("fanfare_ring_lag_entries", "Ring entries that wait", GAUGE, |m| m.ring_lag.read()),
     (
         "fanfare_driver_queue_overflows",

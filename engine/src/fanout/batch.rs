@@ -1,11 +1,10 @@
 //! A batch of sends: everything that each of some members is owed, as one send for each.
 //!
-//! Three steps, because sends borrow what they send: *visit* decides and moves cursors forward as
+//! Three steps, because sends borrow what they send: *visit* decides, renders what is missing, and
+//! moves cursors forward as
 //! if all went well, *sends* borrows the bytes, *settle* moves the cursors of the few that did not
 //! go whole back. A frame that was begun is the caller's to finish before anything else.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -13,9 +12,10 @@ use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::message::{GapReason, GapView};
 
 use super::channels::{ChannelIndex, Channels};
-use super::filter::{Ahead, Filter};
-use super::lane::{Page, Run};
-use super::log::Log;
+use super::filter::{Ahead, Filter, Reads};
+use super::lane::{Renderer, Want};
+use super::owed::Owed;
+use super::page::Slice;
 use super::subscription::Subscription;
 
 /// Most bytes of one send, unless one message alone is longer.
@@ -37,9 +37,12 @@ struct Piece {
     /// Which subscription of the member.
     subscription: u32,
     channel: ChannelIndex,
+    /// How many bytes they are.
+    bytes: u32,
     /// Seq of the first message.
     first: u64,
-    run: Run,
+    /// Seq after the last.
+    next: u64,
 }
 
 /// A subscription that passed what a piece gave: the first message of the piece stands in its
@@ -52,10 +55,12 @@ struct Passed {
 }
 
 /// Where the bytes of a send lie.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum Source {
-    /// In the page of its only piece.
-    Direct,
+    /// Where the caller has them.
+    Private,
+    /// In a page, which is held: what else is rendered in this batch leaves it where it is.
+    Direct(Slice),
     /// Copied together.
     Gathered { start: usize, end: usize },
 }
@@ -64,16 +69,9 @@ enum Source {
 #[derive(Debug)]
 struct Plan {
     member: u32,
-    /// `None` where the bytes are the caller's.
-    logs: Option<FromLogs>,
-}
-
-/// A send of what logs hold.
-#[derive(Debug)]
-struct FromLogs {
-    encoding: Encoding,
     source: Source,
-    pieces: Range<usize>,
+    /// What it carries of logs, and in which encoding; `None` where the bytes are the caller's.
+    logs: Option<(Encoding, Range<usize>)>,
 }
 
 /// What a visit found.
@@ -94,8 +92,8 @@ pub(crate) enum Found {
 /// What became of a planned send.
 #[derive(Debug)]
 pub(crate) enum Settled {
-    /// It was of bytes that the caller has.
-    Private,
+    /// It was of bytes that the caller has, and so many of them went.
+    Private(usize),
     /// It was of logs.
     Logs {
         /// Messages that are the client's now.
@@ -103,19 +101,8 @@ pub(crate) enum Settled {
         /// Bytes that were taken.
         bytes: u64,
         /// What is to be sent before anything else: the rest of a frame that was begun.
-        rest: Option<Rest>,
+        rest: Option<Slice>,
     },
-}
-
-/// The rest of a frame that was begun: bytes `start..end` of `page`.
-#[derive(Debug)]
-pub(crate) struct Rest {
-    /// Where it lies. Nobody writes to a page that is held.
-    pub(crate) page: Rc<Page>,
-    /// First byte that was not taken.
-    pub(crate) start: u32,
-    /// Byte after the frame's last.
-    pub(crate) end: u32,
 }
 
 /// What was written for one member alone.
@@ -135,15 +122,18 @@ pub(super) struct Batch {
     /// In the order of their pieces; of messages in one channel there are none.
     passed: Vec<Passed>,
     gathered: Vec<u8>,
-    /// Position, which of the publication's channels, subscription: of those at one position the
-    /// first channel comes first.
-    owed: BinaryHeap<Reverse<(u64, u8, u32)>>,
+    pub(super) owed: Owed,
 }
 
 impl Batch {
     /// Whether the batch must be sent before another visit.
     pub(super) fn is_full(&self) -> bool {
         self.plans.len() >= BATCH_SENDS_MAX || self.gathered.len() >= GATHERED_BYTES_MAX
+    }
+
+    /// Whether those who are visited for reasons of their own have had their half of it.
+    pub(super) fn is_half_full(&self) -> bool {
+        self.plans.len() >= BATCH_SENDS_MAX / 2 || self.gathered.len() >= GATHERED_BYTES_MAX / 2
     }
 
     /// How many sends are planned.
@@ -158,7 +148,15 @@ impl Batch {
 
     /// Plans a send of bytes that the caller has.
     pub(super) fn plan_private(&mut self, member: u32) {
-        self.plans.push(Plan { member, logs: None });
+        self.plans.push(Plan { member, source: Source::Private, logs: None });
+    }
+
+    /// Plans a send of bytes that the caller has in pieces: `copy` puts them together.
+    pub(super) fn plan_copied(&mut self, member: u32, copy: impl FnOnce(&mut Vec<u8>, usize)) {
+        let start = self.gathered.len();
+        copy(&mut self.gathered, SEND_BYTES_MAX);
+        let source = Source::Gathered { start, end: self.gathered.len() };
+        self.plans.push(Plan { member, source, logs: None });
     }
 
     /// Plans what a member gets next and moves its cursors past it.
@@ -167,109 +165,54 @@ impl Batch {
         member: u32,
         encoding: Encoding,
         (subscriptions, filter): (&mut [Subscription], Option<&Filter>),
-        logs: &Channels,
+        logs: &mut Channels,
+        renderer: &mut Renderer,
     ) -> Found {
         let start = self.pieces.len();
         let (source, found) = match subscriptions {
             [] => return Found::Nothing,
             [subscription] => {
-                let log = &logs.at(subscription.channel).log;
+                let log = &mut logs.at_mut(subscription.channel).log;
                 if subscription.next < log.first() {
                     return Found::Lost;
                 }
                 let before = match filter {
                     None => u64::MAX,
                     Some(filter) => {
-                        filter.pass(&mut subscription.next, log, encoding);
-                        match filter.ahead(subscription.next, log, encoding, SEND_BYTES_MAX) {
+                        let reads = &mut Reads { log, encoding, renderer };
+                        filter.pass(&mut subscription.next, reads);
+                        match filter.ahead(subscription.next, SEND_BYTES_MAX, reads) {
                             Ahead::Before(before) => before,
                             Ahead::TooLong => return Found::TooLong,
                         }
                     }
                 };
-                let lane = log.lane(encoding);
-                let run = lane.and_then(|lane| lane.run(subscription.next, before, SEND_BYTES_MAX));
-                let Some(run) = run else { return Found::Nothing };
-                let (channel, first) = (subscription.channel, subscription.next);
-                self.pieces.push(Piece { subscription: 0, channel, first, run });
+                let seq = subscription.next;
+                let want = Want { seq, before, bytes: SEND_BYTES_MAX, ahead: true };
+                let end = log.end();
+                let Some(run) = log.run(want, encoding, renderer) else { return Found::Nothing };
+                let (channel, bytes) = (subscription.channel, run.len() as u32);
+                let piece = Piece { subscription: 0, channel, bytes, first: seq, next: run.next };
+                self.pieces.push(piece);
                 subscription.next = run.next;
-                let found = if run.next < log.end() { Found::Part } else { Found::All };
-                (Source::Direct, found)
+                let found = if run.next < end { Found::Part } else { Found::All };
+                (Source::Direct(run.slice()), found)
             }
             subscriptions => {
-                if !self.find_owed((subscriptions, filter), logs, encoding) {
+                if !self.owed.find((subscriptions, filter), logs, encoding, renderer) {
                     return Found::Lost;
                 }
                 if self.owed.is_empty() {
                     return Found::Nothing;
                 }
-                let gathered = self.gather((subscriptions, filter), logs, encoding, start);
+                let gathered = self.gather((subscriptions, filter), logs, encoding, renderer);
                 let Some(gathered) = gathered else { return Found::TooLong };
                 gathered
             }
         };
         let pieces = start..self.pieces.len();
-        self.plans.push(Plan { member, logs: Some(FromLogs { encoding, source, pieces }) });
+        self.plans.push(Plan { member, source, logs: Some((encoding, pieces)) });
         found
-    }
-
-    /// Finds what is owed first on each channel, past what passes in silence. `false` where it is
-    /// not kept any more.
-    fn find_owed(
-        &mut self,
-        (subscriptions, filter): (&mut [Subscription], Option<&Filter>),
-        logs: &Channels,
-        encoding: Encoding,
-    ) -> bool {
-        self.owed.clear();
-        for (nth, subscription) in subscriptions.iter_mut().enumerate() {
-            let log = &logs.at(subscription.channel).log;
-            if subscription.next < log.first() {
-                return false;
-            }
-            if let Some(filter) = filter {
-                filter.pass(&mut subscription.next, log, encoding);
-            }
-            self.push(log.rank(subscription.next), nth as u32);
-        }
-        true
-    }
-
-    /// A subscription goes on there, if anywhere.
-    fn push(&mut self, rank: Option<(u64, u8)>, nth: u32) {
-        self.owed.extend(rank.map(|(position, channel)| Reverse((position, channel, nth))));
-    }
-
-    /// How far a run of this log that begins at `position` may go before another channel's message
-    /// comes. Where its first message stands elsewhere too it is a run of its own.
-    fn until_others(&self, log: &Log, position: u64) -> u64 {
-        let other = self.owed.peek().map(|Reverse((other, ..))| *other);
-        other.map_or(u64::MAX, |other| log.at_or_after(other.max(position + 1)))
-    }
-
-    /// Moves cursors past what stands at `position` in other channels as well. It was given with
-    /// the first, or told as a gap of that.
-    fn pass_twins(
-        &mut self,
-        position: u64,
-        (subscriptions, filter): (&mut [Subscription], Option<&Filter>),
-        logs: &Channels,
-        encoding: Encoding,
-        mut note: impl FnMut(&mut Vec<Passed>, u32, u64),
-    ) {
-        while let Some(Reverse((other, _, nth))) = self.owed.peek().copied()
-            && other == position
-        {
-            self.owed.pop();
-            let Subscription { channel, next, .. } = &mut subscriptions[nth as usize];
-            let log = &logs.at(*channel).log;
-            note(&mut self.passed, nth, *next);
-            *next += 1;
-            if let Some(filter) = filter {
-                filter.pass(next, log, encoding);
-            }
-            self.push(log.rank(*next), nth);
-        }
     }
 
     /// Merges what waits on several channels by position, up to the size of a send. `None` where
@@ -277,54 +220,53 @@ impl Batch {
     fn gather(
         &mut self,
         (subscriptions, filter): (&mut [Subscription], Option<&Filter>),
-        logs: &Channels,
+        logs: &mut Channels,
         encoding: Encoding,
-        start: usize,
+        renderer: &mut Renderer,
     ) -> Option<(Source, Found)> {
-        let from = self.gathered.len();
-        while let Some(Reverse((position, _, nth))) = self.owed.pop() {
+        let (start, from) = (self.pieces.len(), self.gathered.len());
+        let gathered = |end: usize| Source::Gathered { start: from, end };
+        while let Some((position, nth)) = self.owed.pop() {
             let subscription = &mut subscriptions[nth as usize];
-            let log = &logs.at(subscription.channel).log;
-            let lane = log.lane(encoding).expect("a subscription has its lane");
-            let mut before = self.until_others(log, position);
+            let log = &mut logs.at_mut(subscription.channel).log;
+            let mut before = self.owed.until_others(log, position);
             let room = SEND_BYTES_MAX.saturating_sub(self.gathered.len() - from);
             let alone = self.pieces.len() == start;
             if let Some(filter) = filter {
-                match filter.ahead(subscription.next, log, encoding, room) {
+                let reads = &mut Reads { log, encoding, renderer };
+                match filter.ahead(subscription.next, room, reads) {
                     Ahead::Before(end) => before = before.min(end),
                     Ahead::TooLong if alone => return None,
-                    Ahead::TooLong => {
-                        let source = Source::Gathered { start: from, end: self.gathered.len() };
-                        return Some((source, Found::Part));
-                    }
+                    Ahead::TooLong => return Some((gathered(self.gathered.len()), Found::Part)),
                 }
             }
-            let run = lane.run(subscription.next, before, room);
-            let run = run.expect("the lane holds what the log does");
-            let bytes = lane.slice(run);
             let (channel, first) = (subscription.channel, subscription.next);
-            if !alone && bytes.len() > room {
-                let source = Source::Gathered { start: from, end: self.gathered.len() };
-                return Some((source, Found::Part));
+            let want = Want { seq: first, before, bytes: room, ahead: false };
+            let run = log.run(want, encoding, renderer).expect("it is owed");
+            if !alone && run.len() > room {
+                return Some((gathered(self.gathered.len()), Found::Part));
             }
-            self.pieces.push(Piece { subscription: nth, channel, first, run });
-            subscription.next = run.next;
+            let (bytes, next) = (run.len() as u32, run.next);
+            let direct = (alone && run.len() >= DIRECT_BYTES_MIN).then(|| run.slice());
+            if direct.is_none() {
+                self.gathered.extend_from_slice(run.bytes());
+            }
+            self.pieces.push(Piece { subscription: nth, channel, bytes, first, next });
+            subscription.next = next;
             if let Some(filter) = filter {
-                filter.pass(&mut subscription.next, log, encoding);
+                filter.pass(&mut subscription.next, &mut Reads { log, encoding, renderer });
             }
-            self.push(log.rank(subscription.next), nth);
+            self.owed.push(log.rank(subscription.next), nth);
             let piece = self.pieces.len() - 1;
-            let note = |passed: &mut Vec<Passed>, subscription, seq| {
-                passed.push(Passed { piece, subscription, seq });
-            };
-            self.pass_twins(position, (subscriptions, filter), logs, encoding, note);
-            if alone && bytes.len() >= DIRECT_BYTES_MIN {
+            let note = |subscription, seq| self.passed.push(Passed { piece, subscription, seq });
+            let parts = (&mut *subscriptions, filter);
+            self.owed.pass_twins(position, parts, logs, encoding, renderer, note);
+            if let Some(slice) = direct {
                 let found = if self.owed.is_empty() { Found::All } else { Found::Part };
-                return Some((Source::Direct, found));
+                return Some((Source::Direct(slice), found));
             }
-            self.gathered.extend_from_slice(bytes);
         }
-        Some((Source::Gathered { start: from, end: self.gathered.len() }, Found::All))
+        Some((gathered(self.gathered.len()), Found::All))
     }
 
     /// Where what is owed first is too long for a member: writes to `out` the notice of that, what
@@ -334,63 +276,60 @@ impl Batch {
     pub(super) fn withhold(
         &mut self,
         (subscriptions, filter): (&mut [Subscription], Option<&Filter>),
-        logs: &Channels,
+        logs: &mut Channels,
         encoding: Encoding,
+        renderer: &mut Renderer,
         out: &mut Vec<u8>,
     ) -> Withheld {
         let (mut withheld, begun) = (Withheld::default(), out.len());
         let Some(filter) = filter else { return withheld };
-        if !self.find_owed((subscriptions, Some(filter)), logs, encoding) {
+        if !self.owed.find((subscriptions, Some(filter)), logs, encoding, renderer) {
             return withheld;
         }
         while let room @ 1.. = WITHHELD_BYTES.saturating_sub(out.len() - begun)
-            && let Some(Reverse((position, _, nth))) = self.owed.pop()
+            && let Some((position, nth)) = self.owed.pop()
         {
-            let next = &mut subscriptions[nth as usize].next;
-            let log = &logs.at(subscriptions[nth as usize].channel).log;
-            let before = self.until_others(log, position);
-            match filter.ahead(*next, log, encoding, room) {
+            let Subscription { channel, next: first, .. } = subscriptions[nth as usize];
+            let log = &mut logs.at_mut(channel).log;
+            let before = self.owed.until_others(log, position);
+            let mut reads = Reads { log, encoding, renderer };
+            let mut next = match filter.ahead(first, room, &mut reads) {
                 Ahead::TooLong => {
-                    let (from, to, after) = filter.too_long(*next, before, log, encoding);
-                    let (channel, bounds) = (&*log.name.name, Some((from, to)));
+                    let (from, to, after) = filter.too_long(first, before, &mut reads);
+                    let (channel, bounds) = (&*reads.log.name.name, Some((from, to)));
                     let gap = GapView { channel, bounds, reason: GapReason::Size };
                     encoding.gap(&gap, out);
                     withheld.gaps += 1;
-                    *next = after;
+                    after
                 }
                 Ahead::Before(end) => {
-                    let lane = log.lane(encoding).expect("a subscription has its lane");
-                    let run = lane.run(*next, before.min(end), room);
-                    let run = run.expect("the lane holds what the log does");
-                    out.extend_from_slice(lane.slice(run));
-                    withheld.messages += run.next - *next;
-                    *next = run.next;
+                    let before = before.min(end);
+                    let want = Want { seq: first, before, bytes: room, ahead: false };
+                    let run = reads.log.run(want, encoding, reads.renderer).expect("it is owed");
+                    out.extend_from_slice(run.bytes());
+                    withheld.messages += run.next - first;
+                    run.next
                 }
-            }
-            filter.pass(next, log, encoding);
-            self.push(log.rank(*next), nth);
+            };
+            filter.pass(&mut next, &mut reads);
+            subscriptions[nth as usize].next = next;
+            self.owed.push(reads.log.rank(next), nth);
             // What is written here is the client's, so nothing of it is moved back.
             let parts = (&mut *subscriptions, Some(filter));
-            self.pass_twins(position, parts, logs, encoding, |_, _, _| {});
+            self.owed.pass_twins(position, parts, logs, encoding, renderer, |_, _| {});
         }
         withheld
     }
 
     /// The planned sends in their order: to whom, and which bytes; `None` where the caller has
     /// them.
-    pub(super) fn sends<'a>(
-        &'a self,
-        logs: &'a Channels,
-    ) -> impl Iterator<Item = (u32, Option<&'a [u8]>)> {
-        self.plans.iter().map(move |plan| {
-            let bytes = plan.logs.as_ref().map(|send| match send.source {
-                Source::Direct => {
-                    let piece = self.pieces[send.pieces.start];
-                    let lane = logs.at(piece.channel).log.lane(send.encoding);
-                    lane.expect("a subscription has its lane").slice(piece.run)
-                }
-                Source::Gathered { start, end } => &self.gathered[start..end],
-            });
+    pub(super) fn sends(&self) -> impl Iterator<Item = (u32, Option<&[u8]>)> {
+        self.plans.iter().map(|plan| {
+            let bytes = match &plan.source {
+                Source::Private => None,
+                Source::Direct(slice) => Some(slice.bytes()),
+                Source::Gathered { start, end } => Some(&self.gathered[*start..*end]),
+            };
             (plan.member, bytes)
         })
     }
@@ -403,13 +342,19 @@ impl Batch {
         subscriptions: &mut [Subscription],
         logs: &Channels,
     ) -> Settled {
-        let Some(send) = &self.plans[nth].logs else { return Settled::Private };
-        let pieces = &self.pieces[send.pieces.clone()];
-        let (settled, whole) = keep_sent(subscriptions, logs, send.encoding, pieces, taken);
-        if !self.passed.is_empty() {
-            self.pass_back(send.pieces.start + whole..send.pieces.end, subscriptions);
+        let Plan { source, logs: carried, .. } = &self.plans[nth];
+        match (carried, source) {
+            (Some((encoding, pieces)), _) => {
+                let its = &self.pieces[pieces.clone()];
+                let (settled, whole) = keep_sent(subscriptions, logs, *encoding, its, taken);
+                if !self.passed.is_empty() {
+                    self.pass_back(pieces.start + whole..pieces.end, subscriptions);
+                }
+                settled
+            }
+            (None, Source::Gathered { start, end }) => Settled::Private(taken.min(end - start)),
+            (None, _) => Settled::Private(taken),
         }
-        settled
     }
 
     /// Of pieces that did not go, moves those back who passed what they gave.
@@ -444,12 +389,12 @@ fn keep_sent(
     let (mut left, mut messages, mut bytes, mut rest) = (taken, 0, 0, None);
     let mut whole = 0;
     for piece in pieces {
-        let length = (piece.run.end - piece.run.start) as usize;
+        let length = piece.bytes as usize;
         if left < length {
             break;
         }
         left -= length;
-        messages += piece.run.next - piece.first;
+        messages += piece.next - piece.first;
         bytes += length as u64;
         whole += 1;
     }
@@ -459,18 +404,15 @@ fn keep_sent(
     }
     if let Some(piece) = pieces.get(whole).filter(|_| left > 0) {
         bytes += left as u64;
-        let lane = logs.at(piece.channel).log.lane(encoding).expect("it has its lane");
-        let frame = lane.frame_holding(piece.first, left);
-        let at = piece.run.start + left as u32;
-        let begun = frame.start < at;
-        let next = frame.seq + u64::from(begun);
+        let page = logs.at(piece.channel).log.page_of(piece.first, encoding);
+        let page = page.expect("nothing that is planned is dropped before it is settled");
+        let at = page.start_of(piece.first) + left as u32;
+        let seq = page.seq_at(at);
+        let begun = page.start_of(seq) < at;
+        let next = seq + u64::from(begun);
         messages += next - piece.first;
         subscriptions[piece.subscription as usize].next = next;
-        rest = begun.then(|| Rest {
-            page: Rc::clone(lane.page(piece.run)),
-            start: at,
-            end: frame.end,
-        });
+        rest = begun.then(|| Slice { page: Rc::clone(page), start: at, end: page.end_of(seq) });
         // Some byte of its first message went.
         whole += 1;
     }

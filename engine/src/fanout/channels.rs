@@ -78,15 +78,13 @@ impl Channels {
         index
     }
 
-    /// Drops a channel that nobody follows, with its log.
-    pub(super) fn remove(&mut self, id: ChannelId) {
-        let Some(index) = self.indexes.remove(&id) else { return };
-        let channel = self.table[index as usize].take();
-        assert!(
-            channel.is_some_and(|channel| channel.members.is_empty()),
-            "interest ends only after the last unsubscribe"
-        );
+    /// Takes out the log of a channel that nobody follows.
+    pub(super) fn remove(&mut self, id: ChannelId) -> Option<Log> {
+        let index = self.indexes.remove(&id)?;
+        let channel = self.table[index as usize].take()?;
+        assert!(channel.members.is_empty(), "interest ends only after the last unsubscribe");
         self.free.push(index);
+        Some(channel.log)
     }
 
     /// A channel that is there.
@@ -102,6 +100,11 @@ impl Channels {
     /// A channel, unless it was dropped meanwhile.
     pub(super) fn get_mut(&mut self, index: ChannelIndex) -> Option<&mut Channel> {
         self.table.get_mut(index as usize)?.as_mut()
+    }
+
+    /// Places of the table, of channels that are there and that were.
+    pub(super) fn places(&self) -> u32 {
+        self.table.len() as u32
     }
 
     /// How many there are.

@@ -4,11 +4,17 @@
 //! for who has a filter, by [`Ahead`].
 
 use fanfare_protocol::dialect::Encoding;
+use fanfare_protocol::limits::ENVELOPE_BYTES_MAX;
 
+use super::lane::{Renderer, Want};
 use super::log::Log;
 use crate::channel::ChannelId;
 use crate::message::Message;
 use crate::origin::Origin;
+
+/// No frame is longer than so many payloads and [`ENVELOPE_BYTES_MAX`]: where each byte is a line
+/// break in an event stream.
+const LONGEST_TIMES: usize = 7;
 
 /// What is withheld from a client.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,19 +81,19 @@ impl Filter {
     }
 
     /// Moves a cursor past what passes in silence; whatever it then stands at is given or told.
-    pub(super) fn pass(&self, next: &mut u64, log: &Log, encoding: Encoding) {
-        while self.fate(*next, log, encoding) == Some(Fate::Silent) {
+    pub(super) fn pass(&self, next: &mut u64, reads: &mut Reads<'_>) {
+        while self.fate(*next, reads) == Some(Fate::Silent) {
             *next += 1;
         }
     }
 
     /// How far a run from `next` may go, which is not to pass in silence; beyond about `bytes`
     /// nobody looks.
-    pub(super) fn ahead(&self, next: u64, log: &Log, encoding: Encoding, bytes: usize) -> Ahead {
+    pub(super) fn ahead(&self, next: u64, bytes: usize, reads: &mut Reads<'_>) -> Ahead {
         let (mut before, mut length) = (next, 0);
         while length <= bytes {
-            match self.fate(before, log, encoding) {
-                Some(Fate::Given) => length += log.frame_bytes(before, encoding),
+            match self.fate(before, reads) {
+                Some(Fate::Given) => length += reads.log.entry(before).map_or(0, Message::cost),
                 Some(Fate::TooLong) if before == next => return Ahead::TooLong,
                 _ => break,
             }
@@ -97,37 +103,66 @@ impl Filter {
     }
 
     /// First and last offset of the messages from `next` on and before `before` that are too long,
-    /// one after the other and one at least, and the seq after them.
+    /// one after the other and one at least, and the seq after them. Where it takes much rendering
+    /// to see that they are, those that come then are another gap.
     pub(super) fn too_long(
         &self,
         next: u64,
         before: u64,
-        log: &Log,
-        encoding: Encoding,
+        reads: &mut Reads<'_>,
     ) -> (u64, u64, u64) {
-        let is_too_long = |seq: &u64| self.fate(*seq, log, encoding) == Some(Fate::TooLong);
-        let last = (next..log.end().min(before)).take_while(is_too_long).last().unwrap_or(next);
-        let offset = |seq: u64| log.offset_at(seq).expect("it is held");
-        (offset(next), offset(last), last + 1)
+        let mut after = next + 1;
+        while after < before
+            && !reads.renderer.is_spent()
+            && self.fate(after, reads) == Some(Fate::TooLong)
+        {
+            after += 1;
+        }
+        let offset = |seq: u64| reads.log.offset_at(seq).expect("it is held");
+        (offset(next), offset(after - 1), after)
     }
 
-    fn fate(&self, seq: u64, log: &Log, encoding: Encoding) -> Option<Fate> {
-        let entry: &Message = log.entry(seq)?;
+    fn fate(&self, seq: u64, reads: &mut Reads<'_>) -> Option<Fate> {
+        let entry = reads.log.entry(seq)?;
         let is_own = self.origin.is_some() && entry.except == self.origin;
-        let is_old = entry.ephemeral && {
+        let ephemeral = entry.ephemeral;
+        let is_old = ephemeral && {
             let mut began = self.ephemeral_after.iter();
-            began.any(|(channel, after)| *channel == log.id && entry.position <= *after)
+            began.any(|(channel, after)| *channel == reads.log.id && entry.position <= *after)
         };
-        let is_long = || {
-            let max = self.frame_bytes_max;
-            max.is_some_and(|max| log.frame_bytes(seq, encoding) > max as usize)
-        };
-        Some(match entry.ephemeral {
-            _ if is_own || is_old => Fate::Silent,
-            _ if !is_long() => Fate::Given,
+        if is_own || is_old {
+            return Some(Fate::Silent);
+        }
+        let max = self.frame_bytes_max.map(|max| max as usize);
+        Some(match max.is_some_and(|max| reads.is_longer(seq, max)) {
+            false => Fate::Given,
             // No gap is told of what has no offset.
-            true => Fate::Silent,
-            false => Fate::TooLong,
+            true if ephemeral => Fate::Silent,
+            true => Fate::TooLong,
         })
+    }
+}
+
+/// A log, as one client reads it.
+pub(super) struct Reads<'a> {
+    /// Which log.
+    pub(super) log: &'a mut Log,
+    /// In which encoding.
+    pub(super) encoding: Encoding,
+    /// What renders it.
+    pub(super) renderer: &'a mut Renderer,
+}
+
+impl Reads<'_> {
+    /// Whether the frame of entry `seq` is longer than this. It is rendered where the payload does
+    /// not say so: no encoding makes one shorter.
+    fn is_longer(&mut self, seq: u64, max: usize) -> bool {
+        let bytes = self.log.entry(seq).map_or(0, |entry| entry.data.len());
+        if bytes > max || bytes * LONGEST_TIMES + ENVELOPE_BYTES_MAX <= max {
+            return bytes > max;
+        }
+        let want = Want { seq, before: seq + 1, bytes: 0, ahead: false };
+        let run = self.log.run(want, self.encoding, self.renderer);
+        run.is_some_and(|run| run.len() > max + self.encoding.framing().separator().len())
     }
 }

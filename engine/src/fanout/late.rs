@@ -46,7 +46,7 @@ fn find(log: &Log, life: u64, reply: &mut SubscribedChannel) -> u64 {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::lane::Scratch;
+    use super::super::page::Pages;
     use super::*;
     use crate::channel::{ChannelId, ChannelName, Tenant};
     use crate::clock::Millis;
@@ -60,7 +60,7 @@ mod tests {
         let (name, rule) = parts();
         let mut log = Log::after(ChannelId(1), name, rule, 0);
         (1..=messages).for_each(|offset| append(&mut log, offset));
-        log.trim(&mut Scratch::default());
+        log.trim(&mut Vec::new(), &mut Pages::default());
         log
     }
 
@@ -85,7 +85,7 @@ mod tests {
             event: None,
             data: Vec::new().into(),
         };
-        log.append(Arc::new(message), Epoch::from_random(1), &mut Scratch::default());
+        log.append(Arc::new(message));
     }
 
     fn told(since: Since, next: u64, gap: Option<Gap>) -> SubscribedChannel {
@@ -137,7 +137,7 @@ mod tests {
     fn an_epoch_that_began_between_two_slices_is_told() {
         let after = Since::After(Id { epoch: Epoch::from_random(1), position: 20 });
         let mut log = log(6);
-        log.begin_epoch(&mut Scratch::default());
+        log.begin_epoch(&mut Pages::default());
         let gap = Some(Gap { bounds: None, reason: GapReason::Epoch });
         assert_eq!(begins(&log, after, 5, None), (1, gap));
         append(&mut log, 1);
@@ -149,7 +149,7 @@ mod tests {
     fn nobody_knows_what_went_with_a_life() {
         let after = Since::After(Id { epoch: Epoch::from_random(1), position: 20 });
         let mut log = log(6);
-        log.begin_anew(&mut Scratch::default());
+        log.begin_anew(&mut Pages::default());
         append(&mut log, 1);
         let unknown = Some(Gap { bounds: None, reason: GapReason::Unknown });
         assert_eq!(begins(&log, after, 5, None), (1, unknown));

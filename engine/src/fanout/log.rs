@@ -10,14 +10,15 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use fanfare_protocol::dialect::Encoding;
-use fanfare_protocol::id::Epoch;
 use fanfare_protocol::message::GapReason;
 
-use super::lane::{Lane, Scratch};
+use super::lane::{Entries, Renderer, Run, Want};
 use super::lanes::Lanes;
+use super::page::{Page, Pages};
 use crate::channel::{ChannelId, ChannelName};
 use crate::message::Message;
 use crate::rule::{Rule, Slow};
@@ -74,6 +75,9 @@ pub(super) struct Log {
     loose_cost: usize,
     ephemeral: usize,
     ephemeral_cost: usize,
+    /// How many entries the next trim leaves that history does not promise, where there is no room
+    /// for a window.
+    tight: Option<usize>,
     lanes: Lanes,
 }
 
@@ -98,6 +102,7 @@ impl Log {
             loose_cost: 0,
             ephemeral: 0,
             ephemeral_cost: 0,
+            tight: None,
             lanes: Lanes::default(),
         }
     }
@@ -150,22 +155,20 @@ impl Log {
     /// The channel's life ended: the next message has offset 1. What is here is of the old life
     /// and goes with it, because offsets are no order across lives. It is no loss to whoever has
     /// it; whoever has not is behind the log from now on.
-    pub(super) fn begin_anew(&mut self, scratch: &mut Scratch) {
+    pub(super) fn begin_anew(&mut self, pages: &mut Pages) {
         self.entries = VecDeque::new();
         (self.began, self.ended_by) = (self.end, EndedBy::Forgetting);
         self.lives += 1;
         (self.first_offset, self.next_offset, self.floor) = (1, 1, 1);
         (self.cost, self.loose_cost, self.ephemeral, self.ephemeral_cost) = (0, 0, 0, 0);
-        for (_, lane) in self.lanes.iter_mut() {
-            lane.drop_before(self.end, scratch);
-        }
+        self.lanes.change(|lane| lane.drop_before(self.end, pages));
     }
 
     /// As [`Log::begin_anew`], because the epoch ended: one seq passes for which nothing stands, so
     /// that every cursor is behind the log, also of those who had everything.
-    pub(super) fn begin_epoch(&mut self, scratch: &mut Scratch) {
+    pub(super) fn begin_epoch(&mut self, pages: &mut Pages) {
         self.end += 1;
-        self.begin_anew(scratch);
+        self.begin_anew(pages);
         self.ended_by = EndedBy::Epoch;
     }
 
@@ -209,28 +212,17 @@ impl Log {
         }
     }
 
-    /// Seq of the newest kept entry; of the newest of all where none is held. The newest entry
-    /// always stays, and what is said in passing takes nothing from what is kept.
+    /// Seq of the newest kept entry; of the newest of all where none is held. What is said in
+    /// passing takes nothing from what is kept.
     fn newest(&self) -> u64 {
         let nth = self.entries.iter().rposition(|entry| !entry.ephemeral);
         nth.map_or(self.first().max(self.end - 1), |nth| self.first() + nth as u64)
-    }
-
-    /// Bytes of rendered frames.
-    pub(super) fn rendered_bytes(&self) -> usize {
-        self.lanes.bytes()
     }
 
     /// Entry `seq`; `None` where the log does not hold it.
     pub(super) fn entry(&self, seq: u64) -> Option<&Message> {
         let nth = seq.checked_sub(self.first())?;
         Some(self.entries.get(usize::try_from(nth).ok()?)?)
-    }
-
-    /// Bytes of entry `seq` in an encoding that is in use.
-    pub(super) fn frame_bytes(&self, seq: u64, encoding: Encoding) -> usize {
-        let run = self.lane(encoding).and_then(|lane| lane.run(seq, seq + 1, usize::MAX));
-        run.map_or(0, |run| (run.end - run.start) as usize)
     }
 
     /// Position of entry `seq`; `None` where the log does not hold it.
@@ -257,8 +249,11 @@ impl Log {
     }
 
     /// Puts messages that end where the log begins before it; empty is nothing.
-    pub(super) fn import(&mut self, earlier: &[Arc<Message>]) {
+    pub(super) fn import(&mut self, earlier: &[Arc<Message>], pages: &mut Pages) {
         let Some(last) = earlier.last() else { return };
+        // What was dropped had these numbers, and a page may still begin with some of it.
+        let first = self.first();
+        self.lanes.change(|lane| lane.drop_up_to(first - 1, pages));
         assert_eq!(last.offset + 1, self.first_offset, "an import ends where the log begins");
         for message in earlier.iter().rev() {
             self.cost += message.cost();
@@ -267,14 +262,9 @@ impl Log {
         self.first_offset = earlier[0].offset;
     }
 
-    /// Appends a message and renders it for every lane in use.
-    pub(super) fn append(&mut self, message: Arc<Message>, epoch: Epoch, scratch: &mut Scratch) {
+    /// Appends a message.
+    pub(super) fn append(&mut self, message: Arc<Message>) {
         assert_eq!(message.offset, self.next_offset, "the ring keeps each channel dense");
-        for (encoding, lane) in self.lanes.iter_mut() {
-            scratch.frame.clear();
-            encoding.message(&message.view(epoch), &mut scratch.frame);
-            lane.append(scratch);
-        }
         let cost = message.cost();
         self.cost += cost;
         if message.ephemeral {
@@ -304,6 +294,22 @@ impl Log {
         self.floor = floor;
     }
 
+    /// Bytes of what history does not promise, which is here for connected laggards alone.
+    pub(super) fn loose_bytes(&self) -> usize {
+        self.loose_cost + self.ephemeral_cost
+    }
+
+    /// There is no room for a live window: the next trim leaves the newest entry of it, or nothing
+    /// where there is no more than that.
+    pub(super) fn tighten(&mut self) {
+        self.tight = Some(usize::from(self.entries.len() > 1));
+    }
+
+    /// Whether that is still to come.
+    pub(super) fn is_tight(&self) -> bool {
+        self.tight.is_some()
+    }
+
     /// Whether there is something to drop.
     pub(super) fn is_over(&self) -> bool {
         self.front_is_over() || self.is_cluttered()
@@ -314,8 +320,9 @@ impl Log {
         let is_long = || self.entries.len() as u64 > window.count || self.cost > window.bytes;
         let front_is_ephemeral =
             || self.ephemeral > 0 && self.entries.front().is_some_and(|entry| entry.ephemeral);
-        self.entries.len() > 1
-            && is_long()
+        let stay = self.tight.unwrap_or(1);
+        self.entries.len() > stay
+            && (self.is_tight() || is_long())
             && (self.first_offset < self.floor || front_is_ephemeral())
     }
 
@@ -346,30 +353,30 @@ impl Log {
                 || self.ephemeral_cost > bytes.saturating_add(kept_cost))
     }
 
-    /// Drops what neither history nor the window holds. The newest message always stays.
+    /// Drops what neither history nor the window holds. The newest message stays, unless there is
+    /// no room for any window.
     ///
     /// What was dropped and is still counted by cursors was kept: an ephemeral entry that goes
-    /// takes its number with it, and whatever stands before it moves up by one. `scratch.dropped`
-    /// is then the seqs that went so, in their order, and cursors before them have to move: see
+    /// takes its number with it, and whatever stands before it moves up by one. `dropped` is then
+    /// the seqs that went so, in their order, and cursors before them have to move: see
     /// [`moved_up`].
-    pub(super) fn trim(&mut self, scratch: &mut Scratch) {
-        scratch.dropped.clear();
+    pub(super) fn trim(&mut self, dropped: &mut Vec<u64>, pages: &mut Pages) {
+        dropped.clear();
         while self.front_is_over() {
             let seq = self.first();
             let Some(entry) = self.entries.pop_front() else { break };
             self.forget(&entry);
             if entry.ephemeral {
-                scratch.dropped.push(seq);
+                dropped.push(seq);
             } else {
                 self.first_offset += 1;
             }
         }
+        self.tight = None;
         let first = self.first();
-        for (_, lane) in self.lanes.iter_mut() {
-            lane.drop_before(first, scratch);
-        }
+        self.lanes.change(|lane| lane.drop_before(first, pages));
         if self.is_cluttered() {
-            self.drop_clutter(scratch);
+            self.drop_clutter(dropped, pages);
         }
         if self.began > 0 {
             // It stands before whatever went so: a cursor of an earlier life stays one.
@@ -389,7 +396,7 @@ impl Log {
     }
 
     /// Drops every ephemeral entry that the window does not hold, from between the others.
-    fn drop_clutter(&mut self, scratch: &mut Scratch) {
+    fn drop_clutter(&mut self, dropped: &mut Vec<u64>, pages: &mut Pages) {
         let window = self.rule.window;
         let (mut room, mut held) = (window.bytes, 0);
         for entry in self.entries.iter().rev() {
@@ -399,64 +406,57 @@ impl Log {
             }
             (room, held) = (left, held + 1);
         }
-        let (first, already) = (self.first(), scratch.dropped.len());
+        let first = self.first();
         let outside = self.entries.len() - (held as usize).max(1);
         let entries = std::mem::take(&mut self.entries);
         self.entries = VecDeque::with_capacity(entries.len() - outside);
         for (nth, entry) in entries.into_iter().enumerate() {
             if nth < outside && entry.ephemeral {
                 self.forget(&entry);
-                scratch.dropped.push(first + nth as u64);
+                dropped.push(first + nth as u64);
             } else {
                 self.entries.push_back(entry);
             }
         }
-        let dropped = scratch.dropped.split_off(already);
-        for (_, lane) in self.lanes.iter_mut() {
-            lane.drop_within(&dropped, scratch);
-        }
-        scratch.dropped.extend(dropped);
+        let last = dropped.last().copied().unwrap_or_default();
+        self.lanes.change(|lane| lane.drop_up_to(last, pages));
     }
 
-    /// The lane of `encoding`, where it is in use.
-    pub(super) fn lane(&self, encoding: Encoding) -> Option<&Lane> {
-        self.lanes.get(encoding)
-    }
-
-    /// One more subscription reads `encoding` from entry `next` on: renders what is not yet.
-    pub(super) fn add_reader(
+    /// What is wanted of the entries in an encoding, as far as it lies in one page: rendered now,
+    /// where it was not. `None` where the log does not hold the first of it, or nothing is wanted.
+    pub(super) fn run(
         &mut self,
+        want: Want,
         encoding: Encoding,
-        next: u64,
-        epoch: Epoch,
-        scratch: &mut Scratch,
-    ) {
-        let (first, end) = (self.first(), self.end);
-        let from = next.clamp(first, end);
-        let lane = self.lanes.get_or_begin(encoding, end);
-        if lane.first() > from {
-            let skip = (from - first) as usize;
-            let take = (lane.first() - from) as usize;
-            let mut earlier = Lane::starting_at(from);
-            for message in self.entries.iter().skip(skip).take(take) {
-                scratch.frame.clear();
-                encoding.message(&message.view(epoch), &mut scratch.frame);
-                earlier.append(scratch);
-            }
-            lane.prepend(earlier);
+        renderer: &mut Renderer,
+    ) -> Option<Run<'_>> {
+        let first = self.first();
+        if !(first..self.end.min(want.before)).contains(&want.seq) {
+            return None;
         }
-        while lane.end() < end {
-            let message = &self.entries[(lane.end() - first) as usize];
-            scratch.frame.clear();
-            encoding.message(&message.view(epoch), &mut scratch.frame);
-            lane.append(scratch);
-        }
-        lane.readers += 1;
+        let entries = Entries { list: &self.entries, first };
+        Some(self.lanes.get_or_begin(encoding).run(want, encoding, entries, renderer))
     }
 
-    /// One subscription reads `encoding` no more; the last one takes the lane with it.
-    pub(super) fn remove_reader(&mut self, encoding: Encoding) {
-        self.lanes.remove_reader(encoding);
+    /// Drops pages of which `goes` says so.
+    pub(super) fn evict(&mut self, mut goes: impl FnMut(&Rc<Page>) -> bool) {
+        self.lanes.change(|lane| lane.evict(&mut goes));
+    }
+
+    /// The page that holds entry `seq`, where it is rendered.
+    pub(super) fn page_of(&self, seq: u64, encoding: Encoding) -> Option<&Rc<Page>> {
+        self.lanes.get(encoding)?.page_of(seq)
+    }
+
+    /// Panics where what is rendered is not what the entries say.
+    pub(super) fn invariants(&self, renderer: &mut Renderer) {
+        let entries = Entries { list: &self.entries, first: self.first() };
+        self.lanes.iter().for_each(|(encoding, lane)| lane.invariants(encoding, entries, renderer));
+    }
+
+    /// All pages of all lanes.
+    pub(super) fn pages(&self) -> impl Iterator<Item = &Rc<Page>> {
+        self.lanes.iter().flat_map(|(_, lane)| lane.pages())
     }
 }
 

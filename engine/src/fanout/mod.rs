@@ -7,7 +7,8 @@
 //! 1. what the order brings: [`Fanout::append`], [`Fanout::import`], [`Fanout::raise_floor`],
 //!    [`Fanout::release`], unless logs are to be sent from first ([`Fanout::holds_back`]);
 //! 2. who comes and who goes: [`Fanout::join`], [`Fanout::leave`];
-//! 3. a batch: members are taken from sweeps by [`Fanout::next_visit`] and visited by
+//! 3. a batch, which [`Fanout::begin_batch`] begins: members are taken from sweeps by
+//!    [`Fanout::next_visit`] and visited by
 //!    [`Fanout::visit`]; what was planned is read by [`Fanout::sends`], sent, and settled by
 //!    [`Fanout::settle`], each in its turn, until [`Fanout::end_batch`];
 //! 4. [`Fanout::trim`].
@@ -17,18 +18,22 @@
 
 mod batch;
 mod channels;
+mod eviction;
 mod filter;
+mod gathering;
 mod lane;
 mod lanes;
 mod late;
 mod log;
 mod lost;
-mod merge;
 mod overgrown;
+mod owed;
+mod page;
 mod subscription;
 mod sweep;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use fanfare_protocol::dialect::Encoding;
@@ -40,46 +45,51 @@ use crate::message::Message;
 use crate::sequencer::command::{EndedLife, SubscribedChannel};
 use batch::Batch;
 use channels::{ChannelIndex, Channels};
-use lane::Scratch;
+use eviction::Eviction;
+use filter::Reads;
+use lane::Renderer;
 use log::Log;
-use merge::Merged;
 use overgrown::Overgrown;
+use page::{Page, Pages};
 use sweep::Sweep;
 
-pub(crate) use batch::{BATCH_SENDS_MAX, Found, Rest, Settled, Withheld};
+pub(crate) use batch::{BATCH_SENDS_MAX, Found, Settled, Withheld};
 pub(crate) use filter::Filter;
-pub(crate) use lane::Page;
+pub(crate) use gathering::Gathering;
 pub(crate) use overgrown::Members;
+pub(crate) use page::Slice;
 pub(crate) use subscription::{Moved, Subscription, Subscriptions};
 
 /// The channels of one shard, and whose turn it is.
 #[derive(Debug)]
 pub(crate) struct Fanout {
-    epoch: Epoch,
     channels: Channels,
     sweep: Sweep,
     /// Members that sweeps owe a visit and that were taken from them.
     visits: VecDeque<u32>,
     batch: Batch,
     overgrown: Overgrown,
-    scratch: Scratch,
-    rendered_bytes: usize,
+    renderer: Renderer,
+    eviction: Eviction,
+    /// Bytes of all live windows.
+    loose_bytes: usize,
     subscriptions: u64,
     ephemeral_lost: u64,
 }
 
 impl Fanout {
-    /// No channels yet. `quantum` is how many visits one channel has in one turn.
-    pub(crate) fn new(epoch: Epoch, quantum: usize) -> Self {
+    /// No channels yet. `quantum` is how many visits one channel has in one turn; `rendered_bytes`
+    /// is what may be rendered.
+    pub(crate) fn new(epoch: Epoch, quantum: usize, rendered_bytes: usize) -> Self {
         Self {
-            epoch,
             channels: Channels::default(),
             sweep: Sweep::new(quantum),
             visits: VecDeque::new(),
             batch: Batch::default(),
             overgrown: Overgrown::default(),
-            scratch: Scratch::default(),
-            rendered_bytes: 0,
+            renderer: Renderer::new(epoch),
+            eviction: Eviction::new(rendered_bytes),
+            loose_bytes: 0,
             subscriptions: 0,
             ephemeral_lost: 0,
         }
@@ -88,11 +98,6 @@ impl Fanout {
     /// Takes turns of another length from now on.
     pub(crate) fn set_quantum(&mut self, quantum: usize) {
         self.sweep.set_quantum(quantum);
-    }
-
-    /// The epoch of all that logs hold.
-    pub(crate) fn epoch(&self) -> Epoch {
-        self.epoch
     }
 
     /// Channels that there is a log of.
@@ -105,9 +110,19 @@ impl Fanout {
         self.subscriptions
     }
 
-    /// Bytes of rendered frames in all logs.
+    /// Bytes of all rendered pages, whoever holds them.
     pub(crate) fn rendered_bytes(&self) -> usize {
-        self.rendered_bytes
+        self.renderer.pages.bytes()
+    }
+
+    /// Bytes of what logs hold that history does not promise: the live windows.
+    pub(crate) fn loose_bytes(&self) -> usize {
+        self.loose_bytes
+    }
+
+    /// Pages that were dropped to stay within the budget, so far.
+    pub(crate) fn evicted(&self) -> u64 {
+        self.eviction.evicted()
     }
 
     /// Ephemeral messages that members were too slow for, so far.
@@ -126,9 +141,7 @@ impl Fanout {
     /// A message of a channel, where there is a log of it.
     pub(crate) fn append(&mut self, message: &Arc<Message>) {
         let Some(channel) = self.channels.find(message.channel) else { return };
-        let epoch = self.epoch;
-        self.change_log(channel, |log, scratch| log.append(Arc::clone(message), epoch, scratch));
-        self.scratch.shrink();
+        self.change_log(channel, |log, _| log.append(Arc::clone(message)));
         self.sweep.mark(channel, &mut self.channels);
         self.overgrown.look(channel, &mut self.channels);
     }
@@ -140,10 +153,11 @@ impl Fanout {
             let (name, rule) = (Arc::clone(&reply.name), Arc::clone(&reply.rule));
             self.channels.insert(Log::after(reply.channel, name, rule, reply.head))
         });
-        let log = &mut self.channels.at_mut(channel).log;
-        log.import(&reply.import);
-        log.raise_floor(reply.floor);
-        let next = log.seq_of(reply.next);
+        self.change_log(channel, |log, pages| {
+            log.import(&reply.import, pages);
+            log.raise_floor(reply.floor);
+        });
+        let next = self.channels.at(channel).log.seq_of(reply.next);
         self.overgrown.look(channel, &mut self.channels);
         Subscription { channel, seat: 0, next }
     }
@@ -170,13 +184,14 @@ impl Fanout {
     /// History promises nothing of a channel before `floor` any more.
     pub(crate) fn raise_floor(&mut self, channel: ChannelId, floor: u64) {
         let Some(channel) = self.channels.find(channel) else { return };
-        self.channels.at_mut(channel).log.raise_floor(floor);
+        self.change_log(channel, |log, _| log.raise_floor(floor));
         self.overgrown.look(channel, &mut self.channels);
     }
 
     /// Drops the log of a channel that nobody follows any more.
     pub(crate) fn release(&mut self, channel: ChannelId) {
-        self.channels.remove(channel);
+        let released = self.channels.remove(channel);
+        self.loose_bytes -= released.map_or(0, |log| log.loose_bytes());
     }
 
     /// The life of a channel ended. Where it is still followed, by members of the shard that has
@@ -186,18 +201,26 @@ impl Fanout {
             return self.release(life.channel);
         }
         let Some(channel) = self.channels.find(life.channel) else { return };
-        self.change_log(channel, |log, scratch| log.begin_anew(scratch));
+        self.change_log(channel, |log, pages| log.begin_anew(pages));
+    }
+
+    /// Changes a log and keeps the count of live windows true.
+    fn change_log(&mut self, channel: ChannelIndex, change: impl FnOnce(&mut Log, &mut Pages)) {
+        let log = &mut self.channels.at_mut(channel).log;
+        let before = log.loose_bytes();
+        change(log, &mut self.renderer.pages);
+        self.loose_bytes = self.loose_bytes - before + log.loose_bytes();
     }
 
     /// Another epoch begins: every log begins anew, whoever follows is told, and these lives have
     /// ended, each of a channel that this shard has an interest in where it has this bit.
     pub(crate) fn begin_epoch(&mut self, epoch: Epoch, lives: &[EndedLife], bit: u64) {
-        self.epoch = epoch;
+        self.renderer.begin_epoch(epoch);
         for life in lives.iter().filter(|life| life.followed & bit == 0) {
             self.release(life.channel);
         }
         for channel in self.channels.indexes() {
-            self.change_log(channel, |log, scratch| log.begin_epoch(scratch));
+            self.change_log(channel, |log, pages| log.begin_epoch(pages));
             self.sweep.mark(channel, &mut self.channels);
         }
     }
@@ -206,45 +229,29 @@ impl Fanout {
     pub(crate) fn holds_back(&self) -> bool {
         self.overgrown.is_far()
     }
-
-    /// Changes a log and keeps the count of rendered bytes true.
-    fn change_log(&mut self, channel: ChannelIndex, change: impl FnOnce(&mut Log, &mut Scratch)) {
-        let log = &mut self.channels.at_mut(channel).log;
-        self.rendered_bytes -= log.rendered_bytes();
-        change(log, &mut self.scratch);
-        self.rendered_bytes += log.rendered_bytes();
-    }
 }
 
 /// Who comes and who goes.
 impl Fanout {
-    /// A member takes its seat in the channel of this subscription and reads it as `encoding`; what
-    /// is not for it there is noted in its filter.
+    /// A member takes its seat in the channel of this subscription; what is not for it there is
+    /// noted in its filter.
     pub(crate) fn join(
         &mut self,
         member: u32,
-        encoding: Encoding,
         subscription: &mut Subscription,
         filter: &mut Filter,
     ) {
         let Subscription { channel, next, .. } = *subscription;
-        let epoch = self.epoch;
-        self.change_log(channel, |log, scratch| log.add_reader(encoding, next, epoch, scratch));
         filter.begin(&self.channels.at(channel).log, next);
         subscription.seat = self.channels.at_mut(channel).join(member);
         self.subscriptions += 1;
     }
 
-    /// Ends a subscription that was read as `encoding`. Says who has its seat now, where anyone
-    /// has: the caller lets it [`Subscriptions::take_seat`].
+    /// Ends a subscription. Says who has its seat now, where anyone has: the caller lets it
+    /// [`Subscriptions::take_seat`].
     #[must_use]
-    pub(crate) fn leave(
-        &mut self,
-        subscription: Subscription,
-        encoding: Encoding,
-    ) -> Option<Moved> {
+    pub(crate) fn leave(&mut self, subscription: Subscription) -> Option<Moved> {
         let Subscription { channel, seat, .. } = subscription;
-        self.change_log(channel, |log, _| log.remove_reader(encoding));
         self.subscriptions -= 1;
         let (member, in_sweep) = self.channels.at_mut(channel).leave(seat)?;
         Some(Moved { member, in_sweep, channel, seat })
@@ -256,12 +263,13 @@ impl Fanout {
     }
 
     /// Whether any of these is owed a message, or is to be told of one.
-    pub(crate) fn owes(&self, subscriptions: &mut Subscriptions, encoding: Encoding) -> bool {
+    pub(crate) fn owes(&mut self, subscriptions: &mut Subscriptions, encoding: Encoding) -> bool {
         let (all, filter) = subscriptions.parts();
         all.iter_mut().any(|it| {
-            let log = &self.channels.at(it.channel).log;
+            let log = &mut self.channels.at_mut(it.channel).log;
             if let Some(filter) = filter {
-                filter.pass(&mut it.next, log, encoding);
+                let renderer = &mut self.renderer;
+                filter.pass(&mut it.next, &mut Reads { log, encoding, renderer });
             }
             it.next < log.end()
         })
@@ -273,13 +281,19 @@ impl Fanout {
         all.all(|it| it.next >= self.channels.at(it.channel).log.after_position(position))
     }
 
-    /// Everything that these are owed, in the order of positions.
-    pub(crate) fn merged<'a>(
-        &'a self,
-        subscriptions: &'a Subscriptions,
+    /// Gathers what a poll is answered with, and moves its cursors past it. Says of which epoch all
+    /// that is; `None` where this turn is over, and the answer goes on in another.
+    pub(crate) fn gather(
+        &mut self,
+        subscriptions: &mut Subscriptions,
         encoding: Encoding,
-    ) -> Merged<'a> {
-        Merged::new(subscriptions, &self.channels, encoding)
+        gathering: &mut Gathering,
+    ) -> Option<Epoch> {
+        let Self { batch, channels, renderer, .. } = self;
+        let epoch = gathering.epoch_or(renderer.epoch());
+        let is_whole =
+            gathering.gather(subscriptions.parts(), &mut batch.owed, channels, encoding, renderer);
+        is_whole.then_some(epoch)
     }
 
     /// Whether one of these has left the live window of a channel that disconnects for that.
@@ -308,14 +322,30 @@ impl Fanout {
         encoding: Encoding,
         out: &mut Vec<u8>,
     ) -> Withheld {
-        self.batch.withhold(subscriptions.parts(), &self.channels, encoding, out)
+        let Self { batch, channels, renderer, .. } = self;
+        batch.withhold(subscriptions.parts(), channels, encoding, renderer, out)
     }
 }
 
 /// A batch of sends.
 impl Fanout {
+    /// A batch begins: what is rendered is brought back into its budget first.
+    pub(crate) fn begin_batch(&mut self) {
+        self.renderer.begin_part();
+        let Self { channels, renderer, overgrown, loose_bytes, .. } = self;
+        self.eviction.tighten(*loose_bytes, channels, overgrown);
+        self.eviction.evict(*loose_bytes, channels, &mut renderer.pages);
+    }
+
+    /// Whether there is no room for more, and only clients that let go of pages can make some.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.eviction.is_stuck(self.loose_bytes, &self.channels, &self.renderer.pages)
+    }
+
     /// Lets sweeps say who is visited next, where nobody is left of those that they said before.
+    /// What those who were visited until now had rendered takes nothing from them.
     pub(crate) fn take_turns(&mut self) {
+        self.renderer.begin_part();
         if self.visits.is_empty() {
             self.sweep.take(&mut self.channels, &mut self.visits);
         }
@@ -333,12 +363,19 @@ impl Fanout {
         encoding: Encoding,
         subscriptions: &mut Subscriptions,
     ) -> Found {
-        self.batch.visit(member, encoding, subscriptions.parts(), &self.channels)
+        let Self { batch, channels, renderer, .. } = self;
+        batch.visit(member, encoding, subscriptions.parts(), channels, renderer)
     }
 
     /// Plans a send of bytes that the caller has for this member alone.
     pub(crate) fn visit_privately(&mut self, member: u32) {
         self.batch.plan_private(member);
+    }
+
+    /// Plans a send of bytes that the caller has for this member alone, in pieces: `copy` appends
+    /// as many of them as it is told.
+    pub(crate) fn visit_copying(&mut self, member: u32, copy: impl FnOnce(&mut Vec<u8>, usize)) {
+        self.batch.plan_copied(member, copy);
     }
 
     /// How many sends are planned.
@@ -348,13 +385,18 @@ impl Fanout {
 
     /// Whether what is planned must be sent before another visit.
     pub(crate) fn is_batch_full(&self) -> bool {
-        self.batch.is_full()
+        self.batch.is_full() || self.renderer.is_spent()
+    }
+
+    /// Whether those who are visited for reasons of their own have had their half of a batch.
+    pub(crate) fn is_batch_half_full(&self) -> bool {
+        self.batch.is_half_full() || self.renderer.is_spent()
     }
 
     /// The planned sends in their order: to whom, and which bytes; `None` where the caller has
     /// them.
     pub(crate) fn sends(&self) -> impl Iterator<Item = (u32, Option<&[u8]>)> {
-        self.batch.sends(&self.channels)
+        self.batch.sends()
     }
 
     /// To whom the planned send `nth` goes.
@@ -382,18 +424,24 @@ impl Fanout {
     /// is under way, so the next tick comes soon.
     pub(crate) fn trim(&mut self, members: &mut impl Members) {
         if self.visits.is_empty() {
-            let (channels, scratch) = (&mut self.channels, &mut self.scratch);
-            let trimmed = self.overgrown.trim(channels, scratch, members);
-            self.rendered_bytes -= trimmed.bytes;
+            let (channels, pages) = (&mut self.channels, &mut self.renderer.pages);
+            let trimmed = self.overgrown.trim(channels, pages, members);
             self.ephemeral_lost += trimmed.ephemeral;
+            self.loose_bytes -= trimmed.loose_bytes;
+            self.eviction.trimmed(trimmed.waits);
         }
     }
 }
 
 /// For the simulation and for tests.
 impl Fanout {
-    /// Panics where anything contradicts itself or what members have.
-    pub(crate) fn invariants<'a>(&self, members: impl Iterator<Item = (u32, &'a Subscriptions)>) {
+    /// Panics where anything contradicts itself or what members have: their subscriptions, and the
+    /// slices that wait for them. What is rendered is rendered again.
+    pub(crate) fn invariants<'a>(
+        &self,
+        members: impl Iterator<Item = (u32, &'a Subscriptions)>,
+        slices: impl Iterator<Item = &'a Slice>,
+    ) {
         let mut subscriptions = 0;
         for (member, its) in members {
             for subscription in its.as_slice() {
@@ -405,8 +453,17 @@ impl Fanout {
         }
         let seats: usize = self.channels.iter().map(|channel| channel.members.len()).sum();
         assert_eq!((subscriptions, subscriptions), (self.subscriptions, seats as u64));
-        let rendered: usize = self.channels.iter().map(|one| one.log.rendered_bytes()).sum();
-        assert_eq!(self.rendered_bytes, rendered);
+        let mut pages: HashMap<_, _> = HashMap::new();
+        let mut see = |page: &Rc<Page>| {
+            pages.insert(Rc::as_ptr(page), page.memory());
+        };
+        self.channels.iter().flat_map(|one| one.log.pages()).for_each(&mut see);
+        slices.map(Slice::page).for_each(see);
+        let loose: usize = self.channels.iter().map(|one| one.log.loose_bytes()).sum();
+        assert_eq!(self.loose_bytes, loose, "what live windows hold");
+        assert_eq!(self.rendered_bytes(), pages.values().sum::<usize>(), "pages that somebody has");
+        let mut renderer = self.renderer.another();
+        self.channels.iter().for_each(|one| one.log.invariants(&mut renderer));
         assert_eq!(self.batch.len(), 0, "a batch was settled");
     }
 

@@ -9,8 +9,8 @@
 //! it has caught up: thousands of such would keep publishers waiting for ever.
 
 use super::channels::{Channel, ChannelIndex, Channels};
-use super::lane::Scratch;
 use super::log::moved_up;
+use super::page::Pages;
 use super::subscription::Subscriptions;
 
 /// The members, as a log that is to be trimmed asks for them.
@@ -25,10 +25,12 @@ pub(crate) trait Members {
 /// What went with a trim.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Trimmed {
-    /// Rendered bytes.
-    pub(super) bytes: usize,
+    /// Bytes of live windows.
+    pub(super) loose_bytes: usize,
     /// Ephemeral messages, once for each member that had not had them.
     pub(super) ephemeral: u64,
+    /// Whether a log for whose window there is no room was not trimmed yet.
+    pub(super) waits: bool,
 }
 
 /// Logs that are over their window.
@@ -37,12 +39,20 @@ pub(super) struct Overgrown {
     channels: Vec<ChannelIndex>,
     /// Whether one of them is far over it.
     far: bool,
+    /// Reusable memory for the seqs that went with a log's trim.
+    dropped: Vec<u64>,
 }
 
 impl Overgrown {
     /// Whether a log is so long that it is to be sent from before it gets more.
     pub(super) fn is_far(&self) -> bool {
         self.far
+    }
+
+    /// Lets a log be trimmed of all that history does not promise.
+    pub(super) fn tighten(&mut self, index: ChannelIndex, channels: &mut Channels) {
+        channels.at_mut(index).log.tighten();
+        self.look(index, channels);
     }
 
     /// Looks at a log that has grown or whose floor has risen.
@@ -59,21 +69,23 @@ impl Overgrown {
     pub(super) fn trim(
         &mut self,
         channels: &mut Channels,
-        scratch: &mut Scratch,
+        pages: &mut Pages,
         members: &mut impl Members,
     ) -> Trimmed {
         let (mut trimmed, mut far) = (Trimmed::default(), false);
+        let dropped = &mut self.dropped;
         self.channels.retain(|index| {
             let Some(channel) = channels.get_mut(*index) else { return false };
             if channel.queued || channel.members.iter().any(|member| members.has_turn(*member)) {
                 far |= channel.log.is_far_over();
+                trimmed.waits |= channel.log.is_tight();
                 return true;
             }
             channel.overgrown = false;
-            let before = channel.log.rendered_bytes();
-            channel.log.trim(scratch);
-            trimmed.bytes += before - channel.log.rendered_bytes();
-            trimmed.ephemeral += move_up(*index, channel, &scratch.dropped, members);
+            trimmed.loose_bytes += channel.log.loose_bytes();
+            channel.log.trim(dropped, pages);
+            trimmed.loose_bytes -= channel.log.loose_bytes();
+            trimmed.ephemeral += move_up(*index, channel, dropped, members);
             false
         });
         self.far = far;

@@ -5,7 +5,7 @@ use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::http::{Answer, ContentType, Ending, Status, Violation, response};
 
 use super::events::{Events, spread_ms};
-use super::exchange::{Exchange, Waiting};
+use super::exchange::Exchange;
 use super::outbox::{Outbox, private};
 use super::reading;
 use super::requests::FIRST;
@@ -13,6 +13,7 @@ use super::shared::{Effect, Shared};
 use super::socket::Socket;
 use super::state::State;
 use super::stream::Stream;
+use super::waiting::Waiting;
 use crate::channel::ChannelName;
 use crate::clock::Millis;
 use crate::sequencer::command::{Published, Refusal, Since, Subscribed};
@@ -148,12 +149,10 @@ impl Asking {
             Endpoint::Poll => {
                 shared.metrics().polls.add(1);
                 let has_gap = reply.channels.iter().any(|channel| channel.gap.is_some());
-                if has_gap || ask.wait_ms == 0 {
-                    shared.want(Effect::AnswerPoll);
-                }
+                let gathering = (has_gap || ask.wait_ms == 0).then(Box::default);
                 let due = now.plus(ask.wait_ms);
                 let poll = Poll::new(*ask, reply);
-                let waiting = Waiting { poll, due, keep_alive, early };
+                let waiting = Waiting { poll, gathering, due, keep_alive, early };
                 return (State::Exchange(Exchange::Waiting(Box::new(waiting))), None);
             }
         };

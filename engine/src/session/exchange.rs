@@ -17,6 +17,7 @@ use super::reading::{self, Next, Reading};
 use super::requests::FIRST;
 use super::shared::{Effect, Shared};
 use super::state::Overdue;
+use super::waiting::Waiting;
 use crate::clock::Millis;
 use crate::driver::{Close, Token};
 use crate::limits::Limits;
@@ -24,7 +25,6 @@ use crate::sequencer::command::{Published, Refusal};
 use crate::transport::door::HoldRequest;
 use crate::transport::follow_request::FollowRequest;
 use crate::transport::input::Early;
-use crate::transport::long_poll::{Item, Poll};
 
 /// What is true of it. What few have is boxed.
 #[derive(Debug)]
@@ -50,18 +50,6 @@ pub(crate) struct Idle {
     pub(super) due: Millis32,
     /// Whether it had an answer and may wait for its next request.
     pub(super) served: bool,
-}
-
-/// A poll that waits.
-#[derive(Debug)]
-pub(crate) struct Waiting {
-    pub(super) poll: Poll,
-    /// When the client's patience is over.
-    pub(super) due: Millis,
-    /// As in [`Asking`].
-    pub(super) keep_alive: bool,
-    /// As in [`Asking`].
-    pub(super) early: Option<Box<Early>>,
 }
 
 /// A request that is held for a session.
@@ -358,26 +346,28 @@ impl Exchange {
         }
     }
 
-    /// Answers a poll with `items`, whatever there is up to `reached`.
-    pub(super) fn answer_poll<'a>(
+    /// Answers a poll with what was gathered, up to `reached`.
+    pub(super) fn answer_poll(
         self,
-        items: impl Iterator<Item = Item<'a>>,
         reached: Id,
         outbox: &mut Option<Box<Outbox>>,
         now: Millis,
         shared: &mut Shared,
     ) -> Step {
         let Self::Waiting(waiting) = self else { return Step::On(self) };
-        let (keep_alive, early) = waiting.answer(items, reached, outbox, now, shared);
+        let (keep_alive, early) = waiting.answer(reached, outbox, now, shared);
         shared.want(Effect::UnfollowAll);
         next_or_leave(keep_alive, early, now, shared)
     }
 
     /// The order has ended. A head that is under way is refused when it is whole; answers are on
     /// their way.
-    pub(super) fn order_ended(&self, has_private: bool, shared: &mut Shared) {
+    pub(super) fn order_ended(&mut self, has_private: bool, shared: &mut Shared) {
         match self {
-            Self::Waiting(_) => shared.want(Effect::AnswerPoll),
+            Self::Waiting(waiting) => {
+                waiting.begin_answer();
+                shared.want(Effect::Visit);
+            }
             Self::Idle(idle) if idle.early.is_none() && !has_private => {
                 shared.want(Effect::End(Close::Gracefully));
             }
@@ -393,8 +383,7 @@ impl Exchange {
             Self::Idle(idle) => private == 0 && idle.early.is_none(),
             Self::Reading(_) => private == 0,
             Self::Asking(_) => false,
-            // Only to learn whether it has ended its side or has a request behind this one.
-            Self::Waiting(waiting) => hangup && !waiting.poll.is_begun() && waiting.early.is_none(),
+            Self::Waiting(waiting) => hangup && waiting.wants_bytes(),
             Self::Carrying(carrying) => hangup && carrying.early.is_none(),
         }
     }
@@ -429,9 +418,10 @@ impl Exchange {
                 Some(Step::refused(asking.turn_away(Violation::Busy, outbox, now, shared)))
             }
             // It has its answer now, with whatever there is.
-            Self::Waiting(_) => {
-                shared.want(Effect::AnswerPoll);
-                Some(Step::On(self))
+            Self::Waiting(mut waiting) => {
+                waiting.begin_answer();
+                shared.want(Effect::Visit);
+                Some(Step::On(Self::Waiting(waiting)))
             }
         }
     }
@@ -514,29 +504,6 @@ impl Default for Exchange {
     /// What stands in for an exchange that is being called.
     fn default() -> Self {
         Self::new(Millis32::NEVER)
-    }
-}
-
-impl Waiting {
-    /// Answers with `items`, whatever there is up to `reached`. Says whether another request may
-    /// follow, and what came of it.
-    fn answer<'a>(
-        self,
-        items: impl Iterator<Item = Item<'a>>,
-        reached: Id,
-        outbox: &mut Option<Box<Outbox>>,
-        now: Millis,
-        shared: &mut Shared,
-    ) -> (bool, Option<Box<Early>>) {
-        let Self { poll, keep_alive, early, .. } = self;
-        let keep_alive = keep_alive && !shared.ending; // and the answer says so
-        let date = shared.date(now);
-        let answer = poll.answer(items, reached, date, ending(keep_alive));
-        private(outbox).extend_from_slice(&answer.bytes);
-        shared.metrics().deliveries.add(answer.messages);
-        shared.metrics().gaps.add(answer.gaps);
-        shared.metrics().polls.sub(1);
-        (keep_alive, early)
     }
 }
 

@@ -75,9 +75,9 @@ impl Flow {
         self.blocked.then(|| self.checked.at(now).plus(CHECK_MS))
     }
 
-    /// How long bytes have been waiting.
-    pub(super) fn waited_ms(&self, now: Millis) -> u64 {
-        now.since(self.waits_since.at(now))
+    /// Whether it is blocked and nothing was taken of what waits, for as long as this.
+    pub(super) fn has_stalled(&self, stall_ms: u64, now: Millis) -> bool {
+        self.blocked && now.since(self.waits_since.at(now)) >= stall_ms
     }
 
     /// When bytes were last taken.

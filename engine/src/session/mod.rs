@@ -41,6 +41,7 @@ mod state;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::dialect::machine::Machine;
@@ -50,10 +51,10 @@ use fanfare_protocol::message::GapView;
 
 use crate::clock::Millis;
 use crate::driver::{Close, Token};
+use crate::fanout::Gathering;
 use crate::limits::Limits;
 use crate::sequencer::command::{Published, Refusal, Subscribed};
 use crate::session_id::SessionId;
-use crate::transport::long_poll::Item;
 use flow::Flow;
 use leaving::{Farewell, Leaving, REFUSED_CLOSE_MS, SLOW_CLOSE_MS, Was};
 use line::Line;
@@ -351,7 +352,7 @@ impl Session {
     /// answer comes any more to what it was asked.
     pub(crate) fn order_ended(&mut self, owed: bool, now: Millis, shared: &mut Shared) {
         let has_private = self.line.has_private();
-        match &self.state {
+        match &mut self.state {
             State::Stream(_) if owed => shared.want(Effect::Visit),
             State::Stream(_) => {
                 self.farewell(Farewell::Shutdown, shared.context.limits.close_ms, now, shared);
@@ -394,6 +395,12 @@ impl Session {
         shared.want(Effect::End(Close::Abort));
     }
 
+    /// It is in the middle of a message or an answer, for which there is no room any more.
+    pub(crate) fn let_go_of_pages(&mut self, shared: &mut Shared) {
+        shared.metrics().holders_closed.add(1);
+        shared.want(Effect::End(Close::Abort));
+    }
+
     /// It has lost messages and goes on after them: a stream is told now, a poll with its answer.
     pub(crate) fn tell_gap(&mut self, gap: &GapView<'_>, encoding: Encoding) {
         match &mut self.state {
@@ -402,16 +409,25 @@ impl Session {
         }
     }
 
-    /// Answers a poll with `items`, whatever there is up to `reached`.
-    pub(crate) fn answer_poll<'a>(
-        &mut self,
-        items: impl Iterator<Item = Item<'a>>,
-        reached: Id,
-        now: Millis,
-        shared: &mut Shared,
-    ) {
+    /// What is gathered for a poll, if it is to be answered whatever there is.
+    pub(crate) fn gathering(&mut self) -> Option<&mut Gathering> {
+        match &mut self.state {
+            State::Exchange(Exchange::Waiting(waiting)) => waiting.gathering.as_deref_mut(),
+            _ => None,
+        }
+    }
+
+    /// There is something to answer a poll with.
+    pub(crate) fn begin_answer(&mut self) {
+        if let State::Exchange(Exchange::Waiting(waiting)) = &mut self.state {
+            waiting.begin_answer();
+        }
+    }
+
+    /// Answers a poll with what was gathered, up to `reached`.
+    pub(crate) fn answer_poll(&mut self, reached: Id, now: Millis, shared: &mut Shared) {
         self.exchange(now, shared, |exchange, outbox, shared| {
-            exchange.answer_poll(items, reached, outbox, now, shared)
+            exchange.answer_poll(reached, outbox, now, shared)
         });
     }
 }
@@ -491,7 +507,13 @@ impl Session {
         shared: &mut Shared,
     ) {
         match &mut self.state {
-            State::Exchange(Exchange::Waiting(_)) => shared.want(Effect::AnswerPoll),
+            State::Exchange(Exchange::Waiting(_))
+                if self.line.flow.has_stalled(shared.context.limits.stall_ms, told) =>
+            {
+                shared.metrics().slow_closed.add(1);
+                shared.want(Effect::End(Close::Abort));
+            }
+            State::Exchange(Exchange::Waiting(waiting)) => waiting.deadline(now, shared),
             State::Stream(_) if self.line.flow.is_blocked() => {
                 self.look_at_blocked((unread, lost), (told, now), shared);
             }
@@ -533,7 +555,7 @@ impl Session {
     ) {
         self.line.flow.look(now);
         let limits = &shared.context.limits;
-        if self.line.flow.waited_ms(told) >= limits.stall_ms {
+        if self.line.flow.has_stalled(limits.stall_ms, told) {
             shared.metrics().slow_closed.add(1);
             shared.want(Effect::End(Close::Abort));
         } else if lost {

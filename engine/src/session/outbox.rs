@@ -3,11 +3,11 @@
 //! It goes out before anything from the logs. Most connections have none: it exists only while
 //! something private waits.
 
-use std::rc::Rc;
+use std::collections::VecDeque;
 
-use crate::fanout::{Page, Rest};
+use crate::fanout::{Gathering, Slice};
 
-/// A rest that is longer than this keeps its page alive instead of being copied.
+/// What is longer than this keeps its page alive instead of being copied.
 const COPY_BYTES_MAX: usize = 16 << 10;
 
 /// Outboxes that are kept for the next who needs one: what a second's pings of a crowd take.
@@ -18,10 +18,37 @@ const SPARE_BYTES_MAX: usize = 512;
 /// Private bytes in their order.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    /// The rest of a long frame that was begun: goes first.
-    rest: Option<(Rc<Page>, u32, u32)>,
+    /// What goes first.
+    front: VecDeque<Segment>,
+    /// Bytes of that.
+    front_bytes: usize,
     bytes: Vec<u8>,
     sent: usize,
+}
+
+/// Bytes that lie together.
+#[derive(Debug)]
+enum Segment {
+    /// The client's own, of which the first have gone.
+    Own(Vec<u8>, usize),
+    /// A part of a page that others read too: the rest of a long frame, messages of an answer.
+    Shared(Slice),
+}
+
+impl Segment {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Own(bytes, sent) => &bytes[*sent..],
+            Self::Shared(slice) => slice.bytes(),
+        }
+    }
+
+    fn advance(&mut self, count: usize) {
+        match self {
+            Self::Own(_, sent) => *sent += count,
+            Self::Shared(slice) => slice.advance(count),
+        }
+    }
 }
 
 /// Where private bytes are written of a client that may have had none.
@@ -29,10 +56,11 @@ pub(super) fn private(place: &mut Option<Box<Outbox>>) -> &mut Vec<u8> {
     place.get_or_insert_default().writer()
 }
 
-/// A send of private bytes has ended, and it took `taken` of them, or all. Returns how many.
+/// A send of private bytes has ended, and it took `taken` of them, or all of the first that lie
+/// together. Returns how many.
 pub(crate) fn took(place: &mut Option<Box<Outbox>>, taken: usize, spare: &mut Spare) -> u64 {
     let outbox = place.as_mut().expect("private bytes were seen");
-    let count = outbox.front().len().min(taken);
+    let count = if taken == usize::MAX { outbox.front().len() } else { taken };
     outbox.advance(count);
     spare.take_back(place);
     count as u64
@@ -46,52 +74,107 @@ impl Outbox {
 
     /// Takes over the rest of a frame that was begun. Nothing private waited then: whatever did
     /// went out first.
-    pub(crate) fn finish_frame(&mut self, rest: Rest) {
+    pub(crate) fn finish_frame(&mut self, rest: Slice) {
         debug_assert!(self.is_empty());
-        let Rest { page, start, end } = rest;
-        if (end - start) as usize > COPY_BYTES_MAX {
-            self.rest = Some((page, start, end));
+        if rest.len() > COPY_BYTES_MAX {
+            self.push(Segment::Shared(rest));
         } else {
-            self.bytes.extend_from_slice(&page[start as usize..end as usize]);
+            self.bytes.extend_from_slice(rest.bytes());
         }
     }
 
-    /// The next bytes to send: not all, where a rest is held by its page.
+    /// Takes over the messages of an answer, behind what waits: where they are long, as they lie in
+    /// their pages.
+    pub(super) fn take_messages(&mut self, gathering: &mut Gathering) {
+        if gathering.bytes <= COPY_BYTES_MAX {
+            let slices = gathering.messages.drain(..);
+            return slices.for_each(|slice| self.bytes.extend_from_slice(slice.bytes()));
+        }
+        self.front.reserve_exact(gathering.messages.len() + 1);
+        if !self.bytes.is_empty() {
+            let (bytes, sent) = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.sent));
+            self.push(Segment::Own(bytes, sent));
+        }
+        gathering.messages.drain(..).for_each(|slice| self.push(Segment::Shared(slice)));
+    }
+
+    fn push(&mut self, segment: Segment) {
+        self.front_bytes += segment.bytes().len();
+        self.front.push_back(segment);
+    }
+
+    /// The next bytes to send: as many as lie together.
     pub(crate) fn front(&self) -> &[u8] {
-        match &self.rest {
-            Some((page, start, end)) => &page[*start as usize..*end as usize],
-            None => &self.bytes[self.sent..],
+        self.front.front().map_or(&self.bytes[self.sent..], Segment::bytes)
+    }
+
+    /// Whether what lies together first is so short that more is copied to it for a send.
+    pub(crate) fn is_scattered(&self) -> bool {
+        self.front.front().is_some_and(|first| first.bytes().len() < COPY_BYTES_MAX)
+    }
+
+    /// Appends the next bytes to send to `out`, up to `max`.
+    pub(crate) fn copy(&self, out: &mut Vec<u8>, max: usize) {
+        let end = out.len() + max;
+        let all = self.front.iter().map(Segment::bytes).chain([&self.bytes[self.sent..]]);
+        for bytes in all {
+            let room = end - out.len();
+            if room == 0 {
+                return;
+            }
+            out.extend_from_slice(&bytes[..bytes.len().min(room)]);
         }
     }
 
-    /// The kernel took the first `count` bytes of [`Outbox::front`].
-    pub(super) fn advance(&mut self, count: usize) {
-        match &mut self.rest {
-            Some((_, start, end)) => {
-                *start += count as u32;
-                if start == end {
-                    self.rest = None;
-                }
+    /// The kernel took the first `count` bytes.
+    pub(super) fn advance(&mut self, mut count: usize) {
+        while let Some(first) = self.front.front_mut() {
+            let length = first.bytes().len();
+            let taken = length.min(count);
+            first.advance(taken);
+            self.front_bytes -= taken;
+            if taken < length {
+                return;
             }
-            None => {
-                self.sent += count;
-                // A client that never takes all must not make this grow for ever.
-                if self.sent > self.bytes.len() / 2 {
-                    self.bytes.drain(..std::mem::take(&mut self.sent));
-                }
+            count -= taken;
+            self.front.pop_front();
+            if self.front.is_empty() {
+                self.front = VecDeque::new();
             }
+        }
+        self.sent += count;
+        // A client that never takes all must not make this grow for ever.
+        if self.sent > self.bytes.len() / 2 {
+            self.bytes.drain(..std::mem::take(&mut self.sent));
         }
     }
 
     /// Bytes that wait.
     pub(super) fn len(&self) -> usize {
-        self.bytes.len() - self.sent
-            + self.rest.as_ref().map_or(0, |(_, start, end)| (end - start) as usize)
+        self.front_bytes + self.bytes.len() - self.sent
     }
 
     /// Bytes of memory of its own.
     pub(crate) fn memory(&self) -> usize {
-        self.bytes.capacity()
+        let own = |segment: &Segment| match segment {
+            Segment::Own(bytes, _) => bytes.capacity(),
+            Segment::Shared(_) => 0,
+        };
+        let front = self.front.capacity() * size_of::<Segment>();
+        self.bytes.capacity() + front + self.front.iter().map(own).sum::<usize>()
+    }
+
+    /// Bytes of the pages that it holds, each shared with whoever holds it too.
+    pub(crate) fn held(&self) -> usize {
+        self.slices().map(Slice::share).sum()
+    }
+
+    /// The parts of pages that it holds.
+    pub(crate) fn slices(&self) -> impl Iterator<Item = &Slice> {
+        self.front.iter().filter_map(|segment| match segment {
+            Segment::Own(..) => None,
+            Segment::Shared(slice) => Some(slice),
+        })
     }
 
     /// Whether nothing waits.
@@ -129,19 +212,56 @@ impl Spare {
 mod tests {
     use super::*;
 
+    use std::rc::Rc;
+
+    /// So many bytes of a page.
+    fn slice(bytes: usize) -> Slice {
+        Slice::of(&vec![7; bytes])
+    }
+
     #[test]
     fn a_long_rest_goes_first_and_is_not_copied() {
-        let page = Rc::new(vec![7; 40_000]);
-        let mut outbox = Outbox::default();
-        outbox.finish_frame(Rest { page: Rc::clone(&page), start: 10_000, end: 40_000 });
+        let (mut outbox, rest) = (Outbox::default(), slice(30_000));
+        outbox.finish_frame(rest.clone());
         outbox.writer().extend_from_slice(b"pong");
-        assert_eq!((outbox.len(), Rc::strong_count(&page)), (30_004, 2));
+        assert_eq!((outbox.len(), Rc::strong_count(rest.page())), (30_004, 2));
+        assert!(outbox.memory() < 1_000 && !outbox.is_scattered());
         outbox.advance(29_999);
         assert_eq!(outbox.front(), [7]);
         outbox.advance(1);
-        assert_eq!((outbox.front(), Rc::strong_count(&page)), (&b"pong"[..], 1));
+        assert_eq!((outbox.front(), Rc::strong_count(rest.page())), (&b"pong"[..], 1));
         outbox.advance(4);
         assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn an_answer_stands_between_what_is_written_before_and_behind_it() {
+        let slices = [slice(20_000), slice(10), slice(30), slice(9_000)];
+        let bytes = slices.iter().map(Slice::len).sum();
+        for cut in [1, 7, 19_999, 20_020, 100_000] {
+            let mut answer = Gathering { messages: slices.to_vec(), bytes, ..Gathering::default() };
+            let mut outbox = Outbox::default();
+            outbox.writer().extend_from_slice(b"sent, head");
+            outbox.advance(6);
+            outbox.take_messages(&mut answer);
+            outbox.writer().extend_from_slice(b"end");
+            assert_eq!((outbox.len(), outbox.slices().count()), (4 + bytes + 3, 4));
+            assert!(outbox.memory() < 1_000, "{} bytes of its own", outbox.memory());
+            let mut given = Vec::new();
+            while !outbox.is_empty() {
+                let mut some = Vec::new();
+                if outbox.is_scattered() {
+                    outbox.copy(&mut some, 20_010);
+                } else {
+                    some.extend_from_slice(outbox.front());
+                }
+                some.truncate(cut);
+                outbox.advance(some.len());
+                given.extend(some);
+            }
+            assert!(given == [&b"head"[..], &vec![7; bytes], b"end"].concat(), "cut at {cut}");
+        }
+        assert!(slices.iter().all(|slice| Rc::strong_count(slice.page()) == 1));
     }
 
     #[test]
@@ -169,10 +289,12 @@ mod tests {
     }
 
     #[test]
-    fn a_short_rest_is_copied() {
-        let page = Rc::new(vec![7; 40_000]);
-        let mut outbox = Outbox::default();
-        outbox.finish_frame(Rest { page: Rc::clone(&page), start: 10, end: 110 });
-        assert_eq!((outbox.front().len(), Rc::strong_count(&page)), (100, 1));
+    fn what_is_short_is_copied() {
+        let (mut outbox, rest) = (Outbox::default(), slice(100));
+        outbox.finish_frame(rest.clone());
+        let messages = vec![rest.clone(), rest.clone()];
+        let mut answer = Gathering { messages, bytes: 200, ..Gathering::default() };
+        outbox.take_messages(&mut answer);
+        assert_eq!((outbox.front().len(), outbox.slices().count()), (300, 0));
     }
 }

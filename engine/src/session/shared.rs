@@ -46,8 +46,6 @@ pub(crate) enum Effect {
     Unfollow(ChannelId),
     /// Nothing is followed any more.
     UnfollowAll,
-    /// A poll that waits is answered now, with whatever there is.
-    AnswerPoll,
     /// A request is to be held for a session. Done when no batch of sends is under way.
     Hold(Box<HoldRequest>),
     /// The head of the answer to a request that is held is sent: its session may go on.

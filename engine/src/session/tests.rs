@@ -112,7 +112,6 @@ impl Bench {
                 }
                 Effect::Unfollow(_) => "unfollow".into(),
                 Effect::UnfollowAll => "unfollow all".into(),
-                Effect::AnswerPoll => "answer poll".into(),
                 Effect::HeadDone => "head done".into(),
                 Effect::Hold(_) => "hold".into(),
                 Effect::Carries(_) => "carries".into(),
@@ -258,7 +257,7 @@ fn a_poll_whose_client_has_ended_its_side_is_answered_and_a_stream_is_not() {
     poll.session.client_ended(NOW, &mut poll.shared);
     assert_eq!(poll.wanted(), ["visit"]);
     assert!(poll.said_text().starts_with("HTTP/1.1 200 "));
-    poll.session.answer_poll(std::iter::empty(), reached(), NOW, &mut poll.shared);
+    poll.session.answer_poll(reached(), NOW, &mut poll.shared);
     assert_eq!(poll.wanted(), ["unfollow all", "unfollow all", "visit"]);
     assert!(poll.said_text().contains(&reached().to_string()));
     poll.drained();
@@ -278,7 +277,7 @@ fn at_the_end_of_the_order_each_takes_leave_in_its_way() {
     let mut behind = Bench::following("/sse?channels=a", "");
     for (bench, owed, expected) in [
         (&mut idle, false, &["end Gracefully"][..]),
-        (&mut poll, false, &["answer poll"]),
+        (&mut poll, false, &["visit"]),
         (&mut socket, false, &["unfollow all", "visit"]),
         (&mut behind, true, &["visit"]),
     ] {
@@ -307,7 +306,7 @@ fn the_gauges_count_each_out_of_what_it_was() {
     assert_eq!(open(&bench), [0, 0, 0]);
     let mut poll = Bench::following("/poll?channels=a", "");
     assert_eq!(open(&poll), [0, 0, 1]);
-    poll.session.answer_poll(std::iter::empty(), reached(), NOW, &mut poll.shared);
+    poll.session.answer_poll(reached(), NOW, &mut poll.shared);
     assert_eq!(open(&poll), [0, 0, 0]);
     poll.session.state.count_out(poll.shared.metrics());
     assert_eq!(open(&poll), [0, 0, 0]);

@@ -36,6 +36,8 @@ use crate::session::{Effect, Session, Shared};
 const SMALL_BYTES: usize = 8 << 10;
 /// Clients that are let go in one tick for what they hold.
 const LET_GO_AT_ONCE: usize = 64;
+/// Clients that are ended before one batch for the pages that they hold.
+const CLOSES_MAX: usize = 4;
 
 /// Everything that a shard knows of its clients.
 pub(super) struct Clients {
@@ -79,9 +81,10 @@ impl Clients {
     ) -> Self {
         let shards = shared.shards();
         let private_bytes = shared.context.limits.all_private(shards) / shards;
+        let rendered_bytes = shared.context.limits.rendered_share(shards);
         Self {
             number,
-            fanout: Fanout::new(epoch, TickBudget::DEFAULT.quantum),
+            fanout: Fanout::new(epoch, TickBudget::DEFAULT.quantum, rendered_bytes),
             shared,
             addresses,
             connections: Connections::new(now),
@@ -128,6 +131,8 @@ impl Clients {
         self.metrics().subscriptions.set(self.fanout.subscriptions());
         self.metrics().log_bytes.set(self.fanout.rendered_bytes() as u64);
         self.metrics().private_bytes.set(self.connections.holders.bytes() as u64);
+        self.metrics().window_bytes.set(self.fanout.loose_bytes() as u64);
+        self.metrics().pages_evicted.set(self.fanout.evicted());
         self.metrics().ephemeral_lost.set(self.fanout.ephemeral_lost());
     }
 }
@@ -158,7 +163,6 @@ impl Clients {
                 }
                 Effect::Unfollow(channel) => self.unfollow(token, Some(channel)),
                 Effect::UnfollowAll => self.unfollow(token, None),
-                Effect::AnswerPoll => self.answer_poll(token, now),
                 Effect::HeadDone => {
                     let connection = self.connections.get_mut(token);
                     if connection.is_some_and(|connection| connection.flags.counted) {
@@ -177,9 +181,11 @@ impl Clients {
                 Effect::End(how) => self.end(token, how),
             }
         }
-        if self.connections.get_mut(token).is_some_and(|it| it.keeps_its_end_waiting()) {
-            self.answer_poll(token, now);
-            return self.perform(token, now);
+        if let Some(connection) = self.connections.get_mut(token)
+            && connection.keeps_its_end_waiting()
+        {
+            connection.session.begin_answer();
+            self.connections.visit_soon(token);
         }
         self.connections.count(token.index);
         self.connections.arm(token, now);
@@ -455,11 +461,11 @@ impl Clients {
         for (channel, mut subscription) in reply.channels.iter().zip(subscriptions) {
             let session = self.connections.get_mut(token).map(|connection| &connection.session);
             match encoding {
-                Some(encoding)
+                Some(_)
                     if session
                         .is_some_and(|session| session.state.wants(request, &channel.name)) =>
                 {
-                    self.fanout.join(token.index, encoding, &mut subscription, &mut filter);
+                    self.fanout.join(token.index, &mut subscription, &mut filter);
                     taken.push(subscription);
                 }
                 _ => unwanted.push(channel.channel),
@@ -475,7 +481,6 @@ impl Clients {
         connection.session.subscribed(reply, spread(token.index), now, &mut self.shared);
         self.perform(token, now);
         self.connections.visit_soon(token);
-        self.answer_poll_if_owed(token, now);
     }
 
     /// What is to be told to the order next. Who has gone meanwhile asks for nothing.
@@ -529,14 +534,13 @@ impl Clients {
     /// Ends the subscription to a channel, or to all, and tells the sequencer.
     fn unfollow(&mut self, token: Token, channel: Option<ChannelId>) {
         let Some(connection) = self.connections.get_mut(token) else { return };
-        let encoding = connection.encoding;
         let left = connection
             .subscriptions
             .take_out(|one| channel.is_none_or(|channel| self.fanout.channel_id(*one) == channel));
         let mut channels = Vec::with_capacity(left.as_slice().len());
         for subscription in left.as_slice() {
             channels.push(self.fanout.channel_id(*subscription));
-            let moved = self.fanout.leave(*subscription, encoding);
+            let moved = self.fanout.leave(*subscription);
             moved.into_iter().for_each(|moved| self.connections.move_member(moved));
         }
         self.units += channels.len();
@@ -545,26 +549,42 @@ impl Clients {
         self.commands.unsubscribe(token, &channels);
     }
 
-    /// A poll is owed an answer as soon as there is anything to tell.
-    pub(super) fn answer_poll_if_owed(&mut self, token: Token, now: Millis) {
+    /// Answers a poll as soon as there is anything to tell, with whatever there is: gathers it in
+    /// turns. What left the live window before it had its turn is told, not passed over.
+    pub(super) fn answer_poll(&mut self, token: Token, now: Millis) {
         let Some(connection) = self.connections.get_mut(token) else { return };
         let Connection { session, subscriptions, encoding, .. } = connection;
-        if session.state.is_waiting() && self.fanout.owes(subscriptions, *encoding) {
-            self.answer_poll(token, now);
-            self.perform(token, now);
+        if session.gathering().is_none() {
+            if !self.fanout.owes(subscriptions, *encoding) {
+                return;
+            }
+            session.begin_answer();
         }
+        if session.gathering().is_some_and(|gathering| gathering.is_empty()) {
+            let gaps = connection.skip_lost(&mut self.fanout);
+            self.shared.metrics().gaps.add(gaps);
+        }
+        let Connection { session, subscriptions, encoding, .. } = connection;
+        self.units += subscriptions.as_slice().len();
+        let Some(gathering) = session.gathering() else { return };
+        let Some(epoch) = self.fanout.gather(subscriptions, *encoding, gathering) else {
+            return self.connections.visit_soon(token);
+        };
+        let reached = Id { epoch, position: self.position };
+        session.answer_poll(reached, now, &mut self.shared);
+        self.perform(token, now);
     }
 
-    /// Answers a poll with whatever there is. What left the live window before it had its turn is
-    /// told, not passed over.
-    fn answer_poll(&mut self, token: Token, now: Millis) {
-        let Some(connection) = self.connections.get_mut(token) else { return };
-        self.units += connection.subscriptions.as_slice().len();
-        let gaps = connection.skip_lost(&mut self.fanout);
-        self.shared.metrics().gaps.add(gaps);
-        let items = self.fanout.merged(&connection.subscriptions, connection.encoding);
-        let reached = Id { epoch: self.fanout.epoch(), position: self.position };
-        connection.session.answer_poll(items, reached, now, &mut self.shared);
+    /// Where there is no room for what is rendered, and clients hold it: ends those that hold most.
+    /// They are in the middle of a message or an answer and take too little of it.
+    pub(super) fn free_pages(&mut self, now: Millis) {
+        for _ in 0..CLOSES_MAX {
+            if !self.fanout.is_stuck() {
+                return;
+            }
+            let Some(token) = self.connections.largest_holder() else { return };
+            self.call(token, now, |session, shared| session.let_go_of_pages(shared));
+        }
     }
 
     /// The planned sends, in their order.

@@ -79,17 +79,11 @@ impl Connection {
         fanout.withhold(&mut self.subscriptions, self.encoding, out)
     }
 
-    /// A send to it has ended, and the kernel took `taken` bytes of it, or all. Returns how many
-    /// messages of logs went, and how many bytes.
-    pub(super) fn settle(
-        &mut self,
-        settled: Settled,
-        taken: usize,
-        spare: &mut Spare,
-    ) -> (u64, u64) {
+    /// A send to it has ended. Returns how many messages of logs went, and how many bytes.
+    pub(super) fn settle(&mut self, settled: Settled, spare: &mut Spare) -> (u64, u64) {
         let outbox = self.session.line.outbox_mut();
         match settled {
-            Settled::Private => (0, took(outbox, taken, spare)),
+            Settled::Private(taken) => (0, took(outbox, taken, spare)),
             Settled::Logs { messages, bytes, rest } => {
                 if let Some(rest) = rest {
                     outbox.get_or_insert_default().finish_frame(rest);

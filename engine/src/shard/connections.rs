@@ -11,6 +11,9 @@ use crate::clock::Millis;
 use crate::driver::Token;
 use crate::fanout::Moved;
 
+/// Places that are looked at for the client that holds most.
+const LOOKS: usize = 8_192;
+
 /// Who is there, and who waits for what.
 pub(super) struct Connections {
     pub(super) table: Table,
@@ -23,6 +26,8 @@ pub(super) struct Connections {
     receives: VecDeque<Token>,
     /// Those whose time has come and who were not looked at yet, the next one last.
     due: Vec<u32>,
+    /// Where those who hold pages are looked for next.
+    hand: usize,
 }
 
 impl Connections {
@@ -35,6 +40,7 @@ impl Connections {
             visits: VecDeque::new(),
             receives: VecDeque::new(),
             due: Vec::new(),
+            hand: 0,
         }
     }
 
@@ -105,6 +111,19 @@ impl Connections {
             connection.flags.queued = true;
             self.visits.push_back(token);
         }
+    }
+
+    /// Of the next places, [`LOOKS`] at least, that of the client that holds most of what is
+    /// rendered, where any holds some: places are looked at in turn, so in a small crowd it is the
+    /// one of all.
+    pub(super) fn largest_holder(&mut self) -> Option<Token> {
+        let held = |(index, connection): (u32, &Connection)| {
+            let outbox = connection.session.line.outbox()?;
+            let token = Token { index, generation: connection.generation };
+            Some((outbox.held(), token)).filter(|(held, _)| *held > 0)
+        };
+        let some = self.table.in_turn(&mut self.hand, LOOKS).filter_map(held);
+        some.max_by_key(|(held, _)| *held).map(|(_, token)| token)
     }
 
     /// How many wait for a visit.

@@ -55,7 +55,9 @@ impl<D: Driver> Shard<D> {
         }
         let members = clients.connections.table.iter();
         let members = members.map(|(index, connection)| (index, &connection.subscriptions));
-        clients.fanout.invariants(members);
+        let outboxes = clients.connections.table.iter();
+        let outboxes = outboxes.filter_map(|(_, connection)| connection.session.line.outbox());
+        clients.fanout.invariants(members, outboxes.flat_map(|outbox| outbox.slices()));
         clients.connections.invariants();
         clients.carriers.invariants();
         let most = 2 * (self.driver.capacity() + clients.carriers.len()) + 64;
@@ -75,6 +77,7 @@ impl<D: Driver> Shard<D> {
             &metrics.subscriptions,
             &metrics.channels,
             &metrics.log_bytes,
+            &metrics.window_bytes,
         ] {
             assert_eq!(gauge.read(), 0, "{metrics:?}");
         }

@@ -3,7 +3,7 @@
 use super::clients::Clients;
 use crate::clock::Millis;
 use crate::driver::{SendOutcome, Token};
-use crate::fanout::{BATCH_SENDS_MAX, Found, Settled};
+use crate::fanout::{BATCH_SENDS_MAX, Fanout, Found, Settled};
 
 /// Visits of clients at one time.
 pub(super) struct Visits<'a> {
@@ -17,32 +17,30 @@ impl Visits<'_> {
     /// does not keep live messages waiting, nor a broadcast those who come. Ends where answers to
     /// polls were so many units of work.
     pub(super) fn plan(&mut self, units: usize) {
+        self.clients.fanout.begin_batch();
+        self.clients.free_pages(self.now);
         let until = self.clients.units + units;
-        self.visit_queued(BATCH_SENDS_MAX / 2, until);
+        self.visit_queued(until, Fanout::is_batch_half_full);
         self.clients.fanout.take_turns();
-        while !self.is_over(until) {
+        while !self.clients.fanout.is_batch_full() {
             let Some(index) = self.clients.fanout.next_visit() else { break };
             if let Some(token) = self.clients.connections.token(index) {
                 self.visit(token);
             }
         }
-        self.visit_queued(BATCH_SENDS_MAX, until);
+        self.visit_queued(until, Fanout::is_batch_full);
     }
 
-    /// Visits connections of the queue until the batch has `sends`, each at most once.
-    fn visit_queued(&mut self, sends: usize, until: usize) {
+    /// Visits connections of the queue until the batch is over for them, each at most once.
+    fn visit_queued(&mut self, until: usize, is_over: impl Fn(&Fanout) -> bool) {
         for _ in 0..self.clients.connections.visits_waiting().min(BATCH_SENDS_MAX) {
-            if self.clients.fanout.planned() >= sends || self.is_over(until) {
+            if is_over(&self.clients.fanout) || self.clients.units >= until {
                 return;
             }
             if let Some(token) = self.clients.connections.next_visit() {
                 self.visit(token);
             }
         }
-    }
-
-    fn is_over(&self, until: usize) -> bool {
-        self.clients.fanout.is_batch_full() || self.clients.units >= until
     }
 
     fn visit(&mut self, token: Token) {
@@ -61,10 +59,15 @@ impl Visits<'_> {
         }
         let has_private = connection.session.line.has_private();
         if connection.session.state.is_waiting() && !has_private {
-            return clients.answer_poll_if_owed(token, now);
+            return clients.answer_poll(token, now);
         }
         let found = if has_private {
-            clients.fanout.visit_privately(token.index);
+            match connection.session.line.outbox().filter(|outbox| outbox.is_scattered()) {
+                None => clients.fanout.visit_privately(token.index),
+                Some(outbox) => {
+                    clients.fanout.visit_copying(token.index, |out, max| outbox.copy(out, max));
+                }
+            }
             Found::Part // what follows is looked at in the next visit
         } else {
             let subscriptions = &mut connection.subscriptions;
@@ -127,8 +130,8 @@ impl Visits<'_> {
             let connection =
                 clients.connections.table.at_mut(index).expect("a visit keeps it open");
             let settled = clients.fanout.settle(nth, taken, &mut connection.subscriptions);
-            let is_private = matches!(settled, Settled::Private);
-            let (messages, bytes) = connection.settle(settled, taken, &mut clients.shared.spare);
+            let is_private = matches!(settled, Settled::Private(_));
+            let (messages, bytes) = connection.settle(settled, &mut clients.shared.spare);
             if is_private || connection.session.line.outbox().is_some() {
                 clients.connections.count(index);
             }

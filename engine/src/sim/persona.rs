@@ -27,6 +27,9 @@ pub(super) struct Allowance {
     pub(super) lies: bool,
     pub(super) may_forget: bool,
     pub(super) keeps_all: bool,
+    /// Whether there is so little room for what is rendered that clients in the middle of a message
+    /// are ended, and live windows are given up.
+    pub(super) is_tight: bool,
 }
 
 /// A lie that a persona tells itself, to see that the oracle hears it.
@@ -142,7 +145,8 @@ impl Persona {
         let wait = if self.since.is_none() { 0 } else { [1, 25][chance.below(2)] };
         let head = request(self.way, &names, text.as_deref(), wait, self.max);
         world.nets[self.shard].write(client, head.as_bytes());
-        let promise = (self.allowance.may_forget, self.allowance.keeps_all);
+        let Allowance { may_forget, keeps_all, is_tight, .. } = self.allowance;
+        let promise = (may_forget, keeps_all, is_tight);
         let is_poll = self.way == Way::Poll;
         let listener = Listener { client: (self.shard, client), is_poll, max: self.max };
         let view = View::new(&self.channels, listener, start, &world.truth, promise);

@@ -29,6 +29,7 @@ fn shape(seed: u64, chance: &mut Chance) -> (Shape, Allowance) {
     limits.ring_entries = pick(chance, &[4, 8, 64, 1_024]);
     limits.ring_bytes = pick(chance, &[1_000, 20_000, 1 << 20]);
     limits.inbox_commands = pick(chance, &[1, 2, 8, 256]);
+    limits.rendered_bytes = [3_000, 100_000, 256_000_000][(seed % 3) as usize];
     limits.interest_ms = pick(chance, &[100, 5_000]);
     let may_forget = chance.percent(30);
     if may_forget {
@@ -56,8 +57,9 @@ fn shape(seed: u64, chance: &mut Chance) -> (Shape, Allowance) {
     }
     // In a tiny window even a client that takes everything lags when it comes back with a backlog.
     let tiny = shape.window.count < 64 || shape.window.bytes < 1_000_000;
-    let lies = shape.temper.delay > 0 || tiny;
-    (shape, Allowance { lies, may_forget, keeps_all })
+    let is_tight = shape.limits.rendered_bytes < 1_000_000;
+    let lies = shape.temper.delay > 0 || tiny || is_tight;
+    (shape, Allowance { lies, may_forget, keeps_all, is_tight })
 }
 
 /// Publishes something; of a hundred messages so many are ephemeral, and so many in several

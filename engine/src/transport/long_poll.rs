@@ -4,7 +4,6 @@ use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::http::response::{self, NO_STORE};
 use fanfare_protocol::http::{ContentType, Ending, HttpDate};
 use fanfare_protocol::id::Id;
-use fanfare_protocol::limits::{POLL_BYTES_MAX, POLL_MESSAGES_MAX};
 use fanfare_protocol::message::GapView;
 use fanfare_protocol::poll;
 
@@ -27,20 +26,27 @@ pub struct Poll {
     gaps: Vec<(Vec<u8>, Option<u64>)>,
 }
 
-/// A whole answer, with its head.
-#[derive(Debug)]
-pub struct Answered {
-    /// What goes to the client.
-    pub bytes: Vec<u8>,
-    /// How many messages are in it.
-    pub messages: u64,
-    /// How many gaps are told in it of messages that were too long.
-    pub gaps: u64,
+/// What was found for a poll.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'a> {
+    /// Bytes of its messages and of what separates them.
+    pub messages_bytes: usize,
+    /// Gaps of messages that are too long for it, rendered.
+    pub gaps: &'a [Vec<u8>],
+    /// Position of the last of all these, where there are any.
+    pub last: Option<u64>,
+    /// Whether nothing more is owed.
+    pub is_all: bool,
 }
 
-/// What waits for a poll: the position of a message and its rendered item, or the gap that is told
-/// in its place where it is too long.
-pub type Item<'a> = (u64, Result<&'a [u8], GapView<'a>>);
+/// What stands before the messages of an answer, with its head, and behind them.
+#[derive(Debug)]
+pub struct Around {
+    /// Goes before the messages.
+    pub before: Vec<u8>,
+    /// Goes behind them.
+    pub behind: Vec<u8>,
+}
 
 impl Poll {
     /// What has to be remembered until the answer.
@@ -80,64 +86,35 @@ impl Poll {
         self.gaps.push((item, begins));
     }
 
-    /// The answer: as many of `items`, in the order of their positions, as it may hold. Its id is
-    /// that of the last; with none, `reached`, up to which there was nothing for this client.
+    /// The answer around what was `found`. Its id is that of the last; with none, `reached`, up to
+    /// which there was nothing for this client.
     ///
     /// Whatever lies at or before the id was told, and a gap is told once: where all there is has
     /// room, the id is the present, since a gap may lie behind the last message; where more
     /// follows, a gap that begins behind the last message is left to the next poll, which finds it
     /// again.
-    pub fn answer<'a>(
-        &self,
-        items: impl Iterator<Item = Item<'a>>,
-        reached: Id,
-        date: HttpDate,
-        ending: Ending,
-    ) -> Answered {
-        let mut taken: Vec<&[u8]> = Vec::new();
-        let mut too_long: Vec<Vec<u8>> = Vec::new();
-        let mut bytes = 0;
+    pub fn answer(&self, found: Found<'_>, reached: Id, date: HttpDate, ending: Ending) -> Around {
+        let Found { messages_bytes, gaps: too_long, is_all, .. } = found;
         let nothing_until = reached.position.max(self.begin);
-        let mut last = nothing_until;
-        let mut all = true;
-        for (position, item) in items {
-            let item = item.map_err(|gap| {
-                let mut notice = Vec::new();
-                self.encoding.gap(&gap, &mut notice);
-                notice
-            });
-            bytes += item.as_ref().map_or_else(Vec::len, |item| item.len());
-            // One that is longer than all is given alone.
-            let count = taken.len() + too_long.len();
-            let full = count == POLL_MESSAGES_MAX || bytes > POLL_BYTES_MAX;
-            if full && count > 0 {
-                all = false;
-                break;
-            }
-            match item {
-                Ok(message) => taken.push(message),
-                Err(notice) => too_long.push(notice),
-            }
-            last = position;
-        }
-        if all && !(self.gaps.is_empty() && too_long.is_empty()) {
+        let mut last = found.last.unwrap_or(nothing_until);
+        if is_all && !(self.gaps.is_empty() && too_long.is_empty()) {
             last = nothing_until.max(self.present).max(last);
         }
-        let told = |begins: &Option<u64>| all || begins.is_none_or(|begins| begins <= last);
-        let gaps = self.gaps.iter().filter(|(_, begins)| told(begins));
-        let gaps = gaps.map(|(gap, _)| gap.as_slice());
-        let gaps: Vec<&[u8]> = gaps.chain(too_long.iter().map(Vec::as_slice)).collect();
-        let answer =
-            poll::Poll { id: Id { position: last, ..reached }, messages: &taken, gaps: &gaps };
+        let told = |begins: &Option<u64>| is_all || begins.is_none_or(|begins| begins <= last);
+        let gaps = self.gaps.iter().filter(|(_, begins)| told(begins)).map(|(gap, _)| gap);
+        let gaps: Vec<&[u8]> = gaps.chain(too_long).map(Vec::as_slice).collect();
+        let id = Id { position: last, ..reached };
+        let answer = poll::Poll { id, messages_bytes, gaps: &gaps };
         let cors = self.origin.as_deref().map(response::cors);
         let mut fields = vec![NO_STORE];
         fields.extend(cors.iter().flat_map(|cors| cors.iter()));
-        let mut out = Vec::new();
+        let mut around = Around { before: Vec::new(), behind: Vec::new() };
         if self.begun {
-            answer.write_body(&mut out);
+            answer.begin_body(&mut around.before);
         } else {
-            answer.write_answer(&mut out, date, ending, &fields, false);
+            answer.begin_answer(&mut around.before, date, ending, &fields);
         }
-        Answered { bytes: out, messages: taken.len() as u64, gaps: too_long.len() as u64 }
+        answer.end(&mut around.behind);
+        around
     }
 }

@@ -1,7 +1,8 @@
 //! Long-poll answers: `{"id":…,"messages":[…],"gaps":[…]}` around items that are rendered already.
 //!
-//! The length is known before a byte is written, so that head and body go into one buffer and no
-//! item is copied twice. `gaps` is there only when something was missed.
+//! The messages may lie anywhere, and nobody copies them: what stands before them and what stands
+//! behind them is written here, and their length is known before the first byte. `gaps` is there
+//! only when something was missed.
 
 use crate::http::date::HttpDate;
 use crate::http::response::{Answer, ContentType, Ending, Field};
@@ -13,67 +14,61 @@ use crate::id::Id;
 pub struct Poll<'a> {
     /// Where the next poll goes on: that of the last message here, or of the present.
     pub id: Id,
-    /// Each message in an encoding of [`crate::framing::Framing::Poll`], in order.
-    pub messages: &'a [&'a [u8]],
+    /// Bytes of all messages, each in an encoding of [`crate::framing::Framing::Poll`], in order,
+    /// and of what separates them.
+    pub messages_bytes: usize,
     /// Gap notices in the same encoding.
     pub gaps: &'a [&'a [u8]],
 }
 
 impl Poll<'_> {
-    /// Appends the whole answer: 200 with its length. `fields` should hold
-    /// [`crate::http::response::NO_STORE`] and what CORS asks for.
-    pub fn write_answer(
+    /// Appends the head, 200 with the length of the body, and the body up to the first message.
+    /// `fields` should hold [`crate::http::response::NO_STORE`] and what CORS asks for.
+    pub fn begin_answer(
         &self,
         out: &mut Vec<u8>,
         date: HttpDate,
         ending: Ending,
         fields: &[Field<'_>],
-        head_only: bool,
     ) {
         let (status, content_type) = (Status::Ok, ContentType::Json);
-        let body_bytes = self.body_bytes();
-        let answer = Answer { date, status, content_type, ending, fields, head_only };
-        answer.write_head(out, body_bytes);
-        if !head_only {
-            self.write_body(out);
-        }
+        let answer = Answer { date, status, content_type, ending, fields, head_only: false };
+        answer.write_head(out, self.body_bytes());
+        self.begin_body(out);
     }
 
-    /// Appends the body alone, for a head that went out before.
-    pub fn write_body(&self, out: &mut Vec<u8>) {
-        out.reserve(self.body_bytes());
-        self.pieces(|piece| out.extend_from_slice(piece));
+    /// Appends the body up to the first message, for a head that went out before.
+    pub fn begin_body(&self, out: &mut Vec<u8>) {
+        self.before(|piece| out.extend_from_slice(piece));
+    }
+
+    /// Appends what stands behind the last message.
+    pub fn end(&self, out: &mut Vec<u8>) {
+        self.behind(|piece| out.extend_from_slice(piece));
     }
 
     /// Length of the body in bytes.
     pub fn body_bytes(&self) -> usize {
-        let mut sum = 0;
-        self.pieces(|piece| sum += piece.len());
+        let mut sum = self.messages_bytes;
+        self.before(|piece| sum += piece.len());
+        self.behind(|piece| sum += piece.len());
         sum
     }
 
-    /// The body in order, piece by piece: the one place that knows its shape.
-    fn pieces(&self, mut give: impl FnMut(&[u8])) {
+    fn before(&self, mut give: impl FnMut(&[u8])) {
         let mut id = Vec::with_capacity(crate::id::ID_TEXT_BYTES_MAX);
         self.id.write(&mut id);
         give(b"{\"id\":\"");
         give(&id);
         give(b"\",\"messages\":[");
-        list(self.messages, &mut give);
-        if !self.gaps.is_empty() {
-            give(b"],\"gaps\":[");
-            list(self.gaps, &mut give);
+    }
+
+    fn behind(&self, mut give: impl FnMut(&[u8])) {
+        for (index, gap) in self.gaps.iter().enumerate() {
+            give(if index == 0 { b"],\"gaps\":[" } else { b"," });
+            give(gap);
         }
         give(b"]}");
-    }
-}
-
-fn list(items: &[&[u8]], give: &mut impl FnMut(&[u8])) {
-    for (index, item) in items.iter().enumerate() {
-        if index > 0 {
-            give(b",");
-        }
-        give(item);
     }
 }
 
@@ -84,14 +79,21 @@ mod tests {
     use crate::id::Epoch;
     use serde_json::{Value, json};
 
-    fn answer(messages: Items<'_>, gaps: Items<'_>, head_only: bool) -> (String, Vec<u8>) {
+    fn answer(messages: Items<'_>, gaps: Items<'_>) -> (String, Vec<u8>) {
         let id = Id { epoch: Epoch::from_random(1), position: 9 };
-        let mut out = Vec::new();
-        let poll = Poll { id, messages, gaps };
+        let separator = crate::framing::Framing::Poll.separator();
+        let messages = messages.join(separator);
+        let poll = Poll { id, messages_bytes: messages.len(), gaps };
         let date = HttpDate::from_unix_seconds(0);
-        poll.write_answer(&mut out, date, Ending::KeepAlive, &[NO_STORE], head_only);
+        let (mut out, mut body) = (Vec::new(), Vec::new());
+        poll.begin_answer(&mut out, date, Ending::KeepAlive, &[NO_STORE]);
+        out.extend_from_slice(&messages);
+        poll.end(&mut out);
         let end = out.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
-        let body = out.split_off(end);
+        poll.begin_body(&mut body);
+        body.extend_from_slice(&messages);
+        poll.end(&mut body);
+        assert_eq!(out.split_off(end), body, "the same behind a head that went out before");
         (String::from_utf8(out).unwrap(), body)
     }
 
@@ -111,12 +113,11 @@ mod tests {
             ),
         ];
         for (messages, gaps, expected) in cases {
-            let (head, body) = answer(messages, gaps, false);
+            let (head, body) = answer(messages, gaps);
             assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), expected);
             assert!(head.contains("\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n"), "{head}");
             assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())));
             assert!(head.contains("\r\nCache-Control: no-store\r\n"));
-            assert_eq!(answer(messages, gaps, true), (head, Vec::new()), "HEAD: the same head");
         }
     }
 }

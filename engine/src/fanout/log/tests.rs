@@ -1,6 +1,7 @@
 //! What a log keeps, what it drops, and what it still knows of that.
 
 use fanfare_protocol::dialect::Encoding;
+use fanfare_protocol::id::Epoch;
 use fanfare_protocol::message::Kind;
 use proptest::prelude::*;
 
@@ -50,13 +51,30 @@ fn message_at(position: u64, offset: u64, ephemeral: bool, floor: u64) -> Arc<Me
 }
 
 fn append(log: &mut Log, message: Arc<Message>) {
-    log.append(message, Epoch::from_random(7), &mut Scratch::default());
+    log.append(message);
 }
 
 fn trim(log: &mut Log) -> Vec<u64> {
-    let mut scratch = Scratch::default();
-    log.trim(&mut scratch);
-    scratch.dropped
+    let mut dropped = Vec::new();
+    log.trim(&mut dropped, &mut Pages::default());
+    dropped
+}
+
+fn import(log: &mut Log, messages: &[Arc<Message>]) {
+    log.import(messages, &mut Pages::default());
+}
+
+fn renderer() -> Renderer {
+    Renderer::new(Epoch::from_random(7))
+}
+
+/// Renders everything from `seq` on, page by page.
+fn read_from(log: &mut Log, seq: u64, encoding: Encoding, renderer: &mut Renderer) {
+    let mut want = Want { seq, before: u64::MAX, bytes: usize::MAX, ahead: true };
+    while let Some(run) = log.run(want, encoding, renderer) {
+        want.seq = run.next;
+    }
+    assert_eq!(want.seq, log.end().max(seq));
 }
 
 /// First offset of the log, and offset of the next kept message.
@@ -67,7 +85,7 @@ fn offsets(log: &Log) -> (u64, u64) {
 #[test]
 fn what_history_promises_stays_although_the_window_is_smaller() {
     let mut log = log_after(10);
-    log.import(&(1..=10).map(|offset| message(offset, 1)).collect::<Vec<_>>());
+    import(&mut log, &(1..=10).map(|offset| message(offset, 1)).collect::<Vec<_>>());
     log.raise_floor(1); // as the reply says that brought the import
     trim(&mut log);
     assert_eq!(offsets(&log), (1, 11), "an import is kept");
@@ -98,7 +116,7 @@ fn a_log_without_an_import_keeps_what_history_promises() {
     }
     trim(&mut log);
     assert_eq!(offsets(&log), (11, 21));
-    log.import(&(1..=10).map(|offset| message(offset, 1)).collect::<Vec<_>>());
+    import(&mut log, &(1..=10).map(|offset| message(offset, 1)).collect::<Vec<_>>());
     log.raise_floor(1);
     assert_eq!(offsets(&log), (1, 21));
 }
@@ -153,8 +171,7 @@ proptest! {
         lag in prop::collection::vec(0..400usize, 0..6),
     ) {
         let mut log = log_with(0, Window { count, bytes });
-        let encoding = Encoding::ALL[0];
-        log.add_reader(encoding, log.end(), Epoch::from_random(7), &mut Scratch::default());
+        let (encoding, mut renderer) = (Encoding::ALL[0], renderer());
         let mut laggards: Vec<Laggard> = Vec::new();
         let (mut head, mut floor) = (0_u64, 1_u64);
         for (step, (kind, keep)) in steps.into_iter().enumerate() {
@@ -167,6 +184,8 @@ proptest! {
             }
             let offset = head + u64::from(ephemeral);
             append(&mut log, message_at(step as u64 + 1, offset, ephemeral, floor));
+            let from = log.first() + lag.get(step % 7).map_or(0, |lag| *lag as u64 % 9);
+            read_from(&mut log, from, encoding, &mut renderer);
             laggards.iter_mut().for_each(|it| it.owed.push((offset, ephemeral)));
             if kind % 2 == 0 {
                 let dropped = trim(&mut log);
@@ -177,7 +196,7 @@ proptest! {
                     let ephemeral = laggard.owed.iter().filter(|(_, ephemeral)| *ephemeral);
                     prop_assert!(ephemeral.count() as u64 >= lost);
                 }
-                check(&log, encoding, head, floor);
+                check(&log, head, floor);
                 for laggard in &laggards {
                     check_owed(&log, laggard);
                 }
@@ -187,7 +206,7 @@ proptest! {
 }
 
 /// Everything promised is there, not much else is, and the lane says the same as the entries.
-fn check(log: &Log, encoding: Encoding, head: u64, floor: u64) {
+fn check(log: &Log, head: u64, floor: u64) {
     let promised = (head + 1).saturating_sub(floor);
     assert!(offsets(log).0 <= floor.max(1) || promised == 0);
     let window = log.rule.window;
@@ -196,13 +215,7 @@ fn check(log: &Log, encoding: Encoding, head: u64, floor: u64) {
     assert!(entries <= most.max(1), "{entries} entries, of which {promised} are promised");
     assert!(!log.is_over() && !log.is_far_over());
     assert_eq!(log.ephemeral, log.entries.iter().filter(|entry| entry.ephemeral).count());
-    let lane = log.lane(encoding).unwrap();
-    assert_eq!((lane.first(), lane.end()), (lane.first().max(log.first()), log.end()));
-    for seq in lane.first()..lane.end() {
-        let entry = &log.entries[(seq - log.first()) as usize];
-        let frame = lane.slice(lane.run(seq, seq + 1, usize::MAX).unwrap());
-        assert!(frame.ends_with(&entry.data), "{seq} is not entry {}", entry.position);
-    }
+    log.invariants(&mut renderer());
 }
 
 /// What a laggard lost of kept messages is what it is told, and the rest is what it gets.
@@ -228,19 +241,39 @@ fn check_owed(log: &Log, laggard: &Laggard) {
 #[test]
 fn ephemeral_messages_between_kept_ones_cost_no_more_than_the_window() {
     let mut log = log_with(0, Window { count: 4, bytes: 1 << 20 });
-    log.add_reader(Encoding::ALL[0], log.end(), Epoch::from_random(7), &mut Scratch::default());
-    let (mut position, mut longest) = (0, 0);
+    let (mut position, mut longest, mut renderer) = (0, 0, renderer());
     for offset in 1..=3 {
         position += 1;
         append(&mut log, message_at(position, offset, false, 1));
         for _ in 0..10_000 {
             position += 1;
             append(&mut log, message_at(position, offset + 1, true, 1));
+            let newest = log.end() - 1;
+            read_from(&mut log, newest, Encoding::ALL[0], &mut renderer);
             trim(&mut log);
             longest = longest.max(log.entries.len());
         }
     }
     assert_eq!(offsets(&log), (1, 4), "all that history promises is there");
     assert!(longest <= 3 + 3 + 4, "{longest} entries");
-    assert!(log.rendered_bytes() < 200);
+    let memory = log.pages().map(|page| page.memory()).sum::<usize>();
+    assert!(memory < 1_000 && renderer.pages.bytes() == memory, "{memory} bytes of pages");
+}
+
+/// Of a page whose first entry was dropped the rest stays, and what is imported gets its number.
+#[test]
+fn what_is_imported_is_not_taken_for_what_was_dropped() {
+    let (mut log, mut renderer) = (log_after(2), renderer());
+    log.raise_floor(3);
+    for (position, ephemeral) in [(300, true), (301, true), (302, true)] {
+        append(&mut log, message_at(position, 3, ephemeral, 3));
+    }
+    let first = log.first();
+    read_from(&mut log, first, Encoding::ALL[0], &mut renderer);
+    assert_eq!(trim(&mut log), [first]);
+    log.invariants(&mut renderer.another());
+    import(&mut log, &[message(2, 2)]);
+    log.invariants(&mut renderer.another());
+    read_from(&mut log, first, Encoding::ALL[0], &mut renderer);
+    log.invariants(&mut renderer.another());
 }

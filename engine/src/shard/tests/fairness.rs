@@ -137,3 +137,37 @@ fn a_burst_pushes_no_healthy_client_out_of_the_window() {
     assert!(crowd.iter().all(|peer| peer.messages() == 600));
     assert_eq!(world.metrics.shards[0].slow_closed.read(), 0);
 }
+
+#[test]
+fn live_messages_do_not_wait_for_those_who_catch_up_by_polls() {
+    let history = History { count: 5_000, bytes: 8_000_000, age_ms: 600_000 };
+    let shape = Shape { capacity: (200, 200), history, ..Shape::plain() };
+    let mut world = World::new(&shape);
+    for _ in 0..60 {
+        world.publish(0, 9_000, Kind::Text);
+        world.publish(2, 9_000, Kind::Text);
+    }
+    world.steps(10);
+    let mut one = Peer::follow(&mut world, RAW, &[1]);
+    let mut crowd: Vec<Peer> =
+        (0..60).map(|_| Peer::ask(&world, Way::Poll, &[0, 2], Some(0), 0)).collect();
+    let rendered = |world: &World| world.metrics.shards[0].log_bytes.read();
+    let before = rendered(&world);
+    for step in 0..400 {
+        let last = rendered(&world);
+        if step % 2 == 0 {
+            world.publish(1, 10, Kind::Text);
+        }
+        world.step();
+        assert!(rendered(&world) - last <= 512 << 10, "a tick is bounded");
+        if step % 2 == 1 {
+            assert_eq!(one.listen(&world), 1, "at step {step}");
+        }
+        crowd.iter_mut().for_each(|peer| peer.hear(&world));
+    }
+    assert!(rendered(&world) - before < 1_500_000, "they share what is rendered");
+    for peer in &crowd {
+        assert_eq!(peer.messages(), crowd[0].messages(), "the same answer");
+    }
+    assert!(crowd[0].messages() > 100, "as many as one has room for");
+}

@@ -1,0 +1,114 @@
+//! What is rendered, and what logs hold beyond history, stays within a budget.
+//!
+//! **Pages.** Over it pages that nobody was given anything of for a while are dropped, and rendered
+//! again when somebody asks. A clock goes round the channels (second chance): a page that was used
+//! since the hand last came by stays, and is asked again in the next round; one that was not goes.
+//! A page that a client holds stays, because dropping it would free nothing and take it from all
+//! others. Where the hand has gone round twice and nothing went, or cannot keep up, it is clients
+//! that hold what is too much: then the caller ends those that hold most.
+//!
+//! **Live windows** may have half of it. Over that a hand goes on from window to window, and those
+//! that are no smaller than the others lose all that history does not promise, as soon as their
+//! members have had their turns: those who keep up lose nothing, and who lags hears its gap.
+
+use std::rc::Rc;
+
+use super::channels::{ChannelIndex, Channels};
+use super::overgrown::Overgrown;
+use super::page::Pages;
+
+/// Channels that are looked at before a batch, for each of both.
+const LOOKS: usize = 256;
+
+/// The hands of the clock.
+#[derive(Debug)]
+pub(super) struct Eviction {
+    /// Bytes that there may be.
+    limit: usize,
+    page_hand: ChannelIndex,
+    /// Channels that it has passed since a page went.
+    barren: usize,
+    evicted: u64,
+    window_hand: ChannelIndex,
+    /// Bytes of windows that are still to go before more are chosen.
+    chosen: usize,
+}
+
+impl Eviction {
+    /// Keeps all within `limit` bytes.
+    pub(super) fn new(limit: usize) -> Self {
+        Self { limit, page_hand: 0, barren: 0, evicted: 0, window_hand: 0, chosen: 0 }
+    }
+
+    /// Pages that were dropped so far.
+    pub(super) fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    /// Drops pages while there are too many bytes beside those of live windows, for a bounded time.
+    pub(super) fn evict(&mut self, windows: usize, channels: &mut Channels, pages: &mut Pages) {
+        for _ in 0..LOOKS {
+            if pages.bytes() + windows <= self.limit {
+                self.barren = 0;
+                return;
+            }
+            if self.is_barren(channels) {
+                return;
+            }
+            self.page_hand = next(self.page_hand, channels);
+            let mut dropped = 0;
+            if let Some(channel) = channels.get_mut(self.page_hand) {
+                channel.log.evict(|page| {
+                    let goes = !page.take_used() && Rc::strong_count(page) == 1;
+                    dropped += u64::from(goes);
+                    goes
+                });
+            }
+            self.evicted += dropped;
+            self.barren = if dropped > 0 { 0 } else { self.barren + 1 };
+        }
+    }
+
+    /// Chooses live windows to be trimmed while they are too many bytes, for a bounded time.
+    pub(super) fn tighten(
+        &mut self,
+        windows: usize,
+        channels: &mut Channels,
+        overgrown: &mut Overgrown,
+    ) {
+        let mean = windows / channels.len().max(1);
+        for _ in 0..LOOKS {
+            if windows.saturating_sub(self.chosen) <= self.limit / 2 {
+                return;
+            }
+            self.window_hand = next(self.window_hand, channels);
+            let Some(channel) = channels.get_mut(self.window_hand) else { continue };
+            let bytes = channel.log.loose_bytes();
+            if bytes > 0 && bytes >= mean && !channel.log.is_tight() {
+                self.chosen += bytes;
+                overgrown.tighten(self.window_hand, channels);
+            }
+        }
+    }
+
+    /// Logs were trimmed; `waits` says that some that were chosen wait for their members.
+    pub(super) fn trimmed(&mut self, waits: bool) {
+        if !waits {
+            self.chosen = 0;
+        }
+    }
+
+    /// Whether there is too much, and no lane can give enough of it soon.
+    pub(super) fn is_stuck(&self, windows: usize, channels: &Channels, pages: &Pages) -> bool {
+        let over = (pages.bytes() + windows).saturating_sub(self.limit);
+        over > 0 && (self.is_barren(channels) || over > self.limit / 16)
+    }
+
+    fn is_barren(&self, channels: &Channels) -> bool {
+        self.barren > 2 * channels.places() as usize
+    }
+}
+
+fn next(hand: ChannelIndex, channels: &Channels) -> ChannelIndex {
+    if hand + 1 < channels.places() { hand + 1 } else { 0 }
+}

@@ -1,0 +1,156 @@
+//! What a poll is answered with: messages of all of its channels by position, where they lie in
+//! pages, gathered in turns.
+
+use fanfare_protocol::dialect::Encoding;
+use fanfare_protocol::id::Epoch;
+use fanfare_protocol::limits::{POLL_BYTES_MAX, POLL_MESSAGES_MAX};
+use fanfare_protocol::message::{GapReason, GapView};
+
+use super::channels::Channels;
+use super::filter::{Ahead, Filter, Reads};
+use super::lane::{Renderer, Run, Want};
+use super::owed::Owed;
+use super::page::Slice;
+use super::subscription::Subscription;
+
+/// What a step of gathering costs beside what it renders, and a look at a subscription, in bytes of
+/// rendering.
+const STEP_BYTES: usize = 256;
+const LOOK_BYTES: usize = 64;
+
+/// What was gathered for a poll.
+#[derive(Debug, Default)]
+pub(crate) struct Gathering {
+    /// Messages, with what separates them.
+    pub(crate) messages: Vec<Slice>,
+    /// How many there are.
+    pub(crate) count: usize,
+    /// Their bytes.
+    pub(crate) bytes: usize,
+    /// Gaps of what is too long for the client, rendered.
+    pub(crate) gaps: Vec<Vec<u8>>,
+    /// Their bytes.
+    pub(crate) gap_bytes: usize,
+    /// The epoch in which it was begun to be gathered.
+    pub(crate) epoch: Option<Epoch>,
+    /// Position of the last of all these.
+    pub(crate) last: Option<u64>,
+    /// Whether nothing more is owed.
+    pub(crate) is_all: bool,
+}
+
+impl Gathering {
+    /// Whether nothing was gathered yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0 && self.gaps.is_empty()
+    }
+
+    /// The epoch of what was gathered; of what will be, where nothing was, it is `present`.
+    pub(super) fn epoch_or(&mut self, present: Epoch) -> Epoch {
+        if self.is_empty() {
+            self.epoch = Some(present);
+        }
+        self.epoch.unwrap_or(present)
+    }
+
+    /// Gathers what waits from each cursor on, and moves the cursors past it, until the answer
+    /// holds as much as one may, or this turn is over: then it is `false`, and goes on in another.
+    pub(super) fn gather(
+        &mut self,
+        (subscriptions, filter): (&mut [Subscription], Option<&Filter>),
+        owed: &mut Owed,
+        logs: &mut Channels,
+        encoding: Encoding,
+        renderer: &mut Renderer,
+    ) -> bool {
+        renderer.worked(subscriptions.len() * LOOK_BYTES);
+        if !owed.find((subscriptions, filter), logs, encoding, renderer) {
+            return true; // what comes next is lost, and told with the next poll
+        }
+        while let Some((position, nth)) = owed.pop() {
+            let Subscription { channel, next: first, .. } = subscriptions[nth as usize];
+            let log = &mut logs.at_mut(channel).log;
+            let before = owed.until_others(log, position);
+            let mut reads = Reads { log, encoding, renderer };
+            let room = self.room();
+            let ahead = match filter {
+                None => Ahead::Before(u64::MAX),
+                Some(filter) => filter.ahead(first, room, &mut reads),
+            };
+            let after = match (ahead, filter) {
+                (Ahead::TooLong, Some(filter)) => self.skip(filter, first, before, &mut reads),
+                (Ahead::Before(end), _) => {
+                    let before = before.min(end).min(first + self.messages_left());
+                    let want = Want { seq: first, before, bytes: room, ahead: false };
+                    let run = reads.log.run(want, encoding, reads.renderer);
+                    run.and_then(|run| self.push(run, first, encoding))
+                }
+                (Ahead::TooLong, None) => None,
+            };
+            let Some(mut next) = after else { return true };
+            self.last = reads.log.position(next - 1);
+            if let Some(filter) = filter {
+                filter.pass(&mut next, &mut reads);
+            }
+            subscriptions[nth as usize].next = next;
+            owed.push(reads.log.rank(next), nth);
+            let parts = (&mut *subscriptions, filter);
+            owed.pass_twins(position, parts, logs, encoding, renderer, |_, _| {});
+            renderer.worked(STEP_BYTES);
+            if renderer.is_spent() && !owed.is_empty() {
+                return false;
+            }
+        }
+        self.is_all = true;
+        true
+    }
+
+    fn room(&self) -> usize {
+        POLL_BYTES_MAX.saturating_sub(self.bytes + self.gap_bytes)
+    }
+
+    fn messages_left(&self) -> u64 {
+        POLL_MESSAGES_MAX.saturating_sub(self.count + self.gaps.len()) as u64
+    }
+
+    /// Takes messages, unless they are too many. One that is longer than all is given alone.
+    fn push(&mut self, run: Run<'_>, first: u64, encoding: Encoding) -> Option<u64> {
+        if !self.is_empty() && run.len() > self.room() {
+            return None;
+        }
+        let next = run.next;
+        let mut slice = run.slice();
+        if self.messages.is_empty() {
+            slice.advance(encoding.framing().separator().len());
+        }
+        self.count += (next - first) as usize;
+        self.bytes += slice.len();
+        match self.messages.last_mut() {
+            Some(last) if last.joins(&slice) => last.end = slice.end,
+            _ => self.messages.push(slice),
+        }
+        Some(next)
+    }
+
+    /// Takes the gap that is told in place of messages that are too long, unless it is one too
+    /// many.
+    fn skip(
+        &mut self,
+        filter: &Filter,
+        first: u64,
+        before: u64,
+        reads: &mut Reads<'_>,
+    ) -> Option<u64> {
+        let (from, to, after) = filter.too_long(first, before, reads);
+        let (channel, bounds) = (&*reads.log.name.name, Some((from, to)));
+        let mut notice = Vec::new();
+        let gap = GapView { channel, bounds, reason: GapReason::Size };
+        reads.encoding.gap(&gap, &mut notice);
+        if !self.is_empty() && (notice.len() > self.room() || self.messages_left() == 0) {
+            return None;
+        }
+        self.gap_bytes += notice.len();
+        self.gaps.push(notice);
+        Some(after)
+    }
+}

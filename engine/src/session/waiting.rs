@@ -1,0 +1,72 @@
+//! A poll that waits, and its answer.
+
+use super::RECHECK_MS;
+use fanfare_protocol::id::Id;
+
+use super::asking::ending;
+use super::outbox::Outbox;
+use super::shared::{Effect, Shared};
+use crate::clock::Millis;
+use crate::fanout::Gathering;
+use crate::transport::input::Early;
+use crate::transport::long_poll::{Around, Found, Poll};
+
+/// A poll that waits for a message, or while its answer is gathered.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(super) poll: Poll,
+    /// What is gathered, from when it is to be answered whatever there is.
+    pub(super) gathering: Option<Box<Gathering>>,
+    /// When the client's patience is over; from then on, when it is looked at.
+    pub(super) due: Millis,
+    /// As in [`super::asking::Asking`].
+    pub(super) keep_alive: bool,
+    /// As in [`super::asking::Asking`].
+    pub(super) early: Option<Box<Early>>,
+}
+
+impl Waiting {
+    /// Whether what the client sends is read: only to learn whether it has ended its side or has a
+    /// request behind this one, and not while its answer is on the way.
+    pub(super) fn wants_bytes(&self) -> bool {
+        self.gathering.is_none() && !self.poll.is_begun() && self.early.is_none()
+    }
+
+    /// It is to be answered, whatever there is.
+    pub(super) fn begin_answer(&mut self) {
+        self.gathering.get_or_insert_default();
+    }
+
+    /// Its time is over.
+    pub(super) fn deadline(&mut self, now: Millis, shared: &mut Shared) {
+        self.begin_answer();
+        self.due = now.plus(RECHECK_MS);
+        shared.want(Effect::Visit);
+    }
+
+    /// Answers with what was gathered up to `reached`. Says whether another request may follow,
+    /// and what came of it.
+    pub(super) fn answer(
+        self,
+        reached: Id,
+        outbox: &mut Option<Box<Outbox>>,
+        now: Millis,
+        shared: &mut Shared,
+    ) -> (bool, Option<Box<Early>>) {
+        let Self { poll, gathering, keep_alive, early, .. } = self;
+        let mut gathering = gathering.unwrap_or_default();
+        let keep_alive = keep_alive && !shared.ending; // and the answer says so
+        let date = shared.date(now);
+        let Gathering { bytes: messages_bytes, ref gaps, last, is_all, .. } = *gathering;
+        let found = Found { messages_bytes, gaps, last, is_all };
+        let Around { before, behind } = poll.answer(found, reached, date, ending(keep_alive));
+        let outbox = outbox.get_or_insert_default();
+        outbox.writer().extend_from_slice(&before);
+        outbox.take_messages(&mut gathering);
+        outbox.writer().extend_from_slice(&behind);
+        shared.metrics().deliveries.add(gathering.count as u64);
+        shared.metrics().gaps.add(gathering.gaps.len() as u64);
+        shared.metrics().polls.sub(1);
+        (keep_alive, early)
+    }
+}
