@@ -45,6 +45,13 @@ impl Gathering {
         self.count == 0 && self.gaps.is_empty()
     }
 
+    /// Bytes of memory, without those of pages, which are shared.
+    pub(crate) fn memory(&self) -> usize {
+        let lists = self.messages.capacity() * size_of::<Slice>()
+            + self.gaps.capacity() * size_of::<Vec<u8>>();
+        size_of::<Self>() + lists + self.gap_bytes
+    }
+
     /// The epoch of what was gathered; of what will be, where nothing was, it is `present`.
     pub(super) fn epoch_or(&mut self, present: Epoch) -> Epoch {
         if self.is_empty() {

@@ -6,7 +6,7 @@
 
 use fanfare_protocol::message::GapReason;
 
-use super::log::Log;
+use super::log::{EndedBy, Log};
 use crate::sequencer::command::{Gap, Since, SubscribedChannel};
 
 /// Seq to begin with now, in the log of a channel of which the reply was told when the log was of
@@ -28,6 +28,10 @@ fn find(log: &Log, life: u64, reply: &mut SubscribedChannel) -> u64 {
         Since::Earliest | Since::Last(_) => {}
         Since::After(_) | Since::Time(_) => {
             reply.gap = Some(match reply.gap {
+                // That nothing is known of all before was said already.
+                Some(gap @ Gap { bounds: None, .. }) if log.ended_by() == EndedBy::Forgetting => {
+                    gap
+                }
                 _ if !is_same_life => Gap { bounds: None, reason: log.ended_by().reason() },
                 Some(Gap { bounds, reason }) => {
                     Gap { bounds: bounds.map(|(from, _)| (from, first - 1)), reason }
@@ -153,6 +157,8 @@ mod tests {
         append(&mut log, 1);
         let unknown = Some(Gap { bounds: None, reason: GapReason::Unknown });
         assert_eq!(begins(&log, after, 5, None), (1, unknown));
+        let epoch = Some(Gap { bounds: None, reason: GapReason::Epoch });
+        assert_eq!(begins(&log, after, 5, epoch), (1, epoch), "that is why it knows nothing");
         assert_eq!(begins(&log, Since::Earliest, 5, None), (1, None));
         assert_eq!(begins(&log, Since::Now, 5, None), (2, None));
     }

@@ -380,7 +380,7 @@ impl Log {
         }
         if self.began > 0 {
             // It stands before whatever went so: a cursor of an earlier life stays one.
-            self.began += scratch.dropped.len() as u64;
+            self.began += dropped.len() as u64;
         }
     }
 

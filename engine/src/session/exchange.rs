@@ -395,7 +395,7 @@ impl Exchange {
             Self::Idle(idle) => early(&idle.early),
             Self::Reading(reading) => size_of::<Reading>() + reading.memory(),
             Self::Asking(asking) => size_of::<Asking>() + asking.memory() + early(&asking.early),
-            Self::Waiting(waiting) => size_of::<Waiting>() + early(&waiting.early),
+            Self::Waiting(waiting) => waiting.memory() + early(&waiting.early),
             Self::Carrying(carrying) => size_of::<Carrying>() + early(&carrying.early),
         }
     }

@@ -51,7 +51,6 @@ use fanfare_protocol::message::GapView;
 
 use crate::clock::Millis;
 use crate::driver::{Close, Token};
-use crate::fanout::Gathering;
 use crate::limits::Limits;
 use crate::sequencer::command::{Published, Refusal, Subscribed};
 use crate::session_id::SessionId;
@@ -406,21 +405,6 @@ impl Session {
         match &mut self.state {
             State::Exchange(Exchange::Waiting(waiting)) => waiting.poll.missed(gap),
             _ => encoding.gap(gap, private(&mut self.line.outbox)),
-        }
-    }
-
-    /// What is gathered for a poll, if it is to be answered whatever there is.
-    pub(crate) fn gathering(&mut self) -> Option<&mut Gathering> {
-        match &mut self.state {
-            State::Exchange(Exchange::Waiting(waiting)) => waiting.gathering.as_deref_mut(),
-            _ => None,
-        }
-    }
-
-    /// There is something to answer a poll with.
-    pub(crate) fn begin_answer(&mut self) {
-        if let State::Exchange(Exchange::Waiting(waiting)) = &mut self.state {
-            waiting.begin_answer();
         }
     }
 

@@ -164,11 +164,6 @@ impl Outbox {
         self.bytes.capacity() + front + self.front.iter().map(own).sum::<usize>()
     }
 
-    /// Bytes of the pages that it holds, each shared with whoever holds it too.
-    pub(crate) fn held(&self) -> usize {
-        self.slices().map(Slice::share).sum()
-    }
-
     /// The parts of pages that it holds.
     pub(crate) fn slices(&self) -> impl Iterator<Item = &Slice> {
         self.front.iter().filter_map(|segment| match segment {

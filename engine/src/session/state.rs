@@ -12,6 +12,7 @@ use super::stream::Stream;
 use crate::channel::ChannelName;
 use crate::clock::Millis;
 use crate::driver::Close;
+use crate::fanout::Gathering;
 use crate::limits::Limits;
 use crate::metrics::ShardMetrics;
 
@@ -92,6 +93,29 @@ impl State {
                 waiting.early.as_ref().is_some_and(|early| early.may_poll())
             }
             _ => false,
+        }
+    }
+
+    /// What was gathered for a poll so far, if it is to be answered whatever there is.
+    pub(crate) fn gathered(&self) -> Option<&Gathering> {
+        match self {
+            Self::Exchange(Exchange::Waiting(waiting)) => waiting.gathering.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The same, to be added to.
+    pub(crate) fn gathering(&mut self) -> Option<&mut Gathering> {
+        match self {
+            Self::Exchange(Exchange::Waiting(waiting)) => waiting.gathering.as_deref_mut(),
+            _ => None,
+        }
+    }
+
+    /// There is something to answer a poll with.
+    pub(crate) fn begin_answer(&mut self) {
+        if let Self::Exchange(Exchange::Waiting(waiting)) = self {
+            waiting.begin_answer();
         }
     }
 

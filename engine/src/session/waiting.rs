@@ -32,6 +32,12 @@ impl Waiting {
         self.gathering.is_none() && !self.poll.is_begun() && self.early.is_none()
     }
 
+    /// Bytes of memory of its own, without what came behind it.
+    pub(super) fn memory(&self) -> usize {
+        let gathering = self.gathering.as_deref().map_or(0, Gathering::memory);
+        size_of::<Self>() + gathering
+    }
+
     /// It is to be answered, whatever there is.
     pub(super) fn begin_answer(&mut self) {
         self.gathering.get_or_insert_default();

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use fanfare_protocol::http::Violation;
-use fanfare_protocol::id::{Epoch, Id};
+use fanfare_protocol::id::Epoch;
 
 use super::apart::Apart;
 use super::carriers::{self, Carriers, Parted};
@@ -36,8 +36,6 @@ use crate::session::{Effect, Session, Shared};
 const SMALL_BYTES: usize = 8 << 10;
 /// Clients that are let go in one tick for what they hold.
 const LET_GO_AT_ONCE: usize = 64;
-/// Clients that are ended before one batch for the pages that they hold.
-const CLOSES_MAX: usize = 4;
 
 /// Everything that a shard knows of its clients.
 pub(super) struct Clients {
@@ -57,7 +55,7 @@ pub(super) struct Clients {
     /// Sessions apart from their sockets.
     pub(super) carriers: Carriers,
     /// Last position that the ring has brought.
-    position: u64,
+    pub(super) position: u64,
     /// Bytes that its clients may hold together, each for itself.
     private_bytes: usize,
     /// Work that was done so far: channels that were followed or left, messages that were imported,
@@ -184,7 +182,7 @@ impl Clients {
         if let Some(connection) = self.connections.get_mut(token)
             && connection.keeps_its_end_waiting()
         {
-            connection.session.begin_answer();
+            connection.session.state.begin_answer();
             self.connections.visit_soon(token);
         }
         self.connections.count(token.index);
@@ -547,44 +545,6 @@ impl Clients {
         let connection = self.connections.get_mut(token).expect("it has left channels");
         connection.subscriptions.forget(&channels);
         self.commands.unsubscribe(token, &channels);
-    }
-
-    /// Answers a poll as soon as there is anything to tell, with whatever there is: gathers it in
-    /// turns. What left the live window before it had its turn is told, not passed over.
-    pub(super) fn answer_poll(&mut self, token: Token, now: Millis) {
-        let Some(connection) = self.connections.get_mut(token) else { return };
-        let Connection { session, subscriptions, encoding, .. } = connection;
-        if session.gathering().is_none() {
-            if !self.fanout.owes(subscriptions, *encoding) {
-                return;
-            }
-            session.begin_answer();
-        }
-        if session.gathering().is_some_and(|gathering| gathering.is_empty()) {
-            let gaps = connection.skip_lost(&mut self.fanout);
-            self.shared.metrics().gaps.add(gaps);
-        }
-        let Connection { session, subscriptions, encoding, .. } = connection;
-        self.units += subscriptions.as_slice().len();
-        let Some(gathering) = session.gathering() else { return };
-        let Some(epoch) = self.fanout.gather(subscriptions, *encoding, gathering) else {
-            return self.connections.visit_soon(token);
-        };
-        let reached = Id { epoch, position: self.position };
-        session.answer_poll(reached, now, &mut self.shared);
-        self.perform(token, now);
-    }
-
-    /// Where there is no room for what is rendered, and clients hold it: ends those that hold most.
-    /// They are in the middle of a message or an answer and take too little of it.
-    pub(super) fn free_pages(&mut self, now: Millis) {
-        for _ in 0..CLOSES_MAX {
-            if !self.fanout.is_stuck() {
-                return;
-            }
-            let Some(token) = self.connections.largest_holder() else { return };
-            self.call(token, now, |session, shared| session.let_go_of_pages(shared));
-        }
     }
 
     /// The planned sends, in their order.

@@ -3,8 +3,8 @@
 use fanfare_protocol::dialect::Encoding;
 
 use super::wheel::Link;
-use crate::fanout::{Fanout, Settled, Subscriptions, Withheld};
-use crate::session::{Session, Spare, took};
+use crate::fanout::{Fanout, Settled, Slice, Subscriptions, Withheld};
+use crate::session::{Outbox, Session, Spare, took};
 
 /// What a client may hold without being counted among the holders of private memory: a ping, a
 /// notice, the end of a short answer. It is less than the page that `doctor` counts for each
@@ -77,6 +77,13 @@ impl Connection {
     pub(super) fn withhold(&mut self, fanout: &mut Fanout) -> Withheld {
         let out = self.session.line.outbox_mut().get_or_insert_default().writer();
         fanout.withhold(&mut self.subscriptions, self.encoding, out)
+    }
+
+    /// The parts of pages that it holds: of what is on its way, and of an answer that is gathered.
+    pub(super) fn slices(&self) -> impl Iterator<Item = &Slice> {
+        let outbox = self.session.line.outbox().into_iter().flat_map(Outbox::slices);
+        let gathered = self.session.state.gathered().into_iter();
+        outbox.chain(gathered.flat_map(|gathering| &gathering.messages))
     }
 
     /// A send to it has ended. Returns how many messages of logs went, and how many bytes.

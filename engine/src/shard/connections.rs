@@ -9,7 +9,7 @@ use super::table::Table;
 use super::wheel::Wheel;
 use crate::clock::Millis;
 use crate::driver::Token;
-use crate::fanout::Moved;
+use crate::fanout::{Moved, Slice};
 
 /// Places that are looked at for the client that holds most.
 const LOOKS: usize = 8_192;
@@ -118,9 +118,9 @@ impl Connections {
     /// one of all.
     pub(super) fn largest_holder(&mut self) -> Option<Token> {
         let held = |(index, connection): (u32, &Connection)| {
-            let outbox = connection.session.line.outbox()?;
             let token = Token { index, generation: connection.generation };
-            Some((outbox.held(), token)).filter(|(held, _)| *held > 0)
+            let held = connection.slices().map(Slice::share).sum::<usize>();
+            Some((held, token)).filter(|(held, _)| *held > 0)
         };
         let some = self.table.in_turn(&mut self.hand, LOOKS).filter_map(held);
         some.max_by_key(|(held, _)| *held).map(|(_, token)| token)

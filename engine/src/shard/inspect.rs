@@ -55,9 +55,9 @@ impl<D: Driver> Shard<D> {
         }
         let members = clients.connections.table.iter();
         let members = members.map(|(index, connection)| (index, &connection.subscriptions));
-        let outboxes = clients.connections.table.iter();
-        let outboxes = outboxes.filter_map(|(_, connection)| connection.session.line.outbox());
-        clients.fanout.invariants(members, outboxes.flat_map(|outbox| outbox.slices()));
+        let slices = clients.connections.table.iter();
+        let slices = slices.flat_map(|(_, connection)| connection.slices());
+        clients.fanout.invariants(members, slices);
         clients.connections.invariants();
         clients.carriers.invariants();
         let most = 2 * (self.driver.capacity() + clients.carriers.len()) + 64;

@@ -1,9 +1,15 @@
 //! A round of visits: whose turn it is to be sent what it is owed, and what its send came to.
 
+use fanfare_protocol::id::Id;
+
 use super::clients::Clients;
+use super::connection::Connection;
 use crate::clock::Millis;
 use crate::driver::{SendOutcome, Token};
 use crate::fanout::{BATCH_SENDS_MAX, Fanout, Found, Settled};
+
+/// Clients that are ended before one batch for the pages that they hold.
+const CLOSES_MAX: usize = 4;
 
 /// Visits of clients at one time.
 pub(super) struct Visits<'a> {
@@ -18,7 +24,7 @@ impl Visits<'_> {
     /// polls were so many units of work.
     pub(super) fn plan(&mut self, units: usize) {
         self.clients.fanout.begin_batch();
-        self.clients.free_pages(self.now);
+        self.free_pages();
         let until = self.clients.units + units;
         self.visit_queued(until, Fanout::is_batch_half_full);
         self.clients.fanout.take_turns();
@@ -29,6 +35,18 @@ impl Visits<'_> {
             }
         }
         self.visit_queued(until, Fanout::is_batch_full);
+    }
+
+    /// Where there is no room for what is rendered, and clients hold it: ends those that hold most.
+    /// They are in the middle of a message or an answer and take too little of it.
+    fn free_pages(&mut self) {
+        for _ in 0..CLOSES_MAX {
+            if !self.clients.fanout.is_stuck() {
+                return;
+            }
+            let Some(token) = self.clients.connections.largest_holder() else { return };
+            self.clients.call(token, self.now, |session, shared| session.let_go_of_pages(shared));
+        }
     }
 
     /// Visits connections of the queue until the batch is over for them, each at most once.
@@ -59,7 +77,7 @@ impl Visits<'_> {
         }
         let has_private = connection.session.line.has_private();
         if connection.session.state.is_waiting() && !has_private {
-            return clients.answer_poll(token, now);
+            return self.answer_poll(token);
         }
         let found = if has_private {
             match connection.session.line.outbox().filter(|outbox| outbox.is_scattered()) {
@@ -91,6 +109,33 @@ impl Visits<'_> {
                 clients.connections.visit_soon(token);
             }
         }
+    }
+
+    /// Answers a poll as soon as there is anything to tell, with whatever there is: gathers it in
+    /// turns. What left the live window before it had its turn is told, not passed over.
+    fn answer_poll(&mut self, token: Token) {
+        let Clients { connections, fanout, shared, units, position, .. } = &mut *self.clients;
+        let Some(connection) = connections.get_mut(token) else { return };
+        let Connection { session, subscriptions, encoding, .. } = connection;
+        if session.state.gathering().is_none() {
+            if !fanout.owes(subscriptions, *encoding) {
+                return;
+            }
+            session.state.begin_answer();
+        }
+        if session.state.gathering().is_some_and(|gathering| gathering.is_empty()) {
+            let gaps = connection.skip_lost(fanout);
+            shared.metrics().gaps.add(gaps);
+        }
+        let Connection { session, subscriptions, encoding, .. } = connection;
+        *units += subscriptions.as_slice().len();
+        let Some(gathering) = session.state.gathering() else { return };
+        let Some(epoch) = fanout.gather(subscriptions, *encoding, gathering) else {
+            connections.count(token.index);
+            return connections.visit_soon(token);
+        };
+        session.answer_poll(Id { epoch, position: *position }, self.now, shared);
+        self.clients.perform(token, self.now);
     }
 
     /// A connection is owed messages that are not kept any more or too long for it: it is closed,

@@ -29,7 +29,7 @@ fn shape(seed: u64, chance: &mut Chance) -> (Shape, Allowance) {
     limits.ring_entries = pick(chance, &[4, 8, 64, 1_024]);
     limits.ring_bytes = pick(chance, &[1_000, 20_000, 1 << 20]);
     limits.inbox_commands = pick(chance, &[1, 2, 8, 256]);
-    limits.rendered_bytes = [3_000, 100_000, 256_000_000][(seed % 3) as usize];
+    limits.rendered_bytes = pick(chance, &[3_000, 100_000, 256_000_000]);
     limits.interest_ms = pick(chance, &[100, 5_000]);
     let may_forget = chance.percent(30);
     if may_forget {

@@ -290,21 +290,23 @@ impl View {
             }
             (None, Start::Odd(reason)) => {
                 let is_late = said.reason == "epoch" && truth.epochs_after(self.asked_at) > 0;
-                // Its channel may be forgotten between two slices of its request.
-                let is_forgotten = said.reason == "unknown" && self.may_forget;
+                let is_forgotten = self.is_forgotten_before_answer(&said);
                 assert!(is_late || is_forgotten || said.reason == reason, "{said:?} {self:?}");
             }
             (None, Start::After(_)) => assert!(self.may_forget, "bounds are known: {said:?}"),
             (None, Start::Now) => panic!("whoever begins now missed nothing: {said:?}"),
         }
-        let gaps = self.gaps.entry(channel).or_default();
-        // A channel may be forgotten while the answer of a poll waits for its turn.
-        let is_forgotten = said.reason == "unknown" && self.may_forget;
-        assert!(
-            gaps.is_empty() || is_forgotten,
-            "two gaps of one channel before anything else: {gaps:?}"
-        );
-        gaps.push((said, life));
+        let is_first = !self.gaps.contains_key(&channel);
+        let is_fine = is_first || self.is_forgotten_before_answer(&said);
+        assert!(is_fine, "two gaps of one channel before anything else: {said:?} {self:?}");
+        self.gaps.entry(channel).or_default().push((said, life));
+    }
+
+    /// Whether a channel was forgotten while the answer of a poll waited for its turn, after a gap
+    /// of it was known.
+    fn is_forgotten_before_answer(&self, said: &GapSaid) -> bool {
+        let has_one = self.gaps.contains_key(&channel_of(&said.channel));
+        said.reason == "unknown" && self.may_forget && self.listener.is_poll && has_one
     }
 
     /// A client was too slow: the notice begins with the first that it is owed, and ends before one
@@ -391,6 +393,9 @@ impl View {
                 // An answer tells its gaps first, whatever stands before them.
                 let any = self.listener.is_poll || self.covered.is_none();
                 let first = later.find(|fact| begins(fact) || (!any && self.is_owed(fact)));
+                // Where it began is not known, so it may speak of any later life as well.
+                let last = later.filter(|fact| begins(fact)).last();
+                let first = last.filter(|_| self.covered.is_none()).or(first);
                 let first = first.expect("a gap of something");
                 assert_eq!(first.offset, from, "a gap begins with the first missed: {self:?}");
                 first.life
