@@ -30,6 +30,15 @@ fn on_both(change: impl Fn(&mut Settings) + Sync, run: impl Fn(&Server) + Sync) 
     });
 }
 
+/// Says at its end that it is over.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
 /// So many texts of a length, each of a letter.
 fn texts(count: usize, bytes: usize) -> impl Iterator<Item = String> {
     (0..count).map(move |nth| char::from(b'a' + (nth % 26) as u8).to_string().repeat(bytes))
@@ -117,6 +126,7 @@ fn formats_do_not_multiply_what_there_is() {
                         thread::yield_now();
                     }
                 });
+                let _over = Over(&over); // also where this thread panics
                 let ways = ["/ws?format=json", "/ws?format=raw"];
                 let mut clients: Vec<Client> = ways
                     .iter()
@@ -125,13 +135,13 @@ fn formats_do_not_multiply_what_there_is() {
                         Client::websocket(node.addresses().listen, &target)
                     })
                     .collect();
+                assert!(clients[0].text_frame().contains("open"), "raw has no opening");
                 for round in texts(30, 20_000) {
                     publish_all(node, names.iter().map(|name| (&**name, round.clone())));
                     for client in &mut clients {
                         (0..CHANNELS).for_each(|_| assert!(client.text_frame().contains(&round)));
                     }
                 }
-                over.store(true, SeqCst);
             });
             let most = most.load(SeqCst);
             assert!(most <= 9 * MIB, "{most} bytes where 8 MiB may be");
