@@ -19,26 +19,26 @@ pub(super) fn begin(log: &Log, life: u64, reply: &mut SubscribedChannel) -> u64 
 }
 
 fn find(log: &Log, life: u64, reply: &mut SubscribedChannel) -> u64 {
-    let (first, is_same_life) = (log.first_offset(), log.life() == life);
+    let (first, ended) = (log.first_offset(), log.ended_since(life));
     match reply.since {
         // With what is published from here on.
         Since::Now | Since::Unreadable => return log.end(),
-        _ if is_same_life && reply.next >= first => return log.seq_of(reply.next),
+        _ if ended.is_none() && reply.next >= first => return log.seq_of(reply.next),
         // What is kept now is what was asked for.
         Since::Earliest | Since::Last(_) => {}
         Since::After(_) | Since::Time(_) => {
-            reply.gap = Some(match reply.gap {
+            reply.gap = Some(match (ended, reply.gap) {
                 // That nothing is known of all before was said already.
-                Some(gap @ Gap { bounds: None, .. }) if log.ended_by() == EndedBy::Forgetting => {
-                    gap
-                }
-                _ if !is_same_life => Gap { bounds: None, reason: log.ended_by().reason() },
-                Some(Gap { bounds, reason }) => {
+                (Some(EndedBy::Forgetting), Some(gap)) if gap.bounds.is_none() => gap,
+                (Some(ended), _) => Gap { bounds: None, reason: ended.reason() },
+                (None, Some(Gap { bounds, reason })) => {
                     Gap { bounds: bounds.map(|(from, _)| (from, first - 1)), reason }
                 }
-                None => Gap { bounds: Some((reply.next, first - 1)), reason: GapReason::Trimmed },
+                (None, None) => {
+                    Gap { bounds: Some((reply.next, first - 1)), reason: GapReason::Trimmed }
+                }
             });
-            if !is_same_life {
+            if ended.is_some() {
                 reply.gap_begins = None;
             }
         }
@@ -147,6 +147,8 @@ mod tests {
         append(&mut log, 1);
         assert_eq!(begins(&log, after, 5, None), (1, gap));
         assert_eq!(begins(&log, Since::Now, 5, None), (2, None), "it follows from here on");
+        log.begin_anew(&mut Pages::default());
+        assert_eq!(begins(&log, after, 5, None), (1, gap), "and was forgotten after it");
     }
 
     #[test]

@@ -61,8 +61,9 @@ pub(super) struct Log {
     began: u64,
     /// How many lives of the channel ended here.
     lives: u64,
-    /// What ended that one.
-    ended_by: EndedBy,
+    /// Seq with which the last epoch began here that was not the first, and how many lives had
+    /// ended by then. Lives that began since may have been forgotten.
+    epoch: (u64, u64),
     /// First offset of all entries, or of those to come.
     first_offset: u64,
     /// Offset of the next kept message.
@@ -92,7 +93,7 @@ impl Log {
             end: FIRST_SEQ,
             began: 0,
             lives: 0,
-            ended_by: EndedBy::Forgetting,
+            epoch: (0, 0),
             first_offset: head + 1,
             next_offset: head + 1,
             // Not told yet. A guess above the true floor could never be lowered, and the log would
@@ -157,7 +158,7 @@ impl Log {
     /// it; whoever has not is behind the log from now on.
     pub(super) fn begin_anew(&mut self, pages: &mut Pages) {
         self.entries = VecDeque::new();
-        (self.began, self.ended_by) = (self.end, EndedBy::Forgetting);
+        self.began = self.end;
         self.lives += 1;
         (self.first_offset, self.next_offset, self.floor) = (1, 1, 1);
         (self.cost, self.loose_cost, self.ephemeral, self.ephemeral_cost) = (0, 0, 0, 0);
@@ -169,23 +170,27 @@ impl Log {
     pub(super) fn begin_epoch(&mut self, pages: &mut Pages) {
         self.end += 1;
         self.begin_anew(pages);
-        self.ended_by = EndedBy::Epoch;
+        self.epoch = (self.began, self.lives);
     }
 
     /// What ended the life of the channel in which this cursor stands and of which it has not had
     /// all; `None` where it stands in the present one.
     pub(super) fn ended(&self, seq: u64) -> Option<EndedBy> {
-        (seq < self.began).then_some(self.ended_by)
+        let (began, _) = self.epoch;
+        (seq < self.began).then_some(if seq < began { EndedBy::Epoch } else { EndedBy::Forgetting })
     }
 
-    /// What ended the last life that was seen here.
-    pub(super) fn ended_by(&self) -> EndedBy {
-        self.ended_by
+    /// What ended a life of the channel, unless that goes on; an epoch that began since, whatever
+    /// was forgotten after it.
+    pub(super) fn ended_since(&self, life: u64) -> Option<EndedBy> {
+        let (_, lives) = self.epoch;
+        let by = if life < lives { EndedBy::Epoch } else { EndedBy::Forgetting };
+        (life != self.life()).then_some(by)
     }
 
-    /// Whether everything of the present life is still here.
+    /// Whether everything of the present epoch is still here.
     pub(super) fn is_whole(&self) -> bool {
-        self.first() <= self.began
+        self.first() <= self.began && self.began == self.epoch.0
     }
 
     /// Ephemeral entries of these seqs.
@@ -380,7 +385,8 @@ impl Log {
         }
         if self.began > 0 {
             // It stands before whatever went so: a cursor of an earlier life stays one.
-            self.began += dropped.len() as u64;
+            let moved = dropped.len() as u64;
+            (self.began, self.epoch.0) = (self.began + moved, self.epoch.0 + moved);
         }
     }
 
