@@ -413,12 +413,17 @@ impl View {
         self.gaps.entry(channel).or_default().push((said, life));
     }
 
-    /// Where the last gap of this channel ended that has bounds.
+    /// Where the last gap of this channel ended that has bounds; where it may mean several lives
+    /// ([`View::unsure`]), in the first.
     fn last_told(&self, channel: usize, truth: &Truth) -> u64 {
-        let bounded = self.gaps.get(&channel).into_iter().flatten().rev();
-        let last = bounded.filter_map(|(gap, life)| Some((gap.bounds?.1, *life))).next();
-        let ends = |fact: &&Fact| fact.channel == channel && last == Some((fact.offset, fact.life));
-        truth.facts.iter().rev().find(ends).map_or(0, |fact| fact.position)
+        let all = self.gaps.get(&channel).into_iter().flatten().rev();
+        let mut all = all.filter_map(|(gap, life)| Some((gap.bounds?, *life))).peekable();
+        let Some((last, _)) = all.peek().copied() else { return 0 };
+        let lives: Vec<u32> = all.take_while(|it| it.0 == last).map(|it| it.1).collect();
+        let ends = |fact: &&Fact| {
+            fact.channel == channel && fact.offset == last.1 && lives.contains(&fact.life)
+        };
+        truth.facts.iter().find(ends).map_or(0, |fact| fact.position)
     }
 
     /// Whether a message of this channel could be missing, and was not told.
