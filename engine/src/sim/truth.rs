@@ -370,8 +370,14 @@ impl View {
             return self.gaps.entry(channel).or_default().extend(unsure);
         }
         // One that excludes it is passed over in silence, however long it is.
-        let begins =
-            |fact: &Fact| fact.offset == from && self.is_owed(fact) && fact.may_be_longer(max);
+        let ends = |life| {
+            let mut all = truth.facts.iter();
+            all.any(|fact| (fact.channel, fact.life, fact.offset) == (channel, life, to))
+        };
+        let begins = |fact: &Fact| {
+            let is_long = self.is_owed(fact) && fact.may_be_longer(max);
+            fact.offset == from && is_long && ends(fact.life)
+        };
         let mut gaps = self.gaps.get(&channel).into_iter().flatten();
         let unbounded = gaps.any(|(gap, _)| gap.bounds.is_none()) && !self.seen.contains(&channel);
         let life = match unbounded {
