@@ -89,6 +89,25 @@ impl fmt::Display for Id {
     }
 }
 
+/// How a client names the life of a channel in which it has an offset: the life that began at this
+/// place, or that is the first to begin after it. So it can be named before its first message, and
+/// is named the same ever after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LifeId(pub Id);
+
+impl LifeId {
+    /// Reads the text form, which is that of an [`Id`].
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        Id::parse(text).map(Self)
+    }
+}
+
+impl fmt::Display for LifeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Appends `number` in decimal, without allocation.
 pub fn write_decimal(mut number: u64, out: &mut Vec<u8>) {
     let mut digits = [0; 20];

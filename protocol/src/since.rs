@@ -1,7 +1,7 @@
 //! Where a client wants to begin, and how a newcomer writes it in a parameter: an id, the start, a
 //! time.
 
-use crate::id::Id;
+use crate::id::{Id, LifeId};
 
 /// A place to begin at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +10,9 @@ pub enum Since {
     Now,
     /// `4k7m2x9d-1042`: after this place.
     After(Id),
+    /// After this offset of a channel, in that life of it: 0 is before its first message. Dialects
+    /// say so whose clients keep a place for each channel; a parameter cannot.
+    Offset(u64, LifeId),
     /// After a place that the client had and that cannot be read: a gap, then as [`Since::Now`].
     Unreadable,
     /// With the last so many messages, or as many of them as are kept.

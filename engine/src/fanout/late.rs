@@ -10,9 +10,17 @@ use super::log::{EndedBy, Log};
 use crate::sequencer::command::{Gap, Since, SubscribedChannel};
 
 /// Seq to begin with now, in the log of a channel of which the reply was told when the log was of
-/// this `life`. The reply says from here on where that is, and what is missed by it.
-pub(super) fn begin(log: &Log, life: u64, reply: &mut SubscribedChannel) -> u64 {
+/// this `life`; the order is at `present` now. The reply says from here on where that is, and what
+/// is missed by it.
+pub(super) fn begin(log: &Log, life: u64, present: u64, reply: &mut SubscribedChannel) -> u64 {
     let seq = find(log, life, reply);
+    if log.life() != life {
+        reply.life = match log.head() {
+            0 => present + 1,
+            // Where that is gone already the old name stays: who brings it is told a gap.
+            _ => log.began_at().unwrap_or(reply.life),
+        };
+    }
     reply.head = log.head();
     reply.next = log.offset_at(seq).unwrap_or(reply.head + 1);
     seq
@@ -26,7 +34,7 @@ fn find(log: &Log, life: u64, reply: &mut SubscribedChannel) -> u64 {
         _ if ended.is_none() && reply.next >= first => return log.seq_of(reply.next),
         // What is kept now is what was asked for.
         Since::Earliest | Since::Last(_) => {}
-        Since::After(_) | Since::Time(_) => {
+        Since::After(_) | Since::Offset(..) | Since::Time(_) => {
             reply.gap = Some(match (ended, reply.gap) {
                 // That nothing is known of all before was said already.
                 (Some(EndedBy::Forgetting), Some(gap)) if gap.bounds.is_none() => gap,
@@ -101,6 +109,7 @@ mod tests {
             since,
             next,
             head: 4,
+            life: 10,
             floor: 5,
             gap,
             gap_begins: gap.map(|_| 20),
@@ -110,7 +119,7 @@ mod tests {
 
     fn begins(log: &Log, since: Since, next: u64, gap: Option<Gap>) -> (u64, Option<Gap>) {
         let mut reply = told(since, next, gap);
-        let seq = begin(log, 0, &mut reply);
+        let seq = begin(log, 0, 70, &mut reply);
         assert_eq!((log.offset_at(seq), reply.head), (Some(reply.next), log.head()));
         (reply.next, reply.gap)
     }
@@ -163,5 +172,23 @@ mod tests {
         assert_eq!(begins(&log, after, 5, epoch), (1, epoch), "that is why it knows nothing");
         assert_eq!(begins(&log, Since::Earliest, 5, None), (1, None));
         assert_eq!(begins(&log, Since::Now, 5, None), (2, None));
+    }
+
+    #[test]
+    fn a_life_is_named_anew_where_it_is_another() {
+        let named = |log: &Log| {
+            let mut reply = told(Since::Now, 5, None);
+            begin(log, 0, 70, &mut reply);
+            reply.life
+        };
+        let mut log = log(6);
+        assert_eq!(named(&log), 10, "it goes on");
+        log.begin_anew(&mut Pages::default());
+        assert_eq!(named(&log), 71, "the next one is still to begin");
+        (1..=3).for_each(|offset| append(&mut log, offset));
+        assert_eq!(named(&log), 10, "its first message stands there");
+        (4..=6).for_each(|offset| append(&mut log, offset));
+        log.trim(&mut Vec::new(), &mut Pages::default());
+        assert_eq!(log.began_at(), None);
     }
 }

@@ -153,6 +153,12 @@ impl Log {
         })
     }
 
+    /// Position of the first message of the present life, where that is here.
+    pub(super) fn began_at(&self) -> Option<u64> {
+        let mut kept = self.entries.iter().filter(|entry| !entry.ephemeral);
+        kept.next().filter(|first| first.offset == 1).map(|first| first.position)
+    }
+
     /// The channel's life ended: the next message has offset 1. What is here is of the old life
     /// and goes with it, because offsets are no order across lives. It is no loss to whoever has
     /// it; whoever has not is behind the log from now on.

@@ -167,17 +167,19 @@ impl Fanout {
         self.channels.at(subscription.channel).log.life()
     }
 
-    /// Where a subscription begins now that was imported earlier, when the log was of this `life`,
-    /// and whose member has still to [`Fanout::join`]; and the position of the first message to
-    /// deliver, where there is one. The reply says from here on what is true now.
+    /// Where a subscription begins now, where the order is at `present`, that was imported earlier,
+    /// when the log was of this `life`, and whose member has still to [`Fanout::join`]; and the
+    /// position of the first message to deliver, where there is one. The reply says from here on
+    /// what is true now.
     pub(crate) fn begin_late(
         &self,
         reply: &mut SubscribedChannel,
         life: u64,
+        present: u64,
     ) -> (Subscription, Option<u64>) {
         let channel = self.channels.find(reply.channel).expect("its log stays until it is left");
         let log = &self.channels.at(channel).log;
-        let next = late::begin(log, life, reply);
+        let next = late::begin(log, life, present, reply);
         (Subscription { channel, seat: 0, next }, log.position(next))
     }
 

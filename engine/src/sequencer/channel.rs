@@ -40,6 +40,8 @@ pub(super) struct Channel {
 /// A node may have a million of them: what is rare lies in a box of its own.
 const _: () = assert!(size_of::<Channel>() <= 192);
 
+const UNKNOWN: Option<Gap> = Some(Gap { bounds: None, reason: GapReason::Unknown });
+
 impl Channel {
     pub(super) fn new(
         id: ChannelId,
@@ -71,6 +73,12 @@ impl Channel {
         self.head.offset + 1 - self.history.len() as u64
     }
 
+    /// The position by which its life is named, where the order is at `position`: that of its first
+    /// message; before there is one, the next.
+    pub(super) fn life(&self, position: u64) -> u64 {
+        if self.has_life() { self.head.began } else { position + 1 }
+    }
+
     /// First offset to deliver to whoever starts here, and what it missed; `watermark` is that of
     /// the order.
     pub(super) fn start(&self, from: Start, watermark: u64) -> (u64, Option<Gap>) {
@@ -81,6 +89,7 @@ impl Channel {
             Start::Head(gap) => (self.head.offset + 1, gap),
             Start::Floor(gap) => (self.floor(), gap),
             Start::After(position) => self.start_after(position),
+            Start::Offset(offset, life) => self.start_after_offset(offset, life),
             // What was asked for is what there is, so nothing of it is missing.
             Start::Newest(count) => {
                 ((self.head.offset + 1).saturating_sub(count).max(self.floor()), None)
@@ -95,7 +104,7 @@ impl Channel {
 
     fn start_after(&self, position: u64) -> (u64, Option<Gap>) {
         if position < self.head.unknown_before {
-            return (self.floor(), Some(Gap { bounds: None, reason: GapReason::Unknown }));
+            return (self.floor(), UNKNOWN);
         }
         let reason = self.trimmed.reason();
         match self.trimmed.after(position) {
@@ -107,13 +116,27 @@ impl Channel {
         }
     }
 
+    fn start_after_offset(&self, offset: u64, life: u64) -> (u64, Option<Gap>) {
+        // It is named by where it began, or by a place before that since which no other life ended.
+        let is_this = self.head.unknown_before < life && life <= self.head.began;
+        if !is_this {
+            return (self.floor(), UNKNOWN);
+        }
+        if offset > self.head.offset {
+            return (self.head.offset + 1, UNKNOWN); // nobody can have been told that
+        }
+        let (first, floor, reason) = (offset + 1, self.floor(), self.trimmed.reason());
+        let gap = (first < floor).then(|| Gap { bounds: Some((first, floor - 1)), reason });
+        (first.max(floor), gap)
+    }
+
     /// Panics where the record contradicts itself.
     pub(super) fn invariants(&self) {
         self.history.invariants();
         self.trimmed.invariants(self.floor());
         self.audience.invariants(self.head.offset);
         assert!(self.has_life() || self.audience.mask() != 0, "a record is there for something");
-        assert!(self.head.unknown_before <= self.head.began);
+        assert!(self.head.unknown_before < self.head.began || !self.has_life());
         assert!(self.head.began <= self.head.used_at.min(self.head.position));
         assert!(self.has_life() || (self.history.is_empty() && self.trimmed.newest() == 0));
         let newest = self.history.last().map_or(self.trimmed.newest(), |last| last.position);

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use fanfare_protocol::id::{Epoch, Id};
+use fanfare_protocol::id::{Epoch, Id, LifeId};
 pub use fanfare_protocol::message::Published;
 use fanfare_protocol::message::{GapReason, Kind};
 pub use fanfare_protocol::refusals::Refusal;
@@ -157,6 +157,8 @@ pub enum Since {
     Now,
     /// After this place.
     After(Id),
+    /// After this offset, in that life of the channel.
+    Offset(u64, LifeId),
     /// The client had a place, but it cannot be read: a gap, then as [`Since::Now`].
     Unreadable,
     /// With the oldest message that is kept.
@@ -205,6 +207,8 @@ pub struct SubscribedChannel {
     pub next: u64,
     /// Last offset that was assigned; `next` is at most `head + 1`.
     pub head: u64,
+    /// The position by which the life of those offsets is named: see [`LifeId`].
+    pub life: u64,
     /// First offset that history keeps, `head + 1` where it keeps none.
     pub floor: u64,
     /// What the client missed and will not get.
@@ -220,10 +224,10 @@ pub struct SubscribedChannel {
 impl SubscribedChannel {
     /// The same, when its import is where it belongs.
     pub fn without_import(&self) -> Self {
-        let Self { channel, since, next, head, floor, gap, gap_begins, .. } = *self;
+        let Self { channel, since, next, head, life, floor, gap, gap_begins, .. } = *self;
         let (name, rule) = (Arc::clone(&self.name), Arc::clone(&self.rule));
         let import = Box::default();
-        Self { channel, name, rule, since, next, head, floor, gap, gap_begins, import }
+        Self { channel, name, rule, since, next, head, life, floor, gap, gap_begins, import }
     }
 }
 

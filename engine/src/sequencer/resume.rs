@@ -1,6 +1,6 @@
 //! Where a subscription or a reading begins, as far as that can be said without the channel.
 
-use fanfare_protocol::id::{Epoch, Id};
+use fanfare_protocol::id::{Epoch, Id, LifeId};
 use fanfare_protocol::message::GapReason;
 
 use super::command::{Gap, Since};
@@ -16,6 +16,9 @@ pub(super) enum Start {
     Floor(Option<Gap>),
     /// With the first message after this position of the present order; the channel knows the gap.
     After(u64),
+    /// With the message after this offset of the life that is named by this position of the present
+    /// order; the channel knows the gap.
+    Offset(u64, u64),
     /// With the newest so many messages that are kept.
     Newest(u64),
     /// With the first message of this time or a later one; all of those lie after this position.
@@ -29,6 +32,7 @@ impl Start {
             Since::Now => Self::Head(None),
             Since::Unreadable => Self::Head(unbounded(GapReason::Unknown)),
             Since::After(id) => Self::after(id, epoch, last),
+            Since::Offset(offset, life) => Self::offset(offset, life, epoch, last),
             Since::Earliest => Self::Floor(None),
             Since::Last(count) => Self::Newest(count),
             Since::Time(at) if times.reaches_earlier_epoch(at) => {
@@ -48,11 +52,12 @@ impl Start {
         }
     }
 
-    /// After which position the first missed message is to be looked for.
-    pub(super) fn position(self) -> Option<u64> {
-        match self {
-            Self::After(position) | Self::Time(_, position) => Some(position),
-            Self::Head(_) | Self::Floor(_) | Self::Newest(_) => None,
+    fn offset(offset: u64, life: LifeId, epoch: Epoch, last: u64) -> Self {
+        match life.0 {
+            id if id.epoch != epoch => Self::Floor(unbounded(GapReason::Epoch)),
+            // A life that is still to begin is named by the next position, and by no later one.
+            id if id.position > last.saturating_add(1) => Self::Head(unbounded(GapReason::Unknown)),
+            id => Self::Offset(offset, id.position),
         }
     }
 
@@ -62,9 +67,13 @@ impl Start {
         match self {
             Self::Head(gap) | Self::Floor(gap) => gap,
             Self::After(position) | Self::Time(_, position) if position < watermark => {
-                Some(Gap { bounds: None, reason: GapReason::Unknown })
+                unbounded(GapReason::Unknown)
             }
-            Self::After(_) | Self::Newest(_) | Self::Time(..) => None,
+            // It had something, and that is over; or it may be that what it had nothing of yet is.
+            Self::Offset(offset, life) if offset > 0 || life <= watermark => {
+                unbounded(GapReason::Unknown)
+            }
+            Self::After(_) | Self::Offset(..) | Self::Newest(_) | Self::Time(..) => None,
         }
     }
 }

@@ -122,10 +122,10 @@ impl Order {
         let channel = self.channels.living(id);
         let (next, gap) = channel.start(from, watermark);
         // A gap without bounds may begin anywhere: in an earlier life, before all that is known.
-        let bounded = gap.filter(|gap| gap.bounds.is_some());
-        let gap_begins =
-            bounded.and(from.position()).and_then(|position| channel.trimmed.first_after(position));
+        let first_missed = gap.and_then(|gap| gap.bounds).map(|(first, _)| first);
+        let gap_begins = first_missed.and_then(|first| channel.trimmed.position_of(first));
         let (head, floor) = (channel.head.offset, channel.floor());
+        let life = channel.life(self.position);
         let log_from = channel.audience.log_from(shard);
         // History reaches a shard once: all that is kept and that its log lacks, so that every
         // later resume on that shard is a position and nothing else.
@@ -144,6 +144,7 @@ impl Order {
             since,
             next,
             head,
+            life,
             floor,
             gap,
             gap_begins,

@@ -126,9 +126,9 @@ impl Trimmed {
         self.0.as_ref().map_or(Missed::Nothing, |positions| positions.after(position))
     }
 
-    /// Position of the first trimmed message after `position`, where that is known.
-    pub(super) fn first_after(&self, position: u64) -> Option<u64> {
-        self.0.as_ref()?.first_after(position)
+    /// Position of the trimmed message `offset`, where that is known.
+    pub(super) fn position_of(&self, offset: u64) -> Option<u64> {
+        self.0.as_ref()?.position_of(offset)
     }
 
     /// Position of the newest trimmed message; 0 where there was none.
@@ -218,15 +218,12 @@ impl Positions {
             return Missed::Unknown;
         }
         let nth = self.blocks.partition_point(|block| block.last <= position);
-        Missed::From(self.blocks[nth].first_after(position).0)
+        Missed::From(self.blocks[nth].first_after(position))
     }
 
-    fn first_after(&self, position: u64) -> Option<u64> {
-        if position < self.forgotten {
-            return None;
-        }
-        let nth = self.blocks.partition_point(|block| block.last <= position);
-        self.blocks.get(nth).map(|block| block.first_after(position).1)
+    fn position_of(&self, offset: u64) -> Option<u64> {
+        let nth = self.blocks.partition_point(|block| block.end() <= offset);
+        self.blocks.get(nth)?.position_of(offset)
     }
 
     fn has_block(&self, position: u64) -> bool {
@@ -262,22 +259,37 @@ impl Block {
         BLOCK_BYTES + self.deltas.len()
     }
 
-    /// The first offset whose position lies after `position`, and that. The block's last one does.
-    fn first_after(&self, position: u64) -> (u64, u64) {
-        let mut bytes = self.deltas.iter();
-        let (mut offset, mut at) = (self.offset, self.first);
-        while at <= position {
-            let mut shift = 0;
+    /// The offset after its last one.
+    fn end(&self) -> u64 {
+        self.offset + self.count as u64
+    }
+
+    /// The first offset whose position lies after `position`. The block's last one does.
+    fn first_after(&self, position: u64) -> u64 {
+        let before = self.positions().take_while(|at| *at <= position);
+        self.offset + before.count() as u64
+    }
+
+    /// The position of an offset before its end.
+    fn position_of(&self, offset: u64) -> Option<u64> {
+        self.positions().nth(offset.checked_sub(self.offset)? as usize)
+    }
+
+    fn positions(&self) -> impl Iterator<Item = u64> {
+        let (mut bytes, mut next) = (self.deltas.iter(), Some(self.first));
+        std::iter::from_fn(move || {
+            let at = next.take()?;
+            let (mut delta, mut shift) = (0, 0);
             for byte in bytes.by_ref() {
-                at += u64::from(byte & 0x7f) << shift;
+                delta |= u64::from(byte & 0x7f) << shift;
                 shift += 7;
                 if byte & 0x80 == 0 {
+                    next = Some(at + delta);
                     break;
                 }
             }
-            offset += 1;
-        }
-        (offset, at)
+            Some(at)
+        })
     }
 }
 
@@ -302,9 +314,9 @@ mod tests {
         for (position, offset) in cases {
             assert_eq!(trimmed.after(position), Missed::From(offset), "{position}");
             let first = [5, 6, 400, 1 << 40][offset as usize - 1];
-            assert_eq!(trimmed.first_after(position), Some(first), "{position}");
+            assert_eq!(trimmed.position_of(offset), Some(first), "{offset}");
         }
-        assert_eq!(trimmed.first_after(1 << 40), None);
+        assert_eq!((trimmed.position_of(0), trimmed.position_of(5)), (None, None));
         assert_eq!(trimmed.after(1 << 40), Missed::Nothing);
         assert_eq!(Trimmed::default().after(0), Missed::Nothing);
     }
@@ -315,7 +327,7 @@ mod tests {
         assert!(trimmed.has_block(10) && trimmed.has_block(2_570) && !trimmed.has_block(2_560));
         assert_eq!(trimmed.forget_block(), BLOCK_BYTES + 255);
         assert_eq!(trimmed.after(2_559), Missed::Unknown);
-        assert_eq!((trimmed.first_after(2_559), trimmed.first_after(2_560)), (None, Some(2_570)));
+        assert_eq!((trimmed.position_of(256), trimmed.position_of(257)), (None, Some(2_570)));
         // 2,560 is where offset 256 stood, the last that is forgotten: it and all before were had.
         assert_eq!(trimmed.after(2_560), Missed::From(257));
         trimmed.forget_block();
@@ -366,6 +378,9 @@ mod tests {
                 .collect();
             let trimmed = filled(positions.iter().copied());
             trimmed.invariants(positions.len() as u64 + 1);
+            for (nth, position) in positions.iter().enumerate() {
+                prop_assert_eq!(trimmed.position_of(nth as u64 + 1), Some(*position));
+            }
             for index in asked {
                 let position = (*index.get(&positions) + near).saturating_sub(1);
                 let expected = match positions.iter().position(|at| *at > position) {

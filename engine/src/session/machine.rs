@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use fanfare_protocol::dialect::machine::{Followed, Machine, Turn, Unasked};
+use fanfare_protocol::id::{Id, LifeId};
 use fanfare_protocol::message::GapView;
 use fanfare_protocol::names;
 use fanfare_protocol::since::Since;
@@ -39,7 +40,8 @@ pub(super) fn followed(reply: &Subscribed) -> Vec<Followed<'_>> {
         let channel = &*told.name.name;
         let gap = told.gap.map(|gap| (gap.bounds, gap.reason));
         let gap = gap.map(|(bounds, reason)| GapView { channel, bounds, reason });
-        Followed { channel, next: told.next, head: told.head, gap }
+        let life = LifeId(Id { epoch: reply.epoch, position: told.life });
+        Followed { channel, next: told.next, head: told.head, life, gap }
     });
     channels.collect()
 }

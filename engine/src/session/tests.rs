@@ -78,6 +78,7 @@ impl Bench {
             since: Since::Now,
             next: 1,
             head: 0,
+            life: 1,
             floor: 1,
             gap: None,
             gap_begins: None,

@@ -33,7 +33,7 @@ impl Slices {
         let mut channels = Vec::with_capacity(self.0.len() + imported.len());
         let mut begin = last.begin;
         for (mut channel, life) in std::mem::take(&mut self.0) {
-            let (subscription, owed) = fanout.begin_late(&mut channel, life);
+            let (subscription, owed) = fanout.begin_late(&mut channel, life, last.present);
             begin = begin.min(owed.map_or(begin, |position| position - 1));
             subscriptions.push(subscription);
             channels.push(channel);

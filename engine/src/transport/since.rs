@@ -11,6 +11,7 @@ pub fn by_own_time(asked: since::Since, wall: Wall, now: Millis) -> Since {
         since::Since::Now => Since::Now,
         since::Since::Unreadable => Since::Unreadable,
         since::Since::After(id) => Since::After(id),
+        since::Since::Offset(offset, life) => Since::Offset(offset, life),
         since::Since::Earliest => Since::Earliest,
         since::Since::Last(count) => Since::Last(count),
         since::Since::Ago(ms) => Since::Time(Millis(now.0.saturating_sub(ms))),

@@ -9,7 +9,7 @@
 //! called once for each piece of a client and each answer, never for a delivery: so calls of theirs
 //! may be virtual.
 
-use crate::id::Id;
+use crate::id::{Id, LifeId};
 use crate::message::{GapView, Published};
 use crate::refusals::Refusal;
 use crate::since::Since;
@@ -73,6 +73,11 @@ pub struct Followed<'a> {
     pub next: u64,
     /// The last offset that was assigned; 0 where none was.
     pub head: u64,
+    /// The life to which offsets belong: who comes back with it and the last offset that it had
+    /// ([`Since::Offset`]) gets what followed, or is told what it missed. A life that ends while
+    /// its channel is followed is told to nobody: offsets begin again with 1, and who comes back
+    /// with one of those hears that nothing is known.
+    pub life: LifeId,
     /// What the client missed and will not get: nobody tells it but the machine.
     pub gap: Option<GapView<'a>>,
 }

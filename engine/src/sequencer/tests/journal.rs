@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex};
 
-use fanfare_protocol::id::{Epoch, Id};
+use fanfare_protocol::id::{Epoch, Id, LifeId};
 use fanfare_protocol::record::{self, Channels, Delivery, Header, Record, Secret, Writer};
 
 use super::super::command::*;
@@ -238,6 +238,12 @@ impl Replica {
                 start(Start::since(since, order.epoch, order.position, times))
             });
             state.insert(format!("{text} since"), format!("{:?}", starts.collect::<Vec<_>>()));
+            let starts = positions.iter().flat_map(|place| (0..4).map(move |had| (*place, had)));
+            let starts = starts.map(|(position, had)| {
+                let life = LifeId(Id { epoch: order.epoch, position });
+                start(Start::since(Since::Offset(had, life), order.epoch, order.position, times))
+            });
+            state.insert(format!("{text} after"), format!("{:?}", starts.collect::<Vec<_>>()));
             let starts = (0..order.at.0 + 50).rev().step_by(7).map(|time| {
                 let since = Since::Time(Millis(time));
                 start(Start::since(since, order.epoch, order.position, times))

@@ -4,6 +4,7 @@ mod checkpoint;
 mod epochs;
 mod journal;
 mod limits;
+mod lives;
 mod model;
 mod node;
 mod oracle;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use fanfare_protocol::id::Epoch;
+use fanfare_protocol::id::{Epoch, Id, LifeId};
 use proptest::prelude::*;
 
 use super::super::command::*;
@@ -37,6 +37,21 @@ enum Beginning {
     Last(u64),
     /// So many milliseconds before now, or after.
     Time(i64),
+    /// So many messages after the head that was told with this name of a life, or before it.
+    Offset(Life, i64),
+    /// With the name of a life, and an offset, of another epoch.
+    OtherLife(u64, u64),
+}
+
+/// Which name of a life a client brings.
+#[derive(Debug, Clone)]
+enum Life {
+    /// One that was told, whichever channel it was of.
+    Told(prop::sample::Index),
+    /// The last that was told of the channel that is asked for.
+    Last,
+    /// One that nobody was told, maybe: of a place that so many messages have followed.
+    Ago(i64),
 }
 
 /// Channel, bytes, key.
@@ -65,6 +80,16 @@ fn from() -> impl Strategy<Value = Beginning> {
         1 => Just(Beginning::Earliest),
         3 => (0..6u64).prop_map(Beginning::Last),
         6 => (-2..120i64).prop_map(Beginning::Time),
+        8 => (life(), -3..9i64).prop_map(|(life, ago)| Beginning::Offset(life, ago)),
+        1 => (0..9u64, 0..3u64).prop_map(|(place, had)| Beginning::OtherLife(place, had)),
+    ]
+}
+
+fn life() -> impl Strategy<Value = Life> {
+    prop_oneof![
+        1 => any::<prop::sample::Index>().prop_map(Life::Told),
+        6 => Just(Life::Last),
+        1 => (-2..25i64).prop_map(Life::Ago),
     ]
 }
 
@@ -161,6 +186,8 @@ struct World {
     /// Shard and records of each connection.
     connections: Vec<(usize, Vec<usize>)>,
     ids: HashMap<usize, ChannelId>,
+    /// Names of lives that were told, each with its channel and the head by then.
+    named: Vec<(&'static str, u64, u64)>,
     duplicates: u64,
     conflicts: u64,
 }
@@ -185,18 +212,18 @@ impl World {
         };
         let node = Node::with_ring(limits.clone(), small_rules(), ring_entries, ring_bytes);
         let oracle = Oracle::new(node.now.0, small_rules(), &limits);
-        let (connections, ids) = (Vec::new(), HashMap::new());
+        let (connections, ids, named) = (Vec::new(), HashMap::new(), Vec::new());
         let logs = std::array::from_fn(|shard| Logs(HashMap::new(), shard));
-        Self { node, oracle, logs, connections, ids, duplicates: 0, conflicts: 0 }
+        Self { node, oracle, logs, connections, ids, named, duplicates: 0, conflicts: 0 }
     }
 
-    fn since(&self, from: &Beginning) -> Since {
+    fn since(&self, from: &Beginning, name: &str) -> Since {
         match from {
             Beginning::Now => Since::Now,
             Beginning::Unreadable => Since::Unreadable,
             Beginning::OtherEpoch(position) => {
                 let epoch = Epoch::from_random(1);
-                Since::After(fanfare_protocol::id::Id { epoch, position: *position })
+                Since::After(Id { epoch, position: *position })
             }
             Beginning::Ago(ago) => Since::After(at(self.oracle.ago(*ago))),
             Beginning::Earliest => Since::Earliest,
@@ -204,14 +231,33 @@ impl World {
             Beginning::Time(ago) => {
                 Since::Time(Millis(self.oracle.now.saturating_add_signed(-ago)))
             }
+            Beginning::Offset(life, more) => {
+                let (life, head) = self.named(life, name);
+                Since::Offset(head.saturating_add_signed(*more), LifeId(at(life)))
+            }
+            Beginning::OtherLife(position, offset) => {
+                let epoch = Epoch::from_random(1);
+                Since::Offset(*offset, LifeId(Id { epoch, position: *position }))
+            }
         }
+    }
+
+    /// The place by which a life is named, and the head that was told with it.
+    fn named(&self, life: &Life, name: &str) -> (u64, u64) {
+        let told = match life {
+            Life::Told(_) if self.named.is_empty() => None,
+            Life::Told(nth) => Some(&self.named[nth.index(self.named.len())]),
+            Life::Last => self.named.iter().rfind(|(of, ..)| *of == name),
+            Life::Ago(ago) => return (self.oracle.ago(*ago), 0),
+        };
+        told.map_or((0, 0), |(_, life, head)| (*life, *head))
     }
 
     /// The channels of a request, which begin at these two places in turn.
     fn request(&self, channels: &[usize], from: &[Beginning; 2]) -> Vec<(&'static str, Since)> {
         let names = channels.iter().map(|place| NAMES[*place]);
-        let sinces = from.iter().map(|from| self.since(from)).cycle();
-        names.zip(sinces).take(channels.len()).collect()
+        let asked = names.zip(from.iter().cycle());
+        asked.map(|(name, from)| (name, self.since(from, name))).collect()
     }
 
     fn apply(&mut self, op: &Op) {
@@ -231,7 +277,8 @@ impl World {
                 self.node.advance(*ms);
             }
             Op::History(channel, from, limit) => {
-                self.history(NAMES[*channel], self.since(from), *limit);
+                let name = NAMES[*channel];
+                self.history(name, self.since(from, name), *limit);
             }
         }
         self.read_entries();
@@ -375,6 +422,8 @@ impl World {
         let (owed, gap) = self.oracle.start(record.name, since);
         let (head, floor) = (self.oracle.head(record.name), self.oracle.floor(record.name));
         assert_eq!((told.head, told.floor), (head, floor));
+        assert_eq!(told.life, self.oracle.life(record.name));
+        self.named.push((record.name, told.life, told.head));
         assert_eq!(told.gap, gap, "{} since {since:?}", record.name);
         assert_eq!(told.next, head + 1 - owed.len() as u64);
         let log_from = record.log_from[shard];

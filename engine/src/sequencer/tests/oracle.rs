@@ -3,6 +3,8 @@
 
 use fanfare_protocol::message::GapReason;
 
+use fanfare_protocol::id::Id;
+
 use super::super::command::{Gap, Published, Since};
 use super::node::{EPOCH, at};
 use crate::rule::{History, Rules};
@@ -423,6 +425,57 @@ impl Oracle {
         missed.collect()
     }
 
+    /// The life of a name that is the first to begin at this position or later.
+    fn first_life_from(&self, name: &str, position: u64) -> Option<usize> {
+        let mut first = self.said.iter().filter(|said| said.offset == 1);
+        let life =
+            first.find(|said| said.position >= position && self.lives[said.life].name == name);
+        life.map(|said| said.life)
+    }
+
+    /// The position that names the life of a channel.
+    pub(super) fn life(&self, name: &str) -> u64 {
+        let of = |life| self.said.iter().find(|said| said.life == life);
+        self.alive(name).and_then(of).map_or(self.last() + 1, |first| first.position)
+    }
+
+    /// What is owed to whoever had `offset` of the life that this names, and the gap before it.
+    fn after_offset(&self, name: &str, offset: u64, life: Id) -> (Vec<u64>, Option<Gap>) {
+        let unbounded = |reason| Some(Gap { bounds: None, reason });
+        let alive = self.alive(name);
+        let kept = alive.map_or(Vec::new(), |life| self.kept(life));
+        let kept: Vec<&Said> = kept.iter().map(|place| &self.said[*place]).collect();
+        let all = || kept.iter().map(|said| said.position).collect();
+        if life.epoch.number() != EPOCH {
+            return (all(), unbounded(GapReason::Epoch));
+        }
+        if life.position > self.last() + 1 {
+            return (Vec::new(), unbounded(GapReason::Unknown));
+        }
+        // A life of any channel that ended since may have been one of this.
+        let watermark = alive.map_or(self.watermark, |life| self.lives[life].watermark);
+        let is_known = watermark < life.position;
+        match alive {
+            None if is_known && offset == 0 => return (Vec::new(), None),
+            Some(_) if is_known && self.first_life_from(name, life.position) == alive => {}
+            _ => return (all(), unbounded(GapReason::Unknown)),
+        }
+        if offset > self.head(name) {
+            return (Vec::new(), unbounded(GapReason::Unknown));
+        }
+        let missed = self
+            .said
+            .iter()
+            .filter(|said| Some(said.life) == alive && said.offset > offset && said.gone.is_some());
+        let missed: Vec<&Said> = missed.collect();
+        let gap = missed.last().map(|last| Gap {
+            bounds: Some((missed[0].offset, last.offset)),
+            reason: last.gone.unwrap(),
+        });
+        let owed = kept.iter().filter(|said| said.offset > offset);
+        (owed.map(|said| said.position).collect(), gap)
+    }
+
     /// Positions of kept messages to deliver, and the gap before them.
     pub(super) fn start(&self, name: &str, since: Since) -> (Vec<u64>, Option<Gap>) {
         let unbounded = |reason| Some(Gap { bounds: None, reason });
@@ -433,6 +486,7 @@ impl Oracle {
             Since::Now => return (Vec::new(), None),
             Since::Unreadable => return (Vec::new(), unbounded(GapReason::Unknown)),
             Since::After(id) => id,
+            Since::Offset(offset, life) => return self.after_offset(name, offset, life.0),
             Since::Earliest => return (positions.collect(), None),
             Since::Last(count) => {
                 let skip = kept.len().saturating_sub(usize::try_from(count).unwrap());

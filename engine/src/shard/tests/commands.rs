@@ -2,9 +2,11 @@
 //! that a test can read. A client writes lines of words; the machine answers each request with its
 //! number, and what is not asked at once.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use fanfare_protocol::message::Kind;
+use fanfare_protocol::id::LifeId;
+use fanfare_protocol::message::{GapView, Kind};
 use fanfare_protocol::since::Since;
 use fanfare_protocol::ws::CloseCode;
 
@@ -13,7 +15,7 @@ use super::truth::channel_name;
 use super::wire::{Said, Way};
 use super::world::{Manner, Shape, World};
 use crate::limits::Limits;
-use fanfare_protocol::dialect::machine::{Answer, Machine, Piece, Turn};
+use fanfare_protocol::dialect::machine::{Answer, Followed, Machine, Piece, Turn};
 
 const RAW: Way = Way::Socket { json: false };
 
@@ -27,6 +29,8 @@ pub(super) struct Words {
     quiet: bool,
     /// Channels that it was told that its client begins with, in the answer to request 0.
     begins_with: usize,
+    /// The life of each channel, as it was told last.
+    lives: HashMap<String, LifeId>,
 }
 
 impl Words {
@@ -42,11 +46,15 @@ impl Machine for Words {
         if piece.last {
             let message = String::from_utf8(std::mem::take(&mut self.begun)).unwrap();
             assert!(self.begins_with > 0, "it is told before it is asked");
-            message.lines().for_each(|line| command(line, self.exact, turn));
+            message.lines().for_each(|line| self.command(line, turn));
         }
     }
 
     fn answer(&mut self, request: u32, answer: Answer<'_>, turn: &mut dyn Turn) {
+        if let Answer::Following { channels, .. } = answer {
+            let lives = channels.iter().map(|it| (it.channel.to_string(), it.life));
+            self.lives.extend(lives);
+        }
         if request == 0 {
             let Answer::Following { channels, .. } = answer else { panic!("{answer:?}") };
             return self.begins_with = channels.len();
@@ -55,7 +63,7 @@ impl Machine for Words {
             Answer::Following { .. } if self.quiet => return,
             Answer::Following { channels, .. } => {
                 let names = channels.iter().map(|followed| match self.exact {
-                    true => format!("{}@{}", followed.channel, followed.next),
+                    true => exactly(followed),
                     false => followed.channel.to_string(),
                 });
                 if self.exact {
@@ -74,29 +82,57 @@ impl Machine for Words {
     }
 }
 
-fn command(line: &str, exact: bool, turn: &mut dyn Turn) {
-    let words: Vec<&str> = line.split(' ').collect();
-    let asked = match words[0] {
-        "follow" => turn.follow(&from(&words[1..], Since::Now)),
-        "again" => turn.follow(&from(&words[1..], Since::Earliest)),
-        "say" => turn.publish(words[1], words[2].as_bytes()),
-        "leave" => {
-            let text = format!("left {}: {}", words[1], turn.unfollow(words[1]));
-            return fanfare_protocol::ws::send::write_text(&text, turn.private());
-        }
-        "bye" => return turn.close(CloseCode::POLICY, "as you say"),
-        other => panic!("{other}"),
-    };
-    match asked {
-        Ok(request) if exact => {
-            let text = format!("asked {request}: {line}");
-            fanfare_protocol::ws::send::write_text(&text, turn.private());
-        }
-        Ok(_) => {}
-        Err(unasked) => {
-            fanfare_protocol::ws::send::write_text(&format!("{unasked:?}"), turn.private());
+impl Words {
+    fn command(&self, line: &str, turn: &mut dyn Turn) {
+        let words: Vec<&str> = line.split(' ').collect();
+        let asked = match words[0] {
+            "follow" => turn.follow(&from(&words[1..], Since::Now)),
+            "again" => turn.follow(&from(&words[1..], Since::Earliest)),
+            "back" => turn.follow(&back(&words[1..])),
+            "say" => turn.publish(words[1], words[2].as_bytes()),
+            "leave" => {
+                let text = format!("left {}: {}", words[1], turn.unfollow(words[1]));
+                return fanfare_protocol::ws::send::write_text(&text, turn.private());
+            }
+            "life" => {
+                let text = self.lives[words[1]].to_string();
+                return fanfare_protocol::ws::send::write_text(&text, turn.private());
+            }
+            "bye" => return turn.close(CloseCode::POLICY, "as you say"),
+            other => panic!("{other}"),
+        };
+        match asked {
+            Ok(request) if self.exact => {
+                let text = format!("asked {request}: {line}");
+                fanfare_protocol::ws::send::write_text(&text, turn.private());
+            }
+            Ok(_) => {}
+            Err(unasked) => {
+                fanfare_protocol::ws::send::write_text(&format!("{unasked:?}"), turn.private());
+            }
         }
     }
+}
+
+/// Where a channel begins, and what its client missed of it.
+fn exactly(followed: &Followed<'_>) -> String {
+    let begins = format!("{}@{}", followed.channel, followed.next);
+    match followed.gap {
+        None => begins,
+        Some(GapView { bounds: Some((from, to)), reason, .. }) => {
+            format!("{begins} without {from}-{to}, {reason:?}")
+        }
+        Some(GapView { bounds: None, reason, .. }) => format!("{begins} without ?, {reason:?}"),
+    }
+}
+
+/// Channels, each with the offset that the client had and the life that it belongs to.
+fn back<'a>(words: &[&'a str]) -> Vec<(&'a str, Since)> {
+    let each = words.chunks(3).map(|channel| {
+        let life = LifeId::parse(channel[2].as_bytes()).unwrap();
+        (channel[0], Since::Offset(channel[1].parse().unwrap(), life))
+    });
+    each.collect()
 }
 
 fn from<'a>(names: &[&'a str], since: Since) -> Vec<(&'a str, Since)> {
@@ -117,7 +153,7 @@ pub(super) fn heard(peer: &mut Peer, world: &World) -> Vec<String> {
 }
 
 /// Sends these lines, some in each message, and steps until they are answered.
-fn ask(peer: &mut Peer, world: &mut World, lines: &str) -> Vec<String> {
+pub(super) fn ask(peer: &mut Peer, world: &mut World, lines: &str) -> Vec<String> {
     let lines: Vec<&str> = lines.lines().collect();
     lines.chunks(3).for_each(|some| peer.say(world, 1, some.join("\n").as_bytes()));
     world.steps(8);
@@ -126,6 +162,12 @@ fn ask(peer: &mut Peer, world: &mut World, lines: &str) -> Vec<String> {
 
 fn subscriptions(world: &World) -> [u64; 2] {
     [world.metrics.sequencer.subscriptions.read(), world.metrics.shards[0].subscriptions.read()]
+}
+
+/// As [`shape`], of clients that say more.
+pub(super) fn exact_shape() -> Shape {
+    let machine = || Box::new(Words::exact()) as Box<dyn Machine>;
+    Shape { machines: Some(Arc::new(machine)), ..Shape::plain() }
 }
 
 #[test]
@@ -177,8 +219,7 @@ fn a_machine_need_not_say_that_a_channel_is_followed() {
 /// It is told after everything that was published before the answer.
 #[test]
 fn a_machine_may_be_told_when_its_client_has_caught_up() {
-    let machine = || Box::new(Words::exact()) as Box<dyn Machine>;
-    let mut world = World::new(&Shape { machines: Some(Arc::new(machine)), ..Shape::plain() });
+    let mut world = World::new(&exact_shape());
     let mut speaker = Peer::follow(&mut world, RAW, &[0]);
     let mut peer = Peer::follow(&mut world, RAW, &[0]);
     ask(&mut speaker, &mut world, "say c1 one\nsay c1 two");
@@ -206,8 +247,7 @@ fn a_machine_may_be_told_when_its_client_has_caught_up() {
 
 #[test]
 fn a_client_has_caught_up_too_where_the_last_of_it_passes_in_silence() {
-    let machine = || Box::new(Words::exact()) as Box<dyn Machine>;
-    let mut world = World::new(&Shape { machines: Some(Arc::new(machine)), ..Shape::plain() });
+    let mut world = World::new(&exact_shape());
     let mut peer = Peer::follow(&mut world, RAW, &[0]);
     // All that is kept excludes whoever asks for it.
     let except = Some((0, peer.client));

@@ -10,6 +10,7 @@ mod half_close;
 mod held;
 #[path = "../../../tests/support/lines.rs"]
 mod lines;
+mod lives;
 mod pause;
 mod peer;
 mod pipeline;

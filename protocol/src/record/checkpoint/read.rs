@@ -173,7 +173,7 @@ impl Channel {
             && offset < u64::MAX
             && (1..=offset + 1).contains(&floor)
             && began > 0
-            && unknown_before <= began
+            && unknown_before < began
             && unknown_before <= order.watermark
             && (began..=order.position).contains(&position)
             && (began..=order.position).contains(&used_at)

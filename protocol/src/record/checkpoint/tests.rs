@@ -140,7 +140,7 @@ fn a_head_that_contradicts_itself_is_refused() {
         ("a floor of 0", head(Head { floor: 0, ..HEAD }), 1, W::Head),
         ("a floor in the air", head(Head { floor: 11, ..HEAD }), 1, W::Head),
         ("no beginning", head(Head { began: 0, unknown_before: 0, ..HEAD }), 1, W::Head),
-        ("unknown within its life", head(Head { unknown_before: 11, ..HEAD }), 1, W::Head),
+        ("unknown within its life", head(Head { unknown_before: 10, ..HEAD }), 1, W::Head),
         ("unknown beyond all", head(Head { unknown_before: 8, ..HEAD }), 1, W::Head),
         ("a last one before its life", head(Head { position: 9, ..HEAD }), 1, W::Head),
         ("a last one to come", head(Head { position: 901, ..HEAD }), 1, W::Head),
