@@ -5,16 +5,18 @@
 #[path = "support/mod.rs"]
 mod support;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::process::{Child, ChildStderr, Command, Stdio};
 
 use support::Client;
+use support::process::{Process, serve};
 
 const MIB: u64 = 1 << 20;
 /// What the allocator keeps of pages that were given back, and what a node takes for its first use
-/// of everything: measured at 3 to 6 MiB in a debug build.
-const SLACK: u64 = 12 * MIB;
+/// of everything. It was measured at 3 to 6 MiB in a debug build, and at 15 on a machine whose
+/// threads wait for each other, where one has not given back what another has freed. A budget that
+/// is not kept comes to far more: those who fill one bring several times as much.
+const SLACK: u64 = 24 * MIB;
 
 /// Nothing but its budgets ends anything here, however slow the machine is.
 const CONFIG: &str = r#"
@@ -30,20 +32,12 @@ pong = "1h"
 idle = "1h"
 "#;
 
-/// A server, and what it says from here on.
+/// A server, and where it listens.
 struct Server {
-    child: Child,
-    _log: BufReader<ChildStderr>,
+    process: Process,
     _folder: tempfile::TempDir,
     listen: SocketAddr,
     api: SocketAddr,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 impl Server {
@@ -51,30 +45,17 @@ impl Server {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("fanfare.toml");
         std::fs::write(&path, CONFIG).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
-        command.args(["serve", "--listen", "127.0.0.1:0", "--api", "127.0.0.1:0"]);
+        let mut command = serve();
+        command.args(["--listen", "127.0.0.1:0", "--api", "127.0.0.1:0"]);
         command.args(["--socket", "none", "--shards", "2", "--driver", driver]);
-        command.arg("--config").arg(path).env_remove("RUST_LOG");
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the binary was built");
-        let mut log = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        while !line.contains("\"ready\"") {
-            line.clear();
-            assert!(log.read_line(&mut line).unwrap() > 0, "it ended");
-        }
-        let event: serde_json::Value = serde_json::from_str(&line).unwrap();
-        let address = |name: &str| {
-            let said = event["fields"][name].as_str().or(event[name].as_str());
-            said.unwrap_or_else(|| panic!("no {name} in {line}")).parse().unwrap()
-        };
-        let (listen, api) = (address("listen"), address("api"));
-        Self { child, _log: log, _folder: folder, listen, api }
+        let process = Process::start(command.arg("--config").arg(path));
+        let (listen, api) = (process.address("listen"), process.address("api"));
+        Self { process, _folder: folder, listen, api }
     }
 
     /// Memory that no other process shares.
     fn memory(&self) -> u64 {
-        let path = format!("/proc/{}/smaps_rollup", self.child.id());
+        let path = format!("/proc/{}/smaps_rollup", self.process.child.id());
         let rollup = std::fs::read_to_string(path).unwrap();
         let of = |name: &str| {
             let line = rollup.lines().find_map(|line| line.strip_prefix(name)).unwrap();
@@ -161,7 +142,7 @@ fn what_clients_hold_for_themselves_keeps_within_its_budget_epoll() {
 }
 
 fn history(driver: &str) {
-    const MESSAGES: u64 = 128;
+    const MESSAGES: u64 = 256;
     const MESSAGE_BYTES: usize = 500_000;
     let server = Server::start(driver);
     let mut follower = Client::websocket(server.listen, "/ws?channels=demo&open=0&format=raw");

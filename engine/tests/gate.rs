@@ -6,7 +6,7 @@
 
 mod support;
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -18,9 +18,10 @@ use std::time::Duration;
 use fanfare::node::{DriverChoice, Server};
 use fanfare::rule::Window;
 use fanfare_protocol::dialect::machine::{Answer, Machine, Piece, Turn};
-use fanfare_protocol::ingest::client::{Decoder, Reply};
+use fanfare_protocol::ingest::client::Reply;
 use fanfare_protocol::ingest::{PublishFrame, write};
 
+use support::publisher::Publisher;
 use support::{Client, DRIVERS, PATIENCE, keep, node_hearing, rules, wait_until};
 
 /// Entries that the ring holds; messages are one each.
@@ -104,7 +105,7 @@ fn listeners(node: &Server) -> Vec<Listener> {
 }
 
 /// A publisher on the Unix socket that knows no pause but the socket's.
-struct Publisher {
+struct Flood {
     written: Arc<AtomicU64>,
     /// How long it has waited for room in its socket: so many looks.
     waits: Arc<AtomicU64>,
@@ -112,11 +113,11 @@ struct Publisher {
     threads: [JoinHandle<()>; 2],
 }
 
-impl Publisher {
+impl Flood {
     fn start(path: &Path) -> Self {
         let mut stream = UnixStream::connect(path).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let answers = stream.try_clone().unwrap();
+        let answers = Publisher::of(stream.try_clone().unwrap());
+        // Of the socket, and so of what reads its answers, which writes nothing.
         stream.set_write_timeout(Some(LOOK)).unwrap();
         let (written, waits, acknowledged) = (Arc::default(), Arc::default(), Arc::default());
         let writes = thread::spawn({
@@ -153,23 +154,14 @@ impl Publisher {
     }
 }
 
-fn read_acknowledgements(mut stream: UnixStream, acknowledged: &AtomicU64) {
-    let (mut decoder, mut buffer) = (Decoder::new(), [0; 4_096]);
+fn read_acknowledgements(mut publisher: Publisher, acknowledged: &AtomicU64) {
     while acknowledged.load(SeqCst) < MESSAGES {
-        let count = match stream.read(&mut buffer) {
-            // A read with a timeout is not begun again by the kernel.
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            read => read.expect("the node answers"),
-        };
-        assert!(count > 0, "the node goes on");
-        let mut input = &buffer[..count];
-        while let Some(reply) = decoder.next(&mut input).unwrap() {
-            match reply {
-                Reply::Hello(_) => {}
-                Reply::Ack(sequence) => acknowledged.store(sequence, SeqCst),
-                other => panic!("{other:?}"),
-            }
-        }
+        let heard = publisher.hear(|reply| match reply {
+            Reply::Hello(_) => {}
+            Reply::Ack(sequence) => acknowledged.store(sequence, SeqCst),
+            other => panic!("{other:?}"),
+        });
+        heard.expect("the node goes on");
     }
 }
 
@@ -224,7 +216,7 @@ fn stopped_shard(driver: DriverChoice) {
     wait_until("the shard is held", || gate.held.lock().unwrap().is_some());
     assert_eq!(*gate.held.lock().unwrap(), Some(format!("fanfare-shard-{held}")));
 
-    let publisher = Publisher::start(&path);
+    let publisher = Flood::start(&path);
     wait_until("the ring is full", || node.metrics().sequencer.ring_full.read() > 0);
     wait_until("the other shard has read it", || lag(&node, other) == 0);
     let taken = assert_publishers_wait(&node, &publisher);
@@ -252,7 +244,7 @@ fn stopped_shard(driver: DriverChoice) {
 
 /// Nothing moves: the socket is not read, what was not published is not acknowledged, and HTTP is
 /// told to come again, at once. Gives how many messages the ring has taken.
-fn assert_publishers_wait(node: &Server, publisher: &Publisher) -> u64 {
+fn assert_publishers_wait(node: &Server, publisher: &Flood) -> u64 {
     let numbers = || (publisher.written.load(SeqCst), publisher.acknowledged.load(SeqCst));
     wait_until("the publisher stands", || publisher.waits.load(SeqCst) > 3);
     let (written, acknowledged) = numbers();

@@ -3,13 +3,12 @@
 
 mod support;
 
-use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::os::unix::net::UnixStream;
 
 use fanfare::node::{DriverChoice, Server};
-use fanfare_protocol::ingest::client::{Decoder, Reply};
-use fanfare_protocol::ingest::{PublishFrame, write};
+use fanfare_protocol::ingest::PublishFrame;
+use fanfare_protocol::ingest::client::Reply;
+use support::publisher::publish_batch;
 use support::{Client, PATIENCE, node_with};
 
 fn post(api: SocketAddr, target: &str, fields: &str, body: &str) -> (u16, String) {
@@ -27,27 +26,11 @@ fn post(api: SocketAddr, target: &str, fields: &str, body: &str) -> (u16, String
 
 /// Publishes on the Unix socket; what each message is told, in words.
 fn publish(node: &Server, messages: &[PublishFrame<'_>]) -> Vec<String> {
-    let path = node.addresses().socket.as_ref().unwrap();
-    let mut socket = UnixStream::connect(path).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut out = Vec::new();
-    write::preface(&mut out);
-    write::batch(messages, &mut out);
-    socket.write_all(&out).unwrap();
-    socket.shutdown(std::net::Shutdown::Write).unwrap();
-    let mut bytes = Vec::new();
-    socket.read_to_end(&mut bytes).unwrap();
-    let (mut decoder, mut input, mut words) = (Decoder::new(), bytes.as_slice(), Vec::new());
-    while let Some(reply) = decoder.next(&mut input).unwrap() {
-        match reply {
-            Reply::Answer(answer) => {
-                words.push(format!("{} duplicate={}", answer.offset, answer.duplicate));
-            }
-            Reply::Refused { code, .. } => words.push(format!("refused {}", code.0)),
-            _ => {}
-        }
-    }
-    words
+    publish_batch(node.addresses().socket.as_ref().unwrap(), messages, |reply| match reply {
+        Reply::Answer(answer) => Some(format!("{} duplicate={}", answer.offset, answer.duplicate)),
+        Reply::Refused { code, .. } => Some(format!("refused {}", code.0)),
+        _ => None,
+    })
 }
 
 fn node(keys: usize) -> (Server, SocketAddr, tempfile::TempDir) {

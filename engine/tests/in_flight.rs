@@ -2,11 +2,12 @@
 //! is placed, publishers on the Unix socket and over HTTP hand over the most that they may and
 //! read nothing; then all of it gets through.
 
+#[path = "support/publisher.rs"]
+mod publisher;
 mod stand_in;
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -19,11 +20,14 @@ use fanfare::limits::Limits;
 use fanfare::metrics::Metrics;
 use fanfare::vigil::Vigil;
 use fanfare::{control, ingest};
-use fanfare_protocol::ingest::client::{Decoder, Reply};
+use fanfare_protocol::ingest::client::Reply;
 use fanfare_protocol::ingest::{PublishFrame, write};
 
+use publisher::Publisher;
 use stand_in::{StandIn, epoch};
 
+/// A publisher of which nothing is taken for so long is not read.
+const BLOCKED: Duration = Duration::from_secs(3);
 const MIB: usize = 1 << 20;
 const MESSAGE_BYTES: usize = 256 << 10;
 /// Of each publisher on the socket.
@@ -66,59 +70,16 @@ fn watch(over: &AtomicBool, peak: &AtomicU64) {
     }
 }
 
-struct Publisher {
-    stream: UnixStream,
-    decoder: Decoder,
-}
-
-impl Publisher {
-    fn connect(path: &Path) -> Self {
-        let mut stream = UnixStream::connect(path).unwrap();
-        let mut preface = Vec::new();
-        write::preface(&mut preface);
-        stream.write_all(&preface).unwrap();
-        Self { stream, decoder: Decoder::new() }
-    }
-
-    /// Writes for as long as anything is taken; how much was.
-    fn write_until_blocked(&mut self, bytes: &[u8]) -> usize {
-        self.stream.set_write_timeout(Some(Duration::from_secs(3))).unwrap();
-        let mut sent = 0;
-        while sent < bytes.len() {
-            match self.stream.write(&bytes[sent..]) {
-                Ok(more) => sent += more,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => panic!("{error}"),
-            }
-        }
-        self.stream.set_write_timeout(Some(Duration::from_secs(120))).unwrap();
-        sent
-    }
-
-    /// Reads until the outcomes of so many messages were told.
-    fn hear(&mut self, messages: u64) {
-        self.stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
-        let (mut unread, mut acknowledged) = (Vec::new(), 0);
-        while acknowledged < messages {
-            let mut piece = [0; 4_096];
-            let read = match self.stream.read(&mut piece) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                read => read.expect("outcomes come"),
-            };
-            assert!(read > 0, "it ended after {acknowledged}");
-            unread.extend_from_slice(&piece[..read]);
-            let mut input = unread.as_slice();
-            while let Some(reply) = self.decoder.next(&mut input).unwrap() {
-                match reply {
-                    Reply::Ack(sequence) => acknowledged = sequence,
-                    Reply::Hello(_) => {}
-                    other => panic!("{other:?}"),
-                }
-            }
-            let taken = unread.len() - input.len();
-            unread.drain(..taken);
-        }
+/// Reads until the outcomes of so many messages were told.
+fn hear(publisher: &mut Publisher, messages: u64) {
+    let mut acknowledged = 0;
+    while acknowledged < messages {
+        let heard = publisher.hear(|reply| match reply {
+            Reply::Ack(sequence) => acknowledged = sequence,
+            Reply::Hello(_) => {}
+            other => panic!("{other:?}"),
+        });
+        assert!(heard.is_some(), "it ended after {acknowledged}");
     }
 }
 
@@ -195,7 +156,7 @@ fn go_on(publishers: Vec<(Publisher, usize)>, stream: &[u8]) {
         for (mut publisher, sent) in publishers {
             let mut writer = publisher.stream.try_clone().unwrap();
             scope.spawn(move || writer.write_all(&stream[sent..]).unwrap());
-            scope.spawn(move || publisher.hear(MESSAGES as u64));
+            scope.spawn(move || hear(&mut publisher, MESSAGES as u64));
         }
     });
 }
@@ -223,7 +184,7 @@ fn what_publishers_hand_over_takes_no_more_memory_than_was_said() {
             .map(|_| {
                 scope.spawn(|| {
                     let mut publisher = Publisher::connect(&path);
-                    let sent = publisher.write_until_blocked(&stream);
+                    let sent = publisher.send_until_blocked(&stream, BLOCKED);
                     (publisher, sent)
                 })
             })
@@ -240,9 +201,9 @@ fn what_publishers_hand_over_takes_no_more_memory_than_was_said() {
         let mut last = Publisher::connect(&path);
         let mut small = Vec::new();
         write::publish(&PublishFrame::new("demo", b"hi"), &mut small);
-        last.stream.write_all(&small).unwrap();
+        last.send(&small);
         sequencer.hear();
-        last.hear(1);
+        hear(&mut last, 1);
         go_on(publishers, &stream);
         let answers: Vec<_> = requests.into_iter().map(|one| one.join().unwrap()).collect();
         (held, sent, answers)

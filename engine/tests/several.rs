@@ -2,30 +2,13 @@
 
 mod support;
 
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
-
-use fanfare::node::{DriverChoice, Server};
-use fanfare_protocol::ingest::client::{Decoder, Reply};
-use fanfare_protocol::ingest::{ChannelNames, PublishFrame, write};
+use fanfare::node::DriverChoice;
+use fanfare_protocol::ingest::client::Reply;
+use fanfare_protocol::ingest::{ChannelNames, PublishFrame};
 use serde_json::{Value, json};
 
-use support::{Client, DRIVERS, PATIENCE, node, node_with};
-
-/// Publishes JSON over the API; the status and the answer.
-fn post(node: &Server, body: &Value) -> (String, Value) {
-    let mut api = Client::connect(node.addresses().api.unwrap());
-    let (body, host) = (body.to_string(), "Host: localhost\r\nContent-Type: application/json");
-    let length = body.len();
-    let head = format!("POST /v1/publish HTTP/1.1\r\n{host}\r\nContent-Length: {length}\r\n\r\n");
-    api.send(format!("{head}{body}").as_bytes());
-    let (head, answer) = api.answer();
-    (head[9..12].into(), serde_json::from_str(&answer).unwrap())
-}
-
-fn frame(client: &mut Client) -> Value {
-    serde_json::from_str(&client.text_frame()).unwrap()
-}
+use support::publisher::publish_batch;
+use support::{Client, DRIVERS, node, node_with, post_json};
 
 #[test]
 fn each_channel_has_it_and_each_client_once() {
@@ -34,10 +17,10 @@ fn each_channel_has_it_and_each_client_once() {
         let listen = node.addresses().listen;
         let mut both = Client::websocket(listen, "/ws?channels=a,b&format=json");
         let mut one = Client::get(listen, "/sse?channels=b");
-        let begin = frame(&mut both);
+        let begin = both.json_frame();
         assert!(one.head().starts_with("HTTP/1.1 200 "));
         one.opening();
-        let (status, answer) = post(&node, &json!({"channels": ["b", "a", "c"], "data": 1}));
+        let (status, answer) = post_json(&node, &json!({"channels": ["b", "a", "c"], "data": 1}));
         let places = json!([{"offset": 1, "subscribers": 2}, {"offset": 1, "subscribers": 1},
             {"offset": 1, "subscribers": 0}]);
         assert_eq!((&*status, &answer["channels"]), ("200", &places));
@@ -48,14 +31,14 @@ fn each_channel_has_it_and_each_client_once() {
             {"channels": ["a", "b"], "data": 4, "ephemeral": true},
             {"channel": "b", "data": 5},
         ]});
-        let (_, answer) = post(&node, &batch);
+        let (_, answer) = post_json(&node, &batch);
         let results = &answer["results"];
         assert_eq!((&results[0]["offset"], &results[0]["subscribers"]), (&json!(2), &json!(1)));
         assert_eq!(results[1]["channels"], json!([{"offset": 3, "subscribers": 1}]));
         assert_eq!(results[2], json!({"channels": [{"subscribers": 1}, {"subscribers": 2}]}));
         let first = json!({"channel": "b", "id": id, "offset": 1, "data": 1});
-        assert_eq!(frame(&mut both), first);
-        let rest: Vec<Value> = (0..4).map(|_| frame(&mut both)).collect();
+        assert_eq!(both.json_frame(), first);
+        let rest: Vec<Value> = (0..4).map(|_| both.json_frame()).collect();
         let said: Vec<_> =
             rest.iter().map(|it| (it["channel"].clone(), it["data"].clone())).collect();
         let all = [("a", 2), ("a", 3), ("a", 4), ("b", 5)]
@@ -94,12 +77,12 @@ fn what_may_not_be_is_refused_whole() {
         (named(json!("a")), "422", "bad_message"),
         (json!({"channel": "a", "channels": ["b"], "data": 1}), "422", "bad_message"),
     ] {
-        let (told, answer) = post(&node, &body);
+        let (told, answer) = post_json(&node, &body);
         assert_eq!((&*told, &answer["error"]), (status, &json!(code)), "{body} {answer}");
     }
-    let (_, answer) = post(&node, &named(json!(["a", "b", "c", "d"])));
+    let (_, answer) = post_json(&node, &named(json!(["a", "b", "c", "d"])));
     assert!(answer["message"].as_str().unwrap().contains("for 1 to 3 channels"), "{answer}");
-    let (_, answer) = post(&node, &named(json!(["a", "b", "c"])));
+    let (_, answer) = post_json(&node, &named(json!(["a", "b", "c"])));
     let first = json!({"offset": 1, "subscribers": 0});
     assert_eq!(answer["channels"], json!([first, first, first]), "nothing was published before");
     node.stop();
@@ -121,33 +104,23 @@ fn a_key_is_the_same_on_every_way_in() {
     let other = PublishFrame { also: ChannelNames::of(&also[..1]), ..frame };
     let twice = [&b"b"[..], b"b"];
     let twice = PublishFrame { also: ChannelNames::of(&twice), ..frame };
-    let mut socket = UnixStream::connect(node.addresses().socket.as_ref().unwrap()).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut bytes = Vec::new();
-    write::preface(&mut bytes);
-    write::batch(&[PublishFrame::new("b", b"0"), frame, frame, other, twice], &mut bytes);
-    socket.write_all(&bytes).unwrap();
-    socket.shutdown(std::net::Shutdown::Write).unwrap();
-    bytes.clear();
-    socket.read_to_end(&mut bytes).unwrap();
-    let (mut decoder, mut input, mut told) = (Decoder::new(), bytes.as_slice(), Vec::new());
-    while let Some(reply) = decoder.next(&mut input).unwrap() {
-        match reply {
+    let messages = [PublishFrame::new("b", b"0"), frame, frame, other, twice];
+    let told =
+        publish_batch(node.addresses().socket.as_ref().unwrap(), &messages, |reply| match reply {
             Reply::Answer(answer) => {
                 let offsets: Vec<u64> = answer.also.map(|place| place.offset).collect();
-                told.push(format!("{} {offsets:?} {}", answer.offset, answer.duplicate));
+                Some(format!("{} {offsets:?} {}", answer.offset, answer.duplicate))
             }
-            Reply::Refused { code, .. } => told.push(format!("refused {}", code.0)),
-            _ => {}
-        }
-    }
+            Reply::Refused { code, .. } => Some(format!("refused {}", code.0)),
+            _ => None,
+        });
     let all = ["1 [2, 1] false", "1 [2, 1] true", "refused 409", "refused 466"];
     assert_eq!(told, all);
     let keyed = json!({"channels": ["a", "b", "c"], "data": 1, "idempotency_key": "k"});
-    let (_, answer) = post(&node, &keyed);
+    let (_, answer) = post_json(&node, &keyed);
     assert_eq!(answer["duplicate"], true);
     assert_eq!(answer["channels"][1], json!({"offset": 2, "subscribers": 0}));
-    let (status, _) = post(&node, &json!({"channel": "a", "data": 1, "idempotency_key": "k"}));
+    let (status, _) = post_json(&node, &json!({"channel": "a", "data": 1, "idempotency_key": "k"}));
     assert_eq!(status, "409");
     node.stop();
 }

@@ -3,33 +3,23 @@
 
 mod support;
 
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
-
-use fanfare_protocol::ingest::client::{Decoder, Reply};
-use fanfare_protocol::ingest::{PublishFrame, write};
+use fanfare::node::Server;
+use fanfare_protocol::ingest::PublishFrame;
+use fanfare_protocol::ingest::client::Reply;
 use serde_json::{Value, json};
 
-use support::{Client, DRIVERS, PATIENCE, node, node_with, upgrade};
+use support::publisher::publish_batch;
+use support::{Client, DRIVERS, node, node_with, post, upgrade};
 
 /// Publishes over the API; the answer.
-fn post(node: &fanfare::node::Server, target: &str, content: &str, body: &str) -> Value {
-    let mut api = Client::connect(node.addresses().api.unwrap());
-    let length = body.len();
-    let head = format!(
-        "POST {target} HTTP/1.1\r\nHost: localhost\r\n{content}Content-Length: {length}\r\n\r\n"
-    );
-    api.send(format!("{head}{body}").as_bytes());
-    let (head, answer) = api.answer();
-    assert!(head.starts_with("HTTP/1.1 200 "), "{head}{answer}");
-    serde_json::from_str(&answer).unwrap()
+fn publish(node: &Server, target: &str, content_type: &str, body: &str) -> Value {
+    let (status, answer) = post(node, target, content_type, body);
+    assert_eq!(status, "200", "{answer}");
+    answer
 }
 
-fn frame(client: &mut Client) -> Value {
-    serde_json::from_str(&client.text_frame()).unwrap()
-}
-
-const JSON: &str = "Content-Type: application/json\r\n";
+const TEXT: &str = "text/plain";
+const JSON: &str = "application/json";
 
 #[test]
 fn what_is_ephemeral_is_given_once_and_kept_by_nobody() {
@@ -37,22 +27,22 @@ fn what_is_ephemeral_is_given_once_and_kept_by_nobody() {
         let node = node(driver);
         let listen = node.addresses().listen;
         let mut socket = Client::websocket(listen, "/ws?channels=a&format=json");
-        let begin = frame(&mut socket);
-        let answer = post(&node, "/v1/channels/a?ephemeral=1", "", "typing");
+        let begin = socket.json_frame();
+        let answer = publish(&node, "/v1/channels/a?ephemeral=1", TEXT, "typing");
         assert_eq!(answer, json!({"subscribers": 1}));
         let one = r#"{"channel":"a","data":2,"ephemeral":true}"#;
-        assert_eq!(post(&node, "/v1/publish", JSON, one), json!({"subscribers": 1}));
-        let kept = post(&node, "/v1/channels/a?ephemeral=0", "", "kept");
+        assert_eq!(publish(&node, "/v1/publish", JSON, one), json!({"subscribers": 1}));
+        let kept = publish(&node, "/v1/channels/a?ephemeral=0", TEXT, "kept");
         assert_eq!(kept["offset"], 1);
-        assert_eq!(frame(&mut socket), json!({"channel": "a", "data": "typing"}));
-        assert_eq!(frame(&mut socket), json!({"channel": "a", "data": 2}));
-        assert_eq!(frame(&mut socket)["id"], kept["id"]);
+        assert_eq!(socket.json_frame(), json!({"channel": "a", "data": "typing"}));
+        assert_eq!(socket.json_frame(), json!({"channel": "a", "data": 2}));
+        assert_eq!(socket.json_frame()["id"], kept["id"]);
         let since = begin["id"].as_str().unwrap();
         let mut stream = Client::get(listen, &format!("/sse?channels=a&since={since}"));
         assert!(stream.head().starts_with("HTTP/1.1 200 "));
         stream.opening();
         assert_eq!(stream.block(), format!("data: kept\nid: {}", kept["id"].as_str().unwrap()));
-        post(&node, "/v1/channels/a?ephemeral=1", "", "now");
+        publish(&node, "/v1/channels/a?ephemeral=1", TEXT, "now");
         assert_eq!(stream.block(), "data: now", "an id that it has stays the last one");
         node.stop();
     }
@@ -66,44 +56,22 @@ fn a_connection_that_says_what_it_is_called_does_not_hear_its_own() {
         let mut one = Client::websocket(listen, "/ws?channels=a&format=json&open=origin");
         let mut other = Client::get(listen, "/sse?channels=a&open=origin");
         assert!(other.head().starts_with("HTTP/1.1 200 "));
-        let open = frame(&mut one);
+        let open = one.json_frame();
         let origin = open["origin"].as_str().unwrap();
         let opening = other.block();
         let (_, said) = opening.split_once("data: ").unwrap();
         let said: Value = serde_json::from_str(said.lines().next().unwrap()).unwrap();
         let theirs = said["origin"].as_str().unwrap();
         assert!(origin.len() == 16 && theirs.len() == 16 && origin != theirs);
-        post(&node, &format!("/v1/channels/a?except={origin}"), "", "1");
+        publish(&node, &format!("/v1/channels/a?except={origin}"), TEXT, "1");
         let body = json!({"channel": "a", "data": 2, "except": theirs}).to_string();
-        post(&node, "/v1/publish", JSON, &body);
-        post(&node, "/v1/channels/a", "", "3");
-        assert_eq!((&frame(&mut one)["data"], &frame(&mut one)["data"]), (&json!(2), &json!(3)));
+        publish(&node, "/v1/publish", JSON, &body);
+        publish(&node, "/v1/channels/a", TEXT, "3");
+        assert_eq!((&one.json_frame()["data"], &one.json_frame()["data"]), (&json!(2), &json!(3)));
         assert!(other.block().starts_with("data: 1\n"));
         assert!(other.block().starts_with("data: 3\n"));
         node.stop();
     }
-}
-
-/// Publishes on the Unix socket; offset and subscribers of each answer.
-fn publish(node: &fanfare::node::Server, messages: &[PublishFrame<'_>]) -> Vec<(u64, u64)> {
-    let mut socket = UnixStream::connect(node.addresses().socket.as_ref().unwrap()).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut bytes = Vec::new();
-    write::preface(&mut bytes);
-    write::batch(messages, &mut bytes);
-    socket.write_all(&bytes).unwrap();
-    socket.shutdown(std::net::Shutdown::Write).unwrap();
-    bytes.clear();
-    socket.read_to_end(&mut bytes).unwrap();
-    let (mut decoder, mut input, mut told) = (Decoder::new(), bytes.as_slice(), Vec::new());
-    while let Some(reply) = decoder.next(&mut input).unwrap() {
-        match reply {
-            Reply::Answer(answer) => told.push((answer.offset, answer.subscribers)),
-            Reply::Refused { text, .. } => panic!("{text}"),
-            _ => {}
-        }
-    }
-    told
 }
 
 #[test]
@@ -115,23 +83,26 @@ fn a_backend_on_the_unix_socket_says_who_gets_a_message() {
     let listen = node.addresses().listen;
     let mut one = Client::websocket(listen, "/ws?channels=a&format=json&open=origin");
     let mut other = Client::websocket(listen, "/ws?channels=a&format=json");
-    let open = frame(&mut one);
-    frame(&mut other);
+    let open = one.json_frame();
+    other.json_frame();
     let message = |data| PublishFrame { answer: true, ..PublishFrame::new("a", data) };
     let except = open["origin"].as_str().map(str::as_bytes);
-    let told = publish(
-        &node,
-        &[
-            PublishFrame { ephemeral: true, ..message(b"typing") },
-            PublishFrame { except, ..message(b"not for one") },
-            message(b"for all"),
-        ],
-    );
+    let messages = [
+        PublishFrame { ephemeral: true, ..message(b"typing") },
+        PublishFrame { except, ..message(b"not for one") },
+        message(b"for all"),
+    ];
+    let told =
+        publish_batch(node.addresses().socket.as_ref().unwrap(), &messages, |reply| match reply {
+            Reply::Answer(answer) => Some((answer.offset, answer.subscribers)),
+            Reply::Refused { text, .. } => panic!("{text}"),
+            _ => None,
+        });
     assert_eq!(told, [(0, 2), (1, 2), (2, 2)]);
-    assert_eq!(frame(&mut one), json!({"channel": "a", "data": "typing"}));
-    assert_eq!(frame(&mut one)["data"], "for all");
-    assert_eq!(frame(&mut other)["data"], "typing");
-    assert_eq!(frame(&mut other)["data"], "not for one");
+    assert_eq!(one.json_frame(), json!({"channel": "a", "data": "typing"}));
+    assert_eq!(one.json_frame()["data"], "for all");
+    assert_eq!(other.json_frame()["data"], "typing");
+    assert_eq!(other.json_frame()["data"], "not for one");
     node.stop();
 }
 
@@ -141,18 +112,18 @@ fn what_is_longer_than_a_client_takes_is_told_as_a_gap() {
         let node = node(driver);
         let listen = node.addresses().listen;
         let mut socket = Client::websocket(listen, "/ws?channels=a&format=json&max=1000");
-        let begin = frame(&mut socket);
+        let begin = socket.json_frame();
         let since = begin["id"].as_str().unwrap();
         // All in one moment: two that are too long one after the other are one gap.
         let message = |bytes: usize| json!({"channel": "a", "data": "x".repeat(bytes)});
         let messages = [1, 2_000, 100_000, 1].map(message);
         let batch = json!({"messages": messages}).to_string();
-        post(&node, "/v1/publish", JSON, &batch);
+        publish(&node, "/v1/publish", JSON, &batch);
         let gap = json!({"event": "fanfare.gap", "channel": "a", "from": 2, "to": 3, "missed": 2,
             "reason": "size"});
-        assert_eq!(frame(&mut socket)["offset"], 1);
-        assert_eq!(frame(&mut socket), gap);
-        assert_eq!(frame(&mut socket)["offset"], 4);
+        assert_eq!(socket.json_frame()["offset"], 1);
+        assert_eq!(socket.json_frame(), gap);
+        assert_eq!(socket.json_frame()["offset"], 4);
         let target = format!("/sse?channels=a&since={since}&max=1000");
         let mut stream = Client::get(listen, &target);
         assert!(stream.head().starts_with("HTTP/1.1 200 "));

@@ -9,67 +9,44 @@
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::SeqCst};
 use std::thread;
-use std::time::Instant;
 
 use io_uring::squeue::{Entry, Flags};
 use io_uring::types::{CancelBuilder, DestinationSlot, Fd, Fixed};
 use io_uring::{IoUring, opcode};
 
-use crate::{Costs, FALL_ASLEEP, client, listener, wait_for};
+use crate::pair::{self, Meeting, cpu_nanos};
+use crate::{Costs, client, listener};
 
 const WATCH: u64 = 1;
 const ARRIVED: u64 = 2;
 const CLOSED: u64 = 3;
 const SILENT: u64 = 4;
 
-/// What both threads see.
-struct Meeting {
-    start: Instant,
-    /// For which socket the taker sleeps, from 1.
-    asleep: AtomicU64,
-    /// How many sockets it was told of, and when last: nanoseconds after `start`.
-    told: AtomicU64,
-    at: AtomicU64,
-    /// The taker's ring; 0 until there is one, below 0 for the errno why there is none.
-    ring: AtomicI32,
-}
-
 pub(crate) fn run(moves: u64, costs: &mut Costs) -> io::Result<()> {
     let (here, address) = listener()?;
     let mut giver = ring()?;
-    let meeting = Arc::new(Meeting {
-        start: Instant::now(),
-        asleep: AtomicU64::new(0),
-        told: AtomicU64::new(0),
-        at: AtomicU64::new(0),
-        ring: AtomicI32::new(0),
-    });
+    let meeting = Arc::new(Meeting::new());
     let taker = thread::spawn({
         let meeting = Arc::clone(&meeting);
         move || take(moves, &meeting)
     });
-    wait_for("the taker has its ring", || meeting.ring.load(SeqCst) != 0);
-    let to = meeting.ring.load(SeqCst);
-    if to < 0 {
+    let Some(to) = meeting.ring() else {
         return taker.join().expect("it only failed").map(drop);
-    }
+    };
     for nth in 0..moves {
         let client = client(address)?;
         let (socket, _) = here.accept()?;
         giver.submitter().register_files_update(0, &[socket.as_raw_fd()])?;
         drop(socket);
         until(&mut giver, &[watch(0)], WATCH)?;
-        wait_for("the taker sleeps", || meeting.asleep.load(SeqCst) > nth);
-        thread::sleep(FALL_ASLEEP);
-        let (began, cpu) = (meeting.start.elapsed(), cpu_nanos());
+        meeting.wait_for_sleep(nth);
+        let (began, cpu) = (meeting.now(), cpu_nanos());
         until(&mut giver, &message(to, 0), CLOSED)?;
-        let gone = meeting.start.elapsed();
+        let gone = meeting.now();
         costs.giver_cpu += cpu_nanos() - cpu;
-        wait_for("the taker is told", || meeting.told.load(SeqCst) > nth);
+        costs.latency.push(meeting.wait_until_told(nth, began));
         costs.giver.push((gone - began).as_nanos() as u64);
-        costs.latency.push(meeting.at.load(SeqCst) - began.as_nanos() as u64);
         drop(client);
     }
     costs.taker_cpu += taker.join().expect("the taker ends")?;
@@ -79,35 +56,25 @@ pub(crate) fn run(moves: u64, costs: &mut Costs) -> io::Result<()> {
 /// The taker's thread; gives the CPU time that it used.
 fn take(moves: u64, meeting: &Meeting) -> io::Result<u64> {
     let made = ring();
-    let number = made
-        .as_ref()
-        .map_or_else(|error| -error.raw_os_error().unwrap_or(libc::EIO), |ring| ring.as_raw_fd());
-    meeting.ring.store(number, SeqCst);
+    meeting.tell_ring(made.as_ref().ok().map(AsRawFd::as_raw_fd));
     let mut ring = made?;
     let mut used = 0;
     for nth in 0..moves {
-        meeting.asleep.store(nth + 1, SeqCst);
+        meeting.sleeps(nth);
         let before = cpu_nanos();
         let slot = until(&mut ring, &[], ARRIVED)? as u32;
         until(&mut ring, &[watch(slot)], WATCH)?;
         used += cpu_nanos() - before;
-        meeting.at.store(meeting.start.elapsed().as_nanos() as u64, SeqCst);
+        meeting.notes_time();
         until(&mut ring, &leave(slot), CLOSED)?;
-        meeting.told.store(nth + 1, SeqCst);
+        meeting.is_done(nth);
     }
     Ok(used)
 }
 
 /// A ring with the driver's set-up and a table of files.
 fn ring() -> io::Result<IoUring> {
-    let ring = IoUring::builder()
-        .setup_single_issuer()
-        .setup_defer_taskrun()
-        .setup_taskrun_flag()
-        .setup_no_sqarray()
-        .setup_submit_all()
-        .setup_cqsize(1_024)
-        .build(64)?;
+    let ring = pair::ring()?;
     ring.submitter().register_files_sparse(64)?;
     Ok(ring)
 }
@@ -155,14 +122,4 @@ fn message(ring: RawFd, slot: u32) -> [Entry; 3] {
     let send = send.flags(Flags::IO_LINK | Flags::SKIP_SUCCESS).user_data(SILENT);
     let [cancel, close] = leave(slot);
     [send, cancel, close]
-}
-
-/// CPU time of this thread, in user and kernel together, to the nanosecond: `schedstat` is only as
-/// young as the thread's last turn.
-pub(crate) fn cpu_nanos() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the kernel writes into a value that outlives the call.
-    let told = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
-    assert_eq!(told, 0, "Linux counts CPU time");
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }

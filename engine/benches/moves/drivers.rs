@@ -3,27 +3,16 @@
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fanfare::driver::epoll::Epoll;
 use fanfare::driver::uring::Uring;
 use fanfare::driver::{Close, Detached, Driver, DriverConfig, Event, Token, Waker};
 
-use crate::by_message::cpu_nanos;
-use crate::{Costs, FALL_ASLEEP, client, listener, wait_for};
-
-/// What both threads see.
-struct Meeting {
-    start: Instant,
-    /// For which socket the taker sleeps, from 1.
-    asleep: AtomicU64,
-    /// How many sockets it was told of, and when last: nanoseconds after `start`.
-    told: AtomicU64,
-    at: AtomicU64,
-}
+use crate::pair::{Meeting, PATIENCE, cpu_nanos};
+use crate::{Costs, client, listener};
 
 pub(crate) fn uring(moves: u64, costs: &mut Costs) -> io::Result<()> {
     run(Uring::new, moves, costs)
@@ -48,12 +37,7 @@ fn run<D: Driver + 'static>(
     giver.set_accepting(true);
     let waker = Waker::new()?;
     let (to, from) = channel();
-    let meeting = Arc::new(Meeting {
-        start: Instant::now(),
-        asleep: AtomicU64::new(0),
-        told: AtomicU64::new(0),
-        at: AtomicU64::new(0),
-    });
+    let meeting = Arc::new(Meeting::new());
     let taker = thread::spawn({
         let (meeting, waker) = (Arc::clone(&meeting), Arc::clone(&waker));
         move || take(make, moves, &from, &meeting, &waker)
@@ -62,17 +46,15 @@ fn run<D: Driver + 'static>(
     for nth in 0..moves {
         let client = client(address)?;
         let token = accepted(&mut giver, &mut events);
-        wait_for("the taker sleeps", || meeting.asleep.load(SeqCst) > nth);
-        thread::sleep(FALL_ASLEEP);
-        let (began, cpu) = (meeting.start.elapsed(), cpu_nanos());
+        meeting.wait_for_sleep(nth);
+        let (began, cpu) = (meeting.now(), cpu_nanos());
         let socket = giver.detach(token).map_err(io::Error::from_raw_os_error)?;
         to.send(socket).expect("the taker takes all");
         waker.wake();
-        let gone = meeting.start.elapsed();
+        let gone = meeting.now();
         costs.giver_cpu += cpu_nanos() - cpu;
-        wait_for("the taker is told", || meeting.told.load(SeqCst) > nth);
+        costs.latency.push(meeting.wait_until_told(nth, began));
         costs.giver.push((gone - began).as_nanos() as u64);
-        costs.latency.push(meeting.at.load(SeqCst) - began.as_nanos() as u64);
         drop(client);
     }
     costs.taker_cpu += taker.join().expect("the taker ends")?;
@@ -106,9 +88,9 @@ fn take<D: Driver>(
     let (mut events, mut told, mut cpu) = (Vec::new(), 0, 0);
     driver.poll(Some(Duration::ZERO), &mut events);
     while told < moves {
-        meeting.asleep.store(told + 1, SeqCst);
+        meeting.sleeps(told);
         let before = cpu_nanos();
-        driver.poll(Some(Duration::from_secs(20)), &mut events);
+        driver.poll(Some(PATIENCE), &mut events);
         for socket in from.try_iter() {
             driver.adopt(socket).expect("there is a place");
         }
@@ -116,11 +98,11 @@ fn take<D: Driver>(
         cpu += cpu_nanos() - before;
         for event in events.drain(..) {
             if let Event::Readable { token, hangup: false, .. } = event {
-                meeting.at.store(meeting.start.elapsed().as_nanos() as u64, SeqCst);
+                meeting.notes_time();
                 driver.close(token, Close::Abort);
                 driver.poll(Some(Duration::ZERO), &mut Vec::new());
+                meeting.is_done(told);
                 told += 1;
-                meeting.told.store(told, SeqCst);
             }
         }
     }

@@ -13,17 +13,15 @@
 
 mod by_message;
 mod drivers;
+#[path = "../pair/mod.rs"]
+mod pair;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::time::{Duration, Instant};
 
 use fanfare::driver::listener::Inherited;
 
-/// How long a thread that has said that it will sleep needs to do so.
-pub(crate) const FALL_ASLEEP: Duration = Duration::from_micros(150);
-/// A move that does not end is a lost socket.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+use pair::{rounds, spread};
 
 /// Nanoseconds for each move.
 #[derive(Default)]
@@ -47,19 +45,8 @@ const WAYS: [(&str, Run); 3] = [
 ];
 
 fn main() {
-    // What `cargo bench` passes; without it this is a test.
-    let is_bench = std::env::args().any(|argument| argument == "--bench");
-    let (rounds, moves) = if is_bench { (15, 400) } else { (1, 20) };
-    let mut costs: [Costs; WAYS.len()] = Default::default();
-    // Round by round, so that what disturbs one way disturbs the others.
-    for _ in 0..rounds {
-        for ((name, run), costs) in WAYS.into_iter().zip(&mut costs) {
-            if let Err(error) = run(moves, costs) {
-                println!("{name}: not possible here: {error}");
-            }
-        }
-    }
-    println!("{} moves each; nanoseconds, median (lowest tenth)", rounds * moves);
+    let (moves, mut costs) = rounds(&WAYS, (15, 400, 20));
+    println!("{moves} moves each; nanoseconds, median (lowest tenth)");
     let [one, two, three, four] = ["until it is gone", "until told", "giver's CPU", "taker's CPU"];
     println!("{:<24} {one:>18} {two:>18} {three:>12} {four:>12}", "way");
     for ((name, _), costs) in WAYS.into_iter().zip(&mut costs) {
@@ -77,11 +64,6 @@ fn main() {
     }
 }
 
-fn spread(times: &mut [u64]) -> String {
-    times.sort_unstable();
-    format!("{} ({})", times[times.len() / 2], times[times.len() / 10])
-}
-
 /// A listener as shards have it.
 pub(crate) fn listener() -> io::Result<(TcpListener, SocketAddr)> {
     let address = fanfare::driver::listener::probe(SocketAddr::from(([127, 0, 0, 1], 0)))?;
@@ -94,12 +76,4 @@ pub(crate) fn client(address: SocketAddr) -> io::Result<TcpStream> {
     let mut client = TcpStream::connect(address)?;
     client.write_all(b"x")?;
     Ok(client)
-}
-
-pub(crate) fn wait_for(what: &str, done: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !done() {
-        assert!(began.elapsed() < PATIENCE, "in vain: {what}");
-        std::thread::yield_now();
-    }
 }

@@ -11,6 +11,8 @@ use io_uring::squeue::Entry;
 use io_uring::types::{Fd, SubmitArgs};
 use io_uring::{EnterFlags, IoUring, opcode};
 
+use crate::pair;
+
 /// `IORING_REGISTER_SEND_MSG_RING` of `linux/io_uring.h`, since Linux 6.13: not in the crate.
 const REGISTER_SEND_MSG_RING: libc::c_uint = 31;
 /// What a message to a sleeper says.
@@ -28,15 +30,7 @@ pub(crate) struct Sleeper {
 impl Sleeper {
     /// A ring with the driver's set-up.
     pub(crate) fn new() -> io::Result<Self> {
-        let ring = IoUring::builder()
-            .setup_single_issuer()
-            .setup_defer_taskrun()
-            .setup_taskrun_flag()
-            .setup_no_sqarray()
-            .setup_submit_all()
-            .setup_cqsize(1_024)
-            .build(64)?;
-        Ok(Self { ring, watch: None })
+        Ok(Self { ring: pair::ring()?, watch: None })
     }
 
     /// Where messages are sent to.

@@ -3,6 +3,8 @@
 
 #[path = "../support/pace.rs"]
 mod pace;
+#[path = "../support/publisher.rs"]
+mod publisher;
 #[path = "../stand_in/mod.rs"]
 mod stand_in;
 

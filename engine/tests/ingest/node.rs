@@ -1,7 +1,7 @@
 //! A node's Unix socket and a publisher that says whatever it is told.
 
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::net::UnixStream;
+use std::io::Write;
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,10 +13,11 @@ use fanfare::ingest::{Handle, IngestConfig, spawn};
 use fanfare::limits::Limits;
 use fanfare::metrics::Metrics;
 use fanfare::vigil::Vigil;
-use fanfare_protocol::ingest::client::{Decoder, Reply};
+use fanfare_protocol::ingest::client::Reply;
 use fanfare_protocol::ingest::session::Standing;
 use fanfare_protocol::ingest::{PublishFrame, write};
 
+use crate::publisher::Publisher;
 use crate::stand_in::{StandIn, epoch};
 
 /// Longest wait for anything: a failure, not a measure.
@@ -90,10 +91,7 @@ impl Node {
 
     /// A connection on which nothing was said.
     pub(crate) fn connect(&self) -> Client {
-        let stream = UnixStream::connect(&self.path).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Client { stream, decoder: Decoder::new(), unread: Vec::new() }
+        Client(Publisher::silent(&self.path))
     }
 
     /// A publisher that was greeted.
@@ -149,70 +147,27 @@ impl Drop for Node {
     }
 }
 
-pub(crate) struct Client {
-    pub(crate) stream: UnixStream,
-    decoder: Decoder,
-    unread: Vec<u8>,
+/// A publisher whose replies are words.
+pub(crate) struct Client(Publisher);
+
+impl Deref for Client {
+    type Target = Publisher;
+
+    fn deref(&self) -> &Publisher {
+        &self.0
+    }
+}
+
+impl DerefMut for Client {
+    fn deref_mut(&mut self) -> &mut Publisher {
+        &mut self.0
+    }
 }
 
 impl Client {
-    pub(crate) fn send(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).unwrap();
-    }
-
-    pub(crate) fn publish(&mut self, frames: &[PublishFrame<'_>]) {
-        let mut bytes = Vec::new();
-        for frame in frames {
-            write::publish(frame, &mut bytes);
-        }
-        self.send(&bytes);
-    }
-
-    /// Writes as much of `bytes` as is taken before nothing more is for `patience`; how much.
-    pub(crate) fn send_until_blocked(&mut self, bytes: &[u8], patience: Duration) -> usize {
-        self.stream.set_write_timeout(Some(patience)).unwrap();
-        let mut sent = 0;
-        while sent < bytes.len() {
-            match self.stream.write(&bytes[sent..]) {
-                Ok(more) => sent += more,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => panic!("{error}"),
-            }
-        }
-        self.stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        sent
-    }
-
     /// The next reply in words; "end" where the connection ends.
     pub(crate) fn reply(&mut self) -> String {
-        loop {
-            let mut input = self.unread.as_slice();
-            let words = self.decoder.next(&mut input).unwrap().map(words);
-            let taken = self.unread.len() - input.len();
-            self.unread.drain(..taken);
-            if let Some(words) = words {
-                return words;
-            }
-            let mut piece = [0; 4096];
-            match self.stream.read(&mut piece) {
-                Ok(0) => return "end".into(),
-                Ok(read) => self.unread.extend_from_slice(&piece[..read]),
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => return "end".into(),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => panic!("no reply in time: {error}"),
-            }
-        }
-    }
-
-    /// Bytes that a test has read by itself.
-    pub(crate) fn take(&mut self, bytes: &[u8]) {
-        self.unread.extend_from_slice(bytes);
-    }
-
-    /// Whether bytes came that are no reply yet.
-    pub(crate) fn has_unread(&self) -> bool {
-        !self.unread.is_empty()
+        self.0.hear(words).unwrap_or_else(|| "end".into())
     }
 
     pub(crate) fn replies(&mut self, count: usize) -> Vec<String> {

@@ -1,30 +1,18 @@
 //! The process: what signals do to it, and what it says by its exit code.
 
 use std::fs::DirEntry;
-use std::io::{BufRead, BufReader};
+use std::io::BufRead;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, Command};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
+use crate::support::process::{self, Process, alone};
 use crate::support::{Client, wait_until};
-
-struct Server {
-    child: Child,
-    log: Option<BufReader<ChildStderr>>,
-    listen: SocketAddr,
-}
 
 /// What a server is told beside its flags: that nothing ends because of the time it takes.
 const UNHURRIED: &str = "[limits]\nshutdown = \"1h\"\nclose = \"1m\"\nhead_time = \"1h\"\n\
     ping = \"1h\"\n";
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill(); // where a test failed; else it has ended
-        let _ = self.child.wait();
-    }
-}
 
 fn unhurried(folder: &tempfile::TempDir) -> String {
     let path = folder.path().join("fanfare.toml");
@@ -37,48 +25,19 @@ fn command(words: &[&str]) -> Command {
     let mut command = Command::new("env");
     command.args(["--default-signal=HUP", env!("CARGO_BIN_EXE_fanfare"), "serve"]);
     command.args(["--api", "none", "--socket", "none", "--shards", "2"]).args(words);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    command.env_remove("RUST_LOG");
+    alone(&mut command);
     command
 }
 
-/// The server once it is ready.
-fn serve(words: &[&str]) -> Server {
+/// The server once it is ready, and where it listens.
+fn serve(words: &[&str]) -> (Process, SocketAddr) {
     ready(command(words))
 }
 
-fn ready(mut command: Command) -> Server {
-    let mut child = command.spawn().expect("the binary was built");
-    let mut log = BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    while !line.contains("\"ready\"") {
-        line.clear();
-        assert!(log.read_line(&mut line).unwrap() > 0, "it ended");
-    }
-    let event: serde_json::Value = serde_json::from_str(&line).unwrap();
-    let listen = event["fields"]["listen"].as_str().or(event["listen"].as_str()).unwrap();
-    let listen = listen.parse().unwrap();
-    Server { child, log: Some(log), listen }
-}
-
-impl Server {
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    /// Its exit code.
-    fn end(&mut self) -> Option<i32> {
-        end(&mut self.child)
-    }
-}
-
-fn end(child: &mut Child) -> Option<i32> {
-    let mut status = None;
-    wait_until("it ends", || {
-        status = child.try_wait().unwrap();
-        status.is_some()
-    });
-    status.unwrap().code()
+fn ready(mut command: Command) -> (Process, SocketAddr) {
+    let process = Process::start(&mut command);
+    let listen = process.address("listen");
+    (process, listen)
 }
 
 #[test]
@@ -88,9 +47,9 @@ fn a_signal_ends_it_with_a_farewell_and_zero() {
             let folder = tempfile::tempdir().unwrap();
             let config = unhurried(&folder);
             let words = ["--listen", "127.0.0.1:0", "--driver", driver, "--config", &config];
-            let mut server = serve(&words);
-            let mut websocket = Client::websocket(server.listen, "/ws?channels=a");
-            let mut stream = Client::get(server.listen, "/sse?channels=a");
+            let (mut server, listen) = serve(&words);
+            let mut websocket = Client::websocket(listen, "/ws?channels=a");
+            let mut stream = Client::get(listen, "/sse?channels=a");
             stream.head();
             stream.opening();
             server.signal(signal);
@@ -108,9 +67,9 @@ fn a_second_signal_ends_it_at_once() {
     for (signal, expected) in [(Signal::TERM, 128 + 15), (Signal::HUP, 128 + 1)] {
         let folder = tempfile::tempdir().unwrap();
         let config = unhurried(&folder);
-        let mut server = serve(&["--listen", "127.0.0.1:0", "--config", &config]);
+        let (mut server, listen) = serve(&["--listen", "127.0.0.1:0", "--config", &config]);
         // One that never answers the farewell keeps it for a minute.
-        let mut silent = Client::websocket(server.listen, "/ws?channels=a");
+        let mut silent = Client::websocket(listen, "/ws?channels=a");
         server.signal(signal);
         assert_eq!(silent.close_code(), 1012);
         assert!(server.child.try_wait().unwrap().is_none(), "it still waits for the client");
@@ -125,11 +84,10 @@ fn an_ignored_sighup_stays_ignored() {
     let program = env!("CARGO_BIN_EXE_fanfare");
     let mut nohup = Command::new("nohup");
     nohup.arg(program).args(["serve", "--api", "none", "--socket", "none", "--shards", "1"]);
-    nohup.args(["--listen", "127.0.0.1:0"]).env_remove("RUST_LOG");
-    nohup.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut server = ready(nohup);
+    alone(nohup.args(["--listen", "127.0.0.1:0"]));
+    let (mut server, listen) = ready(nohup);
     server.signal(Signal::HUP);
-    let mut client = Client::websocket(server.listen, "/ws?channels=a");
+    let mut client = Client::websocket(listen, "/ws?channels=a");
     server.signal(Signal::HUP);
     client.send_frame(0x89, b"still?");
     assert_eq!(client.frame(), (0x8a, b"still?".to_vec()));
@@ -143,19 +101,18 @@ fn an_ignored_sighup_stays_ignored() {
 #[test]
 fn pages_and_names_that_are_refused_are_told_in_the_log() {
     for driver in ["uring", "epoll"] {
-        let mut server = serve(&["--listen", "127.0.0.1:0", "--driver", driver]);
+        let (mut server, listen) = serve(&["--listen", "127.0.0.1:0", "--driver", driver]);
         for _ in 0..40 {
             for fields in ["Host: localhost\r\nOrigin: https://page.example", "Host: name.example"]
             {
-                let mut client = Client::connect(server.listen);
+                let mut client = Client::connect(listen);
                 client.send(format!("GET /sse?channels=a HTTP/1.1\r\n{fields}\r\n\r\n").as_bytes());
                 assert!(client.head().starts_with("HTTP/1.1 403 "));
             }
         }
         server.signal(Signal::TERM);
         assert_eq!(server.end(), Some(0));
-        let mut log = String::new();
-        std::io::Read::read_to_string(server.log.as_mut().unwrap(), &mut log).unwrap();
+        let log = server.all_said();
         let refusals = log.lines().filter(|line| line.contains("refused")).count();
         assert!(refusals < 40, "one of a kind from each shard, and 10 s later another: {log}");
         assert!(log.contains("origins = [\\\"https://page.example\\\"]"), "how to allow: {log}");
@@ -164,21 +121,21 @@ fn pages_and_names_that_are_refused_are_told_in_the_log() {
 }
 
 /// What becomes of a node that cannot write its log: it serves on, says farewell and ends in order.
-fn serves_and_ends(child: &mut Child, listen: SocketAddr, before_the_end: impl FnOnce()) {
+fn serves_and_ends(server: &mut Process, listen: SocketAddr, before_the_end: impl FnOnce()) {
     let mut websocket = Client::websocket(listen, "/ws?channels=a");
     before_the_end();
-    kill_process(Pid::from_child(child), Signal::TERM).unwrap();
+    server.signal(Signal::TERM);
     assert_eq!(websocket.close_code(), 1012);
     websocket.send_frame(0x88, &1012u16.to_be_bytes());
-    assert_eq!(end(child), Some(0));
+    assert_eq!(server.end(), Some(0));
 }
 
 #[test]
 fn a_log_whose_reader_has_gone_is_no_reason_to_end() {
     for driver in ["uring", "epoll"] {
-        let mut server = serve(&["--listen", "127.0.0.1:0", "--driver", driver]);
+        let (mut server, listen) = serve(&["--listen", "127.0.0.1:0", "--driver", driver]);
         server.log = None;
-        serves_and_ends(&mut server.child, server.listen, || {});
+        serves_and_ends(&mut server, listen, || {});
     }
 }
 
@@ -188,14 +145,14 @@ fn a_log_that_nobody_reads_makes_nobody_wait() {
         let (reader, mut writer) = std::io::pipe().unwrap();
         let mut command = command(&["--driver", driver, "--listen", "127.0.0.1:0"]);
         command.stderr(writer.try_clone().unwrap());
-        let mut server = Ended(command.spawn().unwrap());
+        let mut server = Process::silent(&mut command);
         drop(command);
-        let listen = listens(&server.0, Ipv4Addr::LOCALHOST);
+        let listen = listens(&server.child, Ipv4Addr::LOCALHOST);
         // Fills it, and waits then as a node would that waits for its log; until the reader goes.
         std::thread::spawn(move || std::io::Write::write_all(&mut writer, &[b'x'; 1 << 20]));
         // The pipe has 16 pages, and the node's own line may be alone in the first.
         wait_until("the pipe is full", || rustix::io::ioctl_fionread(&reader).unwrap() >= 60 << 10);
-        serves_and_ends(&mut server.0, listen, || {});
+        serves_and_ends(&mut server, listen, || {});
     }
 }
 
@@ -204,14 +161,14 @@ fn a_log_on_a_full_disk_is_counted() {
     for driver in ["uring", "epoll"] {
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
         let other = Ipv4Addr::new(127, 0, 0, 2);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
-        command.args(["serve", "--socket", "none", "--shards", "2", "--driver", driver]);
+        let mut command = process::serve();
+        command.args(["--socket", "none", "--shards", "2", "--driver", driver]);
         command.args(["--listen", "127.0.0.1:0", "--api", "127.0.0.2:0"]);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(full).env_remove("RUST_LOG");
-        let mut server = Ended(command.spawn().unwrap());
-        let api = listens(&server.0, other);
-        let listen = listens(&server.0, Ipv4Addr::LOCALHOST);
-        serves_and_ends(&mut server.0, listen, || {
+        command.stderr(full);
+        let mut server = Process::silent(&mut command);
+        let api = listens(&server.child, other);
+        let listen = listens(&server.child, Ipv4Addr::LOCALHOST);
+        serves_and_ends(&mut server, listen, || {
             wait_until("the line that says it is ready is counted", || {
                 let (head, page) = Client::get(api, "/metrics").answer();
                 assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
@@ -220,16 +177,6 @@ fn a_log_on_a_full_disk_is_counted() {
                 count.unwrap().parse::<u64>().unwrap() >= 1
             });
         });
-    }
-}
-
-/// Ended in any case.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 
@@ -263,18 +210,18 @@ fn listening(child: &Child, host: Ipv4Addr) -> Option<SocketAddr> {
 #[test]
 fn a_port_in_use_is_exit_69_and_a_killed_owner_frees_it() {
     for driver in ["uring", "epoll"] {
-        let mut owner = serve(&["--listen", "127.0.0.1:0", "--driver", driver]);
-        let listen = owner.listen.to_string();
+        let (mut owner, address) = serve(&["--listen", "127.0.0.1:0", "--driver", driver]);
+        let listen = address.to_string();
         let second = command(&["--listen", &listen, "--driver", driver]).output().unwrap();
         assert_eq!(second.status.code(), Some(69));
         let said = String::from_utf8(second.stderr).unwrap();
         assert!(said.contains(&format!("cannot listen on {listen}")), "{said}");
         let clients: Vec<Client> =
-            (0..50).map(|_| Client::websocket(owner.listen, "/ws?channels=a")).collect();
+            (0..50).map(|_| Client::websocket(address, "/ws?channels=a")).collect();
         owner.child.kill().unwrap();
-        let next = serve(&["--listen", &listen, "--driver", driver]);
-        assert_eq!(next.listen, owner.listen);
-        Client::websocket(next.listen, "/ws?channels=a");
+        let (next, again) = serve(&["--listen", &listen, "--driver", driver]);
+        assert_eq!(again, address);
+        Client::websocket(again, "/ws?channels=a");
         drop((clients, next));
         let mut rest = String::new();
         // Nothing, or a line of its last moment.

@@ -1,10 +1,11 @@
 //! Locked memory, which the rings of all shards share: smaller rings and advice, never a start that
 //! fails where smaller rings would do, and never another driver.
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
+
+use crate::support::process::{Process, alone};
 
 /// What became of a node of these many shards under a limit of so many KiB: its exit code, where it
 /// did not start, and what it said.
@@ -16,26 +17,14 @@ fn started(limit: u64, shards: u64) -> (Option<i32>, String) {
     let line = format!("ulimit -l {limit} && exec {without} \"$@\"");
     command.args(["-c", &line, "sh", env!("CARGO_BIN_EXE_fanfare"), "serve"]);
     command.args(["--listen", "127.0.0.1:0", "--api", "none", "--socket", "none"]);
-    command.args(["--driver", "uring", "--shards", &shards.to_string()]).env_remove("RUST_LOG");
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("there is a shell");
-    let mut log = BufReader::new(child.stderr.take().unwrap());
-    let mut said = String::new();
-    let ready = loop {
-        let before = said.len();
-        if log.read_line(&mut said).unwrap() == 0 {
-            break false;
-        }
-        if said[before..].contains("\"ready\"") {
-            break true;
-        }
-    };
-    if ready {
-        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
-        log.read_to_string(&mut said).unwrap();
+    command.args(["--driver", "uring", "--shards", &shards.to_string()]);
+    alone(&mut command);
+    let (mut process, is_ready) = Process::begin(&mut command);
+    if is_ready {
+        process.signal(Signal::TERM);
     }
-    let code = child.wait().unwrap().code();
-    (if ready { None } else { code }, said)
+    let code = process.end();
+    (if is_ready { None } else { code }, process.all_said().to_owned())
 }
 
 #[test]

@@ -1,14 +1,13 @@
 //! Two publishers at once: the Unix socket's protocol, pipelined, and the HTTP API.
 
-use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use fanfare_protocol::ingest::client::{Decoder, Reply};
+use fanfare_protocol::ingest::client::Reply;
 use fanfare_protocol::ingest::{PublishFrame, write};
 
-use crate::support::{Client, PATIENCE};
+use crate::support::Client;
+use crate::support::publisher::Publisher;
 use crate::{CHANNELS, MESSAGES_EACH};
 
 /// Messages of one batch.
@@ -26,12 +25,10 @@ fn messages(source: char) -> Vec<(String, String)> {
 
 /// Batches and single messages, some of which ask for their place.
 pub fn by_socket(path: &Path) {
-    let mut stream = UnixStream::connect(path).expect("the node listens");
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut outcomes = Outcomes::of(&stream);
+    let publisher = Publisher::connect(path);
+    let mut outcomes = Outcomes { publisher, acknowledged: 0, answers: 0 };
     let messages = messages('s');
     let mut out = Vec::new();
-    write::preface(&mut out);
     let mut sent = 0;
     for (nth, batch) in messages.chunks(BATCH).enumerate() {
         let frames: Vec<PublishFrame<'_>> = batch
@@ -47,7 +44,7 @@ pub fn by_socket(path: &Path) {
         } else {
             write::batch(&frames, &mut out);
         }
-        stream.write_all(&out).unwrap();
+        outcomes.publisher.send(&out);
         out.clear();
         sent += batch.len() as u64;
         outcomes.read_until(sent.saturating_sub(PIPELINED));
@@ -59,41 +56,27 @@ pub fn by_socket(path: &Path) {
 
 /// What the server said so far.
 struct Outcomes {
-    stream: UnixStream,
-    decoder: Decoder,
+    publisher: Publisher,
     acknowledged: u64,
     answers: usize,
 }
 
 impl Outcomes {
-    fn of(stream: &UnixStream) -> Self {
-        let stream = stream.try_clone().unwrap();
-        Self { stream, decoder: Decoder::new(), acknowledged: 0, answers: 0 }
-    }
-
     /// Reads until everything up to `sequence` has its outcome.
     fn read_until(&mut self, sequence: u64) {
-        let mut buffer = [0; 16 << 10];
-        while self.acknowledged < sequence {
-            let count = match self.stream.read(&mut buffer) {
-                // A read with a timeout is not begun again by the kernel.
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                read => read.expect("the server answers"),
-            };
-            assert!(count > 0, "the server goes on");
-            let mut input = &buffer[..count];
-            while let Some(reply) = self.decoder.next(&mut input).unwrap() {
-                match reply {
-                    Reply::Hello(_) => {}
-                    Reply::Answer(answer) => {
-                        assert!(answer.subscribers > 0 && answer.offset > 0, "{answer:?}");
-                        self.answers += 1;
-                        self.acknowledged = self.acknowledged.max(answer.sequence);
-                    }
-                    Reply::Ack(sequence) => self.acknowledged = self.acknowledged.max(sequence),
-                    other => panic!("{other:?}"),
+        let Self { publisher, acknowledged, answers } = self;
+        while *acknowledged < sequence {
+            let heard = publisher.hear(|reply| match reply {
+                Reply::Hello(_) => {}
+                Reply::Answer(answer) => {
+                    assert!(answer.subscribers > 0 && answer.offset > 0, "{answer:?}");
+                    *answers += 1;
+                    *acknowledged = (*acknowledged).max(answer.sequence);
                 }
-            }
+                Reply::Ack(sequence) => *acknowledged = (*acknowledged).max(sequence),
+                other => panic!("{other:?}"),
+            });
+            heard.expect("the server goes on");
         }
     }
 }

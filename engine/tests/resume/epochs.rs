@@ -1,16 +1,14 @@
 //! Positions that say nothing here: of another epoch, of the future, unreadable.
 
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
-
 use fanfare::log::{Epochs, Interrupted};
 use fanfare::node::Server;
 use fanfare_protocol::id::{Epoch, Id};
-use fanfare_protocol::ingest::client::{Decoder, Reply};
-use fanfare_protocol::ingest::{PublishFrame, write};
+use fanfare_protocol::ingest::PublishFrame;
+use fanfare_protocol::ingest::client::Reply;
 
 use crate::reader::{Reader, Transport};
-use crate::support::{Client, DRIVERS, PATIENCE, node, node_over, publish, wait_for};
+use crate::support::publisher::Publisher;
+use crate::support::{Client, DRIVERS, node, node_over, publish, wait_for};
 use crate::{everywhere, fill, restarted, unbounded};
 
 #[test]
@@ -113,53 +111,40 @@ fn a_malformed_since_is_refused_and_a_malformed_last_event_id_is_a_gap() {
 }
 
 /// A publisher on the Unix socket, which says what it is told in words.
-struct Publisher {
-    stream: UnixStream,
-    decoder: Decoder,
+struct Told {
+    publisher: Publisher,
     epoch: Option<Epoch>,
 }
 
-impl Publisher {
+impl Told {
     fn connect(node: &Server) -> Self {
-        let path = node.addresses().socket.clone().expect("it has a socket");
-        let mut stream = UnixStream::connect(path).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut out = Vec::new();
-        write::preface(&mut out);
-        stream.write_all(&out).unwrap();
-        let mut publisher = Self { stream, decoder: Decoder::new(), epoch: None };
-        publisher.hear(1);
+        let path = node.addresses().socket.as_ref().expect("it has a socket");
+        let mut publisher = Self { publisher: Publisher::connect(path), epoch: None };
+        publisher.hear();
         publisher
     }
 
     fn publish(&mut self, data: &str) -> String {
-        let mut out = Vec::new();
         let frame = PublishFrame { answer: true, ..PublishFrame::new("a", data.as_bytes()) };
-        write::publish(&frame, &mut out);
-        self.stream.write_all(&out).unwrap();
-        self.hear(2).remove(0) // and the acknowledgement
+        self.publisher.publish(&[frame]);
+        let id = self.hear();
+        assert!(self.hear().starts_with("ack "));
+        id
     }
 
-    fn hear(&mut self, count: usize) -> Vec<String> {
-        let (mut heard, mut buffer) = (Vec::new(), [0; 1 << 10]);
-        while heard.len() < count {
-            let read = self.stream.read(&mut buffer).expect("it is told in time");
-            assert!(read > 0, "the end, behind {heard:?}");
-            let mut bytes = &buffer[..read];
-            while let Some(reply) = self.decoder.next(&mut bytes).unwrap() {
-                heard.push(match reply {
-                    Reply::Hello(hello) => {
-                        self.epoch = Some(hello.epoch);
-                        "hello".into()
-                    }
-                    Reply::Answer(answer) => answer.id(self.epoch.unwrap()).to_string(),
-                    Reply::Goodbye { last, code } => format!("goodbye {last} {}", code.0),
-                    Reply::Ack(sequence) => format!("ack {sequence}"),
-                    other => panic!("{other:?}"),
-                });
+    fn hear(&mut self) -> String {
+        let epoch = &mut self.epoch;
+        let heard = self.publisher.hear(|reply| match reply {
+            Reply::Hello(hello) => {
+                *epoch = Some(hello.epoch);
+                "hello".into()
             }
-        }
-        heard
+            Reply::Answer(answer) => answer.id(epoch.unwrap()).to_string(),
+            Reply::Goodbye { last, code } => format!("goodbye {last} {}", code.0),
+            Reply::Ack(sequence) => format!("ack {sequence}"),
+            other => panic!("{other:?}"),
+        });
+        heard.expect("it goes on")
     }
 }
 
@@ -176,7 +161,7 @@ fn an_epoch_that_begins_is_told_to_everyone_and_costs_nobody_the_connection() {
         });
         let listen = node.addresses().listen;
         let old = node.epoch();
-        let mut publisher = Publisher::connect(&node);
+        let mut publisher = Told::connect(&node);
         let before = publisher.publish("one");
         assert!(before.starts_with(&old.to_string()), "{before}");
         let mut streams = [Transport::WebSocket, Transport::EventStream]
@@ -189,7 +174,7 @@ fn an_epoch_that_begins_is_told_to_everyone_and_costs_nobody_the_connection() {
         let new = Epoch::from_random(old.number() + 1);
         epochs.begin(new);
         publish(&node, "wake", "up"); // who sleeps over its log looks at it
-        assert_eq!(publisher.hear(1), ["goodbye 1 205"]);
+        assert_eq!(publisher.hear(), "goodbye 1 205");
         let (_, body) = waiting.answer();
         let answer: serde_json::Value = serde_json::from_str(&body).unwrap();
         let gaps = ["a", "b"].map(|channel| unbounded(channel, "epoch"));
@@ -197,7 +182,7 @@ fn an_epoch_that_begins_is_told_to_everyone_and_costs_nobody_the_connection() {
         assert!(answer["id"].as_str().unwrap().starts_with(&new.to_string()), "{answer}");
         assert_eq!(node.epoch(), new);
 
-        let mut publisher = Publisher::connect(&node);
+        let mut publisher = Told::connect(&node);
         assert_eq!(publisher.epoch, Some(new));
         let after = publisher.publish("two");
         assert!(after.starts_with(&new.to_string()), "{after}");

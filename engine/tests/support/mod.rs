@@ -3,6 +3,8 @@
 #![allow(dead_code)] // each test binary uses its part
 
 pub mod pace;
+pub mod process;
+pub mod publisher;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -17,6 +19,7 @@ use fanfare::sequencer::Ticket;
 use fanfare::sequencer::command::{Command, Publication, Published};
 use fanfare_protocol::dialect::machine::Machine;
 use fanfare_protocol::message::Kind;
+use serde_json::Value;
 
 /// Both drivers; where io_uring is blocked `uring` fails to start, and says so.
 pub const DRIVERS: [DriverChoice; 2] = [DriverChoice::Uring, DriverChoice::Epoll];
@@ -252,6 +255,11 @@ impl Client {
         }
     }
 
+    /// The same, which must be JSON.
+    pub fn json_frame(&mut self) -> Value {
+        serde_json::from_str(&self.text_frame()).unwrap()
+    }
+
     /// The next frame, which must be a close: its code.
     pub fn close_code(&mut self) -> u16 {
         loop {
@@ -328,6 +336,21 @@ pub fn publish(node: &Server, channel: &str, data: &str) -> String {
     });
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     answer.split_once("\r\n\r\n").expect("an answer has a body").1.to_string()
+}
+
+/// Sends a body to the API: the status and the answer.
+pub fn post(node: &Server, target: &str, content_type: &str, body: &str) -> (String, Value) {
+    let mut api = Client::connect(node.addresses().api.expect("tests have an API"));
+    let fields = format!("Content-Type: {content_type}\r\nContent-Length: {}", body.len());
+    let head = format!("POST {target} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n\r\n");
+    api.send(format!("{head}{body}").as_bytes());
+    let (head, answer) = api.answer();
+    (head[9..12].into(), serde_json::from_str(&answer).unwrap())
+}
+
+/// Publishes JSON over the API: the status and the answer.
+pub fn post_json(node: &Server, body: &Value) -> (String, Value) {
+    post(node, "/v1/publish", "application/json", &body.to_string())
 }
 
 /// Texts to be published in one command.

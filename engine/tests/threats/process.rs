@@ -1,27 +1,26 @@
 //! G4 to G6, D2, and the signals: the binary, its exit codes, and what it says.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use fanfare_protocol::ingest::client::{Decoder, Reply};
 use fanfare_protocol::ingest::session::{Open, SessionId};
 use fanfare_protocol::ingest::write;
-use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::support::pace::undisturbed;
-use crate::support::{Client, PATIENCE, wait_until};
+use crate::support::process::{Process, alone};
+use crate::support::{Client, PATIENCE};
 
-/// A server that runs, and is killed if a test fails.
+/// A server that runs in a folder of its own.
 struct Server {
-    child: Child,
-    log: BufReader<ChildStderr>,
+    process: Process,
     listen: SocketAddr,
     api: SocketAddr,
     folder: TempDir,
@@ -29,14 +28,8 @@ struct Server {
 
 fn command(folder: &Path, flags: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
-    for (name, _) in std::env::vars_os() {
-        let name = name.to_string_lossy().into_owned();
-        if name.starts_with("FANFARE_") || name == "RUST_LOG" {
-            command.env_remove(name);
-        }
-    }
     command.env("XDG_RUNTIME_DIR", folder).current_dir(folder).args(flags);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    alone(&mut command);
     command
 }
 
@@ -45,47 +38,27 @@ impl Server {
     fn start(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let flags = [&["--listen", "127.0.0.1:0", "--api", "127.0.0.1:0"], flags].concat();
-        let mut child = command(folder.path(), &flags).spawn().unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        while !line.contains("\"ready\"") {
-            line.clear();
-            assert!(log.read_line(&mut line).unwrap() > 0, "it ended before it was ready");
-        }
-        let event: Value = serde_json::from_str(&line).unwrap();
-        let said = |name: &str| event["fields"].get(name).or(event.get(name)).cloned();
-        let address = |name| said(name).unwrap().as_str().unwrap().parse().unwrap();
-        let (listen, api) = (address("listen"), address("api"));
-        Self { child, log, listen, api, folder }
+        let process = Process::start(&mut command(folder.path(), &flags));
+        let (listen, api) = (process.address("listen"), process.address("api"));
+        Self { process, listen, api, folder }
     }
 
     fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        self.process.signal(signal);
     }
 
-    /// Its exit code (as a shell gives it), and the rest of what it said.
-    fn end(mut self) -> (i32, String) {
-        let mut rest = String::new();
-        wait_until("it ends", || self.child.try_wait().unwrap().is_some());
-        self.log.read_to_string(&mut rest).unwrap();
-        (self.child.wait().unwrap().code().unwrap_or(-1), rest)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill(); // it has ended already, unless a test failed
-        let _ = self.child.wait();
+    /// Its exit code (as a shell gives it), and all that it said.
+    fn end(&mut self) -> (i32, String) {
+        let code = self.process.end().unwrap_or(-1);
+        (code, self.process.all_said().to_owned())
     }
 }
 
 /// A start that does not become one: its exit code and what it said.
 fn refused(folder: &Path, flags: &[&str]) -> (i32, String) {
-    let mut child = command(folder, flags).spawn().unwrap();
-    wait_until("it refuses", || child.try_wait().unwrap().is_some());
-    let mut said = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    (child.wait().unwrap().code().unwrap_or(-1), said)
+    let (mut process, is_ready) = Process::begin(&mut command(folder, flags));
+    assert!(!is_ready, "it serves: {}", process.said);
+    (process.end().unwrap_or(-1), process.all_said().to_owned())
 }
 
 #[track_caller]
@@ -101,7 +74,7 @@ fn is_refused(flags: &[&str], code: i32, words: &[&str]) {
 #[test]
 fn a_signal_ends_it_in_order() {
     for (signal, driver) in [(Signal::TERM, "uring"), (Signal::INT, "epoll")] {
-        let server = Server::start(&["--driver", driver]);
+        let mut server = Server::start(&["--driver", driver]);
         let mut client = Client::websocket(server.listen, "/ws?channels=a");
         let socket = server.folder.path().join("fanfare.sock");
         assert!(socket.exists());
@@ -117,7 +90,7 @@ fn a_signal_ends_it_in_order() {
 
 #[test]
 fn a_second_signal_ends_it_now() {
-    let server = Server::start(&[]);
+    let mut server = Server::start(&[]);
     let mut client = Client::websocket(server.listen, "/ws?channels=a");
     server.signal(Signal::TERM);
     assert_eq!(client.close_code(), 1012); // it waits for an answer, which does not come
@@ -133,18 +106,12 @@ fn d2_a_socket_that_is_in_use_and_one_that_was() {
     assert!([69, 78].contains(&code) && said.contains("fanfare.sock"), "{code}: {said}");
     let socket = server.folder.path().join("fanfare.sock");
     drop(Client::websocket(server.listen, "/ws?channels=a")); // and the first one lives on
-    server.child.kill().unwrap();
-    server.child.wait().unwrap();
+    server.process.child.kill().unwrap();
+    server.process.child.wait().unwrap();
     assert!(socket.exists(), "who is killed leaves it");
-    let mut next = command(server.folder.path(), &flags).spawn().unwrap();
-    let mut line = String::new();
-    let mut log = BufReader::new(next.stderr.take().unwrap());
-    while !line.contains("\"ready\"") {
-        line.clear();
-        assert!(log.read_line(&mut line).unwrap() > 0, "a stale socket is replaced");
-    }
-    kill_process(Pid::from_child(&next), Signal::TERM).unwrap();
-    assert!(next.wait().unwrap().success());
+    let mut next = Process::start(&mut command(server.folder.path(), &flags));
+    next.signal(Signal::TERM);
+    assert_eq!(next.end(), Some(0), "a stale socket is replaced");
 }
 
 #[test]
@@ -175,7 +142,7 @@ fn g4_more_connections_than_this_process_can_hold() {
 #[test]
 fn g5_the_driver_that_was_asked_for_is_the_one_that_serves() {
     for driver in ["uring", "epoll"] {
-        let server = Server::start(&["--driver", driver]);
+        let mut server = Server::start(&["--driver", driver]);
         let mut client = Client::websocket(server.listen, "/ws?channels=a");
         server.signal(Signal::TERM);
         assert_eq!(client.close_code(), 1012);

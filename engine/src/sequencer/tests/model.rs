@@ -6,25 +6,13 @@ use fanfare_protocol::id::{Epoch, Id, LifeId};
 use proptest::prelude::*;
 
 use super::super::command::*;
-use super::node::{Node, at, id, name, publication, rule, rules};
+use super::journal::{self, NAMES, small_rules};
+use super::node::{Node, at, id, name};
 use super::oracle::{Oracle, Record, SHARDS};
 use crate::channel::ChannelId;
 use crate::clock::Millis;
 use crate::limits::Limits;
 use crate::message;
-use crate::rule::Rules;
-
-const NAMES: [&str; 7] = ["few:1", "few:2", "small:1", "brief:1", "none:1", "other", "another"];
-
-fn small_rules() -> Rules {
-    rules(vec![
-        rule("few:*", 3, usize::MAX, 200),
-        rule("small:*", 50, 800, 300),
-        rule("brief:*", 50, usize::MAX, 40),
-        rule("none:*", 0, usize::MAX, 40),
-        rule("another", 9, usize::MAX, 0),
-    ])
-}
 
 #[derive(Debug, Clone)]
 enum Beginning {
@@ -193,8 +181,7 @@ struct World {
 }
 
 fn said((channel, bytes, key): Saying) -> Publication {
-    let key = key.map(|key| format!("key {key}").into_bytes().into());
-    Publication { idempotency_key: key, ..publication(NAMES[channel], bytes) }
+    journal::said(NAMES[channel], bytes, key)
 }
 
 impl World {
