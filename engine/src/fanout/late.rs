@@ -15,14 +15,14 @@ use crate::sequencer::command::{Gap, Since, SubscribedChannel};
 pub(super) fn begin(log: &Log, life: u64, present: u64, reply: &mut SubscribedChannel) -> u64 {
     let seq = find(log, life, reply);
     if log.life() != life {
-        reply.life = match log.head() {
+        reply.life = match log.last() {
             0 => present + 1,
             // Where that is gone already the old name stays: who brings it is told a gap.
             _ => log.began_at().unwrap_or(reply.life),
         };
     }
-    reply.head = log.head();
-    reply.next = log.offset_at(seq).unwrap_or(reply.head + 1);
+    reply.last = log.last();
+    reply.next = log.offset_at(seq).unwrap_or(reply.last + 1);
     seq
 }
 
@@ -108,7 +108,7 @@ mod tests {
             rule,
             since,
             next,
-            head: 4,
+            last: 4,
             life: 10,
             floor: 5,
             gap,
@@ -120,7 +120,7 @@ mod tests {
     fn begins(log: &Log, since: Since, next: u64, gap: Option<Gap>) -> (u64, Option<Gap>) {
         let mut reply = told(since, next, gap);
         let seq = begin(log, 0, 70, &mut reply);
-        assert_eq!((log.offset_at(seq), reply.head), (Some(reply.next), log.head()));
+        assert_eq!((log.offset_at(seq), reply.last), (Some(reply.next), log.last()));
         (reply.next, reply.gap)
     }
 

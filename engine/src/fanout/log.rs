@@ -83,8 +83,8 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// A log whose next kept message is `head + 1`.
-    pub(super) fn after(id: ChannelId, name: Arc<ChannelName>, rule: Arc<Rule>, head: u64) -> Self {
+    /// A log whose next kept message is behind `last`.
+    pub(super) fn after(id: ChannelId, name: Arc<ChannelName>, rule: Arc<Rule>, last: u64) -> Self {
         Self {
             id,
             name,
@@ -94,8 +94,8 @@ impl Log {
             began: 0,
             lives: 0,
             epoch: (0, 0),
-            first_offset: head + 1,
-            next_offset: head + 1,
+            first_offset: last + 1,
+            next_offset: last + 1,
             // Not told yet. A guess above the true floor could never be lowered, and the log would
             // drop what history promises: an import first of all.
             floor: 1,
@@ -129,7 +129,7 @@ impl Log {
     }
 
     /// Last offset that was assigned.
-    pub(super) fn head(&self) -> u64 {
+    pub(super) fn last(&self) -> u64 {
         self.next_offset - 1
     }
 

@@ -151,7 +151,7 @@ impl Fanout {
     pub(crate) fn import(&mut self, reply: &SubscribedChannel) -> Subscription {
         let channel = self.channels.find(reply.channel).unwrap_or_else(|| {
             let (name, rule) = (Arc::clone(&reply.name), Arc::clone(&reply.rule));
-            self.channels.insert(Log::after(reply.channel, name, rule, reply.head))
+            self.channels.insert(Log::after(reply.channel, name, rule, reply.last))
         });
         self.change_log(channel, |log, pages| {
             log.import(&reply.import, pages);

@@ -50,7 +50,7 @@ pub enum Event<T> {
     /// Time has passed.
     Heartbeat,
     /// The order begins anew: the log cannot prove that it goes on from what was read before.
-    /// Heads, keys and history are gone with the epoch that they belong to. Positions go on, so
+    /// Lives, keys and history are gone with the epoch that they belong to. Positions go on, so
     /// that those of one connection rise whatever epoch they belong to: a log that counts its
     /// records anew is to be read with that added.
     Genesis {

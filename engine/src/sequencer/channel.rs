@@ -1,6 +1,6 @@
 //! A channel: its present life, what this node keeps of it, and who follows it here.
 //!
-//! The life ([`Head`]) is the same wherever the log is read; the rest is this node's. A channel
+//! The life ([`Life`]) is the same wherever the log is read; the rest is this node's. A channel
 //! that is merely followed has no life, and one that is merely published to has no audience: the
 //! record is there for as long as either is.
 
@@ -12,9 +12,9 @@ use crate::channel::{ChannelId, ChannelName};
 use crate::rule::Rule;
 
 use super::command::Gap;
-use super::heads::Head;
 use super::history::History;
 use super::interest::Audience;
+use super::lives::Life;
 use super::resume::Start;
 use super::trimmed::{Missed, Trimmed};
 
@@ -25,7 +25,7 @@ pub(super) struct Channel {
     pub(super) rule: Arc<Rule>,
     /// The rule's number in the table.
     pub(super) rule_number: usize,
-    pub(super) head: Head,
+    pub(super) life: Life,
     pub(super) history: History,
     pub(super) trimmed: Trimmed,
     pub(super) audience: Audience,
@@ -53,7 +53,7 @@ impl Channel {
             name,
             rule: Arc::clone(rule),
             rule_number,
-            head: Head::default(),
+            life: Life::default(),
             history: History::default(),
             trimmed: Trimmed::default(),
             audience: Audience::default(),
@@ -65,18 +65,18 @@ impl Channel {
 
     /// Whether it was published to, and that is not forgotten.
     pub(super) fn has_life(&self) -> bool {
-        self.head.offset > 0
+        self.life.offset > 0
     }
 
-    /// First offset that history keeps, `head + 1` where it keeps none.
+    /// First offset that history keeps, one more than the last where it keeps none.
     pub(super) fn floor(&self) -> u64 {
-        self.head.offset + 1 - self.history.len() as u64
+        self.life.offset + 1 - self.history.len() as u64
     }
 
     /// The position by which its life is named, where the order is at `position`: that of its first
     /// message; before there is one, the next.
-    pub(super) fn life(&self, position: u64) -> u64 {
-        if self.has_life() { self.head.began } else { position + 1 }
+    pub(super) fn life_name(&self, position: u64) -> u64 {
+        if self.has_life() { self.life.began } else { position + 1 }
     }
 
     /// First offset to deliver to whoever starts here, and what it missed; `watermark` is that of
@@ -86,13 +86,13 @@ impl Channel {
             return (1, from.gap_without_life(watermark));
         }
         match from {
-            Start::Head(gap) => (self.head.offset + 1, gap),
+            Start::Next(gap) => (self.life.offset + 1, gap),
             Start::Floor(gap) => (self.floor(), gap),
             Start::After(position) => self.start_after(position),
             Start::Offset(offset, life) => self.start_after_offset(offset, life),
             // What was asked for is what there is, so nothing of it is missing.
             Start::Newest(count) => {
-                ((self.head.offset + 1).saturating_sub(count).max(self.floor()), None)
+                ((self.life.offset + 1).saturating_sub(count).max(self.floor()), None)
             }
             Start::Time(at, position) => match self.history.before(at) {
                 0 => self.start_after(position),
@@ -103,7 +103,7 @@ impl Channel {
     }
 
     fn start_after(&self, position: u64) -> (u64, Option<Gap>) {
-        if position < self.head.unknown_before {
+        if position < self.life.unknown_before {
             return (self.floor(), UNKNOWN);
         }
         let reason = self.trimmed.reason();
@@ -118,12 +118,12 @@ impl Channel {
 
     fn start_after_offset(&self, offset: u64, life: u64) -> (u64, Option<Gap>) {
         // It is named by where it began, or by a place before that since which no other life ended.
-        let is_this = self.head.unknown_before < life && life <= self.head.began;
+        let is_this = self.life.unknown_before < life && life <= self.life.began;
         if !is_this {
             return (self.floor(), UNKNOWN);
         }
-        if offset > self.head.offset {
-            return (self.head.offset + 1, UNKNOWN); // nobody can have been told that
+        if offset > self.life.offset {
+            return (self.life.offset + 1, UNKNOWN); // nobody can have been told that
         }
         let (first, floor, reason) = (offset + 1, self.floor(), self.trimmed.reason());
         let gap = (first < floor).then(|| Gap { bounds: Some((first, floor - 1)), reason });
@@ -134,13 +134,13 @@ impl Channel {
     pub(super) fn invariants(&self) {
         self.history.invariants();
         self.trimmed.invariants(self.floor());
-        self.audience.invariants(self.head.offset);
+        self.audience.invariants(self.life.offset);
         assert!(self.has_life() || self.audience.mask() != 0, "a record is there for something");
-        assert!(self.head.unknown_before < self.head.began || !self.has_life());
-        assert!(self.head.began <= self.head.used_at.min(self.head.position));
+        assert!(self.life.unknown_before < self.life.began || !self.has_life());
+        assert!(self.life.began <= self.life.used_at.min(self.life.position));
         assert!(self.has_life() || (self.history.is_empty() && self.trimmed.newest() == 0));
         let newest = self.history.last().map_or(self.trimmed.newest(), |last| last.position);
-        assert_eq!(self.head.position, newest, "the last message is kept, or its place is");
+        assert_eq!(self.life.position, newest, "the last message is kept, or its place is");
         assert!(self.history.len() as u64 <= self.rule.history.count);
         assert!(self.history.bytes() <= self.rule.history.bytes);
         if let Some(first) = self.history.first() {

@@ -14,7 +14,7 @@
 //! message once.
 
 use fanfare_protocol::message::GapReason;
-use fanfare_protocol::record::checkpoint::{self, Head, POSITIONS_MAX, Positions, Time, Writer};
+use fanfare_protocol::record::checkpoint::{self, Life, POSITIONS_MAX, Positions, Time, Writer};
 use fanfare_protocol::record::{Header, Item};
 
 use super::channel::Channel;
@@ -70,10 +70,10 @@ impl Checkpoint {
             state: order.state as u32,
         };
         let mut records = Writer::new(header);
-        records.item(&Item::Order(checkpoint::Order {
+        records.item(&Item::Begin(checkpoint::Begin {
             position: order.position,
             at: order.at.0,
-            watermark: order.heads.watermark,
+            watermark: order.lives.watermark,
             state: order.state,
             secret: order.keys.secret(),
             epoch_began: times.epoch_began().map(|at| at.0),
@@ -89,15 +89,15 @@ impl Checkpoint {
         {
             return 1;
         }
-        let head = &channel.head;
-        self.records.item(&Item::Head(Head {
-            offset: head.offset,
-            position: head.position,
-            used: head.used.0,
-            used_at: head.used_at,
+        let life = &channel.life;
+        self.records.item(&Item::Life(Life {
+            offset: life.offset,
+            position: life.position,
+            used: life.used.0,
+            used_at: life.used_at,
             used_nth: channel.used_nth,
-            began: head.began,
-            unknown_before: head.unknown_before,
+            began: life.began,
+            unknown_before: life.unknown_before,
             floor: channel.floor(),
             forgotten: channel.trimmed.forgotten(),
             expired: channel.trimmed.reason() == GapReason::Expired,

@@ -205,17 +205,17 @@ pub struct SubscribedChannel {
     pub since: Since,
     /// First offset to deliver.
     pub next: u64,
-    /// Last offset that was assigned; `next` is at most `head + 1`.
-    pub head: u64,
+    /// Last offset that was assigned; `next` is at most one more.
+    pub last: u64,
     /// The position by which the life of those offsets is named: see [`LifeId`].
     pub life: u64,
-    /// First offset that history keeps, `head + 1` where it keeps none.
+    /// First offset that history keeps, one more than the last where it keeps none.
     pub floor: u64,
     /// What the client missed and will not get.
     pub gap: Option<Gap>,
     /// Position of the first message of that gap, where it is known.
     pub gap_begins: Option<u64>,
-    /// Messages from `floor` up to where this shard's log begins (or up to `head`, where the shard
+    /// Messages from `floor` up to where this shard's log begins (or up to `last`, where the shard
     /// has no log of the channel): the shard puts them before what it has. Empty when the log
     /// reaches back to `next` already.
     pub import: Box<[Arc<Message>]>,
@@ -224,10 +224,10 @@ pub struct SubscribedChannel {
 impl SubscribedChannel {
     /// The same, when its import is where it belongs.
     pub fn without_import(&self) -> Self {
-        let Self { channel, since, next, head, life, floor, gap, gap_begins, .. } = *self;
+        let Self { channel, since, next, last, life, floor, gap, gap_begins, .. } = *self;
         let (name, rule) = (Arc::clone(&self.name), Arc::clone(&self.rule));
         let import = Box::default();
-        Self { channel, name, rule, since, next, head, life, floor, gap, gap_begins, import }
+        Self { channel, name, rule, since, next, last, life, floor, gap, gap_begins, import }
     }
 }
 

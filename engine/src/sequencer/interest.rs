@@ -116,13 +116,13 @@ impl Audience {
     }
 
     /// Panics where the structure contradicts itself.
-    pub(super) fn invariants(&self, head: u64) {
+    pub(super) fn invariants(&self, last: u64) {
         let sum: u64 = self.shards.iter().map(|interest| interest.subscribers).sum();
         assert_eq!(self.subscribers, sum);
         let mask = self.shards.iter().fold(0, |mask, interest| mask | 1u64 << interest.shard);
         assert_eq!(self.mask, mask);
         assert_eq!(mask.count_ones() as usize, self.shards.len(), "a shard stands once");
-        assert!(self.shards.iter().all(|interest| interest.log_from <= head + 1));
+        assert!(self.shards.iter().all(|interest| interest.log_from <= last + 1));
     }
 }
 

@@ -22,12 +22,12 @@
 mod channel;
 pub mod checkpoint;
 pub mod command;
-mod heads;
 mod history;
 pub mod inbox;
 mod interest;
 mod keys;
 mod lazy;
+mod lives;
 mod order;
 mod perform;
 mod place;
@@ -272,7 +272,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
         }
         let now = self.order.now;
         // Lives and keys end by the log's time alone, so it is the log that says that it has come.
-        let ends = [self.order.heads.next_end(), self.order.keys.next_expiry()];
+        let ends = [self.order.lives.next_end(), self.order.keys.next_expiry()];
         // Not while something waits that may be offered to the log itself: what the log says comes
         // after it, in the next step.
         let is_over = ends.into_iter().flatten().any(|end| end <= now);
@@ -410,12 +410,12 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
 
     fn count(&mut self, progress: &Progress) {
         let (metrics, order) = (&self.metrics.sequencer, &self.order);
-        metrics.channels.set(order.heads.len() as u64);
+        metrics.channels.set(order.lives.len() as u64);
         metrics.followed_channels.set(order.followed as u64);
         metrics.subscriptions.set(order.subscriptions);
         metrics.history_messages.set(order.retention.messages() as u64);
         metrics.history_bytes.set(order.retention.bytes() as u64);
-        metrics.channels_forgotten.set(order.heads.ended);
+        metrics.channels_forgotten.set(order.lives.ended);
         metrics.position.set(order.position);
         metrics.idempotency_keys.set(order.keys.len() as u64);
         metrics.keys_pushed_out.set(order.keys.pushed_out());

@@ -14,9 +14,9 @@ use crate::rule::Rules;
 use super::channel::Channel;
 use super::checkpoint::Checkpoint;
 use super::command::EndedLife;
-use super::heads::Heads;
 use super::interest::Lingering;
 use super::keys::Keys;
+use super::lives::Lives;
 use super::retention::Retention;
 use super::table::Channels;
 
@@ -37,7 +37,7 @@ pub(super) struct Order {
     /// A rolling hash of what was assigned: every message's position and offset.
     pub(super) state: u64,
     pub(super) channels: Channels,
-    pub(super) heads: Heads,
+    pub(super) lives: Lives,
     pub(super) retention: Retention,
     /// What was published under a key of its publisher's.
     pub(super) keys: Keys,
@@ -83,7 +83,7 @@ impl Order {
             at: Millis(0),
             state: 0,
             channels: Channels::default(),
-            heads: Heads::new(limits.channels, limits.channel_idle_ms, &rules),
+            lives: Lives::new(limits.channels, limits.channel_idle_ms, &rules),
             retention: Retention::new(limits.history_bytes, &rules),
             keys: Keys::new(secret, limits.idempotency_keys, limits.idempotency_age_ms),
             checkpoint: None,
@@ -117,7 +117,7 @@ impl Order {
         let lives: Vec<ChannelId> = lives.map(|channel| channel.id).collect();
         lives.into_iter().for_each(|id| self.end_life(id));
         self.keys.begin_anew(secret);
-        self.heads.watermark = position;
+        self.lives.watermark = position;
         (self.epoch, self.position, self.at) = (epoch, position, at);
         self.assigned(epoch.number() ^ position.rotate_left(32));
         std::mem::take(&mut self.ended).lives.into()
@@ -145,7 +145,7 @@ impl Order {
     pub(super) fn end_lives(&mut self, at: Millis, max: usize) -> usize {
         let mut ended = 0;
         while ended < max
-            && let Some(id) = self.heads.over(at, &self.channels)
+            && let Some(id) = self.lives.over(at, &self.channels)
         {
             self.end_life(id);
             ended += 1;
@@ -157,7 +157,7 @@ impl Order {
     /// be told in the ring, before anything else is.
     pub(super) fn end_life(&mut self, id: ChannelId) {
         self.save(id);
-        self.heads.end(id, &mut self.channels);
+        self.lives.end(id, &mut self.channels);
         let channel = self.channels.living(id);
         self.retention.forget(channel);
         let mask = channel.audience.mask();
@@ -177,7 +177,7 @@ impl Order {
         let all = &self.channels;
         let expiry = self.retention.next_expiry(all).map(|(due, _)| due);
         let interest = self.lingering.iter_mut().filter_map(|shard| shard.next_due(all)).min();
-        [expiry, interest, self.heads.next_end(), self.keys.next_expiry()]
+        [expiry, interest, self.lives.next_end(), self.keys.next_expiry()]
             .into_iter()
             .flatten()
             .min()
@@ -201,7 +201,7 @@ impl Order {
     /// Panics where any structure contradicts itself or another.
     pub(super) fn invariants(&self) {
         let all = &self.channels;
-        assert!(self.heads.watermark <= self.position);
+        assert!(self.lives.watermark <= self.position);
         assert!(self.followed <= self.limits.followed_channels);
         let followed = all.iter().filter(|channel| channel.audience.subscribers() > 0).count();
         assert_eq!(self.followed, followed);
@@ -210,8 +210,8 @@ impl Order {
         for channel in all.iter() {
             channel.invariants();
             assert_eq!(all.find(&channel.name), Some(channel.id));
-            assert!(channel.head.unknown_before <= self.heads.watermark);
-            assert!(channel.head.position <= self.position);
+            assert!(channel.life.unknown_before <= self.lives.watermark);
+            assert!(channel.life.position <= self.position);
             assert!(channel.audience.subscribers() <= self.subscriptions);
             subscriptions += channel.audience.subscribers();
             channel.audience.lingering().for_each(|shard| lingering[usize::from(shard)] += 1);
@@ -221,7 +221,7 @@ impl Order {
         for (shard, live) in self.lingering.iter().zip(lingering) {
             shard.invariants(live, all);
         }
-        self.heads.invariants(all);
+        self.lives.invariants(all);
         self.retention.invariants(all);
         self.keys.invariants();
     }

@@ -91,7 +91,7 @@ fn room(work: &Work, units_per_turn: usize, lives: usize) -> (usize, usize) {
 
 impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
     pub(super) fn perform(&mut self, work: Work) -> Performed {
-        let (entries, bytes) = room(&work, self.units_per_turn, self.order.heads.len());
+        let (entries, bytes) = room(&work, self.units_per_turn, self.order.lives.len());
         if entries > 0 && !self.ring.has_room(entries, bytes) {
             return Performed::NoRoom(work);
         }

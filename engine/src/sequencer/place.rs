@@ -167,11 +167,11 @@ impl Order {
         let cost = message::cost(content.data.len(), content.event.as_deref());
         let kept = self.make_history_room(id, cost);
         let channel = self.channels.living(id);
-        channel.head.offset += 1;
-        channel.head.position = position;
+        channel.life.offset += 1;
+        channel.life.position = position;
         // The message itself is not in the history yet.
         let floor = channel.floor() - u64::from(kept.is_ok());
-        let offset = channel.head.offset;
+        let offset = channel.life.offset;
         let message = Arc::new(content.message(channel, offset, floor, false));
         let (mask, subscribers) = (channel.audience.mask(), channel.audience.subscribers());
         match kept {
@@ -186,7 +186,7 @@ impl Order {
             }
         }
         self.assigned(position ^ offset.rotate_left(32));
-        self.heads.used(id, position, at, &mut self.channels);
+        self.lives.used(id, position, at, &mut self.channels);
         (ChannelReceipt { offset, subscribers }, (mask != 0).then_some((mask, message)))
     }
 
@@ -198,13 +198,13 @@ impl Order {
         let (id, has_life) = (channel.id, channel.has_life());
         let (mask, subscribers) = (channel.audience.mask(), channel.audience.subscribers());
         let message = (mask != 0).then(|| {
-            let next = channel.head.offset + 1;
+            let next = channel.life.offset + 1;
             (mask, Arc::new(content.message(channel, next, channel.floor(), true)))
         });
         if has_life {
             // Its life goes on, or it could end before those who follow have this.
             self.save(id);
-            self.heads.used(id, position, at, &mut self.channels);
+            self.lives.used(id, position, at, &mut self.channels);
         }
         (ChannelReceipt { offset: 0, subscribers }, message)
     }
@@ -218,14 +218,14 @@ impl Order {
         let has_life = |id: &ChannelId| self.channels.of(*id).is_some_and(Channel::has_life);
         let found = names.iter().filter_map(|name| self.channels.find(name));
         let living: Vec<ChannelId> = found.filter(has_life).collect();
-        let ends = (names.len() - living.len()).saturating_sub(self.heads.room());
-        if !self.heads.may_end(ends, &living, at, &self.channels) {
+        let ends = (names.len() - living.len()).saturating_sub(self.lives.room());
+        if !self.lives.may_end(ends, &living, at, &self.channels) {
             return Err(Refusal::ChannelLimit);
         }
         // They are used now, so that none of them ends for one of the others.
         for id in living {
             self.save(id);
-            self.heads.used(id, self.position, at, &mut self.channels);
+            self.lives.used(id, self.position, at, &mut self.channels);
         }
         names.iter().map(|name| self.find_or_begin(name, at)).collect()
     }
@@ -245,19 +245,19 @@ impl Order {
             self.save(id);
             return Ok(id);
         }
-        if self.heads.room() == 0 {
-            let least = self.heads.least_used(at, &self.channels);
+        if self.lives.room() == 0 {
+            let least = self.lives.least_used(at, &self.channels);
             self.end_life(least.ok_or(Refusal::ChannelLimit)?);
         }
         let id = self.find_or_make(name);
         self.save(id);
-        self.heads.begin(id, self.position, at, &mut self.channels);
+        self.lives.begin(id, self.position, at, &mut self.channels);
         Ok(id)
     }
 
     /// Drops what must go so that a message of this cost can be kept, or says why it cannot be.
     /// What has expired by now is gone already: each step begins with that.
-    /// History is dense up to the head: what cannot keep the next message keeps none.
+    /// History is dense up to the last message: what cannot keep the next message keeps none.
     fn make_history_room(&mut self, id: ChannelId, cost: usize) -> Result<(), GapReason> {
         let rule = self.channels.living(id).rule.history;
         if rule.age_ms == 0 {

@@ -20,11 +20,11 @@ impl Order {
             .map_or(Start::Floor(None), |since| Start::after(since, self.epoch, self.position));
         let end = Id { epoch: self.epoch, position: self.position };
         let Some(channel) = self.channels.find(name).and_then(|id| self.channels.of(id)) else {
-            let gap = from.gap_without_life(self.heads.watermark);
+            let gap = from.gap_without_life(self.lives.watermark);
             return HistoryPage { messages: Vec::new(), gap, id: end, more: false };
         };
-        let (next, gap) = channel.start(from, self.heads.watermark);
-        let mut waiting = channel.history.range(next, channel.head.offset + 1);
+        let (next, gap) = channel.start(from, self.lives.watermark);
+        let mut waiting = channel.history.range(next, channel.life.offset + 1);
         let messages: Vec<_> = waiting.by_ref().take(limit).cloned().collect();
         // What follows the page begins right after its last message; an empty page (`limit` 0)
         // ends right before the first one.
@@ -41,7 +41,7 @@ impl Order {
         let channel = self.channels.find(name).and_then(|id| self.channels.of(id));
         channel.map_or(ChannelStats::default(), |channel| ChannelStats {
             subscribers: channel.audience.subscribers(),
-            offset: channel.head.offset,
+            offset: channel.life.offset,
             history_messages: channel.history.len() as u64,
             history_bytes: channel.history.bytes() as u64,
         })

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use fanfare_protocol::id::{Epoch, Id};
 use fanfare_protocol::message::GapReason;
 use fanfare_protocol::names;
-use fanfare_protocol::record::checkpoint::{self, Head, Positions, Unreadable, Wrong};
+use fanfare_protocol::record::checkpoint::{self, Life, Positions, Unreadable, Wrong};
 use fanfare_protocol::record::{self, Header};
 
 use crate::channel::{ChannelId, ChannelName, Tenant};
@@ -105,7 +105,7 @@ impl Restoring {
         let Read { mut order, times, mut lives, mut blocks, missing, .. } = self.read;
         lives.sort_unstable();
         for (_, _, id) in lives {
-            order.heads.restore(id, &mut order.channels);
+            order.lives.restore(id, &mut order.channels);
         }
         blocks.sort_unstable();
         for block in blocks {
@@ -121,17 +121,17 @@ impl Read {
     fn item(&mut self, header: &Header, item: &record::Item<'_>) -> Result<(), Wrong> {
         let order = &mut self.order;
         match *item {
-            record::Item::Order(read) => {
+            record::Item::Begin(read) => {
                 order.epoch = header.epoch;
                 (order.position, order.state) = (read.position, read.state);
                 (order.at, order.now) = (Millis(read.at), Millis(read.at));
-                order.heads.watermark = read.watermark;
+                order.lives.watermark = read.watermark;
                 order.keys.begin_anew(read.secret);
                 if let Some(at) = read.epoch_began {
                     self.times.begin_epoch(Millis(at));
                 }
             }
-            record::Item::Head(head) => self.head(&head)?,
+            record::Item::Life(life) => self.life(&life)?,
             record::Item::Positions(positions) => self.positions(&positions),
             record::Item::Key(key) => {
                 order.keys.restore(&key, Id { epoch: header.epoch, position: key.position });
@@ -142,29 +142,29 @@ impl Read {
         Ok(())
     }
 
-    fn head(&mut self, head: &Head<'_>) -> Result<(), Wrong> {
-        if !names::is_channel_name(head.name) {
+    fn life(&mut self, life: &Life<'_>) -> Result<(), Wrong> {
+        if !names::is_channel_name(life.name) {
             return Err(Wrong::Channel);
         }
-        let name = ChannelName::new(Tenant::of_records(head.tenant), head.name);
+        let name = ChannelName::new(Tenant::of_records(life.tenant), life.name);
         if self.order.channels.find(&name).is_some() {
             return Err(Wrong::Channel);
         }
         let id = self.order.find_or_make(&name);
         let channel = self.order.channels.living(id);
-        channel.head.restore(head);
-        channel.used_nth = head.used_nth;
-        let reason = if head.expired { GapReason::Expired } else { GapReason::Trimmed };
-        if head.floor > 1 {
-            channel.trimmed.restore(head.forgotten, reason);
+        channel.life.restore(life);
+        channel.used_nth = life.used_nth;
+        let reason = if life.expired { GapReason::Expired } else { GapReason::Trimmed };
+        if life.floor > 1 {
+            channel.trimmed.restore(life.forgotten, reason);
         }
-        self.lives.push((head.used_at, head.used_nth, id));
+        self.lives.push((life.used_at, life.used_nth, id));
         self.channel = Some(id);
         Ok(())
     }
 
     fn positions(&mut self, positions: &Positions<'_>) {
-        // They follow their head, and are right: the reader has seen to both.
+        // They follow their life, and are right: the reader has seen to both.
         let Some(id) = self.channel else { return };
         if positions.begun > 0 {
             let bytes = self.order.channels.living(id).trimmed.restore_block(positions);

@@ -11,7 +11,7 @@ use crate::clock::Millis;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Start {
     /// With what is published next, after this gap.
-    Head(Option<Gap>),
+    Next(Option<Gap>),
     /// With the oldest message that is kept, after this gap.
     Floor(Option<Gap>),
     /// With the first message after this position of the present order; the channel knows the gap.
@@ -29,8 +29,8 @@ impl Start {
     /// What `since` means on a node of this epoch whose last position is `last`.
     pub(super) fn since(since: Since, epoch: Epoch, last: u64, times: &Times) -> Self {
         match since {
-            Since::Now => Self::Head(None),
-            Since::Unreadable => Self::Head(unbounded(GapReason::Unknown)),
+            Since::Now => Self::Next(None),
+            Since::Unreadable => Self::Next(unbounded(GapReason::Unknown)),
             Since::After(id) => Self::after(id, epoch, last),
             Since::Offset(offset, life) => Self::offset(offset, life, epoch, last),
             Since::Earliest => Self::Floor(None),
@@ -47,7 +47,7 @@ impl Start {
         match id {
             _ if id.epoch != epoch => Self::Floor(unbounded(GapReason::Epoch)),
             // Nobody can have been told this position: the client's belongs to something else.
-            _ if id.position > last => Self::Head(unbounded(GapReason::Unknown)),
+            _ if id.position > last => Self::Next(unbounded(GapReason::Unknown)),
             _ => Self::After(id.position),
         }
     }
@@ -56,7 +56,7 @@ impl Start {
         match life.0 {
             id if id.epoch != epoch => Self::Floor(unbounded(GapReason::Epoch)),
             // A life that is still to begin is named by the next position, and by no later one.
-            id if id.position > last.saturating_add(1) => Self::Head(unbounded(GapReason::Unknown)),
+            id if id.position > last.saturating_add(1) => Self::Next(unbounded(GapReason::Unknown)),
             id => Self::Offset(offset, id.position),
         }
     }
@@ -65,7 +65,7 @@ impl Start {
     /// forgotten after that position (`watermark`), nobody knows, and that is said.
     pub(super) fn gap_without_life(self, watermark: u64) -> Option<Gap> {
         match self {
-            Self::Head(gap) | Self::Floor(gap) => gap,
+            Self::Next(gap) | Self::Floor(gap) => gap,
             Self::After(position) | Self::Time(_, position) if position < watermark => {
                 unbounded(GapReason::Unknown)
             }

@@ -103,7 +103,7 @@ impl Order {
     fn join(&mut self, id: ChannelId, shard: u8) {
         let channel = self.channels.living(id);
         self.followed += usize::from(channel.audience.subscribers() == 0);
-        if channel.audience.join(shard, channel.head.offset + 1) {
+        if channel.audience.join(shard, channel.life.offset + 1) {
             self.lingering[usize::from(shard)].cancel();
         }
         self.subscriptions += 1;
@@ -118,14 +118,14 @@ impl Order {
         times: &Times,
     ) -> (SubscribedChannel, Option<u64>) {
         let from = Start::since(since, self.epoch, self.position, times);
-        let watermark = self.heads.watermark;
+        let watermark = self.lives.watermark;
         let channel = self.channels.living(id);
         let (next, gap) = channel.start(from, watermark);
         // A gap without bounds may begin anywhere: in an earlier life, before all that is known.
         let first_missed = gap.and_then(|gap| gap.bounds).map(|(first, _)| first);
         let gap_begins = first_missed.and_then(|first| channel.trimmed.position_of(first));
-        let (head, floor) = (channel.head.offset, channel.floor());
-        let life = channel.life(self.position);
+        let (last, floor) = (channel.life.offset, channel.floor());
+        let life = channel.life_name(self.position);
         let log_from = channel.audience.log_from(shard);
         // History reaches a shard once: all that is kept and that its log lacks, so that every
         // later resume on that shard is a position and nothing else.
@@ -143,7 +143,7 @@ impl Order {
             rule,
             since,
             next,
-            head,
+            last,
             life,
             floor,
             gap,

@@ -41,7 +41,7 @@ pub(super) fn followed(reply: &Subscribed) -> Vec<Followed<'_>> {
         let gap = told.gap.map(|gap| (gap.bounds, gap.reason));
         let gap = gap.map(|(bounds, reason)| GapView { channel, bounds, reason });
         let life = LifeId(Id { epoch: reply.epoch, position: told.life });
-        Followed { channel, next: told.next, head: told.head, life, gap }
+        Followed { channel, next: told.next, last: told.last, life, gap }
     });
     channels.collect()
 }

@@ -77,7 +77,7 @@ impl Bench {
             rule,
             since: Since::Now,
             next: 1,
-            head: 0,
+            last: 0,
             life: 1,
             floor: 1,
             gap: None,

@@ -30,7 +30,7 @@ pub(crate) struct Truth {
     /// Every epoch, and where it began.
     epochs: Vec<Id>,
     /// Of each channel its life, and the last offset and position in it.
-    heads: HashMap<usize, (u32, u64, u64)>,
+    lives: HashMap<usize, (u32, u64, u64)>,
 }
 
 impl Truth {
@@ -118,17 +118,17 @@ impl Truth {
     fn stands(&mut self, mut fact: Fact) {
         let position = fact.position;
         let began = self.epoch_at(position).position;
-        let head = self.heads.entry(fact.channel).or_default();
-        assert!(fact.offset <= 1 || head.2 > began, "an epoch begins with offset 1");
+        let life = self.lives.entry(fact.channel).or_default();
+        assert!(fact.offset <= 1 || life.2 > began, "an epoch begins with offset 1");
         if fact.offset == 1 {
-            head.0 += 1;
+            life.0 += 1;
         } else if !fact.is_ephemeral() {
-            assert_eq!(fact.offset, head.1 + 1, "offsets are dense");
+            assert_eq!(fact.offset, life.1 + 1, "offsets are dense");
         }
         if !fact.is_ephemeral() {
-            (head.1, head.2) = (fact.offset, position);
+            (life.1, life.2) = (fact.offset, position);
         }
-        fact.life = head.0;
+        fact.life = life.0;
         self.facts.push(fact);
     }
 
@@ -159,7 +159,7 @@ impl Truth {
     }
 
     fn life(&self, channel: usize) -> u32 {
-        self.heads.get(&channel).map_or(0, |head| head.0)
+        self.lives.get(&channel).map_or(0, |life| life.0)
     }
 
     /// Which message a client was given, checked byte by byte, in each of its channels.

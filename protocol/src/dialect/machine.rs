@@ -72,7 +72,7 @@ pub struct Followed<'a> {
     /// The offset of the first message that comes, or would if there were one.
     pub next: u64,
     /// The last offset that was assigned; 0 where none was.
-    pub head: u64,
+    pub last: u64,
     /// The life to which offsets belong: who comes back with it and the last offset that it had
     /// ([`Since::Offset`]) gets what followed, or is told what it missed. A life that ends while
     /// its channel is followed is told to nobody: offsets begin again with 1, and who comes back

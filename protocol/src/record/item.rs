@@ -1,6 +1,6 @@
 //! Items of a record, as they are read.
 
-use super::checkpoint::{End, Head, Key, Order, Positions, Time};
+use super::checkpoint::{Begin, End, Key, Life, Positions, Time};
 use super::publication::Publication;
 use super::{FIRST_REQUIRED, Fault, Secret, Violation, violation};
 use crate::reader::Reader;
@@ -10,8 +10,8 @@ pub(super) mod number {
     pub(in super::super) const PUBLICATION: u8 = 128;
     pub(in super::super) const HEARTBEAT: u8 = 129;
     pub(in super::super) const GENESIS: u8 = 130;
-    pub(in super::super) const ORDER: u8 = 131;
-    pub(in super::super) const HEAD: u8 = 132;
+    pub(in super::super) const BEGIN: u8 = 131;
+    pub(in super::super) const LIFE: u8 = 132;
     pub(in super::super) const KEY: u8 = 133;
     pub(in super::super) const POSITIONS: u8 = 134;
     pub(in super::super) const TIME: u8 = 135;
@@ -28,9 +28,9 @@ pub enum Item<'a> {
     /// The order begins anew in the epoch of the record, under this secret.
     Genesis(Secret),
     /// Of a checkpoint: what is one for the whole order.
-    Order(Order),
+    Begin(Begin),
     /// Of a checkpoint: the present life of one channel.
-    Head(Head<'a>),
+    Life(Life<'a>),
     /// Of a checkpoint: one idempotency key.
     Key(Key<'a>),
     /// Of a checkpoint: where messages of the channel before it stand.
@@ -88,8 +88,8 @@ impl<'a> Item<'a> {
             }
             number::HEARTBEAT => Some(Self::Heartbeat),
             number::GENESIS => body.array().map(|it| Self::Genesis(Secret(it))),
-            number::ORDER => Order::read(&mut body).map(Self::Order),
-            number::HEAD => Head::read(&mut body)?.map(Self::Head),
+            number::BEGIN => Begin::read(&mut body).map(Self::Begin),
+            number::LIFE => Life::read(&mut body)?.map(Self::Life),
             number::KEY => Key::read(&mut body).map(Self::Key),
             number::POSITIONS => Positions::read(&mut body).map(Self::Positions),
             number::TIME => Time::read(&mut body).map(Self::Time),

@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 
 use proptest::prelude::*;
 
-use super::checkpoint::{End, Head, Key, Order, Positions, Time};
+use super::checkpoint::{Begin, End, Key, Life, Positions, Time};
 use super::fuzz;
 use super::*;
 use crate::message::Kind;
@@ -88,9 +88,9 @@ fn what_is_broken_is_named() {
         ("a short secret", record(&[raw(130, &[0; 15])]), 46, Fault::ItemLength),
         ("a long secret", record(&[raw(130, &[0; 17])]), 46, Fault::ItemLength),
         ("a short order", record(&[raw(131, &[0; 55])]), 46, Fault::ItemLength),
-        ("a head without a name", record(&[raw(132, &[0; 68])]), 46, Fault::ItemLength),
-        ("a head with half a flag", record(&[raw(132, &[2; 70])]), 46, Fault::ItemLength),
-        ("a head of no UTF-8", record(&[raw(132, &no_text)]), 116, Fault::Name),
+        ("a life without a name", record(&[raw(132, &[0; 68])]), 46, Fault::ItemLength),
+        ("a life with half a flag", record(&[raw(132, &[2; 70])]), 46, Fault::ItemLength),
+        ("a life of no UTF-8", record(&[raw(132, &no_text)]), 116, Fault::Name),
         ("positions without a count", record(&[raw(134, &[0; 25])]), 46, Fault::ItemLength),
         ("a long time", record(&[raw(135, &[0; 18])]), 46, Fault::ItemLength),
         ("a short end", record(&[raw(136, &[0; 15])]), 46, Fault::ItemLength),
@@ -191,22 +191,22 @@ proptest! {
             except,
             data: &data,
         };
-        let life = Head {
+        let life = Life {
             offset: a, position: b, used: c, used_at: d, began: e, unknown_before: f, floor: g,
             used_nth: chain as u8,
             forgotten: h, expired: is_flag, tenant: &tenant, name: names[0],
         };
         let epoch_began = is_flag.then_some(e >> 1);
         let order =
-            Order { position: a, at: b, watermark: c, state: d, secret, epoch_began };
+            Begin { position: a, at: b, watermark: c, state: d, secret, epoch_began };
         let positions =
             Positions { offset: a, first: b, begun: c, count: chain as u16, deltas: &data };
         let items = [
             Item::Publication(publication),
             Item::Heartbeat,
             Item::Genesis(secret),
-            Item::Order(order),
-            Item::Head(life),
+            Item::Begin(order),
+            Item::Life(life),
             Item::Positions(positions),
             Item::Key(Key { key: [a, b], body: c, position: d, offset: e, at: f, also: &secret.0 }),
             Item::Time(Time { at: a, position: b, is_coarse: is_flag }),

@@ -61,13 +61,13 @@ pub(super) fn append(item: &Item<'_>, out: &mut Vec<u8>) {
             out.extend_from_slice(&secret.0);
             number::GENESIS
         }
-        Item::Order(order) => {
+        Item::Begin(order) => {
             order.write(out);
-            number::ORDER
+            number::BEGIN
         }
-        Item::Head(head) => {
-            head.write(out);
-            number::HEAD
+        Item::Life(life) => {
+            life.write(out);
+            number::LIFE
         }
         Item::Key(key) => {
             key.write(out);

@@ -11,18 +11,18 @@ use crate::clock::Millis;
 use crate::rule::{History, Pattern, Window};
 
 /// A log of a channel that keeps much and whose window is two messages.
-fn log_after(head: u64) -> Log {
-    log_with(head, Window { count: 2, bytes: 1 << 20 })
+fn log_after(last: u64) -> Log {
+    log_with(last, Window { count: 2, bytes: 1 << 20 })
 }
 
-fn log_with(head: u64, window: Window) -> Log {
+fn log_with(last: u64, window: Window) -> Log {
     let rule = Rule {
         pattern: Pattern::parse("**").unwrap(),
         history: History { count: 100, bytes: 1 << 20, age_ms: 60_000 },
         window,
         slow: Slow::Latest,
     };
-    Log::after(ChannelId(1), name(), Arc::new(rule), head)
+    Log::after(ChannelId(1), name(), Arc::new(rule), last)
 }
 
 fn name() -> Arc<ChannelName> {
@@ -173,16 +173,16 @@ proptest! {
         let mut log = log_with(0, Window { count, bytes });
         let (encoding, mut renderer) = (Encoding::ALL[0], renderer());
         let mut laggards: Vec<Laggard> = Vec::new();
-        let (mut head, mut floor) = (0_u64, 1_u64);
+        let (mut last, mut floor) = (0_u64, 1_u64);
         for (step, (kind, keep)) in steps.into_iter().enumerate() {
             let begins = lag.iter().filter(|at| **at == step);
             laggards.extend(begins.map(|_| Laggard { cursor: log.end(), owed: Vec::new() }));
             let ephemeral = kind < 7;
             if !ephemeral {
-                head += 1;
-                floor = floor.max((head + 1).saturating_sub(keep * 3)).max(1);
+                last += 1;
+                floor = floor.max((last + 1).saturating_sub(keep * 3)).max(1);
             }
-            let offset = head + u64::from(ephemeral);
+            let offset = last + u64::from(ephemeral);
             append(&mut log, message_at(step as u64 + 1, offset, ephemeral, floor));
             let from = log.first() + lag.get(step % 7).map_or(0, |lag| *lag as u64 % 9);
             read_from(&mut log, from, encoding, &mut renderer);
@@ -196,7 +196,7 @@ proptest! {
                     let ephemeral = laggard.owed.iter().filter(|(_, ephemeral)| *ephemeral);
                     prop_assert!(ephemeral.count() as u64 >= lost);
                 }
-                check(&log, head, floor);
+                check(&log, last, floor);
                 for laggard in &laggards {
                     check_owed(&log, laggard);
                 }
@@ -206,8 +206,8 @@ proptest! {
 }
 
 /// Everything promised is there, not much else is, and the lane says the same as the entries.
-fn check(log: &Log, head: u64, floor: u64) {
-    let promised = (head + 1).saturating_sub(floor);
+fn check(log: &Log, last: u64, floor: u64) {
+    let promised = (last + 1).saturating_sub(floor);
     assert!(offsets(log).0 <= floor.max(1) || promised == 0);
     let window = log.rule.window;
     let most = 2 * (promised + window.count) + 2;

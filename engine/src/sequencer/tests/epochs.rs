@@ -65,7 +65,7 @@ fn old_places_are_told_as_a_gap_and_new_ones_are_not() {
     for channel in ["a", "b"] {
         let reply = node.subscribe(0, &[channel], Since::After(old.id)).unwrap();
         let told = &reply.channels[0];
-        assert_eq!((told.next, told.head, told.gap), (1, 0, GAP), "{channel}");
+        assert_eq!((told.next, told.last, told.gap), (1, 0, GAP), "{channel}");
         assert_eq!((reply.epoch, reply.begin), (genesis.id.epoch, genesis.id.position));
         // An id of the new epoch that lies before it began was told to nobody.
         let forged = node.subscribe(1, &[channel], Since::After(next(1))).unwrap();

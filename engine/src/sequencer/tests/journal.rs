@@ -206,7 +206,7 @@ impl Replica {
     pub(super) fn state(&self) -> BTreeMap<String, String> {
         let (order, times) = (&self.sequencer.order, &self.sequencer.times);
         let mut state = BTreeMap::new();
-        let numbers = [order.position, order.at.0, order.state, order.heads.watermark];
+        let numbers = [order.position, order.at.0, order.state, order.lives.watermark];
         let kept = [order.retention.bytes(), order.retention.messages(), order.keys.len()];
         state.insert("order".into(), format!("{} {numbers:?} {kept:?}", order.epoch));
         state.insert("keys".into(), format!("{:?}", order.keys.next_expiry()));
@@ -216,11 +216,11 @@ impl Replica {
         for text in NAMES {
             let channel = order.channels.find(&name(text)).and_then(|id| order.channels.of(id));
             if let Some(channel) = channel.filter(|channel| channel.has_life()) {
-                let head = &channel.head;
+                let life = &channel.life;
                 let (floor, packed) = (channel.floor(), channel.trimmed.bytes());
-                let numbers = [head.offset, head.position, head.began, head.unknown_before, floor];
+                let numbers = [life.offset, life.position, life.began, life.unknown_before, floor];
                 let used =
-                    (head.used, head.used_at, channel.used_nth, packed, channel.trimmed.reason());
+                    (life.used, life.used_at, channel.used_nth, packed, channel.trimmed.reason());
                 state.insert(text.into(), format!("{numbers:?} {used:?}"));
                 let history = channel.history.range(0, u64::MAX).map(|message| {
                     let view = message.view(order.epoch);
@@ -230,8 +230,8 @@ impl Replica {
                 state.insert(format!("{text} history"), format!("{history:#?}"));
             }
             let start = |from| match channel {
-                Some(channel) => channel.start(from, order.heads.watermark),
-                None => (1, from.gap_without_life(order.heads.watermark)),
+                Some(channel) => channel.start(from, order.lives.watermark),
+                None => (1, from.gap_without_life(order.lives.watermark)),
             };
             let starts = positions.iter().map(|position| {
                 let since = Since::After(Id { epoch: order.epoch, position: *position });

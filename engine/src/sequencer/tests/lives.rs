@@ -24,7 +24,7 @@ fn told(node: &mut Node, channel: &str, since: Since) -> (SubscribedChannel, Lif
 /// How its life is named, and the last offset of it.
 fn named(node: &mut Node, channel: &str) -> (LifeId, u64) {
     let (told, life) = told(node, channel, Since::Now);
-    (life, told.head)
+    (life, told.last)
 }
 
 /// Where who had `offset` of this life goes on, and what it missed.
@@ -45,8 +45,8 @@ fn five() -> Node {
 #[test]
 fn an_offset_resumes_where_its_life_goes_on() {
     let mut node = five();
-    let (life, head) = named(&mut node, "a");
-    assert_eq!((life, head), (LifeId(at(position(2))), 5), "it began with its first message");
+    let (life, last) = named(&mut node, "a");
+    assert_eq!((life, last), (LifeId(at(position(2))), 5), "it began with its first message");
     for (offset, next, gap, gap_begins) in [
         (0, 4, trimmed(1, 3), Some(position(2))),
         (2, 4, trimmed(3, 3), Some(position(4))),
@@ -85,8 +85,8 @@ fn a_name_that_is_of_no_life_is_told_so() {
 #[test]
 fn a_life_is_named_before_it_begins_and_stays_named_so() {
     let mut node = five();
-    let (life, head) = named(&mut node, "new");
-    assert_eq!((life, head), (LifeId(at(position(7))), 0));
+    let (life, last) = named(&mut node, "new");
+    assert_eq!((life, last), (LifeId(at(position(7))), 0));
     assert_eq!(after(&mut node, "new", 0, life), (1, None), "nothing has come");
     node.publish("b", 1).unwrap();
     (0..3).for_each(|_| drop(node.publish("new", 1).unwrap()));
@@ -106,8 +106,8 @@ fn of_a_life_that_is_over_nothing_is_known() {
     // It was of one message: who had none of it missed that, and who had it may have missed more.
     assert_eq!(after(&mut node, "a", 0, first), (1, UNKNOWN));
     assert_eq!(after(&mut node, "a", 1, first), (1, UNKNOWN));
-    let (second, head) = named(&mut node, "a");
-    assert_eq!((head, after(&mut node, "a", 0, second)), (0, (1, None)));
+    let (second, last) = named(&mut node, "a");
+    assert_eq!((last, after(&mut node, "a", 0, second)), (0, (1, None)));
     (0..3).for_each(|_| drop(node.publish("a", 1).unwrap()));
     assert_eq!(after(&mut node, "a", 1, second), (2, None));
     assert_eq!(after(&mut node, "a", 1, first), (1, UNKNOWN), "though it has an offset 1");
@@ -126,9 +126,9 @@ fn an_epoch_begins_with_lives_that_are_still_to_begin() {
     let mut node = five();
     let (old, _) = named(&mut node, "a");
     let genesis = node.begin_epoch(8);
-    let (life, head) = named(&mut node, "a");
+    let (life, last) = named(&mut node, "a");
     let next = Id { position: genesis.id.position + 1, ..genesis.id };
-    assert_eq!((life, head), (LifeId(next), 0));
+    assert_eq!((life, last), (LifeId(next), 0));
     assert_eq!(after(&mut node, "a", 0, life), (1, None));
     let epoch = Some(Gap { bounds: None, reason: GapReason::Epoch });
     assert_eq!(after(&mut node, "a", 5, old), (1, epoch));

@@ -25,7 +25,7 @@ enum Beginning {
     Last(u64),
     /// So many milliseconds before now, or after.
     Time(i64),
-    /// So many messages after the head that was told with this name of a life, or before it.
+    /// So many messages after the last that was told with this name of a life, or before it.
     Offset(Life, i64),
     /// With the name of a life, and an offset, of another epoch.
     OtherLife(u64, u64),
@@ -161,7 +161,7 @@ impl Logs {
             assert_eq!(before, None, "offset {} was imported twice", message.offset);
         }
         Self::raise(log, channel.floor);
-        for offset in channel.next..=channel.head {
+        for offset in channel.next..=channel.last {
             assert!(log.1.contains_key(&offset), "offset {offset} of {channel:?} is missing");
         }
     }
@@ -174,7 +174,7 @@ struct World {
     /// Shard and records of each connection.
     connections: Vec<(usize, Vec<usize>)>,
     ids: HashMap<usize, ChannelId>,
-    /// Names of lives that were told, each with its channel and the head by then.
+    /// Names of lives that were told, each with its channel and the last by then.
     named: Vec<(&'static str, u64, u64)>,
     duplicates: u64,
     conflicts: u64,
@@ -219,8 +219,8 @@ impl World {
                 Since::Time(Millis(self.oracle.now.saturating_add_signed(-ago)))
             }
             Beginning::Offset(life, more) => {
-                let (life, head) = self.named(life, name);
-                Since::Offset(head.saturating_add_signed(*more), LifeId(at(life)))
+                let (life, last) = self.named(life, name);
+                Since::Offset(last.saturating_add_signed(*more), LifeId(at(life)))
             }
             Beginning::OtherLife(position, offset) => {
                 let epoch = Epoch::from_random(1);
@@ -229,7 +229,7 @@ impl World {
         }
     }
 
-    /// The place by which a life is named, and the head that was told with it.
+    /// The place by which a life is named, and the last that was told with it.
     fn named(&self, life: &Life, name: &str) -> (u64, u64) {
         let told = match life {
             Life::Told(_) if self.named.is_empty() => None,
@@ -237,7 +237,7 @@ impl World {
             Life::Last => self.named.iter().rfind(|(of, ..)| *of == name),
             Life::Ago(ago) => return (self.oracle.ago(*ago), 0),
         };
-        told.map_or((0, 0), |(_, life, head)| (*life, *head))
+        told.map_or((0, 0), |(_, life, last)| (*life, *last))
     }
 
     /// The channels of a request, which begin at these two places in turn.
@@ -291,13 +291,13 @@ impl World {
         let Some(life) = self.oracle.publish(name, message::cost(bytes, None)) else {
             return (Err(Refusal::ChannelLimit), None);
         };
-        let head = self.oracle.lives[life].head;
+        let last = self.oracle.lives[life].last;
         let record = &self.oracle.records[self.oracle.record(name).expect("it has a life")];
         let place = at(self.oracle.last());
         let subscribers = record.subscribers();
         let published =
-            Published { id: place, offset: head, subscribers, duplicate: false, also: None };
-        let told = (record.mask(), head, self.oracle.last(), self.oracle.floor(name));
+            Published { id: place, offset: last, subscribers, duplicate: false, also: None };
+        let told = (record.mask(), last, self.oracle.last(), self.oracle.floor(name));
         let told = (record.mask() != 0).then_some(told);
         if let Some(key) = key {
             self.oracle.remember(name, key, bytes, published.clone());
@@ -407,12 +407,12 @@ impl World {
         let record = &self.oracle.records[nth];
         assert_eq!(*told.name, name(record.name));
         let (owed, gap) = self.oracle.start(record.name, since);
-        let (head, floor) = (self.oracle.head(record.name), self.oracle.floor(record.name));
-        assert_eq!((told.head, told.floor), (head, floor));
-        assert_eq!(told.life, self.oracle.life(record.name));
-        self.named.push((record.name, told.life, told.head));
+        let (last, floor) = (self.oracle.last_offset(record.name), self.oracle.floor(record.name));
+        assert_eq!((told.last, told.floor), (last, floor));
+        assert_eq!(told.life, self.oracle.life_name(record.name));
+        self.named.push((record.name, told.life, told.last));
         assert_eq!(told.gap, gap, "{} since {since:?}", record.name);
-        assert_eq!(told.next, head + 1 - owed.len() as u64);
+        assert_eq!(told.next, last + 1 - owed.len() as u64);
         let log_from = record.log_from[shard];
         let missing = if told.next < log_from { floor..log_from } else { 0..0 };
         let import: Vec<u64> = told.import.iter().map(|message| message.offset).collect();
@@ -482,14 +482,14 @@ impl World {
         assert_eq!(metrics.key_conflicts.read(), self.conflicts);
         assert_eq!(metrics.history_bytes.read(), self.oracle.bytes() as u64);
         assert!(self.oracle.bytes() <= self.oracle.budget);
-        assert_eq!(self.node.sequencer.order.heads.watermark, self.oracle.watermark);
+        assert_eq!(self.node.sequencer.order.lives.watermark, self.oracle.watermark);
         for name in NAMES {
             let stats = self.node.stats(name);
             let kept = self.oracle.alive(name).map_or(Vec::new(), |life| self.oracle.kept(life));
             let record = self.oracle.record(name).map(|nth| &self.oracle.records[nth]);
             let expected = ChannelStats {
                 subscribers: record.map_or(0, |record| record.subscribers()),
-                offset: self.oracle.head(name),
+                offset: self.oracle.last_offset(name),
                 history_messages: kept.len() as u64,
                 history_bytes: kept.iter().map(|at| self.oracle.said[*at].cost as u64).sum(),
             };
@@ -512,7 +512,10 @@ impl World {
                 assert_eq!(*floor, self.oracle.floor(record.name), "{}", record.name);
                 let offsets: Vec<u64> = log.keys().copied().collect();
                 let from = record.log_from[shard].max(*floor);
-                assert_eq!(offsets, (from..=self.oracle.head(record.name)).collect::<Vec<_>>());
+                assert_eq!(
+                    offsets,
+                    (from..=self.oracle.last_offset(record.name)).collect::<Vec<_>>()
+                );
             }
         }
     }

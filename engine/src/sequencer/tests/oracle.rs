@@ -30,7 +30,7 @@ pub(super) struct Life {
     rule: History,
     pub(super) ended: bool,
     watermark: u64,
-    pub(super) head: u64,
+    pub(super) last: u64,
     /// When it was used last, known to the second, and the position then.
     used: (u64, u64),
 }
@@ -168,8 +168,8 @@ impl Oracle {
         self.records.iter().position(|record| !record.gone && record.name == name)
     }
 
-    pub(super) fn head(&self, name: &str) -> u64 {
-        self.alive(name).map_or(0, |life| self.lives[life].head)
+    pub(super) fn last_offset(&self, name: &str) -> u64 {
+        self.alive(name).map_or(0, |life| self.lives[life].last)
     }
 
     /// Places in `said` of what a life keeps.
@@ -180,7 +180,7 @@ impl Oracle {
 
     pub(super) fn floor(&self, name: &str) -> u64 {
         let kept = self.alive(name).map_or(Vec::new(), |life| self.kept(life));
-        kept.first().map_or(self.head(name) + 1, |place| self.said[*place].offset)
+        kept.first().map_or(self.last_offset(name) + 1, |place| self.said[*place].offset)
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -293,7 +293,7 @@ impl Oracle {
             rule: self.rules.of(name).1.history,
             ended: false,
             watermark: self.watermark,
-            head: 0,
+            last: 0,
             used: (self.now, self.last()),
         });
         Some(self.lives.len() - 1)
@@ -348,8 +348,8 @@ impl Oracle {
         if is_kept {
             self.fit(cost);
         }
-        self.lives[life].head += 1;
-        let (offset, position) = (self.lives[life].head, self.last());
+        self.lives[life].last += 1;
+        let (offset, position) = (self.lives[life].last, self.last());
         let at = self.now;
         self.said.push(Said { life, offset, position, cost, at, gone: None });
         if !is_kept {
@@ -392,10 +392,10 @@ impl Oracle {
 
     /// One connection of a shard more follows a channel: its record.
     pub(super) fn join(&mut self, name: &'static str, shard: usize) -> usize {
-        let (nth, head) = (self.find_or_make(name), self.head(name));
+        let (nth, last) = (self.find_or_make(name), self.last_offset(name));
         let record = &mut self.records[nth];
         if record.interest[shard].is_none() {
-            record.log_from[shard] = head + 1;
+            record.log_from[shard] = last + 1;
         }
         record.interest[shard] = Some(record.interest[shard].unwrap_or(0) + 1);
         record.left[shard] = None;
@@ -434,7 +434,7 @@ impl Oracle {
     }
 
     /// The position that names the life of a channel.
-    pub(super) fn life(&self, name: &str) -> u64 {
+    pub(super) fn life_name(&self, name: &str) -> u64 {
         let of = |life| self.said.iter().find(|said| said.life == life);
         self.alive(name).and_then(of).map_or(self.last() + 1, |first| first.position)
     }
@@ -460,7 +460,7 @@ impl Oracle {
             Some(_) if is_known && self.first_life_from(name, life.position) == alive => {}
             _ => return (all(), unbounded(GapReason::Unknown)),
         }
-        if offset > self.head(name) {
+        if offset > self.last_offset(name) {
             return (Vec::new(), unbounded(GapReason::Unknown));
         }
         let missed = self

@@ -8,8 +8,8 @@ use fanfare_protocol::record::Secret;
 use proptest::prelude::*;
 
 use super::super::command::*;
-use super::super::heads::Head;
 use super::super::inbox::{Inbox, inbox};
+use super::super::lives::Life;
 use super::super::{Sequencer, SequencerConfig, Step, Ticket};
 use super::node::{EPOCH, Recorded, SECRET, name, publication, rule, rules, session};
 use crate::clock::Millis;
@@ -123,21 +123,21 @@ impl Replica {
         self.sequencer.ring.drain();
     }
 
-    /// What must be the same: of each channel that has a life its name and its head; the epoch, the
-    /// watermark, the lives that ended, the place, and the hash.
+    /// What must be the same: of each channel that has a life its name and its numbers; the epoch,
+    /// the watermark, the lives that ended, the place, and the hash.
     fn state(&self) -> (Vec<String>, [u64; 5]) {
         let order = &self.sequencer.order;
         let lives = order.channels.iter().filter(|channel| channel.has_life());
         let lives = lives.map(|channel| {
-            let Head { offset, position, began, unknown_before, used, used_at, .. } = &channel.head;
+            let Life { offset, position, began, unknown_before, used, used_at, .. } = &channel.life;
             let numbers = [*offset, *position, *began, *unknown_before, used.0, *used_at];
             format!("{} {numbers:?}", channel.name.name)
         });
         let mut lives: Vec<String> = lives.collect();
         lives.sort();
-        let heads = &order.heads;
+        let known = &order.lives;
         let epoch = order.epoch.number();
-        (lives, [epoch, heads.watermark, heads.ended, order.position, self.sequencer.state()])
+        (lives, [epoch, known.watermark, known.ended, order.position, self.sequencer.state()])
     }
 }
 

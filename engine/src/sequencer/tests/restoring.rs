@@ -66,7 +66,7 @@ fn what_the_log_does_not_have_any_more_is_a_gap_with_its_bounds() {
         let channel = order.channels.find(&name("other")).and_then(|id| order.channels.of(id));
         let channel = channel.expect("its life goes on");
         let kept: Vec<u64> = channel.history.range(0, 99).map(|message| message.offset).collect();
-        assert_eq!((channel.head.offset, &kept), (6, &expected));
+        assert_eq!((channel.life.offset, &kept), (6, &expected));
         let (floor, last) = (gone as u64 + 2, gone as u64 + 1);
         let gap = Gap { bounds: Some((2, last)), reason: GapReason::Trimmed };
         assert_eq!(channel.start(Start::After(RECORD_ITEMS), 0), (floor, Some(gap)));
@@ -90,7 +90,7 @@ fn lower_limits_trim_histories_and_end_no_life() {
     let order = &restored.sequencer.order;
     let kept = |text| {
         let channel = order.channels.find(&name(text)).and_then(|id| order.channels.of(id));
-        channel.map(|channel| (channel.head.offset, channel.history.len()))
+        channel.map(|channel| (channel.life.offset, channel.history.len()))
     };
     assert_eq!(kept("few:1"), Some((2, 1)));
     assert_eq!(kept("other"), Some((2, 0)));
@@ -157,7 +157,7 @@ fn nonsense_is_refused_and_does_no_harm() {
         chain: 0,
         state: 0,
     };
-    let order = record::checkpoint::Order {
+    let order = record::checkpoint::Begin {
         position: 90,
         at: 5,
         watermark: 0,
@@ -165,7 +165,7 @@ fn nonsense_is_refused_and_does_no_harm() {
         secret: SECRET,
         epoch_began: None,
     };
-    let head = |name| record::checkpoint::Head {
+    let life = |name| record::checkpoint::Life {
         offset: 1,
         position: 80,
         used: 4,
@@ -181,8 +181,8 @@ fn nonsense_is_refused_and_does_no_harm() {
     };
     for names in [["a", "a"], ["a", "no\nname"]] {
         let (mut writer, mut bytes) = (record::checkpoint::Writer::new(header), Vec::new());
-        writer.item(&record::Item::Order(order));
-        names.iter().for_each(|name| writer.item(&record::Item::Head(head(name))));
+        writer.item(&record::Item::Begin(order));
+        names.iter().for_each(|name| writer.item(&record::Item::Life(life(name))));
         writer.end(&mut bytes);
         let refused = restoring(&bytes, small_limits(), small_rules()).err();
         let expected = (Some(2), Wrong::Channel);

@@ -55,8 +55,8 @@ fn one_position_resumes_many_channels() {
         let mut node = alternating();
         let reply = node.subscribe(0, &["a", "b"], Since::After(id(since))).unwrap();
         let [a, b] = &*reply.channels else { panic!("two channels were asked for") };
-        assert_eq!((a.next, a.gap, a.head, a.floor), (a_next, a_gap, 5, 4), "since {since}");
-        assert_eq!((b.next, b.gap, b.head, b.floor), (b_next, None, 5, 1), "since {since}");
+        assert_eq!((a.next, a.gap, a.last, a.floor), (a_next, a_gap, 5, 4), "since {since}");
+        assert_eq!((b.next, b.gap, b.last, b.floor), (b_next, None, 5, 1), "since {since}");
         assert_eq!(reply.begin, position(begin), "since {since}");
     }
 }
@@ -85,7 +85,7 @@ fn other_beginnings() {
     for (since, gap) in [(Since::After(other), epoch), (Since::After(id(3)), None)] {
         let reply = node.subscribe(0, &["new"], since).unwrap();
         let channel = &reply.channels[0];
-        assert_eq!((channel.next, channel.head, channel.floor), (1, 0, 1));
+        assert_eq!((channel.next, channel.last, channel.floor), (1, 0, 1));
         assert_eq!((channel.gap, reply.begin), (gap, position(10)));
     }
 }
@@ -279,7 +279,7 @@ fn a_life_ends_though_it_is_followed_and_the_next_message_begins_another() {
     let reply = node.subscribe(0, &["a"], Since::After(id(0))).unwrap();
     let missed = gap(None, GapReason::Unknown);
     assert_eq!((reply.channels[0].next, reply.channels[0].gap), (1, missed));
-    assert_eq!((reply.channels[0].head, reply.channels[0].floor), (0, 1));
+    assert_eq!((reply.channels[0].last, reply.channels[0].floor), (0, 1));
     assert_eq!(node.publish("a", 1).map(|published| published.offset), Ok(1));
     assert!(matches!(&*node.take(), [(0b001, Entry::Message(_))]));
     // The log of shard 0 has the new life from its first message on.

@@ -7,9 +7,9 @@ use crate::record::{Secret, Violation};
 /// In place of a time where there is none.
 const NEVER: u64 = u64::MAX;
 
-/// What is one for the whole order.
+/// The beginning of a checkpoint: what is one for the whole order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Order {
+pub struct Begin {
     /// The last position of the log that was applied: what stands behind it is to be applied.
     pub position: u64,
     /// The log's time there, in milliseconds.
@@ -26,7 +26,7 @@ pub struct Order {
 
 /// The present life of one channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head<'a> {
+pub struct Life<'a> {
     /// The last offset.
     pub offset: u64,
     /// The last message's position.
@@ -104,7 +104,7 @@ pub struct End {
     pub digest: [u64; 2],
 }
 
-impl Order {
+impl Begin {
     pub(in crate::record) fn read(body: &mut Reader<'_>) -> Option<Self> {
         Some(Self {
             position: body.u64()?,
@@ -123,7 +123,7 @@ impl Order {
     }
 }
 
-impl<'a> Head<'a> {
+impl<'a> Life<'a> {
     pub(in crate::record) fn read(body: &mut Reader<'a>) -> Result<Option<Self>, Violation> {
         let name = |body: &mut Reader<'a>| {
             let length = body.u16()?;

@@ -4,8 +4,8 @@
 //! It is a sequence of records, each behind its length (u32), whose headers are the same but for
 //! their numbers, which count from 0. Of their items
 //!
-//! * [`Order`] is the first;
-//! * each [`Head`] is followed by the [`Positions`] of its channel's messages, oldest first: of
+//! * [`Begin`] is the first;
+//! * each [`Life`] is followed by the [`Positions`] of its channel's messages, oldest first: of
 //!   those that are trimmed as far as they are remembered, then of those that are kept, whose bytes
 //!   stand in the log at these positions and not here;
 //! * [`Key`]s come oldest first, and so do [`Time`]s;
@@ -23,7 +23,7 @@ mod write;
 
 use std::fmt;
 
-pub use items::{End, Head, Key, Order, Positions, Time, push_delta};
+pub use items::{Begin, End, Key, Life, Positions, Time, push_delta};
 pub use read::Reader;
 pub use write::Writer;
 
@@ -36,7 +36,7 @@ pub const RECORD_BYTES_MAX: usize = 128 << 10;
 /// Most positions of one item.
 pub const POSITIONS_MAX: u16 = 256;
 
-// The longest item: so many positions of ten bytes, or a head with two names.
+// The longest item: so many positions of ten bytes, or a life with two names.
 const _: () = assert!(RECORD_BYTES + 10 * POSITIONS_MAX as usize + 200 < RECORD_BYTES_MAX);
 const _: () = assert!(RECORD_BYTES + 2 * 0xffff / 4 + 200 < RECORD_BYTES_MAX);
 
@@ -64,12 +64,12 @@ pub enum Wrong {
     /// A record is of another checkpoint, or one before it is missing.
     Header,
     /// Something stands before the item that is one for the whole order, or that comes twice.
-    Order,
+    Begin,
     /// An item that belongs to no checkpoint.
     Item,
     /// A life whose numbers contradict each other, or the order's.
-    Head,
-    /// Positions that are not those of the head before them, do not rise, or are too few.
+    Life,
+    /// Positions that are not those of the life before them, do not rise, or are too few.
     Positions,
     /// A key from after the checkpoint, or older than the one before it.
     Key,
@@ -94,9 +94,9 @@ impl fmt::Display for Unreadable {
             Wrong::Record(fault) => return write!(f, ": it cannot be read ({fault:?})"),
             Wrong::TooLong => "it is longer than any record of a checkpoint",
             Wrong::Header => "it belongs to another checkpoint, or one before it is missing",
-            Wrong::Order => "the order's own numbers come first, and once",
+            Wrong::Begin => "the order's own numbers come first, and once",
             Wrong::Item => "this belongs to no checkpoint",
-            Wrong::Head => "the channel's numbers contradict each other",
+            Wrong::Life => "the channel's numbers contradict each other",
             Wrong::Positions => "the positions are not those of the channel before them",
             Wrong::Key => "the key is out of order",
             Wrong::Time => "the time is out of order",

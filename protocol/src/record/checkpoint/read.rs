@@ -4,7 +4,7 @@ use std::hash::Hasher;
 
 use siphasher::sip128::{Hasher128, SipHasher24};
 
-use super::{End, Head, Key, Order, POSITIONS_MAX, Positions, RECORD_BYTES_MAX, Time};
+use super::{Begin, End, Key, Life, POSITIONS_MAX, Positions, RECORD_BYTES_MAX, Time};
 use super::{Unreadable, Wrong};
 use crate::record::{Fault, Header, Item, frames};
 
@@ -22,7 +22,7 @@ pub struct Reader {
 /// What the items before said.
 #[derive(Debug, Default)]
 struct Seen {
-    order: Option<Order>,
+    order: Option<Begin>,
     channel: Option<Channel>,
     /// The last key's time.
     key_at: u64,
@@ -120,13 +120,13 @@ impl Reader {
 impl Seen {
     fn check(&mut self, item: &Item<'_>, digest: &SipHasher24) -> Result<(), Wrong> {
         let order = match (item, self.order) {
-            (Item::Order(order), None) => {
+            (Item::Begin(order), None) => {
                 let began = order.epoch_began.is_none_or(|began| began <= order.at);
                 let is_right = order.watermark <= order.position && began;
                 self.order = Some(*order);
-                return if is_right { Ok(()) } else { Err(Wrong::Order) };
+                return if is_right { Ok(()) } else { Err(Wrong::Begin) };
             }
-            (Item::Order(_), Some(_)) | (_, None) => return Err(Wrong::Order),
+            (Item::Begin(_), Some(_)) | (_, None) => return Err(Wrong::Begin),
             (_, Some(order)) => order,
         };
         if let Item::Positions(positions) = item {
@@ -137,8 +137,8 @@ impl Seen {
             return Err(Wrong::Positions);
         }
         match item {
-            Item::Head(head) => {
-                self.channel = Some(Channel::new(head, &order).ok_or(Wrong::Head)?);
+            Item::Life(life) => {
+                self.channel = Some(Channel::new(life, &order).ok_or(Wrong::Life)?);
                 Ok(())
             }
             Item::Key(Key { position, at, .. }) => {
@@ -167,8 +167,8 @@ impl Seen {
 }
 
 impl Channel {
-    fn new(head: &Head<'_>, order: &Order) -> Option<Self> {
-        let Head { offset, position, used, used_at, began, unknown_before, floor, .. } = *head;
+    fn new(life: &Life<'_>, order: &Begin) -> Option<Self> {
+        let Life { offset, position, used, used_at, began, unknown_before, floor, .. } = *life;
         let is_right = offset > 0
             && offset < u64::MAX
             && (1..=offset + 1).contains(&floor)
@@ -178,10 +178,10 @@ impl Channel {
             && (began..=order.position).contains(&position)
             && (began..=order.position).contains(&used_at)
             && used <= order.at
-            && head.forgotten <= position
-            && (head.forgotten == 0 || (head.forgotten >= began && floor > 1));
-        let next = if head.forgotten == 0 { 1 } else { 0 };
-        let channel = Self { floor, last: (offset, position), next: (next, head.forgotten) };
+            && life.forgotten <= position
+            && (life.forgotten == 0 || (life.forgotten >= began && floor > 1));
+        let next = if life.forgotten == 0 { 1 } else { 0 };
+        let channel = Self { floor, last: (offset, position), next: (next, life.forgotten) };
         is_right.then_some(channel)
     }
 

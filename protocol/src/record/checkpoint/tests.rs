@@ -16,11 +16,11 @@ fn header() -> Header {
 fn order() -> Item<'static> {
     let secret = Secret([3; 16]);
     let epoch_began = Some(2);
-    Item::Order(Order { position: 900, at: 50, watermark: 7, state: 1, secret, epoch_began })
+    Item::Begin(Begin { position: 900, at: 50, watermark: 7, state: 1, secret, epoch_began })
 }
 
 /// Offsets 1 to 9 of which 1 to 4 are forgotten, 5 and 6 trimmed, 7 to 9 kept.
-const HEAD: Head<'static> = Head {
+const LIFE: Life<'static> = Life {
     offset: 9,
     position: 800,
     used: 40,
@@ -47,9 +47,9 @@ fn items() -> Vec<Item<'static>> {
         order(),
         Item::Time(TIME),
         Item::Time(Time { at: 50, position: 900, is_coarse: false }),
-        Item::Head(Head { offset: 1, position: 30, floor: 2, forgotten: 30, ..HEAD }),
+        Item::Life(Life { offset: 1, position: 30, floor: 2, forgotten: 30, ..LIFE }),
         Item::Key(Key { at: 8, ..KEY }),
-        Item::Head(HEAD),
+        Item::Life(LIFE),
         Item::Positions(TRIMMED),
         Item::Positions(KEPT),
         Item::Key(KEY),
@@ -126,43 +126,43 @@ fn all_refused<const N: usize>(cases: [(&str, Vec<Item<'_>>, u64, Wrong); N]) {
     }
 }
 
-fn with_head(head: Head<'static>) -> Vec<Item<'static>> {
-    vec![order(), Item::Head(head)]
+fn with_life(life: Life<'static>) -> Vec<Item<'static>> {
+    vec![order(), Item::Life(life)]
 }
 
 #[test]
-fn a_head_that_contradicts_itself_is_refused() {
+fn a_life_that_contradicts_itself_is_refused() {
     use Wrong as W;
-    let head = with_head;
+    let life = with_life;
     all_refused([
-        ("no offset", head(Head { offset: 0, floor: 1, ..HEAD }), 1, W::Head),
-        ("the last offset of all", head(Head { offset: u64::MAX, ..HEAD }), 1, W::Head),
-        ("a floor of 0", head(Head { floor: 0, ..HEAD }), 1, W::Head),
-        ("a floor in the air", head(Head { floor: 11, ..HEAD }), 1, W::Head),
-        ("no beginning", head(Head { began: 0, unknown_before: 0, ..HEAD }), 1, W::Head),
-        ("unknown within its life", head(Head { unknown_before: 10, ..HEAD }), 1, W::Head),
-        ("unknown beyond all", head(Head { unknown_before: 8, ..HEAD }), 1, W::Head),
-        ("a last one before its life", head(Head { position: 9, ..HEAD }), 1, W::Head),
-        ("a last one to come", head(Head { position: 901, ..HEAD }), 1, W::Head),
-        ("used before its life", head(Head { used_at: 9, ..HEAD }), 1, W::Head),
-        ("used in the future", head(Head { used_at: 901, ..HEAD }), 1, W::Head),
-        ("used at a time to come", head(Head { used: 51, ..HEAD }), 1, W::Head),
-        ("forgotten behind the last", head(Head { forgotten: 801, ..HEAD }), 1, W::Head),
-        ("forgotten before its life", head(Head { forgotten: 9, ..HEAD }), 1, W::Head),
-        ("forgotten and kept", head(Head { floor: 1, ..HEAD }), 1, W::Head),
+        ("no offset", life(Life { offset: 0, floor: 1, ..LIFE }), 1, W::Life),
+        ("the last offset of all", life(Life { offset: u64::MAX, ..LIFE }), 1, W::Life),
+        ("a floor of 0", life(Life { floor: 0, ..LIFE }), 1, W::Life),
+        ("a floor in the air", life(Life { floor: 11, ..LIFE }), 1, W::Life),
+        ("no beginning", life(Life { began: 0, unknown_before: 0, ..LIFE }), 1, W::Life),
+        ("unknown within its life", life(Life { unknown_before: 10, ..LIFE }), 1, W::Life),
+        ("unknown beyond all", life(Life { unknown_before: 8, ..LIFE }), 1, W::Life),
+        ("a last one before its life", life(Life { position: 9, ..LIFE }), 1, W::Life),
+        ("a last one to come", life(Life { position: 901, ..LIFE }), 1, W::Life),
+        ("used before its life", life(Life { used_at: 9, ..LIFE }), 1, W::Life),
+        ("used in the future", life(Life { used_at: 901, ..LIFE }), 1, W::Life),
+        ("used at a time to come", life(Life { used: 51, ..LIFE }), 1, W::Life),
+        ("forgotten behind the last", life(Life { forgotten: 801, ..LIFE }), 1, W::Life),
+        ("forgotten before its life", life(Life { forgotten: 9, ..LIFE }), 1, W::Life),
+        ("forgotten and kept", life(Life { floor: 1, ..LIFE }), 1, W::Life),
     ]);
 }
 
 #[test]
-fn positions_that_are_not_those_of_their_head_are_refused() {
+fn positions_that_are_not_those_of_their_life_are_refused() {
     use Wrong as W;
-    let head = with_head;
+    let life = with_life;
     let with = |trimmed: Positions<'static>, kept: Positions<'static>| {
         let positions = [Item::Positions(trimmed), Item::Positions(kept)];
-        [head(HEAD), positions.to_vec()].concat()
+        [life(LIFE), positions.to_vec()].concat()
     };
     all_refused([
-        ("no positions", head(HEAD), 2, W::Positions),
+        ("no positions", life(LIFE), 2, W::Positions),
         ("positions of nothing", vec![order(), Item::Positions(KEPT)], 1, W::Positions),
         ("a hole", with(TRIMMED, Positions { offset: 8, count: 2, ..KEPT }), 3, W::Positions),
         ("one twice", with(TRIMMED, Positions { offset: 6, ..KEPT }), 3, W::Positions),
@@ -197,14 +197,14 @@ fn what_is_out_of_order_is_refused() {
     use Wrong as W;
     let key = |at| Item::Key(Key { at, ..KEY });
     let time = |at, position, is_coarse| Item::Time(Time { at, position, is_coarse });
-    let Item::Order(known) = order() else { panic!("it is one") };
-    let early = Order { position: 6, ..known };
-    let to_begin = Order { epoch_began: Some(51), ..known };
+    let Item::Begin(known) = order() else { panic!("it is one") };
+    let early = Begin { position: 6, ..known };
+    let to_begin = Begin { epoch_began: Some(51), ..known };
     all_refused([
-        ("no order", vec![Item::Head(HEAD)], 0, W::Order),
-        ("two orders", vec![order(), order()], 1, W::Order),
-        ("a watermark in the future", vec![Item::Order(early)], 0, W::Order),
-        ("an epoch to come", vec![Item::Order(to_begin)], 0, W::Order),
+        ("no order", vec![Item::Life(LIFE)], 0, W::Begin),
+        ("two orders", vec![order(), order()], 1, W::Begin),
+        ("a watermark in the future", vec![Item::Begin(early)], 0, W::Begin),
+        ("an epoch to come", vec![Item::Begin(to_begin)], 0, W::Begin),
         ("a message", vec![order(), Item::Heartbeat], 1, W::Item),
         ("a key to come", vec![order(), key(51)], 1, W::Key),
         ("a key out of order", vec![order(), key(9), key(8)], 2, W::Key),

@@ -1,4 +1,4 @@
-//! Heads: the present life of each channel that was published to. What is here is a function of the
+//! Lives: the present life of each channel that was published to. What is here is a function of the
 //! log alone, so it is the same wherever the log is read; who follows a channel does not matter.
 //!
 //! A life begins with a message, at offset 1, and ends by the log's time or for want of room:
@@ -32,7 +32,7 @@ const USED_AGAIN_MS: u64 = 1_000;
 
 /// The present life of one channel; none where `offset` is 0.
 #[derive(Debug, Default)]
-pub(super) struct Head {
+pub(super) struct Life {
     /// Last offset that was assigned.
     pub(super) offset: u64,
     /// The last message's position.
@@ -72,9 +72,9 @@ impl Default for Neighbour {
     }
 }
 
-impl Head {
+impl Life {
     /// As a checkpoint says.
-    pub(super) fn restore(&mut self, read: &checkpoint::Head<'_>) {
+    pub(super) fn restore(&mut self, read: &checkpoint::Life<'_>) {
         (self.offset, self.position) = (read.offset, read.position);
         (self.began, self.unknown_before) = (read.began, read.unknown_before);
         (self.used, self.used_at) = (Millis(read.used), read.used_at);
@@ -82,7 +82,7 @@ impl Head {
 }
 
 /// All of them.
-pub(super) struct Heads {
+pub(super) struct Lives {
     /// Most that there may be.
     limit: usize,
     len: usize,
@@ -121,7 +121,7 @@ impl List {
     }
 }
 
-impl Heads {
+impl Lives {
     pub(super) fn new(limit: usize, idle_ms: u64, rules: &Rules) -> Self {
         let lists = rules.iter().map(|rule| List::new(rule, idle_ms)).collect();
         Self {
@@ -147,17 +147,17 @@ impl Heads {
 
     /// A channel without a life begins one.
     pub(super) fn begin(&mut self, id: ChannelId, position: u64, at: Millis, all: &mut Channels) {
-        let head = &mut all.living(id).head;
-        (head.began, head.unknown_before) = (position, self.watermark);
+        let life = &mut all.living(id).life;
+        (life.began, life.unknown_before) = (position, self.watermark);
         self.len += 1;
         self.put_last(id, position, at, all);
     }
 
-    /// A channel has the life that its head says. Those of one rule come in the order of their last
-    /// use; there may be more of them than may begin.
+    /// A channel has the life that its record says. Those of one rule come in the order of their
+    /// last use; there may be more of them than may begin.
     pub(super) fn restore(&mut self, id: ChannelId, all: &mut Channels) {
         let channel = all.living(id);
-        let (used, used_at, used_nth) = (channel.head.used, channel.head.used_at, channel.used_nth);
+        let (used, used_at, used_nth) = (channel.life.used, channel.life.used_at, channel.used_nth);
         self.len += 1;
         self.put_last(id, used_at, used, all);
         all.living(id).used_nth = used_nth;
@@ -165,7 +165,7 @@ impl Heads {
 
     /// A channel is published to at this place and time of the log.
     pub(super) fn used(&mut self, id: ChannelId, position: u64, at: Millis, all: &mut Channels) {
-        if all.living(id).head.used.plus(USED_AGAIN_MS) <= at {
+        if all.living(id).life.used.plus(USED_AGAIN_MS) <= at {
             self.take_out(id, all);
             self.put_last(id, position, at, all);
         }
@@ -174,8 +174,8 @@ impl Heads {
     /// The life of a channel ends. Its record is the caller's.
     pub(super) fn end(&mut self, id: ChannelId, all: &mut Channels) {
         self.take_out(id, all);
-        let head = std::mem::take(&mut all.living(id).head);
-        self.watermark = self.watermark.max(head.position);
+        let life = std::mem::take(&mut all.living(id).life);
+        self.watermark = self.watermark.max(life.position);
         self.len -= 1;
         self.ended += 1;
     }
@@ -187,7 +187,7 @@ impl Heads {
         }
         let fronts = self.lists.iter().filter_map(|list| {
             let first = all.of(list.oldest?)?;
-            Some((first.head.used.plus(list.life_ms), first.head.used_at, first.id))
+            Some((first.life.used.plus(list.life_ms), first.life.used_at, first.id))
         });
         let first = fronts.min_by_key(|(due, used_at, _)| (*due, *used_at));
         self.next_end = first.map_or(Millis(u64::MAX), |(due, _, _)| due);
@@ -203,8 +203,8 @@ impl Heads {
     pub(super) fn least_used(&self, at: Millis, all: &Channels) -> Option<ChannelId> {
         let fronts = self.lists.iter().filter_map(|list| {
             let first = all.of(list.oldest?)?;
-            let is_free = first.head.used.plus(list.promised_ms) <= at;
-            is_free.then_some((first.head.used_at, first.id))
+            let is_free = first.life.used.plus(list.promised_ms) <= at;
+            is_free.then_some((first.life.used_at, first.id))
         });
         fronts.min_by_key(|(used_at, _)| *used_at).map(|(_, id)| id)
     }
@@ -222,10 +222,10 @@ impl Heads {
             let mut next = list.oldest;
             while found < count
                 && let Some(channel) = next.and_then(|id| all.of(id))
-                && channel.head.used.plus(list.promised_ms) <= at
+                && channel.life.used.plus(list.promised_ms) <= at
             {
                 found += usize::from(!beside.contains(&channel.id));
-                next = channel.head.after.id();
+                next = channel.life.after.id();
             }
         }
         found == count
@@ -234,14 +234,14 @@ impl Heads {
     fn take_out(&mut self, id: ChannelId, all: &mut Channels) {
         let channel = all.living(id);
         let rule = channel.rule_number;
-        let before = std::mem::take(&mut channel.head.before).id();
-        let after = std::mem::take(&mut channel.head.after).id();
+        let before = std::mem::take(&mut channel.life.before).id();
+        let after = std::mem::take(&mut channel.life.after).id();
         match before {
-            Some(before) => all.living(before).head.after = Neighbour::of(after),
+            Some(before) => all.living(before).life.after = Neighbour::of(after),
             None => self.lists[rule].oldest = after,
         }
         match after {
-            Some(after) => all.living(after).head.before = Neighbour::of(before),
+            Some(after) => all.living(after).life.before = Neighbour::of(before),
             None => self.lists[rule].newest = before,
         }
     }
@@ -255,11 +255,11 @@ impl Heads {
         channel.used_nth = self.last_put.1;
         let list = &mut self.lists[channel.rule_number];
         let before = list.newest.replace(id);
-        (channel.head.used, channel.head.used_at) = (at, position);
-        (channel.head.before, channel.head.after) = (Neighbour::of(before), Neighbour::NOBODY);
+        (channel.life.used, channel.life.used_at) = (at, position);
+        (channel.life.before, channel.life.after) = (Neighbour::of(before), Neighbour::NOBODY);
         self.next_end = self.next_end.min(at.plus(list.life_ms));
         match before {
-            Some(before) => all.living(before).head.after = Neighbour::of(Some(id)),
+            Some(before) => all.living(before).life.after = Neighbour::of(Some(id)),
             None => list.oldest = Some(id),
         }
     }
@@ -271,12 +271,12 @@ impl Heads {
             let (mut before, mut used_at, mut next) = (None, (0, 0), list.oldest);
             while let Some(channel) = next.and_then(|id| all.of(id)) {
                 assert_eq!(channel.rule_number, rule);
-                assert_eq!(channel.head.before.id(), before);
-                let used = (channel.head.used_at, channel.used_nth);
+                assert_eq!(channel.life.before.id(), before);
+                let used = (channel.life.used_at, channel.used_nth);
                 assert!(used > used_at, "in the order of last use");
-                assert!(channel.head.used.plus(list.life_ms) >= self.next_end);
+                assert!(channel.life.used.plus(list.life_ms) >= self.next_end);
                 (before, used_at) = (next, used);
-                next = channel.head.after.id();
+                next = channel.life.after.id();
                 len += 1;
             }
             assert_eq!((next, before), (None, list.newest));
