@@ -169,6 +169,11 @@ impl Limits {
         (self.rendered_bytes / shards).max(longest.min(self.rendered_bytes))
     }
 
+    /// Most bytes of rendered messages and live windows, on so many shards.
+    pub fn all_rendered(&self, shards: usize) -> usize {
+        self.rendered_share(shards).saturating_mul(shards).max(self.rendered_bytes)
+    }
+
     /// Bytes of the longest frame of a publisher on the socket: a message of the largest size with
     /// its names, or a batch of smaller ones.
     pub(crate) fn publish_frame_bytes(&self) -> usize {

@@ -52,7 +52,7 @@ pub struct ShardMetrics {
     /// Gauge: channels that the shard keeps a log of.
     pub channels: Number,
     /// Gauge: bytes of rendered pages, whoever holds them.
-    pub log_bytes: Number,
+    pub rendered_bytes: Number,
     /// Connections that were ended for the rendered pages that they held.
     pub holders_closed: Number,
     /// Gauge: bytes of messages in the logs that history keeps no more.
@@ -165,6 +165,8 @@ pub struct Budgets {
     pub history: Number,
     /// Bytes that clients hold, each for itself.
     pub private: Number,
+    /// Bytes of rendered messages and of live windows.
+    pub rendered: Number,
     /// Bytes that wait for the order.
     pub in_flight: Number,
     /// Bytes of request bodies.
@@ -176,6 +178,7 @@ impl Budgets {
     pub fn say(&self, limits: &Limits, shards: usize) {
         self.history.set(limits.history_bytes as u64);
         self.private.set(limits.all_private(shards) as u64);
+        self.rendered.set(limits.all_rendered(shards) as u64);
         self.in_flight.set(limits.all_in_flight() as u64);
         self.bodies.set(limits.all_bodies() as u64);
     }

@@ -23,6 +23,7 @@ const CONFIG: &str = r#"
 [limits]
 private_bytes = "16MiB"
 history_bytes = "16MiB"
+rendered_bytes = "16MiB"
 ring_bytes = "4MiB"
 head_bytes = "1MiB"
 head_time = "1h"
@@ -48,6 +49,8 @@ impl Server {
         let mut command = serve();
         command.args(["--listen", "127.0.0.1:0", "--api", "127.0.0.1:0"]);
         command.args(["--socket", "none", "--shards", "2", "--driver", driver]);
+        // What is freed is given back at once: what the system counts is what the node holds.
+        command.env("MIMALLOC_PURGE_DELAY", "0");
         let process = Process::start(command.arg("--config").arg(path));
         let (listen, api) = (process.address("listen"), process.address("api"));
         Self { process, _folder: folder, listen, api }
@@ -174,4 +177,72 @@ fn what_is_kept_keeps_within_its_budget_uring() {
 #[test]
 fn what_is_kept_keeps_within_its_budget_epoll() {
     history("epoll");
+}
+
+fn get(target: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n")
+}
+
+/// A client that has asked and whose socket takes little.
+fn narrow(server: &Server, request: &str) -> Client {
+    let mut client = Client::narrow(server.listen);
+    client.send(request.as_bytes());
+    client
+}
+
+fn rendered(driver: &str) {
+    const CHANNELS: usize = 80;
+    const MESSAGE_BYTES: usize = 500_000;
+    let server = Server::start(driver);
+    let mut follower = Client::websocket(server.listen, "/ws?channels=demo&open=0&format=raw");
+    serves_as_ever(&server, &mut follower);
+    let most = server.number("fanfare_rendered_limit_bytes");
+    assert_eq!(most, 16 * MIB);
+    let held = || server.number("fanfare_rendered_bytes") + server.number("fanfare_window_bytes");
+    let (before, mut peak, mut most_held) = (server.memory(), 0, 0);
+    let message = vec![b'x'; MESSAGE_BYTES];
+    let mut hogs = Vec::new();
+    for nth in 0..CHANNELS {
+        // No two of them share what they get.
+        for target in [format!("/ws?format=json&channels=c{nth}"), format!("/ws?channels=c{nth}")] {
+            hogs.push(narrow(&server, &support::upgrade(&target)));
+        }
+        hogs.push(narrow(&server, &get(&format!("/sse?format=json&channels=c{nth}"))));
+        hogs.iter_mut().rev().take(3).for_each(|hog| assert!(!hog.head().is_empty()));
+        let (status, answer) = server.ask("POST", &format!("/v1/channels/c{nth}"), &message);
+        assert_eq!(status, "200", "{answer}");
+        let target = format!("/poll?wait=0&since=earliest&channels=c{nth}");
+        hogs.push(narrow(&server, &get(&target)));
+        peak = peak.max(server.memory());
+        most_held = most_held.max(held());
+    }
+    support::wait_until("it is filled, and clients are ended for it", || {
+        peak = peak.max(server.memory());
+        server.number("fanfare_holders_closed_total") >= CHANNELS as u64 && held() <= most
+    });
+    let (now, grown) = (held(), peak.saturating_sub(before));
+    eprintln!(
+        "{driver}: {now} bytes are rendered, {most_held} at most, the process grew by {grown}"
+    );
+    // A batch may render a few messages before it is looked at again.
+    assert!(now > most / 2 && most_held <= most + 4 * MIB, "{now} of {most}, once {most_held}");
+    // What is published is kept besides, and in the ring until all shards have read it; and each
+    // of these clients has something of its own.
+    let sum = most + 16 * MIB + 4 * MIB + 16 * MIB;
+    assert!(grown <= sum + sum / 10 + SLACK, "it grew by {grown}");
+    serves_as_ever(&server, &mut follower);
+    drop(hogs);
+    let only_one = || server.number("fanfare_connections") == 1;
+    support::wait_until("nobody else holds anything", only_one);
+    serves_as_ever(&server, &mut follower);
+}
+
+#[test]
+fn what_is_rendered_keeps_within_its_budget_uring() {
+    rendered("uring");
+}
+
+#[test]
+fn what_is_rendered_keeps_within_its_budget_epoll() {
+    rendered("epoll");
 }

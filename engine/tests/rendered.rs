@@ -59,7 +59,7 @@ fn unread_answers_share_their_pages() {
             clients.iter_mut().for_each(|client| client.send(ask.as_bytes()));
             let shard = &node.metrics().shards[0];
             wait_until("all are answered", || shard.deliveries.read() == 100 * 95);
-            let rendered = shard.log_bytes.read();
+            let rendered = shard.rendered_bytes.read();
             assert!(rendered < 2 * MIB, "{rendered} bytes for the same answer a hundred times");
             let body = clients[0].answer().1;
             let said: serde_json::Value = serde_json::from_str(&body).expect("it is whole");
@@ -96,10 +96,10 @@ fn who_is_stuck_in_a_message_of_its_own_is_ended_where_there_is_no_room() {
                 let before = shard.sends.read();
                 publish_all(node, texts(1, 1_000_000).map(|text| ("big", text)));
                 wait_until("it is sent", || shard.sends.read() > before);
-                let rendered = shard.log_bytes.read();
+                let rendered = shard.rendered_bytes.read();
                 assert!(rendered <= 10 * MIB, "{rendered} bytes after {nth}");
             }
-            wait_until("there is room again", || shard.log_bytes.read() <= 8 * MIB);
+            wait_until("there is room again", || shard.rendered_bytes.read() <= 8 * MIB);
             let ended = shard.holders_closed.read();
             assert!((8..CLIENTS).contains(&ended), "{ended} were ended");
         },
@@ -121,7 +121,7 @@ fn formats_do_not_multiply_what_there_is() {
             thread::scope(|scope| {
                 scope.spawn(|| {
                     while !over.load(SeqCst) {
-                        let now = shard.log_bytes.read() + shard.window_bytes.read();
+                        let now = shard.rendered_bytes.read() + shard.window_bytes.read();
                         most.fetch_max(now, SeqCst);
                         thread::yield_now();
                     }

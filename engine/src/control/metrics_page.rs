@@ -66,7 +66,9 @@ const SHARD: &[Row<ShardMetrics>] = &[
     ("fanfare_logs", "Channels that a log of recent messages is kept of", GAUGE, |m| {
         m.channels.read()
     }),
-    ("fanfare_log_bytes", "Rendered pages, of logs and of clients", GAUGE, |m| m.log_bytes.read()),
+    ("fanfare_rendered_bytes", "Rendered pages, of logs and of clients", GAUGE, |m| {
+        m.rendered_bytes.read()
+    }),
     (
         "fanfare_holders_closed",
         "Connections ended for what they held of limits.rendered_bytes",
@@ -174,6 +176,7 @@ const SEQUENCER: &[Row<SequencerMetrics>] = &[
 const NODE: &[Row<Metrics>] = &[
     ("fanfare_history_limit_bytes", "limits.history_bytes", GAUGE, |m| m.budgets.history.read()),
     ("fanfare_private_limit_bytes", "limits.private_bytes", GAUGE, |m| m.budgets.private.read()),
+    ("fanfare_rendered_limit_bytes", "limits.rendered_bytes", GAUGE, |m| m.budgets.rendered.read()),
     ("fanfare_in_flight_limit_bytes", "limits.in_flight_bytes", GAUGE, |m| {
         m.budgets.in_flight.read()
     }),

@@ -33,7 +33,8 @@ pub struct Estimate {
     /// All connections, with nothing to send.
     pub idle: u64,
     /// All connections, each with a message on the way, and every budget full: history, broadcast
-    /// ring, request bodies, what waits for the order, what clients hold, each for itself.
+    /// ring, request bodies, what waits for the order, what clients hold, each for itself, and what
+    /// is rendered for all.
     pub busy: u64,
     /// Records of channels take so much of that, were there as many as may be.
     pub records: u64,
@@ -51,6 +52,7 @@ pub(super) fn estimate(case: &Case<'_>) -> Estimate {
     let shards = case.plan.as_ref().map_or(1, |plan| plan.shards);
     let kept = limits.history_bytes + limits.ring_bytes + limits.all_bodies();
     let kept = kept + limits.all_in_flight() + limits.all_private(shards);
+    let kept = kept + limits.all_rendered(shards);
     let kept = kept as u64 + limits.publishers as u64 * PUBLISHER_BYTES;
     let records = (limits.channels + limits.followed_channels) as u64 * RECORD_BYTES;
     let idle = NODE_BYTES + connections * (KERNEL_BYTES + USER_BYTES);
@@ -114,8 +116,8 @@ fn memory(case: &Case<'_>, estimate: &Estimate) -> Finding {
     };
     finding
         .change(
-            "history_bytes, ring_bytes, private_bytes, bodies_bytes and in_flight_bytes under \
-             [limits], lower",
+            "history_bytes, rendered_bytes, ring_bytes, private_bytes, bodies_bytes and \
+             in_flight_bytes under [limits], lower",
         )
         .change("channels and followed_channels under [limits], lower: 600 B for each record")
 }
@@ -192,7 +194,7 @@ mod tests {
     fn a_hundred_thousand_take_half_a_gibibyte_idle() {
         let estimate = report(&sound(), 100_000).estimate;
         assert_eq!(estimate.idle, (30 << 20) + 100_000 * 4_400);
-        let budgets = 256_000_000 + (64 << 20) + (64 << 20) + (128 << 20) + (128 << 20);
+        let budgets = 2 * 256_000_000 + 2 * (64 << 20) + 2 * (128 << 20);
         assert_eq!(estimate.records, 2_000_000 * 600);
         let budgets = budgets + estimate.records;
         let more = 100_000 * 4_096 + budgets + 64 * (128 << 10);
@@ -205,8 +207,8 @@ mod tests {
         let with = |limit| report(&Facts { memory_limit: Some(limit), ..sound() }, 100_000);
         let fails = expect(&with(256 << 20), "memory", Verdict::Fails);
         assert!(fails.why.contains("256.0 MiB"), "{fails:#?}");
-        change(&fails, "MemoryMax=3276M");
-        change(&fails, "docker run --memory=3276m");
+        change(&fails, "MemoryMax=3582M");
+        change(&fails, "docker run --memory=3582m");
         expect(&with(1 << 30), "memory", Verdict::Advice);
         expect(&with(4 << 30), "memory", Verdict::Holds);
     }
@@ -214,10 +216,10 @@ mod tests {
     #[test]
     fn a_machine_that_is_too_small_is_told_how_many_fit() {
         let with = |left| report(&Facts { memory_available: Some(left), ..sound() }, 100_000);
-        // 2 GiB and a half less 30 MiB for the node, 256 MB of history, 64 MiB of ring, 64 of
-        // bodies, 128 of what is in flight, 128 of what clients hold, 8 of publishers and 1,200 MB
-        // of records, by 8,496.
-        change(&expect(&with(5 << 29), "memory", Verdict::Advice), "--max-connections 92497");
+        // 2 GiB and a half less 30 MiB for the node, 256 MB of history, as much of what is rendered,
+        // 64 MiB of ring, 64 of bodies, 128 of what is in flight, 128 of what clients hold, 8 of
+        // publishers and 1,200 MB of records, by 8,496.
+        change(&expect(&with(5 << 29), "memory", Verdict::Advice), "--max-connections 62365");
         change(&expect(&with(448 << 20), "memory", Verdict::Fails), "in_flight_bytes");
         change(&expect(&with(448 << 20), "memory", Verdict::Fails), "followed_channels");
         expect(&with(4 << 30), "memory", Verdict::Holds);

@@ -45,14 +45,12 @@ impl Eviction {
         self.evicted
     }
 
-    /// Drops pages while there are too many bytes beside those of live windows, for a bounded time.
+    /// Drops pages while there are too many bytes beside those of live windows, for a bounded time:
+    /// twice round at most. What clients held the last time may be free now.
     pub(super) fn evict(&mut self, windows: usize, channels: &mut Channels, pages: &mut Pages) {
-        for _ in 0..LOOKS {
+        for _ in 0..LOOKS.min(2 * channels.places() as usize) {
             if pages.bytes() + windows <= self.limit {
                 self.barren = 0;
-                return;
-            }
-            if self.is_barren(channels) {
                 return;
             }
             self.page_hand = next(self.page_hand, channels);
@@ -105,7 +103,7 @@ impl Eviction {
     }
 
     fn is_barren(&self, channels: &Channels) -> bool {
-        self.barren > 2 * channels.places() as usize
+        self.barren >= 2 * channels.places() as usize
     }
 }
 

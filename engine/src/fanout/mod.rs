@@ -334,9 +334,13 @@ impl Fanout {
     /// A batch begins: what is rendered is brought back into its budget first.
     pub(crate) fn begin_batch(&mut self) {
         self.renderer.begin_part();
-        let Self { channels, renderer, overgrown, loose_bytes, .. } = self;
-        self.eviction.tighten(*loose_bytes, channels, overgrown);
-        self.eviction.evict(*loose_bytes, channels, &mut renderer.pages);
+        self.eviction.tighten(self.loose_bytes, &mut self.channels, &mut self.overgrown);
+        self.evict();
+    }
+
+    /// Drops rendered pages while there are too many; before anything is planned.
+    pub(crate) fn evict(&mut self) {
+        self.eviction.evict(self.loose_bytes, &mut self.channels, &mut self.renderer.pages);
     }
 
     /// Whether there is no room for more, and only clients that let go of pages can make some.

@@ -127,7 +127,7 @@ impl Clients {
         self.metrics().channels.set(self.fanout.channels() as u64);
         self.metrics().detached_sessions.set(self.carriers.detached() as u64);
         self.metrics().subscriptions.set(self.fanout.subscriptions());
-        self.metrics().log_bytes.set(self.fanout.rendered_bytes() as u64);
+        self.metrics().rendered_bytes.set(self.fanout.rendered_bytes() as u64);
         self.metrics().private_bytes.set(self.connections.holders.bytes() as u64);
         self.metrics().window_bytes.set(self.fanout.loose_bytes() as u64);
         self.metrics().pages_evicted.set(self.fanout.evicted());

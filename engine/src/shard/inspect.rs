@@ -76,7 +76,7 @@ impl<D: Driver> Shard<D> {
             &metrics.polls,
             &metrics.subscriptions,
             &metrics.channels,
-            &metrics.log_bytes,
+            &metrics.rendered_bytes,
             &metrics.window_bytes,
         ] {
             assert_eq!(gauge.read(), 0, "{metrics:?}");

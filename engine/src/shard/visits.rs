@@ -46,6 +46,7 @@ impl Visits<'_> {
             }
             let Some(token) = self.clients.connections.largest_holder() else { return };
             self.clients.call(token, self.now, |session, shared| session.let_go_of_pages(shared));
+            self.clients.fanout.evict(); // what it held may make room enough
         }
     }
 

@@ -145,7 +145,7 @@ fn nothing_is_left(node: &Server) {
                 ("polls", &shard.polls),
                 ("subscriptions", &shard.subscriptions),
                 ("channels", &shard.channels),
-                ("log bytes", &shard.log_bytes),
+                ("rendered bytes", &shard.rendered_bytes),
             ];
             gauges.map(|(name, gauge)| (name, gauge.read()))
         });

@@ -62,7 +62,7 @@ pub(crate) fn with_history(
                 let site = Site { node, canary, tick };
                 site.sings("the start"); // from here on the canary's log is full
                 // A shard says what it holds at the end of a tick, and the canary hears before.
-                let counted = || site.node.metrics().shards[0].log_bytes.read() > 0;
+                let counted = || site.node.metrics().shards[0].rendered_bytes.read() > 0;
                 wait_until("the canary's log is counted", counted);
                 cases(&site);
                 site.canary.leave();
@@ -121,7 +121,7 @@ impl Site {
             subscriptions: shard.subscriptions.read(),
             followed: metrics.sequencer.subscriptions.read(),
             logs: shard.channels.read(),
-            rendered_bytes: shard.log_bytes.read().saturating_sub(canarys),
+            rendered_bytes: shard.rendered_bytes.read().saturating_sub(canarys),
             body_bytes: metrics.bodies.held(),
             names: metrics.sequencer.followed_channels.read(),
         }

@@ -151,7 +151,7 @@ fn live_messages_do_not_wait_for_those_who_catch_up_by_polls() {
     let mut one = Peer::follow(&mut world, RAW, &[1]);
     let mut crowd: Vec<Peer> =
         (0..60).map(|_| Peer::ask(&world, Way::Poll, &[0, 2], Some(0), 0)).collect();
-    let rendered = |world: &World| world.metrics.shards[0].log_bytes.read();
+    let rendered = |world: &World| world.metrics.shards[0].rendered_bytes.read();
     let before = rendered(&world);
     for step in 0..400 {
         let last = rendered(&world);

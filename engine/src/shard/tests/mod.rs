@@ -15,6 +15,7 @@ mod pause;
 mod peer;
 mod pipeline;
 mod private;
+mod rendered;
 mod several;
 mod slices;
 mod slow;

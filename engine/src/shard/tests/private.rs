@@ -3,10 +3,13 @@
 use fanfare_protocol::message::Kind;
 
 use super::peer::Peer;
-use super::wire::Way;
+use super::truth::channel_name;
+use super::wire::{Said, Way, request};
 use super::world::{Shape, World};
 use crate::driver::sim::{Client, Standing};
 use crate::limits::Limits;
+use crate::rule::History;
+use crate::shard::tick_budget::TickBudget;
 
 const JSON: Way = Way::Socket { json: true };
 const BODY_BYTES: usize = 500_000;
@@ -80,4 +83,34 @@ fn where_everyone_holds_little_and_all_is_used_up_the_limit_still_holds() {
     world.steps(100);
     assert!(peak > most - most / 8 && peak <= most + 64 * 16_384, "{peak} of {most}");
     assert!(world.metrics.shards[0].private_bytes.read() as usize <= most);
+}
+
+/// An answer is gathered in turns, and what of it is nobody else's is counted from the first on.
+#[test]
+fn what_is_gathered_for_a_poll_is_its_clients() {
+    let history = History { count: 1_000, bytes: 8_000_000, age_ms: 600_000 };
+    let budget = TickBudget { batches: 1, ..TickBudget::DEFAULT };
+    let mut world = World::new(&Shape { history, budget, ..Shape::plain() });
+    // Each is told as a gap of its own: the next one stands in the other channel.
+    for _ in 0..400 {
+        world.publish(0, 300, Kind::Text);
+        world.publish(1, 300, Kind::Text);
+        world.step();
+    }
+    let names = [0, 1].map(channel_name);
+    let mut peer = Peer::mute(&world, Way::Poll);
+    let head = request(Way::Poll, &names, Some(&world.id(0)), 0, Some(310));
+    world.nets[0].write(peer.client, head.as_bytes());
+    let held = |world: &World| world.metrics.shards[0].private_bytes.read();
+    let mut gathered = 0;
+    while peer.said.is_empty() {
+        gathered = gathered.max(held(&world));
+        world.step();
+        peer.hear(&world);
+    }
+    assert!(gathered > 10_000, "{gathered} bytes were counted before it was answered");
+    let Said::Answer { messages, gaps, .. } = &peer.said[0] else { panic!("{:?}", peer.said) };
+    assert_eq!((messages.len(), gaps.len()), (0, 800));
+    world.steps(4);
+    assert_eq!(held(&world), 0, "all is given back");
 }
