@@ -2,6 +2,7 @@
 //! answers alone, and what one connection may believe of it.
 
 mod epochs;
+mod gaps;
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,8 +12,9 @@ use fanfare_protocol::id::{Epoch, Id};
 use fanfare_protocol::message::Kind;
 
 use self::epochs::EpochsTold;
+use self::gaps::Notice;
 pub(crate) use super::fact::{ClientAt, Fact, channel_name, channel_of, number_in};
-use super::wire::{GapSaid, MessageSaid};
+use super::wire::MessageSaid;
 use crate::log::RECORD_ITEMS;
 use crate::rule::Slow;
 
@@ -212,8 +214,8 @@ pub(crate) struct View {
     pub(crate) subscribed_at: Option<u64>,
     asked_at: u64,
     last: u64,
-    /// Notices of each channel, with the life of its record that they speak of.
-    gaps: HashMap<usize, Vec<(GapSaid, u32)>>,
+    /// Notices of each channel.
+    gaps: HashMap<usize, Vec<Notice>>,
     seen: HashSet<usize>,
     /// Channels of which it was told that an epoch had begun.
     epochs: HashMap<usize, EpochsTold>,
@@ -254,184 +256,6 @@ impl View {
         }
     }
 
-    /// A notice: exact, and never where nothing is missing. Only one that says `slow` or `size`
-    /// comes after anything of its channel.
-    pub(crate) fn gap(&mut self, said: GapSaid, truth: &Truth) {
-        let channel = channel_of(&said.channel);
-        assert!(self.channels.contains(&channel), "a gap of a channel that it does not follow");
-        if said.reason == "slow" {
-            return self.slow_gap(channel, said, truth);
-        }
-        if said.reason == "size" {
-            return self.size_gap(channel, said, truth);
-        }
-        let is_answer = matches!(self.start, Start::Odd(_)) && self.is_new(channel);
-        if said.reason == "epoch" && !is_answer {
-            return self.epoch_gap(channel, said, truth);
-        }
-        assert!(!self.seen.contains(&channel), "a gap comes before what follows it: {said:?}");
-        let mut life = truth.life(channel);
-        match (said.bounds, self.start) {
-            (Some((from, to)), start) => {
-                assert!(from <= to);
-                match &*said.reason {
-                    "trimmed" | "expired" => {
-                        assert!(matches!(start, Start::After(_)), "{said:?} for {start:?}");
-                        assert!(!self.keeps_all, "{said:?}, but history keeps everything");
-                    }
-                    other => panic!("exact bounds with reason {other}"),
-                }
-                if let Start::After(since) = start {
-                    let first = self.first_after(since, channel, truth);
-                    let (its_life, first) = first.expect("a gap of something");
-                    assert_eq!(first, from, "a gap begins with the first missed");
-                    life = its_life;
-                }
-            }
-            (None, Start::Odd(reason)) => {
-                let is_late = said.reason == "epoch" && truth.epochs_after(self.asked_at) > 0;
-                let is_forgotten = self.is_forgotten_before_answer(&said);
-                assert!(is_late || is_forgotten || said.reason == reason, "{said:?} {self:?}");
-            }
-            (None, Start::After(_)) => assert!(self.may_forget, "bounds are known: {said:?}"),
-            (None, Start::Now) => panic!("whoever begins now missed nothing: {said:?}"),
-        }
-        let is_first = !self.gaps.contains_key(&channel);
-        let is_fine = is_first || self.is_forgotten_before_answer(&said);
-        assert!(is_fine, "two gaps of one channel before anything else: {said:?} {self:?}");
-        self.gaps.entry(channel).or_default().push((said, life));
-    }
-
-    /// Whether a channel was forgotten while the answer of a poll waited for its turn, after a gap
-    /// of it was known.
-    fn is_forgotten_before_answer(&self, said: &GapSaid) -> bool {
-        let has_one = self.gaps.contains_key(&channel_of(&said.channel));
-        said.reason == "unknown" && self.may_forget && self.listener.is_poll && has_one
-    }
-
-    /// A client was too slow: the notice begins with the first that it is owed, and ends before one
-    /// that was published. That this one comes next is seen when it comes: see [`View::message`].
-    fn slow_gap(&mut self, channel: usize, said: GapSaid, truth: &Truth) {
-        let (from, to) = said.bounds.expect("what a client was too slow for is known");
-        assert!(from <= to, "{said:?}");
-        let unsure = self.unsure(channel, &said, truth);
-        if !unsure.is_empty() {
-            return self.gaps.entry(channel).or_default().extend(unsure);
-        }
-        let unbounded = |(gap, _): &(GapSaid, u32)| gap.bounds.is_none();
-        let untold = self.gaps.get(&channel).is_some_and(|gaps| gaps.iter().any(unbounded))
-            && !self.seen.contains(&channel);
-        let life = match self.covered {
-            Some(covered) if !untold => {
-                let mut later =
-                    truth.after(covered).filter(|fact| self.could_miss(fact, channel, truth));
-                // What it was not to have may have gone with the rest.
-                let first = later.find(|fact| fact.offset == from || self.is_owed(fact));
-                let first = first.expect("a gap of something");
-                assert_eq!(first.offset, from, "a gap begins with the first missed: {self:?}");
-                first.life
-            }
-            // Where it began is not known exactly: after it asked, and not after it was told so.
-            None if self.start == Start::Now => {
-                let mut later = truth.after(self.asked_at);
-                let first = later.find(|fact| {
-                    let is_kept = fact.channel == channel && !fact.is_ephemeral();
-                    is_kept && !self.is_of_earlier_epoch(fact)
-                });
-                let first = first.expect("a gap of something");
-                let (life, first) = (first.life, first.offset);
-                assert!(first <= from, "{said:?} begins before what was published: {first}");
-                // Of what it is sure to be owed, an earlier notice may have told some.
-                let sure = truth.after(self.subscribed_at.unwrap_or(u64::MAX));
-                let mut sure = sure.filter(|fact| self.could_miss(fact, channel, truth));
-                let sure = sure.find(|fact| self.is_owed(fact));
-                assert!(sure.is_none_or(|it| it.life != life || from <= it.offset), "{said:?}");
-                life
-            }
-            _ => truth.life(channel),
-        };
-        let mut rest =
-            truth.facts.iter().filter(|fact| (fact.channel, fact.life) == (channel, life));
-        assert!(rest.any(|fact| fact.offset == to), "it was published: {said:?}");
-        assert!(
-            rest.next().is_some() || self.is_tight,
-            "something is always kept after a gap: {said:?}"
-        );
-        self.gaps.entry(channel).or_default().push((said, life));
-    }
-
-    /// Messages that are longer than a client takes: the notice begins with the first that it is
-    /// owed, and all that it speaks of are long.
-    fn size_gap(&mut self, channel: usize, said: GapSaid, truth: &Truth) {
-        let (from, to) = said.bounds.expect("what is too long is known");
-        let max = self.listener.max.expect("it takes everything");
-        let unsure = self.unsure(channel, &said, truth);
-        if !unsure.is_empty() {
-            return self.gaps.entry(channel).or_default().extend(unsure);
-        }
-        // One that excludes it is passed over in silence, however long it is.
-        let ends = |life| {
-            let mut all = truth.facts.iter();
-            all.any(|fact| (fact.channel, fact.life, fact.offset) == (channel, life, to))
-        };
-        let begins = |fact: &Fact| {
-            let is_long = self.is_owed(fact) && fact.may_be_longer(max);
-            fact.offset == from && is_long && ends(fact.life)
-        };
-        let mut gaps = self.gaps.get(&channel).into_iter().flatten();
-        let unbounded = gaps.any(|(gap, _)| gap.bounds.is_none()) && !self.seen.contains(&channel);
-        let life = match unbounded {
-            // What comes after a gap without bounds begins anywhere.
-            true => {
-                let mut all = truth.facts.iter().rev().filter(|fact| fact.channel == channel);
-                all.find(|fact| begins(fact)).expect("a gap of something").life
-            }
-            false => {
-                let known = match (self.covered, self.start) {
-                    (Some(covered), _) => covered,
-                    (None, Start::Now) => self.asked_at,
-                    (None, _) => 0, // from whatever is kept
-                };
-                // Gaps of a channel are told in its order: a life that is over has no more of them.
-                let known = known.max(self.last_told(channel, truth));
-                let later = truth.after(known);
-                let mut later = later.filter(|fact| self.could_miss(fact, channel, truth));
-                // An answer tells its gaps first, whatever stands before them.
-                let any = self.listener.is_poll || self.covered.is_none();
-                let first = later.find(|fact| begins(fact) || (!any && self.is_owed(fact)));
-                // Where it began is not known, so it may speak of any later life as well.
-                let last = later.filter(|fact| begins(fact)).last();
-                let first = last.filter(|_| self.covered.is_none()).or(first);
-                let first = first.expect("a gap of something");
-                assert_eq!(first.offset, from, "a gap begins with the first missed: {self:?}");
-                first.life
-            }
-        };
-        let of_gap = |fact: &&Fact| {
-            (fact.channel, fact.life) == (channel, life) && (from..=to).contains(&fact.offset)
-        };
-        let mut count = 0;
-        for fact in truth.facts.iter().filter(of_gap) {
-            assert!(fact.may_be_longer(max), "{said:?}, but {fact:?} {self:?}");
-            count += 1;
-        }
-        assert_eq!(count, to - from + 1, "everything of the gap was published");
-        self.gaps.entry(channel).or_default().push((said, life));
-    }
-
-    /// Where the last gap of this channel ended that has bounds; where it may mean several lives
-    /// ([`View::unsure`]), in the first.
-    fn last_told(&self, channel: usize, truth: &Truth) -> u64 {
-        let all = self.gaps.get(&channel).into_iter().flatten().rev();
-        let mut all = all.filter_map(|(gap, life)| Some((gap.bounds?, *life))).peekable();
-        let Some((last, _)) = all.peek().copied() else { return 0 };
-        let lives: Vec<u32> = all.take_while(|it| it.0 == last).map(|it| it.1).collect();
-        let ends = |fact: &&Fact| {
-            fact.channel == channel && fact.offset == last.1 && lives.contains(&fact.life)
-        };
-        truth.facts.iter().find(ends).map_or(0, |fact| fact.position)
-    }
-
     /// Whether a message of this channel could be missing, and was not told.
     fn could_miss(&self, fact: &Fact, channel: usize, truth: &Truth) -> bool {
         fact.channel == channel && !fact.is_ephemeral() && !self.is_settled(fact, truth)
@@ -441,12 +265,6 @@ impl View {
     /// one that excludes it is not for it.
     fn is_owed(&self, fact: &Fact) -> bool {
         !fact.is_ephemeral() && fact.except != Some(self.listener.client)
-    }
-
-    fn first_after(&self, since: u64, channel: usize, truth: &Truth) -> Option<(u32, u64)> {
-        let mut later = truth.after(since);
-        let first = later.find(|fact| fact.channel == channel && !fact.is_ephemeral())?;
-        Some((first.life, first.offset))
     }
 
     /// Where delivery begins.
@@ -486,10 +304,8 @@ impl View {
             self.all_told(from, position - 1, truth);
             self.epoch_is_told(from, position, truth);
         }
-        for (gap, life) in self.gaps.get(&fact.channel).into_iter().flatten() {
-            let within = gap.bounds.is_some_and(|(from, to)| (from..=to).contains(&fact.offset));
-            let came = within && *life == fact.life && is_sure;
-            assert!(!came, "{at} was announced as missed and came");
+        if is_sure {
+            self.came(fact, &at);
         }
         if let Some(told) = self.epochs.get_mut(&fact.channel) {
             // Now it is known which one the last notice told of.
@@ -554,10 +370,7 @@ impl View {
     fn is_settled(&self, fact: &Fact, truth: &Truth) -> bool {
         let is_too_long = |twin: &Fact| {
             let mut gaps = self.gaps.get(&twin.channel).into_iter().flatten();
-            gaps.any(|(gap, life)| {
-                let bounds = gap.bounds.filter(|_| gap.reason == "size" && *life == twin.life);
-                bounds.is_some_and(|(from, to)| (from..=to).contains(&twin.offset))
-            })
+            gaps.any(|notice| notice.said.reason == "size" && notice.may_tell_of(twin))
         };
         self.is_told(fact) || truth.at(fact.position).iter().any(is_too_long)
     }
@@ -573,9 +386,9 @@ impl View {
             return true;
         }
         let mut gaps = self.gaps.get(&fact.channel).into_iter().flatten();
-        gaps.any(|(gap, life)| match gap.bounds {
+        gaps.any(|notice| match notice.said.bounds {
             None => !self.seen.contains(&fact.channel),
-            Some((from, to)) => *life == fact.life && (from..=to).contains(&fact.offset),
+            Some(_) => notice.may_tell_of(fact),
         })
     }
 

@@ -1,6 +1,6 @@
 //! What a client may believe of epochs that began while it followed.
 
-use super::{Fact, Start, Truth, View};
+use super::{Fact, Notice, Start, Truth, View};
 use crate::rule::Slow;
 use crate::sim::wire::GapSaid;
 
@@ -48,22 +48,20 @@ impl View {
             truth.after(first).find(its).is_none()
         };
         if let Some(gaps) = self.gaps.get_mut(&channel) {
-            gaps.retain(|(gap, life)| gap.bounds.is_none() || is_earlier(*life));
+            gaps.retain_mut(|notice| {
+                notice.lives.retain(|life| is_earlier(*life));
+                notice.said.bounds.is_none() || !notice.lives.is_empty()
+            });
         }
         if self.covered == Some(from) && self.is_new(channel) {
             // It came from an earlier epoch: what this one does not keep any more is missed too.
-            self.gaps.entry(channel).or_default().push((said, truth.life(channel)));
+            self.told(channel, Notice { said, lives: Vec::new() });
         }
     }
 
-    /// Where it cannot be known of which epoch a notice speaks that begins with this offset: the
-    /// notice with each life that it may mean.
-    pub(super) fn unsure(
-        &self,
-        channel: usize,
-        said: &GapSaid,
-        truth: &Truth,
-    ) -> Vec<(GapSaid, u32)> {
+    /// Where it cannot be known of which epoch a notice speaks that begins with this offset: each
+    /// life that it may mean.
+    pub(super) fn unsure(&self, channel: usize, said: &GapSaid, truth: &Truth) -> Vec<u32> {
         let Some(told) =
             self.epochs.get(&channel).filter(|told| told.is_open || told.first < told.last)
         else {
@@ -72,8 +70,7 @@ impl View {
         let begins = |fact: &&Fact| {
             fact.channel == channel && said.bounds.is_some_and(|(from, _)| from == fact.offset)
         };
-        let lives = truth.after(told.first).filter(begins).map(|fact| fact.life);
-        lives.map(|life| (said.clone(), life)).collect()
+        truth.after(told.first).filter(begins).map(|fact| fact.life).collect()
     }
 
     /// Whether it was told that an epoch began after this was published.
