@@ -13,6 +13,10 @@ pub enum Refusal {
     ChannelLimit,
     /// The idempotency key was used for another message.
     Conflict,
+    /// As much as may wait for the log does.
+    Busy,
+    /// The log has failed: what was on its way there may stand in it or not, and nothing more will.
+    LogFailed,
     /// The node is shutting down.
     ShuttingDown,
 }
@@ -46,6 +50,13 @@ pub const CHANNEL_LIMIT: &str = "the node keeps as many channels as it may, and 
     what its rule promises: publish to an existing channel, wait, or raise the channel limit \
     (limits.channels)";
 
+/// The log does not keep up.
+pub const BUSY: &str = "more is published than the node's log takes: publish again in a moment";
+
+/// The log has failed.
+pub const LOG_FAILED: &str = "the node's log has failed: whether this message was published is \
+    unknown, and nothing more will be until the node is started again";
+
 /// The node ends.
 pub const SHUTTING_DOWN: &str = "the node is shutting down: publish again when it is back";
 
@@ -78,6 +89,8 @@ mod tests {
         let largest = too_large(usize::MAX, usize::MAX);
         let many = bad_channels(usize::MAX);
         let all = [
+            BUSY,
+            LOG_FAILED,
             BAD_CHANNEL,
             BAD_EVENT,
             BAD_KEY,

@@ -108,9 +108,9 @@ impl From<Refusal> for Fault {
     fn from(refusal: Refusal) -> Self {
         let (code, message) = refusal_words(refusal);
         match refusal {
-            Refusal::ChannelLimit => Self::unavailable(code, message, 10),
+            Refusal::ChannelLimit | Refusal::LogFailed => Self::unavailable(code, message, 10),
             Refusal::Conflict => Self::new(StatusCode::CONFLICT, code, message),
-            Refusal::ShuttingDown => Self::unavailable(code, message, 1),
+            Refusal::Busy | Refusal::ShuttingDown => Self::unavailable(code, message, 1),
         }
     }
 }
@@ -120,6 +120,8 @@ pub(super) fn refusal_words(refusal: Refusal) -> (&'static str, &'static str) {
     match refusal {
         Refusal::ChannelLimit => ("channel_limit", refusals::CHANNEL_LIMIT),
         Refusal::Conflict => ("idempotency_conflict", refusals::CONFLICT),
+        Refusal::Busy => ("busy", refusals::BUSY),
+        Refusal::LogFailed => ("log_failed", refusals::LOG_FAILED),
         Refusal::ShuttingDown => ("shutting_down", refusals::SHUTTING_DOWN),
     }
 }

@@ -280,6 +280,8 @@ fn wire(refusal: Refusal) -> WireRefusal {
     let (code, text) = match refusal {
         Refusal::ChannelLimit => (RefusalCode::CHANNEL_LIMIT, refusals::CHANNEL_LIMIT),
         Refusal::Conflict => (RefusalCode::CONFLICT, refusals::CONFLICT),
+        Refusal::Busy => (RefusalCode::RATE_LIMITED, refusals::BUSY),
+        Refusal::LogFailed => (RefusalCode::LOG_FAILED, refusals::LOG_FAILED),
         Refusal::ShuttingDown => (RefusalCode::SHUTTING_DOWN, refusals::SHUTTING_DOWN),
     };
     WireRefusal { code, text: text.into() }

@@ -10,6 +10,7 @@
 //! its items are numbered from 0. A **position** is the record's number times [`RECORD_ITEMS`] plus
 //! the item's number: strictly increasing, never promised dense.
 
+mod bell;
 pub mod interrupted;
 pub mod memory;
 
@@ -19,6 +20,7 @@ use fanfare_protocol::record::Secret;
 use crate::clock::Millis;
 use crate::sequencer::command::Publication;
 
+pub use bell::Bell;
 pub use interrupted::{Epochs, Interrupted};
 pub use memory::Memory;
 
@@ -61,15 +63,51 @@ pub enum Event<T> {
     },
 }
 
+/// Whether a log takes an offer now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Readiness {
+    /// It does.
+    Ready,
+    /// It has as much as it may hold: later, when it rings its [`Bell`].
+    Full,
+    /// Never again. What was offered and not given back is lost, or nobody knows.
+    Failed,
+}
+
 /// Who decides the order. `T` is what a node wants back with its own items.
+///
+/// A log may do its work elsewhere, on a thread or at a broker: no call waits. What one step of the
+/// order offers it makes one record of, if it can, and while that is on its way collects the next.
+/// The defaults are those of a log where each call does all there is to do.
 pub trait Log<T> {
+    /// Called once, before anything else. The bell is to be rung whenever there is something new
+    /// for whoever sleeps: an item, an offer that is lost, room for more.
+    fn wake_by(&mut self, _bell: Bell) {}
+
+    /// Whether it takes an offer now. It is asked before each, and bounds what it holds by the
+    /// answer.
+    fn readiness(&self) -> Readiness {
+        Readiness::Ready
+    }
+
     /// Offers what is to stand in the log. [`Log::next`] gives it back once it does; what one node
     /// offers stands in the order in which it was offered.
     fn offer(&mut self, publication: Publication, ticket: T, now: Millis);
 
-    /// Lets the log say that time has passed, where it would not by itself: something is due.
+    /// The end of a step, in which something may have been offered: that is to go on its way.
+    fn submit(&mut self) {}
+
+    /// Lets the log say that time has passed, where it would not by itself: something is due. A
+    /// [`Event::Heartbeat`] of now or later follows; until it was read, it is not asked for again.
     fn pass(&mut self, now: Millis);
 
     /// Takes the next item, whoever offered it; `None` where the end of the log was reached.
     fn next(&mut self) -> Option<Item<T>>;
+
+    /// Takes the ticket of what was offered and will not stand in the log, or of which nobody will
+    /// know, in the order in which it was offered. A log that gives one has failed: of what was
+    /// offered here, [`Log::next`] gives nothing any more.
+    fn take_lost(&mut self) -> Option<T> {
+        None
+    }
 }

@@ -120,7 +120,7 @@ impl<D: Driver, L: Log<Ticket>> Node<D, L> {
 
     /// Whether nothing is left to do for anyone, as far as can be seen from within.
     pub fn is_quiet(&self) -> bool {
-        self.is_idle && self.shards.iter().all(Shard::is_quiet)
+        self.is_idle && self.sequencer.is_settled() && self.shards.iter().all(Shard::is_quiet)
     }
 
     /// Why it is not quiet, in the words of its shards.

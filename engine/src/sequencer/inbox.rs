@@ -14,11 +14,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crossbeam_channel::{
-    Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded, select,
+    Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded, never, select,
 };
 
 use super::command::{Command, PublishAnswer, Refusal};
 use crate::in_flight::{InFlight, Payer};
+use crate::log::Bell;
 
 /// Ways into one inbox that are paid for: shards, the API, this process.
 const PAYERS_MAX: usize = 8;
@@ -76,6 +77,9 @@ pub struct Inbox {
 /// The reading side.
 pub struct Commands {
     queues: Queues<Receiver<Waiting>>,
+    /// What the log rings when there is something new in it.
+    bell: Bell,
+    rings: Receiver<()>,
     payers: Payers,
     /// What was taken of one payer and is not given back.
     owed: Cell<(usize, usize)>,
@@ -96,7 +100,8 @@ pub fn inbox(commands: usize) -> (Inbox, Commands) {
     let queues = Queues { backends: backends.0, clients: clients.0 };
     let inbox = Inbox { queues, side: Side::Backends, payers: Arc::clone(&payers), payer: None };
     let queues = Queues { backends: backends.1, clients: clients.1 };
-    (inbox, Commands { queues, payers, owed: Cell::default() })
+    let (bell, rings) = Bell::new();
+    (inbox, Commands { queues, bell, rings, payers, owed: Cell::default() })
 }
 
 impl Inbox {
@@ -176,15 +181,35 @@ impl Commands {
         waiting.map(|waiting| self.take(waiting))
     }
 
+    /// What ends the sleep of whoever waits for a command.
+    pub(super) fn bell(&self) -> Bell {
+        self.bell.clone()
+    }
+
     /// The next command of either side, for which it waits so long.
     ///
     /// # Errors
     /// None came in time, or nobody is left who could send one.
     pub fn recv_timeout(&self, patience: Duration) -> Result<Command, RecvTimeoutError> {
+        self.wait(patience, true)
+    }
+
+    /// The same, or of clients alone unless `backends` are heard; and the bell ends it too.
+    ///
+    /// # Errors
+    /// None came in time, or nobody is left who could send one.
+    pub(super) fn wait(
+        &self,
+        patience: Duration,
+        backends: bool,
+    ) -> Result<Command, RecvTimeoutError> {
         self.give_back();
+        let nobody = never();
+        let backends = if backends { &self.queues.backends } else { &nobody };
         let waiting = select! {
-            recv(self.queues.backends) -> waiting => waiting,
+            recv(backends) -> waiting => waiting,
             recv(self.queues.clients) -> waiting => waiting,
+            recv(self.rings) -> _ => return Err(RecvTimeoutError::Timeout),
             default(patience) => return Err(RecvTimeoutError::Timeout),
         };
         waiting.map(|waiting| self.take(waiting)).map_err(|_| RecvTimeoutError::Disconnected)
@@ -223,7 +248,8 @@ impl Commands {
 impl Clone for Commands {
     fn clone(&self) -> Self {
         let (queues, payers) = (self.queues.clone(), Arc::clone(&self.payers));
-        Self { queues, payers, owed: Cell::default() }
+        let (bell, rings) = (self.bell.clone(), self.rings.clone());
+        Self { queues, bell, rings, payers, owed: Cell::default() }
     }
 }
 

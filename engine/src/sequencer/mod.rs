@@ -28,6 +28,7 @@ mod interest;
 mod keys;
 mod lazy;
 mod lives;
+mod offers;
 mod order;
 mod perform;
 mod place;
@@ -47,7 +48,6 @@ mod warn;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crossbeam_channel::TryRecvError;
@@ -56,21 +56,22 @@ use fanfare_protocol::record::Secret;
 
 use crate::clock::Millis;
 use crate::limits::Limits;
-use crate::log::Log;
+use crate::log::{Log, Readiness};
 use crate::metrics::Metrics;
 use crate::rule::Rules;
 
 use checkpoint::{Mark, Written};
-use command::{Command, Entry, Publication};
+use command::{Command, Entry, Refusal};
 use inbox::{Commands, Side};
+use offers::Offers;
 use order::{EndedLives, Order};
-use perform::{Batch, Performed, Work};
+use perform::{Performed, Work};
 use restore::Replay;
 use subscribe::Following;
 use times::Times;
 use warn::Warn;
 
-pub use perform::Ticket;
+pub use offers::Ticket;
 
 pub use sink::Sink;
 
@@ -123,10 +124,12 @@ pub struct Sequencer<S, L> {
     work: Option<Work>,
     /// The rest of a request to follow, of which a part is done.
     following: Option<Following>,
-    /// Messages of the batch that was taken last, which the log has still to be offered.
-    to_offer: std::vec::IntoIter<Publication>,
-    /// Batches whose messages have not all been placed, oldest first.
-    batches: VecDeque<Batch>,
+    /// What is to be published and has no place yet.
+    offers: Offers,
+    /// Since when the log has taken nothing, where it has no room.
+    full_since: Option<Millis>,
+    /// Whether the log was asked to say that time has passed, and has not said it.
+    time_asked: bool,
     /// Who hears of each epoch that begins.
     hear_epochs: Vec<Box<dyn FnMut(Epoch) + Send>>,
     warn: Warn,
@@ -142,8 +145,9 @@ pub struct Sequencer<S, L> {
 enum Phase {
     /// Commands are performed.
     Open,
-    /// Commands are refused; the end entry is to be written when the inbox is empty.
-    Closing,
+    /// Commands are refused; the end entry is to be written when the inbox is empty and all that
+    /// was published has its outcome. The log is waited for until then, and no longer.
+    Closing { until: Millis },
     /// The end entry is written: nothing follows it.
     Ended,
 }
@@ -187,12 +191,13 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
 
     fn of(
         (order, times): (Order, Times),
-        log: L,
+        mut log: L,
         inbox: Commands,
         ring: S,
         metrics: Arc<Metrics>,
     ) -> Self {
         metrics.sequencer.epoch.set(order.epoch.number());
+        log.wake_by(inbox.bell());
         Self {
             inbox,
             log,
@@ -202,8 +207,9 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
             times,
             work: None,
             following: None,
-            to_offer: Vec::new().into_iter(),
-            batches: VecDeque::new(),
+            offers: Offers::default(),
+            full_since: None,
+            time_asked: false,
             hear_epochs: Vec::new(),
             warn: Warn::default(),
             held: 0,
@@ -226,9 +232,13 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
         }
         self.order.now = self.order.now.max(now);
         self.held = self.ring.release();
+        if self.log.readiness() == Readiness::Full {
+            self.full_since.get_or_insert(self.order.now);
+        }
         let mut progress = Progress::default();
         self.upkeep(&mut progress);
         self.take_commands(&mut progress);
+        self.log.submit();
         self.tell_floors(&mut progress);
         self.end(&mut progress);
         self.ring.publish();
@@ -276,8 +286,9 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
         // Not while something waits that may be offered to the log itself: what the log says comes
         // after it, in the next step.
         let is_over = ends.into_iter().flatten().any(|end| end <= now);
-        if is_over && self.work.is_none() {
+        if is_over && self.work.is_none() && !self.time_asked {
             self.log.pass(now);
+            self.time_asked = true;
         }
     }
 
@@ -303,8 +314,10 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
     /// Takes turns: what backends publish is visible before clients have theirs.
     fn take_commands(&mut self, progress: &mut Progress) {
         self.take_turn(Side::Backends, progress);
-        // Between the messages of a batch nothing comes, and what found no room is not overtaken.
-        if self.work.is_none() && self.to_offer.len() == 0 {
+        // Between the messages of a batch nothing comes that could come after it, and what found no
+        // room in the ring is not overtaken.
+        let in_a_batch = self.offers.are_in_a_batch() && !self.waits_for_log();
+        if self.work.is_none() && !in_a_batch {
             self.ring.publish();
             self.take_turn(Side::Clients, progress);
         }
@@ -327,9 +340,9 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
         }
     }
 
-    /// Performs what comes first: what found no room, what stands in the log, the rest of a batch,
-    /// the rest of a request of clients, the next command of this side. `None` where there is
-    /// nothing to do.
+    /// Performs what comes first: what found no room in the ring, what stands in the log, what
+    /// waits for room in the log, the rest of a request of clients, the next command of this side.
+    /// `None` where there is nothing to do.
     fn perform_next(&mut self, side: Side) -> Option<Performed> {
         if let Some(work) = self.work.take() {
             return Some(self.perform(work));
@@ -337,8 +350,17 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
         if let Some(item) = self.log.next() {
             return Some(self.perform(Work::Item(item)));
         }
-        if let Some(publication) = self.to_offer.next() {
-            return Some(self.offer(publication, Ticket::Batch));
+        if let Some(ticket) = self.log.take_lost() {
+            self.offers.given_back();
+            return Some(self.perform(Work::Refused(ticket, Refusal::LogFailed)));
+        }
+        if !self.waits_for_log()
+            && let Some((publication, ticket)) = self.offers.next()
+        {
+            return Some(self.offer(publication, ticket));
+        }
+        if !self.hears(side) {
+            return None;
         }
         if let Some(following) = self.following.take_if(|_| side == Side::Clients) {
             return Some(self.perform(Work::Slice(following)));
@@ -353,10 +375,43 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
             Err(TryRecvError::Empty) => None,
             Err(TryRecvError::Disconnected) => {
                 // Nobody is left who could ask for anything, the end included.
-                self.phase = Phase::Closing;
+                self.close();
                 None
             }
         }
+    }
+
+    /// Whether the log has no room now, and is to be waited for. One that takes nothing for long is
+    /// not: whoever publishes is told so, and the end of the node is heard of behind them.
+    fn waits_for_log(&self) -> bool {
+        let is_full = self.log.readiness() == Readiness::Full;
+        is_full && self.patience_ends().is_none_or(|end| self.order.now < end)
+    }
+
+    /// When it is waited for no longer.
+    fn patience_ends(&self) -> Option<Millis> {
+        // A stop is to have time for what else it is made of.
+        self.full_since.map(|since| since.plus(self.order.limits.shutdown_ms / 4))
+    }
+
+    /// Whether commands of this side are taken: no more of backends' while something of theirs
+    /// waits for room in the log, for as long as it would be published at all.
+    fn hears(&self, side: Side) -> bool {
+        side == Side::Clients || self.phase != Phase::Open || !self.offers.are_waiting()
+    }
+
+    /// No more is taken.
+    fn close(&mut self) {
+        if self.phase == Phase::Open {
+            // Who is told of it needs time too.
+            self.phase =
+                Phase::Closing { until: self.order.now.plus(self.order.limits.shutdown_ms / 2) };
+        }
+    }
+
+    /// Whether nothing waits for the log.
+    pub fn is_settled(&self) -> bool {
+        self.offers.are_settled()
     }
 
     /// Tells the shards of floors that rose without a message. Late is safe: a shard that has not
@@ -378,9 +433,10 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
 
     /// Writes the end entry, once nothing is left to refuse.
     fn end(&mut self, progress: &mut Progress) {
-        let is_begun = self.work.is_some() || self.following.is_some() || !self.batches.is_empty();
-        let is_left = is_begun || !self.inbox.is_empty();
-        if self.phase != Phase::Closing || is_left {
+        let Phase::Closing { until } = self.phase else { return };
+        let waits = !self.offers.are_settled() && self.order.now < until;
+        let is_begun = self.work.is_some() || self.following.is_some();
+        if is_begun || waits || !self.inbox.is_empty() {
             return;
         }
         if !self.ring.has_room(1, Entry::bare_cost()) {

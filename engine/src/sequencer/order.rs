@@ -172,15 +172,15 @@ impl Order {
         self.drop_unused(id);
     }
 
-    /// When the next upkeep is due, as far as time alone makes it so.
-    pub(super) fn next_due(&mut self) -> Option<Millis> {
+    /// When the next upkeep is due, as far as time alone makes it so; and, where it is to be asked
+    /// for, that of the log.
+    pub(super) fn next_due(&mut self, of_log: bool) -> Option<Millis> {
         let all = &self.channels;
         let expiry = self.retention.next_expiry(all).map(|(due, _)| due);
         let interest = self.lingering.iter_mut().filter_map(|shard| shard.next_due(all)).min();
-        [expiry, interest, self.lives.next_end(), self.keys.next_expiry()]
-            .into_iter()
-            .flatten()
-            .min()
+        let by_log = [self.lives.next_end(), self.keys.next_expiry()].into_iter().flatten();
+        let by_log = by_log.filter(|_| of_log).min();
+        [expiry, interest, by_log].into_iter().flatten().min()
     }
 
     /// Takes the floors that shards have not heard of, `max` at most, with the shards to tell.

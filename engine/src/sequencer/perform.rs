@@ -7,16 +7,16 @@ use fanfare_protocol::record::Secret;
 
 use crate::channel::ChannelId;
 use crate::clock::Millis;
-use crate::log::{Event, Item, Log};
+use crate::log::{Event, Item, Log, Readiness};
 use crate::message;
 
 use super::command::{
-    BatchAnswer, Command, Entry, Genesis, HistoryQuery, Publication, PublishAnswer, Published,
-    Refusal, Requester, Subscribe,
+    Command, Entry, Genesis, HistoryQuery, Publication, PublishAnswer, Published, Refusal,
+    Requester, Subscribe,
 };
 use super::place::{LIVES_PER_HEARTBEAT, Placed};
 use super::subscribe::Following;
-use super::{Phase, Sequencer, Sink};
+use super::{Phase, Sequencer, Sink, Ticket};
 
 /// Something to be done that is not done yet.
 pub(super) enum Work {
@@ -26,22 +26,8 @@ pub(super) enum Work {
     Item(Item<Ticket>),
     /// The next slice of a request to follow.
     Slice(Following),
-}
-
-/// Who hears of an item of the log that this node offered.
-pub enum Ticket {
-    /// Whoever published it alone.
-    Alone(PublishAnswer),
-    /// The oldest batch that is not answered by then.
-    Batch,
-}
-
-/// A batch whose messages have not all been placed.
-pub(super) struct Batch {
-    /// How many there are.
-    messages: usize,
-    results: Vec<Result<Published, Refusal>>,
-    answer: BatchAnswer,
+    /// What was to be published and is not to stand in the log, for this reason.
+    Refused(Ticket, Refusal),
 }
 
 /// How far a piece of work came.
@@ -76,6 +62,10 @@ fn room(work: &Work, units_per_turn: usize, lives: usize) -> (usize, usize) {
                 _ => (2, bytes),
             }
         }
+        Work::Refused(Ticket::Alone(PublishAnswer::Connection { .. }), _) => {
+            (1, Entry::bare_cost())
+        }
+        Work::Refused(..) => (0, 0),
         Work::Command(Command::Publish(_, PublishAnswer::Connection { .. })) => {
             (1, Entry::bare_cost()) // it may be refused
         }
@@ -103,6 +93,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
                     self.place(position, at, publication, ticket);
                 }
                 Event::Heartbeat => {
+                    self.time_asked = false;
                     self.order.pass(position, at);
                     self.tell_ended();
                 }
@@ -115,11 +106,27 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
                 self.push(1 << relay.to, Entry::Relayed(relay));
             }
             Work::Command(command) if self.phase != Phase::Open => self.refuse(command),
+            Work::Refused(ticket, refusal) => {
+                self.metrics.sequencer.refused.add(1);
+                match refusal {
+                    Refusal::Busy => self.warn.log_stuck(self.order.now),
+                    _ => self.warn.log_failed(self.order.now),
+                }
+                self.settle(ticket, Err(refusal));
+            }
             Work::Command(Command::Publish(publication, answer)) => {
-                return self.offer(publication, Ticket::Alone(answer));
+                if !self.waits_for_log() && !self.offers.are_waiting() {
+                    return self.offer(publication, Ticket::Alone(answer));
+                }
+                self.wait(publication, answer);
             }
             Work::Command(Command::PublishBatch(publications, answer)) => {
-                self.begin_batch(publications, answer);
+                // Each message is offered and given room on its own, so that a batch may be larger
+                // than the ring; nothing else is published between them.
+                match publications.len() {
+                    0 => answer(Vec::new()),
+                    _ => self.offers.begin_batch(publications, answer),
+                }
             }
             Work::Command(Command::Subscribe(request)) => return self.subscribe(request),
             Work::Slice(following) => units = self.follow(following),
@@ -130,7 +137,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
             Work::Command(Command::History(query)) => self.history(*query),
             Work::Command(Command::HearEpochs(hear)) => self.hear_epochs(hear),
             Work::Command(Command::Stats(name, answer)) => answer(self.order.stats(&name)),
-            Work::Command(Command::Shutdown) => self.phase = Phase::Closing,
+            Work::Command(Command::Shutdown) => self.close(),
         }
         Performed::Done { units }
     }
@@ -162,23 +169,18 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
 
     /// Offers a message to the log, and places it where it stands there at once.
     pub(super) fn offer(&mut self, publication: Publication, ticket: Ticket) -> Performed {
+        match self.log.readiness() {
+            Readiness::Ready => {}
+            Readiness::Full => return self.perform(Work::Refused(ticket, Refusal::Busy)),
+            Readiness::Failed => return self.perform(Work::Refused(ticket, Refusal::LogFailed)),
+        }
         self.log.offer(publication, ticket, self.order.now);
+        self.offers.offered();
+        self.full_since = None;
         match self.log.next() {
             Some(item) => self.perform(Work::Item(item)),
             None => Performed::Done { units: 1 },
         }
-    }
-
-    /// Each message of a batch is offered and given room on its own, so that a batch may be larger
-    /// than the ring; no other command comes between.
-    fn begin_batch(&mut self, publications: Vec<Publication>, answer: BatchAnswer) {
-        let messages = publications.len();
-        if messages == 0 {
-            return answer(Vec::new());
-        }
-        let results = Vec::with_capacity(messages);
-        self.batches.push_back(Batch { messages, results, answer });
-        self.to_offer = publications.into_iter();
     }
 
     /// Places what stands in the log, and tells of it: the shards that follow its channel, and
@@ -218,21 +220,29 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
                 Err(refusal)
             }
         };
-        match ticket {
-            Some(Ticket::Alone(answer)) => self.answer_publish(answer, result),
-            Some(Ticket::Batch) => self.answer_of_batch(result),
-            None => {}
+        if let Some(ticket) = ticket {
+            self.offers.given_back();
+            self.settle(ticket, result);
         }
     }
 
-    /// One more message of the oldest batch has its result; with the last one it is answered.
-    fn answer_of_batch(&mut self, result: Result<Published, Refusal>) {
-        let batch = self.batches.front_mut().expect("its batch is answered after it");
-        batch.results.push(result);
-        if batch.results.len() == batch.messages
-            && let Some(Batch { results, answer, .. }) = self.batches.pop_front()
-        {
-            answer(results);
+    /// What this node offered has its outcome.
+    fn settle(&mut self, ticket: Ticket, result: Result<Published, Refusal>) {
+        match ticket {
+            Ticket::Alone(answer) => self.answer_publish(answer, result),
+            Ticket::Batch { batch, nth } => self.offers.answer_of_batch(batch, nth, result),
+        }
+    }
+
+    /// The log has no room for a message now: it waits, or is refused where it is one of too many
+    /// of clients.
+    fn wait(&mut self, publication: Publication, answer: PublishAnswer) {
+        match answer {
+            PublishAnswer::Connection { .. } if !self.offers.have_room() => {
+                self.metrics.sequencer.refused.add(1);
+                self.answer_publish(answer, Err(Refusal::Busy));
+            }
+            _ => self.offers.wait(publication, answer),
         }
     }
 

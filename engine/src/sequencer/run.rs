@@ -10,7 +10,7 @@ use crate::log::Log;
 
 use super::inbox::Side;
 use super::perform::Work;
-use super::{Sequencer, Sink, Step, Ticket};
+use super::{Phase, Sequencer, Sink, Step, Ticket};
 
 /// How long an idle sequencer sleeps while shards still read: what they have read is let go of
 /// soon, though nothing else happens.
@@ -52,11 +52,15 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
         }
     }
 
-    /// Sleeps until a command comes or something is due.
+    /// Sleeps until a command comes, the log rings, or something is due.
     fn wait_for_command(&mut self) {
         let most = if self.held > 0 { SLEEP_WHILE_HELD_MS } else { SLEEP_MS_MAX };
-        let due = self.order.next_due().map_or(most, |due| due.since(self.order.now));
-        match self.inbox.recv_timeout(Duration::from_millis(due.min(most))) {
+        let upkeep = self.order.next_due(!self.time_asked);
+        let end = if let Phase::Closing { until } = self.phase { Some(until) } else { None };
+        let patience = self.patience_ends().filter(|_| self.offers.are_waiting());
+        let due = upkeep.into_iter().chain(end).chain(patience).min();
+        let due = due.map_or(most, |due| due.since(self.order.now)).min(most);
+        match self.inbox.wait(Duration::from_millis(due), self.hears(Side::Backends)) {
             Ok(command) => self.work = Some(Work::Command(command)),
             // The next step finds out again, and ends.
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}

@@ -1,5 +1,5 @@
-//! What the operator is told when a limit of channels refuses somebody: once a minute at most, as
-//! the metrics have the numbers.
+//! What the operator is told when somebody is refused: once a minute at most, as the metrics have
+//! the numbers.
 
 use crate::clock::Millis;
 
@@ -26,6 +26,8 @@ impl Seldom {
 pub(super) struct Warn {
     kept: Seldom,
     followed: Seldom,
+    stuck: Seldom,
+    failed: Seldom,
 }
 
 impl Warn {
@@ -36,6 +38,26 @@ impl Warn {
                 channels = limit,
                 "publishes to new channels are refused: there are limits.channels, and each still \
                  keeps what its rule promises. Raise limits.channels, or let rules keep less long"
+            );
+        }
+    }
+
+    /// The log has no room, and has taken nothing for long.
+    pub(super) fn log_stuck(&mut self, now: Millis) {
+        if self.stuck.may(now) {
+            tracing::warn!(
+                "the log takes nothing, so publishes are refused until it does: what it writes to \
+                 is slow or stands still"
+            );
+        }
+    }
+
+    /// A publish was refused, or what was published is lost.
+    pub(super) fn log_failed(&mut self, now: Millis) {
+        if self.failed.may(now) {
+            tracing::error!(
+                "the log has failed, so nothing can be published any more; clients are served what \
+                 was published before. See what the log says, mend it, and start the node again"
             );
         }
     }

@@ -183,6 +183,8 @@ impl Asking {
         let violation = match refusal {
             Refusal::ChannelLimit => Violation::Full,
             Refusal::Conflict => unreachable!("it gave no idempotency key"),
+            Refusal::Busy => Violation::Busy,
+            Refusal::LogFailed => Violation::LogFailed,
             Refusal::ShuttingDown => Violation::Draining,
         };
         self.turn_away(violation, outbox, now, shared)

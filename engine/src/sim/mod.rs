@@ -11,6 +11,7 @@ mod command;
 mod fact;
 mod persona;
 mod play;
+pub(crate) mod slow_log;
 mod trace;
 pub(crate) mod truth;
 pub(crate) mod wire;

@@ -55,6 +55,8 @@ pub(super) enum Canary {
     LoseEpoch,
     /// A backend is told an offset that is one too high.
     WrongOutcome,
+    /// Who publishes is told the place of another's message.
+    WrongTicket,
 }
 
 /// A connection of a persona.

@@ -4,6 +4,7 @@
 use fanfare_protocol::message::Kind;
 
 use super::persona::{Allowance, Canary, Mood, Persona};
+use super::slow_log::LogTemper;
 use super::truth::channel_name;
 use super::wire::{Way, request};
 use super::world::{COUNTED, Manner, Shape, World};
@@ -21,6 +22,8 @@ fn pick<T: Copy>(chance: &mut Chance, of: &[T]) -> T {
 fn shape(seed: u64, chance: &mut Chance) -> (Shape, Allowance) {
     let mut shape = Shape { seed, shards: 1 + chance.below(4), ..Shape::plain() };
     shape.backends = pick(chance, &[0, 1, 3]);
+    let (busy, lazy) = (LogTemper { steps: 3, room: 2 }, LogTemper { steps: 20, room: 64 });
+    shape.log = pick(chance, &[LogTemper::PROMPT, LogTemper::PROMPT, busy, lazy]);
     let faulty = Temper { fail: 1, ..Temper::LIAR };
     shape.temper = pick(chance, &[Temper::HONEST, Temper::HONEST, Temper::LIAR, faulty]);
     let tiny = TickBudget { entries: 8, units: 2, receives: 2, batches: 1, quantum: 3 };
@@ -138,8 +141,21 @@ fn storm(world: &mut World, personas: &mut [Persona], chance: &mut Chance) {
     left.iter().for_each(|(net, client)| net.reset(*client));
 }
 
+/// Nothing arrives in the log for a while, or it fails for good.
+fn hinder_log(world: &World, fails: bool, chance: &mut Chance) {
+    match chance.below(100) {
+        0..=2 => world.log.hold(),
+        3..=12 => world.log.let_go(),
+        _ => {}
+    }
+    if fails {
+        world.log.fail();
+    }
+}
+
 /// Runs until the node is at rest, and sees that nobody was forgotten.
 fn rest(world: &mut World, personas: &mut [Persona], chance: &mut Chance) {
+    world.log.let_go();
     let (mut quiet, mut steps, mut before) = (0, 0, 0);
     // A lying network may keep anything back for a while.
     while quiet < 25 {
@@ -194,6 +210,9 @@ pub(super) fn play(seed: u64, canary: Option<Canary>, verbose: bool) -> Played {
     let (shape, allowance) = shape(seed, chance);
     let mut world = World::new(&shape);
     world.backends.lie = canary == Some(Canary::WrongOutcome);
+    if canary == Some(Canary::WrongTicket) {
+        world.log.lie();
+    }
     let mut personas = personas(chance, shape.shards, allowance);
     for persona in &mut personas {
         (persona.canary, persona.verbose) = (canary, verbose);
@@ -201,6 +220,7 @@ pub(super) fn play(seed: u64, canary: Option<Canary>, verbose: bool) -> Played {
     let ephemeral = pick(chance, &[0, 0, 20, 80]);
     let several = pick(chance, &[0, 0, 10, 60]);
     let epochs = pick(chance, &[0, 0, 1, 5]);
+    let fails_at = chance.percent(5).then(|| chance.below(160));
     for step in 0..160 {
         for _ in 0..pick(chance, &[0, 0, 1, 3, 20]) {
             publish(&mut world, &personas, (ephemeral, several), chance);
@@ -223,6 +243,7 @@ pub(super) fn play(seed: u64, canary: Option<Canary>, verbose: bool) -> Played {
         if chance.percent(epochs) {
             world.begin_epoch();
         }
+        hinder_log(&world, fails_at == Some(step), chance);
         world.backends.break_off();
         world.step();
         personas.iter_mut().for_each(|persona| persona.listen(&world, chance));

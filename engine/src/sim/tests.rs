@@ -47,6 +47,7 @@ fn sim_the_oracle_hears_every_lie() {
         Canary::OtherChannel,
         Canary::LoseEpoch,
         Canary::WrongOutcome,
+        Canary::WrongTicket,
     ];
     let heard = |lie| {
         (1..30).any(|seed| std::panic::catch_unwind(|| play(seed, Some(lie), false)).is_err())

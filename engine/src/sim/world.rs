@@ -9,13 +9,14 @@ use fanfare_protocol::id::{Epoch, Id};
 use fanfare_protocol::message::Kind;
 
 use super::backends::{Answer, Answers, Backends, Told};
+use super::slow_log::{Hand, LogTemper, SlowLog};
 use super::trace::Trace;
 use super::truth::{ClientAt, Fact, Truth, channel_name};
 use crate::channel::{ChannelName, Tenant};
 use crate::clock::Millis;
 use crate::control;
 use crate::driver::Token;
-use crate::driver::sim::{Sim, SimNet, Temper};
+use crate::driver::sim::{Chance, Sim, SimNet, Temper};
 use crate::life::Life;
 use crate::limits::Limits;
 use crate::log::{Epochs, Interrupted};
@@ -47,6 +48,8 @@ pub(crate) struct Shape {
     pub(crate) capacity: (usize, usize),
     /// Bounds of a tick.
     pub(crate) budget: TickBudget,
+    /// How prompt the log is.
+    pub(crate) log: LogTemper,
     /// Publishers on the Unix socket.
     pub(crate) backends: usize,
     /// What hears clients.
@@ -75,6 +78,7 @@ impl Shape {
             slow: Vec::new(),
             capacity: (64, 64),
             budget: COUNTED,
+            log: LogTemper::PROMPT,
             backends: 0,
             machines: None,
             door: None,
@@ -103,7 +107,9 @@ pub(crate) struct World {
     epochs: Epochs,
     epochs_told: u64,
     read_epochs: Vec<Id>,
-    pub(crate) node: Node<Sim, Interrupted<Ticket>>,
+    /// What is done to its log.
+    pub(crate) log: Hand,
+    pub(crate) node: Node<Sim, SlowLog<Interrupted<Ticket>, Ticket>>,
     origins_key: u64,
     pub(crate) nets: Vec<SimNet>,
     pub(crate) life: Arc<Life>,
@@ -132,8 +138,10 @@ impl World {
             slow: *slow,
         });
         let rules = Rules::new(rules.collect(), shape.history, shape.window);
+        // A small number may be that of one connection, whose name would be another's too.
+        let origins_key = Chance::new(shape.seed).draw();
         let context = Context::new(shape.limits.clone(), tenant());
-        let context = Context { loopback: true, dev: true, origins_key: shape.seed, ..context };
+        let context = Context { loopback: true, dev: true, origins_key, ..context };
         let plans = Plans {
             machines: shape.machines.clone(),
             door: shape.door.clone(),
@@ -150,8 +158,10 @@ impl World {
             made
         };
         let (drivers, nets): (Vec<_>, Vec<_>) = (0..shape.shards).map(simulated).unzip();
-        let epochs = Epochs::default();
-        let parts = Parts::join(plans, Interrupted::by(epochs.clone()));
+        let (epochs, log) = (Epochs::default(), Hand::default());
+        let interrupted = Interrupted::by(epochs.clone());
+        let slow = SlowLog::new(interrupted, shape.log, log.clone(), shape.seed);
+        let parts = Parts::join(plans, slow);
         let backends = Backends::new(shape.seed, shape.backends, epoch, &parts);
         let mut node = Node::new(parts, drivers, now);
         node.shards.iter_mut().for_each(|shard| shard.set_budget(shape.budget));
@@ -166,11 +176,12 @@ impl World {
             epochs,
             epochs_told: 0,
             read_epochs: Vec::new(),
-            origins_key: shape.seed,
+            origins_key,
             nets,
             life: Arc::clone(node.life()),
             metrics: Arc::clone(node.metrics()),
             node,
+            log,
             truth: Truth::new(epoch, shape.slow.clone()),
             trace: Trace::new(),
             offers: VecDeque::new(),

@@ -252,6 +252,9 @@ violations! {
     /// A session that has not taken what it was brought before.
     SessionFull = ServiceUnavailable, "session_full",
         "What this session is told waits for its client; hold a request for it, then try again.";
+    /// The log has failed, so nothing can be published.
+    LogFailed = ServiceUnavailable, "log_failed",
+        "The server's log has failed: whether the message was published is unknown.";
     /// The server is going away.
     Draining = ServiceUnavailable, "draining",
         "The server is shutting down; try again in a moment.";
@@ -290,6 +293,7 @@ impl Violation {
             | Self::Full
             | Self::Busy
             | Self::SessionFull
+            | Self::LogFailed
             | Self::Draining => &[("Retry-After", "1")],
             _ => &[],
         }

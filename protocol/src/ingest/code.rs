@@ -32,6 +32,9 @@ impl RefusalCode {
     pub const BAD_CHANNELS: Self = Self(466);
     /// Too many messages: try again later.
     pub const RATE_LIMITED: Self = Self(429);
+    /// The node's log has failed: whether the message was published is unknown, and nothing more
+    /// will be there.
+    pub const LOG_FAILED: Self = Self(500);
     /// The node is shutting down: try again, there or elsewhere.
     pub const SHUTTING_DOWN: Self = Self(503);
     /// The node keeps as many channels as it may: try again later.

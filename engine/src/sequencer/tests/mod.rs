@@ -12,6 +12,7 @@ mod replicas;
 mod restoring;
 mod resuming;
 mod several;
+mod slow_log;
 mod stepping;
 
 pub(super) use node::message;

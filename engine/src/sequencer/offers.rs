@@ -1,0 +1,130 @@
+//! What is to be published and has no place yet: what waits for room in the log, and what the log
+//! was offered and has not given back.
+//!
+//! All of it keeps its order. What backends publish waits in the inbox, as nothing more of theirs
+//! is taken while something waits here. Clients' publishes come between their requests to follow,
+//! which are not to wait for the log: so a few of those wait here, and further ones are refused.
+
+use std::collections::VecDeque;
+use std::iter::Enumerate;
+
+use super::command::{BatchAnswer, Publication, PublishAnswer, Published, Refusal};
+
+/// Publishes of clients that may wait for room in the log.
+const WAITING_MAX: usize = 256;
+
+/// Who hears of an item of the log that this node offered.
+pub enum Ticket {
+    /// Whoever published it alone.
+    Alone(PublishAnswer),
+    /// A batch.
+    Batch {
+        /// Which one, by number.
+        batch: u64,
+        /// Which of its messages it is.
+        nth: usize,
+    },
+}
+
+/// A batch whose messages have not all been placed.
+struct Batch {
+    /// How many of its messages have no outcome.
+    left: usize,
+    results: Vec<Result<Published, Refusal>>,
+    /// Until it is answered.
+    answer: Option<BatchAnswer>,
+}
+
+/// Everything that is on its way.
+#[derive(Default)]
+pub(super) struct Offers {
+    /// Messages of the batch that was taken last, which the log has still to be offered.
+    batch: Enumerate<std::vec::IntoIter<Publication>>,
+    /// What was published alone and found no room in the log, behind that batch.
+    waiting: VecDeque<(Publication, PublishAnswer)>,
+    /// Batches whose messages have not all been placed, oldest first, and those between them.
+    batches: VecDeque<Batch>,
+    /// How many batches have left that queue.
+    gone: u64,
+    /// How many messages the log has and has not given back.
+    under_way: usize,
+}
+
+impl Offers {
+    /// Whether something waits to be offered: nothing that comes later is before it.
+    pub(super) fn are_waiting(&self) -> bool {
+        self.batch.len() > 0 || !self.waiting.is_empty()
+    }
+
+    /// Whether one more publish of a client may wait.
+    pub(super) fn have_room(&self) -> bool {
+        self.waiting.len() < WAITING_MAX
+    }
+
+    /// Whether the middle of a batch is what waits.
+    pub(super) fn are_in_a_batch(&self) -> bool {
+        self.batch.len() > 0
+    }
+
+    /// Whether all that was published has its outcome.
+    pub(super) fn are_settled(&self) -> bool {
+        self.under_way == 0 && self.batches.is_empty() && !self.are_waiting()
+    }
+
+    /// A batch is to be offered, with nothing between. There is one at least in it, and nothing
+    /// waits.
+    pub(super) fn begin_batch(&mut self, publications: Vec<Publication>, answer: BatchAnswer) {
+        debug_assert!(!self.are_waiting() && !publications.is_empty());
+        let left = publications.len();
+        let results = vec![Err(Refusal::Busy); left];
+        self.batches.push_back(Batch { left, results, answer: Some(answer) });
+        self.batch = publications.into_iter().enumerate();
+    }
+
+    /// The log has no room for it now.
+    pub(super) fn wait(&mut self, publication: Publication, answer: PublishAnswer) {
+        self.waiting.push_back((publication, answer));
+    }
+
+    /// What is to be offered next.
+    pub(super) fn next(&mut self) -> Option<(Publication, Ticket)> {
+        if let Some((nth, publication)) = self.batch.next() {
+            let batch = self.gone + self.batches.len() as u64 - 1; // the one that was taken last
+            return Some((publication, Ticket::Batch { batch, nth }));
+        }
+        let (publication, answer) = self.waiting.pop_front()?;
+        Some((publication, Ticket::Alone(answer)))
+    }
+
+    /// The log has one more.
+    pub(super) fn offered(&mut self) {
+        self.under_way += 1;
+    }
+
+    /// The log has given one back.
+    pub(super) fn given_back(&mut self) {
+        self.under_way -= 1;
+    }
+
+    /// One more message of a batch has its result; with the last one it is answered.
+    pub(super) fn answer_of_batch(
+        &mut self,
+        batch: u64,
+        nth: usize,
+        result: Result<Published, Refusal>,
+    ) {
+        let batch = &mut self.batches[(batch - self.gone) as usize];
+        batch.results[nth] = result;
+        batch.left -= 1;
+        if batch.left > 0 {
+            return;
+        }
+        if let Some(answer) = batch.answer.take() {
+            answer(std::mem::take(&mut batch.results));
+        }
+        while self.batches.front().is_some_and(|batch| batch.left == 0) {
+            self.batches.pop_front();
+            self.gone += 1;
+        }
+    }
+}
