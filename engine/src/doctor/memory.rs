@@ -216,9 +216,9 @@ mod tests {
     #[test]
     fn a_machine_that_is_too_small_is_told_how_many_fit() {
         let with = |left| report(&Facts { memory_available: Some(left), ..sound() }, 100_000);
-        // 2 GiB and a half less 30 MiB for the node, 256 MB of history, as much of what is rendered,
-        // 64 MiB of ring, 64 of bodies, 128 of what is in flight, 128 of what clients hold, 8 of
-        // publishers and 1,200 MB of records, by 8,496.
+        // 2 GiB and a half less 30 MiB for the node, 256 MB of history, as much of what is
+        // rendered, 64 MiB of ring, 64 of bodies, 128 of what is in flight, 128 of what clients
+        // hold, 8 of publishers and 1,200 MB of records, by 8,496.
         change(&expect(&with(5 << 29), "memory", Verdict::Advice), "--max-connections 62365");
         change(&expect(&with(448 << 20), "memory", Verdict::Fails), "in_flight_bytes");
         change(&expect(&with(448 << 20), "memory", Verdict::Fails), "followed_channels");
