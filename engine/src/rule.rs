@@ -89,7 +89,10 @@ pub struct Rule {
 pub struct Pattern(Box<str>);
 
 impl Pattern {
-    /// Reads a pattern; the error says what is wrong with it.
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    /// A sentence about what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text.is_empty() {
             return Err("a pattern is not empty: \"**\" matches every channel".into());

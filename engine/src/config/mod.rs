@@ -118,6 +118,9 @@ impl From<Problems> for StartError {
 }
 
 /// The configuration that flags, environment, file and defaults make together.
+///
+/// # Errors
+/// All problems at once, each with the place where it was found.
 pub fn load(overrides: Overrides) -> Result<Config, Problems> {
     let mut problems = Vec::new();
     let file = read_file(overrides.file.as_ref(), &mut problems);
@@ -129,6 +132,9 @@ pub fn load(overrides: Overrides) -> Result<Config, Problems> {
 /// for a node inside of another process. Such a node opens only what it is asked to: no API and no
 /// socket that are not named, and no listener of which nobody said where. `name` stands for the
 /// file in problems.
+///
+/// # Errors
+/// As [`load`].
 pub fn load_text(name: &str, text: &str) -> Result<Config, Problems> {
     let (mut file, mut problems) = file::read(name, text);
     if file.listen.is_none() && problems.is_empty() {

@@ -37,6 +37,9 @@ impl<T> Endpoint<T> {
 
 /// Reads `IP:PORT`; `localhost` stands for 127.0.0.1. No name is looked up: which address a
 /// listener has must not depend on a name server.
+///
+/// # Errors
+/// A sentence for whoever wrote it: what is wrong, and an example.
 pub fn address(text: &str) -> Result<SocketAddr, String> {
     let example =
         "an address is IP:PORT, as in \"127.0.0.1:7070\", \"0.0.0.0:80\" or \"[::1]:7070\"";
@@ -48,6 +51,9 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// Reads an [`address`] or `none`.
+///
+/// # Errors
+/// As [`address`].
 pub fn address_or_none(text: &str) -> Result<Endpoint<SocketAddr>, String> {
     match text {
         "none" => Ok(Endpoint::Off),
@@ -58,6 +64,9 @@ pub fn address_or_none(text: &str) -> Result<Endpoint<SocketAddr>, String> {
 }
 
 /// Reads the path of a Unix socket or `none`.
+///
+/// # Errors
+/// A sentence about a path that no Unix socket can have.
 pub fn socket_or_none(text: &str) -> Result<Endpoint<PathBuf>, String> {
     if text == "none" {
         return Ok(Endpoint::Off);
@@ -76,6 +85,9 @@ pub fn socket_or_none(text: &str) -> Result<Endpoint<PathBuf>, String> {
 }
 
 /// Reads a driver's name.
+///
+/// # Errors
+/// A sentence that names the drivers that there are.
 pub fn driver(text: &str) -> Result<DriverChoice, String> {
     match text {
         "auto" => Ok(DriverChoice::Auto),
@@ -97,6 +109,9 @@ pub fn driver_name(driver: DriverChoice) -> &'static str {
 }
 
 /// Reads what becomes of clients that are too slow.
+///
+/// # Errors
+/// A sentence that names the policies that there are.
 pub fn slow(text: &str) -> Result<Slow, String> {
     let policy = Slow::ALL.into_iter().find(|policy| policy.as_str() == text);
     policy.ok_or_else(|| {
@@ -108,16 +123,25 @@ pub fn slow(text: &str) -> Result<Slow, String> {
 }
 
 /// Reads how many threads send: the interest mask of a message is 64 bits wide.
+///
+/// # Errors
+/// A sentence that names the bounds.
 pub fn shards(text: &str) -> Result<usize, String> {
     within(text.parse().ok(), 1, 64, "a number of shards")
 }
 
 /// Reads how many connections a node may hold: at most a full descriptor table (2^20) a shard.
+///
+/// # Errors
+/// A sentence that names the bounds.
 pub fn connections(text: &str) -> Result<usize, String> {
     within(text.parse().ok(), 1, 64 << 20, "a number of connections")
 }
 
 /// Reads yes or no.
+///
+/// # Errors
+/// A sentence that names both words.
 pub fn switch(text: &str) -> Result<bool, String> {
     match text {
         "true" | "1" | "yes" | "on" => Ok(true),
@@ -134,6 +158,9 @@ fn within(value: Option<usize>, min: usize, max: usize, what: &str) -> Result<us
 }
 
 /// Reads `"16KB"` (16,000 bytes) or `"16KiB"` (16,384 bytes).
+///
+/// # Errors
+/// A sentence with the units that there are.
 pub fn bytes(text: &str) -> Result<u64, String> {
     let fault = || {
         format!("\"{text}\" is not a size: write a number and a unit, as in \"16KB\" or \"16KiB\"")
@@ -146,6 +173,9 @@ pub fn bytes(text: &str) -> Result<u64, String> {
 }
 
 /// Reads `"250ms"`, `"5s"`, `"10m"`, `"1h 30m"` as milliseconds.
+///
+/// # Errors
+/// A sentence with the units that there are, or about a time that is too fine or too long.
 pub fn millis(text: &str) -> Result<u64, String> {
     let time = humantime::parse_duration(text).map_err(|_| {
         format!(
@@ -160,6 +190,9 @@ pub fn millis(text: &str) -> Result<u64, String> {
 }
 
 /// Reads a file mode, always in octal.
+///
+/// # Errors
+/// A sentence about what is no mode.
 pub fn mode(text: &str) -> Result<u32, String> {
     let digits = text.strip_prefix("0o").unwrap_or(text);
     let octal = digits.bytes().all(|digit| matches!(digit, b'0'..=b'7'));
@@ -193,6 +226,9 @@ pub fn millis_text(millis: u64) -> String {
 }
 
 /// A name under which clients are answered, as it stands.
+///
+/// # Errors
+/// A sentence about what is no name of a host.
 pub fn host(text: &str) -> Result<String, String> {
     Hosts::new(&[text.to_owned()]).map(|_| text.to_owned())
 }

@@ -118,8 +118,10 @@ impl Control {
     }
 }
 
-/// Starts the control thread, under `guard`, on a listener that is bound. The error is the
-/// machine's: no thread, no descriptors.
+/// Starts the control thread, under `guard`, on a listener that is bound.
+///
+/// # Errors
+/// The machine's: no thread, no descriptors.
 pub fn serve(
     listener: TcpListener,
     inbox: Inbox,

@@ -36,8 +36,10 @@ const FLUSH_PATIENCE: Duration = Duration::from_millis(500);
 /// Of the whole process, as standard error is.
 static LINES: OnceLock<Lines> = OnceLock::new();
 
-/// Starts logging for the whole process, once. The error is a sentence about a filter that cannot
-/// be read, or about a machine that has no thread left.
+/// Starts logging for the whole process, once.
+///
+/// # Errors
+/// A sentence about a filter that cannot be read, or about a machine that has no thread left.
 pub fn start() -> Result<(), String> {
     let filter = filter(|name| env::var(name))?;
     let lines = lines().map_err(|error| format!("the log cannot be started: {error}"))?;

@@ -5,12 +5,20 @@ use fanfare_protocol::limits::IngestLimits;
 use fanfare_protocol::message::Kind;
 
 use super::ledger::{self, Slot};
-use super::publisher::Group;
-use super::sessions::Session;
+use super::session::Session;
 use crate::channel::{ChannelName, Tenant};
 use crate::limits::{CHANNEL_OVERHEAD_BYTES, MESSAGE_OVERHEAD_BYTES};
 use crate::payload;
 use crate::sequencer::command::{Publication, Published, Refusal as SequencerRefusal};
+
+/// Messages that go to the sequencer as one command.
+#[derive(Debug)]
+pub struct Group {
+    /// The number of its session, and its own in that session's ledger.
+    pub number: (u64, u64),
+    /// The messages, at least one.
+    pub publications: Vec<Publication>,
+}
 
 /// The messages of one read that are not entered yet.
 #[derive(Default)]

@@ -16,6 +16,7 @@ mod draft;
 mod ledger;
 mod publisher;
 mod publishers;
+mod session;
 mod sessions;
 pub mod socket;
 mod thread;
@@ -40,10 +41,12 @@ use publisher::Patience;
 
 /// What the thread runs, without sockets, clock and threads: for models and simulations of it.
 pub mod machine {
+    pub use super::draft::Group;
     pub use super::ledger::{GroupEnd, Results};
-    pub use super::publisher::{Group, Publisher};
+    pub use super::publisher::Publisher;
     pub use super::publishers::{Admission, Key, Publishers};
-    pub use super::sessions::{Counts, Session, Sessions};
+    pub use super::session::Session;
+    pub use super::sessions::{Counts, Sessions};
 }
 
 /// What an outcome takes that was not confirmed, with the text of a refusal.

@@ -20,26 +20,17 @@ use fanfare_protocol::ingest::{ErrorCode, GoodbyeCode, write};
 use fanfare_protocol::limits::SessionLimits;
 
 use super::IngestConfig;
-use super::draft::Draft;
+use super::draft::{Draft, Group};
 use super::ledger::GroupEnd;
-use super::sessions::{Asked, Session};
+use super::session::{Asked, Session};
 use crate::channel::Tenant;
 use crate::clock::Millis;
-use crate::sequencer::command::{Publication, Refusal as SequencerRefusal};
+use crate::sequencer::command::Refusal as SequencerRefusal;
 
 use greeting::Greeting;
 use incoming::Incoming;
 use phase::{Farewell, Phase};
 use replies::Replies;
-
-/// Messages that go to the sequencer as one command.
-#[derive(Debug)]
-pub struct Group {
-    /// The number of its session, and its own in that session's ledger.
-    pub number: (u64, u64),
-    /// The messages, at least one.
-    pub publications: Vec<Publication>,
-}
 
 /// How long a publisher may let us wait.
 #[derive(Clone, Copy, Debug)]

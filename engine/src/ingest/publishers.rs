@@ -25,8 +25,9 @@ use fanfare_protocol::ingest::server::BUFFER_BYTES_KEPT;
 use fanfare_protocol::ingest::{ErrorCode, GoodbyeCode};
 
 use super::IngestConfig;
+use super::draft::Group;
 use super::ledger::GroupEnd;
-use super::publisher::{Group, Patience, Publisher};
+use super::publisher::{Patience, Publisher};
 use super::sessions::{Counts, Sessions};
 use crate::budget::Share;
 use crate::clock::Millis;

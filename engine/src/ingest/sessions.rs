@@ -18,39 +18,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use fanfare_protocol::ingest::ErrorCode;
-use fanfare_protocol::ingest::session::{Open, SessionId};
+use fanfare_protocol::ingest::session::SessionId;
 use fanfare_protocol::limits::SessionLimits;
 
+use super::draft::Group;
 use super::ledger::{GroupEnd, Ledger};
-use super::publisher::{Group, Publisher};
+use super::publisher::Publisher;
+use super::session::{Asked, Session};
 use crate::clock::Millis;
 use crate::sequencer::command::Refusal;
-
-/// What is known of a publisher beyond its connection.
-#[derive(Debug)]
-pub struct Session {
-    /// Names it among all of this node's life.
-    pub(super) number: u64,
-    /// Its name on the wire; `None` where it ends with its connection.
-    pub(super) id: Option<SessionId>,
-    /// Who opened it.
-    pub(super) user: u32,
-    pub(super) ledger: Ledger,
-}
-
-impl Session {
-    /// Stands where a session was that is elsewhere now.
-    pub(super) fn none(user: u32) -> Self {
-        Self { number: 0, id: None, user, ledger: Ledger::default() }
-    }
-}
-
-/// Who asks for a session.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Asked {
-    pub(super) open: Open,
-    pub(super) user: u32,
-}
 
 /// All sessions of a node. `K` names a connection. What is in a `HashMap` here is looked up and
 /// never gone through: nothing that happens may depend on an order that chance gives.

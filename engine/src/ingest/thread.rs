@@ -21,8 +21,9 @@ use rustix::net::{
 };
 
 use super::IngestConfig;
+use super::draft::Group;
 use super::ledger::{GroupEnd, Results};
-use super::publisher::{Group, Publisher};
+use super::publisher::Publisher;
 use super::publishers::{Admission, Key, Publishers, TURN_BYTES};
 use super::sessions::Counts;
 use super::socket::Bound;

@@ -37,7 +37,10 @@ pub struct Machine {
     pub tables: bool,
 }
 
-/// Spreads the connections, or says what would have to be raised.
+/// Spreads the connections over the shards.
+///
+/// # Errors
+/// [`StartError::Config`] where the machine cannot hold so many: what would have to be raised.
 pub fn plan(settings: &Settings, machine: Machine) -> Result<Plan, StartError> {
     let per_ring = machine.descriptors.min(TABLE_MAX);
     let kept = DESCRIPTORS_KEPT + settings.limits.publishers;

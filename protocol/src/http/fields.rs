@@ -30,6 +30,9 @@ impl<'a> Fields<'a> {
     }
 
     /// The value under `name`, which may stand at most once.
+    ///
+    /// # Errors
+    /// It stands more than once.
     pub fn one(&self, name: &str) -> Result<Option<&'a [u8]>, Repeated> {
         let mut values = self.all(name);
         let first = values.next();

@@ -71,6 +71,9 @@ impl CloseCode {
 }
 
 /// Reads the payload of a close frame: nothing, or a code and a reason.
+///
+/// # Errors
+/// A payload of one byte, a code that nobody may send, or a reason that is no UTF-8.
 pub fn parse(payload: &[u8]) -> Result<Option<(CloseCode, &str)>, Violation> {
     let Some((number, reason)) = payload.split_first_chunk::<2>() else {
         return if payload.is_empty() { Ok(None) } else { Err(Violation::CloseTooShort) };

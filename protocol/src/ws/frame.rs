@@ -110,6 +110,9 @@ impl HeaderDecoder {
     }
 
     /// Takes one byte; gives the header with its last one, and is then ready for the next frame.
+    ///
+    /// # Errors
+    /// The first thing in the header that RFC 6455 or `admission` forbids.
     pub fn push(
         &mut self,
         byte: u8,

@@ -121,6 +121,9 @@ impl Receiver {
     /// Takes from the front of `input` up to the next event; `None` when the input is used up.
     ///
     /// After a violation, as after a close frame, all further input is dropped (THREATS W15).
+    ///
+    /// # Errors
+    /// What the peer has done that RFC 6455 or a limit forbids; it names the close code.
     pub fn next<'e, 'i: 'e>(
         &'e mut self,
         input: &mut &'i mut [u8],

@@ -27,6 +27,9 @@ impl Utf8 {
     pub const START: Self = Self { needed: 0, low: 0x80, high: 0xbf };
 
     /// Takes the next bytes. After an error the validator is of no more use.
+    ///
+    /// # Errors
+    /// Where the text stopped being UTF-8.
     pub fn feed(&mut self, chunk: &[u8]) -> Result<(), InvalidUtf8> {
         let mut at = 0;
         while self.needed > 0 && at < chunk.len() {
