@@ -6,16 +6,15 @@ use fanfare_protocol::http::{Answer, ContentType, Ending, Status, Violation, res
 
 use super::events::{Events, spread_ms};
 use super::exchange::Exchange;
-use super::outbox::{Outbox, private};
+use super::here::Here;
 use super::reading;
 use super::requests::FIRST;
-use super::shared::{Effect, Shared};
+use super::shared::Effect;
 use super::socket::Socket;
 use super::state::State;
 use super::stream::Stream;
 use super::waiting::Waiting;
 use crate::channel::ChannelName;
-use crate::clock::Millis;
 use crate::sequencer::command::{Published, Refusal, Since, Subscribed};
 use crate::transport::follow_request::{Endpoint, FollowRequest};
 use crate::transport::input::Early;
@@ -84,9 +83,7 @@ impl Asking {
     pub(super) fn told(
         self,
         told: Told,
-        outbox: &mut Option<Box<Outbox>>,
-        now: Millis,
-        shared: &mut Shared,
+        here: &mut Here<'_>,
     ) -> Option<(bool, Option<Box<Early>>)> {
         let Ask::Bring { origin } = self.ask else { return Some((self.keep_alive, self.early)) };
         let violation = match told {
@@ -94,16 +91,16 @@ impl Asking {
                 let cors = origin.as_deref().map(response::cors);
                 let fields = cors.as_deref().unwrap_or_default();
                 let (status, content_type) = (Status::Ok, ContentType::Text);
-                let (date, ending) = (shared.date(now), ending(self.keep_alive));
+                let (date, ending) = (here.date(), ending(self.keep_alive));
                 let head_only = false;
                 let answer = Answer { date, status, content_type, ending, fields, head_only };
-                answer.write(private(outbox), b"ok\n");
+                answer.write(here.private(), b"ok\n");
                 return Some((self.keep_alive, self.early));
             }
             Told::Gone => Violation::SessionGone,
             Told::Full => Violation::SessionFull,
         };
-        reading::refuse(violation, origin.as_deref(), outbox, now, shared);
+        reading::refuse(violation, origin.as_deref(), here);
         None
     }
 
@@ -127,36 +124,40 @@ impl Asking {
         self,
         reply: &Subscribed,
         spread: u16,
-        outbox: &mut Option<Box<Outbox>>,
-        now: Millis,
-        shared: &mut Shared,
+        here: &mut Here<'_>,
     ) -> (State, Option<Box<Early>>) {
         let Self { ask, keep_alive, early, .. } = self;
         let Ask::Follow(ask) = ask else { unreachable!("it asked to follow") };
-        let (date, context) = (shared.date(now), shared.context.clone());
+        let (date, context) = (here.date(), here.shared.context.clone());
         let stream = match ask.endpoint {
             Endpoint::WebSocket => {
-                websocket::open(&ask, reply, &context, date, private(outbox));
-                shared.metrics().websockets.add(1);
+                websocket::open(&ask, reply, &context, date, here.private());
+                here.shared.metrics().websockets.add(1);
                 let first_ping_ms = spread_ms(spread, context.limits.ping_ms);
-                Stream::Socket(Socket::new(ask.encoding, reply, first_ping_ms, now, shared))
+                Stream::Socket(Socket::new(
+                    ask.encoding,
+                    reply,
+                    first_ping_ms,
+                    here.now,
+                    here.shared,
+                ))
             }
             Endpoint::EventStream => {
-                event_stream::open(&ask, reply, &context, date, private(outbox));
-                shared.metrics().event_streams.add(1);
-                Stream::Events(Events::new(ask.encoding, spread, now, &context.limits))
+                event_stream::open(&ask, reply, &context, date, here.private());
+                here.shared.metrics().event_streams.add(1);
+                Stream::Events(Events::new(ask.encoding, spread, here.now, &context.limits))
             }
             Endpoint::Poll => {
-                shared.metrics().polls.add(1);
+                here.shared.metrics().polls.add(1);
                 let has_gap = reply.channels.iter().any(|channel| channel.gap.is_some());
                 let gathering = (has_gap || ask.wait_ms == 0).then(Box::default);
-                let due = now.plus(ask.wait_ms);
+                let due = here.now.plus(ask.wait_ms);
                 let poll = Poll::new(*ask, reply);
                 let waiting = Waiting { poll, gathering, due, keep_alive, early };
                 return (State::Exchange(Exchange::Waiting(Box::new(waiting))), None);
             }
         };
-        shared.want(Effect::Visit);
+        here.shared.want(Effect::Visit);
         (State::Stream(stream), early)
     }
 
@@ -164,22 +165,14 @@ impl Asking {
     pub(super) fn answer(
         self,
         published: Published,
-        outbox: &mut Option<Box<Outbox>>,
-        now: Millis,
-        shared: &mut Shared,
+        here: &mut Here<'_>,
     ) -> (bool, Option<Box<Early>>) {
-        publish::answer(published, shared.date(now), ending(self.keep_alive), private(outbox));
+        publish::answer(published, here.date(), ending(self.keep_alive), here.private());
         (self.keep_alive, self.early)
     }
 
     /// The sequencer did not do it. Whether the end of the connection waits for the client's.
-    pub(super) fn refuse(
-        self,
-        refusal: Refusal,
-        outbox: &mut Option<Box<Outbox>>,
-        now: Millis,
-        shared: &mut Shared,
-    ) -> bool {
+    pub(super) fn refuse(self, refusal: Refusal, here: &mut Here<'_>) -> bool {
         let violation = match refusal {
             Refusal::ChannelLimit => Violation::Full,
             Refusal::Conflict => unreachable!("it gave no idempotency key"),
@@ -187,26 +180,20 @@ impl Asking {
             Refusal::LogFailed => Violation::LogFailed,
             Refusal::ShuttingDown => Violation::Draining,
         };
-        self.turn_away(violation, outbox, now, shared)
+        self.turn_away(violation, here)
     }
 
     /// It is told no, whatever comes of what it asked. Whether the end of the connection waits for
     /// the client's.
-    pub(super) fn turn_away(
-        self,
-        violation: Violation,
-        outbox: &mut Option<Box<Outbox>>,
-        now: Millis,
-        shared: &mut Shared,
-    ) -> bool {
+    pub(super) fn turn_away(self, violation: Violation, here: &mut Here<'_>) -> bool {
         match self.ask {
-            Ask::Follow(ask) => refuse(&ask, violation, outbox, now, shared),
+            Ask::Follow(ask) => refuse(&ask, violation, here),
             Ask::Publish => {
-                reading::refuse(violation, None, outbox, now, shared);
+                reading::refuse(violation, None, here);
                 true
             }
             Ask::Bring { origin } => {
-                reading::refuse(violation, origin.as_deref(), outbox, now, shared);
+                reading::refuse(violation, origin.as_deref(), here);
                 true
             }
         }
@@ -220,16 +207,14 @@ pub(super) fn begin(
     ask: Box<FollowRequest>,
     keep_alive: bool,
     over_limit: bool,
-    outbox: &mut Option<Box<Outbox>>,
-    now: Millis,
-    shared: &mut Shared,
+    here: &mut Here<'_>,
 ) -> Result<Asking, bool> {
-    if let Some(violation) = shared.turns_away(over_limit) {
-        return Err(refuse(&ask, violation, outbox, now, shared));
+    if let Some(violation) = here.shared.turns_away(over_limit) {
+        return Err(refuse(&ask, violation, here));
     }
-    let since = ask.since(shared.context.wall, now);
+    let since = ask.since(here.shared.context.wall, here.now);
     let channels = ask.channels.iter().map(|name| (name.clone(), since)).collect();
-    shared.want(Effect::Follow { request: FIRST, channels });
+    here.shared.want(Effect::Follow { request: FIRST, channels });
     let each = size_of::<ChannelName>() + size_of::<(ChannelName, Since)>() + NAME_BYTES;
     let names = ask.channels.iter().map(|channel| channel.name.len() + each).sum();
     Ok(Asking { ask: Ask::Follow(ask), keep_alive, early: None, names })
@@ -237,24 +222,18 @@ pub(super) fn begin(
 
 /// Says no to a request that was good. Whether the end of the connection waits for the client's:
 /// not where the end of the stream is the answer.
-pub(super) fn refuse(
-    ask: &FollowRequest,
-    violation: Violation,
-    outbox: &mut Option<Box<Outbox>>,
-    now: Millis,
-    shared: &mut Shared,
-) -> bool {
+pub(super) fn refuse(ask: &FollowRequest, violation: Violation, here: &mut Here<'_>) -> bool {
     if ask.endpoint != Endpoint::EventStream {
-        reading::refuse(violation, ask.origin.as_deref(), outbox, now, shared);
+        reading::refuse(violation, ask.origin.as_deref(), here);
         return true;
     }
     let reason = match violation {
         Violation::Draining => CloseReason::Restart,
         _ => CloseReason::Full,
     };
-    let (date, retry_ms) = (shared.date(now), shared.context.limits.retry_ms);
-    event_stream::come_back(ask, reason, retry_ms, date, private(outbox));
-    shared.metrics().requests_refused.add(1);
+    let (date, retry_ms) = (here.date(), here.shared.context.limits.retry_ms);
+    event_stream::come_back(ask, reason, retry_ms, date, here.private());
+    here.shared.metrics().requests_refused.add(1);
     false
 }
 

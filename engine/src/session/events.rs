@@ -3,9 +3,8 @@
 
 use fanfare_protocol::dialect::Encoding;
 
+use super::here::Here;
 use super::millis32::Millis32;
-use super::outbox::{Outbox, private};
-use super::shared::Shared;
 use crate::clock::Millis;
 use crate::limits::Limits;
 
@@ -35,19 +34,12 @@ impl Events {
     /// A silent stream has a heartbeat. Messages are heartbeats too: only a silent one needs a
     /// comment (THREATS E8). All have the same message in one moment, so from there, too, each has
     /// a patience of its own.
-    pub(super) fn deadline(
-        &mut self,
-        silent_since: Millis,
-        outbox: &mut Option<Box<Outbox>>,
-        (told, now): (Millis, Millis),
-        shared: &mut Shared,
-    ) {
-        let heartbeat_ms = shared.context.limits.heartbeat_ms;
+    pub(super) fn deadline(&mut self, silent_since: Millis, told: Millis, here: &mut Here<'_>) {
+        let heartbeat_ms = here.shared.context.limits.heartbeat_ms;
         let patience_ms = spread_ms(self.spread, heartbeat_ms);
         if told.since(silent_since) >= patience_ms {
-            shared.spare.lend(outbox);
-            self.encoding.framing().heartbeat(private(outbox));
-            self.heartbeat_due = Millis32::after(now, heartbeat_ms);
+            self.encoding.framing().heartbeat(here.brief());
+            self.heartbeat_due = Millis32::after(here.now, heartbeat_ms);
         } else {
             self.heartbeat_due = Millis32::after(silent_since, patience_ms);
         }

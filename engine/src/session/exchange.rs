@@ -10,9 +10,9 @@ use fanfare_protocol::id::Id;
 use super::RECHECK_MS;
 use super::asking::{self, Asking, Told, ending};
 use super::flow::Flow;
+use super::here::Here;
 use super::leaving::REFUSED_CLOSE_MS;
 use super::millis32::Millis32;
-use super::outbox::{Outbox, private};
 use super::reading::{self, Next, Reading};
 use super::requests::FIRST;
 use super::shared::{Effect, Shared};
@@ -104,19 +104,12 @@ impl Exchange {
     }
 
     /// Bytes of the client. One that is `over_limit` is told so when its request is known.
-    pub(super) fn take(
-        mut self,
-        bytes: &[u8],
-        over_limit: bool,
-        outbox: &mut Option<Box<Outbox>>,
-        now: Millis,
-        shared: &mut Shared,
-    ) -> Step {
+    pub(super) fn take(mut self, bytes: &[u8], over_limit: bool, here: &mut Here<'_>) -> Step {
         if let Self::Asking(_) | Self::Waiting(_) | Self::Carrying(_) = self {
             self.keep_early(Box::new(Early::new(bytes)));
             return Step::On(self);
         }
-        let (taken, step) = self.read(bytes, over_limit, outbox, now, shared);
+        let (taken, step) = self.read(bytes, over_limit, here);
         match step {
             Step::On(mut next) if taken < bytes.len() => {
                 next.keep_early(Box::new(Early::new(&bytes[taken..])));
@@ -127,16 +120,10 @@ impl Exchange {
     }
 
     /// The answer to a request has gone out: what came with it is the next one.
-    pub(super) fn next(
-        mut self,
-        over_limit: bool,
-        outbox: &mut Option<Box<Outbox>>,
-        now: Millis,
-        shared: &mut Shared,
-    ) -> Step {
+    pub(super) fn next(mut self, over_limit: bool, here: &mut Here<'_>) -> Step {
         let Self::Idle(Idle { early, .. }) = &mut self else { return Step::On(self) };
         let Some(mut early) = early.take() else { return Step::On(self) };
-        let (taken, step) = self.read(early.rest(), over_limit, outbox, now, shared);
+        let (taken, step) = self.read(early.rest(), over_limit, here);
         match step {
             Step::On(mut next) if early.advance(taken) => {
                 next.keep_early(early);
@@ -147,51 +134,40 @@ impl Exchange {
     }
 
     /// Takes bytes of a request. Says how many of them belonged to it.
-    fn read(
-        self,
-        bytes: &[u8],
-        over_limit: bool,
-        outbox: &mut Option<Box<Outbox>>,
-        now: Millis,
-        shared: &mut Shared,
-    ) -> (usize, Step) {
+    fn read(self, bytes: &[u8], over_limit: bool, here: &mut Here<'_>) -> (usize, Step) {
         let reading = match self {
             Self::Reading(reading) => *reading,
             Self::Idle(Idle { served: true, .. }) => {
-                Reading::new(now.plus(shared.context.limits.head_ms))
+                Reading::new(here.now.plus(here.shared.context.limits.head_ms))
             }
-            Self::Idle(idle) => Reading::new(idle.due.at(now)),
+            Self::Idle(idle) => Reading::new(idle.due.at(here.now)),
             Self::Asking(_) | Self::Waiting(_) | Self::Carrying(_) => {
                 debug_assert!(false, "no request is read while {self:?}");
                 return (bytes.len(), Step::On(self));
             }
         };
-        let (taken, next) = reading.take(bytes, outbox, now, shared);
+        let (taken, next) = reading.take(bytes, here);
         let step = match next {
             Next::More(reading) => Step::On(Self::Reading(reading)),
-            Next::Answered { keep_alive } => next_or_leave(keep_alive, None, now, shared),
+            Next::Answered { keep_alive } => next_or_leave(keep_alive, None, here),
             Next::Refused => Step::refused(true),
-            Next::Follow { ask, keep_alive } => {
-                Self::ask(ask, keep_alive, over_limit, outbox, now, shared)
-            }
+            Next::Follow { ask, keep_alive } => Self::ask(ask, keep_alive, over_limit, here),
             // Whoever answers for an order that was lost has no way to tell a client.
-            Next::Publish { .. } if shared.ending => {
-                reading::refuse(Violation::Draining, None, outbox, now, shared);
+            Next::Publish { .. } if here.shared.ending => {
+                reading::refuse(Violation::Draining, None, here);
                 Step::refused(true)
             }
             Next::Publish { publication, body, keep_alive } => {
-                shared.want(Effect::Publish { request: FIRST, publication, body });
+                here.shared.want(Effect::Publish { request: FIRST, publication, body });
                 Step::On(Self::Asking(Box::new(Asking::to_publish(keep_alive))))
             }
-            Next::Hold { request, keep_alive } => {
-                Self::hold(request, keep_alive, over_limit, outbox, now, shared)
-            }
+            Next::Hold { request, keep_alive } => Self::hold(request, keep_alive, over_limit, here),
             Next::Bring { brought, origin, keep_alive } => {
-                shared.want(Effect::Bring(brought));
+                here.shared.want(Effect::Bring(brought));
                 Step::On(Self::Asking(Box::new(Asking::to_bring(origin, keep_alive))))
             }
         };
-        shared.spare.take_back(outbox);
+        here.shared.spare.take_back(here.outbox);
         (taken, step)
     }
 
@@ -200,11 +176,9 @@ impl Exchange {
         ask: Box<FollowRequest>,
         keep_alive: bool,
         over_limit: bool,
-        outbox: &mut Option<Box<Outbox>>,
-        now: Millis,
-        shared: &mut Shared,
+        here: &mut Here<'_>,
     ) -> Step {
-        match asking::begin(ask, keep_alive, over_limit, outbox, now, shared) {
+        match asking::begin(ask, keep_alive, over_limit, here) {
             Ok(asking) => Step::On(Self::Asking(Box::new(asking))),
             Err(lingers) => Step::refused(lingers),
         }
@@ -215,16 +189,14 @@ impl Exchange {
         request: Box<HoldRequest>,
         keep_alive: bool,
         over_limit: bool,
-        outbox: &mut Option<Box<Outbox>>,
-        now: Millis,
-        shared: &mut Shared,
+        here: &mut Here<'_>,
     ) -> Step {
-        if let Some(violation) = shared.turns_away(over_limit) {
-            reading::refuse(violation, request.origin.as_deref(), outbox, now, shared);
+        if let Some(violation) = here.shared.turns_away(over_limit) {
+            reading::refuse(violation, request.origin.as_deref(), here);
             return Step::refused(true);
         }
         let origin = request.origin.clone();
-        shared.want(Effect::Hold(request));
+        here.shared.want(Effect::Hold(request));
         Step::On(Self::unheld(Unheld { origin, keep_alive, early: None }))
     }
 
@@ -243,51 +215,32 @@ impl Exchange {
     }
 
     /// It is held for this session: the answer begins.
-    pub(crate) fn carry(
-        mut self,
-        session: Token,
-        outbox: &mut Option<Box<Outbox>>,
-        now: Millis,
-        shared: &mut Shared,
-    ) -> Step {
+    pub(crate) fn carry(mut self, session: Token, here: &mut Here<'_>) -> Step {
         let Self::Carrying(carrying) = &mut self else { return Step::On(self) };
         carrying.session = Some(session);
         carrying.begun = true;
         let cors = carrying.origin.as_deref().map(response::cors);
         let fields = cors.as_deref().unwrap_or_default();
-        let (date, ending) = (shared.date(now), ending(carrying.keep_alive));
-        response::event_stream(private(outbox), date, true, ending, fields);
-        shared.want(Effect::Visit);
+        let (date, ending) = (here.date(), ending(carrying.keep_alive));
+        response::event_stream(here.private(), date, true, ending, fields);
+        here.shared.want(Effect::Visit);
         Step::On(self)
     }
 
     /// It is held no more: its answer ends.
-    pub(crate) fn release(
-        self,
-        outbox: &mut Option<Box<Outbox>>,
-        now: Millis,
-        shared: &mut Shared,
-    ) -> Step {
+    pub(crate) fn release(self, here: &mut Here<'_>) -> Step {
         let Self::Carrying(carrying) = self else { return Step::On(self) };
-        private(outbox).extend_from_slice(chunk::LAST);
-        next_or_leave(carrying.keep_alive, carrying.early, now, shared)
+        here.private().extend_from_slice(chunk::LAST);
+        next_or_leave(carrying.keep_alive, carrying.early, here)
     }
 
     /// What it was to bring to a session has come to this.
-    pub(crate) fn told(
-        self,
-        told: Told,
-        outbox: &mut Option<Box<Outbox>>,
-        now: Millis,
-        shared: &mut Shared,
-    ) -> Step {
+    pub(crate) fn told(self, told: Told, here: &mut Here<'_>) -> Step {
         match self {
-            Self::Asking(asking) if asking.is_to_bring() => {
-                match asking.told(told, outbox, now, shared) {
-                    Some((keep_alive, early)) => next_or_leave(keep_alive, early, now, shared),
-                    None => Step::refused(true),
-                }
-            }
+            Self::Asking(asking) if asking.is_to_bring() => match asking.told(told, here) {
+                Some((keep_alive, early)) => next_or_leave(keep_alive, early, here),
+                None => Step::refused(true),
+            },
             other => Step::On(other),
         }
     }
@@ -304,16 +257,11 @@ impl Exchange {
     /// gone, or have said all and wait for the answer (RFC 9112, section 9.6), and only bytes can
     /// tell. So the head of the answer goes out now. Who is gone answers with RST; who listens gets
     /// the rest when it is there.
-    pub(super) fn client_ended(
-        &mut self,
-        outbox: &mut Option<Box<Outbox>>,
-        now: Millis,
-        shared: &mut Shared,
-    ) -> bool {
+    pub(super) fn client_ended(&mut self, here: &mut Here<'_>) -> bool {
         let Self::Waiting(waiting) = self else { return false };
-        waiting.poll.begin(shared.date(now), private(outbox));
+        waiting.poll.begin(here.date(), here.private());
         waiting.keep_alive = false;
-        shared.want(Effect::Visit);
+        here.shared.want(Effect::Visit);
         true
     }
 
@@ -327,37 +275,23 @@ impl Exchange {
     }
 
     /// What it asked for has ended like this, and nothing is followed.
-    pub(super) fn answered(
-        self,
-        result: Result<Published, Refusal>,
-        outbox: &mut Option<Box<Outbox>>,
-        now: Millis,
-        shared: &mut Shared,
-    ) -> Step {
+    pub(super) fn answered(self, result: Result<Published, Refusal>, here: &mut Here<'_>) -> Step {
         match (self, result) {
             (Self::Asking(asking), Ok(published)) => {
-                let (keep_alive, early) = asking.answer(published, outbox, now, shared);
-                next_or_leave(keep_alive, early, now, shared)
+                let (keep_alive, early) = asking.answer(published, here);
+                next_or_leave(keep_alive, early, here)
             }
-            (Self::Asking(asking), Err(refusal)) => {
-                Step::refused(asking.refuse(refusal, outbox, now, shared))
-            }
+            (Self::Asking(asking), Err(refusal)) => Step::refused(asking.refuse(refusal, here)),
             (other, _) => Step::On(other),
         }
     }
 
     /// Answers a poll with what was gathered, up to `reached`.
-    pub(super) fn answer_poll(
-        self,
-        reached: Id,
-        outbox: &mut Option<Box<Outbox>>,
-        now: Millis,
-        shared: &mut Shared,
-    ) -> Step {
+    pub(super) fn answer_poll(self, reached: Id, here: &mut Here<'_>) -> Step {
         let Self::Waiting(waiting) = self else { return Step::On(self) };
-        let (keep_alive, early) = waiting.answer(reached, outbox, now, shared);
-        shared.want(Effect::UnfollowAll);
-        next_or_leave(keep_alive, early, now, shared)
+        let (keep_alive, early) = waiting.answer(reached, here);
+        here.shared.want(Effect::UnfollowAll);
+        next_or_leave(keep_alive, early, here)
     }
 
     /// The order has ended. A head that is under way is refused when it is whole; answers are on
@@ -402,25 +336,18 @@ impl Exchange {
 
     /// There is no memory for what it holds: a request under way is told to come back. `None` where
     /// there is nobody to tell, because it does not take what it was told before.
-    pub(super) fn let_go(
-        self,
-        outbox: &mut Option<Box<Outbox>>,
-        now: Millis,
-        shared: &mut Shared,
-    ) -> Option<Step> {
+    pub(super) fn let_go(self, here: &mut Here<'_>) -> Option<Step> {
         match self {
             Self::Idle(_) | Self::Carrying(_) => None,
             Self::Reading(reading) => {
-                reading::refuse(Violation::Busy, reading.reader(), outbox, now, shared);
+                reading::refuse(Violation::Busy, reading.reader(), here);
                 Some(Step::refused(true))
             }
-            Self::Asking(asking) => {
-                Some(Step::refused(asking.turn_away(Violation::Busy, outbox, now, shared)))
-            }
+            Self::Asking(asking) => Some(Step::refused(asking.turn_away(Violation::Busy, here))),
             // It has its answer now, with whatever there is.
             Self::Waiting(mut waiting) => {
                 waiting.begin_answer();
-                shared.want(Effect::Visit);
+                here.shared.want(Effect::Visit);
                 Some(Step::On(Self::Waiting(waiting)))
             }
         }
@@ -515,18 +442,13 @@ impl Step {
 }
 
 /// An ordinary answer is in the outbox: the connection is free for its next request, or ends.
-fn next_or_leave(
-    keep_alive: bool,
-    early: Option<Box<Early>>,
-    now: Millis,
-    shared: &mut Shared,
-) -> Step {
+fn next_or_leave(keep_alive: bool, early: Option<Box<Early>>, here: &mut Here<'_>) -> Step {
     // Looked at when it may have stalled; one that has taken all is idle for longer.
-    let look_ms = shared.context.limits.idle_ms.min(shared.context.limits.stall_ms);
-    if !keep_alive || shared.ending {
+    let look_ms = here.shared.context.limits.idle_ms.min(here.shared.context.limits.stall_ms);
+    if !keep_alive || here.shared.ending {
         return Step::Leave { ms: look_ms, lingers: false };
     }
-    shared.want(Effect::Visit);
-    let due = Millis32::after(now, look_ms);
+    here.shared.want(Effect::Visit);
+    let due = Millis32::after(here.now, look_ms);
     Step::On(Exchange::Idle(Idle { early, due, served: true }))
 }

@@ -19,9 +19,9 @@ use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::dialect::machine::{Machine, Piece};
 use fanfare_protocol::ws::DataKind;
 
-use super::outbox::{Outbox, private};
+use super::here::Here;
 use super::requests::Requests;
-use super::shared::{Effect, Shared};
+use super::shared::Effect;
 use super::socket::Heard;
 use super::speaker::Speaker;
 use crate::clock::Millis;
@@ -69,14 +69,8 @@ impl Held {
     }
 
     /// Its client learns what it is called.
-    pub(super) fn begin(
-        &mut self,
-        id: &SessionId,
-        outbox: &mut Option<Box<Outbox>>,
-        now: Millis,
-        shared: &mut Shared,
-    ) -> Heard {
-        self.speaker.begin(&id.to_string(), outbox, now, shared)
+    pub(super) fn begin(&mut self, id: &SessionId, here: &mut Here<'_>) -> Heard {
+        self.speaker.begin(&id.to_string(), here)
     }
 
     /// A request is to be held for it, whose answer begins now.
@@ -129,17 +123,11 @@ impl Held {
     }
 
     /// One whole message of the client.
-    pub(super) fn hear(
-        &mut self,
-        bytes: &[u8],
-        outbox: &mut Option<Box<Outbox>>,
-        now: Millis,
-        shared: &mut Shared,
-    ) -> Heard {
-        shared.metrics().client_messages.add(1);
+    pub(super) fn hear(&mut self, bytes: &[u8], here: &mut Here<'_>) -> Heard {
+        here.shared.metrics().client_messages.add(1);
         let is_text = std::str::from_utf8(bytes).is_ok();
         let kind = if is_text { DataKind::Text } else { DataKind::Binary };
-        self.speaker.hear(Piece { kind, last: true, bytes }, outbox, now, shared)
+        self.speaker.hear(Piece { kind, last: true, bytes }, here)
     }
 
     /// When it is to be looked at.
@@ -156,22 +144,22 @@ impl Held {
     pub(super) fn deadline(
         &mut self,
         silent_since: Millis,
-        has_private: bool,
-        outbox: &mut Option<Box<Outbox>>,
-        (told, now): (Millis, Millis),
-        shared: &mut Shared,
+        told: Millis,
+        here: &mut Here<'_>,
     ) -> Heard {
-        let heartbeat_ms = shared.context.limits.heartbeat_ms;
+        let heartbeat_ms = here.shared.context.limits.heartbeat_ms;
+        let has_private = here.has_private();
         match &mut self.carriage {
             Carriage::Held { due, .. } if *due > told => {}
-            Carriage::Held { once: true, due, .. } if has_private => *due = now.plus(heartbeat_ms),
-            Carriage::Held { once: true, .. } => shared.want(Effect::LetGo),
+            Carriage::Held { once: true, due, .. } if has_private => {
+                *due = here.now.plus(heartbeat_ms)
+            }
+            Carriage::Held { once: true, .. } => here.shared.want(Effect::LetGo),
             Carriage::Held { due, .. } => {
                 *due = silent_since.plus(heartbeat_ms);
                 if *due <= told {
-                    shared.spare.lend(outbox);
-                    self.encoding.framing().heartbeat(private(outbox));
-                    *due = now.plus(heartbeat_ms);
+                    self.encoding.framing().heartbeat(here.brief());
+                    *due = here.now.plus(heartbeat_ms);
                 }
             }
             Carriage::Detached { due } | Carriage::Coming { due, .. } => {

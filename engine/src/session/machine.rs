@@ -9,11 +9,11 @@ use fanfare_protocol::names;
 use fanfare_protocol::since::Since;
 use fanfare_protocol::ws::CloseCode;
 
+use super::here::Here;
 use super::requests::Requests;
-use super::shared::{Effect, Shared};
+use super::shared::Effect;
 use crate::bodies::{BodySender, Share};
 use crate::channel::ChannelName;
-use crate::clock::Millis;
 use crate::payload;
 use crate::sequencer::command::{Publication, Subscribed};
 use crate::transport::since::by_own_time;
@@ -23,11 +23,9 @@ use crate::transport::since::by_own_time;
 pub type Machines = Arc<dyn Fn() -> Box<dyn Machine> + Send + Sync>;
 
 /// One call of a machine.
-pub(super) struct Call<'a> {
-    pub(super) private: &'a mut Vec<u8>,
+pub(super) struct Call<'a, 'h> {
+    pub(super) here: &'a mut Here<'h>,
     pub(super) requests: &'a mut Requests,
-    pub(super) shared: &'a mut Shared,
-    pub(super) now: Millis,
     /// With which the machine ended its connection.
     pub(super) farewell: Option<(CloseCode, &'static str)>,
     /// Whether it wants to be told when its client has caught up.
@@ -46,35 +44,35 @@ pub(super) fn followed(reply: &Subscribed) -> Vec<Followed<'_>> {
     channels.collect()
 }
 
-impl Turn for Call<'_> {
+impl Turn for Call<'_, '_> {
     fn private(&mut self) -> &mut Vec<u8> {
-        self.private
+        self.here.brief()
     }
 
     fn follow(&mut self, channels: &[(&str, Since)]) -> Result<u32, Unasked> {
-        let (wall, now) = (self.shared.context.wall, self.now);
+        let (wall, now) = (self.here.shared.context.wall, self.here.now);
         let named = channels
             .iter()
             .map(|(name, since)| Ok((self.name(name)?, by_own_time(*since, wall, now))));
         let channels: Box<[_]> = named.collect::<Result<_, _>>()?;
-        let limit = self.shared.context.limits.channels_per_connection;
+        let limit = self.here.shared.context.limits.channels_per_connection;
         let request = self.requests.follow(channels.iter().map(|(name, _)| name), limit)?;
-        self.shared.want(Effect::Follow { request, channels });
+        self.here.shared.want(Effect::Follow { request, channels });
         Ok(request)
     }
 
     fn unfollow(&mut self, channel: &str) -> bool {
-        let name = ChannelName::new(self.shared.context.tenant.clone(), channel);
+        let name = ChannelName::new(self.here.shared.context.tenant.clone(), channel);
         let Some(followed) = self.requests.unfollow(&name) else { return false };
         if let Some(channel) = followed {
-            self.shared.want(Effect::Unfollow(channel));
+            self.here.shared.want(Effect::Unfollow(channel));
         }
         true
     }
 
     fn publish(&mut self, channel: &str, data: &[u8]) -> Result<u32, Unasked> {
         let channel = self.name(channel)?;
-        let context = &self.shared.context;
+        let context = &self.here.shared.context;
         let (message_bytes, (kind, message)) =
             (context.limits.message_bytes, payload::settle(data));
         let room = payload::room(message_bytes, &channel.name, None, kind, message);
@@ -82,7 +80,12 @@ impl Turn for Call<'_> {
             return Err(Unasked::MessageTooLong);
         }
         let mut body = Share::default();
-        if !body.grow(self.shared.bodies(), message.len(), BodySender::Stranger, &context.limits) {
+        if !body.grow(
+            self.here.shared.bodies(),
+            message.len(),
+            BodySender::Stranger,
+            &context.limits,
+        ) {
             return Err(Unasked::Busy);
         }
         let data = message.into();
@@ -97,7 +100,7 @@ impl Turn for Call<'_> {
             data,
         });
         let request = self.requests.publish()?;
-        self.shared.want(Effect::Publish { request, publication, body });
+        self.here.shared.want(Effect::Publish { request, publication, body });
         Ok(request)
     }
 
@@ -110,11 +113,11 @@ impl Turn for Call<'_> {
     }
 }
 
-impl Call<'_> {
+impl Call<'_, '_> {
     fn name(&self, channel: &str) -> Result<ChannelName, Unasked> {
         if !names::is_channel_name(channel) {
             return Err(Unasked::BadChannel);
         }
-        Ok(ChannelName::new(self.shared.context.tenant.clone(), channel))
+        Ok(ChannelName::new(self.here.shared.context.tenant.clone(), channel))
     }
 }

@@ -27,6 +27,7 @@ mod events;
 mod exchange;
 mod flow;
 mod held;
+mod here;
 mod leaving;
 mod line;
 pub mod machine;
@@ -55,6 +56,7 @@ use crate::limits::Limits;
 use crate::sequencer::command::{Published, Refusal, Subscribed};
 use crate::session_id::SessionId;
 use flow::Flow;
+pub(crate) use here::Here;
 use leaving::{Farewell, Leaving, REFUSED_CLOSE_MS, SLOW_CLOSE_MS, Was};
 use line::Line;
 use millis32::Millis32;
@@ -118,7 +120,7 @@ impl Session {
         let mut session = Self { state, line: Line::new(now), over_limit: false };
         session.line.flow.block();
         if let State::Stream(Stream::Held(held)) = &mut session.state {
-            let heard = held.begin(id, &mut session.line.outbox, now, shared);
+            let heard = held.begin(id, &mut session.line.here(now, shared));
             session.heard(heard, now, shared);
         }
         session
@@ -164,12 +166,10 @@ impl Session {
         match &mut self.state {
             State::Exchange(_) => {
                 let over_limit = self.over_limit;
-                self.exchange(now, shared, |exchange, outbox, shared| {
-                    exchange.take(bytes, over_limit, outbox, now, shared)
-                });
+                self.exchange(now, shared, |exchange, here| exchange.take(bytes, over_limit, here));
             }
             State::Stream(stream) => {
-                let heard = stream.take(bytes, &mut self.line.outbox, now, shared);
+                let heard = stream.take(bytes, &mut self.line.here(now, shared));
                 self.heard(heard, now, shared);
             }
             State::Leaving(leaving) => {
@@ -190,7 +190,7 @@ impl Session {
                 shared.want(Effect::Visit);
             }
             State::Exchange(exchange) => {
-                if !exchange.client_ended(&mut self.line.outbox, now, shared) {
+                if !exchange.client_ended(&mut self.line.here(now, shared)) {
                     shared.want(Effect::End(Close::Gracefully));
                 }
             }
@@ -203,10 +203,11 @@ impl Session {
         &mut self,
         now: Millis,
         shared: &mut Shared,
-        call: impl FnOnce(Exchange, &mut Option<Box<Outbox>>, &mut Shared) -> Step,
+        call: impl FnOnce(Exchange, &mut Here<'_>) -> Step,
     ) {
         if let State::Exchange(exchange) = &mut self.state {
-            let step = call(std::mem::take(exchange), &mut self.line.outbox, shared);
+            let here = &mut self.line.here(now, shared);
+            let step = call(std::mem::take(exchange), here);
             self.step(step, now, shared);
         }
     }
@@ -225,7 +226,7 @@ impl Session {
             return shared.want(Effect::End(Close::Gracefully));
         }
         let State::Stream(stream) = &self.state else { return };
-        if let Some(lingers) = stream.end(heard, &mut self.line.outbox, shared) {
+        if let Some(lingers) = stream.end(heard, &mut self.line.here(now, shared)) {
             return self.leave(shared.context.limits.close_ms, lingers, now, shared);
         }
         shared.spare.take_back(&mut self.line.outbox);
@@ -283,9 +284,7 @@ impl Session {
             }
             State::Exchange(_) => {
                 let over_limit = self.over_limit;
-                self.exchange(now, shared, |exchange, outbox, shared| {
-                    exchange.next(over_limit, outbox, now, shared)
-                });
+                self.exchange(now, shared, |exchange, here| exchange.next(over_limit, here));
             }
         }
     }
@@ -306,13 +305,12 @@ impl Session {
         let mut early = None;
         match std::mem::take(&mut self.state) {
             State::Exchange(Exchange::Asking(asking)) => {
-                (self.state, early) =
-                    asking.open(reply, spread, &mut self.line.outbox, now, shared);
+                (self.state, early) = asking.open(reply, spread, &mut self.line.here(now, shared));
             }
             other => self.state = other,
         }
         if let State::Stream(stream) = &mut self.state {
-            let heard = stream.subscribed(reply, &mut self.line.outbox, now, shared);
+            let heard = stream.subscribed(reply, &mut self.line.here(now, shared));
             self.heard(heard, now, shared);
         }
         if let Some(mut early) = early {
@@ -329,11 +327,11 @@ impl Session {
         shared: &mut Shared,
     ) {
         match &mut self.state {
-            State::Exchange(_) => self.exchange(now, shared, |exchange, outbox, shared| {
-                exchange.answered(result, outbox, now, shared)
-            }),
+            State::Exchange(_) => {
+                self.exchange(now, shared, |exchange, here| exchange.answered(result, here))
+            }
             State::Stream(stream) => {
-                let heard = stream.answered(request, result, &mut self.line.outbox, now, shared);
+                let heard = stream.answered(request, result, &mut self.line.here(now, shared));
                 self.heard(heard, now, shared);
             }
             State::Leaving(_) => {}
@@ -343,7 +341,7 @@ impl Session {
     /// Everything up to that position was sent.
     pub(crate) fn caught_up(&mut self, now: Millis, shared: &mut Shared) {
         let State::Stream(stream) = &mut self.state else { return };
-        let heard = stream.caught_up(&mut self.line.outbox, now, shared);
+        let heard = stream.caught_up(&mut self.line.here(now, shared));
         self.heard(heard, now, shared);
     }
 
@@ -385,7 +383,7 @@ impl Session {
             State::Stream(_) | State::Leaving(_) => {}
             State::Exchange(exchange) => {
                 let exchange = std::mem::take(exchange);
-                if let Some(step) = exchange.let_go(&mut self.line.outbox, now, shared) {
+                if let Some(step) = exchange.let_go(&mut self.line.here(now, shared)) {
                     return self.step(step, now, shared);
                 }
             }
@@ -410,9 +408,7 @@ impl Session {
 
     /// Answers a poll with what was gathered, up to `reached`.
     pub(crate) fn answer_poll(&mut self, reached: Id, now: Millis, shared: &mut Shared) {
-        self.exchange(now, shared, |exchange, outbox, shared| {
-            exchange.answer_poll(reached, outbox, now, shared)
-        });
+        self.exchange(now, shared, |exchange, here| exchange.answer_poll(reached, here));
     }
 }
 
@@ -502,8 +498,9 @@ impl Session {
                 self.look_at_blocked((unread, lost), (told, now), shared);
             }
             State::Stream(stream) => {
-                let (silent_since, outbox) = (self.line.flow.progress(told), &mut self.line.outbox);
-                let heard = stream.deadline(unread, silent_since, outbox, (told, now), shared);
+                let silent_since = self.line.flow.progress(told);
+                let here = &mut self.line.here(now, shared);
+                let heard = stream.deadline(unread, silent_since, told, here);
                 self.heard(heard, now, shared);
             }
             _ => self.judge(unread, (told, now), shared),
@@ -561,7 +558,7 @@ impl Session {
         now: Millis,
         shared: &mut Shared,
     ) {
-        reading::refuse(violation, reader, &mut self.line.outbox, now, shared);
+        reading::refuse(violation, reader, &mut self.line.here(now, shared));
         self.leave(REFUSED_CLOSE_MS, true, now, shared);
     }
 

@@ -2,7 +2,7 @@
 
 use fanfare_protocol::http::{Ending, Fed, HeadReader, Violation, response};
 
-use super::outbox::{Outbox, private};
+use super::here::Here;
 use super::shared::{Effect, Shared};
 use crate::bodies::{BodySender, Share};
 use crate::clock::Millis;
@@ -83,41 +83,35 @@ impl Reading {
     }
 
     /// Takes bytes. Returns how many of them belonged to the request, and what it came to.
-    pub(super) fn take(
-        self,
-        bytes: &[u8],
-        outbox: &mut Option<Box<Outbox>>,
-        now: Millis,
-        shared: &mut Shared,
-    ) -> (usize, Next) {
+    pub(super) fn take(self, bytes: &[u8], here: &mut Here<'_>) -> (usize, Next) {
         let mut reader = match self.part {
             Part::Head(reader) => reader,
             Part::Body { body, keep_alive } => {
-                return take_body(body, keep_alive, self.due, bytes, outbox, now, shared);
+                return take_body(body, keep_alive, self.due, bytes, here);
             }
         };
-        let taken = match reader.feed(bytes, &shared.context.limits.http) {
+        let taken = match reader.feed(bytes, &here.shared.context.limits.http) {
             Ok(Fed::Partial) => {
                 let part = Part::Head(reader);
                 return (bytes.len(), Next::More(Box::new(Self { part, ..self })));
             }
             Ok(Fed::Complete { taken }) => taken,
             Err(violation) => {
-                refuse_head(violation, &reader, outbox, now, shared);
+                refuse_head(violation, &reader, here);
                 return (bytes.len(), Next::Refused);
             }
         };
-        shared.want(Effect::HeadDone);
+        here.shared.want(Effect::HeadDone);
         let rest = &bytes[taken..];
-        match decide(&reader, rest.len(), outbox, now, shared) {
+        match decide(&reader, rest.len(), here) {
             Headed::Next(next) => (taken, next),
             Headed::Body { body, keep_alive, waits_for_go_on } => {
                 if waits_for_go_on {
-                    response::go_on(private(outbox));
-                    shared.want(Effect::Visit);
+                    response::go_on(here.private());
+                    here.shared.want(Effect::Visit);
                 }
-                let due = now.plus(shared.context.limits.head_ms);
-                let (more, next) = take_body(body, keep_alive, due, rest, outbox, now, shared);
+                let due = here.now.plus(here.shared.context.limits.head_ms);
+                let (more, next) = take_body(body, keep_alive, due, rest, here);
                 (taken + more, next)
             }
         }
@@ -125,34 +119,28 @@ impl Reading {
 }
 
 /// A whole head, behind which `rest` bytes are here already.
-fn decide(
-    reader: &HeadReader,
-    rest: usize,
-    outbox: &mut Option<Box<Outbox>>,
-    now: Millis,
-    shared: &mut Shared,
-) -> Headed {
-    let (date, context) = (shared.date(now), shared.context.clone());
+fn decide(reader: &HeadReader, rest: usize, here: &mut Here<'_>) -> Headed {
+    let (date, context) = (here.date(), here.shared.context.clone());
     let mut request = match reader.request(&context.limits.http) {
         Ok(request) => request,
         Err(violation) => {
-            refuse_head(violation, reader, outbox, now, shared);
+            refuse_head(violation, reader, here);
             return Headed::Next(Next::Refused);
         }
     };
     // Who is to leave is told so with an answer, before the end.
-    request.keep_alive &= !shared.draining();
+    request.keep_alive &= !here.shared.draining();
     let keep_alive = request.keep_alive;
-    let (life, door) = (shared.life.clone(), shared.door());
+    let (life, door) = (here.shared.life.clone(), here.shared.door());
     let decision =
-        request::decide(&request, &context, &life, door.as_deref(), date, private(outbox));
+        request::decide(&request, &context, &life, door.as_deref(), date, here.private());
     let body = match decision {
         Decision::Answered(ending) => {
             return Headed::Next(Next::Answered { keep_alive: ending == Ending::KeepAlive });
         }
         Decision::Refused(violation, ending) => {
-            shared.complaints.about(violation, &request, now);
-            return Headed::Next(refused(ending, shared));
+            here.shared.complaints.about(violation, &request, here.now);
+            return Headed::Next(refused(ending, here.shared));
         }
         Decision::Follow(ask) => return Headed::Next(Next::Follow { ask, keep_alive }),
         Decision::Publish(publication, length) => Body::new(Purpose::Publish(publication), length),
@@ -162,9 +150,9 @@ fn decide(
             Body::new(Purpose::Bring { session, origin }, length)
         }
     };
-    let bodies = shared.bodies();
-    if shared.is_full || !bodies.has_room(body.length, BodySender::Stranger, &context.limits) {
-        refuse(Violation::Busy, body.reader(), outbox, now, shared); // before it is read
+    let bodies = here.shared.bodies();
+    if here.shared.is_full || !bodies.has_room(body.length, BodySender::Stranger, &context.limits) {
+        refuse(Violation::Busy, body.reader(), here); // before it is read
         return Headed::Next(Next::Refused);
     }
     let waits_for_go_on = request.expects_continue && rest < body.length;
@@ -177,12 +165,10 @@ fn take_body(
     keep_alive: bool,
     due: Millis,
     bytes: &[u8],
-    outbox: &mut Option<Box<Outbox>>,
-    now: Millis,
-    shared: &mut Shared,
+    here: &mut Here<'_>,
 ) -> (usize, Next) {
-    let Some(taken) = body.take(bytes, shared.bodies(), &shared.context.limits) else {
-        refuse(Violation::Busy, body.reader(), outbox, now, shared);
+    let Some(taken) = body.take(bytes, here.shared.bodies(), &here.shared.context.limits) else {
+        refuse(Violation::Busy, body.reader(), here);
         return (bytes.len(), Next::Refused);
     };
     if !body.is_whole() {
@@ -191,14 +177,14 @@ fn take_body(
     }
     let Body { purpose, data, share, .. } = body;
     let next = match purpose {
-        Purpose::Publish(publication) => match settle(publication, &data, shared) {
+        Purpose::Publish(publication) => match settle(publication, &data, here.shared) {
             Ok(publication) => Next::Publish { publication, body: share, keep_alive },
             Err(violation) => {
-                refuse(violation, None, outbox, now, shared);
+                refuse(violation, None, here);
                 Next::Refused
             }
         },
-        Purpose::Follow(pending) => follow(*pending, &data, keep_alive, outbox, now, shared),
+        Purpose::Follow(pending) => follow(*pending, &data, keep_alive, here),
         Purpose::Bring { session, origin } => {
             let brought = Box::new(Brought { session, data, share });
             Next::Bring { brought, origin, keep_alive }
@@ -224,25 +210,18 @@ fn settle(
 }
 
 /// A whole body that says what to follow.
-fn follow(
-    pending: PendingFollow,
-    data: &[u8],
-    keep_alive: bool,
-    outbox: &mut Option<Box<Outbox>>,
-    now: Millis,
-    shared: &mut Shared,
-) -> Next {
+fn follow(pending: PendingFollow, data: &[u8], keep_alive: bool, here: &mut Here<'_>) -> Next {
     let origin = pending.head.origin.clone();
-    let violation = match pending.with(data, &shared.context) {
+    let violation = match pending.with(data, &here.shared.context) {
         Ok(ask) => return Next::Follow { ask: Box::new(ask), keep_alive },
         Err(violation) => violation,
     };
     let ending = if keep_alive { Ending::KeepAlive } else { Ending::Close };
     let cors = origin.as_deref().map(response::cors);
     let fields = cors.as_deref().unwrap_or_default();
-    let (date, out) = (shared.date(now), private(outbox));
+    let (date, out) = (here.date(), here.private());
     let ending = response::refusal(out, date, violation, ending, fields, false);
-    refused(ending, shared)
+    refused(ending, here.shared)
 }
 
 /// A refusal was written.
@@ -254,29 +233,17 @@ fn refused(ending: Ending, shared: &Shared) -> Next {
     }
 }
 
-fn refuse_head(
-    violation: Violation,
-    reader: &HeadReader,
-    outbox: &mut Option<Box<Outbox>>,
-    now: Millis,
-    shared: &mut Shared,
-) {
-    let (date, head_only) = (shared.date(now), reader.is_head_method());
-    response::refusal(private(outbox), date, violation, Ending::Close, &[], head_only);
-    shared.metrics().requests_refused.add(1);
+fn refuse_head(violation: Violation, reader: &HeadReader, here: &mut Here<'_>) {
+    let (date, head_only) = (here.date(), reader.is_head_method());
+    response::refusal(here.private(), date, violation, Ending::Close, &[], head_only);
+    here.shared.metrics().requests_refused.add(1);
 }
 
 /// Writes a refusal that ends the connection and that a page of the origin `reader` may read.
-pub(super) fn refuse(
-    violation: Violation,
-    reader: Option<&str>,
-    outbox: &mut Option<Box<Outbox>>,
-    now: Millis,
-    shared: &mut Shared,
-) {
+pub(super) fn refuse(violation: Violation, reader: Option<&str>, here: &mut Here<'_>) {
     let cors = reader.map(response::cors);
     let fields = cors.as_deref().unwrap_or_default();
-    let date = shared.date(now);
-    response::refusal(private(outbox), date, violation, Ending::Close, fields, false);
-    shared.metrics().requests_refused.add(1);
+    let date = here.date();
+    response::refusal(here.private(), date, violation, Ending::Close, fields, false);
+    here.shared.metrics().requests_refused.add(1);
 }

@@ -6,8 +6,8 @@ use fanfare_protocol::dialect::machine::Piece;
 use fanfare_protocol::ws::{CloseCode, Event, Receiver, Role, send};
 
 use super::RECHECK_MS;
+use super::here::Here;
 use super::millis32::Millis32;
-use super::outbox::{Outbox, private};
 use super::requests::Requests;
 use super::shared::Shared;
 use super::speaker::Speaker;
@@ -63,21 +63,21 @@ impl Heard {
     }
 
     /// Writes the close frame where this is the end, and says whether that waits for the client's.
-    pub(super) fn end(self, outbox: &mut Option<Box<Outbox>>, shared: &Shared) -> Option<bool> {
+    pub(super) fn end(self, here: &mut Here<'_>) -> Option<bool> {
         let (code, reason, lingers) = match self {
             Self::Fine | Self::Abandoned => return None,
             Self::Closed(None) => {
-                send::write_empty_close(private(outbox));
+                send::write_empty_close(here.private());
                 return Some(false);
             }
             Self::Closed(Some(code)) => (code, "", false),
             Self::Fault { code, reason, may_answer } => {
-                shared.metrics().protocol_faults.add(1);
+                here.shared.metrics().protocol_faults.add(1);
                 (code, reason, may_answer)
             }
             Self::Dismissed(code, reason) => (code, reason, true),
         };
-        send::write_close(code, reason, private(outbox));
+        send::write_close(code, reason, here.private());
         Some(lingers)
     }
 }
@@ -134,25 +134,21 @@ impl Socket {
     }
 
     /// Bytes of the client.
-    pub(super) fn take(
-        &mut self,
-        mut bytes: &mut [u8],
-        outbox: &mut Option<Box<Outbox>>,
-        now: Millis,
-        shared: &mut Shared,
-    ) -> Heard {
-        let message_ms = shared.context.limits.client_message_ms;
+    pub(super) fn take(&mut self, mut bytes: &mut [u8], here: &mut Here<'_>) -> Heard {
+        let message_ms = here.shared.context.limits.client_message_ms;
         let mut frames = match self.frames.take() {
             Some(frames) => *frames,
-            None => Frames { receiver: Receiver::new(Role::Server), due: now.plus(message_ms) },
+            None => {
+                Frames { receiver: Receiver::new(Role::Server), due: here.now.plus(message_ms) }
+            }
         };
         loop {
             if frames.receiver.is_idle() {
-                frames.due = now.plus(message_ms);
+                frames.due = here.now.plus(message_ms);
             }
-            let heard = match frames.receiver.next(&mut bytes, &shared.context.limits.ws) {
+            let heard = match frames.receiver.next(&mut bytes, &here.shared.context.limits.ws) {
                 Ok(None) => break,
-                Ok(Some(event)) => self.hear(event, outbox, now, shared),
+                Ok(Some(event)) => self.hear(event, here),
                 Err(violation) => Heard::Fault {
                     code: violation.close_code(),
                     reason: violation.reason(),
@@ -169,35 +165,28 @@ impl Socket {
         Heard::Fine
     }
 
-    fn hear(
-        &mut self,
-        event: Event<'_>,
-        outbox: &mut Option<Box<Outbox>>,
-        now: Millis,
-        shared: &mut Shared,
-    ) -> Heard {
+    fn hear(&mut self, event: Event<'_>, here: &mut Here<'_>) -> Heard {
         match event {
             Event::Close(close) => return Heard::Closed(close.map(|(code, _)| code)),
             Event::Pong(_) if self.pong_owed => {
                 self.pong_owed = false;
-                let pinged_at = self.pinged_at.at(now);
-                self.ping_due = Millis32::after(pinged_at, shared.context.limits.ping_ms);
+                let pinged_at = self.pinged_at.at(here.now);
+                self.ping_due = Millis32::after(pinged_at, here.shared.context.limits.ping_ms);
             }
             Event::Pong(_) => {}
             Event::Ping(payload) => {
-                if self.count_ping(now) > shared.context.limits.control_frames_per_s {
+                if self.count_ping(here.now) > here.shared.context.limits.control_frames_per_s {
                     return Heard::fault(CloseCode::RATE_LIMITED, "too many pings in a second");
                 }
-                shared.spare.lend(outbox);
-                send::write_pong(payload, private(outbox));
+                send::write_pong(payload, here.brief());
             }
             Event::Data { kind, last, chunk, .. } => {
                 if last {
-                    shared.metrics().client_messages.add(1);
+                    here.shared.metrics().client_messages.add(1);
                 }
                 let piece = Piece { kind, last, bytes: chunk };
                 if let Some(speaker) = &mut self.speaker {
-                    return speaker.hear(piece, outbox, now, shared);
+                    return speaker.hear(piece, here);
                 }
             }
         }
@@ -217,35 +206,28 @@ impl Socket {
 
     /// What is due is a ping, or a pong, or the end of a message. `unread` says that bytes of the
     /// client wait for us to read them.
-    pub(super) fn deadline(
-        &mut self,
-        unread: bool,
-        outbox: &mut Option<Box<Outbox>>,
-        (told, now): (Millis, Millis),
-        shared: &mut Shared,
-    ) -> Heard {
-        if self.message_is_late(unread, told, now) {
+    pub(super) fn deadline(&mut self, unread: bool, told: Millis, here: &mut Here<'_>) -> Heard {
+        if self.message_is_late(unread, told, here.now) {
             return Heard::fault(CloseCode::POLICY, "the message took too long");
         }
         if self.ping_due.at(told) > told {
             return Heard::Fine;
         }
-        let Limits { ping_ms, pong_ms, .. } = shared.context.limits;
+        let Limits { ping_ms, pong_ms, .. } = here.shared.context.limits;
         if self.pong_owed {
             // The pong may be among what we have not read; who only ever sends other things owes
             // it all the same.
             if unread && told.since(self.pinged_at.at(told)) < 2 * pong_ms {
-                self.ping_due = Millis32::after(now, RECHECK_MS);
+                self.ping_due = Millis32::after(here.now, RECHECK_MS);
                 return Heard::Fine;
             }
-            shared.metrics().pong_missed.add(1);
+            here.shared.metrics().pong_missed.add(1);
             return Heard::fault(CloseCode::NO_PONG, "no pong came");
         }
-        shared.spare.lend(outbox);
-        send::write_ping(b"", private(outbox));
+        send::write_ping(b"", here.brief());
         self.pong_owed = true;
-        self.pinged_at = Millis32::of(now);
-        self.ping_due = Millis32::after(now, pong_ms.min(ping_ms));
+        self.pinged_at = Millis32::of(here.now);
+        self.ping_due = Millis32::after(here.now, pong_ms.min(ping_ms));
         Heard::Fine
     }
 

@@ -6,12 +6,10 @@ use fanfare_protocol::id::Id;
 use fanfare_protocol::message::Published;
 use fanfare_protocol::refusals::Refusal;
 
+use super::here::Here;
 use super::machine::{Call, followed};
-use super::outbox::{Outbox, private};
 use super::requests::Requests;
-use super::shared::Shared;
 use super::socket::Heard;
-use crate::clock::Millis;
 use crate::sequencer::command::Subscribed;
 
 /// The client.
@@ -27,40 +25,22 @@ impl Speaker {
     }
 
     /// It begins, and is called this where requests on other sockets name it.
-    pub(super) fn begin(
-        &mut self,
-        id: &str,
-        outbox: &mut Option<Box<Outbox>>,
-        now: Millis,
-        shared: &mut Shared,
-    ) -> Heard {
-        self.turn(outbox, now, shared, |machine, call| machine.begin(id, call))
+    pub(super) fn begin(&mut self, id: &str, here: &mut Here<'_>) -> Heard {
+        self.turn(here, |machine, call| machine.begin(id, call))
     }
 
     /// A piece of what it says.
-    pub(super) fn hear(
-        &mut self,
-        piece: Piece<'_>,
-        outbox: &mut Option<Box<Outbox>>,
-        now: Millis,
-        shared: &mut Shared,
-    ) -> Heard {
-        self.turn(outbox, now, shared, |machine, call| machine.piece(piece, call))
+    pub(super) fn hear(&mut self, piece: Piece<'_>, here: &mut Here<'_>) -> Heard {
+        self.turn(here, |machine, call| machine.piece(piece, call))
     }
 
     /// What a request asked for is followed.
-    pub(super) fn subscribed(
-        &mut self,
-        reply: &Subscribed,
-        outbox: &mut Option<Box<Outbox>>,
-        now: Millis,
-        shared: &mut Shared,
-    ) -> Heard {
+    pub(super) fn subscribed(&mut self, reply: &Subscribed, here: &mut Here<'_>) -> Heard {
         self.requests.subscribed(reply);
         let begin = Id { epoch: reply.epoch, position: reply.begin };
         let (request, channels) = (reply.requester.request, followed(reply));
         let mut catches_up = false;
-        let heard = self.turn(outbox, now, shared, |machine, call| {
+        let heard = self.turn(here, |machine, call| {
             machine.answer(request, Answer::Following { begin, channels: &channels }, call);
             catches_up = call.catches_up;
         });
@@ -75,39 +55,29 @@ impl Speaker {
         &mut self,
         request: u32,
         result: Result<Published, Refusal>,
-        outbox: &mut Option<Box<Outbox>>,
-        now: Millis,
-        shared: &mut Shared,
+        here: &mut Here<'_>,
     ) -> Heard {
         match result {
             Ok(_) => self.requests.answered(request),
             Err(_) => self.requests.refused(request),
         }
         let answer = result.map_or_else(Answer::Refused, Answer::Published);
-        self.turn(outbox, now, shared, |machine, call| machine.answer(request, answer, call))
+        self.turn(here, |machine, call| machine.answer(request, answer, call))
     }
 
     /// What it is to be told of next as sent is sent.
-    pub(super) fn caught_up(
-        &mut self,
-        outbox: &mut Option<Box<Outbox>>,
-        now: Millis,
-        shared: &mut Shared,
-    ) -> Heard {
+    pub(super) fn caught_up(&mut self, here: &mut Here<'_>) -> Heard {
         let Some(request) = self.requests.caught_up() else { return Heard::Fine };
-        self.turn(outbox, now, shared, |machine, call| machine.caught_up(request, call))
+        self.turn(here, |machine, call| machine.caught_up(request, call))
     }
 
     fn turn(
         &mut self,
-        outbox: &mut Option<Box<Outbox>>,
-        now: Millis,
-        shared: &mut Shared,
-        make: impl FnOnce(&mut dyn Machine, &mut Call<'_>),
+        here: &mut Here<'_>,
+        make: impl FnOnce(&mut dyn Machine, &mut Call<'_, '_>),
     ) -> Heard {
-        shared.spare.lend(outbox);
-        let (private, requests) = (private(outbox), &mut self.requests);
-        let mut call = Call { private, requests, shared, now, farewell: None, catches_up: false };
+        let requests = &mut self.requests;
+        let mut call = Call { here, requests, farewell: None, catches_up: false };
         make(&mut *self.machine, &mut call);
         match call.farewell {
             Some((code, reason)) => Heard::Dismissed(code, reason),

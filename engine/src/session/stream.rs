@@ -4,10 +4,10 @@ use fanfare_protocol::dialect::Encoding;
 
 use super::events::Events;
 use super::held::Held;
+use super::here::Here;
 use super::leaving::{Farewell, Was};
 use super::outbox::{Outbox, private};
 use super::requests::Requests;
-use super::shared::Shared;
 use super::socket::{Heard, Socket};
 use super::speaker::Speaker;
 use crate::clock::Millis;
@@ -79,17 +79,11 @@ impl Stream {
     }
 
     /// Bytes of the client. Nobody reads a stream of events but to learn of its end.
-    pub(super) fn take(
-        &mut self,
-        bytes: &mut [u8],
-        outbox: &mut Option<Box<Outbox>>,
-        now: Millis,
-        shared: &mut Shared,
-    ) -> Heard {
+    pub(super) fn take(&mut self, bytes: &mut [u8], here: &mut Here<'_>) -> Heard {
         match self {
             Self::Events(_) => Heard::Fine,
-            Self::Socket(socket) => socket.take(bytes, outbox, now, shared),
-            Self::Held(held) => held.hear(bytes, outbox, now, shared),
+            Self::Socket(socket) => socket.take(bytes, here),
+            Self::Held(held) => held.hear(bytes, here),
         }
     }
 
@@ -101,15 +95,9 @@ impl Stream {
     }
 
     /// What its machine asked for is followed, if there is one and it waits for that.
-    pub(super) fn subscribed(
-        &mut self,
-        reply: &Subscribed,
-        outbox: &mut Option<Box<Outbox>>,
-        now: Millis,
-        shared: &mut Shared,
-    ) -> Heard {
+    pub(super) fn subscribed(&mut self, reply: &Subscribed, here: &mut Here<'_>) -> Heard {
         match self.who_asked(reply.requester.request) {
-            Some(speaker) => speaker.subscribed(reply, outbox, now, shared),
+            Some(speaker) => speaker.subscribed(reply, here),
             None => Heard::Fine,
         }
     }
@@ -119,29 +107,22 @@ impl Stream {
         &mut self,
         request: u32,
         result: Result<Published, Refusal>,
-        outbox: &mut Option<Box<Outbox>>,
-        now: Millis,
-        shared: &mut Shared,
+        here: &mut Here<'_>,
     ) -> Heard {
         match self.who_asked(request) {
-            Some(speaker) => speaker.answered(request, result, outbox, now, shared),
+            Some(speaker) => speaker.answered(request, result, here),
             None => Heard::Fine,
         }
     }
 
     /// What its machine is to be told of next as sent is sent.
-    pub(super) fn caught_up(
-        &mut self,
-        outbox: &mut Option<Box<Outbox>>,
-        now: Millis,
-        shared: &mut Shared,
-    ) -> Heard {
+    pub(super) fn caught_up(&mut self, here: &mut Here<'_>) -> Heard {
         let speaker = match self {
             Self::Events(_) => None,
             Self::Socket(socket) => socket.speaker_mut(),
             Self::Held(held) => Some(&mut held.speaker),
         };
-        speaker.map_or(Heard::Fine, |speaker| speaker.caught_up(outbox, now, shared))
+        speaker.map_or(Heard::Fine, |speaker| speaker.caught_up(here))
     }
 
     /// What is due is a sign that we are there, or one of the client. Silent since then is a stream
@@ -150,20 +131,16 @@ impl Stream {
         &mut self,
         unread: bool,
         silent_since: Millis,
-        outbox: &mut Option<Box<Outbox>>,
-        (told, now): (Millis, Millis),
-        shared: &mut Shared,
+        told: Millis,
+        here: &mut Here<'_>,
     ) -> Heard {
         match self {
-            Self::Socket(socket) => socket.deadline(unread, outbox, (told, now), shared),
+            Self::Socket(socket) => socket.deadline(unread, told, here),
             Self::Events(events) => {
-                events.deadline(silent_since, outbox, (told, now), shared);
+                events.deadline(silent_since, told, here);
                 Heard::Fine
             }
-            Self::Held(held) => {
-                let has_private = outbox.as_ref().is_some_and(|outbox| !outbox.is_empty());
-                held.deadline(silent_since, has_private, outbox, (told, now), shared)
-            }
+            Self::Held(held) => held.deadline(silent_since, told, here),
         }
     }
 
@@ -206,21 +183,16 @@ impl Stream {
     }
 
     /// Writes the end that this is, if it is one. Whether that waits for the client.
-    pub(super) fn end(
-        &self,
-        heard: Heard,
-        outbox: &mut Option<Box<Outbox>>,
-        shared: &Shared,
-    ) -> Option<bool> {
+    pub(super) fn end(&self, heard: Heard, here: &mut Here<'_>) -> Option<bool> {
         match (self, heard) {
             (_, Heard::Fine) => None,
             (Self::Held(held), _) => {
                 if held.is_carried() {
-                    held.encoding.framing().end(private(outbox));
+                    held.encoding.framing().end(here.private());
                 }
                 Some(false)
             }
-            (_, heard) => heard.end(outbox, shared),
+            (_, heard) => heard.end(here),
         }
     }
 

@@ -4,7 +4,7 @@ use super::RECHECK_MS;
 use fanfare_protocol::id::Id;
 
 use super::asking::ending;
-use super::outbox::Outbox;
+use super::here::Here;
 use super::shared::{Effect, Shared};
 use crate::clock::Millis;
 use crate::fanout::Gathering;
@@ -52,27 +52,21 @@ impl Waiting {
 
     /// Answers with what was gathered up to `reached`. Says whether another request may follow,
     /// and what came of it.
-    pub(super) fn answer(
-        self,
-        reached: Id,
-        outbox: &mut Option<Box<Outbox>>,
-        now: Millis,
-        shared: &mut Shared,
-    ) -> (bool, Option<Box<Early>>) {
+    pub(super) fn answer(self, reached: Id, here: &mut Here<'_>) -> (bool, Option<Box<Early>>) {
         let Self { poll, gathering, keep_alive, early, .. } = self;
         let mut gathering = gathering.unwrap_or_default();
-        let keep_alive = keep_alive && !shared.ending; // and the answer says so
-        let date = shared.date(now);
+        let keep_alive = keep_alive && !here.shared.ending; // and the answer says so
+        let date = here.date();
         let Gathering { bytes: messages_bytes, ref gaps, last, is_all, .. } = *gathering;
         let found = Found { messages_bytes, gaps, last, is_all };
         let Around { before, behind } = poll.answer(found, reached, date, ending(keep_alive));
-        let outbox = outbox.get_or_insert_default();
+        let outbox = here.outbox.get_or_insert_default();
         outbox.writer().extend_from_slice(&before);
         outbox.take_messages(&mut gathering);
         outbox.writer().extend_from_slice(&behind);
-        shared.metrics().deliveries.add(gathering.count as u64);
-        shared.metrics().gaps.add(gathering.gaps.len() as u64);
-        shared.metrics().polls.sub(1);
+        here.shared.metrics().deliveries.add(gathering.count as u64);
+        here.shared.metrics().gaps.add(gathering.gaps.len() as u64);
+        here.shared.metrics().polls.sub(1);
         (keep_alive, early)
     }
 }

@@ -14,7 +14,7 @@ use crate::clock::Millis;
 use crate::driver::{Close, Detached, Token};
 use crate::sequencer::command::Requester;
 use crate::sequencer::relay::Relay;
-use crate::session::{Exchange, Outbox, Session, Shared, Step, Told};
+use crate::session::{Exchange, Here, Session, Step, Told};
 use crate::transport::door::HoldRequest;
 use crate::transport::input::Brought;
 
@@ -31,9 +31,7 @@ impl Apart<'_> {
         while let Some(parted) = self.clients.carriers.parted.pop_front() {
             match parted {
                 Parted::LetGo(carrier) => {
-                    self.exchange(carrier, |it, outbox, now, shared| {
-                        it.release(outbox, now, shared)
-                    });
+                    self.exchange(carrier, |it, here| it.release(here));
                 }
                 Parted::Carries(session, by)
                     if self.clients.carriers.carrier(session) == Some(by) =>
@@ -134,18 +132,14 @@ impl Apart<'_> {
         let connection = self.clients.connections.get_mut(session).expect("it is there");
         connection.session.as_held().expect("it is apart").comes(request.hold);
         self.clients.connections.arm(session, self.now);
-        self.exchange(carrier, |it, outbox, now, shared| it.carry(session, outbox, now, shared));
+        self.exchange(carrier, |it, here| it.carry(session, here));
     }
 
     /// Calls the exchange that a connection is at, if it is at one.
-    fn exchange(
-        &mut self,
-        token: Token,
-        call: impl FnOnce(Exchange, &mut Option<Box<Outbox>>, Millis, &mut Shared) -> Step,
-    ) {
+    fn exchange(&mut self, token: Token, call: impl FnOnce(Exchange, &mut Here<'_>) -> Step) {
         let now = self.now;
         self.clients.call(token, now, |session, shared| {
-            session.exchange(now, shared, |it, outbox, shared| call(it, outbox, now, shared));
+            session.exchange(now, shared, call);
         });
     }
 
@@ -193,7 +187,7 @@ impl Apart<'_> {
 
     /// What a request was to bring to a session has come to this.
     fn tell(&mut self, token: Token, told: Told) {
-        self.exchange(token, |it, outbox, now, shared| it.told(told, outbox, now, shared));
+        self.exchange(token, |it, here| it.told(told, here));
     }
 
     /// What another shard sent.
