@@ -28,6 +28,7 @@ pub mod node;
 pub mod origin;
 pub mod os;
 pub mod payload;
+pub mod presence;
 pub mod ring;
 pub mod rule;
 pub mod sequencer;

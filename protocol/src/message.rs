@@ -28,6 +28,28 @@ impl Kind {
     }
 }
 
+/// What a presence event says of somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Change {
+    /// Is there from here on.
+    Join,
+    /// Is there no more.
+    Leave,
+}
+
+/// A presence event of a channel as a codec renders it.
+#[derive(Clone, Copy, Debug)]
+pub struct PresenceView<'a> {
+    /// The channel's name, without its tenant.
+    pub channel: &'a str,
+    /// What happened.
+    pub change: Change,
+    /// Who it is.
+    pub member: &'a str,
+    /// What is told of them, as JSON; nothing where that is empty.
+    pub info: &'a [u8],
+}
+
 /// One message as a codec renders it. Holds nothing of the connection that it goes to.
 #[derive(Clone, Copy, Debug)]
 pub struct MessageView<'a> {

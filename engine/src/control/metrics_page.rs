@@ -112,7 +112,7 @@ const SHARD: &[Row<ShardMetrics>] = &[
     ("fanfare_gaps", "Gap notices given", COUNTER, |m| m.gaps.read()),
     (
         "fanfare_ephemeral_lost",
-        "Ephemeral messages that clients were too slow for, once for each client",
+        "Ephemeral messages, and presence, that clients were too slow for, once for each client",
         COUNTER,
         |m| m.ephemeral_lost.read(),
     ),

@@ -176,16 +176,14 @@ impl Batch {
                 if subscription.next < log.first() {
                     return Found::Lost;
                 }
+                let reads = &mut Reads { log, encoding, renderer };
+                reads.pass(&mut subscription.next, filter);
                 let before = match filter {
                     None => u64::MAX,
-                    Some(filter) => {
-                        let reads = &mut Reads { log, encoding, renderer };
-                        filter.pass(&mut subscription.next, reads);
-                        match filter.ahead(subscription.next, SEND_BYTES_MAX, reads) {
-                            Ahead::Before(before) => before,
-                            Ahead::TooLong => return Found::TooLong,
-                        }
-                    }
+                    Some(filter) => match filter.ahead(subscription.next, SEND_BYTES_MAX, reads) {
+                        Ahead::Before(before) => before,
+                        Ahead::TooLong => return Found::TooLong,
+                    },
                 };
                 let seq = subscription.next;
                 let want = Want { seq, before, bytes: SEND_BYTES_MAX, ahead: true };
@@ -253,9 +251,7 @@ impl Batch {
             }
             self.pieces.push(Piece { subscription: nth, channel, bytes, first, next });
             subscription.next = next;
-            if let Some(filter) = filter {
-                filter.pass(&mut subscription.next, &mut Reads { log, encoding, renderer });
-            }
+            Reads { log, encoding, renderer }.pass(&mut subscription.next, filter);
             self.owed.push(log.rank(subscription.next), nth);
             let piece = self.pieces.len() - 1;
             let note = |subscription, seq| self.passed.push(Passed { piece, subscription, seq });
@@ -307,11 +303,12 @@ impl Batch {
                     let want = Want { seq: first, before, bytes: room, ahead: false };
                     let run = reads.log.run(want, encoding, reads.renderer).expect("it is owed");
                     out.extend_from_slice(run.bytes());
-                    withheld.messages += run.next - first;
-                    run.next
+                    let next = run.next;
+                    withheld.messages += reads.log.told_within(first..next, encoding);
+                    next
                 }
             };
-            filter.pass(&mut next, &mut reads);
+            reads.pass(&mut next, Some(filter));
             subscriptions[nth as usize].next = next;
             self.owed.push(reads.log.rank(next), nth);
             // What is written here is the client's, so nothing of it is moved back.
@@ -394,7 +391,7 @@ fn keep_sent(
             break;
         }
         left -= length;
-        messages += piece.next - piece.first;
+        messages += logs.at(piece.channel).log.told_within(piece.first..piece.next, encoding);
         bytes += length as u64;
         whole += 1;
     }
@@ -410,7 +407,7 @@ fn keep_sent(
         let seq = page.seq_at(at);
         let begun = page.start_of(seq) < at;
         let next = seq + u64::from(begun);
-        messages += next - piece.first;
+        messages += logs.at(piece.channel).log.told_within(piece.first..next, encoding);
         subscriptions[piece.subscription as usize].next = next;
         rest = begun.then(|| Slice { page: Rc::clone(page), start: at, end: page.end_of(seq) });
         // Some byte of its first message went.

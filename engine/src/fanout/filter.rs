@@ -6,10 +6,10 @@
 use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::limits::ENVELOPE_BYTES_MAX;
 
+use super::entry::Entry;
 use super::lane::{Renderer, Want};
 use super::log::Log;
 use crate::channel::ChannelId;
-use crate::message::Message;
 use crate::origin::Origin;
 
 /// No frame is longer than so many payloads and [`ENVELOPE_BYTES_MAX`]: where each byte is a line
@@ -80,20 +80,13 @@ impl Filter {
         self.ephemeral_after.retain(|(channel, _)| !channels.contains(channel));
     }
 
-    /// Moves a cursor past what passes in silence; whatever it then stands at is given or told.
-    pub(super) fn pass(&self, next: &mut u64, reads: &mut Reads<'_>) {
-        while self.fate(*next, reads) == Some(Fate::Silent) {
-            *next += 1;
-        }
-    }
-
     /// How far a run from `next` may go, which is not to pass in silence; beyond about `bytes`
     /// nobody looks.
     pub(super) fn ahead(&self, next: u64, bytes: usize, reads: &mut Reads<'_>) -> Ahead {
         let (mut before, mut length) = (next, 0);
         while length <= bytes {
             match self.fate(before, reads) {
-                Some(Fate::Given) => length += reads.log.entry(before).map_or(0, Message::cost),
+                Some(Fate::Given) => length += reads.log.entry(before).map_or(0, Entry::cost),
                 Some(Fate::TooLong) if before == next => return Ahead::TooLong,
                 _ => break,
             }
@@ -124,13 +117,13 @@ impl Filter {
 
     fn fate(&self, seq: u64, reads: &mut Reads<'_>) -> Option<Fate> {
         let entry = reads.log.entry(seq)?;
-        let is_own = self.origin.is_some() && entry.except == self.origin;
-        let ephemeral = entry.ephemeral;
+        let is_own = self.origin.is_some() && entry.except() == self.origin;
+        let ephemeral = entry.is_ephemeral();
         let is_old = ephemeral && {
             let mut began = self.ephemeral_after.iter();
-            began.any(|(channel, after)| *channel == reads.log.id && entry.position <= *after)
+            began.any(|(channel, after)| *channel == reads.log.id && entry.position() <= *after)
         };
-        if is_own || is_old {
+        if is_own || is_old || entry.is_presence() && !reads.encoding.tells_presence() {
             return Some(Fate::Silent);
         }
         let max = self.frame_bytes_max.map(|max| max as usize);
@@ -154,10 +147,26 @@ pub(super) struct Reads<'a> {
 }
 
 impl Reads<'_> {
+    /// Moves a cursor past what passes in silence; whatever it then stands at is given or told.
+    /// Clients without a filter are given all but what their dialect does not tell.
+    pub(super) fn pass(&mut self, next: &mut u64, filter: Option<&Filter>) {
+        let Some(filter) = filter else {
+            if self.log.has_presence() && !self.encoding.tells_presence() {
+                while self.log.entry(*next).is_some_and(Entry::is_presence) {
+                    *next += 1;
+                }
+            }
+            return;
+        };
+        while filter.fate(*next, self) == Some(Fate::Silent) {
+            *next += 1;
+        }
+    }
+
     /// Whether the frame of entry `seq` is longer than this. It is rendered where the payload does
     /// not say so: no encoding makes one shorter.
     fn is_longer(&mut self, seq: u64, max: usize) -> bool {
-        let bytes = self.log.entry(seq).map_or(0, |entry| entry.data.len());
+        let bytes = self.log.entry(seq).map_or(0, Entry::bytes);
         if bytes > max || bytes * LONGEST_TIMES + ENVELOPE_BYTES_MAX <= max {
             return bytes > max;
         }

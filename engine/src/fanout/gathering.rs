@@ -90,15 +90,16 @@ impl Gathering {
                     let before = before.min(end).min(first + self.messages_left());
                     let want = Want { seq: first, before, bytes: room, ahead: false };
                     let run = reads.log.run(want, encoding, reads.renderer);
-                    run.and_then(|run| self.push(run, first, encoding))
+                    let next = run.and_then(|run| self.push(run, encoding));
+                    let told = |next| reads.log.told_within(first..next, encoding) as usize;
+                    self.count += next.map_or(0, told);
+                    next
                 }
                 (Ahead::TooLong, None) => None,
             };
             let Some(mut next) = after else { return true };
             self.last = reads.log.position(next - 1);
-            if let Some(filter) = filter {
-                filter.pass(&mut next, &mut reads);
-            }
+            reads.pass(&mut next, filter);
             subscriptions[nth as usize].next = next;
             owed.push(reads.log.rank(next), nth);
             let parts = (&mut *subscriptions, filter);
@@ -120,8 +121,9 @@ impl Gathering {
         POLL_MESSAGES_MAX.saturating_sub(self.count + self.gaps.len()) as u64
     }
 
-    /// Takes messages, unless they are too many. One that is longer than all is given alone.
-    fn push(&mut self, run: Run<'_>, first: u64, encoding: Encoding) -> Option<u64> {
+    /// Takes messages, which the caller counts, unless they are too many. One that is longer than
+    /// all is given alone.
+    fn push(&mut self, run: Run<'_>, encoding: Encoding) -> Option<u64> {
         if !self.is_empty() && run.len() > self.room() {
             return None;
         }
@@ -130,7 +132,6 @@ impl Gathering {
         if self.messages.is_empty() {
             slice.advance(encoding.framing().separator().len());
         }
-        self.count += (next - first) as usize;
         self.bytes += slice.len();
         match self.messages.last_mut() {
             Some(last) if last.joins(&slice) => last.end = slice.end,

@@ -16,13 +16,12 @@
 
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::id::Epoch;
 
+use super::entry::Entry;
 use super::page::{PAGE_BYTES, Page, Pages, Slice};
-use crate::message::Message;
 
 /// A page before another one begins this much earlier than it is asked for, as far as nothing is
 /// rendered there: or those who come each a message further back would leave a page for each.
@@ -81,11 +80,10 @@ impl Renderer {
         self.work >= WORK_BYTES
     }
 
-    /// Renders a message as it stands in a lane.
-    fn render(&mut self, message: &Message, encoding: Encoding) {
+    /// Renders an entry as it stands in a lane.
+    fn render(&mut self, entry: &Entry, encoding: Encoding) {
         self.frame.clear();
-        self.frame.extend_from_slice(encoding.framing().separator());
-        encoding.message(&message.view(self.epoch), &mut self.frame);
+        entry.render(encoding, self.epoch, &mut self.frame);
         self.work += self.frame.len();
     }
 }
@@ -94,13 +92,13 @@ impl Renderer {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entries<'a> {
     /// In their order.
-    pub(super) list: &'a VecDeque<Arc<Message>>,
+    pub(super) list: &'a VecDeque<Entry>,
     /// Seq of the first.
     pub(super) first: u64,
 }
 
 impl<'a> Entries<'a> {
-    fn at(self, seq: u64) -> &'a Message {
+    fn at(self, seq: u64) -> &'a Entry {
         &self.list[(seq - self.first) as usize]
     }
 
@@ -245,7 +243,7 @@ impl Lane {
     }
 
     fn begin(&mut self, nth: usize, seq: u64, entries: Entries<'_>, renderer: &mut Renderer) {
-        let long = entries.at(seq).data.len() > PAGE_BYTES;
+        let long = entries.at(seq).bytes() > PAGE_BYTES;
         self.pages.insert(nth, renderer.pages.begin(seq, long));
     }
 
@@ -267,11 +265,11 @@ impl Lane {
         }
         let Some(page) = Rc::get_mut(page) else { return };
         while page.end() < until && (want.ahead || !has(page, want)) {
-            let message = entries.at(page.end());
-            if !page.has_room(message.data.len()) {
+            let entry = entries.at(page.end());
+            if !page.has_room(entry.bytes()) {
                 return page.close();
             }
-            renderer.render(message, encoding);
+            renderer.render(entry, encoding);
             if !page.has_room(renderer.frame.len()) {
                 return page.close();
             }

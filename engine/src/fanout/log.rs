@@ -1,8 +1,9 @@
 //! What one shard keeps of one channel: the recent messages, once, and their rendered lanes.
 //!
 //! A log numbers its entries itself, by *seq*: an entry may be a message that history keeps, which
-//! has an offset, or an ephemeral one, which has none. Cursors are seqs; what is said of a gap is
-//! said in offsets, and of kept messages only.
+//! has an offset, or what has none: an ephemeral message, or a presence event, which is one more
+//! ephemeral entry to all that is said here. Cursors are seqs; what is said of a gap is said in
+//! offsets, and of kept messages only.
 //!
 //! The log keeps whatever the channel's history still promises (its *floor*) and, beyond that, the
 //! live window: what a connected laggard can still get. The sequencer alone moves the floor.
@@ -16,11 +17,13 @@ use std::sync::Arc;
 use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::message::GapReason;
 
+use super::entry::Entry;
 use super::lane::{Entries, Renderer, Run, Want};
 use super::lanes::Lanes;
 use super::page::{Page, Pages};
 use crate::channel::{ChannelId, ChannelName};
 use crate::message::Message;
+use crate::presence;
 use crate::rule::{Rule, Slow};
 
 /// Seq of the first append of a log. Imports come before it, and there are fewer of them; and what
@@ -54,7 +57,7 @@ pub(super) struct Log {
     /// Its name.
     pub(super) name: Arc<ChannelName>,
     rule: Arc<Rule>,
-    entries: VecDeque<Arc<Message>>,
+    entries: VecDeque<Entry>,
     /// Seq of the next append.
     end: u64,
     /// Seq with which the channel's present life began, where an earlier one was seen here.
@@ -76,6 +79,8 @@ pub(super) struct Log {
     loose_cost: usize,
     ephemeral: usize,
     ephemeral_cost: usize,
+    /// Those of the ephemeral entries that are presence events.
+    presence: usize,
     /// How many entries the next trim leaves that history does not promise, where there is no room
     /// for a window.
     tight: Option<usize>,
@@ -103,6 +108,7 @@ impl Log {
             loose_cost: 0,
             ephemeral: 0,
             ephemeral_cost: 0,
+            presence: 0,
             tight: None,
             lanes: Lanes::default(),
         }
@@ -136,7 +142,7 @@ impl Log {
     /// Where a client begins that is to get kept messages from `offset` on, and nothing ephemeral
     /// that came before that one.
     pub(super) fn seq_of(&self, offset: u64) -> u64 {
-        let before = |entry: &Arc<Message>| entry.next_offset() <= offset;
+        let before = |entry: &Entry| entry.next_offset() <= offset;
         self.first() + self.entries.partition_point(before) as u64
     }
 
@@ -149,31 +155,44 @@ impl Log {
         Some(match seq.checked_sub(self.first()) {
             // All that is gone and still counted was kept: see `trim`.
             None => self.first_offset - (self.first() - seq),
-            Some(nth) => self.entries.get(nth as usize).map_or(self.next_offset, |it| it.offset),
+            Some(nth) => self.entries.get(nth as usize).map_or(self.next_offset, Entry::offset),
         })
     }
 
     /// Position of the first message of the present life, where that is here.
     pub(super) fn began_at(&self) -> Option<u64> {
-        let mut kept = self.entries.iter().filter(|entry| !entry.ephemeral);
-        kept.next().filter(|first| first.offset == 1).map(|first| first.position)
+        let mut kept = self.entries.iter().filter(|entry| !entry.is_ephemeral());
+        kept.next().filter(|first| first.offset() == 1).map(Entry::position)
     }
 
     /// The channel's life ended: the next message has offset 1. What is here is of the old life
     /// and goes with it, because offsets are no order across lives. It is no loss to whoever has
-    /// it; whoever has not is behind the log from now on.
+    /// it; whoever has not is behind the log from now on. Presence events behind the last message
+    /// stay: no life goes on for them, so one may end before anybody was told of them, and who has
+    /// had all messages is not to be told that some are missing.
     pub(super) fn begin_anew(&mut self, pages: &mut Pages) {
-        self.entries = VecDeque::new();
-        self.began = self.end;
+        let message = self.entries.iter().rposition(|entry| !entry.is_presence());
+        let mut stay = self.entries.split_off(message.map_or(0, |nth| nth + 1));
+        let next_offset = |entry: &mut Entry| {
+            if let Entry::Presence(next, _) = entry {
+                *next = 1;
+            }
+        };
+        stay.iter_mut().for_each(next_offset);
+        self.entries = stay;
+        self.began = self.first();
         self.lives += 1;
         (self.first_offset, self.next_offset, self.floor) = (1, 1, 1);
-        (self.cost, self.loose_cost, self.ephemeral, self.ephemeral_cost) = (0, 0, 0, 0);
-        self.lanes.change(|lane| lane.drop_before(self.end, pages));
+        (self.ephemeral, self.presence) = (self.entries.len(), self.entries.len());
+        self.ephemeral_cost = self.entries.iter().map(Entry::cost).sum();
+        (self.cost, self.loose_cost) = (self.ephemeral_cost, 0);
+        self.lanes.change(|lane| lane.drop_before(self.began, pages));
     }
 
     /// As [`Log::begin_anew`], because the epoch ended: one seq passes for which nothing stands, so
     /// that every cursor is behind the log, also of those who had everything.
     pub(super) fn begin_epoch(&mut self, pages: &mut Pages) {
+        self.entries.clear();
         self.end += 1;
         self.begin_anew(pages);
         self.epoch = (self.began, self.lives);
@@ -206,7 +225,23 @@ impl Log {
         }
         let nth = |seq: u64| (seq.clamp(self.first(), self.end) - self.first()) as usize;
         let range = self.entries.range(nth(seqs.start)..nth(seqs.end));
-        range.filter(|entry| entry.ephemeral).count() as u64
+        range.filter(|entry| entry.is_ephemeral()).count() as u64
+    }
+
+    /// Whether it holds any presence event.
+    pub(super) fn has_presence(&self) -> bool {
+        self.presence > 0
+    }
+
+    /// Entries of these seqs, which the log holds, that an encoding tells.
+    pub(super) fn told_within(&self, seqs: Range<u64>, encoding: Encoding) -> u64 {
+        let all = seqs.end - seqs.start;
+        if !self.has_presence() || encoding.tells_presence() {
+            return all;
+        }
+        let nth = |seq: u64| (seq - self.first()) as usize;
+        let range = self.entries.range(nth(seqs.start)..nth(seqs.end));
+        all - range.filter(|entry| entry.is_presence()).count() as u64
     }
 
     /// What becomes of those who want what is not here any more.
@@ -226,36 +261,36 @@ impl Log {
     /// Seq of the newest kept entry; of the newest of all where none is held. What is said in
     /// passing takes nothing from what is kept.
     fn newest(&self) -> u64 {
-        let nth = self.entries.iter().rposition(|entry| !entry.ephemeral);
+        let nth = self.entries.iter().rposition(|entry| !entry.is_ephemeral());
         nth.map_or(self.first().max(self.end - 1), |nth| self.first() + nth as u64)
     }
 
     /// Entry `seq`; `None` where the log does not hold it.
-    pub(super) fn entry(&self, seq: u64) -> Option<&Message> {
+    pub(super) fn entry(&self, seq: u64) -> Option<&Entry> {
         let nth = seq.checked_sub(self.first())?;
-        Some(self.entries.get(usize::try_from(nth).ok()?)?)
+        self.entries.get(usize::try_from(nth).ok()?)
     }
 
     /// Position of entry `seq`; `None` where the log does not hold it.
     pub(super) fn position(&self, seq: u64) -> Option<u64> {
-        Some(self.entry(seq)?.position)
+        self.entry(seq).map(Entry::position)
     }
 
     /// Position of entry `seq`, and which of its publication's channels this is: how entries of
     /// several logs are merged.
     pub(super) fn rank(&self, seq: u64) -> Option<(u64, u8)> {
-        self.entry(seq).map(|entry| (entry.position, entry.nth))
+        self.entry(seq).map(Entry::rank)
     }
 
     /// Seq of the first entry at `position` or after it; [`Log::end`] where there is none.
     pub(super) fn at_or_after(&self, position: u64) -> u64 {
-        let before = self.entries.partition_point(|entry| entry.position < position);
+        let before = self.entries.partition_point(|entry| entry.position() < position);
         self.first() + before as u64
     }
 
     /// Seq of the first entry after `position`; [`Log::end`] where there is none.
     pub(super) fn after_position(&self, position: u64) -> u64 {
-        let until = self.entries.partition_point(|entry| entry.position <= position);
+        let until = self.entries.partition_point(|entry| entry.position() <= position);
         self.first() + until as u64
     }
 
@@ -268,7 +303,7 @@ impl Log {
         assert_eq!(last.offset + 1, self.first_offset, "an import ends where the log begins");
         for message in earlier.iter().rev() {
             self.cost += message.cost();
-            self.entries.push_front(Arc::clone(message));
+            self.entries.push_front(Entry::Message(Arc::clone(message)));
         }
         self.first_offset = earlier[0].offset;
     }
@@ -285,8 +320,19 @@ impl Log {
         self.end += 1;
         self.next_offset = message.next_offset();
         let floor = message.floor;
-        self.entries.push_back(message);
+        self.entries.push_back(Entry::Message(message));
         self.raise_floor(floor);
+    }
+
+    /// Appends a presence event.
+    pub(super) fn append_presence(&mut self, event: Arc<presence::Placed>) {
+        let cost = event.cost();
+        self.cost += cost;
+        self.ephemeral += 1;
+        self.ephemeral_cost += cost;
+        self.presence += 1;
+        self.end += 1;
+        self.entries.push_back(Entry::Presence(self.next_offset, event));
     }
 
     /// History promises nothing before `floor` any more.
@@ -297,10 +343,10 @@ impl Log {
         let from = self.floor.max(self.first_offset);
         let nth = match self.ephemeral {
             0 => ((from - self.first_offset) as usize).min(self.entries.len()),
-            _ => self.entries.partition_point(|entry| entry.offset < from),
+            _ => self.entries.partition_point(|entry| entry.offset() < from),
         };
-        let loose = self.entries.range(nth..).take_while(|entry| entry.offset < floor);
-        let loose = loose.filter(|entry| !entry.ephemeral);
+        let loose = self.entries.range(nth..).take_while(|entry| entry.offset() < floor);
+        let loose = loose.filter(|entry| !entry.is_ephemeral());
         self.loose_cost += loose.map(|entry| entry.cost()).sum::<usize>();
         self.floor = floor;
     }
@@ -330,7 +376,7 @@ impl Log {
         let window = self.rule.window;
         let is_long = || self.entries.len() as u64 > window.count || self.cost > window.bytes;
         let front_is_ephemeral =
-            || self.ephemeral > 0 && self.entries.front().is_some_and(|entry| entry.ephemeral);
+            || self.ephemeral > 0 && self.entries.front().is_some_and(Entry::is_ephemeral);
         let stay = self.tight.unwrap_or(1);
         self.entries.len() > stay
             && (self.is_tight() || is_long())
@@ -377,7 +423,7 @@ impl Log {
             let seq = self.first();
             let Some(entry) = self.entries.pop_front() else { break };
             self.forget(&entry);
-            if entry.ephemeral {
+            if entry.is_ephemeral() {
                 dropped.push(seq);
             } else {
                 self.first_offset += 1;
@@ -396,10 +442,11 @@ impl Log {
         }
     }
 
-    fn forget(&mut self, entry: &Message) {
+    fn forget(&mut self, entry: &Entry) {
         let cost = entry.cost();
         self.cost -= cost;
-        if entry.ephemeral {
+        self.presence -= usize::from(entry.is_presence());
+        if entry.is_ephemeral() {
             self.ephemeral -= 1;
             self.ephemeral_cost -= cost;
         } else {
@@ -423,7 +470,7 @@ impl Log {
         let entries = std::mem::take(&mut self.entries);
         self.entries = VecDeque::with_capacity(entries.len() - outside);
         for (nth, entry) in entries.into_iter().enumerate() {
-            if nth < outside && entry.ephemeral {
+            if nth < outside && entry.is_ephemeral() {
                 self.forget(&entry);
                 dropped.push(first + nth as u64);
             } else {

@@ -18,6 +18,7 @@
 
 mod batch;
 mod channels;
+mod entry;
 mod eviction;
 mod filter;
 mod gathering;
@@ -42,6 +43,7 @@ use fanfare_protocol::message::GapView;
 
 use crate::channel::ChannelId;
 use crate::message::Message;
+use crate::presence;
 use crate::sequencer::command::{EndedLife, SubscribedChannel};
 use batch::Batch;
 use channels::{ChannelIndex, Channels};
@@ -142,6 +144,14 @@ impl Fanout {
     pub(crate) fn append(&mut self, message: &Arc<Message>) {
         let Some(channel) = self.channels.find(message.channel) else { return };
         self.change_log(channel, |log, _| log.append(Arc::clone(message)));
+        self.sweep.mark(channel, &mut self.channels);
+        self.overgrown.look(channel, &mut self.channels);
+    }
+
+    /// A presence event of a channel, where there is a log of it.
+    pub(crate) fn append_presence(&mut self, event: &Arc<presence::Placed>) {
+        let Some(channel) = self.channels.find(event.channel) else { return };
+        self.change_log(channel, |log, _| log.append_presence(Arc::clone(event)));
         self.sweep.mark(channel, &mut self.channels);
         self.overgrown.look(channel, &mut self.channels);
     }
@@ -269,10 +279,8 @@ impl Fanout {
         let (all, filter) = subscriptions.parts();
         all.iter_mut().any(|it| {
             let log = &mut self.channels.at_mut(it.channel).log;
-            if let Some(filter) = filter {
-                let renderer = &mut self.renderer;
-                filter.pass(&mut it.next, &mut Reads { log, encoding, renderer });
-            }
+            let renderer = &mut self.renderer;
+            Reads { log, encoding, renderer }.pass(&mut it.next, filter);
             it.next < log.end()
         })
     }

@@ -32,9 +32,7 @@ impl Owed {
             if subscription.next < log.first() {
                 return false;
             }
-            if let Some(filter) = filter {
-                filter.pass(&mut subscription.next, &mut Reads { log, encoding, renderer });
-            }
+            Reads { log, encoding, renderer }.pass(&mut subscription.next, filter);
             self.push(log.rank(subscription.next), nth as u32);
         }
         true
@@ -81,9 +79,7 @@ impl Owed {
             let log = &mut logs.at_mut(*channel).log;
             note(nth, *next);
             *next += 1;
-            if let Some(filter) = filter {
-                filter.pass(next, &mut Reads { log, encoding, renderer });
-            }
+            Reads { log, encoding, renderer }.pass(next, filter);
             self.push(log.rank(*next), nth);
         }
     }

@@ -1,5 +1,6 @@
-//! A log in memory that loses its continuity whenever it is told to: what a broker does that lost
-//! its end. For tests and the simulation; no node runs it.
+//! A log in memory that loses its continuity whenever it is told to, which is what a broker does
+//! that lost its end, and in which others put things. For tests and the simulation; no node runs
+//! it.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,6 +10,7 @@ use fanfare_protocol::record::Secret;
 
 use super::{Event, Item, Log, Memory, RECORD_ITEMS};
 use crate::clock::Millis;
+use crate::presence::Presence;
 use crate::sequencer::command::Publication;
 
 /// Epochs that are to begin, each before whatever is read of the log next, and those that have.
@@ -44,10 +46,26 @@ impl Epochs {
     }
 }
 
+/// What other nodes put into the log: presence, for which no client of this one asks.
+#[derive(Clone, Debug, Default)]
+pub struct Others(Arc<Mutex<VecDeque<Presence>>>);
+
+impl Others {
+    /// They put this there. Whoever sleeps over the log has still to be woken, by any command.
+    pub fn put(&self, presence: Presence) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(presence);
+    }
+
+    fn take(&self) -> Option<Presence> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+}
+
 /// The log.
 pub struct Interrupted<T> {
     memory: Memory<T>,
     epochs: Epochs,
+    others: Others,
     /// The last position and time that were read, and what is added to the positions of `memory`.
     last: (u64, Millis),
     shift: u64,
@@ -56,7 +74,13 @@ pub struct Interrupted<T> {
 impl<T> Interrupted<T> {
     /// One that is interrupted by these.
     pub fn by(epochs: Epochs) -> Self {
-        Self { memory: Memory::default(), epochs, last: (0, Millis(0)), shift: 0 }
+        let (memory, others) = (Memory::default(), Others::default());
+        Self { memory, epochs, others, last: (0, Millis(0)), shift: 0 }
+    }
+
+    /// The same, in which these others put things, too.
+    pub fn shared_with(self, others: Others) -> Self {
+        Self { others, ..self }
     }
 }
 
@@ -77,6 +101,11 @@ impl<T> Log<T> for Interrupted<T> {
             self.shift += RECORD_ITEMS;
             self.last = (position, at);
             return Some(Item { position, at, event: Event::Genesis { epoch, secret } });
+        }
+        if let Some(presence) = self.others.take() {
+            self.shift += RECORD_ITEMS;
+            self.last = (position, at);
+            return Some(Item { position, at, event: Event::Presence(presence) });
         }
         let mut item = self.memory.next()?;
         item.position += self.shift;

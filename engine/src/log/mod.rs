@@ -18,10 +18,11 @@ use fanfare_protocol::id::Epoch;
 use fanfare_protocol::record::Secret;
 
 use crate::clock::Millis;
+use crate::presence::Presence;
 use crate::sequencer::command::Publication;
 
 pub use bell::Bell;
-pub use interrupted::{Epochs, Interrupted};
+pub use interrupted::{Epochs, Interrupted, Others};
 pub use memory::Memory;
 
 /// Positions of one record. The last one is never given: a record may hold one item less, so that
@@ -49,6 +50,8 @@ pub enum Event<T> {
         /// What was given with it, where this node offered it.
         ticket: Option<T>,
     },
+    /// Somebody came to a channel or left it.
+    Presence(Presence),
     /// Time has passed.
     Heartbeat,
     /// The order begins anew: the log cannot prove that it goes on from what was read before.

@@ -15,6 +15,7 @@ use crate::driver::Token;
 use crate::limits::FOLLOW_BYTES;
 use crate::message::{self, Message};
 use crate::origin::Origin;
+use crate::presence;
 use crate::rule::Rule;
 use crate::sequencer::relay::Relay;
 
@@ -286,6 +287,8 @@ pub enum Entry {
     /// One publication in several channels, for every shard that follows any of them: a message for
     /// each, at one position. They are one entry, so that nobody is visited between two of them.
     Messages(Box<[Arc<Message>]>),
+    /// A presence event, for every shard that follows its channel.
+    Presence(Arc<presence::Placed>),
     /// The reply to one connection's subscribe.
     Subscribed(Box<Subscribed>),
     /// This subscribe was refused; none of its channels is followed.
@@ -340,6 +343,7 @@ impl Entry {
                 let event = first.event.as_deref();
                 Self::message_cost(message::cost_in(messages.len(), first.data.len(), event))
             }
+            Self::Presence(event) => Self::message_cost(event.cost()),
             Self::Subscribed(reply) => Self::subscribed_cost(reply.channels.len()),
             Self::Floors(floors) => Self::floors_cost(floors.len()),
             Self::Released(channels) => Self::released_cost(channels.len()),

@@ -49,6 +49,9 @@ fn room(work: &Work, units_per_turn: usize, lives: usize) -> (usize, usize) {
         Work::Item(Item { event: Event::Heartbeat, .. }) => {
             (1, Entry::ended_cost(LIVES_PER_HEARTBEAT))
         }
+        Work::Item(Item { event: Event::Presence(presence), .. }) => {
+            (1, Entry::message_cost(presence.cost()))
+        }
         Work::Item(Item { event: Event::Published { publication, ticket, .. }, .. }) => {
             let Publication { also, data, event, .. } = publication;
             let cost = message::cost_in(1 + also.len(), data.len(), event.as_deref());
@@ -91,6 +94,11 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
                 Event::Published { publication, ticket } => {
                     units += publication.also.len();
                     self.place(position, at, publication, ticket);
+                }
+                Event::Presence(presence) => {
+                    if let Some((mask, event)) = self.order.place_presence(position, at, presence) {
+                        self.push(mask, Entry::Presence(event));
+                    }
                 }
                 Event::Heartbeat => {
                     self.time_asked = false;

@@ -10,6 +10,7 @@ use crate::channel::{ChannelId, ChannelName};
 use crate::clock::Millis;
 use crate::message::{self, Data, Message};
 use crate::origin::Origin;
+use crate::presence::{self, Presence};
 
 use super::channel::Channel;
 use super::command::{Entry, Publication, Published, Refusal};
@@ -207,6 +208,25 @@ impl Order {
             self.lives.used(id, position, at, &mut self.channels);
         }
         (ChannelReceipt { offset: 0, subscribers }, message)
+    }
+
+    /// A presence event gets its place, and goes to whoever follows its channel now. Beside its
+    /// position it changes nothing: no life begins with it or goes on for it, so those who only
+    /// come and go keep no channel alive.
+    pub(super) fn place_presence(
+        &mut self,
+        position: u64,
+        at: Millis,
+        presence: Presence,
+    ) -> Option<(u64, Arc<presence::Placed>)> {
+        debug_assert!(position > self.position, "positions rise along the log");
+        (self.position, self.at) = (position, at);
+        let Presence { channel, change, member, info } = presence;
+        let channel = self.channels.find(&channel).and_then(|id| self.channels.of(id))?;
+        let (mask, name, channel) =
+            (channel.audience.mask(), Arc::clone(&channel.name), channel.id);
+        let event = presence::Placed { channel, name, position, change, member, info };
+        (mask != 0).then(|| (mask, Arc::new(event)))
     }
 
     /// As [`Order::find_or_begin`], for all of these or for none.

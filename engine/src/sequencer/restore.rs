@@ -218,6 +218,7 @@ impl Replay {
                 let _ = order.place(position, at, publication);
                 self.times.note(at, position);
             }
+            Event::Presence(presence) => drop(order.place_presence(position, at, presence)),
             Event::Heartbeat => order.pass(position, at),
             Event::Genesis { epoch, secret } => {
                 order.begin_epoch(Id { epoch, position }, at, secret);

@@ -375,6 +375,10 @@ impl Clients {
                 // its position.
                 messages.iter().for_each(|message| self.fanout.append(message));
             }
+            Entry::Presence(event) => {
+                self.position = event.position;
+                self.fanout.append_presence(event);
+            }
             Entry::Subscribed(reply) => self.subscribed(reply, now),
             Entry::SubscribeRefused(requester, refusal) => {
                 self.commands.answered(0, true);

@@ -1,7 +1,7 @@
 //! One world from its seed: what kind it is, what its publishers and clients do, and that it comes
 //! to rest with nobody forgotten.
 
-use fanfare_protocol::message::Kind;
+use fanfare_protocol::message::{Change, Kind};
 
 use super::persona::{Allowance, Canary, Mood, Persona};
 use super::slow_log::LogTemper;
@@ -93,6 +93,16 @@ fn publish(
         channels.reverse();
     }
     world.publish_to(channels, bytes, kind, manner);
+}
+
+/// Some visitors come to channels and leave them; not before the node's parts have asked the order
+/// what they ask at its start.
+fn come_and_go(world: &mut World, step: usize, visits: u8, visitors: &mut Chance) {
+    let come = step >= 8 && visitors.percent(visits);
+    for _ in 0..if come { 1 + visitors.below(12) } else { 0 } {
+        let change = pick(visitors, &[Change::Join, Change::Leave]);
+        world.change(change, visitors.below(CHANNELS), "somebody");
+    }
 }
 
 /// What one client does in one step.
@@ -221,6 +231,9 @@ pub(super) fn play(seed: u64, canary: Option<Canary>, verbose: bool) -> Played {
     let several = pick(chance, &[0, 0, 10, 60]);
     let epochs = pick(chance, &[0, 0, 1, 5]);
     let fails_at = chance.percent(5).then(|| chance.below(160));
+    // Those who come and go have a chance of their own, and in half of the runs nobody does.
+    let visitors = &mut Chance::new(!seed);
+    let visits = pick(visitors, &[0, 0, 10, 60]);
     for step in 0..160 {
         for _ in 0..pick(chance, &[0, 0, 1, 3, 20]) {
             publish(&mut world, &personas, (ephemeral, several), chance);
@@ -244,6 +257,7 @@ pub(super) fn play(seed: u64, canary: Option<Canary>, verbose: bool) -> Played {
             world.begin_epoch();
         }
         hinder_log(&world, fails_at == Some(step), chance);
+        come_and_go(&mut world, step, visits, visitors);
         world.backends.break_off();
         world.step();
         personas.iter_mut().for_each(|persona| persona.listen(&world, chance));

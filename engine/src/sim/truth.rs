@@ -26,6 +26,8 @@ pub(crate) struct Truth {
     reached: u64,
     /// How many were refused since the last place that is known.
     refused: u64,
+    /// Presence events that were ever put into the log.
+    presence: u64,
     /// What each channel's rule says of slow clients; the others' say that they are disconnected.
     slow: Vec<Slow>,
     by_number: HashMap<u64, u64>,
@@ -80,6 +82,16 @@ impl Truth {
         self.refused += 1;
     }
 
+    /// A presence event was put into the log: it will have a position, and nobody is told which.
+    pub(crate) fn presence(&mut self) {
+        self.presence += 1;
+    }
+
+    /// Whether there were any: they may be all that a log keeps behind a gap.
+    fn has_presence(&self) -> bool {
+        self.presence > 0
+    }
+
     /// The order has come to this position.
     pub(crate) fn reached(&mut self, position: u64) {
         assert!(position >= self.reached, "positions rise");
@@ -105,10 +117,10 @@ impl Truth {
         let (position, last) = (facts[0].position, self.position());
         let next_record = (last / RECORD_ITEMS + 1) * RECORD_ITEMS;
         let follows = position == next_record || (last > 0 && position == last + 1);
-        let behind_refused =
-            position > last && position <= next_record + self.refused * RECORD_ITEMS;
+        let untold = self.refused + self.presence;
+        let behind_untold = position > last && position <= next_record + untold * RECORD_ITEMS;
         assert!(
-            follows || (self.refused > 0 && behind_refused),
+            follows || (untold > 0 && behind_untold),
             "{position} is next in the record or begins the next one after {last}"
         );
         self.reached(position);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use fanfare_protocol::id::{Epoch, Id};
-use fanfare_protocol::message::Kind;
+use fanfare_protocol::message::{Change, Kind};
 
 use super::backends::{Answer, Answers, Backends, Told};
 use super::slow_log::{Hand, LogTemper, SlowLog};
@@ -19,10 +19,11 @@ use crate::driver::Token;
 use crate::driver::sim::{Chance, Sim, SimNet, Temper};
 use crate::life::Life;
 use crate::limits::Limits;
-use crate::log::{Epochs, Interrupted};
+use crate::log::{Epochs, Interrupted, Others};
 use crate::metrics::Metrics;
 use crate::node::{Node, Parts, Plans};
 use crate::origin::{Named, Origin};
+use crate::presence::Presence;
 use crate::rule::{History, Pattern, Rule, Rules, Slow, Window};
 use crate::sequencer::Ticket;
 use crate::sequencer::command::{Command, Publication, PublishAnswer};
@@ -106,6 +107,8 @@ pub(crate) struct World {
     /// the log and not begun.
     epochs: Epochs,
     epochs_told: u64,
+    /// Whose presence stands in the log.
+    others: Others,
     read_epochs: Vec<Id>,
     /// What is done to its log.
     pub(crate) log: Hand,
@@ -158,8 +161,8 @@ impl World {
             made
         };
         let (drivers, nets): (Vec<_>, Vec<_>) = (0..shape.shards).map(simulated).unzip();
-        let (epochs, log) = (Epochs::default(), Hand::default());
-        let interrupted = Interrupted::by(epochs.clone());
+        let (epochs, others, log) = (Epochs::default(), Others::default(), Hand::default());
+        let interrupted = Interrupted::by(epochs.clone()).shared_with(others.clone());
         let slow = SlowLog::new(interrupted, shape.log, log.clone(), shape.seed);
         let parts = Parts::join(plans, slow);
         let backends = Backends::new(shape.seed, shape.backends, epoch, &parts);
@@ -174,6 +177,7 @@ impl World {
         Self {
             now,
             epochs,
+            others,
             epochs_told: 0,
             read_epochs: Vec::new(),
             origins_key,
@@ -285,6 +289,14 @@ impl World {
         self.epochs_told += 1;
         let seed = self.origins_key.rotate_left(20);
         self.epochs.begin(Epoch::from_random(seed ^ self.epochs_told));
+    }
+
+    /// Somebody comes to a channel or leaves it.
+    pub(crate) fn change(&mut self, change: Change, channel: usize, member: &str) {
+        let channel = ChannelName::new(tenant(), &channel_name(channel));
+        let info = Box::default();
+        self.others.put(Presence { channel, change, member: member.into(), info });
+        self.truth.presence();
     }
 
     /// A shard stands still for so many steps.

@@ -47,7 +47,8 @@ fn written(encoding: Encoding) -> Vec<(&'static str, Vec<u8>)> {
 /// One line for each. Of what is long the beginning, the end and the length.
 fn lines() -> String {
     let mut lines = String::new();
-    for encoding in Encoding::ALL {
+    // What is compiled for tests alone is recorded nowhere.
+    for encoding in Encoding::ALL.into_iter().filter(|encoding| !encoding.tells_presence()) {
         for (what, bytes) in written(encoding) {
             let (length, shown) = (bytes.len(), |bytes: &[u8]| bytes.escape_ascii().to_string());
             let text = match bytes.len() {

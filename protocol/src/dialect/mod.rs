@@ -14,7 +14,7 @@ use std::fmt;
 
 use crate::framing::Framing;
 use crate::id::Id;
-use crate::message::{GapView, Kind, MessageView};
+use crate::message::{GapView, Kind, MessageView, PresenceView};
 
 #[cfg(test)]
 mod golden;
@@ -23,11 +23,22 @@ pub mod machine;
 pub mod plain;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "test-dialect")]
+pub mod witness;
 
 /// Renders what is shared, in one form of a dialect.
 pub trait Codec: Copy {
     /// Appends `message` complete, as everyone who follows its channel gets it.
     fn message(self, message: &MessageView<'_>, framing: Framing, out: &mut Vec<u8>);
+
+    /// Whether it says who comes and goes. Where it does not, presence events pass in silence.
+    fn tells_presence(self) -> bool {
+        false
+    }
+
+    /// Appends a presence event complete, as everyone who follows its channel gets it; nothing
+    /// where it tells none.
+    fn presence(self, _event: &PresenceView<'_>, _framing: Framing, _out: &mut Vec<u8>) {}
 
     /// Appends the notice that messages of a channel are missing.
     fn gap(self, gap: &GapView<'_>, framing: Framing, out: &mut Vec<u8>);
@@ -67,15 +78,25 @@ pub enum CloseReason {
 pub enum Form {
     /// What a bare `WebSocket`, `EventSource` or `fetch` gets.
     Plain(plain::Form),
+    /// What tests of presence get.
+    #[cfg(feature = "test-dialect")]
+    Witness(witness::Form),
 }
 
 impl Form {
-    const ALL: [Self; 2] = [Self::Plain(plain::Form::Raw), Self::Plain(plain::Form::Json)];
+    const ALL: &[Self] = &[
+        Self::Plain(plain::Form::Raw),
+        Self::Plain(plain::Form::Json),
+        #[cfg(feature = "test-dialect")]
+        Self::Witness(witness::Form),
+    ];
 
     /// Whether such envelopes can be carried so.
     const fn goes_over(self, framing: Framing) -> bool {
         match self {
             Self::Plain(form) => form.goes_over(framing),
+            #[cfg(feature = "test-dialect")]
+            Self::Witness(form) => form.goes_over(framing),
         }
     }
 }
@@ -85,6 +106,8 @@ impl fmt::Display for Form {
         match self {
             Self::Plain(plain::Form::Raw) => f.write_str("plain-raw"),
             Self::Plain(plain::Form::Json) => f.write_str("plain-json"),
+            #[cfg(feature = "test-dialect")]
+            Self::Witness(_) => f.write_str("witness"),
         }
     }
 }
@@ -159,6 +182,26 @@ impl Encoding {
     pub fn message(self, message: &MessageView<'_>, out: &mut Vec<u8>) {
         match self.form() {
             Form::Plain(form) => form.message(message, self.framing(), out),
+            #[cfg(feature = "test-dialect")]
+            Form::Witness(form) => form.message(message, self.framing(), out),
+        }
+    }
+
+    /// [`Codec::tells_presence`] of this encoding.
+    pub fn tells_presence(self) -> bool {
+        match self.form() {
+            Form::Plain(form) => form.tells_presence(),
+            #[cfg(feature = "test-dialect")]
+            Form::Witness(form) => form.tells_presence(),
+        }
+    }
+
+    /// [`Codec::presence`] in this encoding.
+    pub fn presence(self, event: &PresenceView<'_>, out: &mut Vec<u8>) {
+        match self.form() {
+            Form::Plain(form) => form.presence(event, self.framing(), out),
+            #[cfg(feature = "test-dialect")]
+            Form::Witness(form) => form.presence(event, self.framing(), out),
         }
     }
 
@@ -166,6 +209,8 @@ impl Encoding {
     pub fn gap(self, gap: &GapView<'_>, out: &mut Vec<u8>) {
         match self.form() {
             Form::Plain(form) => form.gap(gap, self.framing(), out),
+            #[cfg(feature = "test-dialect")]
+            Form::Witness(form) => form.gap(gap, self.framing(), out),
         }
     }
 
@@ -175,6 +220,8 @@ impl Encoding {
         match (self.framing(), self.form()) {
             (Framing::Poll, _) => {}
             (framing, Form::Plain(form)) => form.open(opening, framing, out),
+            #[cfg(feature = "test-dialect")]
+            (framing, Form::Witness(form)) => form.open(opening, framing, out),
         }
     }
 
@@ -182,6 +229,8 @@ impl Encoding {
     pub fn close(self, reason: CloseReason, retry_ms: u64, out: &mut Vec<u8>) {
         match self.form() {
             Form::Plain(form) => form.close(reason, retry_ms, self.framing(), out),
+            #[cfg(feature = "test-dialect")]
+            Form::Witness(form) => form.close(reason, retry_ms, self.framing(), out),
         }
         self.framing().end(out);
     }

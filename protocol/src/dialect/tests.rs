@@ -27,5 +27,17 @@ fn what_a_framing_has_no_place_for_is_no_encoding() {
     ] {
         assert_eq!(Encoding::of(form, framing).is_some(), offered, "{form}, {framing:?}");
     }
-    assert_eq!(Encoding::COUNT, 9, "nothing was lost, and nothing is offered unawares");
+    let offered = Encoding::ALL.iter().filter(|encoding| !encoding.tells_presence());
+    assert_eq!(offered.count(), 9, "nothing was lost, and nothing is offered unawares");
+}
+
+#[test]
+fn presence_is_told_by_those_who_say_so_and_nothing_by_others() {
+    let (change, info) = (crate::message::Change::Join, &b"{}"[..]);
+    let event = PresenceView { channel: "c", change, member: "m", info };
+    for encoding in Encoding::ALL {
+        let mut out = Vec::new();
+        encoding.presence(&event, &mut out);
+        assert_eq!(!out.is_empty(), encoding.tells_presence(), "{encoding}");
+    }
 }

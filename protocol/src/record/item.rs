@@ -1,12 +1,16 @@
 //! Items of a record, as they are read.
 
 use super::checkpoint::{Begin, End, Key, Life, Positions, Time};
+use super::presence::Presence;
 use super::publication::Publication;
 use super::{FIRST_REQUIRED, Fault, Secret, Violation, violation};
+use crate::message::Change;
 use crate::reader::Reader;
 
 /// Numbers of items.
 pub(super) mod number {
+    pub(in super::super) const JOIN: u8 = 1;
+    pub(in super::super) const LEAVE: u8 = 2;
     pub(in super::super) const PUBLICATION: u8 = 128;
     pub(in super::super) const HEARTBEAT: u8 = 129;
     pub(in super::super) const GENESIS: u8 = 130;
@@ -23,6 +27,9 @@ pub(super) mod number {
 pub enum Item<'a> {
     /// A message.
     Publication(Publication<'a>),
+    /// Somebody came to a channel or left it. It changes no place, no offset and no life, so who
+    /// does not know it computes the same.
+    Presence(Presence<'a>),
     /// Time has passed, and nothing else happened.
     Heartbeat,
     /// The order begins anew in the epoch of the record, under this secret.
@@ -85,6 +92,10 @@ impl<'a> Item<'a> {
         let item = match number {
             number::PUBLICATION => {
                 return Publication::read(body).map(|it| Some(Self::Publication(it)));
+            }
+            number::JOIN | number::LEAVE => {
+                let change = if number == number::JOIN { Change::Join } else { Change::Leave };
+                return Presence::read(change, body).map(|it| Some(Self::Presence(it)));
             }
             number::HEARTBEAT => Some(Self::Heartbeat),
             number::GENESIS => body.array().map(|it| Self::Genesis(Secret(it))),

@@ -13,14 +13,17 @@
 //!  a publication:   kind u8    channels u8    fields length u16
 //!                   channels: length u16, name ...    fields: number u8, length u16, value ...
 //!                   data to the end
+//!
+//!  a join, a leave: fields length u16    channel, member: length u16, text    fields as above
+//!                   info to the end
 //! ```
 //!
 //! Numbers are little-endian. **It can grow** as the publish protocol does: items and fields have
 //! numbers; below [`FIRST_REQUIRED`] one that is not known is skipped, from there on it refuses the
 //! record. What changes a place, an offset or who may see a message is required: a node that
 //! skipped it would compute something else than its peers. Items that are skipped count, because
-//! positions are counted by them. A number is retired, never reused. Numbers 1 to 3 are those of
-//! presence (join, leave) and of a node that says goodbye.
+//! positions are counted by them. A number is retired, never reused. Number 3 is that of a node
+//! that says goodbye.
 //!
 //! **A message excludes one connection at most**, by the origin that its publisher names: a
 //! backend's `except`, and a client's that does not want to hear what it published itself, are the
@@ -32,6 +35,7 @@ pub mod checkpoint;
 pub mod digest;
 pub mod fuzz;
 mod item;
+mod presence;
 mod publication;
 #[cfg(test)]
 mod tests;
@@ -39,6 +43,7 @@ mod write;
 
 pub use digest::Secret;
 pub use item::{Item, Items};
+pub use presence::Presence;
 pub use publication::{Channels, Delivery, Publication};
 pub use write::Writer;
 

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::checkpoint::{Begin, End, Key, Life, Positions, Time};
 use super::fuzz;
 use super::*;
-use crate::message::Kind;
+use crate::message::{Change, Kind};
 
 fn header() -> Header {
     Header {
@@ -32,6 +32,9 @@ fn publication<'a>(names: &'a [&'a str], data: &'a [u8]) -> Publication<'a> {
         data,
     }
 }
+
+const PRESENCE: Presence<'static> =
+    Presence { change: Change::Join, tenant: "t", channel: "c", member: "m", info: b"{}" };
 
 fn written(items: &[Item<'_>]) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -95,6 +98,21 @@ fn what_is_broken_is_named() {
         ("a long time", record(&[raw(135, &[0; 18])]), 46, Fault::ItemLength),
         ("a short end", record(&[raw(136, &[0; 15])]), 46, Fault::ItemLength),
         ("a long key", record(&[raw(133, &[0; 49])]), 46, Fault::ItemLength),
+        ("a join without a member", record(&[raw(1, b"\0\0\x01\0c")]), 46, Fault::ItemLength),
+        ("a leave of no UTF-8", record(&[raw(2, b"\0\0\x01\0\xff\0\0")]), 50, Fault::Name),
+        (
+            "a join of no length",
+            record(&[raw(1, b"\x04\0\0\0\0\0\x01\0\0")]),
+            46,
+            Fault::ItemLength,
+        ),
+        ("a join's field 0", record(&[raw(1, b"\x03\0\0\0\0\0\0\0\0")]), 52, Fault::Field),
+        (
+            "a join's unknown field",
+            record(&[raw(1, b"\x03\0\0\0\0\0\x81\0\0")]),
+            52,
+            Fault::UnknownField(129),
+        ),
         ("kind", record(&[raw_publication(3, 1, b"\x01\x00a", b"")]), 46, Fault::Kind),
         ("no channel", record(&[raw_publication(1, 0, b"", b"")]), 47, Fault::NoChannel),
         ("a long name", record(&[raw_publication(1, 1, b"\xff\x00a", b"")]), 46, Fault::ItemLength),
@@ -117,12 +135,26 @@ fn what_is_broken_is_named() {
 #[test]
 fn what_may_be_skipped_is_and_counts() {
     let good = raw_publication(1, 1, b"\x01\x00a", b"\x01\x01\x00e\x02\x01\x00!\x4d\x02\x00??");
-    let bytes = record(&[raw(1, b"a join"), good, raw(127, b""), raw(129, b"")]);
+    let bytes = record(&[raw(3, b"a goodbye"), good, raw(127, b""), raw(129, b"")]);
     let read = Record::read(&bytes).unwrap();
     assert_eq!(read.count(), 4);
     let expected = Publication { event: Some("e"), ..publication(&["a"], b"data") };
     let expected = [(1, Item::Publication(expected)), (3, Item::Heartbeat)];
     assert_eq!(read.items().collect::<Vec<_>>(), expected);
+    fuzz::record(&bytes);
+}
+
+#[test]
+fn presence_stands_in_a_record_as_any_language_writes_it() {
+    let body = b"\x08\x00\x01\x00c\x01\x00m\x01\x01\x00?\x80\x01\x00t{}";
+    let bytes = record(&[raw(1, body), raw(2, b"\0\0\x01\0c\x01\0m")]);
+    let read = Record::read(&bytes).unwrap();
+    let leave = Presence { change: Change::Leave, tenant: "", info: b"", ..PRESENCE };
+    let expected = [(0, Item::Presence(PRESENCE)), (1, Item::Presence(leave))];
+    assert_eq!(read.items().collect::<Vec<_>>(), expected);
+    let again = written(&[Item::Presence(PRESENCE)]);
+    let skipped = [&raw(1, b"\x04\x00\x01\x00c\x01\x00m\x80\x01\x00t{}")[..]].concat();
+    assert_eq!(again, record(&[skipped]), "but for what was skipped");
     fuzz::record(&bytes);
 }
 
@@ -191,6 +223,10 @@ proptest! {
             except,
             data: &data,
         };
+        let presence = Presence {
+            change: Change::Join, tenant: &tenant, channel: names[0],
+            member: names[names.len() - 1], info: &data,
+        };
         let life = Life {
             offset: a, position: b, used: c, used_at: d, began: e, unknown_before: f, floor: g,
             used_nth: chain as u8,
@@ -203,6 +239,8 @@ proptest! {
             Positions { offset: a, first: b, begun: c, count: chain as u16, deltas: &data };
         let items = [
             Item::Publication(publication),
+            Item::Presence(presence),
+            Item::Presence(Presence { change: Change::Leave, info: b"", ..presence }),
             Item::Heartbeat,
             Item::Genesis(secret),
             Item::Begin(order),
@@ -233,6 +271,7 @@ proptest! {
             bytes = written(&[
                 Item::Publication(Publication { event: Some("e"), ..publication(&["a"], &bytes) }),
                 Item::Heartbeat,
+                Item::Presence(Presence { info: &bytes, ..PRESENCE }),
             ]);
         }
         for (at, byte) in changed {

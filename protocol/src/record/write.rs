@@ -3,6 +3,7 @@
 use super::item::number;
 use super::publication::{Delivery, field};
 use super::{Header, ITEM_BYTES, ITEMS_MAX, Item, Publication, VERSION};
+use crate::message::Change;
 
 /// A record under way: its header is written, its items follow one by one.
 #[derive(Debug)]
@@ -55,6 +56,13 @@ pub(super) fn append(item: &Item<'_>, out: &mut Vec<u8>) {
         Item::Publication(publication) => {
             body_of(publication, out);
             number::PUBLICATION
+        }
+        Item::Presence(presence) => {
+            presence.write(out);
+            match presence.change {
+                Change::Join => number::JOIN,
+                Change::Leave => number::LEAVE,
+            }
         }
         Item::Heartbeat => number::HEARTBEAT,
         Item::Genesis(secret) => {
@@ -128,7 +136,7 @@ fn fields(publication: &Publication<'_>, out: &mut Vec<u8>) {
 }
 
 /// A length of 16 bits and what has it.
-fn long(bytes: &[u8], out: &mut Vec<u8>) {
+pub(super) fn long(bytes: &[u8], out: &mut Vec<u8>) {
     let length = u16::try_from(bytes.len()).expect("names and keys are at most 65,535 bytes");
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(bytes);

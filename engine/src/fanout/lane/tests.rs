@@ -1,17 +1,20 @@
 //! Whatever is asked for, in whichever order, and whatever is dropped in between: what is given is
 //! what is rendered of the entries one by one.
 
+use std::sync::Arc;
+
 use fanfare_protocol::message::Kind;
 use proptest::prelude::*;
 
 use super::*;
 use crate::channel::{ChannelId, ChannelName, Tenant};
 use crate::clock::Millis;
+use crate::message::Message;
 
 const WS: Encoding = Encoding::ALL[0];
 
-fn message(seq: u64, bytes: usize) -> Arc<Message> {
-    Arc::new(Message {
+fn message(seq: u64, bytes: usize) -> Entry {
+    Entry::Message(Arc::new(Message {
         channel: ChannelId(1),
         name: Arc::new(ChannelName::new(Tenant::default(), "c")),
         position: seq * 10,
@@ -24,12 +27,12 @@ fn message(seq: u64, bytes: usize) -> Arc<Message> {
         kind: Kind::Text,
         event: None,
         data: vec![b'a' + (seq % 26) as u8; bytes].into(),
-    })
+    }))
 }
 
 /// A log from `first` on, and its lane.
 struct World {
-    list: VecDeque<Arc<Message>>,
+    list: VecDeque<Entry>,
     first: u64,
     lane: Lane,
     renderer: Renderer,
@@ -56,8 +59,7 @@ impl World {
     fn expected(&self, seqs: std::ops::Range<u64>) -> Vec<u8> {
         let mut out = Vec::new();
         for seq in seqs {
-            let message = &self.list[(seq - self.first) as usize];
-            WS.message(&message.view(Epoch::from_random(7)), &mut out);
+            self.list[(seq - self.first) as usize].render(WS, Epoch::from_random(7), &mut out);
         }
         out
     }

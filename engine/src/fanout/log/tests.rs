@@ -2,7 +2,7 @@
 
 use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::id::Epoch;
-use fanfare_protocol::message::Kind;
+use fanfare_protocol::message::{Change, Kind};
 use proptest::prelude::*;
 
 use super::*;
@@ -47,6 +47,19 @@ fn message_at(position: u64, offset: u64, ephemeral: bool, floor: u64) -> Arc<Me
         kind: Kind::Text,
         event: None,
         data: position.to_string().into_bytes().into(),
+    })
+}
+
+fn event(position: u64) -> Arc<presence::Placed> {
+    let (member, info) = (position.to_string().into(), Box::default());
+    let change = Change::Join;
+    Arc::new(presence::Placed {
+        channel: ChannelId(1),
+        name: name(),
+        position,
+        change,
+        member,
+        info,
     })
 }
 
@@ -151,6 +164,29 @@ fn who_begins_at_an_offset_gets_nothing_ephemeral_from_before_it() {
     assert_eq!(log.ephemeral_within(log.first() + 1..log.first() + 4), 2);
 }
 
+#[test]
+fn of_a_life_that_ends_what_came_behind_its_last_message_stays() {
+    let mut log = log_after(0);
+    append(&mut log, message_at(1, 1, false, 1));
+    log.append_presence(event(2));
+    append(&mut log, message_at(3, 2, true, 1));
+    let had_all_messages = log.end();
+    log.append_presence(event(4));
+    log.append_presence(event(5));
+    log.begin_anew(&mut Pages::default());
+    assert_eq!((log.first(), log.ended(had_all_messages)), (had_all_messages, None));
+    assert_eq!(log.ended(had_all_messages - 1), Some(EndedBy::Forgetting), "it lacks a message");
+    append(&mut log, message_at(6, 1, false, 1));
+    log.invariants(&mut renderer());
+    let all: Vec<u64> = (log.first()..=log.end()).map(|seq| log.offset_at(seq).unwrap()).collect();
+    assert_eq!(all, [1, 1, 1, 2]);
+    let newest = log.end() - 1;
+    assert_eq!(log.told_within(log.first()..newest + 1, Encoding::ALL[0]), 1);
+    log.begin_epoch(&mut Pages::default());
+    assert_eq!((log.first(), log.ended(newest + 1)), (log.end(), Some(EndedBy::Epoch)));
+    check(&log, 0, 1);
+}
+
 /// What one reader does, against which the log is held: it has a cursor, is lagging, and is let
 /// move with it.
 #[derive(Debug)]
@@ -169,9 +205,12 @@ proptest! {
         count in 1..8u64,
         bytes in 1..2_000usize,
         lag in prop::collection::vec(0..400usize, 0..6),
+        tells: bool,
     ) {
         let mut log = log_with(0, Window { count, bytes });
-        let (encoding, mut renderer) = (Encoding::ALL[0], renderer());
+        let told = Encoding::ALL.into_iter().find(|encoding| encoding.tells_presence());
+        let encoding = if tells { told.unwrap() } else { Encoding::ALL[0] };
+        let mut renderer = renderer();
         let mut laggards: Vec<Laggard> = Vec::new();
         let (mut last, mut floor) = (0_u64, 1_u64);
         for (step, (kind, keep)) in steps.into_iter().enumerate() {
@@ -183,7 +222,11 @@ proptest! {
                 floor = floor.max((last + 1).saturating_sub(keep * 3)).max(1);
             }
             let offset = last + u64::from(ephemeral);
-            append(&mut log, message_at(step as u64 + 1, offset, ephemeral, floor));
+            match kind {
+                // Presence is one more ephemeral entry.
+                0..3 => log.append_presence(event(step as u64 + 1)),
+                _ => append(&mut log, message_at(step as u64 + 1, offset, ephemeral, floor)),
+            }
             let from = log.first() + lag.get(step % 7).map_or(0, |lag| *lag as u64 % 9);
             read_from(&mut log, from, encoding, &mut renderer);
             laggards.iter_mut().for_each(|it| it.owed.push((offset, ephemeral)));
@@ -214,7 +257,8 @@ fn check(log: &Log, last: u64, floor: u64) {
     let entries = log.entries.len() as u64;
     assert!(entries <= most.max(1), "{entries} entries, of which {promised} are promised");
     assert!(!log.is_over() && !log.is_far_over());
-    assert_eq!(log.ephemeral, log.entries.iter().filter(|entry| entry.ephemeral).count());
+    assert_eq!(log.ephemeral, log.entries.iter().filter(|entry| entry.is_ephemeral()).count());
+    assert_eq!(log.presence, log.entries.iter().filter(|entry| entry.is_presence()).count());
     log.invariants(&mut renderer());
 }
 
@@ -231,8 +275,8 @@ fn check_owed(log: &Log, laggard: &Laggard) {
         );
     }
     let nth = (laggard.cursor.max(log.first()) - log.first()) as usize;
-    let given = log.entries.range(nth..).filter(|entry| !entry.ephemeral);
-    let given: Vec<u64> = given.map(|entry| entry.offset).collect();
+    let given = log.entries.range(nth..).filter(|entry| !entry.is_ephemeral());
+    let given: Vec<u64> = given.map(Entry::offset).collect();
     let told = log.offset_at(laggard.cursor.max(log.first())).unwrap();
     let expected: Vec<u64> = owed.into_iter().filter(|offset| *offset >= told).collect();
     assert_eq!(given, expected, "{laggard:?}");

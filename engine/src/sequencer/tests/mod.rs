@@ -8,6 +8,7 @@ mod lives;
 mod model;
 mod node;
 mod oracle;
+mod presence;
 mod replicas;
 mod restoring;
 mod resuming;

@@ -14,7 +14,7 @@ use crate::channel::{ChannelId, ChannelName, Tenant};
 use crate::clock::Millis;
 use crate::driver::Token;
 use crate::limits::Limits;
-use crate::log::{Epochs, Interrupted};
+use crate::log::{Epochs, Interrupted, Others};
 use crate::message::Message;
 use crate::metrics::Metrics;
 use crate::rule::{History, Pattern, Rule, Rules, Slow, Window};
@@ -99,6 +99,8 @@ pub(super) struct Node {
     pub(super) sequencer: Sequencer<Recorded, Interrupted<Ticket>>,
     /// Epochs that are to begin.
     pub(super) epochs: Epochs,
+    /// What others put into the log.
+    pub(super) others: Others,
     pub(super) inbox: Inbox,
     pub(super) metrics: Arc<Metrics>,
     pub(super) now: Millis,
@@ -183,10 +185,11 @@ impl Node {
         let epoch = Epoch::from_random(EPOCH);
         let settings = SequencerConfig { epoch, secret: SECRET, shards: 3, limits, rules };
         let epochs = Epochs::default();
-        let log = Interrupted::by(epochs.clone());
+        let others = Others::default();
+        let log = Interrupted::by(epochs.clone()).shared_with(others.clone());
         let sequencer = Sequencer::new(log, settings, receiver, ring, Arc::clone(&metrics));
         let (now, entries) = (Millis(1_000), Vec::new());
-        Self { sequencer, epochs, inbox, metrics, now, entries, requests: 0 }
+        Self { sequencer, epochs, others, inbox, metrics, now, entries, requests: 0 }
     }
 
     /// Steps until nothing is left to do; the ring's reader reads after each step.

@@ -12,10 +12,12 @@ use super::super::inbox::{Inbox, inbox};
 use super::super::lives::Life;
 use super::super::{Sequencer, SequencerConfig, Step, Ticket};
 use super::node::{EPOCH, Recorded, SECRET, name, publication, rule, rules, session};
+use super::presence::join;
 use crate::clock::Millis;
 use crate::limits::Limits;
 use crate::log::{Event, Item, Log, RECORD_ITEMS};
 use crate::metrics::Metrics;
+use crate::presence::Presence;
 
 const NAMES: [&str; 5] = ["brief:1", "brief:2", "none:1", "none:2", "other"];
 
@@ -27,6 +29,7 @@ enum Said {
     Published(Publication),
     Heartbeat,
     Genesis(Epoch),
+    Presence(Presence),
 }
 
 /// The log as both see it; each item is a record of its own.
@@ -51,6 +54,8 @@ struct Reader {
     tickets: std::collections::VecDeque<Ticket>,
     /// Which item it takes for another one than it is.
     misread: Option<usize>,
+    /// Whether it knows of no presence, and skips it.
+    skips: bool,
 }
 
 impl Log<Ticket> for Reader {
@@ -70,9 +75,13 @@ impl Log<Ticket> for Reader {
         let (node, at, said) = self.script.0.lock().unwrap().get(self.read).cloned()?;
         self.read += 1;
         let position = self.read as u64 * RECORD_ITEMS;
+        if self.skips && matches!(said, Said::Presence(_)) {
+            return self.next();
+        }
         let mut publication = match said {
             Said::Published(publication) => publication,
             Said::Heartbeat => return Some(Item { position, at, event: Event::Heartbeat }),
+            Said::Presence(it) => return Some(Item { position, at, event: Event::Presence(it) }),
             Said::Genesis(epoch) => {
                 let secret = Secret([epoch.number() as u8; 16]);
                 return Some(Item { position, at, event: Event::Genesis { epoch, secret } });
@@ -105,7 +114,8 @@ impl Replica {
         let (inbox, commands) = inbox(limits.inbox_commands);
         let (until, script) = (Arc::default(), script.clone());
         let tickets = Default::default();
-        let reader = Reader { node, script, read: 0, until: Arc::clone(&until), tickets, misread };
+        let (read, skips, at) = (0, node == 1, Arc::clone(&until));
+        let reader = Reader { node, script, read, until: at, tickets, misread, skips };
         let epoch = Epoch::from_random(EPOCH);
         let config = SequencerConfig { epoch, secret: SECRET, shards: 1, limits, rules };
         let metrics = Arc::new(Metrics::new(1));
@@ -150,6 +160,8 @@ enum Op {
     Advance(u64),
     /// The log begins an epoch.
     Genesis(u64),
+    /// Somebody joins.
+    Presence(usize),
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -160,10 +172,12 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (0..2usize, 0..5usize).prop_map(|(node, behind)| Op::Read(node, behind)),
         2 => (1..900u64).prop_map(Op::Advance),
         1 => (0..99u64).prop_map(Op::Genesis),
+        2 => (0..NAMES.len()).prop_map(Op::Presence),
     ]
 }
 
-/// Plays `ops` on two nodes; both have read everything in the end.
+/// Plays `ops` on two nodes, of which the second knows of no presence; both have read everything in
+/// the end, which is a message.
 fn play(ops: &[Op], misread: Option<usize>) -> [Replica; 2] {
     let script = Script::default();
     let mut nodes = [Replica::new(0, &script, None), Replica::new(1, &script, misread)];
@@ -190,8 +204,12 @@ fn play(ops: &[Op], misread: Option<usize>) -> [Replica; 2] {
             }
             Op::Advance(ms) => now = now.plus(*ms),
             Op::Genesis(epoch) => script.write(0, now, Said::Genesis(Epoch::from_random(*epoch))),
+            Op::Presence(channel) => {
+                script.write(0, now, Said::Presence(join(NAMES[*channel], "somebody")));
+            }
         }
     }
+    script.write(nodes.len(), now, Said::Published(publication("other", 1)));
     for _ in 0..3 {
         nodes.iter_mut().for_each(|node| node.run(now, usize::MAX));
     }

@@ -21,9 +21,9 @@ fn shape(shards: usize) -> Shape {
 }
 
 /// One request and what came of it.
-struct Asked {
+pub(super) struct Asked {
     shard: usize,
-    client: Client,
+    pub(super) client: Client,
     bytes: Vec<u8>,
     /// Whether the answer came in chunks, and its head was taken.
     chunked: bool,
@@ -58,16 +58,16 @@ impl Asked {
         world.nets[self.shard].write(self.client, request.as_bytes());
     }
 
-    fn hold(world: &World, shard: usize, id: Option<&str>, wait: Option<u64>) -> Self {
+    pub(super) fn hold(world: &World, shard: usize, id: Option<&str>, wait: Option<u64>) -> Self {
         Self::new(world, shard, &get(id, wait))
     }
 
-    fn bring(world: &World, shard: usize, id: &str, lines: &str) -> Self {
+    pub(super) fn bring(world: &World, shard: usize, id: &str, lines: &str) -> Self {
         Self::new(world, shard, &post(id, lines))
     }
 
     /// Takes what is there. The texts of whole events.
-    fn hear(&mut self, world: &World) -> Vec<String> {
+    pub(super) fn hear(&mut self, world: &World) -> Vec<String> {
         self.bytes.extend(world.nets[self.shard].take(self.client));
         self.read();
         let mut events = Vec::new();
@@ -126,7 +126,7 @@ fn post(id: &str, lines: &str) -> String {
 }
 
 /// A client that has begun on a shard, and its first request.
-fn begin(world: &mut World, shard: usize, wait: Option<u64>) -> (String, Asked) {
+pub(super) fn begin(world: &mut World, shard: usize, wait: Option<u64>) -> (String, Asked) {
     let mut asked = Asked::hold(world, shard, None, wait);
     world.steps(8);
     let said = asked.hear(world);

@@ -14,6 +14,7 @@ mod lives;
 mod pause;
 mod peer;
 mod pipeline;
+mod presence;
 mod private;
 mod rendered;
 mod several;

@@ -138,7 +138,9 @@ impl View {
             let Some(missed) = truth.whole(channel, *life, bounds) else { return false };
             let end = missed.last().map_or(0, |fact| fact.position);
             let mut later = truth.after(end);
-            self.is_tight || later.any(|fact| (fact.channel, fact.life) == (channel, *life))
+            self.is_tight
+                || truth.has_presence()
+                || later.any(|fact| (fact.channel, fact.life) == (channel, *life))
         };
         let lives: Vec<u32> = lives.into_iter().filter(is_of).collect();
         assert!(!lives.is_empty(), "published, and something is kept after it: {said:?} {self:?}");
