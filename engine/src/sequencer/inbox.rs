@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crossbeam_channel::{
-    Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded, never, select,
+    Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded, select,
 };
 
 use super::command::{Command, PublishAnswer, Refusal};
@@ -67,6 +67,8 @@ impl<T> Queues<T> {
 #[derive(Clone)]
 pub struct Inbox {
     queues: Queues<Sender<Waiting>>,
+    /// Below the queues, so that it is rung once this way into them has ended.
+    bell: RungAtEnd,
     /// Which of them this is a way into.
     side: Side,
     payers: Payers,
@@ -77,12 +79,20 @@ pub struct Inbox {
 /// The reading side.
 pub struct Commands {
     queues: Queues<Receiver<Waiting>>,
-    /// What the log rings when there is something new in it.
     bell: Bell,
-    rings: Receiver<()>,
     payers: Payers,
     /// What was taken of one payer and is not given back.
     owed: Cell<(usize, usize)>,
+}
+
+/// A way in that ends is something new too: it may have been the last.
+#[derive(Clone)]
+struct RungAtEnd(Bell);
+
+impl Drop for RungAtEnd {
+    fn drop(&mut self) {
+        self.0.ring();
+    }
 }
 
 /// A command that was not taken, given back.
@@ -98,10 +108,11 @@ pub fn inbox(commands: usize) -> (Inbox, Commands) {
     let (backends, clients) = (bounded(commands), bounded(commands));
     let payers = Payers::default();
     let queues = Queues { backends: backends.0, clients: clients.0 };
-    let inbox = Inbox { queues, side: Side::Backends, payers: Arc::clone(&payers), payer: None };
+    let bell = Bell::default();
+    let (rung, owned) = (RungAtEnd(bell.clone()), Arc::clone(&payers));
+    let inbox = Inbox { queues, bell: rung, side: Side::Backends, payers: owned, payer: None };
     let queues = Queues { backends: backends.1, clients: clients.1 };
-    let (bell, rings) = Bell::new();
-    (inbox, Commands { queues, bell, rings, payers, owed: Cell::default() })
+    (inbox, Commands { queues, bell, payers, owed: Cell::default() })
 }
 
 impl Inbox {
@@ -145,7 +156,8 @@ impl Inbox {
             _ => None,
         };
         let give_back = || paid.into_iter().for_each(|(by, bytes)| self.payer(by).give_back(bytes));
-        self.queues.of(self.side).try_send(Waiting { command, paid }).map_err(|error| {
+        let sent = self.queues.of(self.side).try_send(Waiting { command, paid });
+        sent.map(|()| self.bell.0.ring()).map_err(|error| {
             give_back();
             match error {
                 TrySendError::Full(waiting) => NotTaken::Full(waiting.command),
@@ -167,7 +179,8 @@ impl Inbox {
     #[allow(clippy::result_large_err)]
     pub fn send(&self, command: Command) -> Result<(), Command> {
         let waiting = Waiting { command, paid: None };
-        self.queues.of(self.side).send(waiting).map_err(|error| error.0.command)
+        let sent = self.queues.of(self.side).send(waiting);
+        sent.map(|()| self.bell.0.ring()).map_err(|error| error.0.command)
     }
 }
 
@@ -181,35 +194,26 @@ impl Commands {
         waiting.map(|waiting| self.take(waiting))
     }
 
-    /// What ends the sleep of whoever waits for a command.
+    /// What wakes the reader: rung behind each command, and by the log.
     pub(super) fn bell(&self) -> Bell {
         self.bell.clone()
     }
 
-    /// The next command of either side, for which it waits so long.
+    /// Sleeps until the bell is rung, or for so long.
+    pub(super) fn sleep(&self, most: Duration) {
+        self.give_back();
+        self.bell.sleep(most);
+    }
+
+    /// The next command of either side, for which it waits so long: for one who does nothing else.
     ///
     /// # Errors
     /// None came in time, or nobody is left who could send one.
     pub fn recv_timeout(&self, patience: Duration) -> Result<Command, RecvTimeoutError> {
-        self.wait(patience, true)
-    }
-
-    /// The same, or of clients alone unless `backends` are heard; and the bell ends it too.
-    ///
-    /// # Errors
-    /// None came in time, or nobody is left who could send one.
-    pub(super) fn wait(
-        &self,
-        patience: Duration,
-        backends: bool,
-    ) -> Result<Command, RecvTimeoutError> {
         self.give_back();
-        let nobody = never();
-        let backends = if backends { &self.queues.backends } else { &nobody };
         let waiting = select! {
-            recv(backends) -> waiting => waiting,
+            recv(self.queues.backends) -> waiting => waiting,
             recv(self.queues.clients) -> waiting => waiting,
-            recv(self.rings) -> _ => return Err(RecvTimeoutError::Timeout),
             default(patience) => return Err(RecvTimeoutError::Timeout),
         };
         waiting.map(|waiting| self.take(waiting)).map_err(|_| RecvTimeoutError::Disconnected)
@@ -248,8 +252,7 @@ impl Commands {
 impl Clone for Commands {
     fn clone(&self) -> Self {
         let (queues, payers) = (self.queues.clone(), Arc::clone(&self.payers));
-        let (bell, rings) = (self.bell.clone(), self.rings.clone());
-        Self { queues, bell, rings, payers, owed: Cell::default() }
+        Self { queues, bell: self.bell.clone(), payers, owed: Cell::default() }
     }
 }
 

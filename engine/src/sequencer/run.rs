@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use crossbeam_channel::RecvTimeoutError;
 use crossbeam_utils::Backoff;
 
 use crate::clock::Clock;
 use crate::log::Log;
 
 use super::inbox::Side;
-use super::perform::Work;
 use super::{Phase, Sequencer, Sink, Step, Ticket};
 
 /// How long an idle sequencer sleeps while shards still read: what they have read is let go of
@@ -28,6 +26,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
     /// moment of the end may be dropped with the inbox, and its answer with it, uncalled: whoever
     /// waits for an answer takes a dropped one for a refusal.
     pub fn run(mut self, clock: Clock) {
+        self.inbox.bell().hear();
         let (mut backoff, mut nap) = (Backoff::new(), NAP_MIN);
         loop {
             match self.step(clock.now()) {
@@ -60,10 +59,6 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
         let patience = self.patience_ends().filter(|_| self.offers.are_waiting());
         let due = upkeep.into_iter().chain(end).chain(patience).min();
         let due = due.map_or(most, |due| due.since(self.order.now)).min(most);
-        match self.inbox.wait(Duration::from_millis(due), self.hears(Side::Backends)) {
-            Ok(command) => self.work = Some(Work::Command(command)),
-            // The next step finds out again, and ends.
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
-        }
+        self.inbox.sleep(Duration::from_millis(due));
     }
 }
