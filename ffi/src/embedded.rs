@@ -140,8 +140,10 @@ impl Embedded {
         let config = config::load_text("the configuration", text)
             .map_err(|problems| fail(FANFARE_E_CONFIG, problems.to_string()))?;
         let node = config.settings;
+        let shape = |limit| u32::try_from(limit).unwrap_or(u32::MAX);
         let limits = IngestLimits {
-            message_bytes: u32::try_from(node.limits.message_bytes).unwrap_or(u32::MAX),
+            message_bytes: shape(node.limits.message_bytes),
+            channels: shape(node.limits.channels_per_message),
             ..SHAPE
         };
         let running = node::start(node).map_err(|error| {
@@ -343,9 +345,10 @@ fn forward(done: Done, errands: &Sender<Errand>) -> Done {
     }
 }
 
-/// As [`fanfare::message::cost`] counts it.
+/// As [`fanfare::message::cost_in`] counts it.
 fn cost(publication: &Publication) -> usize {
-    fanfare::message::cost(publication.data.len(), publication.event.as_deref())
+    let Publication { also, data, event, .. } = publication;
+    fanfare::message::cost_in(1 + also.len(), data.len(), event.as_deref())
 }
 
 #[cfg(test)]
@@ -405,6 +408,23 @@ mod tests {
         assert_eq!(offer(&json(&deep[1..129])), Ok(()));
         assert_eq!(offer(&PublishFrame::new("demo", &deep)), Ok(()), "detected as text");
         assert_eq!(offer(&breaks), Err(FANFARE_E_TOO_LARGE));
+        embedded.close();
+    }
+
+    #[test]
+    fn one_message_is_in_as_many_channels_as_the_configuration_says() {
+        use fanfare_protocol::ingest::ChannelNames;
+        let text = "listen = \"127.0.0.1:0\"\napi = \"none\"\nsocket = \"none\"\n\
+                    shards = 1\n[limits]\nchannels_per_message = 2\n";
+        let embedded = Embedded::open(text, PublisherSettings::default())
+            .unwrap_or_else(|failure| panic!("{}", failure.text));
+        let offer = |also: &[&[u8]]| {
+            let also = ChannelNames::of(also);
+            let message = PublishFrame { also, ..PublishFrame::new("demo", b"x") };
+            embedded.offer_one(&message, Done::Nobody)
+        };
+        assert_eq!(offer(&[b"a"]), Ok(()));
+        assert_eq!(offer(&[b"a", b"b"]), Err(crate::code::FANFARE_E_BAD_CHANNELS));
         embedded.close();
     }
 

@@ -210,6 +210,7 @@ impl Document<'_> {
         tenant: &Tenant,
         limits: &Limits,
     ) -> Result<Vec<ChannelName>, Fault> {
+        let lists = self.channels.is_some();
         let names = match (self.channel.take(), self.channels.take()) {
             (Some(_), Some(_)) => {
                 let message = "a message has either \"channel\" or a list of \"channels\"";
@@ -219,7 +220,11 @@ impl Document<'_> {
             (one, None) => one.into_iter().collect(),
         };
         if !names.iter().all(|name| is_channel_name(name)) || names.is_empty() {
-            let message = format!("\"channel\" is missing or no name: {}", refusals::BAD_CHANNEL);
+            let what = match lists {
+                true => "\"channels\" is empty, or holds what is no name",
+                false => "\"channel\" is missing or no name",
+            };
+            let message = format!("{what}: {}", refusals::BAD_CHANNEL);
             return Err(Fault::unprocessable("bad_channel", message));
         }
         let is_known = |(nth, name): (usize, &Cow<'_, str>)| names[..nth].contains(name);

@@ -107,6 +107,7 @@ async fn converse(stream: TcpStream, api: &Api, router: Router, mut stop: Stop) 
     let service = service(router, Arc::clone(&heard), Kept::new(api));
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
+        .half_close(true) // who says no more still waits for the answer to what was said
         .header_read_timeout(Duration::from_millis(limits.idle_ms))
         .max_headers(limits.http.fields)
         .max_buf_size(limits.http.head_bytes.max(8 << 10)) // hyper's own least

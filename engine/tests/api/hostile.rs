@@ -406,6 +406,29 @@ fn bodies_together_are_bounded() {
 }
 
 #[test]
+fn who_says_no_more_is_answered() {
+    let node = Node::start();
+    for length in [1, 1_000] {
+        let mut client = node.connect();
+        node.sequencer.deafen();
+        client.send(post("/v1/channels/demo", "", "x".repeat(length)));
+        client.stream.shutdown(std::net::Shutdown::Write).unwrap();
+        until("it is in the inbox", || node.metrics.in_flight.held() > 0);
+        node.sequencer.deaf.store(false, std::sync::atomic::Ordering::SeqCst);
+        assert_eq!(client.answer().status, 200);
+        assert!(client.ends());
+    }
+    // Half of a request is none.
+    let mut client = node.connect();
+    client.send(raw_post("Content-Length: 10\r\n", "half"));
+    client.stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let answer = client.answer();
+    assert_eq!((answer.status, answer.error().as_str()), (400, "bad_body"));
+    assert!(client.ends());
+    assert_eq!(node.sequencer.count(), 2);
+}
+
+#[test]
 fn a_stop_lets_requests_end() {
     let mut node = Node::start();
     let mut idle = node.connect();
