@@ -3,6 +3,8 @@
 //! Most clients are to have everything, and a visit to them looks at no entry: runs are cut only
 //! for who has a filter, by [`Ahead`].
 
+use std::collections::BTreeMap;
+
 use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::limits::ENVELOPE_BYTES_MAX;
 
@@ -25,7 +27,7 @@ pub(crate) struct Filter {
     frame_bytes_max: Option<u32>,
     /// Of channels that had ephemeral messages when it came: those up to this position were for
     /// those who followed then.
-    ephemeral_after: Vec<(ChannelId, u64)>,
+    ephemeral_after: BTreeMap<ChannelId, u64>,
 }
 
 /// How far the entries of a log are a client's, from its cursor on.
@@ -70,14 +72,15 @@ impl Filter {
     pub(super) fn begin(&mut self, log: &Log, next: u64) {
         if log.ephemeral_within(next..log.end()) > 0 {
             let last = log.position(log.end() - 1);
-            self.forget(&[log.id]);
-            self.ephemeral_after.push((log.id, last.unwrap_or_default()));
+            self.ephemeral_after.insert(log.id, last.unwrap_or_default());
         }
     }
 
     /// The client follows these channels no more.
     pub(super) fn forget(&mut self, channels: &[ChannelId]) {
-        self.ephemeral_after.retain(|(channel, _)| !channels.contains(channel));
+        for channel in channels {
+            self.ephemeral_after.remove(channel);
+        }
     }
 
     /// How far a run from `next` may go, which is not to pass in silence; beyond about `bytes`
@@ -119,10 +122,8 @@ impl Filter {
         let entry = reads.log.entry(seq)?;
         let is_own = self.origin.is_some() && entry.except() == self.origin;
         let ephemeral = entry.is_ephemeral();
-        let is_old = ephemeral && {
-            let mut began = self.ephemeral_after.iter();
-            began.any(|(channel, after)| *channel == reads.log.id && entry.position() <= *after)
-        };
+        let began = || self.ephemeral_after.get(&reads.log.id);
+        let is_old = ephemeral && began().is_some_and(|after| entry.position() <= *after);
         if is_own || is_old || entry.is_presence() && !reads.encoding.tells_presence() {
             return Some(Fate::Silent);
         }

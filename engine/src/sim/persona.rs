@@ -4,7 +4,7 @@ use clap::ValueEnum;
 
 use super::trace::Trace;
 use super::truth::{ClientAt, Listener, Start, View, channel_name, channel_of};
-use super::wire::{Ear, Said, Way, masked, request};
+use super::wire::{Ear, Said, Way, beginning, masked, request};
 use super::world::World;
 use crate::driver::sim::{Chance, Client, Standing};
 use crate::rule::Slow;
@@ -57,6 +57,10 @@ pub(super) enum Canary {
     WrongOutcome,
     /// Who publishes is told the place of another's message.
     WrongTicket,
+    /// Who asks for what is kept does not hear the first of it.
+    LoseOldest,
+    /// Who asks for the last so many hears of them as if it had asked for one less.
+    OneTooOld,
 }
 
 /// A connection of a persona.
@@ -126,6 +130,9 @@ impl Persona {
     pub(super) fn connect(&mut self, world: &World, chance: &mut Chance) {
         let client = world.nets[self.shard].connect();
         self.jumped = false;
+        if chance.percent(10) {
+            self.since = None; // it comes as if for the first time
+        }
         self.ask(world, chance, client);
     }
 
@@ -145,7 +152,17 @@ impl Persona {
         }
         let names: Vec<String> = self.channels.iter().map(|nth| channel_name(*nth)).collect();
         let wait = if self.since.is_none() { 0 } else { [1, 25][chance.below(2)] };
-        let head = request(self.way, &names, text.as_deref(), wait, self.max);
+        let mut head = request(self.way, &names, text.as_deref(), wait, self.max);
+        if start == Start::Now && chance.percent(40) {
+            let count = 1 + chance.below(4) as u64;
+            let is_last = chance.percent(50);
+            start = if is_last { Start::Last(count) } else { Start::Earliest };
+            let last = format!("last={count}");
+            head = beginning(&head, if is_last { &last } else { "since=earliest" });
+            if self.canary == Some(Canary::OneTooOld) && is_last {
+                start = Start::Last(count - 1);
+            }
+        }
         world.nets[self.shard].write(client, head.as_bytes());
         let Allowance { may_forget, keeps_all, is_tight, .. } = self.allowance;
         let promise = (may_forget, keeps_all, is_tight);
@@ -222,6 +239,7 @@ impl Persona {
         let mut said = line.ear.hear(&bytes);
         if let Some(canary) = self.canary {
             spoil(canary, &mut said);
+            line.view.spoil_beginning(canary, &mut said);
         }
         for mut one in said {
             if let (Some(Canary::OtherChannel), Said::Message(message)) = (self.canary, &mut one) {
@@ -242,7 +260,7 @@ impl Persona {
             Said::Head(101 | 200) => {
                 // An event stream may only say when to come back; a real one begins with an id.
                 line.open = !matches!(self.way, Way::Events { .. });
-                line.view.subscribed_at = Some(truth.position());
+                line.view.subscribed(truth);
                 if matches!(self.way, Way::Events { .. } | Way::Socket { json: true }) {
                     line.view.subscribed_at = None; // the open block is more exact
                 }

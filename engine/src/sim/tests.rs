@@ -1,5 +1,7 @@
 //! Every promise holds in some worlds, the oracle hears each kind of lie, and a seed is one run.
 
+use std::process::Command;
+
 use super::persona::Canary;
 use super::play::{Played, play};
 use super::replay_command;
@@ -48,12 +50,35 @@ fn sim_the_oracle_hears_every_lie() {
         Canary::LoseEpoch,
         Canary::WrongOutcome,
         Canary::WrongTicket,
+        Canary::LoseOldest,
+        Canary::OneTooOld,
     ];
     let heard = |lie| {
         (1..30).any(|seed| std::panic::catch_unwind(|| play(seed, Some(lie), false)).is_err())
     };
     let missed: Vec<Canary> = lies.into_iter().filter(|lie| !heard(*lie)).collect();
     assert_eq!(missed, []);
+}
+
+const TRACES: &str = "FANFARE_SIM_TRACES";
+
+/// In processes of their own, whose hash tables have other seeds and whose memory lies elsewhere.
+#[test]
+fn sim_a_seed_is_one_run_in_every_process() {
+    let traces = || (1..10).map(|seed| format!("trace {:016x}", play(seed, None, false).trace));
+    if std::env::var_os(TRACES).is_some() {
+        return traces().for_each(|trace| println!("\n{trace}"));
+    }
+    let told = || {
+        let this = "sim::tests::sim_a_seed_is_one_run_in_every_process";
+        let mut other = Command::new(std::env::current_exe().expect("a test binary"));
+        let output = other.args(["--exact", this, "--nocapture"]).env(TRACES, "").output();
+        let said = String::from_utf8(output.expect("it runs").stdout).expect("text");
+        let lines = said.lines().filter(|line| line.starts_with("trace "));
+        lines.map(String::from).collect::<Vec<_>>()
+    };
+    let here: Vec<String> = traces().collect();
+    assert_eq!((told(), told()), (here.clone(), here));
 }
 
 /// On two threads, whose hash tables have other seeds.

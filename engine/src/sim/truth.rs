@@ -3,6 +3,7 @@
 
 mod epochs;
 mod gaps;
+mod newcomer;
 
 use std::collections::{HashMap, HashSet};
 
@@ -172,6 +173,11 @@ impl Truth {
         self.slow.get(channel).copied().unwrap_or_default()
     }
 
+    /// The life of a channel that has one, and its last offset.
+    fn head(&self, channel: usize) -> Option<(u32, u64)> {
+        self.lives.get(&channel).map(|(life, offset, _)| (*life, *offset))
+    }
+
     fn life(&self, channel: usize) -> u32 {
         self.lives.get(&channel).map_or(0, |life| life.0)
     }
@@ -210,6 +216,10 @@ pub(crate) struct Listener {
 pub(crate) enum Start {
     Now,
     After(u64),
+    /// With all that is kept.
+    Earliest,
+    /// With the last so many of each channel that are kept.
+    Last(u64),
     /// From a place that means nothing here; every channel owes a gap of this reason.
     Odd(&'static str),
 }
@@ -229,6 +239,12 @@ pub(crate) struct View {
     /// Notices of each channel.
     gaps: HashMap<usize, Vec<Notice>>,
     seen: HashSet<usize>,
+    /// How far the order was when it was first told anything: it follows by then.
+    placed_by: Option<u64>,
+    /// No message has come.
+    is_silent: bool,
+    /// Life and last offset of each channel when it asked.
+    heads_then: HashMap<usize, (u32, u64)>,
     /// Channels of which it was told that an epoch had begun.
     epochs: HashMap<usize, EpochsTold>,
     /// Whether records of channels may be forgotten, or bounds of gaps lost.
@@ -261,6 +277,9 @@ impl View {
             last: covered.unwrap_or(0),
             gaps: HashMap::new(),
             seen: HashSet::new(),
+            placed_by: None,
+            is_silent: true,
+            heads_then: channels.iter().filter_map(|nth| Some((*nth, truth.head(*nth)?))).collect(),
             epochs: HashMap::new(),
             may_forget,
             keeps_all,
@@ -282,12 +301,14 @@ impl View {
     /// Where delivery begins.
     pub(crate) fn open(&mut self, begin: u64, truth: &Truth) {
         assert!(begin <= truth.position());
+        self.is_placed(truth);
         match self.start {
             Start::Now => assert!(begin >= self.asked_at, "now is not before the question"),
             Start::After(since) => {
                 assert!(begin >= since);
                 self.all_told(since, begin, truth);
             }
+            Start::Earliest | Start::Last(_) => {}
             Start::Odd(_) => assert_eq!(self.gaps.len(), self.channels.len(), "a gap for each"),
         }
         self.covered = Some(begin.max(self.covered.unwrap_or(0)));
@@ -297,6 +318,7 @@ impl View {
     /// A message: the right one, once, in order, and nothing left out before it. Returns its
     /// position, if it is one to come back to.
     pub(crate) fn message(&mut self, said: &MessageSaid, truth: &Truth) -> Option<u64> {
+        self.is_placed(truth);
         let (fact, is_sure) = self.given(said, truth.find(said));
         let position = fact.position;
         let at = format!("{position} (channel {}, offset {})", fact.channel, fact.offset);
@@ -318,7 +340,9 @@ impl View {
         }
         if is_sure {
             self.came(fact, &at);
+            self.begins_with(fact, truth);
         }
+        self.is_silent = false;
         if let Some(told) = self.epochs.get_mut(&fact.channel) {
             // Now it is known which one the last notice told of.
             told.first = told.first.max(truth.epoch_at(position).position);
@@ -340,7 +364,8 @@ impl View {
         let followed = || facts.iter().filter(|fact| self.channels.contains(&fact.channel));
         let channel = said.channel.as_deref().map(channel_of);
         let may_be = |fact: &&Fact| {
-            Some(fact.channel) == channel || !(fact.is_ephemeral() || self.is_announced(fact))
+            let is_told = self.is_announced(fact) || self.may_be_unasked(fact);
+            Some(fact.channel) == channel || !(fact.is_ephemeral() || is_told)
         };
         let first = followed().find(may_be).or(followed().next());
         let first = first.unwrap_or_else(|| panic!("not followed: {said:?}"));
@@ -370,6 +395,7 @@ impl View {
         for fact in truth.after(from).take_while(|fact| fact.position <= to) {
             let follows = self.channels.contains(&fact.channel);
             let is_told = self.is_announced(fact) || self.is_settled(fact, truth);
+            let is_told = is_told || self.may_be_unasked(fact);
             if follows && self.is_owed(fact) && !is_told {
                 let (position, channel, offset) = (fact.position, fact.channel, fact.offset);
                 panic!("silence: {position} (channel {channel}, offset {offset}) {self:?}");
@@ -409,11 +435,13 @@ impl View {
         if let Some(from) = self.covered.or(self.subscribed_at) {
             self.all_told(from, truth.position(), truth);
         }
+        self.begins_in_silence(truth.position(), truth);
     }
 
     /// A poll's answer ends here; what follows continues from it.
     pub(crate) fn answered(&mut self, id: u64, truth: &Truth) {
         assert!(id >= self.last, "an answer ends where its last message is");
+        self.begins_in_silence(id, truth);
         match self.covered {
             Some(from) => self.all_told(from, id, truth),
             None if matches!(self.start, Start::Odd(_)) => {

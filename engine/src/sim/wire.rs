@@ -280,6 +280,11 @@ pub(crate) fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// The same request of a newcomer, who says so where to begin.
+pub(crate) fn beginning(head: &str, parameter: &str) -> String {
+    head.replacen(" HTTP/1.1", &format!("&{parameter} HTTP/1.1"), 1)
+}
+
 /// A request to follow channels.
 pub(crate) fn request(
     way: Way,

@@ -42,6 +42,14 @@ impl View {
                 notice.lives.retain(|life| *life != fact.life);
                 assert!(!notice.lives.is_empty(), "{at} was announced as missed and came");
             }
+            // Gaps are told in a channel's order, but for an answer's, which come first.
+            let Some((_, to)) = notice.said.bounds.filter(|_| !self.listener.is_poll) else {
+                continue;
+            };
+            let is_before = |life: &u32| (*life, to) < (fact.life, fact.offset);
+            if notice.lives.iter().any(is_before) {
+                notice.lives.retain(is_before);
+            }
         }
     }
 
@@ -96,7 +104,7 @@ impl View {
                 assert!(self.may_forget, "bounds are known: {said:?}");
                 Vec::new()
             }
-            (None, Start::Now) => panic!("whoever begins now missed nothing: {said:?}"),
+            (None, start) => panic!("whoever begins with {start:?} missed nothing: {said:?}"),
         }
     }
 
@@ -110,7 +118,8 @@ impl View {
     /// Whether it begins anywhere in a channel: it was told that nobody knows what it missed.
     fn begins_anywhere(&self, channel: usize) -> bool {
         let mut gaps = self.gaps.get(&channel).into_iter().flatten();
-        gaps.any(|notice| notice.said.bounds.is_none()) && !self.seen.contains(&channel)
+        let is_open = self.is_newcomer() || gaps.any(|notice| notice.said.bounds.is_none());
+        is_open && !self.seen.contains(&channel)
     }
 
     /// A client was too slow: the notice begins with the first that it is owed, and ends before one
