@@ -89,6 +89,7 @@ impl Message {
         let id = Id { epoch, position: self.position };
         MessageView {
             channel: &self.name.name,
+            view: None,
             kept: (!self.ephemeral).then_some(Kept { id, offset: self.offset }),
             event: self.event.as_deref(),
             kind: self.kind,

@@ -59,6 +59,6 @@ impl Placed {
     /// The event as codecs see it.
     pub fn view(&self) -> PresenceView<'_> {
         let Self { change, member, info, .. } = self;
-        PresenceView { channel: &self.name.name, change: *change, member, info }
+        PresenceView { channel: &self.name.name, view: None, change: *change, member, info }
     }
 }

@@ -190,6 +190,7 @@ fn render(criterion: &mut Criterion) {
     assert_eq!(data.len(), 128);
     let id = Id { epoch: Epoch::from_random(0), position: 7 };
     let message = MessageView {
+        view: None,
         channel: "news",
         kept: Some(Kept { id, offset: 3 }),
         event: Some("tick"),

@@ -11,6 +11,10 @@ pub const MESSAGE_BYTES_DEFAULT: usize = 1_020 << 10;
 pub const ENVELOPE_BYTES_MAX: usize = 4 << 10;
 /// Longest channel name in bytes of UTF-8.
 pub const CHANNEL_NAME_BYTES_MAX: usize = 255;
+/// Bytes of a view of a channel: the identifier of a client library with a signature has room.
+pub const VIEW_BYTES_MAX: usize = 1_024;
+/// Views of one channel that are rendered on one shard at a time.
+pub const VIEWS_MAX: usize = 16;
 /// Longest event name in bytes of UTF-8.
 pub const EVENT_NAME_BYTES_MAX: usize = 255;
 /// Longest idempotency key in bytes.
@@ -127,7 +131,7 @@ const _: () = assert!(MESSAGE_BYTES_DEFAULT + ENVELOPE_BYTES_MAX <= POLL_BYTES_M
 // Of the characters of a name `"` and `\` alone are escaped, by one more each; the rest of an
 // envelope is an id, a number, a frame's header and less than 128 bytes that never change.
 const _: () = assert!(
-    2 * (CHANNEL_NAME_BYTES_MAX + EVENT_NAME_BYTES_MAX)
+    2 * (CHANNEL_NAME_BYTES_MAX + EVENT_NAME_BYTES_MAX + VIEW_BYTES_MAX)
         + EVENT_NAME_BYTES_MAX
         + 2 * crate::id::ID_TEXT_BYTES_MAX
         + 256

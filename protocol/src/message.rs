@@ -42,6 +42,8 @@ pub enum Change {
 pub struct PresenceView<'a> {
     /// The channel's name, without its tenant.
     pub channel: &'a str,
+    /// As in [`MessageView`].
+    pub view: Option<&'a str>,
     /// What happened.
     pub change: Change,
     /// Who it is.
@@ -55,6 +57,8 @@ pub struct PresenceView<'a> {
 pub struct MessageView<'a> {
     /// The channel's name, without its tenant.
     pub channel: &'a str,
+    /// The view of those whom it is rendered for: see [`crate::dialect::Codec`].
+    pub view: Option<&'a str>,
     /// Its numbers; `None` of an ephemeral message, which nobody can come back to.
     pub kept: Option<Kept>,
     /// The publisher's name for the kind of event.
@@ -111,6 +115,8 @@ impl Published {
 pub struct GapView<'a> {
     /// The channel's name, without its tenant.
     pub channel: &'a str,
+    /// As in [`MessageView`].
+    pub view: Option<&'a str>,
     /// First and last missed offset, inclusive; `None` where it cannot be known exactly.
     pub bounds: Option<(u64, u64)>,
     /// Why they are gone.

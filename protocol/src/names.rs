@@ -2,11 +2,17 @@
 
 use std::num::NonZeroU64;
 
-use crate::limits::{CHANNEL_NAME_BYTES_MAX, EVENT_NAME_BYTES_MAX};
+use crate::limits::{CHANNEL_NAME_BYTES_MAX, EVENT_NAME_BYTES_MAX, VIEW_BYTES_MAX};
 
 /// Whether `name` may name a channel: 1 to 255 bytes of UTF-8, no control character, no `*`.
 pub fn is_channel_name(name: &str) -> bool {
     (1..=CHANNEL_NAME_BYTES_MAX).contains(&name.len()) && !has_control(name) && !name.contains('*')
+}
+
+/// Whether `view` may be a view of a channel ([`crate::dialect::Codec`]): 1 to 1,024 bytes without
+/// control characters, so that a codec escapes two of its characters and no more.
+pub fn is_view(view: &str) -> bool {
+    (1..=VIEW_BYTES_MAX).contains(&view.len()) && !has_control(view)
 }
 
 /// Whether `name` may name an event: 1 to 255 bytes, no control character, no space or `:` at

@@ -57,6 +57,11 @@ pub const BUSY: &str = "more is published than the node's log takes: publish aga
 pub const LOG_FAILED: &str = "the node's log has failed: whether this message was published is \
     unknown, and nothing more will be until the node is started again";
 
+/// A channel has no room for one more way of calling it.
+pub const TOO_MANY_VIEWS: &str = "the channel is asked for under as many different identifiers as \
+    it may be (16 at a time): ask for it as the other clients do, with nothing of one client in \
+    the identifier";
+
 /// The node ends.
 pub const SHUTTING_DOWN: &str = "the node is shutting down: publish again when it is back";
 
@@ -81,7 +86,7 @@ mod tests {
     use super::*;
     use crate::limits::{
         CHANNEL_NAME_BYTES_MAX, EVENT_NAME_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX,
-        INGEST_TEXT_BYTES_MAX,
+        INGEST_TEXT_BYTES_MAX, VIEWS_MAX,
     };
 
     #[test]
@@ -98,6 +103,7 @@ mod tests {
             EMPTY,
             CONFLICT,
             CHANNEL_LIMIT,
+            TOO_MANY_VIEWS,
             SHUTTING_DOWN,
         ];
         for text in all.into_iter().chain([&*largest, &*many]) {
@@ -109,6 +115,7 @@ mod tests {
             (BAD_EVENT, EVENT_NAME_BYTES_MAX),
             (BAD_KEY, IDEMPOTENCY_KEY_BYTES_MAX),
         ];
+        assert!(TOO_MANY_VIEWS.contains(&format!("({VIEWS_MAX} at a time)")));
         for (text, most) in bounds {
             assert!(text.contains(&format!("1 to {most} bytes")), "{text}");
         }

@@ -17,7 +17,7 @@ pub(super) fn history(channel: &str, page: &mut HistoryPage, bytes_max: usize) -
     out.push(b']');
     if let Some(gap) = page.gap {
         out.extend_from_slice(b",\"gap\":");
-        let gap = GapView { channel, bounds: gap.bounds, reason: gap.reason };
+        let gap = GapView { channel, view: None, bounds: gap.bounds, reason: gap.reason };
         plain::Form::Json.gap(&gap, Framing::Poll, &mut out);
     }
     out.extend_from_slice(if page.more { b",\"more\":true}" } else { b",\"more\":false}" });

@@ -172,11 +172,12 @@ impl Batch {
         let (source, found) = match subscriptions {
             [] => return Found::Nothing,
             [subscription] => {
+                let rendition = subscription.rendition(encoding);
                 let log = &mut logs.at_mut(subscription.channel).log;
                 if subscription.next < log.first() {
                     return Found::Lost;
                 }
-                let reads = &mut Reads { log, encoding, renderer };
+                let reads = &mut Reads { log, rendition, renderer };
                 reads.pass(&mut subscription.next, filter);
                 let before = match filter {
                     None => u64::MAX,
@@ -188,7 +189,7 @@ impl Batch {
                 let seq = subscription.next;
                 let want = Want { seq, before, bytes: SEND_BYTES_MAX, ahead: true };
                 let end = log.end();
-                let Some(run) = log.run(want, encoding, renderer) else { return Found::Nothing };
+                let Some(run) = log.run(want, rendition, renderer) else { return Found::Nothing };
                 let (channel, bytes) = (subscription.channel, run.len() as u32);
                 let piece = Piece { subscription: 0, channel, bytes, first: seq, next: run.next };
                 self.pieces.push(piece);
@@ -226,12 +227,13 @@ impl Batch {
         let gathered = |end: usize| Source::Gathered { start: from, end };
         while let Some((position, nth)) = self.owed.pop() {
             let subscription = &mut subscriptions[nth as usize];
+            let rendition = subscription.rendition(encoding);
             let log = &mut logs.at_mut(subscription.channel).log;
             let mut before = self.owed.until_others(log, position);
             let room = SEND_BYTES_MAX.saturating_sub(self.gathered.len() - from);
             let alone = self.pieces.len() == start;
             if let Some(filter) = filter {
-                let reads = &mut Reads { log, encoding, renderer };
+                let reads = &mut Reads { log, rendition, renderer };
                 match filter.ahead(subscription.next, room, reads) {
                     Ahead::Before(end) => before = before.min(end),
                     Ahead::TooLong if alone => return None,
@@ -240,7 +242,7 @@ impl Batch {
             }
             let (channel, first) = (subscription.channel, subscription.next);
             let want = Want { seq: first, before, bytes: room, ahead: false };
-            let run = log.run(want, encoding, renderer).expect("it is owed");
+            let run = log.run(want, rendition, renderer).expect("it is owed");
             if !alone && run.len() > room {
                 return Some((gathered(self.gathered.len()), Found::Part));
             }
@@ -251,7 +253,7 @@ impl Batch {
             }
             self.pieces.push(Piece { subscription: nth, channel, bytes, first, next });
             subscription.next = next;
-            Reads { log, encoding, renderer }.pass(&mut subscription.next, filter);
+            Reads { log, rendition, renderer }.pass(&mut subscription.next, filter);
             self.owed.push(log.rank(subscription.next), nth);
             let piece = self.pieces.len() - 1;
             let note = |subscription, seq| self.passed.push(Passed { piece, subscription, seq });
@@ -285,15 +287,17 @@ impl Batch {
         while let room @ 1.. = WITHHELD_BYTES.saturating_sub(out.len() - begun)
             && let Some((position, nth)) = self.owed.pop()
         {
+            let rendition = subscriptions[nth as usize].rendition(encoding);
             let Subscription { channel, next: first, .. } = subscriptions[nth as usize];
             let log = &mut logs.at_mut(channel).log;
             let before = self.owed.until_others(log, position);
-            let mut reads = Reads { log, encoding, renderer };
+            let mut reads = Reads { log, rendition, renderer };
             let mut next = match filter.ahead(first, room, &mut reads) {
                 Ahead::TooLong => {
                     let (from, to, after) = filter.too_long(first, before, &mut reads);
                     let (channel, bounds) = (&*reads.log.name.name, Some((from, to)));
-                    let gap = GapView { channel, bounds, reason: GapReason::Size };
+                    let view = reads.log.view(rendition.view);
+                    let gap = GapView { channel, view, bounds, reason: GapReason::Size };
                     encoding.gap(&gap, out);
                     withheld.gaps += 1;
                     after
@@ -301,7 +305,7 @@ impl Batch {
                 Ahead::Before(end) => {
                     let before = before.min(end);
                     let want = Want { seq: first, before, bytes: room, ahead: false };
-                    let run = reads.log.run(want, encoding, reads.renderer).expect("it is owed");
+                    let run = reads.log.run(want, rendition, reads.renderer).expect("it is owed");
                     out.extend_from_slice(run.bytes());
                     let next = run.next;
                     withheld.messages += reads.log.told_within(first..next, encoding);
@@ -401,7 +405,8 @@ fn keep_sent(
     }
     if let Some(piece) = pieces.get(whole).filter(|_| left > 0) {
         bytes += left as u64;
-        let page = logs.at(piece.channel).log.page_of(piece.first, encoding);
+        let rendition = subscriptions[piece.subscription as usize].rendition(encoding);
+        let page = logs.at(piece.channel).log.page_of(piece.first, rendition);
         let page = page.expect("nothing that is planned is dropped before it is settled");
         let at = page.start_of(piece.first) + left as u32;
         let seq = page.seq_at(at);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::id::Epoch;
+use fanfare_protocol::message::{MessageView, PresenceView};
 
 use crate::message::Message;
 use crate::origin::Origin;
@@ -92,16 +93,22 @@ impl Entry {
 
     /// Appends it as it stands in a lane: behind what separates it from the one before, or nothing
     /// at all where the dialect does not tell it.
-    pub(super) fn render(&self, encoding: Encoding, epoch: Epoch, out: &mut Vec<u8>) {
+    pub(super) fn render(
+        &self,
+        view: Option<&str>,
+        encoding: Encoding,
+        epoch: Epoch,
+        out: &mut Vec<u8>,
+    ) {
         let separator = encoding.framing().separator();
         match self {
             Self::Message(message) => {
                 out.extend_from_slice(separator);
-                encoding.message(&message.view(epoch), out);
+                encoding.message(&MessageView { view, ..message.view(epoch) }, out);
             }
             Self::Presence(_, event) if encoding.tells_presence() => {
                 out.extend_from_slice(separator);
-                encoding.presence(&event.view(), out);
+                encoding.presence(&PresenceView { view, ..event.view() }, out);
             }
             Self::Presence(..) => {}
         }

@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::limits::ENVELOPE_BYTES_MAX;
 
 use super::entry::Entry;
 use super::lane::{Renderer, Want};
+use super::lanes::Rendition;
 use super::log::Log;
 use crate::channel::ChannelId;
 use crate::origin::Origin;
@@ -124,7 +124,7 @@ impl Filter {
         let ephemeral = entry.is_ephemeral();
         let began = || self.ephemeral_after.get(&reads.log.id);
         let is_old = ephemeral && began().is_some_and(|after| entry.position() <= *after);
-        if is_own || is_old || entry.is_presence() && !reads.encoding.tells_presence() {
+        if is_own || is_old || entry.is_presence() && !reads.rendition.encoding.tells_presence() {
             return Some(Fate::Silent);
         }
         let max = self.frame_bytes_max.map(|max| max as usize);
@@ -141,8 +141,8 @@ impl Filter {
 pub(super) struct Reads<'a> {
     /// Which log.
     pub(super) log: &'a mut Log,
-    /// In which encoding.
-    pub(super) encoding: Encoding,
+    /// In which rendition.
+    pub(super) rendition: Rendition,
     /// What renders it.
     pub(super) renderer: &'a mut Renderer,
 }
@@ -152,7 +152,7 @@ impl Reads<'_> {
     /// Clients without a filter are given all but what their dialect does not tell.
     pub(super) fn pass(&mut self, next: &mut u64, filter: Option<&Filter>) {
         let Some(filter) = filter else {
-            if self.log.has_presence() && !self.encoding.tells_presence() {
+            if self.log.has_presence() && !self.rendition.encoding.tells_presence() {
                 while self.log.entry(*next).is_some_and(Entry::is_presence) {
                     *next += 1;
                 }
@@ -172,7 +172,7 @@ impl Reads<'_> {
             return bytes > max;
         }
         let want = Want { seq, before: seq + 1, bytes: 0, ahead: false };
-        let run = self.log.run(want, self.encoding, self.renderer);
-        run.is_some_and(|run| run.len() > max + self.encoding.framing().separator().len())
+        let run = self.log.run(want, self.rendition, self.renderer);
+        run.is_some_and(|run| run.len() > max + self.rendition.encoding.framing().separator().len())
     }
 }

@@ -75,10 +75,11 @@ impl Gathering {
             return true; // what comes next is lost, and told with the next poll
         }
         while let Some((position, nth)) = owed.pop() {
+            let rendition = subscriptions[nth as usize].rendition(encoding);
             let Subscription { channel, next: first, .. } = subscriptions[nth as usize];
             let log = &mut logs.at_mut(channel).log;
             let before = owed.until_others(log, position);
-            let mut reads = Reads { log, encoding, renderer };
+            let mut reads = Reads { log, rendition, renderer };
             let room = self.room();
             let ahead = match filter {
                 None => Ahead::Before(u64::MAX),
@@ -89,7 +90,7 @@ impl Gathering {
                 (Ahead::Before(end), _) => {
                     let before = before.min(end).min(first + self.messages_left());
                     let want = Want { seq: first, before, bytes: room, ahead: false };
-                    let run = reads.log.run(want, encoding, reads.renderer);
+                    let run = reads.log.run(want, rendition, reads.renderer);
                     let next = run.and_then(|run| self.push(run, encoding));
                     let told = |next| reads.log.told_within(first..next, encoding) as usize;
                     self.count += next.map_or(0, told);
@@ -152,8 +153,9 @@ impl Gathering {
         let (from, to, after) = filter.too_long(first, before, reads);
         let (channel, bounds) = (&*reads.log.name.name, Some((from, to)));
         let mut notice = Vec::new();
-        let gap = GapView { channel, bounds, reason: GapReason::Size };
-        reads.encoding.gap(&gap, &mut notice);
+        let view = reads.log.view(reads.rendition.view);
+        let gap = GapView { channel, view, bounds, reason: GapReason::Size };
+        reads.rendition.encoding.gap(&gap, &mut notice);
         if !self.is_empty() && (notice.len() > self.room() || self.messages_left() == 0) {
             return None;
         }

@@ -1,4 +1,5 @@
-//! A lane: what is rendered of one channel in one encoding. It is a cache of its log, in pages.
+//! A lane: what is rendered of one channel in one encoding, and by one view where it has such.
+//! It is a cache of its log, in pages.
 //!
 //! What waits for a client is then one contiguous slice and one plain send, whoever the client is.
 //! A page holds the frames of consecutive entries, and pages lie in the order of their entries; but
@@ -81,9 +82,9 @@ impl Renderer {
     }
 
     /// Renders an entry as it stands in a lane.
-    fn render(&mut self, entry: &Entry, encoding: Encoding) {
+    fn render(&mut self, entry: &Entry, view: Option<&str>, encoding: Encoding) {
         self.frame.clear();
-        entry.render(encoding, self.epoch, &mut self.frame);
+        entry.render(view, encoding, self.epoch, &mut self.frame);
         self.work += self.frame.len();
     }
 }
@@ -95,6 +96,8 @@ pub(super) struct Entries<'a> {
     pub(super) list: &'a VecDeque<Entry>,
     /// Seq of the first.
     pub(super) first: u64,
+    /// By which view.
+    pub(super) view: Option<&'a str>,
 }
 
 impl<'a> Entries<'a> {
@@ -269,7 +272,7 @@ impl Lane {
             if !page.has_room(entry.bytes()) {
                 return page.close();
             }
-            renderer.render(entry, encoding);
+            renderer.render(entry, entries.view, encoding);
             if !page.has_room(renderer.frame.len()) {
                 return page.close();
             }
@@ -320,7 +323,7 @@ impl Lane {
             end = page.end();
             for seq in page.first().max(entries.first)..page.end() {
                 let frame = page.start_of(seq) as usize..page.end_of(seq) as usize;
-                renderer.render(entries.at(seq), encoding);
+                renderer.render(entries.at(seq), entries.view, encoding);
                 let said = &page.bytes()[frame];
                 assert!(
                     said == renderer.frame,

@@ -19,8 +19,9 @@ use fanfare_protocol::message::GapReason;
 
 use super::entry::Entry;
 use super::lane::{Entries, Renderer, Run, Want};
-use super::lanes::Lanes;
+use super::lanes::{Lanes, Rendition};
 use super::page::{Page, Pages};
+use super::views::{ViewNumber, Views};
 use crate::channel::{ChannelId, ChannelName};
 use crate::message::Message;
 use crate::presence;
@@ -84,6 +85,7 @@ pub(super) struct Log {
     /// How many entries the next trim leaves that history does not promise, where there is no room
     /// for a window.
     tight: Option<usize>,
+    views: Views,
     lanes: Lanes,
 }
 
@@ -110,6 +112,7 @@ impl Log {
             ephemeral_cost: 0,
             presence: 0,
             tight: None,
+            views: Views::default(),
             lanes: Lanes::default(),
         }
     }
@@ -481,20 +484,21 @@ impl Log {
         self.lanes.change(|lane| lane.drop_up_to(last, pages));
     }
 
-    /// What is wanted of the entries in an encoding, as far as it lies in one page: rendered now,
+    /// What is wanted of the entries in a rendition, as far as it lies in one page: rendered now,
     /// where it was not. `None` where the log does not hold the first of it, or nothing is wanted.
     pub(super) fn run(
         &mut self,
         want: Want,
-        encoding: Encoding,
+        rendition: Rendition,
         renderer: &mut Renderer,
     ) -> Option<Run<'_>> {
         let first = self.first();
         if !(first..self.end.min(want.before)).contains(&want.seq) {
             return None;
         }
-        let entries = Entries { list: &self.entries, first };
-        Some(self.lanes.get_or_begin(encoding).run(want, encoding, entries, renderer))
+        let Rendition { encoding, view } = rendition;
+        let entries = Entries { list: &self.entries, first, view: self.views.get(view) };
+        Some(self.lanes.get_or_begin(rendition).run(want, encoding, entries, renderer))
     }
 
     /// Drops pages of which `goes` says so.
@@ -503,14 +507,39 @@ impl Log {
     }
 
     /// The page that holds entry `seq`, where it is rendered.
-    pub(super) fn page_of(&self, seq: u64, encoding: Encoding) -> Option<&Rc<Page>> {
-        self.lanes.get(encoding)?.page_of(seq)
+    pub(super) fn page_of(&self, seq: u64, rendition: Rendition) -> Option<&Rc<Page>> {
+        self.lanes.get(rendition)?.page_of(seq)
+    }
+
+    /// What a view of the channel says.
+    pub(super) fn view(&self, number: ViewNumber) -> Option<&str> {
+        self.views.get(number)
+    }
+
+    /// Whether one more subscription by `view` has room.
+    pub(super) fn has_room_for(&self, view: &str) -> bool {
+        self.views.has_room(view)
+    }
+
+    /// A subscription by `view` begins, if by any; it has room.
+    pub(super) fn enter(&mut self, view: Option<&Arc<str>>) -> ViewNumber {
+        view.map(|view| self.views.enter(view)).unwrap_or_default()
+    }
+
+    /// A subscription by this view ends.
+    pub(super) fn leave(&mut self, view: ViewNumber) {
+        if self.views.leave(view) {
+            self.lanes.forget(view);
+        }
     }
 
     /// Panics where what is rendered is not what the entries say.
     pub(super) fn invariants(&self, renderer: &mut Renderer) {
-        let entries = Entries { list: &self.entries, first: self.first() };
-        self.lanes.iter().for_each(|(encoding, lane)| lane.invariants(encoding, entries, renderer));
+        for (Rendition { encoding, view }, lane) in self.lanes.iter() {
+            let view = self.views.get(view);
+            let entries = Entries { list: &self.entries, first: self.first(), view };
+            lane.invariants(encoding, entries, renderer);
+        }
     }
 
     /// All pages of all lanes.

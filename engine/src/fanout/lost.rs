@@ -45,7 +45,8 @@ pub(super) fn skip_lost(
         let bounds = log.offset_at(subscription.next).zip(log.offset_at(next));
         let bounds = bounds.map(|(from, next)| (from, next - 1));
         let reason = ended.map_or(GapReason::Slow, EndedBy::reason);
-        tell(&GapView { channel: &log.name.name, bounds, reason });
+        let view = log.view(subscription.seat.view());
+        tell(&GapView { channel: &log.name.name, view, bounds, reason });
         skipped.gaps += 1;
         skipped.ephemeral += log.ephemeral_within(subscription.next..next);
         subscription.next = next;

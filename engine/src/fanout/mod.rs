@@ -32,6 +32,7 @@ mod owed;
 mod page;
 mod subscription;
 mod sweep;
+mod views;
 
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
@@ -53,6 +54,7 @@ use lane::Renderer;
 use log::Log;
 use overgrown::Overgrown;
 use page::{Page, Pages};
+use subscription::Seat;
 use sweep::Sweep;
 
 pub(crate) use batch::{BATCH_SENDS_MAX, Found, Settled, Withheld};
@@ -169,7 +171,7 @@ impl Fanout {
         });
         let next = self.channels.at(channel).log.seq_of(reply.next);
         self.overgrown.look(channel, &mut self.channels);
-        Subscription { channel, seat: 0, next }
+        Subscription { channel, seat: Seat::default(), next }
     }
 
     /// Which life of a channel its log is of, for [`Fanout::begin_late`].
@@ -190,7 +192,7 @@ impl Fanout {
         let channel = self.channels.find(reply.channel).expect("its log stays until it is left");
         let log = &self.channels.at(channel).log;
         let next = late::begin(log, life, present, reply);
-        (Subscription { channel, seat: 0, next }, log.position(next))
+        (Subscription { channel, seat: Seat::default(), next }, log.position(next))
     }
 
     /// History promises nothing of a channel before `floor` any more.
@@ -245,28 +247,37 @@ impl Fanout {
 
 /// Who comes and who goes.
 impl Fanout {
-    /// A member takes its seat in the channel of this subscription; what is not for it there is
-    /// noted in its filter.
+    /// A member takes its seat in the channel of this subscription, and reads it by `view` from
+    /// here on, which has room; what is not for it there is noted in its filter.
     pub(crate) fn join(
         &mut self,
         member: u32,
         subscription: &mut Subscription,
         filter: &mut Filter,
+        view: Option<&Arc<str>>,
     ) {
         let Subscription { channel, next, .. } = *subscription;
         filter.begin(&self.channels.at(channel).log, next);
-        subscription.seat = self.channels.at_mut(channel).join(member);
+        let channel = self.channels.at_mut(channel);
+        subscription.seat = Seat::new(channel.join(member), channel.log.enter(view));
         self.subscriptions += 1;
+    }
+
+    /// Whether the channel of this subscription has room for one more by `view`.
+    pub(crate) fn has_room_for(&self, subscription: Subscription, view: &str) -> bool {
+        self.channels.at(subscription.channel).log.has_room_for(view)
     }
 
     /// Ends a subscription. Says who has its seat now, where anyone has: the caller lets it
     /// [`Subscriptions::take_seat`].
     #[must_use]
     pub(crate) fn leave(&mut self, subscription: Subscription) -> Option<Moved> {
-        let Subscription { channel, seat, .. } = subscription;
+        let Subscription { channel: index, seat, .. } = subscription;
         self.subscriptions -= 1;
-        let (member, in_sweep) = self.channels.at_mut(channel).leave(seat)?;
-        Some(Moved { member, in_sweep, channel, seat })
+        let channel = self.channels.at_mut(index);
+        channel.log.leave(seat.view());
+        let (member, in_sweep) = channel.leave(seat.place())?;
+        Some(Moved { member, in_sweep, channel: index, place: seat.place() })
     }
 
     /// What the sequencer calls the channel of a subscription.
@@ -278,9 +289,10 @@ impl Fanout {
     pub(crate) fn owes(&mut self, subscriptions: &mut Subscriptions, encoding: Encoding) -> bool {
         let (all, filter) = subscriptions.parts();
         all.iter_mut().any(|it| {
+            let rendition = it.rendition(encoding);
             let log = &mut self.channels.at_mut(it.channel).log;
             let renderer = &mut self.renderer;
-            Reads { log, encoding, renderer }.pass(&mut it.next, filter);
+            Reads { log, rendition, renderer }.pass(&mut it.next, filter);
             it.next < log.end()
         })
     }
@@ -460,7 +472,7 @@ impl Fanout {
         for (member, its) in members {
             for subscription in its.as_slice() {
                 let channel = self.channels.at(subscription.channel);
-                assert_eq!(channel.members[subscription.seat as usize], member);
+                assert_eq!(channel.members[subscription.seat.place() as usize], member);
                 assert!(subscription.next <= channel.log.end());
                 subscriptions += 1;
             }

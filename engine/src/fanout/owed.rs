@@ -28,11 +28,12 @@ impl Owed {
     ) -> bool {
         self.0.clear();
         for (nth, subscription) in subscriptions.iter_mut().enumerate() {
+            let rendition = subscription.rendition(encoding);
             let log = &mut logs.at_mut(subscription.channel).log;
             if subscription.next < log.first() {
                 return false;
             }
-            Reads { log, encoding, renderer }.pass(&mut subscription.next, filter);
+            Reads { log, rendition, renderer }.pass(&mut subscription.next, filter);
             self.push(log.rank(subscription.next), nth as u32);
         }
         true
@@ -75,11 +76,12 @@ impl Owed {
             && other == position
         {
             self.0.pop();
+            let rendition = subscriptions[nth as usize].rendition(encoding);
             let Subscription { channel, next, .. } = &mut subscriptions[nth as usize];
             let log = &mut logs.at_mut(*channel).log;
             note(nth, *next);
             *next += 1;
-            Reads { log, encoding, renderer }.pass(next, filter);
+            Reads { log, rendition, renderer }.pass(next, filter);
             self.push(log.rank(*next), nth);
         }
     }

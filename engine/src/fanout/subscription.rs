@@ -1,7 +1,11 @@
 //! What one client follows: a cursor into the log of each of its channels.
 
+use fanfare_protocol::dialect::Encoding;
+
 use super::channels::ChannelIndex;
 use super::filter::Filter;
+use super::lanes::Rendition;
+use super::views::ViewNumber;
 use crate::channel::ChannelId;
 use crate::origin::Origin;
 
@@ -10,10 +14,44 @@ use crate::origin::Origin;
 pub(crate) struct Subscription {
     /// Where the channel stands in the shard's table.
     pub(super) channel: ChannelIndex,
-    /// Where this client stands among the channel's members.
-    pub(super) seat: u32,
+    /// Where this client stands among the channel's members, and by which view it reads.
+    pub(super) seat: Seat,
     /// Seq of the next entry to send.
     pub(super) next: u64,
+}
+
+/// A place among the members of a channel, and the number of a view beside it: in one word, because
+/// most clients read by none, and a subscription is sixteen bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Seat(u32);
+
+impl Seat {
+    const PLACE_BITS: u32 = u32::BITS - ViewNumber::BITS;
+
+    /// Of a member that stands there and reads by this view.
+    pub(super) fn new(place: u32, view: ViewNumber) -> Self {
+        debug_assert!(place < 1 << Self::PLACE_BITS, "a shard has no table that is so long");
+        Self(place | view.bits() << Self::PLACE_BITS)
+    }
+
+    /// Where the member stands.
+    pub(super) fn place(self) -> u32 {
+        self.0 & ((1 << Self::PLACE_BITS) - 1)
+    }
+
+    /// By which view it reads.
+    pub(super) fn view(self) -> ViewNumber {
+        ViewNumber::from_bits(self.0 >> Self::PLACE_BITS)
+    }
+}
+
+const _: () = assert!(size_of::<Subscription>() == 16);
+
+impl Subscription {
+    /// What is rendered for it, where its client takes this encoding.
+    pub(super) fn rendition(&self, encoding: Encoding) -> Rendition {
+        Rendition { encoding, view: self.seat.view() }
+    }
 }
 
 /// The subscriptions of one client; most have one, and no filter.
@@ -137,7 +175,8 @@ impl Subscriptions {
 
     /// Whoever moved to another seat of a channel stands there now.
     pub(crate) fn take_seat(&mut self, moved: Moved) {
-        self.of(moved.channel).seat = moved.seat;
+        let seat = &mut self.of(moved.channel).seat;
+        *seat = Seat::new(moved.place, seat.view());
     }
 
     /// That of a channel of which this client is a member.
@@ -155,5 +194,5 @@ pub(crate) struct Moved {
     /// Whether a sweep is under way that may pass it over now: it is to be visited for itself.
     pub(crate) in_sweep: bool,
     pub(super) channel: ChannelIndex,
-    pub(super) seat: u32,
+    pub(super) place: u32,
 }

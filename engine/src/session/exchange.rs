@@ -4,6 +4,7 @@
 //! What a call leads to is a [`Step`], which [`super::Session`] takes.
 
 use fanfare_protocol::dialect::Encoding;
+use fanfare_protocol::dialect::machine::Answer;
 use fanfare_protocol::http::{Violation, chunk, response};
 use fanfare_protocol::id::Id;
 
@@ -21,7 +22,6 @@ use super::waiting::Waiting;
 use crate::clock::Millis;
 use crate::driver::{Close, Token};
 use crate::limits::Limits;
-use crate::sequencer::command::{Published, Refusal};
 use crate::transport::door::HoldRequest;
 use crate::transport::follow_request::FollowRequest;
 use crate::transport::input::Early;
@@ -275,13 +275,15 @@ impl Exchange {
     }
 
     /// What it asked for has ended like this, and nothing is followed.
-    pub(super) fn answered(self, result: Result<Published, Refusal>, here: &mut Here<'_>) -> Step {
-        match (self, result) {
-            (Self::Asking(asking), Ok(published)) => {
+    pub(super) fn answered(self, answer: Answer<'_>, here: &mut Here<'_>) -> Step {
+        match (self, answer) {
+            (Self::Asking(asking), Answer::Published(published)) => {
                 let (keep_alive, early) = asking.answer(published, here);
                 next_or_leave(keep_alive, early, here)
             }
-            (Self::Asking(asking), Err(refusal)) => Step::refused(asking.refuse(refusal, here)),
+            (Self::Asking(asking), Answer::Refused(refusal)) => {
+                Step::refused(asking.refuse(refusal, here))
+            }
             (other, _) => Step::On(other),
         }
     }

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use fanfare_protocol::dialect::machine::{Followed, Machine, Turn, Unasked};
+use fanfare_protocol::dialect::machine::{Follow, Followed, Machine, Turn, Unasked};
 use fanfare_protocol::id::{Id, LifeId};
 use fanfare_protocol::message::GapView;
 use fanfare_protocol::names;
-use fanfare_protocol::since::Since;
 use fanfare_protocol::ws::CloseCode;
 
 use super::here::Here;
@@ -37,7 +36,7 @@ pub(super) fn followed(reply: &Subscribed) -> Vec<Followed<'_>> {
     let channels = reply.channels.iter().map(|told| {
         let channel = &*told.name.name;
         let gap = told.gap.map(|gap| (gap.bounds, gap.reason));
-        let gap = gap.map(|(bounds, reason)| GapView { channel, bounds, reason });
+        let gap = gap.map(|(bounds, reason)| GapView { channel, view: None, bounds, reason });
         let life = LifeId(Id { epoch: reply.epoch, position: told.life });
         Followed { channel, next: told.next, last: told.last, life, gap }
     });
@@ -49,14 +48,19 @@ impl Turn for Call<'_, '_> {
         self.here.brief()
     }
 
-    fn follow(&mut self, channels: &[(&str, Since)]) -> Result<u32, Unasked> {
+    fn follow(&mut self, asked: &[Follow<'_>]) -> Result<u32, Unasked> {
         let (wall, now) = (self.here.shared.context.wall, self.here.now);
-        let named = channels
-            .iter()
-            .map(|(name, since)| Ok((self.name(name)?, by_own_time(*since, wall, now))));
+        let mut views = asked.iter().filter_map(|it| it.view);
+        if !views.all(names::is_view) {
+            return Err(Unasked::BadView);
+        }
+        let named =
+            asked.iter().map(|it| Ok((self.name(it.channel)?, by_own_time(it.since, wall, now))));
         let channels: Box<[_]> = named.collect::<Result<_, _>>()?;
         let limit = self.here.shared.context.limits.channels_per_connection;
-        let request = self.requests.follow(channels.iter().map(|(name, _)| name), limit)?;
+        let views = asked.iter().map(|it| it.view);
+        let names = channels.iter().map(|(name, _)| name);
+        let request = self.requests.follow(names.zip(views), limit)?;
         self.here.shared.want(Effect::Follow { request, channels });
         Ok(request)
     }

@@ -45,7 +45,7 @@ mod tests;
 mod waiting;
 
 use fanfare_protocol::dialect::Encoding;
-use fanfare_protocol::dialect::machine::Machine;
+use fanfare_protocol::dialect::machine::{Answer, Machine};
 use fanfare_protocol::http::Violation;
 use fanfare_protocol::id::Id;
 use fanfare_protocol::message::GapView;
@@ -53,7 +53,7 @@ use fanfare_protocol::message::GapView;
 use crate::clock::Millis;
 use crate::driver::{Close, Token};
 use crate::limits::Limits;
-use crate::sequencer::command::{Published, Refusal, Subscribed};
+use crate::sequencer::command::{Refusal, Subscribed};
 use crate::session_id::SessionId;
 use flow::Flow;
 pub(crate) use here::Here;
@@ -322,16 +322,16 @@ impl Session {
     pub(crate) fn answered(
         &mut self,
         request: u32,
-        result: Result<Published, Refusal>,
+        answer: Answer<'_>,
         now: Millis,
         shared: &mut Shared,
     ) {
         match &mut self.state {
             State::Exchange(_) => {
-                self.exchange(now, shared, |exchange, here| exchange.answered(result, here))
+                self.exchange(now, shared, |exchange, here| exchange.answered(answer, here))
             }
             State::Stream(stream) => {
-                let heard = stream.answered(request, result, &mut self.line.here(now, shared));
+                let heard = stream.answered(request, answer, &mut self.line.here(now, shared));
                 self.heard(heard, now, shared);
             }
             State::Leaving(_) => {}
@@ -355,11 +355,11 @@ impl Session {
                 self.farewell(Farewell::Shutdown, shared.context.limits.close_ms, now, shared);
             }
             State::Exchange(Exchange::Asking(_)) if shared.life.has_lost_order() => {
-                self.answered(FIRST, Err(Refusal::ShuttingDown), now, shared);
+                self.answered(FIRST, Answer::Refused(Refusal::ShuttingDown), now, shared);
             }
             // What it asked another shard comes by the order, too.
             State::Exchange(Exchange::Asking(asking)) if asking.is_to_bring() => {
-                self.answered(FIRST, Err(Refusal::ShuttingDown), now, shared);
+                self.answered(FIRST, Answer::Refused(Refusal::ShuttingDown), now, shared);
             }
             State::Exchange(exchange) => exchange.order_ended(has_private, shared),
             State::Leaving(_) => {}

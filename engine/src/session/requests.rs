@@ -3,6 +3,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use fanfare_protocol::dialect::machine::Unasked;
 
@@ -23,6 +24,14 @@ struct Wanted {
     request: u32,
     /// Which record it is; none before the answer.
     channel: Option<ChannelId>,
+    /// By which view.
+    view: Option<Arc<str>>,
+}
+
+impl Wanted {
+    fn view_bytes(&self) -> usize {
+        self.view.as_ref().map_or(0, |view| view.len())
+    }
 }
 
 /// The books.
@@ -32,6 +41,8 @@ pub(super) struct Requests {
     /// Requests that were not answered yet.
     outstanding: Vec<u32>,
     channels: HashMap<ChannelName, Wanted>,
+    /// Bytes of their views, which are counted for each client though they are shared.
+    view_bytes: usize,
     /// Requests whose machine wants to be told when everything up to a position is sent, by that.
     behind: VecDeque<(u64, u32)>,
 }
@@ -42,16 +53,16 @@ impl Requests {
     pub(super) fn new(reply: &Subscribed) -> Self {
         let wanted = reply.channels.iter().map(|channel| {
             let record = Some(channel.channel);
-            (channel.name.as_ref().clone(), Wanted { request: FIRST, channel: record })
+            (channel.name.as_ref().clone(), Wanted { request: FIRST, channel: record, view: None })
         });
         let (outstanding, channels) = (vec![FIRST], wanted.collect());
-        Self { last: FIRST, outstanding, channels, behind: VecDeque::new() }
+        Self { outstanding, channels, ..Self::none() }
     }
 
     /// Of a client that begins with nothing.
     pub(super) fn none() -> Self {
         let (outstanding, channels) = (Vec::new(), HashMap::new());
-        Self { last: FIRST, outstanding, channels, behind: VecDeque::new() }
+        Self { last: FIRST, outstanding, channels, view_bytes: 0, behind: VecDeque::new() }
     }
 
     /// Bytes of memory, about: the names are shared with the records of their channels.
@@ -59,26 +70,28 @@ impl Requests {
         size_of::<Self>()
             + self.outstanding.capacity() * size_of::<u32>()
             + self.channels.capacity() * size_of::<(ChannelName, Wanted)>()
+            + self.view_bytes
             + self.behind.capacity() * size_of::<(u64, u32)>()
     }
 
-    /// A request to follow these, where no more than `limit` are followed then.
+    /// A request to follow these, each by its view, where no more than `limit` are followed then.
     pub(super) fn follow<'a>(
         &mut self,
-        names: impl ExactSizeIterator<Item = &'a ChannelName>,
+        channels: impl ExactSizeIterator<Item = (&'a ChannelName, Option<&'a str>)>,
         limit: usize,
     ) -> Result<u32, Unasked> {
-        if self.channels.len() + names.len() > limit {
+        if self.channels.len() + channels.len() > limit {
             return Err(Unasked::TooManyChannels);
         }
         let request = self.next()?;
-        for name in names {
+        for (name, view) in channels {
             match self.channels.entry(name.clone()) {
                 Entry::Vacant(place) => {
-                    place.insert(Wanted { request, channel: None });
+                    self.view_bytes += view.map_or(0, str::len);
+                    place.insert(Wanted { request, channel: None, view: view.map(Arc::from) });
                 }
                 Entry::Occupied(_) => {
-                    self.channels.retain(|_, wanted| wanted.request != request);
+                    self.want_no_more(request);
                     return Err(Unasked::AlreadyFollowed);
                 }
             }
@@ -110,7 +123,24 @@ impl Requests {
     /// This channel is wanted no more; `None` where it was not. Gives its record, where the answer
     /// was there.
     pub(super) fn unfollow(&mut self, name: &ChannelName) -> Option<Option<ChannelId>> {
-        self.channels.remove(name).map(|wanted| wanted.channel)
+        let wanted = self.channels.remove(name)?;
+        self.view_bytes -= wanted.view_bytes();
+        Some(wanted.channel)
+    }
+
+    /// Nothing is wanted of what this request asked for.
+    fn want_no_more(&mut self, request: u32) {
+        let view_bytes = &mut self.view_bytes;
+        self.channels.retain(|_, wanted| {
+            let stays = wanted.request != request;
+            *view_bytes -= if stays { 0 } else { wanted.view_bytes() };
+            stays
+        });
+    }
+
+    /// By which view a channel is wanted.
+    pub(super) fn view(&self, name: &ChannelName) -> Option<&Arc<str>> {
+        self.channels.get(name)?.view.as_ref()
     }
 
     /// Whether the answer to this request is waited for.
@@ -155,11 +185,34 @@ impl Requests {
     /// This request was refused.
     pub(super) fn refused(&mut self, request: u32) {
         self.answered(request);
-        self.channels.retain(|_, wanted| wanted.request != request);
+        self.want_no_more(request);
     }
 
     /// This request was answered, and there is nothing to follow.
     pub(super) fn answered(&mut self, request: u32) {
         self.outstanding.retain(|outstanding| *outstanding != request);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::Tenant;
+
+    #[test]
+    fn views_are_counted_for_as_long_as_their_channels_are_wanted() {
+        let names = ["a", "b", "c"].map(|name| ChannelName::new(Tenant::default(), name));
+        let mut requests = Requests::none();
+        let first = [(&names[0], Some("1234")), (&names[1], None)];
+        assert_eq!(requests.follow(first.into_iter(), 9), Ok(1));
+        assert_eq!(requests.follow([(&names[2], Some("123"))].into_iter(), 9), Ok(2));
+        assert_eq!((requests.view_bytes, requests.view(&names[0])), (7, Some(&"1234".into())));
+        let again = [(&names[0], Some("12345"))];
+        assert_eq!(requests.follow(again.into_iter(), 9), Err(Unasked::AlreadyFollowed));
+        assert_eq!(requests.view_bytes, 7, "nothing was asked");
+        assert_eq!(requests.unfollow(&names[0]), Some(None));
+        assert_eq!(requests.view_bytes, 3);
+        requests.refused(2);
+        assert_eq!((requests.view_bytes, requests.view(&names[2])), (0, None));
     }
 }

@@ -3,8 +3,6 @@
 
 use fanfare_protocol::dialect::machine::{Answer, Machine, Piece};
 use fanfare_protocol::id::Id;
-use fanfare_protocol::message::Published;
-use fanfare_protocol::refusals::Refusal;
 
 use super::here::Here;
 use super::machine::{Call, followed};
@@ -54,14 +52,13 @@ impl Speaker {
     pub(super) fn answered(
         &mut self,
         request: u32,
-        result: Result<Published, Refusal>,
+        answer: Answer<'_>,
         here: &mut Here<'_>,
     ) -> Heard {
-        match result {
-            Ok(_) => self.requests.answered(request),
-            Err(_) => self.requests.refused(request),
+        match answer {
+            Answer::Published(_) => self.requests.answered(request),
+            _ => self.requests.refused(request),
         }
-        let answer = result.map_or_else(Answer::Refused, Answer::Published);
         self.turn(here, |machine, call| machine.answer(request, answer, call))
     }
 

@@ -1,5 +1,7 @@
 //! What is true of a client, one thing at a time.
 
+use std::sync::Arc;
+
 use fanfare_protocol::dialect::Encoding;
 
 use super::RECHECK_MS;
@@ -70,6 +72,14 @@ impl State {
                 stream.requests().is_some_and(|requests| requests.wants(request, channel))
             }
             _ => true,
+        }
+    }
+
+    /// By which view it wants a channel, if by any.
+    pub(crate) fn view(&self, channel: &ChannelName) -> Option<&Arc<str>> {
+        match self {
+            Self::Stream(stream) => stream.requests()?.view(channel),
+            _ => None,
         }
     }
 

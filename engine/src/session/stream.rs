@@ -1,6 +1,7 @@
 //! A stream that is open: messages go out as they come, until one of both ends it.
 
 use fanfare_protocol::dialect::Encoding;
+use fanfare_protocol::dialect::machine::Answer;
 
 use super::events::Events;
 use super::held::Held;
@@ -12,7 +13,7 @@ use super::socket::{Heard, Socket};
 use super::speaker::Speaker;
 use crate::clock::Millis;
 use crate::limits::Limits;
-use crate::sequencer::command::{Published, Refusal, Subscribed};
+use crate::sequencer::command::Subscribed;
 use crate::transport::input::Frames;
 
 /// What is true of it.
@@ -106,11 +107,11 @@ impl Stream {
     pub(super) fn answered(
         &mut self,
         request: u32,
-        result: Result<Published, Refusal>,
+        answer: Answer<'_>,
         here: &mut Here<'_>,
     ) -> Heard {
         match self.who_asked(request) {
-            Some(speaker) => speaker.answered(request, result, here),
+            Some(speaker) => speaker.answered(request, answer, here),
             None => Heard::Fine,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use fanfare_protocol::dialect::machine::Answer;
 use fanfare_protocol::dialect::{Form, plain};
 use fanfare_protocol::framing::Framing;
 use fanfare_protocol::http::Request;
@@ -171,7 +172,7 @@ fn only_the_request_that_is_under_way_has_an_answer() {
     bench.subscribed(0);
     assert_eq!(bench.session.state.awaits(0), None, "it is answered once");
     assert!(bench.session.state.is_waiting());
-    bench.session.answered(0, Err(Refusal::ShuttingDown), NOW, &mut bench.shared);
+    bench.session.answered(0, Answer::Refused(Refusal::ShuttingDown), NOW, &mut bench.shared);
     assert!(bench.session.state.is_waiting() && bench.wanted().is_empty());
 }
 

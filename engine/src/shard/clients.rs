@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use fanfare_protocol::dialect::machine::Answer;
 use fanfare_protocol::http::Violation;
 use fanfare_protocol::id::Epoch;
 
@@ -457,6 +458,13 @@ impl Clients {
         self.units += subscriptions.len();
         let asking = self.connections.get_mut(token);
         let reads = asking.and_then(|connection| connection.session.state.awaits(request));
+        if reads.is_some() && !self.has_room_for_views(reply, &subscriptions) {
+            let channels: Vec<_> = reply.channels.iter().map(|channel| channel.channel).collect();
+            self.commands.unsubscribe(token, &channels);
+            return self.call(token, now, |session, shared| {
+                session.answered(request, Answer::TooManyViews, now, shared);
+            });
+        }
         let (encoding, max_bytes) = (reads.map(|it| it.0), reads.and_then(|it| it.1));
         let (mut taken, mut unwanted) = (Vec::with_capacity(reply.channels.len()), Vec::new());
         let mut filter = self.connections.table.withheld(token).with_frames_up_to(max_bytes);
@@ -467,7 +475,8 @@ impl Clients {
                     if session
                         .is_some_and(|session| session.state.wants(request, &channel.name)) =>
                 {
-                    self.fanout.join(token.index, &mut subscription, &mut filter);
+                    let view = session.and_then(|session| session.state.view(&channel.name));
+                    self.fanout.join(token.index, &mut subscription, &mut filter, view);
                     taken.push(subscription);
                 }
                 _ => unwanted.push(channel.channel),
@@ -483,6 +492,17 @@ impl Clients {
         connection.session.subscribed(reply, spread(token.index), now, &mut self.shared);
         self.perform(token, now);
         self.connections.visit_soon(token);
+    }
+
+    /// Whether there is room for each view by which whoever asked still wants a channel of this.
+    fn has_room_for_views(&self, reply: &Subscribed, subscriptions: &[Subscription]) -> bool {
+        let Requester { session: token, request, .. } = reply.requester;
+        let Some(connection) = self.connections.table.at(token.index) else { return true };
+        let state = &connection.session.state;
+        reply.channels.iter().zip(subscriptions).all(|(channel, subscription)| {
+            let view = state.view(&channel.name).filter(|_| state.wants(request, &channel.name));
+            view.is_none_or(|view| self.fanout.has_room_for(*subscription, view))
+        })
     }
 
     /// What is to be told to the order next. Who has gone meanwhile asks for nothing.
@@ -501,7 +521,8 @@ impl Clients {
 
     fn answered(&mut self, to: Requester, result: Result<Published, Refusal>, now: Millis) {
         let Requester { session, request, .. } = to;
-        self.call(session, now, |session, shared| session.answered(request, result, now, shared));
+        let answer = result.map_or_else(Answer::Refused, Answer::Published);
+        self.call(session, now, |session, shared| session.answered(request, answer, now, shared));
     }
 
     /// The sequencer has ended and did not take this.

@@ -42,6 +42,9 @@ pub(super) fn gaps(reply: &Subscribed) -> impl Iterator<Item = (GapView<'_>, Opt
     reply.channels.iter().filter_map(|channel| {
         let gap = channel.gap?;
         let (bounds, reason) = (gap.bounds, gap.reason);
-        Some((GapView { channel: &channel.name.name, bounds, reason }, channel.gap_begins))
+        Some((
+            GapView { channel: &channel.name.name, view: None, bounds, reason },
+            channel.gap_begins,
+        ))
     })
 }

@@ -5,10 +5,11 @@
 //! one that ends when something was told. `POST /lines/ID` brings lines. What is told is an event
 //! stream in chunks; what the machine says is an event `said`.
 
-use fanfare_protocol::dialect::machine::{Answer, Machine, Piece, Turn};
+use fanfare_protocol::dialect::machine::{Answer, Follow, Machine, Piece, Turn};
 use fanfare_protocol::dialect::{Encoding, Form, plain};
 use fanfare_protocol::framing::Framing;
 use fanfare_protocol::http::{Method, Request, Violation, chunk};
+use fanfare_protocol::refusals::TOO_MANY_VIEWS;
 use fanfare_protocol::since::Since;
 use fanfare_protocol::ws::CloseCode;
 
@@ -66,6 +67,7 @@ impl Machine for Talk {
             }
             Answer::Published(published) => format!("at {}", published.offset),
             Answer::Refused(refusal) => format!("{refusal:?}"),
+            Answer::TooManyViews => TOO_MANY_VIEWS.into(),
         };
         say(&text, turn);
     }
@@ -74,8 +76,11 @@ impl Machine for Talk {
 fn hear(line: &str, turn: &mut dyn Turn) {
     let words: Vec<&str> = line.split(' ').collect();
     let asked = match words[..] {
-        ["follow", channel] => turn.follow(&[(channel, Since::Now)]).err(),
-        ["again", channel] => turn.follow(&[(channel, Since::Earliest)]).err(),
+        ["follow", channel] => turn.follow(&[Follow::of(channel, Since::Now)]).err(),
+        ["follow", channel, view] => {
+            turn.follow(&[Follow { view: Some(view), ..Follow::of(channel, Since::Now) }]).err()
+        }
+        ["again", channel] => turn.follow(&[Follow::of(channel, Since::Earliest)]).err(),
         ["say", channel, text] => turn.publish(channel, text.as_bytes()).err(),
         ["fill"] => return say(&"x".repeat(8 << 10), turn),
         ["bye"] => return turn.close(CloseCode::NORMAL, "as you say"),

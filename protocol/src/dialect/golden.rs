@@ -11,11 +11,11 @@ fn written(encoding: Encoding) -> Vec<(&'static str, Vec<u8>)> {
     let id = Id { epoch: Epoch::from_random(0x1234_5678), position: 4_097 };
     let message = |event, kind, data| {
         let kept = Some(Kept { id, offset: 12 });
-        let view = MessageView { channel: "room:\"\u{e4}\"", kept, event, kind, data };
+        let view = MessageView { channel: "room:\"\u{e4}\"", view: None, kept, event, kind, data };
         move |out: &mut Vec<u8>| encoding.message(&view, out)
     };
     let gap = |bounds, reason| {
-        let view = GapView { channel: "a\\b", bounds, reason };
+        let view = GapView { channel: "a\\b", view: None, bounds, reason };
         move |out: &mut Vec<u8>| encoding.gap(&view, out)
     };
     let (long, longer) = ([b'x'; 300], vec![b'y'; 70_000]);

@@ -62,6 +62,28 @@ pub enum Answer<'a> {
     Published(Published),
     /// The node did not do it.
     Refused(Refusal),
+    /// It follows none of these: one of them has as many views as a channel may have. For people:
+    /// [`crate::refusals::TOO_MANY_VIEWS`].
+    TooManyViews,
+}
+
+/// A channel that is to be followed.
+#[derive(Clone, Copy, Debug)]
+pub struct Follow<'a> {
+    /// Its name.
+    pub channel: &'a str,
+    /// Where to begin.
+    pub since: Since,
+    /// What each of its frames says beside the message, where the dialect's codec says that: see
+    /// [`super::Codec`].
+    pub view: Option<&'a str>,
+}
+
+impl<'a> Follow<'a> {
+    /// By no view.
+    pub fn of(channel: &'a str, since: Since) -> Self {
+        Self { channel, since, view: None }
+    }
 }
 
 /// A channel that is followed.
@@ -93,6 +115,8 @@ pub enum Unasked {
     AlreadyFollowed,
     /// A name that no channel has.
     BadChannel,
+    /// What no view is ([`crate::names::is_view`]).
+    BadView,
     /// Longer than a message may be, in one of its forms at least.
     MessageTooLong,
     /// There is no room for it now: a moment later there may be.
@@ -108,7 +132,7 @@ pub trait Turn {
     ///
     /// # Errors
     /// Nothing was asked, for this reason.
-    fn follow(&mut self, channels: &[(&str, Since)]) -> Result<u32, Unasked>;
+    fn follow(&mut self, channels: &[Follow<'_>]) -> Result<u32, Unasked>;
 
     /// Follows this channel no more, from now on: nothing more of it is sent, and what was asked
     /// for it and not answered comes to nothing. Whether it was followed or asked for.

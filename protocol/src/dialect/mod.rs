@@ -27,6 +27,13 @@ mod tests;
 pub mod witness;
 
 /// Renders what is shared, in one form of a dialect.
+///
+/// Some protocols repeat in each frame what the client called the channel when it asked for it.
+/// That is no state of a connection either, but a *view* of the channel: it comes with what is to
+/// be rendered ([`MessageView::view`]), and everyone who asked for the same one shares the bytes. A
+/// channel has few ([`crate::limits::VIEWS_MAX`]), and each makes its frames longer than those by
+/// which messages are judged ([`longest_bytes`]): by no more than twice its own length and its
+/// name, for which the clients of such a dialect need room.
 pub trait Codec: Copy {
     /// Appends `message` complete, as everyone who follows its channel gets it.
     fn message(self, message: &MessageView<'_>, framing: Framing, out: &mut Vec<u8>);

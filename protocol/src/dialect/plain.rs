@@ -1,8 +1,9 @@
 //! The plain dialect: what a bare `WebSocket`, `EventSource` or `fetch` gets.
 //!
 //! *Raw* is the publisher's bytes: only a framing that has a place for them carries ids and names.
-//! *JSON* is `{"channel","id","offset","event"?,"data"}`: `data` is embedded when it is JSON and a
-//! string when it is text; binary is `"base64"` in its place.
+//! *JSON* is `{"channel","view"?,"id","offset","event"?,"data"}`: `data` is embedded when it is
+//! JSON and a string when it is text; binary is `"base64"` in its place. `view` is there where a
+//! machine asked for the channel by one; nobody who only listens can.
 
 use super::{CloseReason, Codec, Opening, json};
 use crate::framing::{Envelope, Framing, Payload};
@@ -113,6 +114,7 @@ fn object_until_payload(message: &MessageView<'_>, out: &mut Vec<u8>) {
     out.reserve(128 + names + message.data.len());
     out.extend_from_slice(br#"{"channel":"#);
     json::string(message.channel.as_bytes(), out);
+    view_member(message.view, out);
     if let Some(Kept { id, offset }) = message.kept {
         out.extend_from_slice(br#","id":""#);
         id.write(out);
@@ -127,6 +129,14 @@ fn object_until_payload(message: &MessageView<'_>, out: &mut Vec<u8>) {
         Kind::Json | Kind::Text => br#","data":"#,
         Kind::Binary => br#","base64":"#,
     });
+}
+
+/// What a frame says of the view that it is rendered by.
+pub(super) fn view_member(view: Option<&str>, out: &mut Vec<u8>) {
+    if let Some(view) = view {
+        out.extend_from_slice(br#","view":"#);
+        json::string(view.as_bytes(), out);
+    }
 }
 
 /// [`super::longest_bytes`] of this dialect.
@@ -152,6 +162,7 @@ fn gap_object(gap: &GapView<'_>, out: &mut Vec<u8>) {
     });
     out.extend_from_slice(br#"{"event":"fanfare.gap","channel":"#);
     json::string(gap.channel.as_bytes(), out);
+    view_member(gap.view, out);
     let numbers: [(&[u8], Option<u64>); 3] = [
         (br#","from":"#, gap.bounds.map(|bounds| bounds.0)),
         (br#","to":"#, gap.bounds.map(|bounds| bounds.1)),

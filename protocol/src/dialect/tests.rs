@@ -34,7 +34,7 @@ fn what_a_framing_has_no_place_for_is_no_encoding() {
 #[test]
 fn presence_is_told_by_those_who_say_so_and_nothing_by_others() {
     let (change, info) = (crate::message::Change::Join, &b"{}"[..]);
-    let event = PresenceView { channel: "c", change, member: "m", info };
+    let event = PresenceView { channel: "c", view: None, change, member: "m", info };
     for encoding in Encoding::ALL {
         let mut out = Vec::new();
         encoding.presence(&event, &mut out);

@@ -35,6 +35,7 @@ impl Codec for Form {
             json::string(event.member.as_bytes(), out);
             out.extend_from_slice(br#","channel":"#);
             json::string(event.channel.as_bytes(), out);
+            plain::view_member(event.view, out);
             if !event.info.is_empty() {
                 out.extend_from_slice(br#","info":"#);
                 out.extend_from_slice(event.info);

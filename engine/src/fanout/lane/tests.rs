@@ -51,7 +51,7 @@ impl World {
 
     /// Where a run ends, its bytes, and its slice.
     fn run(&mut self, want: Want) -> (u64, Vec<u8>, Slice) {
-        let entries = Entries { list: &self.list, first: self.first };
+        let entries = Entries { list: &self.list, first: self.first, view: None };
         let run = self.lane.run(want, WS, entries, &mut self.renderer);
         (run.next, run.bytes().to_vec(), run.slice())
     }
@@ -59,7 +59,12 @@ impl World {
     fn expected(&self, seqs: std::ops::Range<u64>) -> Vec<u8> {
         let mut out = Vec::new();
         for seq in seqs {
-            self.list[(seq - self.first) as usize].render(WS, Epoch::from_random(7), &mut out);
+            self.list[(seq - self.first) as usize].render(
+                None,
+                WS,
+                Epoch::from_random(7),
+                &mut out,
+            );
         }
         out
     }
@@ -79,7 +84,7 @@ impl World {
     }
 
     fn check(&mut self, held: &[Slice]) {
-        let entries = Entries { list: &self.list, first: self.first };
+        let entries = Entries { list: &self.list, first: self.first, view: None };
         self.lane.invariants(WS, entries, &mut self.renderer.another());
         let mut pages: Vec<_> = self.lane.pages().chain(held.iter().map(Slice::page)).collect();
         pages.sort_by_key(|page| Rc::as_ptr(page));

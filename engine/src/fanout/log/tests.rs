@@ -83,8 +83,9 @@ fn renderer() -> Renderer {
 
 /// Renders everything from `seq` on, page by page.
 fn read_from(log: &mut Log, seq: u64, encoding: Encoding, renderer: &mut Renderer) {
+    let rendition = Rendition { encoding, view: ViewNumber::default() };
     let mut want = Want { seq, before: u64::MAX, bytes: usize::MAX, ahead: true };
-    while let Some(run) = log.run(want, encoding, renderer) {
+    while let Some(run) = log.run(want, rendition, renderer) {
         want.seq = run.next;
     }
     assert_eq!(want.seq, log.end().max(seq));

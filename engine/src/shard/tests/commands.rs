@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use fanfare_protocol::id::LifeId;
 use fanfare_protocol::message::{GapView, Kind};
+use fanfare_protocol::refusals::TOO_MANY_VIEWS;
 use fanfare_protocol::since::Since;
 use fanfare_protocol::ws::CloseCode;
 
@@ -15,7 +16,7 @@ use super::truth::channel_name;
 use super::wire::{Said, Way};
 use super::world::{Manner, Shape, World};
 use crate::limits::Limits;
-use fanfare_protocol::dialect::machine::{Answer, Followed, Machine, Piece, Turn};
+use fanfare_protocol::dialect::machine::{Answer, Follow, Followed, Machine, Piece, Turn};
 
 const RAW: Way = Way::Socket { json: false };
 
@@ -73,6 +74,7 @@ impl Machine for Words {
             }
             Answer::Published(published) => format!("{request}: at {}", published.offset),
             Answer::Refused(refusal) => format!("{request}: {refusal:?}"),
+            Answer::TooManyViews => format!("{request}: {TOO_MANY_VIEWS}"),
         };
         fanfare_protocol::ws::send::write_text(&text, turn.private());
     }
@@ -127,16 +129,21 @@ fn exactly(followed: &Followed<'_>) -> String {
 }
 
 /// Channels, each with the offset that the client had and the life that it belongs to.
-fn back<'a>(words: &[&'a str]) -> Vec<(&'a str, Since)> {
+fn back<'a>(words: &[&'a str]) -> Vec<Follow<'a>> {
     let each = words.chunks(3).map(|channel| {
         let life = LifeId::parse(channel[2].as_bytes()).unwrap();
-        (channel[0], Since::Offset(channel[1].parse().unwrap(), life))
+        Follow::of(channel[0], Since::Offset(channel[1].parse().unwrap(), life))
     });
     each.collect()
 }
 
-fn from<'a>(names: &[&'a str], since: Since) -> Vec<(&'a str, Since)> {
-    names.iter().map(|name| (*name, since)).collect()
+/// Channels, each all in a word or with its view: `c1=red`.
+fn from<'a>(words: &[&'a str], since: Since) -> Vec<Follow<'a>> {
+    let each = words.iter().map(|word| match word.split_once('=') {
+        Some((channel, view)) => Follow { channel, since, view: Some(view) },
+        None => Follow::of(word, since),
+    });
+    each.collect()
 }
 
 pub(super) fn shape() -> Shape {

@@ -21,6 +21,7 @@ mod several;
 mod slices;
 mod slow;
 mod stall;
+mod views;
 mod withheld;
 
 use crate::sim::{truth, wire, world};

@@ -106,6 +106,23 @@ fn it_stands_among_messages_where_it_stands_in_the_order() {
 }
 
 #[test]
+fn it_is_told_by_the_view_that_its_channel_is_read_by() {
+    let mut world = World::new(&shape());
+    let mut stream = witness(&mut world, "c0");
+    let (id, mut other) = begin(&mut world, 0, None);
+    Asked::bring(&mut world, 0, &id, "follow c0 red");
+    world.steps(12);
+    assert_eq!(other.hear(&world).len(), 1);
+    change(&mut world, Join, 0, "ann");
+    world.steps(8);
+    let (plain, red) = (stream.hear(&world), other.hear(&world));
+    assert!(plain[0].contains(r#""join":"ann","channel":"c0""#), "{plain:?}");
+    assert!(!plain[0].contains("view"), "{plain:?}");
+    assert!(red[0].contains(r#""channel":"c0","view":"red""#), "{red:?}");
+    world.invariants();
+}
+
+#[test]
 fn who_is_told_nothing_of_it_passes_it_without_a_byte_and_has_caught_up() {
     let (raw, json) = (Way::Socket { json: false }, Way::Socket { json: true });
     for way in [raw, json, EVENTS, Way::Events { json: false }] {

@@ -35,7 +35,7 @@ fn without_chunks(encoding: Encoding) -> Encoding {
 fn message<'a>(kind: Kind, event: Option<&'a str>, data: &'a [u8]) -> MessageView<'a> {
     let id = Id { epoch: Epoch::from_random(5), position: 77 };
     let kept = Some(Kept { id, offset: 12 });
-    MessageView { channel: "room:\"1\"", kept, event, kind, data }
+    MessageView { channel: "room:\"1\"", view: None, kept, event, kind, data }
 }
 
 fn rendered(message: &MessageView<'_>, encoding: Encoding) -> Vec<u8> {
@@ -162,7 +162,7 @@ fn gaps() {
             "event": "fanfare.gap", "channel": "a\\b", "from": numbers[0], "to": numbers[1],
             "missed": numbers[2], "reason": numbers[3],
         });
-        let view = GapView { channel: "a\\b", bounds, reason };
+        let view = GapView { channel: "a\\b", view: None, bounds, reason };
         let written = |encoding: Encoding| {
             let mut out = Vec::new();
             encoding.gap(&view, &mut out);
@@ -283,7 +283,7 @@ proptest! {
         let id = Id { epoch: Epoch::from_random(5), position };
         let data = data.as_bytes();
         let kept = Some(Kept { id, offset });
-        let message = MessageView { channel: &channel, kept, event, kind, data };
+        let message = MessageView { channel: &channel, view: None, kept, event, kind, data };
         let longest = longest_bytes(&channel, event, kind, data);
         let lengths = Encoding::ALL.map(|encoding| rendered(&message, encoding).len());
         let most = lengths.into_iter().max().unwrap();
@@ -338,4 +338,20 @@ fn an_ephemeral_message_has_no_numbers() {
     assert_eq!(String::from_utf8(block).unwrap(), format!("event: e\ndata: {object}\n\n"));
     let block = rendered(&view, without_chunks(raw_over(SSE)));
     assert_eq!(String::from_utf8(block).unwrap(), "event: e\ndata: [1]\n\n");
+}
+
+#[test]
+fn a_view_stands_beside_the_channel_in_json_and_nowhere_in_what_is_raw() {
+    let view = Some(r#"{"a":1}"#);
+    let said = |view| MessageView { view, ..message(Kind::Json, None, b"[1]") };
+    let json: Value =
+        serde_json::from_slice(&rendered(&said(view), json_over(Framing::Poll))).unwrap();
+    assert_eq!((&json["view"], &json["data"]), (&json!(r#"{"a":1}"#), &json!([1])));
+    let mut out = Vec::new();
+    let gap = GapView { channel: "c", view, bounds: None, reason: GapReason::Unknown };
+    json_over(Framing::Poll).gap(&gap, &mut out);
+    let json: Value = serde_json::from_slice(&out).unwrap();
+    assert_eq!(json["view"], json!(r#"{"a":1}"#));
+    let raw = raw_over(Framing::Ws);
+    assert_eq!(rendered(&said(view), raw), rendered(&said(None), raw));
 }
