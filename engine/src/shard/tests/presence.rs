@@ -110,7 +110,7 @@ fn it_is_told_by_the_view_that_its_channel_is_read_by() {
     let mut world = World::new(&shape());
     let mut stream = witness(&mut world, "c0");
     let (id, mut other) = begin(&mut world, 0, None);
-    Asked::bring(&mut world, 0, &id, "follow c0 red");
+    Asked::bring(&world, 0, &id, "follow c0 red");
     world.steps(12);
     assert_eq!(other.hear(&world).len(), 1);
     change(&mut world, Join, 0, "ann");
