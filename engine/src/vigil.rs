@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::os::turns::ask_for_short_turns;
+use crate::os::short_slices::ask_for_short_slices;
 
 /// What is known of a node's threads.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub struct Guard {
     vigil: Arc<Vigil>,
     name: String,
     at_loss: Box<dyn FnOnce() + Send>,
-    short_turns: bool,
+    short_slices: bool,
 }
 
 impl Vigil {
@@ -52,21 +52,21 @@ impl Vigil {
     /// done in its place; it may last until the node ends.
     pub fn guard(self: &Arc<Self>, name: &str, at_loss: impl FnOnce() + Send + 'static) -> Guard {
         let (vigil, name, at_loss) = (Arc::clone(self), name.into(), Box::new(at_loss));
-        Guard { vigil, name, at_loss, short_turns: false }
+        Guard { vigil, name, at_loss, short_slices: false }
     }
 }
 
 impl Guard {
     /// The thread only passes things on, and is not to wait for those that work long
-    /// ([`crate::os::turns`]).
-    pub fn with_short_turns(self) -> Self {
-        Self { short_turns: true, ..self }
+    /// ([`crate::os::short_slices`]).
+    pub fn with_short_slices(self) -> Self {
+        Self { short_slices: true, ..self }
     }
 
     /// The whole body of the thread. A panic goes on when its loss was told, so a join hears of it.
     pub fn watch(self, run: impl FnOnce()) {
-        if self.short_turns {
-            ask_for_short_turns();
+        if self.short_slices {
+            ask_for_short_slices();
         }
         // Nothing is used afterwards that the panic may have left half done: `run` owns it all.
         let Err(panic) = catch_unwind(AssertUnwindSafe(run)) else { return };

@@ -7,10 +7,10 @@ use super::arrivals::Arrivals;
 use super::connection::{Connection, Life, Seen};
 use super::ledger::Entry;
 use super::plan::{Follows, Group, Mode};
+use super::probe::Probe;
 use super::progress::Progress;
 use super::read::Violation;
 use super::scan::Found;
-use super::stamp::Stamp;
 use super::tally::Tally;
 use super::worker::Shared;
 
@@ -126,26 +126,26 @@ impl Clients {
         let tally = &mut tallies[group as usize];
         tally.bytes += bytes.len() as u64;
         let mut ledger = std::mem::take(&mut client.ledger);
-        let (mut stamps, mut opened, mut closing) = (0, false, false);
+        let (mut probes, mut opened, mut closing) = (0, false, false);
         let before = *delivered;
         let fed = client.feed(bytes, accept, &mut |seen| match seen {
-            Seen::Found(Found::Stamp(stamp)) => {
-                if stamp.run != shared.run.wrapping_add(whose) || stamp.stream != group.stream() {
+            Seen::Found(Found::Probe(probe)) => {
+                if probe.run != shared.run.wrapping_add(whose) || probe.stream != group.stream() {
                     tally.strays += 1;
                     return;
                 }
-                stamps += 1;
-                let Some(phase) = phase(&phases[usize::from(stamp.stream)], &stamp) else { return };
-                match ledger.enter(stamp.sequence) {
+                probes += 1;
+                let Some(phase) = phase(&phases[usize::from(probe.stream)], &probe) else { return };
+                match ledger.enter(probe.sequence) {
                     Entry::Again => return tally.duplicates += 1,
                     Entry::Late => tally.disordered += 1,
                     Entry::New => {}
                 }
                 *delivered += 1;
-                let nanos = now.saturating_sub(stamp.nanos);
+                let nanos = now.saturating_sub(probe.nanos);
                 tally.record(phase, nanos);
                 if group == Group::Main {
-                    arrivals.enter(stamp.sequence, nanos);
+                    arrivals.enter(probe.sequence, nanos);
                 }
             }
             Seen::Found(Found::Gap(gap)) => tally.gap(gap),
@@ -178,7 +178,7 @@ impl Clients {
             progress.opened.fetch_add(1, Relaxed);
             progress.last_open_nanos.store(now, Relaxed);
         }
-        if stamps > 0 && !client.called {
+        if probes > 0 && !client.called {
             client.called = true;
             *called += 1;
         }
@@ -273,6 +273,6 @@ impl Clients {
 }
 
 /// The phase of a message; `None` before the first.
-fn phase(firsts: &[u32], stamp: &Stamp) -> Option<usize> {
-    firsts.iter().rposition(|first| stamp.sequence >= *first)
+fn phase(firsts: &[u32], probe: &Probe) -> Option<usize> {
+    firsts.iter().rposition(|first| probe.sequence >= *first)
 }

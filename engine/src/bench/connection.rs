@@ -15,7 +15,7 @@ use crate::driver::Token;
 pub enum Seen<'b> {
     /// It is connected: upgraded, streaming, or its first poll is answered.
     Open,
-    /// A stamp or a gap notice.
+    /// A probe or a gap notice.
     Found(Found),
     /// A ping that is owed a pong with this.
     Ping(&'b [u8]),
@@ -236,7 +236,7 @@ fn after(head: &Head, transport: Transport, accept: &[u8]) -> Result<Option<Stag
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::stamp::Stamp;
+    use crate::bench::probe::Probe;
 
     const TOKEN: Token = Token { index: 0, generation: 1 };
 
@@ -251,7 +251,7 @@ mod tests {
             for piece in [first, second] {
                 let fed = client.feed(piece, b"right", &mut |seen| {
                     out.push(match seen {
-                        Seen::Found(Found::Stamp(stamp)) => format!("{}", stamp.sequence),
+                        Seen::Found(Found::Probe(probe)) => format!("{}", probe.sequence),
                         other => format!("{other:?}"),
                     });
                 });
@@ -265,7 +265,7 @@ mod tests {
 
     fn message(sequence: u32) -> String {
         let mut out = Vec::new();
-        Stamp { run: 1, stream: 0, sequence, nanos: 2 }.write(50, &mut out);
+        Probe { run: 1, stream: 0, sequence, nanos: 2 }.write(50, &mut out);
         String::from_utf8(out).unwrap()
     }
 

@@ -1,13 +1,13 @@
 //! `fanfare bench`: the load generator. It measures Fanfare and its rivals with one tool.
 //!
-//! **The idea.** Every message carries a `stamp`: a sequence and the time when it was meant to be
-//! sent. Whatever envelope a server puts round it, a client finds the stamp again, so loss,
+//! **The idea.** Every message carries a `probe`: a sequence and the time when it was meant to be
+//! sent. Whatever envelope a server puts round it, a client finds the probe again, so loss,
 //! duplicates, disorder and latency are counted alike for WebSocket, SSE and long-poll, in every
 //! mode and for every server.
 //!
 //! ```text
 //!  run (this thread)        publisher --> the server --> clients of thread 0   worker
-//!    a mode tells           stamps                       clients of thread 1   worker
+//!    a mode tells           probes                       clients of thread 1   worker
 //!    everyone what to do                                 ...
 //!    and waits              progress <------------------ numbers of each thread
 //! ```
@@ -32,6 +32,7 @@ mod ledger;
 mod modes;
 pub mod plan;
 pub mod plot;
+mod probe;
 mod progress;
 mod publish;
 mod read;
@@ -39,7 +40,6 @@ pub mod report;
 mod request;
 mod run;
 mod scan;
-mod stamp;
 pub mod table;
 mod tally;
 pub mod target;

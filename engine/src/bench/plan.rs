@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::stamp::STAMP_BYTES;
+use super::probe::PROBE_BYTES;
 use super::target::{Spread, Url};
 
 /// What is measured.
@@ -202,9 +202,9 @@ impl Plan {
         if self.clients() == 0 {
             return Err("nobody is to connect: say --ws, --sse or --poll with a number".into());
         }
-        if self.size < STAMP_BYTES {
+        if self.size < PROBE_BYTES {
             return Err(format!(
-                "--size is {}: a message holds a stamp of {STAMP_BYTES} bytes",
+                "--size is {}: a message holds a probe of {PROBE_BYTES} bytes",
                 self.size
             ));
         }

@@ -1,11 +1,11 @@
-//! Finds stamps and gap notices in a stream of payload bytes, however it is cut.
+//! Finds probes and gap notices in a stream of payload bytes, however it is cut.
 //!
 //! What is cut is kept until the rest comes, and only then is there any memory for it: a connection
 //! at rest costs one pointer.
 
 use memchr::memchr2;
 
-use super::stamp::{MARK, STAMP_BYTES, Stamp};
+use super::probe::{MARK, PROBE_BYTES, Probe};
 
 /// How a gap notice of the plain dialect begins, on every transport.
 const NOTICE: &[u8] = br#"{"event":"fanfare.gap","#;
@@ -16,7 +16,7 @@ const NOTICE_BYTES_MAX: usize = 1_024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     /// A message of a run.
-    Stamp(Stamp),
+    Probe(Probe),
     /// The server says that messages are missing.
     Gap(Gap),
 }
@@ -55,8 +55,8 @@ impl Scanner {
                 self.cut = Some(cut);
                 return;
             };
-            // As many as a stamp still needs, else one by one: notices are rare.
-            let want = if cut[0] == MARK[0] { STAMP_BYTES.saturating_sub(cut.len()) } else { 1 };
+            // As many as a probe still needs, else one by one: notices are rare.
+            let want = if cut[0] == MARK[0] { PROBE_BYTES.saturating_sub(cut.len()) } else { 1 };
             if want > 1 && rest.len() >= want {
                 cut.extend_from_slice(&rest[..want]);
                 rest = &rest[want..];
@@ -99,10 +99,10 @@ impl Scanner {
 
 fn judge(bytes: &[u8]) -> Match {
     if bytes[0] == MARK[0] {
-        if bytes.len() >= STAMP_BYTES {
-            let stamp = Stamp::read(&bytes[..STAMP_BYTES]);
-            return stamp
-                .map_or(Match::Nothing, |stamp| Match::Here(Found::Stamp(stamp), STAMP_BYTES));
+        if bytes.len() >= PROBE_BYTES {
+            let probe = Probe::read(&bytes[..PROBE_BYTES]);
+            return probe
+                .map_or(Match::Nothing, |probe| Match::Here(Found::Probe(probe), PROBE_BYTES));
         }
         let known = bytes.len().min(MARK.len());
         return if bytes[..known] == MARK[..known] { Match::Short } else { Match::Nothing };
@@ -133,7 +133,7 @@ mod tests {
 
     fn message(sequence: u32, size: usize) -> Vec<u8> {
         let mut out = Vec::new();
-        Stamp { run: 1, stream: 0, sequence, nanos: 5 }.write(size, &mut out);
+        Probe { run: 1, stream: 0, sequence, nanos: 5 }.write(size, &mut out);
         out
     }
 
@@ -154,9 +154,9 @@ mod tests {
         stream.extend(b"\"missed\":4,\"reason\":\"slow\"}");
         stream.extend(message(2, 36));
         stream.extend(message(3, 36));
-        let stamp = |sequence| Found::Stamp(Stamp { run: 1, stream: 0, sequence, nanos: 5 });
+        let probe = |sequence| Found::Probe(Probe { run: 1, stream: 0, sequence, nanos: 5 });
         let gap = Found::Gap(Gap { missed: Some(4), reason: "slow".into() });
-        let expected = vec![stamp(1), gap, stamp(2), stamp(3)];
+        let expected = vec![probe(1), gap, probe(2), probe(3)];
         for cut in 0..=stream.len() {
             let (all, open) = found(&[&stream[..cut], &stream[cut..]]);
             assert_eq!((all, open), (expected.clone(), false), "cut at {cut}");

@@ -108,7 +108,7 @@ pub struct Worker {
     /// Clients to be queued again: when, who.
     retries: Vec<(u64, u32)>,
     /// When dialing began, and how many were dialed since, where the rate is bounded.
-    pace: (u64, f64),
+    dialed_since: (u64, f64),
     /// Odd clients replaced per second here; since when; how many were.
     churn: Option<(f64, u64, f64)>,
     churn_next: usize,
@@ -139,7 +139,7 @@ impl Worker {
             queue: VecDeque::new(),
             asked: VecDeque::new(),
             retries: Vec::new(),
-            pace: (0, 0.0),
+            dialed_since: (0, 0.0),
             churn: None,
             churn_next: 0,
             ready: Vec::new(),
@@ -191,7 +191,7 @@ impl Worker {
         while let Ok(command) = self.commands.try_recv() {
             match command {
                 Command::Dial => {
-                    self.pace = (self.shared.clock.nanos(), 0.0);
+                    self.dialed_since = (self.shared.clock.nanos(), 0.0);
                     self.queue.extend(0..self.clients.all.len() as u32);
                 }
                 Command::Begin { stream, first } => self.clients.begin(stream, first),
@@ -273,13 +273,13 @@ impl Worker {
         let plan = &self.shared.plan;
         let mine = self.clients.all.len() as f64 / f64::from(plan.everyone());
         let allowed = match plan.connect_rate {
-            Some(rate) => rate_due(rate * mine, now.saturating_sub(self.pace.0)),
+            Some(rate) => rate_due(rate * mine, now.saturating_sub(self.dialed_since.0)),
             None => f64::INFINITY,
         };
         let spread = plan.spread(self.shared.run);
         let slow = plan.mode == super::plan::Mode::Slow;
         let receive_bytes = slow.then_some(plan.slow_receive_bytes);
-        while self.pace.1 < allowed && self.may_ask() {
+        while self.dialed_since.1 < allowed && self.may_ask() {
             let Some(nth) = self.queue.pop_front() else { return };
             if !self.clients.may_resume(nth) {
                 self.retries.push((now + NAP.as_nanos() as u64, nth));
@@ -292,7 +292,7 @@ impl Worker {
                 self.queue.push_front(nth);
                 return;
             }
-            self.pace.1 += 1.0;
+            self.dialed_since.1 += 1.0;
             self.clients.all[nth as usize].life = Life::Dialing;
         }
     }

@@ -201,7 +201,7 @@ impl Server {
             };
             let metrics = Arc::clone(&self.metrics);
             let (inbox, guard) =
-                (self.inbox.clone(), self.vigil.guard(ingest::THREAD, || {}).with_short_turns());
+                (self.inbox.clone(), self.vigil.guard(ingest::THREAD, || {}).with_short_slices());
             self.ingest = Some(ingest::spawn(ingest, inbox, metrics, clock, guard)?);
             self.addresses.socket = Some(path.clone());
         }
@@ -223,7 +223,7 @@ impl Server {
             };
             let metrics = Arc::clone(&self.metrics);
             let (inbox, guard) =
-                (self.inbox.clone(), self.vigil.guard(control::THREAD, || {}).with_short_turns());
+                (self.inbox.clone(), self.vigil.guard(control::THREAD, || {}).with_short_slices());
             let control = control::serve(listener, inbox, metrics, facts, guard)
                 .map_err(|error| unavailable("the API's thread could not be started", &error))?;
             self.addresses.api = Some(control.address());

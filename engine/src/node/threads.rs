@@ -47,7 +47,7 @@ impl Threads {
             refuse_until_shutdown(&commands);
         });
         let clock = self.clock;
-        spawn(SEQUENCER, guard.with_short_turns(), move || sequencer.run(clock))
+        spawn(SEQUENCER, guard.with_short_slices(), move || sequencer.run(clock))
     }
 
     /// Starts a shard for each listener; returns when every driver stands.

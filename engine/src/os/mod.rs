@@ -1,4 +1,5 @@
-//! What the operating system is asked beside sockets: turns of the processor, facts of the machine.
+//! What the operating system is asked beside sockets: short slices of the processor, and facts of
+//! the machine.
 
 pub mod machine;
-pub mod turns;
+pub mod short_slices;

@@ -47,16 +47,16 @@ impl<T> Reader<T> {
             return 0;
         }
         let mask = 1 << self.number;
-        let mut goes_on = true;
+        let mut wants_more = true;
         let progress = Progress { reader: self };
         for number in from..to {
             // Before the call, so that a panic in it leaves the entry behind.
             progress.reader.cursor = number + 1;
-            let mut take = |item: &T| goes_on = take(item);
+            let mut take = |item: &T| wants_more = take(item);
             // SAFETY: `number` lies before `seen`, which was loaded with Acquire, and the cursor
             // that the writer sees stays at `from` until `progress` is dropped.
             unsafe { progress.reader.shared.look(number, mask, &mut take) };
-            if !goes_on {
+            if !wants_more {
                 break;
             }
         }

@@ -28,7 +28,7 @@ const NAME_BYTES: usize = 32;
 /// While the sequencer is asked.
 #[derive(Debug)]
 pub(crate) struct Asking {
-    ask: Ask,
+    requested: Requested,
     /// Whether another request may follow the answer.
     keep_alive: bool,
     /// What came behind the request.
@@ -39,7 +39,7 @@ pub(crate) struct Asking {
 
 /// What was asked for.
 #[derive(Debug)]
-enum Ask {
+enum Requested {
     /// To follow channels.
     Follow(Box<FollowRequest>),
     /// To publish.
@@ -65,17 +65,17 @@ pub(crate) enum Told {
 impl Asking {
     /// It asked to publish.
     pub(super) fn to_publish(keep_alive: bool) -> Self {
-        Self { ask: Ask::Publish, keep_alive, early: None, names: 0 }
+        Self { requested: Requested::Publish, keep_alive, early: None, names: 0 }
     }
 
     /// It asked to bring something to a session.
     pub(super) fn to_bring(origin: Option<Box<str>>, keep_alive: bool) -> Self {
-        Self { ask: Ask::Bring { origin }, keep_alive, early: None, names: 0 }
+        Self { requested: Requested::Bring { origin }, keep_alive, early: None, names: 0 }
     }
 
     /// Whether its answer comes from a shard, which may have ended before it.
     pub(super) fn is_to_bring(&self) -> bool {
-        matches!(self.ask, Ask::Bring { .. })
+        matches!(self.requested, Requested::Bring { .. })
     }
 
     /// What it was to bring has come to this: where that was taken, says whether another request
@@ -85,7 +85,9 @@ impl Asking {
         told: Told,
         here: &mut Here<'_>,
     ) -> Option<(bool, Option<Box<Early>>)> {
-        let Ask::Bring { origin } = self.ask else { return Some((self.keep_alive, self.early)) };
+        let Requested::Bring { origin } = self.requested else {
+            return Some((self.keep_alive, self.early));
+        };
         let violation = match told {
             Told::Taken => {
                 let cors = origin.as_deref().map(response::cors);
@@ -112,9 +114,9 @@ impl Asking {
 
     /// How what it asked to follow is to be encoded, and up to which length of a message.
     pub(super) fn reads(&self) -> Option<(Encoding, Option<u32>)> {
-        match &self.ask {
-            Ask::Follow(ask) => Some((ask.encoding, ask.max_bytes)),
-            Ask::Publish | Ask::Bring { .. } => None,
+        match &self.requested {
+            Requested::Follow(ask) => Some((ask.encoding, ask.max_bytes)),
+            Requested::Publish | Requested::Bring { .. } => None,
         }
     }
 
@@ -126,8 +128,8 @@ impl Asking {
         spread: u16,
         here: &mut Here<'_>,
     ) -> (State, Option<Box<Early>>) {
-        let Self { ask, keep_alive, early, .. } = self;
-        let Ask::Follow(ask) = ask else { unreachable!("it asked to follow") };
+        let Self { requested, keep_alive, early, .. } = self;
+        let Requested::Follow(ask) = requested else { unreachable!("it asked to follow") };
         let (date, context) = (here.date(), here.shared.context.clone());
         let stream = match ask.endpoint {
             Endpoint::WebSocket => {
@@ -186,13 +188,13 @@ impl Asking {
     /// It is told no, whatever comes of what it asked. Whether the end of the connection waits for
     /// the client's.
     pub(super) fn turn_away(self, violation: Violation, here: &mut Here<'_>) -> bool {
-        match self.ask {
-            Ask::Follow(ask) => refuse(&ask, violation, here),
-            Ask::Publish => {
+        match self.requested {
+            Requested::Follow(ask) => refuse(&ask, violation, here),
+            Requested::Publish => {
                 reading::refuse(violation, None, here);
                 true
             }
-            Ask::Bring { origin } => {
+            Requested::Bring { origin } => {
                 reading::refuse(violation, origin.as_deref(), here);
                 true
             }
@@ -217,7 +219,7 @@ pub(super) fn begin(
     here.shared.want(Effect::Follow { request: FIRST, channels });
     let each = size_of::<ChannelName>() + size_of::<(ChannelName, Since)>() + NAME_BYTES;
     let names = ask.channels.iter().map(|channel| channel.name.len() + each).sum();
-    Ok(Asking { ask: Ask::Follow(ask), keep_alive, early: None, names })
+    Ok(Asking { requested: Requested::Follow(ask), keep_alive, early: None, names })
 }
 
 /// Says no to a request that was good. Whether the end of the connection waits for the client's:

@@ -15,13 +15,13 @@ const CHARS_MAX: usize = 100;
 /// What limits one shard's lines.
 #[derive(Debug, Default)]
 pub(super) struct Complaints {
-    origins: Turns,
-    hosts: Turns,
+    origins: LineLimit,
+    hosts: LineLimit,
 }
 
 /// When the next line of a kind may be written, and how many were not.
 #[derive(Debug, Default)]
-struct Turns {
+struct LineLimit {
     next: Millis,
     untold: u64,
 }
@@ -33,8 +33,8 @@ impl Complaints {
         if !is_origin && violation != Violation::ForeignHost {
             return;
         }
-        let turns = if is_origin { &mut self.origins } else { &mut self.hosts };
-        let Some(untold) = turns.take(now) else { return };
+        let limit = if is_origin { &mut self.origins } else { &mut self.hosts };
+        let Some(untold) = limit.take(now) else { return };
         if is_origin {
             let origin = shown(request.origin().ok().flatten().unwrap_or_default());
             if origin == "null" {
@@ -64,7 +64,7 @@ impl Complaints {
     }
 }
 
-impl Turns {
+impl LineLimit {
     /// How many were passed over since the last line, where another line may be written.
     fn take(&mut self, now: Millis) -> Option<u64> {
         if now < self.next {
@@ -87,13 +87,13 @@ mod tests {
 
     #[test]
     fn one_line_in_a_while_says_how_many_it_is_for() {
-        let mut turns = Turns::default();
-        assert_eq!(turns.take(Millis(5)), Some(0));
+        let mut limit = LineLimit::default();
+        assert_eq!(limit.take(Millis(5)), Some(0));
         for _ in 0..1_000 {
-            assert_eq!(turns.take(Millis(PAUSE_MS + 4)), None);
+            assert_eq!(limit.take(Millis(PAUSE_MS + 4)), None);
         }
-        assert_eq!(turns.take(Millis(PAUSE_MS + 5)), Some(1_000));
-        assert_eq!(turns.take(Millis(2 * PAUSE_MS + 5)), Some(0));
+        assert_eq!(limit.take(Millis(PAUSE_MS + 5)), Some(1_000));
+        assert_eq!(limit.take(Millis(2 * PAUSE_MS + 5)), Some(0));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fanfare_protocol::dialect::machine::{Follow, Followed, Machine, Turn, Unasked};
+use fanfare_protocol::dialect::machine::{ChannelToFollow, Followed, Machine, Turn, Unasked};
 use fanfare_protocol::id::{Id, LifeId};
 use fanfare_protocol::message::GapView;
 use fanfare_protocol::names;
@@ -48,7 +48,7 @@ impl Turn for Call<'_, '_> {
         self.here.brief()
     }
 
-    fn follow(&mut self, asked: &[Follow<'_>]) -> Result<u32, Unasked> {
+    fn follow(&mut self, asked: &[ChannelToFollow<'_>]) -> Result<u32, Unasked> {
         let (wall, now) = (self.here.shared.context.wall, self.here.now);
         let mut views = asked.iter().filter_map(|it| it.view);
         if !views.all(names::is_view) {

@@ -256,15 +256,15 @@ impl Session {
 
     /// A send did not go whole; `some` of it did. Whether it is blocked now, and not at its end.
     pub(crate) fn took_part(&mut self, some: bool, now: Millis, shared: &mut Shared) -> bool {
-        let goes_on = self.line.flow.took_part(some, shared.context.limits.stall_ms, now);
+        let is_alive = self.line.flow.took_part(some, shared.context.limits.stall_ms, now);
         if let Some(held) = self.as_held() {
             held.note_said();
         }
-        if !goes_on {
+        if !is_alive {
             shared.metrics().slow_closed.add(1);
             shared.want(Effect::End(Close::Abort));
         }
-        goes_on
+        is_alive
     }
 
     /// Everything that it was owed is sent.

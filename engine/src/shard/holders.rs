@@ -15,7 +15,8 @@ pub(super) struct Holders {
     /// All of them, the largest first.
     order: BTreeMap<Rank, u32>,
     bytes: usize,
-    turns: u64,
+    /// How many ranks were given.
+    ranked: u64,
 }
 
 /// What one holds.
@@ -59,8 +60,8 @@ impl Holders {
             None => {}
         }
         if bytes > 0 {
-            self.turns += 1;
-            let rank = (magnitude, self.turns);
+            self.ranked += 1;
+            let rank = (magnitude, self.ranked);
             self.held.insert(index, Held { bytes, rank });
             self.order.insert(rank, index);
             self.bytes += bytes;

@@ -159,7 +159,7 @@ impl State {
         let length = payload.len();
         for client in self.clients.lock().unwrap().iter_mut() {
             let bytes = if client.is_websocket {
-                // Two fragments: a stamp may be cut by more than receives.
+                // Two fragments: a probe may be cut by more than receives.
                 let (first, second) = payload.split_at(20);
                 let mut out = vec![0x01, first.len() as u8];
                 out.extend_from_slice(first);

@@ -8,8 +8,8 @@ use fanfare_protocol::ingest::{PublishFrame, write};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use crate::node::{Client, Node, PATIENCE, asks, until};
-use crate::pace::undisturbed;
 use crate::stand_in::{FULL, LOST};
+use crate::step_timer::undisturbed;
 
 /// A publisher is still served, and nobody else holds a place.
 fn still_serves(node: &Node) {
@@ -123,12 +123,12 @@ fn a_frame_that_comes_slowly() {
     let node = Node::with(|settings| settings.limits.head_ms = PATIENCE_MS);
     let mut frame = Vec::new();
     write::publish(&PublishFrame::new("demo", b"1"), &mut frame);
-    undisturbed("the frame goes on", Duration::from_millis(PATIENCE_MS), |pace| {
+    undisturbed("the frame goes on", Duration::from_millis(PATIENCE_MS), |timer| {
         let mut client = node.publisher_in_time();
         for bytes in frame[..8].chunks(1).chain([&frame[8..]]) {
             let _ = client.stream.write_all(bytes);
             std::thread::sleep(Duration::from_millis(PATIENCE_MS / 4));
-            pace.step();
+            timer.step();
         }
         client.reply() == "ack 1"
     });
@@ -224,14 +224,14 @@ fn one_that_reads_slowly_is_not_ended() {
     let node = Node::with(|settings| settings.limits.publisher_stall_ms = STALL_MS);
     let mut frame = Vec::new();
     write::publish(&PublishFrame::new("bad*", b"1"), &mut frame);
-    undisturbed("it reads on", Duration::from_millis(STALL_MS), |pace| {
+    undisturbed("it reads on", Duration::from_millis(STALL_MS), |timer| {
         let mut slow = node.publisher();
         let sent = slow.send_until_blocked(&frame.repeat(100_000), Duration::from_millis(300));
         for _ in 0..10 {
             let mut piece = [0; 16 << 10];
             slow.stream.read_exact(&mut piece).unwrap();
             slow.take(&piece);
-            pace.step();
+            timer.step();
             std::thread::sleep(Duration::from_millis(STALL_MS / 5));
         }
         // Of a frame that was cut by the wait the rest is sent, so that what it has is whole.
@@ -244,7 +244,7 @@ fn one_that_reads_slowly_is_not_ended() {
                 return false;
             }
             told += u64::from(reply.starts_with("refused "));
-            pace.step();
+            timer.step();
         }
         true
     });

@@ -7,7 +7,7 @@ use fanfare::rule::{History, Window};
 use fanfare_protocol::id::Id;
 
 use crate::reader::{Reader, Transport};
-use crate::support::pace::{Pace, undisturbed};
+use crate::support::step_timer::{StepTimer, undisturbed};
 use crate::support::{Client, keep, publish_all, rules, wait_until};
 use crate::{everywhere, fill, gap, on_both, unbounded};
 
@@ -90,22 +90,22 @@ fn expired_by_age() {
     };
     on_both(change, |node| {
         let mut names = 0;
-        undisturbed("what is young", Duration::from_millis(AGE_MS / 4), |pace| {
+        undisturbed("what is young", Duration::from_millis(AGE_MS / 4), |timer| {
             names += 1;
-            expires(node, &format!("a:{names}"), pace)
+            expires(node, &format!("a:{names}"), timer)
         });
     });
 }
 
 /// Whether all that was young was there in time; what is old is gone in any case.
-fn expires(node: &Server, channel: &str, pace: &mut Pace) -> bool {
+fn expires(node: &Server, channel: &str, timer: &mut StepTimer) -> bool {
     let listen = node.addresses().listen;
     let first = fill(node, channel, 1..=3)[0].id;
     // A log that reaches back is there: age takes its messages too.
     let since = before(first);
     let mut early = Reader::open(listen, Transport::WebSocket, channel, Some(&since));
     if !early.gaps.is_empty() {
-        pace.step();
+        timer.step();
         return false;
     }
     assert_eq!(early.offsets(3), [1, 2, 3]);
@@ -115,12 +115,12 @@ fn expires(node: &Server, channel: &str, pace: &mut Pace) -> bool {
         let reader = Reader::open(listen, transport, channel, Some(&since));
         assert_eq!(reader.gaps, [gap(channel, 1, 3, "expired")]);
     }
-    pace.step_from_here();
+    timer.step_from_here();
     fill(node, channel, 4..=5);
     for transport in Transport::ALL {
         let mut reader = Reader::open(listen, transport, channel, Some(&first.to_string()));
         if reader.gaps != [gap(channel, 2, 3, "expired")] {
-            pace.step();
+            timer.step();
             return false;
         }
         assert_eq!(reader.offsets(2), [4, 5]);

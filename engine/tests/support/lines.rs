@@ -5,7 +5,7 @@
 //! one that ends when something was told. `POST /lines/ID` brings lines. What is told is an event
 //! stream in chunks; what the machine says is an event `said`.
 
-use fanfare_protocol::dialect::machine::{Answer, Follow, Machine, Piece, Turn};
+use fanfare_protocol::dialect::machine::{Answer, ChannelToFollow, Machine, Piece, Turn};
 use fanfare_protocol::dialect::{Encoding, Form, plain};
 use fanfare_protocol::framing::Framing;
 use fanfare_protocol::http::{Method, Request, Violation, chunk};
@@ -76,11 +76,14 @@ impl Machine for Talk {
 fn hear(line: &str, turn: &mut dyn Turn) {
     let words: Vec<&str> = line.split(' ').collect();
     let asked = match words[..] {
-        ["follow", channel] => turn.follow(&[Follow::of(channel, Since::Now)]).err(),
-        ["follow", channel, view] => {
-            turn.follow(&[Follow { view: Some(view), ..Follow::of(channel, Since::Now) }]).err()
-        }
-        ["again", channel] => turn.follow(&[Follow::of(channel, Since::Earliest)]).err(),
+        ["follow", channel] => turn.follow(&[ChannelToFollow::of(channel, Since::Now)]).err(),
+        ["follow", channel, view] => turn
+            .follow(&[ChannelToFollow {
+                view: Some(view),
+                ..ChannelToFollow::of(channel, Since::Now)
+            }])
+            .err(),
+        ["again", channel] => turn.follow(&[ChannelToFollow::of(channel, Since::Earliest)]).err(),
         ["say", channel, text] => turn.publish(channel, text.as_bytes()).err(),
         ["fill"] => return say(&"x".repeat(8 << 10), turn),
         ["bye"] => return turn.close(CloseCode::NORMAL, "as you say"),

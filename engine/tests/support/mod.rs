@@ -2,9 +2,9 @@
 //! nothing else.
 #![allow(dead_code)] // each test binary uses its part
 
-pub mod pace;
 pub mod process;
 pub mod publisher;
+pub mod step_timer;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -8,7 +8,7 @@ use fanfare::rule::History;
 use socket2::SockRef;
 
 use crate::site::{on_both, with_history};
-use crate::support::pace::{Pace, undisturbed};
+use crate::support::step_timer::{StepTimer, undisturbed};
 use crate::support::{Client, publish, wait_until};
 use crate::wire::{Answer, connect, ended_by_node, ends, field, get};
 
@@ -101,8 +101,8 @@ fn an_answer_may_be_read_slowly() {
                 }
                 let request =
                     get(&format!("/poll?channels=long&since={}", beginning(node)), fields);
-                undisturbed("it takes some", Duration::from_millis(STALL_MS), |pace| {
-                    reads_slowly(connect(node), &request, pace)
+                undisturbed("it takes some", Duration::from_millis(STALL_MS), |timer| {
+                    reads_slowly(connect(node), &request, timer)
                 });
             });
         }
@@ -110,12 +110,12 @@ fn an_answer_may_be_read_slowly() {
 }
 
 /// Whether all of the answer came.
-fn reads_slowly(mut client: Client, request: &str, pace: &mut Pace) -> bool {
+fn reads_slowly(mut client: Client, request: &str, timer: &mut StepTimer) -> bool {
     SockRef::from(&client.socket).set_recv_buffer_size(64 << 10).unwrap();
     client.send(request.as_bytes());
     let head = client.head();
     if head.starts_with("HTTP/1.1 408") {
-        pace.step();
+        timer.step();
         return false;
     }
     let length: usize = field(&head, "Content-Length").unwrap().parse().unwrap();
@@ -123,7 +123,7 @@ fn reads_slowly(mut client: Client, request: &str, pace: &mut Pace) -> bool {
     let mut chunk = [0; 40_000];
     while client.buffer.len() < length {
         std::thread::sleep(Duration::from_millis(50)); // longer than idle, all in all
-        pace.step();
+        timer.step();
         match client.socket.read(&mut chunk) {
             Ok(0) => return false,
             Ok(count) => client.buffer.extend_from_slice(&chunk[..count]),

@@ -9,7 +9,7 @@ use fanfare::rule::{History, Rule, Rules, Window};
 use socket2::SockRef;
 
 use crate::site::on_both;
-use crate::support::pace::undisturbed;
+use crate::support::step_timer::undisturbed;
 use crate::support::{Client, NEVER_MS, publish, publish_all, wait_until};
 use crate::wire::{ended_by_node, ends, frame, is_heard};
 
@@ -85,14 +85,14 @@ fn w19_a_message_that_drips() {
         }
         site.case("messages in time, for longer than one may take", |node| {
             let patience = Duration::from_millis(MESSAGE_MS);
-            undisturbed("each message has its own time", patience, |pace| {
+            undisturbed("each message has its own time", patience, |timer| {
                 let mut client = websocket(node);
                 for _ in 0..20 {
                     let message = frame(0x81, b"in time");
                     let _ = client.socket.write_all(&message[..7]);
                     std::thread::sleep(Duration::from_millis(20));
                     let _ = client.socket.write_all(&message[7..]);
-                    pace.step();
+                    timer.step();
                 }
                 let _ = client.socket.write_all(&frame(0x89, b"heard?"));
                 client.frame().0 == 0x8a
@@ -125,12 +125,12 @@ fn w22_no_pong() {
         });
         site.case("who answers stays", |node| {
             // A ping that comes late was not answered late: the longest pause has both.
-            undisturbed("it answers", Duration::from_millis(600), |pace| {
+            undisturbed("it answers", Duration::from_millis(600), |timer| {
                 let mut client = websocket(node);
                 (0..4).all(|_| {
                     let ping = client.frame();
                     let _ = client.socket.write_all(&frame(0x8a, b""));
-                    pace.step();
+                    timer.step();
                     ping.0 == 0x89
                 })
             });

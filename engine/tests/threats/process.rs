@@ -14,8 +14,8 @@ use fanfare_protocol::ingest::write;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::support::pace::undisturbed;
 use crate::support::process::{Process, alone};
+use crate::support::step_timer::undisturbed;
 use crate::support::{Client, PATIENCE};
 
 /// A server that runs in a folder of its own.
@@ -206,14 +206,14 @@ fn a_session_that_is_taken_up_while_it_stood_still_is_not_forgotten() {
     let server = Server::start(&["--config", config.to_str().unwrap(), "--shards", "1"]);
     let socket = server.folder.path().join("fanfare.sock");
     let mut sessions = 0;
-    undisturbed("it is not forgotten", Duration::from_secs(2), |pace| {
+    undisturbed("it is not forgotten", Duration::from_secs(2), |timer| {
         sessions += 1;
         let session = SessionId([sessions; 16]);
         assert!(!is_known(&mut open(&socket, session)));
-        pace.step_from_here();
+        timer.step_from_here();
         thread::sleep(Duration::from_millis(300)); // its end is read
         server.signal(Signal::STOP);
-        pace.step();
+        timer.step();
         thread::sleep(Duration::from_millis(100)); // every thread of it stands still
         let mut publisher = open(&socket, session);
         thread::sleep(Duration::from_secs(3));

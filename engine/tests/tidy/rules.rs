@@ -13,7 +13,7 @@ const UNSAFE_HOMES: [&str; 9] = [
     "engine/src/ring/",
     "engine/src/driver/",
     // Asks the scheduler what no safe package asks.
-    "engine/src/os/turns.rs",
+    "engine/src/os/short_slices.rs",
     "ffi/src/abi/",
     // Compare io_uring's own calls, which the driver does not make.
     "engine/benches/wakes/",

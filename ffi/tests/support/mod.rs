@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use fanfare::channel::{ChannelName, Tenant};
 use fanfare::node::Server;
-use fanfare::sequencer::command::{Command as Ask, HistoryQuery};
+use fanfare::sequencer::command::{Command as OrderCommand, HistoryQuery};
 
 /// All that a channel keeps: each message's offset and payload, and nothing is missing before them.
 pub fn history(node: &Server, channel: &str) -> Vec<(u64, Vec<u8>)> {
@@ -22,7 +22,7 @@ pub fn history(node: &Server, channel: &str) -> Vec<(u64, Vec<u8>)> {
         limit: usize::MAX,
         answer: Box::new(move |page| tell.send(page).unwrap()),
     };
-    assert!(node.inbox().send(Ask::History(Box::new(query))).is_ok());
+    assert!(node.inbox().send(OrderCommand::History(Box::new(query))).is_ok());
     let page = hear.recv_timeout(Duration::from_secs(120)).unwrap();
     assert_eq!(page.gap, None);
     page.messages.iter().map(|message| (message.offset, message.data.to_vec())).collect()

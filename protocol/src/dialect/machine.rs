@@ -69,7 +69,7 @@ pub enum Answer<'a> {
 
 /// A channel that is to be followed.
 #[derive(Clone, Copy, Debug)]
-pub struct Follow<'a> {
+pub struct ChannelToFollow<'a> {
     /// Its name.
     pub channel: &'a str,
     /// Where to begin.
@@ -79,7 +79,7 @@ pub struct Follow<'a> {
     pub view: Option<&'a str>,
 }
 
-impl<'a> Follow<'a> {
+impl<'a> ChannelToFollow<'a> {
     /// By no view.
     pub fn of(channel: &'a str, since: Since) -> Self {
         Self { channel, since, view: None }
@@ -132,7 +132,7 @@ pub trait Turn {
     ///
     /// # Errors
     /// Nothing was asked, for this reason.
-    fn follow(&mut self, channels: &[Follow<'_>]) -> Result<u32, Unasked>;
+    fn follow(&mut self, channels: &[ChannelToFollow<'_>]) -> Result<u32, Unasked>;
 
     /// Follows this channel no more, from now on: nothing more of it is sent, and what was asked
     /// for it and not answered comes to nothing. Whether it was followed or asked for.

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::{nanos, pace_beside};
+use super::{nanos, publish_beside};
 use crate::bench::run::Run;
 use crate::bench::worker::Command;
 
@@ -18,7 +18,7 @@ pub(super) fn run(run: &mut Run) -> Result<(), String> {
     let began = run.now();
     run.crew.tell(Command::Churn(run.plan().churn_rate));
     let until = run.now() + whole;
-    pace_beside(run, &[0], until, |run| run.wait_for(whole, "churning", |_| false))?;
+    publish_beside(run, &[0], until, |run| run.wait_for(whole, "churning", |_| false))?;
     run.crew.tell(Command::Churn(0.0));
     let everyone = u64::from(run.plan().everyone());
     run.wait_for(BACK_NANOS, "waiting for the last to connect", |crew| {

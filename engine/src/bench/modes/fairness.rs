@@ -4,7 +4,7 @@
 //! other clients are left in peace; then their channel saturates. The two latencies of the one are
 //! the result.
 
-use super::{nanos, pace_beside, saturate};
+use super::{nanos, publish_beside, saturate};
 use crate::bench::run::Run;
 
 const LONE: usize = 1;
@@ -15,7 +15,7 @@ pub(super) fn run(run: &mut Run) -> Result<(), String> {
     run.phase(0, "all");
     run.phase(1, "alone");
     let until = run.now() + third;
-    pace_beside(run, &[LONE], until, |run| {
+    publish_beside(run, &[LONE], until, |run| {
         run.wait_for(third, "one client alone", |_| false);
     })?;
     run.phase(1, "beside a broadcast");
@@ -25,7 +25,8 @@ pub(super) fn run(run: &mut Run) -> Result<(), String> {
     let shared = run.shared.clone();
     let stop = std::sync::atomic::AtomicBool::new(false);
     let (broadcast, paced) = std::thread::scope(|scope| {
-        let pacer = scope.spawn(|| super::pace(&mut lone, &shared, until, &stop, &mut || {}));
+        let pacer =
+            scope.spawn(|| super::publish_at_rate(&mut lone, &shared, until, &stop, &mut || {}));
         let broadcast = saturate::saturate(run, 2 * third);
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
         (broadcast, pacer.join().unwrap_or_else(|_| Err("a pacer failed".into())))

@@ -50,14 +50,14 @@ fn paced(run: &mut Run) -> Result<(), String> {
     let (shared, until) = (run.shared.clone(), run.now() + nanos(run.plan().seconds));
     let never = AtomicBool::new(false);
     let mut publisher = run.publishers.remove(0);
-    let paced = pace(&mut publisher, &shared, until, &never, &mut || run.show("paced"));
+    let paced = publish_at_rate(&mut publisher, &shared, until, &never, &mut || run.show("paced"));
     run.publishers.insert(0, publisher);
     paced
 }
 
 /// Publishes at the plan's rate until a time, or until told to stop. `between` is called between
 /// messages, and often enough.
-fn pace(
+fn publish_at_rate(
     publisher: &mut Publisher,
     shared: &Shared,
     until: u64,
@@ -85,7 +85,7 @@ fn pace(
 
 /// Publishes both streams at the plan's rate on threads of their own until a time or until `watch`
 /// has returned; `watch` runs on this thread meanwhile.
-fn pace_beside<T>(
+fn publish_beside<T>(
     run: &mut Run,
     streams: &[usize],
     until: u64,
@@ -99,7 +99,10 @@ fn pace_beside<T>(
         let mut threads = Vec::new();
         for (number, publisher) in publishers.iter_mut().enumerate() {
             if streams.contains(&number) {
-                threads.push(scope.spawn(move || pace(publisher, shared, until, stop, &mut || {})));
+                threads
+                    .push(scope.spawn(move || {
+                        publish_at_rate(publisher, shared, until, stop, &mut || {})
+                    }));
             }
         }
         let watched = watch(run);

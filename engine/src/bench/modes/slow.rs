@@ -1,7 +1,7 @@
 //! `slow`: some clients stop reading. What does it cost the others, how much memory does it take,
 //! and what are the slow ones told when they read again?
 
-use super::{nanos, pace_beside};
+use super::{nanos, publish_beside};
 use crate::bench::run::{Memory, Run};
 use crate::bench::worker::Command;
 
@@ -15,7 +15,7 @@ pub(super) fn run(run: &mut Run) -> Result<(), String> {
             run.crew.tell(Command::Stall(true));
         }
         let until = run.now() + half;
-        pace_beside(run, &[0], until, |run| run.wait_for(half, phase, |_| false))?;
+        publish_beside(run, &[0], until, |run| run.wait_for(half, phase, |_| false))?;
         if stall {
             run.note_memory(&before, "memory_while_slow");
         }

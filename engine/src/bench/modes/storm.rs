@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use serde_json::json;
 
-use super::{nanos, pace_beside};
+use super::{nanos, publish_beside};
 use crate::bench::run::{Run, round};
 use crate::bench::worker::Command;
 
@@ -25,7 +25,7 @@ pub(super) fn run(run: &mut Run) -> Result<(), String> {
     let patience = PATIENCE_NANOS + everyone * PATIENCE_EACH_NANOS;
     let last = run.publishers[0].watch_last();
     let until = run.now() + patience;
-    let storm = pace_beside(run, &BOTH, until, |run| {
+    let storm = publish_beside(run, &BOTH, until, |run| {
         let began = run.now();
         run.crew.tell(Command::Reset);
         let back = run.wait_for(patience, "all were reset", |crew| {
@@ -52,5 +52,5 @@ fn quiet(run: &mut Run, nanos: u64, phase: &'static str) -> Result<(), String> {
     run.phase(0, phase);
     run.phase(1, phase);
     let until = run.now() + nanos;
-    pace_beside(run, &BOTH, until, |run| run.wait_for(nanos, phase, |_| false)).map(|_| ())
+    publish_beside(run, &BOTH, until, |run| run.wait_for(nanos, phase, |_| false)).map(|_| ())
 }

@@ -1,4 +1,4 @@
-//! The publisher of a run: one stream of stamped messages, over HTTP or Fanfare's Unix socket.
+//! The publisher of a run: one stream of messages with probes, over HTTP or Fanfare's Unix socket.
 
 mod http;
 mod socket;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::plan::Way;
-use super::stamp::Stamp;
+use super::probe::Probe;
 use super::worker::Shared;
 
 /// How messages go out. An error is a sentence; nothing can be published after it.
@@ -111,8 +111,8 @@ impl Publisher {
         let sequence = if self.next == 0 { self.last() + 1 } else { self.last() };
         // A client takes nobody else's for its own.
         let run = self.shared.run.wrapping_add(self.next);
-        let stamp = Stamp { run, stream: self.stream, sequence, nanos };
-        stamp.write(self.shared.plan.size, &mut self.payload);
+        let probe = Probe { run, stream: self.stream, sequence, nanos };
+        probe.write(self.shared.plan.size, &mut self.payload);
         if self.receivers > 1 {
             self.channel = self.shared.plan.channel_of(self.stream, self.next);
         }

@@ -21,7 +21,7 @@ const NAME: &[u8] = b"data:";
 
 impl Lines {
     /// Takes all of `bytes`; gives pieces of values. A space that may follow the name is given too:
-    /// who looks for stamps does not mind.
+    /// who looks for probes does not mind.
     pub fn feed(&mut self, mut bytes: &[u8], value: &mut impl FnMut(&[u8])) {
         while let Some(first) = bytes.first() {
             match self.0 {

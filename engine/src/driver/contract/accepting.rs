@@ -44,11 +44,11 @@ fn on_and_off_loses_nobody<M: Make>() {
                 client.read_exact(&mut [0]).unwrap();
             }
         });
-        let (mut accepted, mut turns, deadline) = (0, 0u64, Instant::now() + PATIENCE);
+        let (mut accepted, mut rounds, deadline) = (0, 0u64, Instant::now() + PATIENCE);
         while accepted < CLIENTS {
-            turns += 1;
-            rig.driver.set_accepting(turns % 3 == 0);
-            rig.driver.poll(Some(Duration::from_micros(turns % 7 * 100)), &mut rig.told);
+            rounds += 1;
+            rig.driver.set_accepting(rounds % 3 == 0);
+            rig.driver.poll(Some(Duration::from_micros(rounds % 7 * 100)), &mut rig.told);
             for event in std::mem::take(&mut rig.told) {
                 if let Event::Accepted { token, .. } = event {
                     assert_eq!(rig.send(token, b"!"), None);

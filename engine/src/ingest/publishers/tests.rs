@@ -137,15 +137,15 @@ fn what_is_handed_over_keeps_within_the_budget_and_all_of_it_gets_through() {
         for _ in 0..40 {
             world.connect(messages(count, bytes));
         }
-        let mut turns = 0;
+        let mut rounds = 0;
         while world.clients.values().any(|bytes| !bytes.is_empty()) {
             // The order is slow: everyone sends until nothing more is taken.
             while world.turn(NOW) > 0 {
                 assert!(world.held() <= world.most(), "{} of {}", world.held(), world.most());
             }
             world.answer();
-            turns += 1;
-            assert!(turns < 100_000, "messages of {bytes} bytes do not get through");
+            rounds += 1;
+            assert!(rounds < 100_000, "messages of {bytes} bytes do not get through");
         }
         world.answer();
         assert_eq!(world.published, 40 * count as u64, "messages of {bytes} bytes");

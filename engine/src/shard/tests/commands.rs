@@ -16,7 +16,7 @@ use super::truth::channel_name;
 use super::wire::{Said, Way};
 use super::world::{Manner, Shape, World};
 use crate::limits::Limits;
-use fanfare_protocol::dialect::machine::{Answer, Follow, Followed, Machine, Piece, Turn};
+use fanfare_protocol::dialect::machine::{Answer, ChannelToFollow, Followed, Machine, Piece, Turn};
 
 const RAW: Way = Way::Socket { json: false };
 
@@ -129,19 +129,19 @@ fn exactly(followed: &Followed<'_>) -> String {
 }
 
 /// Channels, each with the offset that the client had and the life that it belongs to.
-fn back<'a>(words: &[&'a str]) -> Vec<Follow<'a>> {
+fn back<'a>(words: &[&'a str]) -> Vec<ChannelToFollow<'a>> {
     let each = words.chunks(3).map(|channel| {
         let life = LifeId::parse(channel[2].as_bytes()).unwrap();
-        Follow::of(channel[0], Since::Offset(channel[1].parse().unwrap(), life))
+        ChannelToFollow::of(channel[0], Since::Offset(channel[1].parse().unwrap(), life))
     });
     each.collect()
 }
 
 /// Channels, each all in a word or with its view: `c1=red`.
-fn from<'a>(words: &[&'a str], since: Since) -> Vec<Follow<'a>> {
+fn from<'a>(words: &[&'a str], since: Since) -> Vec<ChannelToFollow<'a>> {
     let each = words.iter().map(|word| match word.split_once('=') {
-        Some((channel, view)) => Follow { channel, since, view: Some(view) },
-        None => Follow::of(word, since),
+        Some((channel, view)) => ChannelToFollow { channel, since, view: Some(view) },
+        None => ChannelToFollow::of(word, since),
     });
     each.collect()
 }

@@ -68,7 +68,7 @@ fn wake(world: &mut World, peer: &mut Peer) {
 }
 
 /// A client that stands still among thirty messages of one channel goes on after its gap.
-fn goes_on(way: Way, slow: Slow, next: u64) {
+fn resumes_after_its_gap(way: Way, slow: Slow, next: u64) {
     let mut world = world(&[slow]);
     let mut peer = Peer::follow(&mut world, way, &[0]);
     let mut other = Peer::follow(&mut world, way, &[0]);
@@ -99,12 +99,12 @@ fn goes_on(way: Way, slow: Slow, next: u64) {
 
 #[test]
 fn window_goes_on_with_the_oldest_that_is_kept() {
-    STREAMS.into_iter().for_each(|way| goes_on(way, Slow::Window, 15));
+    STREAMS.into_iter().for_each(|way| resumes_after_its_gap(way, Slow::Window, 15));
 }
 
 #[test]
 fn latest_goes_on_with_the_newest() {
-    STREAMS.into_iter().for_each(|way| goes_on(way, Slow::Latest, 30));
+    STREAMS.into_iter().for_each(|way| resumes_after_its_gap(way, Slow::Latest, 30));
 }
 
 #[test]

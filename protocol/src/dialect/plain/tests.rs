@@ -244,9 +244,9 @@ fn ends_and_signs_of_life() {
             write(encoding, &mut out);
             out
         };
-        let beat = |encoding: Encoding, out: &mut Vec<u8>| encoding.framing().heartbeat(out);
-        assert_eq!(written(&beat, plain), b":\n");
-        assert_eq!(written(&beat, chunked), b"2\r\n:\n\r\n");
+        let heartbeat = |encoding: Encoding, out: &mut Vec<u8>| encoding.framing().heartbeat(out);
+        assert_eq!(written(&heartbeat, plain), b":\n");
+        assert_eq!(written(&heartbeat, chunked), b"2\r\n:\n\r\n");
         for (reason, word) in [
             (CloseReason::Slow, "slow"),
             (CloseReason::Restart, "restart"),

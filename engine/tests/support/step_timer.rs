@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 /// Steps of a client of which none may take as long as the node has patience.
 #[derive(Debug)]
-pub struct Pace {
+pub struct StepTimer {
     last: Instant,
     longest: Duration,
 }
 
-impl Pace {
+impl StepTimer {
     /// What was done was not to be done in time: the next step begins.
     pub fn step_from_here(&mut self) {
         self.last = Instant::now();
@@ -27,14 +27,14 @@ impl Pace {
 /// Runs a client that is in time if none of its steps takes `patience`, again and again until none
 /// did: where the machine stood still for longer, it is the test that was late. What it gives says
 /// whether the node took it to be in time.
-pub fn undisturbed(what: &str, patience: Duration, mut run: impl FnMut(&mut Pace) -> bool) {
+pub fn undisturbed(what: &str, patience: Duration, mut run: impl FnMut(&mut StepTimer) -> bool) {
     for _ in 0..100 {
-        let mut pace = Pace { last: Instant::now(), longest: Duration::ZERO };
-        let is_in_time = run(&mut pace);
+        let mut timer = StepTimer { last: Instant::now(), longest: Duration::ZERO };
+        let is_in_time = run(&mut timer);
         if is_in_time {
             return;
         }
-        assert!(pace.longest >= patience, "{what}: late, and the longest pause is {pace:?}");
+        assert!(timer.longest >= patience, "{what}: late, and the longest pause is {timer:?}");
     }
     panic!("{what}: this machine never goes on for {patience:?}");
 }

@@ -10,14 +10,14 @@
 //! to. `sequence` counts from 1 in its stream. `nanos` is when it was meant to be sent, on the
 //! run's clock: the intended time, so that a generator or a server that falls behind is charged.
 
-/// What a stamp begins with. Its first byte stands nowhere else in a message of ours.
+/// What a probe begins with. Its first byte stands nowhere else in a message of ours.
 pub const MARK: &[u8; 3] = b"~f1";
-/// Bytes of a stamp, and so of the smallest message.
-pub const STAMP_BYTES: usize = 36;
+/// Bytes of a probe, and so of the smallest message.
+pub const PROBE_BYTES: usize = 36;
 
-/// One message's stamp.
+/// One message's probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
+pub struct Probe {
     /// Which run.
     pub run: u32,
     /// Which of its channels, below 16.
@@ -28,9 +28,9 @@ pub struct Stamp {
     pub nanos: u64,
 }
 
-impl Stamp {
-    /// Writes a whole message into `out`: stamp and padding, `size` bytes and at least
-    /// [`STAMP_BYTES`].
+impl Probe {
+    /// Writes a whole message into `out`: probe and padding, `size` bytes and at least
+    /// [`PROBE_BYTES`].
     pub fn write(&self, size: usize, out: &mut Vec<u8>) {
         out.clear();
         out.extend_from_slice(MARK);
@@ -38,13 +38,13 @@ impl Stamp {
         hex(u64::from(self.stream), 1, out);
         hex(u64::from(self.sequence), 8, out);
         hex(self.nanos, 16, out);
-        debug_assert_eq!(out.len(), STAMP_BYTES);
-        out.resize(size.max(STAMP_BYTES), b'x');
+        debug_assert_eq!(out.len(), PROBE_BYTES);
+        out.resize(size.max(PROBE_BYTES), b'x');
     }
 
-    /// Reads [`STAMP_BYTES`] bytes; `None` where they are no stamp.
+    /// Reads [`PROBE_BYTES`] bytes; `None` where they are no probe.
     pub fn read(bytes: &[u8]) -> Option<Self> {
-        let bytes: &[u8; STAMP_BYTES] = bytes.try_into().ok()?;
+        let bytes: &[u8; PROBE_BYTES] = bytes.try_into().ok()?;
         let digits = bytes.strip_prefix(MARK)?;
         Some(Self {
             run: number(&digits[..8])? as u32,
@@ -78,16 +78,16 @@ mod tests {
 
     #[test]
     fn a_stamp_is_read_as_it_was_written() {
-        let stamp = Stamp { run: 0xdead_beef, stream: 15, sequence: u32::MAX, nanos: u64::MAX - 1 };
+        let probe = Probe { run: 0xdead_beef, stream: 15, sequence: u32::MAX, nanos: u64::MAX - 1 };
         let mut message = Vec::new();
-        stamp.write(128, &mut message);
+        probe.write(128, &mut message);
         assert_eq!(message.len(), 128);
         assert!(message.starts_with(b"~f1deadbeeffffffffff"));
-        assert_eq!(Stamp::read(&message[..STAMP_BYTES]), Some(stamp));
-        assert_eq!(Stamp::read(&message[..STAMP_BYTES - 1]), None);
-        message[STAMP_BYTES - 1] = b'g';
-        assert_eq!(Stamp::read(&message[..STAMP_BYTES]), None);
-        stamp.write(0, &mut message);
-        assert_eq!(message.len(), STAMP_BYTES);
+        assert_eq!(Probe::read(&message[..PROBE_BYTES]), Some(probe));
+        assert_eq!(Probe::read(&message[..PROBE_BYTES - 1]), None);
+        message[PROBE_BYTES - 1] = b'g';
+        assert_eq!(Probe::read(&message[..PROBE_BYTES]), None);
+        probe.write(0, &mut message);
+        assert_eq!(message.len(), PROBE_BYTES);
     }
 }

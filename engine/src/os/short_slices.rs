@@ -1,4 +1,4 @@
-//! Turns of the processor for threads that only pass things on.
+//! Short slices of the processor for threads that only pass things on.
 //!
 //! A shard in a broadcast uses its core for as long as it is let. Whoever shares that core and has
 //! a message for it (sequencer, ingest, API) waits for the end of the shard's slice, some 3 ms,
@@ -12,9 +12,9 @@
 /// What such a thread asks for, in nanoseconds: the least that the kernel grants.
 const SLICE_NS: u64 = 100_000;
 
-/// Asks for short turns for the calling thread. Where the kernel does not know them (before 6.12)
+/// Asks for short slices for the calling thread. Where the kernel does not know them (before 6.12)
 /// or lets nobody ask, everything works as before, so nobody is told.
-pub fn ask_for_short_turns() {
+pub fn ask_for_short_slices() {
     // SAFETY: asks for this thread's own niceness, and points to nothing.
     let nice = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
     let size = size_of::<libc::sched_attr>() as u32;
@@ -54,7 +54,7 @@ mod tests {
         }
         assert!(before > SLICE_NS);
         let asked = std::thread::spawn(|| {
-            ask_for_short_turns();
+            ask_for_short_slices();
             slice()
         });
         assert_eq!((asked.join().unwrap(), slice()), (SLICE_NS, before));
