@@ -6,18 +6,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use fanfare::node::{self, DriverChoice, Server, Settings};
-use lines::{Lines, Talk};
+use fanfare::sim::lines::{Lines, Talk};
 use support::{Client, DRIVERS, PATIENCE, publish};
 
-#[path = "support/lines.rs"]
-mod lines;
 mod support;
-
-/// What the test's client protocol knows of the engine.
-mod door {
-    pub use fanfare::session_id::SessionId;
-    pub use fanfare::transport::door::{Door, Errand, Hold};
-}
 
 fn start(driver: DriverChoice) -> Server {
     let settings = Settings { driver, shards: Some(2), ..Settings::on_loopback() };

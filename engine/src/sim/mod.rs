@@ -9,6 +9,7 @@
 mod backends;
 mod command;
 mod fact;
+pub mod lines;
 mod persona;
 mod play;
 pub(crate) mod slow_log;

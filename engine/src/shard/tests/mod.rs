@@ -8,8 +8,6 @@ mod epochs;
 mod fairness;
 mod half_close;
 mod held;
-#[path = "../../../tests/support/lines.rs"]
-mod lines;
 mod lives;
 mod pause;
 mod peer;
@@ -24,10 +22,4 @@ mod stall;
 mod views;
 mod withheld;
 
-use crate::sim::{truth, wire, world};
-
-/// What the test's client protocol knows of the engine.
-mod door {
-    pub(super) use crate::session_id::SessionId;
-    pub(super) use crate::transport::door::{Door, Errand, Hold};
-}
+use crate::sim::{lines, truth, wire, world};

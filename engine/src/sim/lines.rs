@@ -1,5 +1,5 @@
-//! A client protocol of tests that brings one client over many sockets: a GET is held for what the
-//! client is told, a POST brings lines that it says.
+//! A client protocol of the simulation and of tests that brings one client over many sockets: a GET
+//! is held for what the client is told, a POST brings lines that it says.
 //!
 //! `GET /lines` begins a client and `GET /lines/ID` goes on with it: a stream, or with `?wait=S`
 //! one that ends when something was told. `POST /lines/ID` brings lines. What is told is an event
@@ -13,9 +13,11 @@ use fanfare_protocol::refusals::TOO_MANY_VIEWS;
 use fanfare_protocol::since::Since;
 use fanfare_protocol::ws::CloseCode;
 
-use super::door::{Door, Errand, Hold, SessionId};
+use crate::session_id::SessionId;
+use crate::transport::door::{Door, Errand, Hold};
 
 /// Knows the requests.
+#[derive(Debug)]
 pub struct Lines;
 
 impl Door for Lines {
