@@ -9,7 +9,8 @@
 //!
 //! **Live windows** may have half of it. Over that a hand goes on from window to window, and those
 //! that are no smaller than the others lose all that history does not promise, as soon as their
-//! members have had their turns: those who keep up lose nothing, and who lags hears its gap.
+//! members have had their turns: those who keep up lose nothing, and who lags hears its gap. While
+//! they are far over it no more of the order is read.
 
 use std::rc::Rc;
 
@@ -49,7 +50,7 @@ impl Eviction {
     /// twice round at most. What clients held the last time may be free now.
     pub(super) fn evict(&mut self, windows: usize, channels: &mut Channels, pages: &mut Pages) {
         for _ in 0..LOOKS.min(2 * channels.places() as usize) {
-            if pages.bytes() + windows <= self.limit {
+            if pages.bytes() + self.counted(windows) <= self.limit {
                 self.barren = 0;
                 return;
             }
@@ -74,6 +75,9 @@ impl Eviction {
         channels: &mut Channels,
         overgrown: &mut Overgrown,
     ) {
+        if overgrown.has_tight() {
+            return; // what was chosen goes first
+        }
         let mean = windows / channels.len().max(1);
         for _ in 0..LOOKS {
             if windows.saturating_sub(self.chosen) <= self.limit / 2 {
@@ -89,6 +93,18 @@ impl Eviction {
         }
     }
 
+    /// Whether live windows are so far over their half that no more of the order is to be read
+    /// before some have gone: those that are chosen go in bounded time, whoever follows them.
+    pub(super) fn is_far_over(&self, windows: usize) -> bool {
+        windows > self.limit / 2 + self.limit / 16
+    }
+
+    /// Bytes of windows as they count beside pages: what is over their half is for them alone to
+    /// give.
+    fn counted(&self, windows: usize) -> usize {
+        windows.min(self.limit / 2)
+    }
+
     /// Logs were trimmed; `waits` says that some that were chosen wait for their members.
     pub(super) fn trimmed(&mut self, waits: bool) {
         if !waits {
@@ -98,7 +114,7 @@ impl Eviction {
 
     /// Whether there is too much, and no lane can give enough of it soon.
     pub(super) fn is_stuck(&self, windows: usize, channels: &Channels, pages: &Pages) -> bool {
-        let over = (pages.bytes() + windows).saturating_sub(self.limit);
+        let over = (pages.bytes() + self.counted(windows)).saturating_sub(self.limit);
         over > 0 && (self.is_barren(channels) || over > self.limit / 16)
     }
 

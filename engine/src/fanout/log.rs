@@ -359,10 +359,16 @@ impl Log {
         self.loose_cost + self.ephemeral_cost
     }
 
-    /// There is no room for a live window: the next trim leaves the newest entry of it, or nothing
-    /// where there is no more than that.
+    /// There is no room for a live window: the next trim leaves the newest entry, or nothing that
+    /// history does not promise where there is no more than one such. So twice is enough for all.
     pub(super) fn tighten(&mut self) {
-        self.tight = Some(usize::from(self.entries.len() > 1));
+        let loose = self.loose_kept() + self.ephemeral as u64;
+        self.tight = Some(usize::from(loose > 1));
+    }
+
+    /// Kept messages that history does not promise.
+    fn loose_kept(&self) -> u64 {
+        self.floor.min(self.next_offset).saturating_sub(self.first_offset)
     }
 
     /// Whether that is still to come.
@@ -387,8 +393,13 @@ impl Log {
     }
 
     /// Whether ephemeral entries stand behind what history promises, so many that it is worth the
-    /// work to take them out from between: as many as there are others, beyond the window.
+    /// work to take them out from between: as many as there are others, beyond the window. Where
+    /// there is no room for a window, any.
     fn is_cluttered(&self) -> bool {
+        if let Some(stay) = self.tight {
+            let stays = stay > 0 && self.entries.back().is_some_and(Entry::is_ephemeral);
+            return self.ephemeral > usize::from(stays);
+        }
         let window = self.rule.window;
         let kept = (self.entries.len() - self.ephemeral) as u64;
         let kept_cost = self.cost - self.ephemeral_cost;
@@ -402,7 +413,7 @@ impl Log {
     pub(super) fn is_far_over(&self) -> bool {
         let window = self.rule.window;
         let (count, bytes) = (window.count.saturating_mul(2), window.bytes.saturating_mul(2));
-        let loose = self.floor.min(self.next_offset).saturating_sub(self.first_offset);
+        let loose = self.loose_kept();
         let kept = (self.entries.len() - self.ephemeral) as u64;
         let kept_cost = self.cost - self.ephemeral_cost;
         // One message that is longer than two windows is no reason to wait: it always stays.
@@ -432,12 +443,12 @@ impl Log {
                 self.first_offset += 1;
             }
         }
-        self.tight = None;
         let first = self.first();
         self.lanes.change(|lane| lane.drop_before(first, pages));
         if self.is_cluttered() {
             self.drop_clutter(dropped, pages);
         }
+        self.tight = None;
         if self.began > 0 {
             // It stands before whatever went so: a cursor of an earlier life stays one.
             let moved = dropped.len() as u64;
@@ -459,17 +470,9 @@ impl Log {
 
     /// Drops every ephemeral entry that the window does not hold, from between the others.
     fn drop_clutter(&mut self, dropped: &mut Vec<u64>, pages: &mut Pages) {
-        let window = self.rule.window;
-        let (mut room, mut held) = (window.bytes, 0);
-        for entry in self.entries.iter().rev() {
-            let Some(left) = room.checked_sub(entry.cost()) else { break };
-            if held == window.count {
-                break;
-            }
-            (room, held) = (left, held + 1);
-        }
+        let stay = self.tight.unwrap_or_else(|| self.window_entries().max(1));
         let first = self.first();
-        let outside = self.entries.len() - (held as usize).max(1);
+        let outside = self.entries.len() - stay;
         let entries = std::mem::take(&mut self.entries);
         self.entries = VecDeque::with_capacity(entries.len() - outside);
         for (nth, entry) in entries.into_iter().enumerate() {
@@ -482,6 +485,20 @@ impl Log {
         }
         let last = dropped.last().copied().unwrap_or_default();
         self.lanes.change(|lane| lane.drop_up_to(last, pages));
+    }
+
+    /// How many of the newest entries the window holds.
+    fn window_entries(&self) -> usize {
+        let window = self.rule.window;
+        let (mut room, mut held) = (window.bytes, 0);
+        for entry in self.entries.iter().rev() {
+            let Some(left) = room.checked_sub(entry.cost()) else { break };
+            if held == window.count {
+                break;
+            }
+            (room, held) = (left, held + 1);
+        }
+        held as usize
     }
 
     /// What is wanted of the entries in a rendition, as far as it lies in one page: rendered now,

@@ -241,7 +241,7 @@ impl Fanout {
 
     /// Whether no more of the order is to be read for now.
     pub(crate) fn holds_back(&self) -> bool {
-        self.overgrown.is_far()
+        self.overgrown.is_far() || self.eviction.is_far_over(self.loose_bytes)
     }
 }
 

@@ -7,19 +7,35 @@
 //! no circle: a visit never waits for anyone, a client that takes nothing is blocked after its
 //! first one, and one that was told a gap and takes a little now and then is not waited for until
 //! it has caught up: thousands of such would keep publishers waiting for ever.
+//!
+//! A log for whose window there is no room in the budget is *tight*. It waits, too, but not for
+//! longer than [`TURNS`] of everybody who was queued: of the members of a thousand logs that come
+//! and go one is always queued.
 
 use super::channels::{Channel, ChannelIndex, Channels};
 use super::log::moved_up;
 use super::page::Pages;
 use super::subscription::Subscriptions;
 
+/// Turns that everybody who was queued has had when a tight log waits no more.
+const TURNS: u64 = 4;
+
 /// The members, as a log that is to be trimmed asks for them.
 pub(crate) trait Members {
     /// Whether a member is owed something and has its turn soon: a log waits for it.
     fn has_turn(&self, member: u32) -> bool;
 
-    /// The subscriptions of a member that may be owed something and is not waited for.
-    fn behind(&mut self, member: u32) -> Option<&mut Subscriptions>;
+    /// Whether a member may be owed something and is not waited for.
+    fn is_behind(&self, member: u32) -> bool;
+
+    /// The subscriptions of a member.
+    fn subscriptions(&mut self, member: u32) -> &mut Subscriptions;
+
+    /// How many turns members have had so far.
+    fn turns(&self) -> u64;
+
+    /// How many are queued for one.
+    fn queued(&self) -> usize;
 }
 
 /// What went with a trim.
@@ -39,6 +55,8 @@ pub(super) struct Overgrown {
     channels: Vec<ChannelIndex>,
     /// Whether one of them is far over it.
     far: bool,
+    /// How many turns there have been when tight logs wait no more, where some wait.
+    patience: Option<u64>,
     /// Reusable memory for the seqs that went with a log's trim.
     dropped: Vec<u64>,
 }
@@ -47,6 +65,11 @@ impl Overgrown {
     /// Whether a log is so long that it is to be sent from before it gets more.
     pub(super) fn is_far(&self) -> bool {
         self.far
+    }
+
+    /// Whether logs for whose windows there is no room wait for their members.
+    pub(super) fn has_tight(&self) -> bool {
+        self.patience.is_some()
     }
 
     /// Lets a log be trimmed of all that history does not promise.
@@ -65,7 +88,8 @@ impl Overgrown {
         self.far |= channel.log.is_far_over();
     }
 
-    /// Trims every log whose members have all had their turn.
+    /// Trims every log whose members have all had their turn, and tight ones that have waited for
+    /// long enough.
     pub(super) fn trim(
         &mut self,
         channels: &mut Channels,
@@ -73,10 +97,13 @@ impl Overgrown {
         members: &mut impl Members,
     ) -> Trimmed {
         let (mut trimmed, mut far) = (Trimmed::default(), false);
+        let is_over = self.patience.is_some_and(|turns| members.turns() >= turns);
         let dropped = &mut self.dropped;
         self.channels.retain(|index| {
             let Some(channel) = channels.get_mut(*index) else { return false };
-            if channel.queued || channel.members.iter().any(|member| members.has_turn(*member)) {
+            let waits = !(is_over && channel.log.is_tight())
+                && channel.members.iter().any(|member| members.has_turn(*member));
+            if channel.queued || waits {
                 far |= channel.log.is_far_over();
                 trimmed.waits |= channel.log.is_tight();
                 return true;
@@ -89,12 +116,15 @@ impl Overgrown {
             false
         });
         self.far = far;
+        let patience = || members.turns() + TURNS * (members.queued() as u64 + 1);
+        let going_on = self.patience.filter(|_| !is_over);
+        self.patience = trimmed.waits.then(|| going_on.unwrap_or_else(patience));
         trimmed
     }
 }
 
-/// Lets the cursors of those who are behind move with the entries that they stand at. Returns how
-/// many ephemeral messages they lost together.
+/// Lets the cursors of those who may be owed some of it move with the entries that they stand at.
+/// Returns how many ephemeral messages they lost together.
 fn move_up(
     index: ChannelIndex,
     channel: &Channel,
@@ -103,8 +133,10 @@ fn move_up(
 ) -> u64 {
     let mut lost = 0;
     for member in channel.members.iter().filter(|_| !dropped.is_empty()) {
-        let Some(subscriptions) = members.behind(*member) else { continue };
-        let subscription = subscriptions.of(index);
+        if !members.is_behind(*member) && !members.has_turn(*member) {
+            continue; // it has all
+        }
+        let subscription = members.subscriptions(*member).of(index);
         let (next, missed) = moved_up(subscription.next, dropped);
         subscription.next = next;
         lost += missed;

@@ -585,6 +585,6 @@ impl Clients {
 
     /// Trims logs whose members have all had their turn.
     pub(super) fn trim_logs(&mut self) {
-        self.fanout.trim(&mut self.connections.table);
+        self.fanout.trim(&mut self.connections);
     }
 }

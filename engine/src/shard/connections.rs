@@ -9,7 +9,7 @@ use super::table::Table;
 use super::wheel::Wheel;
 use crate::clock::Millis;
 use crate::driver::Token;
-use crate::fanout::{Moved, Slice};
+use crate::fanout::{Members, Moved, Slice, Subscriptions};
 
 /// Places that are looked at for the client that holds most.
 const LOOKS: usize = 8_192;
@@ -22,6 +22,8 @@ pub(super) struct Connections {
     pub(super) holders: Holders,
     /// To visit for reasons of their own.
     visits: VecDeque<Token>,
+    /// How many of such visits there were.
+    turns: u64,
     /// To receive from.
     receives: VecDeque<Token>,
     /// Those whose time has come and who were not looked at yet, the next one last.
@@ -38,6 +40,7 @@ impl Connections {
             wheel: Wheel::new(now),
             holders: Holders::default(),
             visits: VecDeque::new(),
+            turns: 0,
             receives: VecDeque::new(),
             due: Vec::new(),
             hand: 0,
@@ -141,6 +144,7 @@ impl Connections {
             return None;
         }
         connection.flags.queued = false;
+        self.turns += 1;
         Some(token)
     }
 
@@ -188,5 +192,29 @@ impl Connections {
         self.wheel.invariants(&self.table);
         let have = self.table.iter();
         self.holders.invariants(have.map(|(index, it)| (index, it.holds())));
+    }
+}
+
+/// A log waits for nobody who takes nothing, or has not caught up since it was told of a loss.
+impl Members for Connections {
+    fn has_turn(&self, member: u32) -> bool {
+        let connection = self.table.at(member).expect("a member is open");
+        connection.flags.queued && !connection.is_behind()
+    }
+
+    fn is_behind(&self, member: u32) -> bool {
+        self.table.at(member).expect("a member is open").is_behind()
+    }
+
+    fn subscriptions(&mut self, member: u32) -> &mut Subscriptions {
+        &mut self.table.at_mut(member).expect("a member is open").subscriptions
+    }
+
+    fn turns(&self) -> u64 {
+        self.turns
+    }
+
+    fn queued(&self) -> usize {
+        self.visits.len()
     }
 }

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::connection::Connection;
 use crate::driver::Token;
-use crate::fanout::{Filter, Members, Subscriptions};
+use crate::fanout::Filter;
 use crate::message::Message;
 use crate::origin::Named;
 
@@ -138,19 +138,6 @@ impl Table {
     pub(super) fn tokens(&self) -> Vec<Token> {
         let token = |(index, it): (u32, &Connection)| Token { index, generation: it.generation };
         self.iter().map(token).collect()
-    }
-}
-
-/// A log waits for nobody who takes nothing, or has not caught up since it was told of a loss.
-impl Members for Table {
-    fn has_turn(&self, member: u32) -> bool {
-        let connection = self.at(member).expect("a member is open");
-        connection.flags.queued && !connection.is_behind()
-    }
-
-    fn behind(&mut self, member: u32) -> Option<&mut Subscriptions> {
-        let connection = self.at_mut(member).expect("a member is open");
-        connection.is_behind().then_some(&mut connection.subscriptions)
     }
 }
 

@@ -4,8 +4,10 @@ use fanfare_protocol::message::Kind;
 
 use super::peer::Peer;
 use super::wire::Way;
-use super::world::{Shape, World};
+use super::world::{COUNTED, Manner, Shape, World};
 use crate::limits::Limits;
+use crate::rule::{History, Window};
+use crate::shard::tick_budget::TickBudget;
 
 const JSON: Way = Way::Socket { json: true };
 
@@ -44,4 +46,58 @@ fn what_clients_let_go_of_is_dropped_when_there_is_no_room() {
     stuck.iter().for_each(|peer| world.nets[0].reset(peer.client));
     world.steps(4);
     world.invariants();
+}
+
+/// The most that live windows came to where messages of 9,000 bytes came thick beside those who
+/// poll one thing after the other, of whom somebody is always about to have a turn. Whoever takes
+/// everything got everything.
+fn most_of_windows(budget: usize, ephemeral: bool) -> usize {
+    const CHANNELS: usize = 10;
+    const MESSAGES: usize = 3_000;
+    let history = History { count: 1, bytes: 1_000_000, age_ms: 600_000 };
+    let window = Window { count: 10_000, bytes: 1 << 30 };
+    let tick = TickBudget { units: 16, ..COUNTED };
+    let shape = Shape { history, window, budget: tick, capacity: (4_000, 4_000), ..Shape::plain() };
+    let limits = Limits { rendered_bytes: budget, ..shape.limits };
+    let mut world = World::new(&Shape { limits, ..shape });
+    let all: Vec<usize> = (0..CHANNELS).collect();
+    let poll = |world: &World| Peer::ask(world, Way::Poll, &all, None, 25);
+    let mut well = Peer::follow(&mut world, JSON, &all);
+    let mut crowd: Vec<Peer> = (0..60).map(|_| poll(&world)).collect();
+    world.steps(100);
+    // What history promises stands before all that is ephemeral.
+    all.iter().for_each(|channel| world.publish(*channel, 10, Kind::Text));
+    let (mut published, mut heard, mut most) = (CHANNELS, 0, 0);
+    for _ in 0..20 * MESSAGES {
+        for _ in 0..3 * usize::from(published < MESSAGES) {
+            let manner = Manner { ephemeral, ..Manner::default() };
+            world.publish_in(published % CHANNELS, 9_000, Kind::Text, manner);
+            published += 1;
+        }
+        world.step();
+        heard += well.listen(&world);
+        for peer in &mut crowd {
+            peer.hear(&world);
+            if peer.messages() > 0 {
+                world.nets[0].reset(peer.client);
+                *peer = poll(&world);
+            }
+        }
+        most = most.max(world.metrics.shards[0].window_bytes.read() as usize);
+        if heard == published && published >= MESSAGES {
+            break;
+        }
+    }
+    assert_eq!(heard, published, "who takes everything gets everything");
+    world.invariants();
+    most
+}
+
+#[test]
+fn live_windows_keep_to_their_half_and_wait_for_nobody_for_ever() {
+    for ephemeral in [false, true] {
+        let (budget, tick_of_ring) = (800_000, 300_000);
+        let most = most_of_windows(budget, ephemeral);
+        assert!(most <= budget / 2 + budget / 16 + tick_of_ring, "{most}, ephemeral: {ephemeral}");
+    }
 }
