@@ -343,8 +343,9 @@ impl View {
             self.begins_with(fact, truth);
         }
         self.is_silent = false;
-        if let Some(told) = self.epochs.get_mut(&fact.channel) {
-            // Now it is known which one the last notice told of.
+        if let Some(told) = self.epochs.get_mut(&fact.channel).filter(|_| is_sure) {
+            // Now it is known which one the last notice told of. Where the message may have come
+            // with another channel, this one's notice may still speak of what comes after it.
             told.first = told.first.max(truth.epoch_at(position).position);
             told.last = told.last.min(told.first);
             told.is_open = false;
