@@ -97,10 +97,10 @@ impl State {
     }
 
     /// Whether it is a poll that waits, with another one behind it.
-    pub(crate) fn is_waiting_before_another(&self) -> bool {
+    pub(crate) fn is_waiting_before_another(&self, limits: &Limits) -> bool {
         match self {
             Self::Exchange(Exchange::Waiting(waiting)) => {
-                waiting.early.as_ref().is_some_and(|early| early.may_poll())
+                waiting.early.as_ref().is_some_and(|early| early.holds_poll(&limits.http))
             }
             _ => false,
         }

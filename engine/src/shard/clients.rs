@@ -181,7 +181,7 @@ impl Clients {
             }
         }
         if let Some(connection) = self.connections.get_mut(token)
-            && connection.keeps_its_end_waiting()
+            && connection.keeps_its_end_waiting(&self.shared.context.limits)
         {
             connection.session.state.begin_answer();
             self.connections.visit_soon(token);

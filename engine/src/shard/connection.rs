@@ -4,6 +4,7 @@ use fanfare_protocol::dialect::Encoding;
 
 use super::wheel::Link;
 use crate::fanout::{Fanout, Settled, Slice, Subscriptions, Withheld};
+use crate::limits::Limits;
 use crate::session::{Outbox, Session, Spare, took};
 
 /// What a client may hold without being counted among the holders of private memory: a ping, a
@@ -103,8 +104,8 @@ impl Connection {
     /// Whether its client has ended its side behind polls of which the first waits: that one is
     /// answered now with whatever there is. Each of them would keep a client that may be gone for
     /// as long as it may wait. Behind the last of them other requests may stand.
-    pub(super) fn keeps_its_end_waiting(&self) -> bool {
-        self.flags.hangup && self.session.state.is_waiting_before_another()
+    pub(super) fn keeps_its_end_waiting(&self, limits: &Limits) -> bool {
+        self.flags.hangup && self.session.state.is_waiting_before_another(limits)
     }
 
     /// What its client holds that counts, in bytes.

@@ -3,9 +3,12 @@
 
 use std::sync::Arc;
 
+use fanfare_protocol::http::{self, Fed, HeadReader};
+use fanfare_protocol::limits::HttpLimits;
 use fanfare_protocol::ws::Receiver;
 
 use super::follow_body::PendingFollow;
+use super::request::is_poll;
 use crate::bodies::{Bodies, BodySender, Share};
 use crate::clock::Millis;
 use crate::limits::Limits;
@@ -101,9 +104,6 @@ pub struct Early {
     taken: usize,
 }
 
-/// What the target of a poll begins with.
-const POLL: &[u8] = b"/poll";
-
 impl Early {
     /// Keeps a copy of these.
     pub fn new(bytes: &[u8]) -> Self {
@@ -120,9 +120,24 @@ impl Early {
         self.bytes.len()
     }
 
-    /// Whether one more poll may be in what is left; it is read when its turn has come.
-    pub fn may_poll(&self) -> bool {
-        self.bytes[self.taken..].windows(POLL.len()).any(|some| some == POLL)
+    /// Whether one of the requests that are whole in what is left is a poll.
+    pub fn holds_poll(&self, limits: &HttpLimits) -> bool {
+        let mut rest = &self.bytes[self.taken..];
+        loop {
+            let mut reader = HeadReader::new();
+            let Ok(Fed::Complete { taken }) = reader.feed(rest, limits) else { return false };
+            let Ok(request) = reader.request(limits) else { return false };
+            if is_poll(&request) {
+                return true;
+            }
+            let body_bytes = match request.body {
+                http::Body::None => 0,
+                http::Body::Length(length) => usize::try_from(length).unwrap_or(usize::MAX),
+                http::Body::Chunked => return false, // it is refused, and nothing comes after it
+            };
+            let Some(next) = rest[taken..].get(body_bytes..) else { return false };
+            rest = next;
+        }
     }
 
     /// The first `count` of what is left were taken. Whether more is left.

@@ -92,6 +92,11 @@ pub fn decide(
     }
 }
 
+/// Whether it asks to follow channels and waits for a message of theirs.
+pub fn is_poll(request: &Request<'_>) -> bool {
+    request.path == "/poll" && !matches!(request.method, Method::Head | Method::Options)
+}
+
 fn is_guarded(path: &str) -> bool {
     matches!(path, "/ws" | "/sse" | "/poll" | "/playground/publish")
 }

@@ -126,3 +126,42 @@ fn polls_one_behind_the_other_do_not_each_keep_the_place_of_one_who_has_ended() 
         world.is_empty();
     }
 }
+
+/// Which requests wait behind a poll is read, not guessed from their bytes.
+#[test]
+fn only_a_poll_behind_it_hurries_a_poll_of_one_who_has_ended() {
+    let poll = request(Way::Poll, &["c0".into()], None, 25, None);
+    let said = "channels=c0";
+    let follow = format!(
+        "POST /sse?wait=25 HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\n\r\n{said}",
+        said.len()
+    );
+    let post = follow.replace("/sse", "/poll");
+    let head = poll.replacen("GET", "HEAD", 1);
+    let named = "GET /healthz?of=/poll HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned();
+    for (behind, hurries) in [
+        (named.clone(), false),
+        (follow.replace(said, "a=GET /poll"), false),
+        (head, false),
+        (named.clone() + &poll[..poll.len() - 1], false),
+        (poll.clone(), true),
+        (named.clone() + &poll, true),
+        (named.repeat(3) + &post, true),
+        (follow + &poll, true),
+    ] {
+        let mut world = World::new(&Shape::plain());
+        let peer = Peer::ask(&world, Way::Poll, &[0], None, 25);
+        world.steps(6);
+        world.nets[0].write(peer.client, behind.as_bytes());
+        world.nets[0].half_close(peer.client);
+        world.steps(6);
+        let mut heard = world.nets[0].take(peer.client);
+        world.publish(0, 10, Kind::Text);
+        world.steps(12);
+        heard.extend(world.nets[0].take(peer.client));
+        let heard = String::from_utf8(heard).unwrap();
+        let first = heard.split_once("\"messages\":[").unwrap().1;
+        assert_eq!(first.starts_with(']'), hurries, "{behind}: {heard}");
+    }
+}
