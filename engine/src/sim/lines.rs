@@ -34,7 +34,7 @@ fn errand(rest: &str, request: &Request<'_>) -> Result<Errand, Violation> {
         (None, Method::Get) => Ok(Errand::Begin(hold(request)?)),
         (Some(Some(id)), Method::Get) => Ok(Errand::Hold(id, hold(request)?)),
         (Some(Some(id)), Method::Post) => Ok(Errand::Bring(id)),
-        _ => Err(Violation::MethodNotFollow),
+        _ => Err(Violation::MethodNotGet),
     }
 }
 

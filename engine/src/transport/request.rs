@@ -1,7 +1,7 @@
 //! What a request of the public listener asks for: routes, parameters, origins.
 
 use fanfare_protocol::http::parameters::Parameters;
-use fanfare_protocol::http::response::{self, ANY_ORIGIN, Field, NO_STORE};
+use fanfare_protocol::http::response::{self, ANY_ORIGIN, Field, Methods, NO_STORE};
 use fanfare_protocol::http::{
     Answer, Body, ContentType, Ending, HttpDate, Method, Query, Request, Status, Violation,
     spelling,
@@ -83,6 +83,13 @@ pub fn decide(
         };
     }
     let decision = match errand {
+        // Whatever else is right or wrong about it: a page asks before it asks.
+        Some(_) if request.method == Method::Options => {
+            options(request, Methods::Carry, date, reader, out)
+        }
+        Some(_) if !matches!(request.method, Method::Get | Method::Post) => {
+            Err(Violation::MethodNotCarry)
+        }
         Some(errand) => errand.and_then(|errand| door::decide(errand, request, context, reader)),
         None => route(request, context, life, dev, date, reader, out),
     };
@@ -141,10 +148,9 @@ fn route(
             Ok(Decision::Follow(Box::new(follow)))
         }
         ("/" | "/healthz" | "/readyz" | "/sse" | "/poll", Method::Options) => {
-            request.without_body()?;
             let followed = matches!(&*request.path, "/sse" | "/poll");
-            response::options(out, date, reader, followed, request.ending());
-            Ok(Decision::Answered(request.ending()))
+            let methods = if followed { Methods::Follow } else { Methods::Read };
+            options(request, methods, date, reader, out)
         }
         ("/sse" | "/poll", Method::Get | Method::Head) => {
             request.without_body()?;
@@ -166,6 +172,19 @@ fn route(
         ("/sse" | "/poll", _) => Err(Violation::MethodNotFollow),
         _ => Err(Violation::NotFound),
     }
+}
+
+/// OPTIONS is told what a page may ask for.
+fn options(
+    request: &Request<'_>,
+    methods: Methods,
+    date: HttpDate,
+    reader: Option<&str>,
+    out: &mut Vec<u8>,
+) -> Result<Decision, Violation> {
+    request.without_body()?;
+    response::options(out, date, reader, methods, request.ending());
+    Ok(Decision::Answered(request.ending()))
 }
 
 /// HEAD gets the head that GET would get, and follows nothing.

@@ -209,22 +209,39 @@ pub fn cors(origin: &str) -> Cors<'_> {
     Cors { fields, count: if origin == ANY_ORIGIN { 1 } else { fields.len() } }
 }
 
+/// Which methods a path takes, beside OPTIONS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Methods {
+    /// Something is read there.
+    Read,
+    /// Channels are followed there, by POST and QUERY too, whose body a page names by
+    /// `Content-Type`.
+    Follow,
+    /// A client comes over many requests: what it is told is read, what it says is brought.
+    Carry,
+}
+
+impl Methods {
+    /// `Allow`, and what a page is told.
+    fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Read => ("GET, HEAD, OPTIONS", "GET, HEAD"),
+            Self::Follow => ("GET, HEAD, POST, QUERY, OPTIONS", "GET, HEAD, POST, QUERY"),
+            Self::Carry => ("GET, POST, OPTIONS", "GET, POST"),
+        }
+    }
+}
+
 /// Appends the answer to OPTIONS: 204, and where an allowed `origin` asks, what a page may do
 /// (Fetch, "CORS-preflight fetch"). An origin that is not allowed is refused before.
-///
-/// Channels are `followed` by POST and QUERY too, whose body a page names by `Content-Type`.
 pub fn options(
     out: &mut Vec<u8>,
     date: HttpDate,
     origin: Option<&str>,
-    followed: bool,
+    methods: Methods,
     ending: Ending,
 ) {
-    let (allowed, pages) = if followed {
-        ("GET, HEAD, POST, QUERY, OPTIONS", "GET, HEAD, POST, QUERY")
-    } else {
-        ("GET, HEAD, OPTIONS", "GET, HEAD")
-    };
+    let (allowed, pages) = methods.names();
     dated(out, Status::NoContent, date);
     field(out, ("Allow", allowed));
     if let Some(origin) = origin {
@@ -350,7 +367,7 @@ mod tests {
     fn no_credentials_where_every_origin_may_read() {
         let mut out = Vec::new();
         event_stream(&mut out, now(), false, Ending::Close, &cors(ANY_ORIGIN));
-        options(&mut out, now(), Some(ANY_ORIGIN), false, Ending::Close);
+        options(&mut out, now(), Some(ANY_ORIGIN), Methods::Read, Ending::Close);
         let text = String::from_utf8(out).unwrap();
         assert_eq!(text.matches("\r\nAccess-Control-Allow-Origin: *\r\n").count(), 2);
         assert!(!text.contains("Credentials") && !text.contains("Vary"), "{text}");
@@ -359,7 +376,7 @@ mod tests {
     #[test]
     fn preflight() {
         let mut out = Vec::new();
-        options(&mut out, now(), Some("http://a"), true, Ending::KeepAlive);
+        options(&mut out, now(), Some("http://a"), Methods::Follow, Ending::KeepAlive);
         let (code, fields, body) = parsed(&out);
         assert_eq!((code, body.as_slice()), (204, &b""[..]));
         assert_eq!(value(&fields, "Access-Control-Allow-Origin"), Some("http://a"));
@@ -372,7 +389,7 @@ mod tests {
         assert!(headers.ends_with("Content-Type"), "{headers}");
         assert_eq!(value(&fields, "Content-Length"), None, "RFC 9110, section 8.6");
         out.clear();
-        options(&mut out, now(), None, false, Ending::Close);
+        options(&mut out, now(), None, Methods::Read, Ending::Close);
         assert_eq!(value(&parsed(&out).1, "Access-Control-Allow-Origin"), None);
     }
 

@@ -189,6 +189,9 @@ violations! {
     /// Another method than those by which channels are followed.
     MethodNotFollow = MethodNotAllowed, "method_not_allowed",
         "This path takes GET, HEAD, POST, QUERY and OPTIONS.";
+    /// Another method than those by which a client comes over many requests.
+    MethodNotCarry = MethodNotAllowed, "method_not_allowed",
+        "This path takes GET, POST and OPTIONS.";
     /// Another method than POST where something is written.
     MethodNotPost = MethodNotAllowed, "method_not_allowed",
         "This path takes POST.";
@@ -281,6 +284,7 @@ impl Violation {
         match self {
             Self::MethodNever | Self::MethodNotRead => &[("Allow", "GET, HEAD, OPTIONS")],
             Self::MethodNotFollow => &[("Allow", "GET, HEAD, POST, QUERY, OPTIONS")],
+            Self::MethodNotCarry => &[("Allow", "GET, POST, OPTIONS")],
             Self::UnsupportedType => {
                 &[("Accept-Post", "application/x-www-form-urlencoded, application/json")]
             }

@@ -5,10 +5,12 @@ use fanfare_protocol::id::{Epoch, Id};
 use fanfare_protocol::limits::LAST_EVENT_ID_BYTES_MAX;
 
 use super::*;
+use crate::auth::origin::Origins;
 use crate::channel::Tenant;
 use crate::clock::{Millis, Wall};
 use crate::limits::Limits;
 use crate::sequencer::command::Since;
+use crate::transport::door::Errand;
 
 fn context() -> Context {
     Context { loopback: true, dev: true, ..Context::new(Limits::default(), Tenant::new("t")) }
@@ -21,14 +23,23 @@ fn decided(line: &str, fields: &str) -> (Decision, String) {
 
 /// The same in a version of HTTP.
 fn decided_in(version: &str, line: &str, fields: &str) -> (Decision, String) {
-    let context = context();
+    decided_by((&context(), None), version, line, fields)
+}
+
+/// The same by a node like this, which may have a door.
+fn decided_by(
+    (context, door): (&Context, Option<&dyn Door>),
+    version: &str,
+    line: &str,
+    fields: &str,
+) -> (Decision, String) {
     let head = format!("{line} {version}\r\nHost: localhost\r\n{fields}\r\n");
     let mut reader = HeadReader::new();
     reader.feed(head.as_bytes(), &context.limits.http).unwrap();
     let mut out = Vec::new();
     let date = HttpDate::from_unix_seconds(0);
     let request = reader.request(&context.limits.http).unwrap();
-    let decision = decide(&request, &context, &Life::default(), None, date, &mut out);
+    let decision = decide(&request, context, &Life::default(), door, date, &mut out);
     (decision, String::from_utf8(out).unwrap())
 }
 
@@ -100,6 +111,70 @@ fn methods_that_a_refusal_names_are_taken() {
         let (_, head) = decided(&format!("HEAD {path}"), "");
         assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{path}: {head}");
     }
+}
+
+/// A door to which each request under `/door` is wrong.
+struct Shut;
+
+impl Door for Shut {
+    fn errand(&self, request: &Request<'_>) -> Option<Result<Errand, Violation>> {
+        request.path.starts_with("/door").then_some(Err(Violation::SessionGone))
+    }
+}
+
+/// What a page is told at the paths of a door is what it is told at ours.
+#[test]
+fn pages_are_answered_at_a_door_as_anywhere() {
+    let origins = Origins::new(&["https://good.example".into()]).unwrap();
+    let listed = Context { origins, ..context() };
+    let origins = Origins::new(&["*".into()]).unwrap();
+    let open = Context { origins, ..context() };
+    let at = |context: &Context, line: &str, origin: &str| {
+        let fields = format!("Origin: {origin}\r\n");
+        decided_by((context, Some(&Shut)), "HTTP/1.1", line, &fields)
+    };
+    for (context, origin) in [
+        (&listed, "https://good.example"),
+        (&open, "https://good.example"),
+        (&listed, "https://evil.example"),
+        (&listed, "null"),
+    ] {
+        let (decision, ours) = at(context, "OPTIONS /sse", origin);
+        let (_, door) = at(context, "OPTIONS /door/any", origin);
+        let followed = ours.replace("GET, HEAD, POST, QUERY", "GET, POST");
+        assert_eq!(door, followed, "{origin}");
+        let (_, ours) = at(context, "PUT /sse", origin);
+        let (refused, door) = at(context, "PUT /door", origin);
+        let methods = ours
+            .replace("GET, HEAD, POST, QUERY", "GET, POST")
+            .replace("Content-Length: 94", "Content-Length: 81");
+        assert_eq!(door, methods, "{origin}");
+        assert!(matches!(refused, Decision::Refused(..)));
+        let allowed = matches!(decision, Decision::Answered(Ending::KeepAlive));
+        assert_eq!(allowed, origin == "https://good.example", "{ours}");
+        for method in ["GET", "POST"] {
+            let (decision, told) = at(context, &format!("{method} /door"), origin);
+            let expected = if allowed { Violation::SessionGone } else { refusal(origin) };
+            assert!(matches!(decision, Decision::Refused(why, _) if why == expected), "{told}");
+            let readable = |answer: &str| answer.contains("\r\nAccess-Control-Allow-Origin: ");
+            assert_eq!(readable(&told), readable(&ours), "{told}");
+        }
+    }
+    let (_, unasked) = decided_by((&listed, Some(&Shut)), "HTTP/1.1", "OPTIONS /door", "");
+    assert!(unasked.contains("\r\nAllow: GET, POST, OPTIONS\r\n"), "{unasked}");
+    assert!(!unasked.contains("Access-Control"), "{unasked}");
+    for method in ["HEAD", "QUERY", "DELETE"] {
+        let line = format!("{method} /door");
+        let (decision, _) = decided_by((&listed, Some(&Shut)), "HTTP/1.1", &line, "");
+        assert!(matches!(decision, Decision::Refused(Violation::MethodNotCarry, _)), "{line}");
+    }
+    let (_, body) =
+        decided_by((&listed, Some(&Shut)), "HTTP/1.1", "OPTIONS /door", "Content-Length: 1\r\n");
+    assert!(body.contains("unexpected_body"), "{body}");
+}
+
+fn refusal(origin: &str) -> Violation {
+    if origin == "null" { Violation::NullOrigin } else { Violation::Origin }
 }
 
 #[test]
