@@ -15,13 +15,11 @@
 
 use fanfare_protocol::message::GapReason;
 use fanfare_protocol::record::checkpoint::{self, Life, POSITIONS_MAX, Positions, Time, Writer};
-use fanfare_protocol::record::{Header, Item};
+use fanfare_protocol::record::{Header, Item, Secret};
 
+use super::applied::Applied;
 use super::channel::Channel;
 use super::keys::Keys;
-use super::order::Order;
-use super::table::Channels;
-use super::times::Times;
 use crate::log::RECORD_ITEMS;
 
 /// Messages whose positions are one unit of work: each is a look at the message.
@@ -60,31 +58,65 @@ pub(super) struct Checkpoint {
 }
 
 impl Checkpoint {
-    fn new(number: u32, mark: Mark, order: &Order, times: &Times) -> Self {
+    /// Of what was applied; digests of keys are made under the secret, and the table has so many
+    /// `places`.
+    pub(super) fn new(
+        (number, places): (u32, usize),
+        mark: Mark,
+        applied: &Applied,
+        secret: Secret,
+    ) -> Self {
         let header = Header {
-            epoch: order.epoch,
+            epoch: applied.epoch,
             incarnation: mark.incarnation,
             number: 0,
-            seen: order.position / RECORD_ITEMS,
+            seen: applied.position / RECORD_ITEMS,
             chain: mark.chain,
-            state: order.state as u32,
+            state: applied.state as u32,
         };
         let mut records = Writer::new(header);
         records.item(&Item::Begin(checkpoint::Begin {
-            position: order.position,
-            at: order.at.0,
-            watermark: order.lives.watermark,
-            state: order.state,
-            secret: order.keys.secret(),
-            epoch_began: times.epoch_began().map(|at| at.0),
+            position: applied.position,
+            at: applied.at.0,
+            watermark: applied.watermark,
+            state: applied.state,
+            secret,
+            epoch_began: applied.times.epoch_began().map(|at| at.0),
         }));
-        let times: Vec<Time> = times.saved().collect();
-        let (times, places) = (times.into_iter(), order.channels.places());
-        Self { number, records, times, next: 0, places }
+        let times: Vec<Time> = applied.times.saved().collect();
+        Self { number, records, times: times.into_iter(), next: 0, places }
+    }
+
+    /// Writes the next of the times; `false` where none is left.
+    pub(super) fn write_time(&mut self) -> bool {
+        let time = self.times.next();
+        time.inspect(|time| self.records.item(&Item::Time(*time))).is_some()
+    }
+
+    /// The place of the table whose turn it is, while there is one.
+    pub(super) fn next_place(&mut self) -> Option<usize> {
+        let place = self.next;
+        self.next += usize::from(place < self.places);
+        (place < self.places).then_some(place)
+    }
+
+    /// Writes the next of the keys; `false` where none is left.
+    pub(super) fn write_key(&mut self, keys: &mut Keys) -> bool {
+        keys.save_next(|key| self.records.item(&Item::Key(*key)))
+    }
+
+    /// Appends the records that are whole to `out`.
+    pub(super) fn take(&mut self, out: &mut Vec<u8>) {
+        self.records.take(out);
+    }
+
+    /// All was written: appends what is left to `out`.
+    pub(super) fn end(self, out: &mut Vec<u8>) {
+        self.records.end(out);
     }
 
     /// Writes a channel, unless it has been; says how much work that was.
-    fn save(&mut self, channel: &mut Channel) -> usize {
+    pub(super) fn save(&mut self, channel: &mut Channel) -> usize {
         if std::mem::replace(&mut channel.saved, self.number) == self.number || !channel.has_life()
         {
             return 1;
@@ -127,55 +159,5 @@ impl Checkpoint {
             offset += u64::from(count);
         }
         1 + channel.trimmed.blocks() + channel.history.len() / POSITIONS_PER_UNIT
-    }
-
-    /// Writes on, about so many units; whether there is more to write.
-    fn write(&mut self, mut units: usize, channels: &mut Channels, keys: &mut Keys) -> bool {
-        while units > 0 {
-            units -= 1;
-            if let Some(time) = self.times.next() {
-                self.records.item(&Item::Time(time));
-            } else if self.next < self.places {
-                if let Some(channel) = channels.at_mut(self.next) {
-                    units = units.saturating_sub(self.save(channel) - 1);
-                }
-                self.next += 1;
-            } else if !keys.save_next(|key| self.records.item(&Item::Key(*key))) {
-                return false;
-            }
-        }
-        true
-    }
-}
-
-impl Order {
-    /// Begins a checkpoint of what is known now. One that is being written is given up.
-    pub(super) fn begin_checkpoint(&mut self, mark: Mark, times: &Times) {
-        self.checkpoints = self.checkpoints.wrapping_add(1).max(1);
-        self.keys.begin_saving();
-        let checkpoint = Checkpoint::new(self.checkpoints, mark, self, times);
-        self.checkpoint = Some(Box::new(checkpoint));
-    }
-
-    /// Writes on at the checkpoint that was begun, about so many units of work, and appends whole
-    /// records to `out`.
-    pub(super) fn write_checkpoint(&mut self, units: usize, out: &mut Vec<u8>) -> Written {
-        let Some(checkpoint) = &mut self.checkpoint else { return Written::None };
-        if checkpoint.write(units, &mut self.channels, &mut self.keys) {
-            checkpoint.records.take(out);
-            return Written::More;
-        }
-        if let Some(checkpoint) = self.checkpoint.take() {
-            checkpoint.records.end(out);
-        }
-        Written::Whole
-    }
-
-    /// A channel is about to change, or to begin its life: the checkpoint that is being written
-    /// gets it as it is.
-    pub(super) fn save(&mut self, id: crate::channel::ChannelId) {
-        if let Some(checkpoint) = &mut self.checkpoint {
-            checkpoint.save(self.channels.living(id));
-        }
     }
 }

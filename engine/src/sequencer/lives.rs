@@ -25,6 +25,7 @@ use crate::channel::ChannelId;
 use crate::clock::Millis;
 use crate::rule::{Rule, Rules};
 
+use super::applied::Applied;
 use super::table::Channels;
 
 /// How exactly the time of the last use is known.
@@ -88,8 +89,6 @@ pub(super) struct Lives {
     len: usize,
     /// One for each rule.
     lists: Vec<List>,
-    /// The last position of any life that ended.
-    pub(super) watermark: u64,
     /// Lives that ended.
     pub(super) ended: u64,
     /// No life ends by time before this.
@@ -124,15 +123,7 @@ impl List {
 impl Lives {
     pub(super) fn new(limit: usize, idle_ms: u64, rules: &Rules) -> Self {
         let lists = rules.iter().map(|rule| List::new(rule, idle_ms)).collect();
-        Self {
-            limit,
-            len: 0,
-            lists,
-            watermark: 0,
-            ended: 0,
-            next_end: Millis(u64::MAX),
-            last_put: (0, 0),
-        }
+        Self { limit, len: 0, lists, ended: 0, next_end: Millis(u64::MAX), last_put: (0, 0) }
     }
 
     /// How many there are.
@@ -146,11 +137,11 @@ impl Lives {
     }
 
     /// A channel without a life begins one.
-    pub(super) fn begin(&mut self, id: ChannelId, position: u64, at: Millis, all: &mut Channels) {
-        let life = &mut all.living(id).life;
-        (life.began, life.unknown_before) = (position, self.watermark);
+    pub(super) fn begin(&mut self, id: ChannelId, applied: &Applied, all: &mut Channels) {
+        let life = &mut all.changing(id).life;
+        (life.began, life.unknown_before) = (applied.position, applied.watermark);
         self.len += 1;
-        self.put_last(id, position, at, all);
+        self.put_last(id, applied.position, applied.at, all);
     }
 
     /// A channel has the life that its record says. Those of one rule come in the order of their
@@ -163,19 +154,21 @@ impl Lives {
         all.living(id).used_nth = used_nth;
     }
 
-    /// A channel is published to at this place and time of the log.
-    pub(super) fn used(&mut self, id: ChannelId, position: u64, at: Millis, all: &mut Channels) {
-        if all.living(id).life.used.plus(USED_AGAIN_MS) <= at {
+    /// A channel is published to.
+    pub(super) fn used(&mut self, id: ChannelId, applied: &Applied, all: &mut Channels) {
+        if all.living(id).life.used.plus(USED_AGAIN_MS) <= applied.at {
+            all.changing(id);
             self.take_out(id, all);
-            self.put_last(id, position, at, all);
+            self.put_last(id, applied.position, applied.at, all);
         }
     }
 
     /// The life of a channel ends. Its record is the caller's.
-    pub(super) fn end(&mut self, id: ChannelId, all: &mut Channels) {
+    pub(super) fn end(&mut self, id: ChannelId, applied: &mut Applied, all: &mut Channels) {
+        all.changing(id);
         self.take_out(id, all);
         let life = std::mem::take(&mut all.living(id).life);
-        self.watermark = self.watermark.max(life.position);
+        applied.watermark = applied.watermark.max(life.position);
         self.len -= 1;
         self.ended += 1;
     }

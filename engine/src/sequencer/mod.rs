@@ -19,9 +19,11 @@
 //!
 //! Each part is bounded, so a step is. It never waits: [`Sequencer::run`] does, between steps.
 
+mod applied;
 mod channel;
 pub mod checkpoint;
 pub mod command;
+mod followers;
 mod history;
 pub mod inbox;
 mod interest;
@@ -30,8 +32,8 @@ mod lazy;
 mod lives;
 mod offers;
 mod order;
+mod packed;
 mod perform;
-mod place;
 mod read;
 pub mod relay;
 pub mod restore;
@@ -68,7 +70,6 @@ use order::{EndedLives, Order};
 use perform::{Performed, Work};
 use restore::Replay;
 use subscribe::Following;
-use times::Times;
 use warn::Warn;
 
 pub use offers::Ticket;
@@ -118,8 +119,6 @@ pub struct Sequencer<S, L> {
     ring: S,
     metrics: Arc<Metrics>,
     order: Order,
-    /// When what was placed.
-    times: Times,
     /// What was taken from inbox or log and found no room in the ring.
     work: Option<Work>,
     /// The rest of a request to follow, of which a part is done.
@@ -174,7 +173,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
     ) -> Self {
         let SequencerConfig { epoch, secret, shards, limits, rules } = settings;
         let order = Order::new((epoch, secret), shards, limits, rules);
-        Self::of((order, Times::default()), log, inbox, ring, metrics)
+        Self::of(order, log, inbox, ring, metrics)
     }
 
     /// A sequencer that goes on from where an order was read to, over what stands in its log from
@@ -189,14 +188,8 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
         Self::of(replay.end(), log, inbox, ring, metrics)
     }
 
-    fn of(
-        (order, times): (Order, Times),
-        mut log: L,
-        inbox: Commands,
-        ring: S,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        metrics.sequencer.epoch.set(order.epoch.number());
+    fn of(order: Order, mut log: L, inbox: Commands, ring: S, metrics: Arc<Metrics>) -> Self {
+        metrics.sequencer.epoch.set(order.applied.epoch.number());
         log.wake_by(inbox.bell());
         Self {
             inbox,
@@ -204,7 +197,6 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
             ring,
             metrics,
             order,
-            times,
             work: None,
             following: None,
             offers: Offers::default(),
@@ -254,7 +246,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
     /// Begins a checkpoint: of what is known now, however long it takes to be written. One that is
     /// being written is given up.
     pub fn begin_checkpoint(&mut self, mark: Mark) {
-        self.order.begin_checkpoint(mark, &self.times);
+        self.order.begin_checkpoint(mark);
     }
 
     /// Writes on at the checkpoint, about so many units of work, and appends whole records to
@@ -266,26 +258,24 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
     /// A rolling hash of every position and offset that was assigned: whoever has placed as much of
     /// the same log has the same.
     pub fn state(&self) -> u64 {
-        self.order.state
+        self.order.applied.state
     }
 
     /// Panics where any structure contradicts itself or another. Walks over everything: for tests.
     pub fn invariants(&self) {
         self.order.invariants();
-        assert!(self.order.ended.lives.is_empty(), "the ends of lives were told");
     }
 
     fn upkeep(&mut self, progress: &mut Progress) {
         progress.worked |= self.order.expire(UPKEEP_PER_STEP) > 0;
-        for shard in 0..self.order.lingering.len() {
+        for shard in 0..self.order.followers.shards() {
             self.end_interests(shard, progress);
         }
         let now = self.order.now;
         // Lives and keys end by the log's time alone, so it is the log that says that it has come.
-        let ends = [self.order.lives.next_end(), self.order.keys.next_expiry()];
         // Not while something waits that may be offered to the log itself: what the log says comes
         // after it, in the next step.
-        let is_over = ends.into_iter().flatten().any(|end| end <= now);
+        let is_over = self.order.next_end().is_some_and(|end| end <= now);
         if is_over && self.work.is_none() && !self.time_asked {
             self.log.pass(now);
             self.time_asked = true;
@@ -296,8 +286,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
     /// decided afterwards: a subscribe that follows begins a fresh log.
     fn end_interests(&mut self, shard: usize, progress: &mut Progress) {
         let order = &mut self.order;
-        let due = order.lingering[shard].next_due(&order.channels);
-        if due.is_none_or(|due| due > order.now) {
+        if !order.followers.are_due(shard, order.now, &order.channels) {
             return;
         }
         if !self.ring.has_room(1, Entry::released_cost(CHANNELS_PER_ENTRY)) {
@@ -305,7 +294,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
             return;
         }
         let (now, all) = (order.now, &mut order.channels);
-        let ended = order.lingering[shard].end_due(now, CHANNELS_PER_ENTRY, all);
+        let ended = order.followers.end_due(shard, now, CHANNELS_PER_ENTRY, all);
         // What is left of their audiences held no record: only a channel that has a life lingers.
         self.push(1 << shard, Entry::Released(ended.into()));
         progress.worked = true;
@@ -417,13 +406,13 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
     /// Tells the shards of floors that rose without a message. Late is safe: a shard that has not
     /// heard of it keeps more.
     fn tell_floors(&mut self, progress: &mut Progress) {
-        while !self.order.untold.is_empty() {
-            let max = self.order.untold.len().min(CHANNELS_PER_ENTRY);
+        while self.order.retention.untold() > 0 {
+            let max = self.order.retention.untold().min(CHANNELS_PER_ENTRY);
             if !self.ring.has_room(1, Entry::floors_cost(max)) {
                 progress.blocked = true;
                 return;
             }
-            let (mask, floors) = self.order.take_floors(max);
+            let (mask, floors) = self.order.retention.take_floors(max, &mut self.order.channels);
             if !floors.is_empty() {
                 self.push(mask, Entry::Floors(floors.into()));
             }
@@ -443,12 +432,8 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
             progress.blocked = true;
             return;
         }
-        self.push(self.all_shards(), Entry::End);
+        self.push(self.order.followers.all_shards(), Entry::End);
         self.phase = Phase::Ended;
-    }
-
-    fn all_shards(&self) -> u64 {
-        u64::MAX >> (64 - self.order.lingering.len())
     }
 
     /// Writes an entry for which there is room.
@@ -458,8 +443,8 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
 
     /// Tells the shards of lives that ended. Comes before whatever is decided afterwards.
     fn tell_ended(&mut self) {
-        if !self.order.ended.lives.is_empty() {
-            let EndedLives { mask, lives } = std::mem::take(&mut self.order.ended);
+        let EndedLives { mask, lives } = self.order.take_ended();
+        if !lives.is_empty() {
             self.push(mask, Entry::Ended(lives.into()));
         }
     }
@@ -467,12 +452,12 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
     fn count(&mut self, progress: &Progress) {
         let (metrics, order) = (&self.metrics.sequencer, &self.order);
         metrics.channels.set(order.lives.len() as u64);
-        metrics.followed_channels.set(order.followed as u64);
-        metrics.subscriptions.set(order.subscriptions);
+        metrics.followed_channels.set(order.followers.followed() as u64);
+        metrics.subscriptions.set(order.followers.subscriptions());
         metrics.history_messages.set(order.retention.messages() as u64);
         metrics.history_bytes.set(order.retention.bytes() as u64);
         metrics.channels_forgotten.set(order.lives.ended);
-        metrics.position.set(order.position);
+        metrics.position.set(order.applied.position);
         metrics.idempotency_keys.set(order.keys.len() as u64);
         metrics.keys_pushed_out.set(order.keys.pushed_out());
         for (number, shard) in self.metrics.shards.iter().enumerate() {

@@ -14,7 +14,8 @@ use super::command::{
     Command, Entry, Genesis, HistoryQuery, Publication, PublishAnswer, Published, Refusal,
     Requester, Subscribe,
 };
-use super::place::{LIVES_PER_HEARTBEAT, Placed};
+use super::order::{LIVES_PER_HEARTBEAT, Order, Placed};
+use super::read;
 use super::subscribe::Following;
 use super::{Phase, Sequencer, Sink, Ticket};
 
@@ -144,7 +145,9 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
             }
             Work::Command(Command::History(query)) => self.history(*query),
             Work::Command(Command::HearEpochs(hear)) => self.hear_epochs(hear),
-            Work::Command(Command::Stats(name, answer)) => answer(self.order.stats(&name)),
+            Work::Command(Command::Stats(name, answer)) => {
+                answer(read::stats(self.order.channels.named(&name)))
+            }
             Work::Command(Command::Shutdown) => self.close(),
         }
         Performed::Done { units }
@@ -161,9 +164,8 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
         );
         let genesis = Genesis { id, lives: self.order.begin_epoch(id, at, secret) };
         let lives = genesis.lives.len();
-        self.times.begin_epoch(at);
         self.following.iter_mut().for_each(Following::begin_epoch);
-        self.push(self.all_shards(), Entry::Genesis(Arc::new(genesis)));
+        self.push(self.order.followers.all_shards(), Entry::Genesis(Arc::new(genesis)));
         self.metrics.sequencer.epochs.add(1);
         self.metrics.sequencer.epoch.set(id.epoch.number());
         self.hear_epochs.iter_mut().for_each(|hear| hear(id.epoch));
@@ -171,7 +173,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
     }
 
     fn hear_epochs(&mut self, mut hear: Box<dyn FnMut(Epoch) + Send>) {
-        hear(self.order.epoch);
+        hear(self.order.applied.epoch);
         self.hear_epochs.push(hear);
     }
 
@@ -202,7 +204,6 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
     ) {
         let bytes = publication.data.len() as u64;
         let placed = self.order.place(position, at, publication);
-        self.times.note(at, position);
         self.tell_ended();
         let metrics = &self.metrics.sequencer;
         let result = match placed {
@@ -267,7 +268,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
 
     /// Begins to follow what a client asked for, unless that is refused.
     fn subscribe(&mut self, request: Box<Subscribe>) -> Performed {
-        let Err(refusal) = self.order.may_follow(&request) else {
+        let Err(refusal) = self.order.followers.may_follow(&request, &self.order.channels) else {
             return self.perform(Work::Slice(Following::new(request)));
         };
         self.metrics.sequencer.followed_refused.add(1);
@@ -280,21 +281,25 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
     /// Follows the next channels of a request, as many as are a turn's work; what is left of it
     /// comes first in the next turn of clients. Returns the units of work that it was.
     fn follow(&mut self, mut following: Following) -> usize {
-        let (reply, units) = self.order.follow(&mut following, self.units_per_turn, &self.times);
+        let Order { applied, followers, channels, .. } = &mut self.order;
+        let (reply, units) =
+            following.follow_next(self.units_per_turn, applied, followers, channels);
         self.push(1 << following.shard(), Entry::Subscribed(Box::new(reply)));
         self.following = Some(following).filter(|following| following.left() > 0);
         units
     }
 
     fn unsubscribe(&mut self, shard: u8, channels: &[ChannelId]) {
-        let released = self.order.unsubscribe(shard, channels);
+        let Order { now, followers, channels: all, .. } = &mut self.order;
+        let released = followers.leave(shard, channels, *now, all);
         if !released.is_empty() && self.phase != Phase::Ended {
             self.push(1 << shard, Entry::Released(released.into()));
         }
     }
 
     fn history(&mut self, query: HistoryQuery) {
-        let page = self.order.history(&query.channel, query.since, query.limit);
+        let channel = self.order.channels.named(&query.channel);
+        let page = read::history(channel, query.since, query.limit, &self.order.applied);
         (query.answer)(page);
     }
 
@@ -320,7 +325,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
             }
             Command::History(query) => self.history(*query),
             Command::HearEpochs(hear) => self.hear_epochs(hear),
-            Command::Stats(name, answer) => answer(self.order.stats(&name)),
+            Command::Stats(name, answer) => answer(read::stats(self.order.channels.named(&name))),
             Command::Subscribe(_) | Command::Relay(_) | Command::Shutdown => {}
         }
     }

@@ -28,9 +28,8 @@ use crate::message::{Data, Message};
 use crate::rule::Rules;
 
 use super::command::Publication;
-use super::order::{EndedLives, Order};
-use super::retention::RestoredBlock;
-use super::times::Times;
+use super::order::Order;
+use super::packed::RestoredBlock;
 
 /// Messages that expire before an item is applied, at a time.
 const EXPIRED_AT_ONCE: usize = 1_024;
@@ -44,7 +43,6 @@ pub struct Restoring {
 /// What was read.
 struct Read {
     order: Order,
-    times: Times,
     /// The channel whose positions come.
     channel: Option<ChannelId>,
     /// Each life, by its last use.
@@ -60,7 +58,6 @@ type Missing = HashMap<ChannelId, VecDeque<(u64, u64)>>;
 /// An order as its checkpoint says, to which the log is read.
 pub struct Replay {
     pub(super) order: Order,
-    pub(super) times: Times,
     missing: Missing,
     /// The place of the checkpoint.
     position: u64,
@@ -78,7 +75,6 @@ impl Restoring {
         let order = Order::new(begun, shards, limits, rules);
         let read = Read {
             order,
-            times: Times::default(),
             channel: None,
             lives: Vec::new(),
             blocks: Vec::new(),
@@ -102,18 +98,14 @@ impl Restoring {
     /// Where it has no end, or something behind it.
     pub fn replay(self, left: &[u8]) -> Result<Replay, Unreadable> {
         self.reader.end(left)?;
-        let Read { mut order, times, mut lives, mut blocks, missing, .. } = self.read;
+        let Read { mut order, mut lives, blocks, missing, .. } = self.read;
         lives.sort_unstable();
         for (_, _, id) in lives {
             order.lives.restore(id, &mut order.channels);
         }
-        blocks.sort_unstable();
-        for block in blocks {
-            order.retention.restore_block(&block, &order.channels);
-        }
-        order.fit_packed();
-        let position = order.position;
-        Ok(Replay { order, times, missing, position })
+        order.retention.restore_blocks(blocks, &mut order.channels);
+        let position = order.applied.position;
+        Ok(Replay { order, missing, position })
     }
 }
 
@@ -122,21 +114,16 @@ impl Read {
         let order = &mut self.order;
         match *item {
             record::Item::Begin(read) => {
-                order.epoch = header.epoch;
-                (order.position, order.state) = (read.position, read.state);
-                (order.at, order.now) = (Millis(read.at), Millis(read.at));
-                order.lives.watermark = read.watermark;
+                order.applied.restore(header.epoch, &read);
+                order.now = order.applied.at;
                 order.keys.begin_anew(read.secret);
-                if let Some(at) = read.epoch_began {
-                    self.times.begin_epoch(Millis(at));
-                }
             }
             record::Item::Life(life) => self.life(&life)?,
             record::Item::Positions(positions) => self.positions(&positions),
             record::Item::Key(key) => {
                 order.keys.restore(&key, Id { epoch: header.epoch, position: key.position });
             }
-            record::Item::Time(time) => self.times.restore(&time),
+            record::Item::Time(time) => order.applied.times.restore(&time),
             _ => {}
         }
         Ok(())
@@ -150,7 +137,7 @@ impl Read {
         if self.order.channels.find(&name).is_some() {
             return Err(Wrong::Channel);
         }
-        let id = self.order.find_or_make(&name);
+        let id = self.order.channels.find_or_make(&name);
         let channel = self.order.channels.living(id);
         channel.life.restore(life);
         channel.used_nth = life.used_nth;
@@ -189,12 +176,12 @@ impl Replay {
 
     /// The last position of the log that was applied.
     pub fn position(&self) -> u64 {
-        self.order.position
+        self.order.applied.position
     }
 
     /// The epoch of the order.
     pub fn epoch(&self) -> Epoch {
-        self.order.epoch
+        self.order.applied.epoch
     }
 
     /// Takes the next item of the log; those before [`Self::from`] may be left out. Nobody waits
@@ -216,23 +203,21 @@ impl Replay {
             Event::Published { publication, .. } => {
                 // Whoever published it was told, or comes again.
                 let _ = order.place(position, at, publication);
-                self.times.note(at, position);
             }
             Event::Presence(presence) => drop(order.place_presence(position, at, presence)),
             Event::Heartbeat => order.pass(position, at),
             Event::Genesis { epoch, secret } => {
                 order.begin_epoch(Id { epoch, position }, at, secret);
-                self.times.begin_epoch(at);
             }
         }
         // Nobody follows yet, so nobody is to be told.
-        order.ended = EndedLives::default();
+        order.take_ended();
     }
 
     /// The log was read to its end.
-    pub(super) fn end(mut self) -> (Order, Times) {
+    pub(super) fn end(mut self) -> Order {
         self.lose_missing();
-        (self.order, self.times)
+        self.order
     }
 
     /// A message that was placed before the checkpoint: its channels may keep it.
@@ -245,11 +230,9 @@ impl Replay {
                 false => Data::Shared(Arc::new(publication.data.clone())),
             });
             let order = &mut self.order;
-            let channel = order.channels.living(id);
-            let rule = channel.rule_number;
-            channel.history.push(Arc::new(Message {
+            let message = Arc::new(Message {
                 channel: id,
-                name: Arc::clone(&channel.name),
+                name: Arc::clone(&order.channels.living(id).name),
                 position,
                 nth: nth as u8,
                 offset,
@@ -261,10 +244,8 @@ impl Replay {
                 kind: publication.kind,
                 event: publication.event.clone(),
                 data: data.clone(),
-            }));
-            order.retention.kept(id, rule, &order.channels);
-            order.fit_rule(id);
-            order.fit(0);
+            });
+            order.retention.give_back(&message, &mut order.channels);
         }
     }
 
@@ -274,7 +255,7 @@ impl Replay {
         let missing = self.missing.get_mut(&id)?;
         while let Some(lost) = missing.front().filter(|(_, first)| *first < position).copied() {
             missing.pop_front();
-            self.order.lose(id, lost);
+            self.order.retention.lose(id, lost, &mut self.order.channels);
         }
         missing.front().filter(|(_, first)| *first == position)?;
         missing.pop_front().map(|(offset, _)| (id, offset))
@@ -287,33 +268,7 @@ impl Replay {
         let mut lost: Vec<((u64, u64), ChannelId)> = lost.collect();
         lost.sort_unstable_by_key(|((_, position), id)| (*position, *id));
         for (place, id) in lost {
-            self.order.lose(id, place);
-        }
-    }
-}
-
-impl Order {
-    /// The log does not have this message any more: it is trimmed, and so is what came before it,
-    /// because history is dense.
-    fn lose(&mut self, id: ChannelId, (offset, position): (u64, u64)) {
-        while self.drop_oldest(id, GapReason::Trimmed) {}
-        self.remember_trimmed(id, offset, position, GapReason::Trimmed);
-    }
-
-    /// A channel keeps no more than its rule says.
-    fn fit_rule(&mut self, id: ChannelId) {
-        loop {
-            let channel = self.channels.living(id);
-            let (rule, history) = (channel.rule.history, &channel.history);
-            let fits = history.len() as u64 <= rule.count && history.bytes() <= rule.bytes;
-            let reason = match rule.age_ms {
-                0 => GapReason::Expired,
-                _ if fits => return,
-                _ => GapReason::Trimmed,
-            };
-            if !self.drop_oldest(id, reason) {
-                return;
-            }
+            self.order.retention.lose(id, place, &mut self.order.channels);
         }
     }
 }

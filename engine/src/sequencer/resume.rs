@@ -1,10 +1,10 @@
 //! Where a subscription or a reading begins, as far as that can be said without the channel.
 
-use fanfare_protocol::id::{Epoch, Id, LifeId};
+use fanfare_protocol::id::{Id, LifeId};
 use fanfare_protocol::message::GapReason;
 
+use super::applied::Applied;
 use super::command::{Gap, Since};
-use super::times::Times;
 use crate::clock::Millis;
 
 /// Where to begin in a channel of a request.
@@ -26,35 +26,36 @@ pub(super) enum Start {
 }
 
 impl Start {
-    /// What `since` means on a node of this epoch whose last position is `last`.
-    pub(super) fn since(since: Since, epoch: Epoch, last: u64, times: &Times) -> Self {
+    /// What `since` means where so much of the log is applied.
+    pub(super) fn since(since: Since, applied: &Applied) -> Self {
         match since {
             Since::Now => Self::Next(None),
             Since::Unreadable => Self::Next(unbounded(GapReason::Unknown)),
-            Since::After(id) => Self::after(id, epoch, last),
-            Since::Offset(offset, life) => Self::offset(offset, life, epoch, last),
+            Since::After(id) => Self::after(id, applied),
+            Since::Offset(offset, life) => Self::offset(offset, life, applied),
             Since::Earliest => Self::Floor(None),
             Since::Last(count) => Self::Newest(count),
-            Since::Time(at) if times.reaches_earlier_epoch(at) => {
+            Since::Time(at) if applied.times.reaches_earlier_epoch(at) => {
                 Self::Floor(unbounded(GapReason::Epoch))
             }
-            Since::Time(at) => Self::Time(at, times.before(at, last)),
+            Since::Time(at) => Self::Time(at, applied.times.before(at, applied.position)),
         }
     }
 
-    /// After this place, on a node of this epoch whose last position is `last`.
-    pub(super) fn after(id: Id, epoch: Epoch, last: u64) -> Self {
+    /// After this place.
+    pub(super) fn after(id: Id, applied: &Applied) -> Self {
         match id {
-            _ if id.epoch != epoch => Self::Floor(unbounded(GapReason::Epoch)),
+            _ if id.epoch != applied.epoch => Self::Floor(unbounded(GapReason::Epoch)),
             // Nobody can have been told this position: the client's belongs to something else.
-            _ if id.position > last => Self::Next(unbounded(GapReason::Unknown)),
+            _ if id.position > applied.position => Self::Next(unbounded(GapReason::Unknown)),
             _ => Self::After(id.position),
         }
     }
 
-    fn offset(offset: u64, life: LifeId, epoch: Epoch, last: u64) -> Self {
+    fn offset(offset: u64, life: LifeId, applied: &Applied) -> Self {
+        let last = applied.position;
         match life.0 {
-            id if id.epoch != epoch => Self::Floor(unbounded(GapReason::Epoch)),
+            id if id.epoch != applied.epoch => Self::Floor(unbounded(GapReason::Epoch)),
             // A life that is still to begin is named by the next position, and by no later one.
             id if id.position > last.saturating_add(1) => Self::Next(unbounded(GapReason::Unknown)),
             id => Self::Offset(offset, id.position),

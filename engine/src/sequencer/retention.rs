@@ -12,15 +12,19 @@
 //! goes. So messages never make way for more than an eighth, and bounds of gaps get lost before
 //! messages do.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
 use fanfare_protocol::message::GapReason;
 
 use crate::channel::ChannelId;
 use crate::clock::Millis;
+use crate::message::Message;
 use crate::rule::Rules;
 
 use super::channel::Channel;
 use super::lazy::LazyQueue;
-use super::order::Order;
+use super::packed::{Packed, RestoredBlock};
 use super::table::Channels;
 
 /// Packed positions get at most this share of the budget: one in so many bytes.
@@ -30,31 +34,17 @@ const PACKED_SHARE: usize = 8;
 pub(super) struct Retention {
     budget: usize,
     message_bytes: usize,
-    packed_bytes: usize,
     /// Messages of each rule, in the order of the rules.
     rules: Vec<Kept>,
-    /// Blocks of packed positions, in the order in which they were begun.
-    blocks: LazyQueue<(ChannelId, u64)>,
-    blocks_live: usize,
-    /// Blocks that were begun, ever.
-    blocks_begun: u64,
+    packed: Packed,
+    /// Channels whose floor rose without a message, and whose shards have not heard of it.
+    untold: VecDeque<ChannelId>,
 }
 
 struct Kept {
     age_ms: u64,
     queue: LazyQueue<KeptMessage>,
     live: usize,
-}
-
-/// A block of packed positions that a checkpoint has.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct RestoredBlock {
-    /// Its number.
-    pub(super) begun: u64,
-    pub(super) channel: ChannelId,
-    /// Its first position.
-    pub(super) first: u64,
-    pub(super) bytes: usize,
 }
 
 struct KeptMessage {
@@ -69,15 +59,13 @@ impl Retention {
             queue: LazyQueue::new(),
             live: 0,
         });
-        let (rules, blocks) = (kept.collect(), LazyQueue::new());
-        let (blocks_live, blocks_begun) = (0, 0);
-        let (message_bytes, packed_bytes) = (0, 0);
-        Self { budget, message_bytes, packed_bytes, rules, blocks, blocks_live, blocks_begun }
+        let (rules, packed, untold) = (kept.collect(), Packed::new(), VecDeque::new());
+        Self { budget, message_bytes: 0, rules, packed, untold }
     }
 
     /// Bytes that are kept, packed positions too.
     pub(super) fn bytes(&self) -> usize {
-        self.message_bytes + self.packed_bytes
+        self.message_bytes + self.packed.bytes()
     }
 
     /// Messages that are kept.
@@ -85,39 +73,79 @@ impl Retention {
         self.rules.iter().map(|rule| rule.live).sum()
     }
 
-    /// Bytes that the node may keep.
-    pub(super) fn budget(&self) -> usize {
-        self.budget
+    /// Drops what must go so that the next message of a channel, of this cost, can be kept, or says
+    /// why it cannot be. What has expired by now is gone already: each step begins with that.
+    /// History is dense up to the last message: what cannot keep the next message keeps none.
+    pub(super) fn make_room(
+        &mut self,
+        id: ChannelId,
+        cost: usize,
+        all: &mut Channels,
+    ) -> Result<(), GapReason> {
+        let rule = all.living(id).rule.history;
+        if rule.age_ms == 0 {
+            while self.drop_oldest(id, GapReason::Expired, all) {}
+            return Err(GapReason::Expired);
+        }
+        if rule.count == 0 || cost > rule.bytes || cost > self.budget {
+            while self.drop_oldest(id, GapReason::Trimmed, all) {}
+            return Err(GapReason::Trimmed);
+        }
+        loop {
+            let history = &all.living(id).history;
+            if (history.len() as u64) < rule.count && history.bytes() + cost <= rule.bytes {
+                break;
+            }
+            self.drop_oldest(id, GapReason::Trimmed, all);
+        }
+        self.fit(cost, all);
+        Ok(())
     }
 
-    /// A message was put at the end of its channel's history.
-    pub(super) fn kept(&mut self, channel: ChannelId, rule: usize, all: &Channels) {
-        let Some(message) = all.of(channel).and_then(|channel| channel.history.last()) else {
-            return;
-        };
+    /// Keeps the next message of its channel, for which there is room.
+    pub(super) fn keep(&mut self, message: &Arc<Message>, all: &mut Channels) {
+        let channel = all.living(message.channel);
+        channel.history.push(Arc::clone(message));
+        let rule = &mut self.rules[channel.rule_number];
         self.message_bytes += message.cost();
-        let position = message.position;
-        let rule = &mut self.rules[rule];
         rule.live += 1;
         rule.queue.first(|kept| is_kept(all, kept));
-        let entry = KeptMessage { channel, position };
+        let entry = KeptMessage { channel: message.channel, position: message.position };
         rule.queue.push(entry, rule.live, |kept| is_kept(all, kept));
     }
 
-    /// A channel has a block of packed positions, as a checkpoint says. They come in the order in
-    /// which they were begun.
-    pub(super) fn restore_block(&mut self, block: &RestoredBlock, all: &Channels) {
-        let RestoredBlock { begun, channel, first, bytes } = *block;
-        self.packed_bytes += bytes;
-        self.blocks_live += 1;
-        self.blocks_begun = begun;
-        self.blocks.push((channel, first), self.blocks_live, |block| is_block(all, block));
+    /// The next message of a channel, which keeps none, is not kept either: its place is.
+    pub(super) fn pass_over(
+        &mut self,
+        id: ChannelId,
+        place: (u64, u64),
+        reason: GapReason,
+        all: &mut Channels,
+    ) {
+        self.remember_trimmed(id, place, reason, all);
+        self.fit(0, all);
     }
 
-    /// A message left its channel's history.
-    fn dropped(&mut self, rule: usize, bytes: usize) {
-        self.message_bytes -= bytes;
-        self.rules[rule].live -= 1;
+    /// Drops messages that are older than their rule allows at this time, `max` at most; says how
+    /// many.
+    pub(super) fn expire(&mut self, now: Millis, max: usize, all: &mut Channels) -> usize {
+        let mut expired = 0;
+        while expired < max {
+            match self.next_expiring(all) {
+                Some((due, oldest)) if due <= now => {
+                    self.drop_oldest(oldest, GapReason::Expired, all);
+                    self.floor_rose(oldest, all);
+                }
+                _ => break,
+            }
+            expired += 1;
+        }
+        expired
+    }
+
+    /// When the next message expires.
+    pub(super) fn next_expiry(&mut self, all: &Channels) -> Option<Millis> {
+        self.next_expiring(all).map(|(due, _)| due)
     }
 
     /// Forgets all that a channel kept.
@@ -125,9 +153,93 @@ impl Retention {
         let (history, trimmed) =
             (std::mem::take(&mut channel.history), std::mem::take(&mut channel.trimmed));
         self.message_bytes -= history.bytes();
-        self.packed_bytes -= trimmed.bytes();
-        self.blocks_live -= trimmed.blocks();
+        self.packed.forget(&trimmed);
         self.rules[channel.rule_number].live -= history.len();
+    }
+
+    /// How many channels have a floor that their shards have not heard of.
+    pub(super) fn untold(&self) -> usize {
+        self.untold.len()
+    }
+
+    /// Takes the floors that shards have not heard of, `max` at most, with the shards to tell.
+    pub(super) fn take_floors(
+        &mut self,
+        max: usize,
+        all: &mut Channels,
+    ) -> (u64, Vec<(ChannelId, u64)>) {
+        let (mut mask, mut floors) = (0, Vec::new());
+        for id in self.untold.drain(..max.min(self.untold.len())) {
+            // A channel that was forgotten meanwhile has no shard left to tell.
+            let Some(channel) = all.of_mut(id) else { continue };
+            channel.floor_untold = false;
+            if channel.audience.mask() != 0 {
+                mask |= channel.audience.mask();
+                floors.push((id, channel.floor()));
+            }
+        }
+        (mask, floors)
+    }
+
+    /// Panics where the sums contradict the channels.
+    pub(super) fn invariants(&self, all: &Channels) {
+        let sum = |of: fn(&Channel) -> usize| all.iter().map(of).sum::<usize>();
+        assert_eq!(self.message_bytes, sum(|channel| channel.history.bytes()));
+        assert_eq!(self.messages(), sum(|channel| channel.history.len()));
+        assert!(self.bytes() <= self.budget, "{} of {} bytes", self.bytes(), self.budget);
+        assert!(self.packed.bytes() <= self.budget / PACKED_SHARE);
+        self.packed.invariants(all);
+        for rule in &self.rules {
+            rule.queue.invariants(rule.live, |kept| is_kept(all, kept));
+        }
+        for channel in all.iter() {
+            assert!(!channel.floor_untold || self.untold.contains(&channel.id));
+        }
+    }
+
+    /// Drops a channel's oldest message; `false` where it keeps none.
+    fn drop_oldest(&mut self, id: ChannelId, reason: GapReason, all: &mut Channels) -> bool {
+        let channel = all.changing(id);
+        let Some(message) = channel.history.pop() else { return false };
+        self.message_bytes -= message.cost();
+        self.rules[channel.rule_number].live -= 1;
+        self.remember_trimmed(id, (message.offset, message.position), reason, all);
+        true
+    }
+
+    /// Packs the position of the next message of a channel that is kept no more.
+    fn remember_trimmed(
+        &mut self,
+        id: ChannelId,
+        place: (u64, u64),
+        reason: GapReason,
+        all: &mut Channels,
+    ) {
+        self.packed.push(id, place, reason, all);
+        self.fit_packed(all);
+    }
+
+    /// Forgets the node's oldest packed positions that go over their share.
+    fn fit_packed(&mut self, all: &mut Channels) {
+        while self.packed.bytes() > self.budget / PACKED_SHARE {
+            if !self.packed.forget_oldest(all) {
+                break;
+            }
+        }
+    }
+
+    /// Drops the node's oldest messages until `more` bytes fit the budget, which is at least that.
+    fn fit(&mut self, more: usize, all: &mut Channels) {
+        while self.bytes() + more > self.budget {
+            match self.oldest(all) {
+                Some(oldest) => {
+                    self.drop_oldest(oldest, GapReason::Trimmed, all);
+                    self.floor_rose(oldest, all);
+                }
+                None if self.packed.forget_oldest(all) => {}
+                None => break,
+            }
+        }
     }
 
     /// The channel whose front is the node's oldest message.
@@ -141,7 +253,7 @@ impl Retention {
     }
 
     /// The channel whose front expires next, and when.
-    pub(super) fn next_expiry(&mut self, all: &Channels) -> Option<(Millis, ChannelId)> {
+    fn next_expiring(&mut self, all: &Channels) -> Option<(Millis, ChannelId)> {
         let fronts = self.rules.iter_mut().filter_map(|rule| {
             let kept = rule.queue.first(|kept| is_kept(all, kept))?;
             let first = all.of(kept.channel)?.history.first()?;
@@ -151,18 +263,54 @@ impl Retention {
         first.map(|(due, _, channel)| (due, channel))
     }
 
-    /// Panics where the sums contradict the channels.
-    pub(super) fn invariants(&self, all: &Channels) {
-        let sum = |of: fn(&Channel) -> usize| all.iter().map(of).sum::<usize>();
-        assert_eq!(self.message_bytes, sum(|channel| channel.history.bytes()));
-        assert_eq!(self.packed_bytes, sum(|channel| channel.trimmed.bytes()));
-        assert_eq!(self.blocks_live, sum(|channel| channel.trimmed.blocks()));
-        assert_eq!(self.messages(), sum(|channel| channel.history.len()));
-        assert!(self.bytes() <= self.budget, "{} of {} bytes", self.bytes(), self.budget);
-        assert!(self.packed_bytes <= self.budget / PACKED_SHARE);
-        self.blocks.invariants(self.blocks_live, |block| is_block(all, block));
-        for rule in &self.rules {
-            rule.queue.invariants(rule.live, |kept| is_kept(all, kept));
+    /// A channel lost messages without a new one: its shards are to be told.
+    fn floor_rose(&mut self, id: ChannelId, all: &mut Channels) {
+        let channel = all.living(id);
+        if channel.audience.mask() != 0 && !channel.floor_untold {
+            channel.floor_untold = true;
+            self.untold.push_back(id);
+        }
+    }
+}
+
+/// What comes back: from a checkpoint, and from the log.
+impl Retention {
+    /// Channels have these blocks of packed positions, as a checkpoint says: all that there are.
+    pub(super) fn restore_blocks(&mut self, mut blocks: Vec<RestoredBlock>, all: &mut Channels) {
+        blocks.sort_unstable();
+        blocks.iter().for_each(|block| self.packed.restore_block(block, all));
+        self.fit_packed(all);
+    }
+
+    /// The log gives back a message that its channel keeps; what rule and budget allow no more goes
+    /// for it.
+    pub(super) fn give_back(&mut self, message: &Arc<Message>, all: &mut Channels) {
+        self.keep(message, all);
+        self.fit_rule(message.channel, all);
+        self.fit(0, all);
+    }
+
+    /// The log does not have this message any more: it is trimmed, and so is what came before it,
+    /// because history is dense.
+    pub(super) fn lose(&mut self, id: ChannelId, place: (u64, u64), all: &mut Channels) {
+        while self.drop_oldest(id, GapReason::Trimmed, all) {}
+        self.remember_trimmed(id, place, GapReason::Trimmed, all);
+    }
+
+    /// A channel keeps no more than its rule says.
+    fn fit_rule(&mut self, id: ChannelId, all: &mut Channels) {
+        loop {
+            let channel = all.living(id);
+            let (rule, history) = (channel.rule.history, &channel.history);
+            let fits = history.len() as u64 <= rule.count && history.bytes() <= rule.bytes;
+            let reason = match rule.age_ms {
+                0 => GapReason::Expired,
+                _ if fits => return,
+                _ => GapReason::Trimmed,
+            };
+            if !self.drop_oldest(id, reason, all) {
+                return;
+            }
         }
     }
 }
@@ -170,105 +318,4 @@ impl Retention {
 fn is_kept(all: &Channels, kept: &KeptMessage) -> bool {
     let first = all.of(kept.channel).and_then(|channel| channel.history.first());
     first.is_some_and(|first| first.position <= kept.position)
-}
-
-fn is_block(all: &Channels, (channel, position): &(ChannelId, u64)) -> bool {
-    all.of(*channel).is_some_and(|channel| channel.trimmed.has_block(*position))
-}
-
-impl Order {
-    /// Drops a channel's oldest message; `false` where it keeps none.
-    pub(super) fn drop_oldest(&mut self, id: ChannelId, reason: GapReason) -> bool {
-        self.save(id);
-        let channel = self.channels.living(id);
-        let Some(message) = channel.history.pop() else { return false };
-        let rule = channel.rule_number;
-        self.retention.dropped(rule, message.cost());
-        self.remember_trimmed(id, message.offset, message.position, reason);
-        true
-    }
-
-    /// Packs the position of the next message of a channel that is kept no more.
-    pub(super) fn remember_trimmed(
-        &mut self,
-        id: ChannelId,
-        offset: u64,
-        position: u64,
-        reason: GapReason,
-    ) {
-        let kept = &mut self.retention;
-        let trimmed = &mut self.channels.living(id).trimmed;
-        let growth = trimmed.push((offset, position), reason, kept.blocks_begun + 1);
-        kept.packed_bytes = kept.packed_bytes + growth.grown - growth.freed;
-        kept.blocks_live -= growth.blocks_freed;
-        if growth.block_begun {
-            kept.blocks_live += 1;
-            kept.blocks_begun += 1;
-            let all = &self.channels;
-            kept.blocks.push((id, position), kept.blocks_live, |block| is_block(all, block));
-        }
-        self.fit_packed();
-    }
-
-    /// Forgets the node's oldest packed positions that go over their share.
-    pub(super) fn fit_packed(&mut self) {
-        while self.retention.packed_bytes > self.retention.budget / PACKED_SHARE {
-            if !self.forget_block() {
-                break;
-            }
-        }
-    }
-
-    /// Forgets the node's oldest block of packed positions; `false` where there is none.
-    fn forget_block(&mut self) -> bool {
-        let (kept, all) = (&mut self.retention, &self.channels);
-        let Some((id, _)) = kept.blocks.first(|block| is_block(all, block)).copied() else {
-            return false;
-        };
-        self.save(id);
-        let (kept, all) = (&mut self.retention, &mut self.channels);
-        kept.blocks.pop();
-        kept.packed_bytes -= all.living(id).trimmed.forget_block();
-        kept.blocks_live -= 1;
-        true
-    }
-
-    /// Drops the node's oldest messages until `more` bytes fit the budget, which is at least that.
-    pub(super) fn fit(&mut self, more: usize) {
-        while self.retention.bytes() + more > self.retention.budget {
-            match self.retention.oldest(&self.channels) {
-                Some(oldest) => {
-                    self.drop_oldest(oldest, GapReason::Trimmed);
-                    self.floor_rose(oldest);
-                }
-                None if self.forget_block() => {}
-                None => break,
-            }
-        }
-    }
-
-    /// Drops messages that are older than their rule allows, `max` at most; says how many.
-    pub(super) fn expire(&mut self, max: usize) -> usize {
-        let mut expired = 0;
-        while expired < max {
-            match self.retention.next_expiry(&self.channels) {
-                Some((due, oldest)) if due <= self.now => {
-                    self.drop_oldest(oldest, GapReason::Expired);
-                    self.floor_rose(oldest);
-                }
-                _ => break,
-            }
-            expired += 1;
-        }
-        expired
-    }
-
-    /// A channel lost messages without a new one: its shards are to be told.
-    fn floor_rose(&mut self, id: ChannelId) {
-        let channel = self.channels.living(id);
-        if channel.audience.mask() != 0 && !channel.floor_untold {
-            channel.floor_untold = true;
-            self.untold.push_back(id);
-        }
-    }
 }

@@ -3,21 +3,32 @@
 //! A number is a place in a table and how many lives that place has had, so that finding a record
 //! by its number is an index and a comparison. A place whose lives are used up is never used again:
 //! no number is given twice.
+//!
+//! While a checkpoint is written, whoever is about to change what it says of a channel takes the
+//! record by [`Channels::changing`], so that the checkpoint gets it as it was.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::channel::{ChannelId, ChannelName};
 
+use crate::rule::Rules;
+
 use super::channel::Channel;
+use super::checkpoint::{Checkpoint, Written};
+use super::keys::Keys;
 
 /// Every channel record of the node. The names' hash is the standard library's, with a random key:
 /// clients choose the names.
-#[derive(Default)]
 pub(super) struct Channels {
+    rules: Rules,
     names: HashMap<Arc<ChannelName>, ChannelId>,
     slots: Vec<Slot>,
     free: Vec<u32>,
+    /// The checkpoint that is being written.
+    checkpoint: Option<Box<Checkpoint>>,
+    /// Checkpoints that were begun.
+    checkpoints: u32,
 }
 
 struct Slot {
@@ -26,6 +37,18 @@ struct Slot {
 }
 
 impl Channels {
+    /// None yet: each gets the rule that its name has.
+    pub(super) fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            names: HashMap::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            checkpoint: None,
+            checkpoints: 0,
+        }
+    }
+
     /// How many records there are.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
@@ -35,6 +58,11 @@ impl Channels {
     /// The number of the record of this name.
     pub(super) fn find(&self, name: &ChannelName) -> Option<ChannelId> {
         self.names.get(name).copied()
+    }
+
+    /// The record of this name.
+    pub(super) fn named(&self, name: &ChannelName) -> Option<&Channel> {
+        self.find(name).and_then(|id| self.of(id))
     }
 
     /// The record of this number, while it lives.
@@ -52,26 +80,46 @@ impl Channels {
         self.of_mut(id).expect("the record lives")
     }
 
-    /// Adds a record under a name that has none.
-    pub(super) fn insert(
-        &mut self,
-        name: &Arc<ChannelName>,
-        make: impl FnOnce(ChannelId) -> Channel,
-    ) -> ChannelId {
+    /// The record of a number that is known to live, whose life or history is about to change, or
+    /// whose life is about to begin: the checkpoint that is being written gets it as it is.
+    pub(super) fn changing(&mut self, id: ChannelId) -> &mut Channel {
+        let channel = self.slots[place(id)].channel.as_deref_mut();
+        let channel = channel.filter(|channel| channel.id == id).expect("the record lives");
+        if let Some(checkpoint) = &mut self.checkpoint {
+            checkpoint.save(channel);
+        }
+        channel
+    }
+
+    /// The record of a channel, made where there is none.
+    pub(super) fn find_or_make(&mut self, name: &ChannelName) -> ChannelId {
+        self.find(name).unwrap_or_else(|| self.make(name))
+    }
+
+    fn make(&mut self, name: &ChannelName) -> ChannelId {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot { life: 0, channel: None });
             u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 channels")
         });
         let entry = &mut self.slots[slot as usize];
         let id = ChannelId(u64::from(entry.life) << 32 | u64::from(slot));
-        entry.channel = Some(Box::new(make(id)));
-        let before = self.names.insert(Arc::clone(name), id);
-        debug_assert!(before.is_none(), "the name had no record");
+        let name = Arc::new(name.clone());
+        let rule = self.rules.of(&name.name);
+        entry.channel = Some(Box::new(Channel::new(id, Arc::clone(&name), rule)));
+        self.names.insert(name, id);
         id
     }
 
+    /// Drops a record that nothing holds any more.
+    pub(super) fn drop_unused(&mut self, id: ChannelId) {
+        let unused = |channel: &Channel| !channel.has_life() && channel.audience.mask() == 0;
+        if self.of(id).is_some_and(unused) {
+            self.remove(id);
+        }
+    }
+
     /// Ends a record's life.
-    pub(super) fn remove(&mut self, id: ChannelId) -> Option<Box<Channel>> {
+    fn remove(&mut self, id: ChannelId) -> Option<Box<Channel>> {
         self.of(id)?;
         let slot = &mut self.slots[place(id)];
         let channel = slot.channel.take()?;
@@ -83,19 +131,52 @@ impl Channels {
         Some(channel)
     }
 
-    /// How many places the table has.
-    pub(super) fn places(&self) -> usize {
-        self.slots.len()
-    }
-
-    /// The record at this place of the table, where there is one.
-    pub(super) fn at_mut(&mut self, place: usize) -> Option<&mut Channel> {
-        self.slots.get_mut(place)?.channel.as_deref_mut()
-    }
-
     /// All records, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Channel> {
         self.slots.iter().filter_map(|slot| slot.channel.as_deref())
+    }
+}
+
+/// Checkpoints.
+impl Channels {
+    /// Begins one, which `begin` makes of its number and of how many places there are. One that is
+    /// being written is given up.
+    pub(super) fn begin_checkpoint(&mut self, begin: impl FnOnce(u32, usize) -> Checkpoint) {
+        self.checkpoints = self.checkpoints.wrapping_add(1).max(1);
+        self.checkpoint = Some(Box::new(begin(self.checkpoints, self.slots.len())));
+    }
+
+    /// Gives up the one that is being written.
+    pub(super) fn give_up_checkpoint(&mut self) {
+        self.checkpoint = None;
+    }
+
+    /// Writes on at the one that was begun, about so many units of work, and appends whole records
+    /// to `out`: times first, then channel by channel, then the keys.
+    pub(super) fn write_checkpoint(
+        &mut self,
+        mut units: usize,
+        keys: &mut Keys,
+        out: &mut Vec<u8>,
+    ) -> Written {
+        let Some(mut checkpoint) = self.checkpoint.take() else { return Written::None };
+        while units > 0 {
+            units -= 1;
+            if checkpoint.write_time() {
+                continue;
+            }
+            if let Some(place) = checkpoint.next_place() {
+                if let Some(channel) = self.slots[place].channel.as_deref_mut() {
+                    units = units.saturating_sub(checkpoint.save(channel) - 1);
+                }
+            } else if !checkpoint.write_key(keys) {
+                checkpoint.end(out);
+                return Written::Whole;
+            }
+        }
+        checkpoint.take(out);
+        self.checkpoint = Some(checkpoint);
+        Written::More
     }
 }
 
@@ -107,16 +188,18 @@ fn place(id: ChannelId) -> usize {
 mod tests {
     use super::*;
     use crate::channel::Tenant;
-    use crate::rule::Rules;
+
+    fn none() -> Channels {
+        Channels::new(Rules::default())
+    }
 
     fn insert(channels: &mut Channels, name: &str) -> ChannelId {
-        let name = Arc::new(ChannelName::new(Tenant::default(), name));
-        channels.insert(&name, |id| Channel::new(id, name.clone(), Rules::default().of("")))
+        channels.make(&ChannelName::new(Tenant::default(), name))
     }
 
     #[test]
     fn a_number_is_never_given_twice() {
-        let mut channels = Channels::default();
+        let mut channels = none();
         let first = insert(&mut channels, "a");
         assert!(channels.remove(first).is_some());
         assert!(channels.remove(first).is_none());
@@ -128,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_place_whose_lives_are_used_up_retires() {
-        let mut channels = Channels::default();
+        let mut channels = none();
         let first = insert(&mut channels, "a");
         channels.remove(first);
         channels.slots[0].life = u32::MAX;
@@ -140,7 +223,7 @@ mod tests {
 
     #[test]
     fn tenants_are_kept_apart() {
-        let mut channels = Channels::default();
+        let mut channels = none();
         let mine = insert(&mut channels, "a");
         assert_eq!(channels.find(&ChannelName::new(Tenant::default(), "a")), Some(mine));
         assert_eq!(channels.find(&ChannelName::new(Tenant::new("other"), "a")), None);

@@ -204,17 +204,18 @@ impl Replica {
 
     /// All that what comes next is decided by, and what everybody would be answered who comes.
     pub(super) fn state(&self) -> BTreeMap<String, String> {
-        let (order, times) = (&self.sequencer.order, &self.sequencer.times);
+        let order = &self.sequencer.order;
+        let applied = &order.applied;
         let mut state = BTreeMap::new();
-        let numbers = [order.position, order.at.0, order.state, order.lives.watermark];
+        let numbers = [applied.position, applied.at.0, applied.state, applied.watermark];
         let kept = [order.retention.bytes(), order.retention.messages(), order.keys.len()];
-        state.insert("order".into(), format!("{} {numbers:?} {kept:?}", order.epoch));
+        state.insert("order".into(), format!("{} {numbers:?} {kept:?}", applied.epoch));
         state.insert("keys".into(), format!("{:?}", order.keys.next_expiry()));
-        let positions: Vec<u64> = (0..=order.position / RECORD_ITEMS + 1)
+        let positions: Vec<u64> = (0..=applied.position / RECORD_ITEMS + 1)
             .flat_map(|nth| [(nth * RECORD_ITEMS).saturating_sub(1), nth * RECORD_ITEMS])
             .collect();
         for text in NAMES {
-            let channel = order.channels.find(&name(text)).and_then(|id| order.channels.of(id));
+            let channel = order.channels.named(&name(text));
             if let Some(channel) = channel.filter(|channel| channel.has_life()) {
                 let life = &channel.life;
                 let (floor, packed) = (channel.floor(), channel.trimmed.bytes());
@@ -223,34 +224,34 @@ impl Replica {
                     (life.used, life.used_at, channel.used_nth, packed, channel.trimmed.reason());
                 state.insert(text.into(), format!("{numbers:?} {used:?}"));
                 let history = channel.history.range(0, u64::MAX).map(|message| {
-                    let view = message.view(order.epoch);
+                    let view = message.view(applied.epoch);
                     format!("{view:?} {:?} {:?} {}", message.at, message.except, message.nth)
                 });
                 let history: Vec<String> = history.collect();
                 state.insert(format!("{text} history"), format!("{history:#?}"));
             }
             let start = |from| match channel {
-                Some(channel) => channel.start(from, order.lives.watermark),
-                None => (1, from.gap_without_life(order.lives.watermark)),
+                Some(channel) => channel.start(from, applied.watermark),
+                None => (1, from.gap_without_life(applied.watermark)),
             };
             let starts = positions.iter().map(|position| {
-                let since = Since::After(Id { epoch: order.epoch, position: *position });
-                start(Start::since(since, order.epoch, order.position, times))
+                let since = Since::After(Id { epoch: applied.epoch, position: *position });
+                start(Start::since(since, applied))
             });
             state.insert(format!("{text} since"), format!("{:?}", starts.collect::<Vec<_>>()));
             let starts = positions.iter().flat_map(|place| (0..4).map(move |had| (*place, had)));
             let starts = starts.map(|(position, had)| {
-                let life = LifeId(Id { epoch: order.epoch, position });
-                start(Start::since(Since::Offset(had, life), order.epoch, order.position, times))
+                let life = LifeId(Id { epoch: applied.epoch, position });
+                start(Start::since(Since::Offset(had, life), applied))
             });
             state.insert(format!("{text} after"), format!("{:?}", starts.collect::<Vec<_>>()));
-            let starts = (0..order.at.0 + 50).rev().step_by(7).map(|time| {
+            let starts = (0..applied.at.0 + 50).rev().step_by(7).map(|time| {
                 let since = Since::Time(Millis(time));
-                start(Start::since(since, order.epoch, order.position, times))
+                start(Start::since(since, applied))
             });
             state.insert(format!("{text} at"), format!("{:?}", starts.collect::<Vec<_>>()));
             let seen = (0..3).map(|key| {
-                match order.keys.look(&said(text, 1, Some(key)), order.at) {
+                match order.keys.look(&said(text, 1, Some(key)), applied.at) {
                     // How many followed it then, each node knows of itself.
                     Seen::Before(published) => {
                         let also = published.also().iter().map(|place| place.offset);

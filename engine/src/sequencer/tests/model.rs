@@ -482,7 +482,7 @@ impl World {
         assert_eq!(metrics.key_conflicts.read(), self.conflicts);
         assert_eq!(metrics.history_bytes.read(), self.oracle.bytes() as u64);
         assert!(self.oracle.bytes() <= self.oracle.budget);
-        assert_eq!(self.node.sequencer.order.lives.watermark, self.oracle.watermark);
+        assert_eq!(self.node.sequencer.order.applied.watermark, self.oracle.watermark);
         for name in NAMES {
             let stats = self.node.stats(name);
             let kept = self.oracle.alive(name).map_or(Vec::new(), |life| self.oracle.kept(life));

@@ -146,8 +146,17 @@ impl Replica {
         let mut lives: Vec<String> = lives.collect();
         lives.sort();
         let known = &order.lives;
-        let epoch = order.epoch.number();
-        (lives, [epoch, known.watermark, known.ended, order.position, self.sequencer.state()])
+        let epoch = order.applied.epoch.number();
+        (
+            lives,
+            [
+                epoch,
+                order.applied.watermark,
+                known.ended,
+                order.applied.position,
+                self.sequencer.state(),
+            ],
+        )
     }
 }
 

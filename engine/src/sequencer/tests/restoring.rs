@@ -63,7 +63,7 @@ fn what_the_log_does_not_have_any_more_is_a_gap_with_its_bounds() {
         let restored = Replica::restored(&journal, replay);
         restored.sequencer.invariants();
         let order = &restored.sequencer.order;
-        let channel = order.channels.find(&name("other")).and_then(|id| order.channels.of(id));
+        let channel = order.channels.named(&name("other"));
         let channel = channel.expect("its life goes on");
         let kept: Vec<u64> = channel.history.range(0, 99).map(|message| message.offset).collect();
         assert_eq!((channel.life.offset, &kept), (6, &expected));
@@ -89,7 +89,7 @@ fn lower_limits_trim_histories_and_end_no_life() {
     restored.sequencer.invariants();
     let order = &restored.sequencer.order;
     let kept = |text| {
-        let channel = order.channels.find(&name(text)).and_then(|id| order.channels.of(id));
+        let channel = order.channels.named(&name(text));
         channel.map(|channel| (channel.life.offset, channel.history.len()))
     };
     assert_eq!(kept("few:1"), Some((2, 1)));
@@ -112,7 +112,7 @@ fn a_checkpoint_of_many_channels_stops_nobody() {
     for _ in 0..700 {
         publish(&mut node, 1_000, publication("long", 3));
     }
-    let (state, position) = (node.state(), node.sequencer.order.position);
+    let (state, position) = (node.state(), node.sequencer.order.applied.position);
     let mut bytes = Vec::new();
     node.sequencer.begin_checkpoint(Mark::default());
     let (mut pieces, mut written) = (0, Written::More);
