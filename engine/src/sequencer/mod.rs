@@ -1,9 +1,9 @@
 //! The sequencer: the one owner of channels and the one writer of the order.
 //!
-//! It takes commands from the inbox one at a time, decides (`order`), and writes what happened
-//! into the broadcast ring. Whatever it tells a shard it tells through that ring, so that replies,
-//! messages, floors and the ends of interests have one order, and a subscription starts at an exact
-//! place.
+//! It takes commands from the inbox one at a time: whose turn it is is said here. Each is performed
+//! (`perform`), which decides (`order`) and writes what happened into the broadcast ring. Whatever
+//! a shard is told it is told through that ring, so that replies, messages, floors and the ends of
+//! interests have one order, and a subscription starts at an exact place.
 //!
 //! One step, in this order:
 //!
@@ -30,6 +30,7 @@ mod interest;
 mod keys;
 mod lazy;
 mod lives;
+mod log_queue;
 mod offers;
 mod order;
 mod packed;
@@ -39,7 +40,6 @@ pub mod relay;
 pub mod restore;
 mod resume;
 mod retention;
-mod run;
 mod sink;
 mod subscribe;
 mod table;
@@ -51,38 +51,44 @@ mod warn;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::TryRecvError;
+use crossbeam_utils::Backoff;
 use fanfare_protocol::id::Epoch;
 use fanfare_protocol::record::Secret;
 
-use crate::clock::Millis;
+use crate::clock::{Clock, Millis};
 use crate::limits::Limits;
-use crate::log::{Log, Readiness};
+use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::rule::Rules;
 
 use checkpoint::{Mark, Written};
 use command::{Command, Entry, Refusal};
 use inbox::{Commands, Side};
-use offers::Offers;
-use order::{EndedLives, Order};
-use perform::{Performed, Work};
+use log_queue::LogQueue;
+use order::Order;
+use perform::{Performed, Performer, Phase, Work};
 use restore::Replay;
-use subscribe::Following;
-use warn::Warn;
 
 pub use offers::Ticket;
 
 pub use sink::Sink;
 
-/// Units of work in one turn of one side: messages that are placed or imported, channels that are
-/// followed or left. One publish, or the import of one channel, goes over it by what it alone is.
-const UNITS_PER_TURN: usize = 256;
 /// Messages that expire in one step.
 const UPKEEP_PER_STEP: usize = 1_024;
 /// Channels of one entry that tells floors or ends of interest.
 const CHANNELS_PER_ENTRY: usize = 512;
+
+/// How long an idle sequencer sleeps while shards still read: what they have read is let go of
+/// soon, though nothing else happens.
+const SLEEP_WHILE_HELD_MS: u64 = 50;
+/// How long it sleeps otherwise, where nothing is due earlier.
+const SLEEP_MS_MAX: u64 = 60_000;
+/// Sleeps of a sequencer that waits for room in the ring, once spinning did not help.
+const NAP_MIN: Duration = Duration::from_micros(100);
+const NAP_MAX: Duration = Duration::from_millis(1);
 
 /// What a sequencer is started with.
 #[derive(Clone, Debug)]
@@ -115,40 +121,12 @@ pub enum Step {
 /// The sequencer. Owned by one thread, or by a simulation that calls [`Sequencer::step`].
 pub struct Sequencer<S, L> {
     inbox: Commands,
-    log: L,
-    ring: S,
-    metrics: Arc<Metrics>,
-    order: Order,
+    performer: Performer<S, L>,
     /// What was taken from inbox or log and found no room in the ring.
     work: Option<Work>,
-    /// The rest of a request to follow, of which a part is done.
-    following: Option<Following>,
-    /// What is to be published and has no place yet.
-    offers: Offers,
-    /// Since when the log has taken nothing, where it has no room.
-    full_since: Option<Millis>,
-    /// Whether the log was asked to say that time has passed, and has not said it.
-    time_asked: bool,
-    /// Who hears of each epoch that begins.
-    hear_epochs: Vec<Box<dyn FnMut(Epoch) + Send>>,
-    warn: Warn,
     /// Entries that some shard had not read when the last step began.
     held: usize,
-    phase: Phase,
     was_blocked: bool,
-    units_per_turn: usize,
-}
-
-/// How far the order is from its end.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Phase {
-    /// Commands are performed.
-    Open,
-    /// Commands are refused; the end entry is to be written when the inbox is empty and all that
-    /// was published has its outcome. The log is waited for until then, and no longer.
-    Closing { until: Millis },
-    /// The end entry is written: nothing follows it.
-    Ended,
 }
 
 /// What a step has done so far.
@@ -188,133 +166,162 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
         Self::of(replay.end(), log, inbox, ring, metrics)
     }
 
-    fn of(order: Order, mut log: L, inbox: Commands, ring: S, metrics: Arc<Metrics>) -> Self {
-        metrics.sequencer.epoch.set(order.applied.epoch.number());
-        log.wake_by(inbox.bell());
-        Self {
-            inbox,
-            log,
-            ring,
-            metrics,
-            order,
-            work: None,
-            following: None,
-            offers: Offers::default(),
-            full_since: None,
-            time_asked: false,
-            hear_epochs: Vec::new(),
-            warn: Warn::default(),
-            held: 0,
-            phase: Phase::Open,
-            was_blocked: false,
-            units_per_turn: UNITS_PER_TURN,
-        }
+    fn of(order: Order, log: L, inbox: Commands, ring: S, metrics: Arc<Metrics>) -> Self {
+        let log = LogQueue::new(log, inbox.bell(), order.limits.shutdown_ms);
+        let performer = Performer::new(order, log, ring, metrics);
+        Self { inbox, performer, work: None, held: 0, was_blocked: false }
     }
 
     /// Takes turns of so many units from the next step on: for tests and the simulation, whose
     /// requests are small.
     pub fn set_turn(&mut self, units: usize) {
-        self.units_per_turn = units.max(1);
+        self.performer.units_per_turn = units.max(1);
     }
 
     /// Does what there is to do at `now`, within bounds, without waiting.
     pub fn step(&mut self, now: Millis) -> Step {
-        if self.phase == Phase::Ended {
+        if self.performer.phase == Phase::Ended {
             return Step::Ended;
         }
-        self.order.now = self.order.now.max(now);
-        self.held = self.ring.release();
-        if self.log.readiness() == Readiness::Full {
-            self.full_since.get_or_insert(self.order.now);
-        }
+        let now = self.performer.order.now.max(now);
+        self.performer.order.now = now;
+        self.held = self.performer.ring.release();
+        self.performer.log.look(now);
         let mut progress = Progress::default();
         self.upkeep(&mut progress);
         self.take_commands(&mut progress);
-        self.log.submit();
+        self.performer.log.submit();
         self.tell_floors(&mut progress);
         self.end(&mut progress);
-        self.ring.publish();
+        self.performer.ring.publish();
         self.count(&progress);
         match progress {
-            _ if self.phase == Phase::Ended => Step::Ended,
+            _ if self.performer.phase == Phase::Ended => Step::Ended,
             Progress { worked: true, .. } => Step::Worked,
             Progress { blocked: true, .. } => Step::Blocked,
             _ => Step::Idle,
         }
     }
 
+    /// Steps until the order ends: the body of the sequencer's thread.
+    ///
+    /// Commands that were offered before it ends are all answered. One that is offered in the very
+    /// moment of the end may be dropped with the inbox, and its answer with it, uncalled: whoever
+    /// waits for an answer takes a dropped one for a refusal.
+    pub fn run(mut self, clock: Clock) {
+        self.inbox.bell().hear();
+        let (mut backoff, mut nap) = (Backoff::new(), NAP_MIN);
+        loop {
+            match self.step(clock.now()) {
+                Step::Worked => (backoff, nap) = (Backoff::new(), NAP_MIN),
+                Step::Idle => self.wait_for_command(),
+                Step::Blocked => {
+                    self.performer.ring.wake_lagging();
+                    if backoff.is_completed() {
+                        std::thread::sleep(nap);
+                        nap = (nap * 2).min(NAP_MAX);
+                    } else {
+                        backoff.snooze();
+                    }
+                }
+                Step::Ended => break,
+            }
+        }
+        for side in [Side::Backends, Side::Clients] {
+            while let Ok(command) = self.inbox.try_recv(side) {
+                self.performer.refuse(command);
+            }
+        }
+    }
+
+    /// Sleeps until a command comes, the log rings, or something is due.
+    fn wait_for_command(&mut self) {
+        let most = if self.held > 0 { SLEEP_WHILE_HELD_MS } else { SLEEP_MS_MAX };
+        let Performer { order, log, phase, .. } = &mut self.performer;
+        let upkeep = order.next_due(!log.is_asked_for_time());
+        let end = if let Phase::Closing { until } = *phase { Some(until) } else { None };
+        let patience = log.patience_ends().filter(|_| log.offers.are_waiting());
+        let due = upkeep.into_iter().chain(end).chain(patience).min();
+        let due = due.map_or(most, |due| due.since(order.now)).min(most);
+        self.inbox.sleep(Duration::from_millis(due));
+    }
+
     /// Begins a checkpoint: of what is known now, however long it takes to be written. One that is
     /// being written is given up.
     pub fn begin_checkpoint(&mut self, mark: Mark) {
-        self.order.begin_checkpoint(mark);
+        self.performer.order.begin_checkpoint(mark);
     }
 
     /// Writes on at the checkpoint, about so many units of work, and appends whole records to
     /// `out`. To be called between steps, so that commands have their turns.
     pub fn write_checkpoint(&mut self, units: usize, out: &mut Vec<u8>) -> Written {
-        self.order.write_checkpoint(units, out)
+        self.performer.order.write_checkpoint(units, out)
     }
 
     /// A rolling hash of every position and offset that was assigned: whoever has placed as much of
     /// the same log has the same.
     pub fn state(&self) -> u64 {
-        self.order.applied.state
+        self.performer.order.applied.state
     }
 
     /// Panics where any structure contradicts itself or another. Walks over everything: for tests.
     pub fn invariants(&self) {
-        self.order.invariants();
+        self.performer.order.invariants();
+    }
+
+    /// Whether nothing waits for the log.
+    pub fn is_settled(&self) -> bool {
+        self.performer.log.offers.are_settled()
     }
 
     fn upkeep(&mut self, progress: &mut Progress) {
-        progress.worked |= self.order.expire(UPKEEP_PER_STEP) > 0;
-        for shard in 0..self.order.followers.shards() {
+        progress.worked |= self.performer.order.expire(UPKEEP_PER_STEP) > 0;
+        for shard in 0..self.performer.order.followers.shards() {
             self.end_interests(shard, progress);
         }
-        let now = self.order.now;
+        let Performer { order, log, .. } = &mut self.performer;
         // Lives and keys end by the log's time alone, so it is the log that says that it has come.
         // Not while something waits that may be offered to the log itself: what the log says comes
         // after it, in the next step.
-        let is_over = self.order.next_end().is_some_and(|end| end <= now);
-        if is_over && self.work.is_none() && !self.time_asked {
-            self.log.pass(now);
-            self.time_asked = true;
+        if self.work.is_none() && order.next_end().is_some_and(|end| end <= order.now) {
+            log.ask_for_time(order.now);
         }
     }
 
     /// Ends the interests of one shard that are due. The shard reads of it before anything that is
     /// decided afterwards: a subscribe that follows begins a fresh log.
     fn end_interests(&mut self, shard: usize, progress: &mut Progress) {
-        let order = &mut self.order;
+        let Performer { order, ring, .. } = &mut self.performer;
         if !order.followers.are_due(shard, order.now, &order.channels) {
             return;
         }
-        if !self.ring.has_room(1, Entry::released_cost(CHANNELS_PER_ENTRY)) {
+        if !ring.has_room(1, Entry::released_cost(CHANNELS_PER_ENTRY)) {
             progress.blocked = true;
             return;
         }
         let (now, all) = (order.now, &mut order.channels);
         let ended = order.followers.end_due(shard, now, CHANNELS_PER_ENTRY, all);
         // What is left of their audiences held no record: only a channel that has a life lingers.
-        self.push(1 << shard, Entry::Released(ended.into()));
+        ring.tell(1 << shard, Entry::Released(ended.into()));
         progress.worked = true;
     }
 
     /// Takes turns: what backends publish is visible before clients have theirs.
     fn take_commands(&mut self, progress: &mut Progress) {
         self.take_turn(Side::Backends, progress);
+        let Performer { order, log, ring, .. } = &mut self.performer;
         // Between the messages of a batch nothing comes that could come after it, and what found no
         // room in the ring is not overtaken.
-        let in_a_batch = self.offers.are_in_a_batch() && !self.waits_for_log();
+        let in_a_batch = log.offers.are_in_a_batch() && !log.waits_for_room(order.now);
         if self.work.is_none() && !in_a_batch {
-            self.ring.publish();
+            ring.publish();
             self.take_turn(Side::Clients, progress);
         }
     }
 
     fn take_turn(&mut self, side: Side, progress: &mut Progress) {
         let mut units = 0;
-        while units < self.units_per_turn
+        while units < self.performer.units_per_turn
             && let Some(performed) = self.perform_next(side)
         {
             match performed {
@@ -334,28 +341,26 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
     /// `None` where there is nothing to do.
     fn perform_next(&mut self, side: Side) -> Option<Performed> {
         if let Some(work) = self.work.take() {
-            return Some(self.perform(work));
+            return Some(self.performer.perform(work));
         }
-        if let Some(item) = self.log.next() {
-            return Some(self.perform(Work::Item(item)));
+        let Performer { order, log, .. } = &mut self.performer;
+        if let Some(item) = log.next_item() {
+            return Some(self.performer.perform(Work::Item(item)));
         }
-        if let Some(ticket) = self.log.take_lost() {
-            self.offers.given_back();
-            return Some(self.perform(Work::Refused(ticket, Refusal::LogFailed)));
+        if let Some(ticket) = log.take_lost() {
+            return Some(self.performer.perform(Work::Refused(ticket, Refusal::LogFailed)));
         }
-        if !self.waits_for_log()
-            && let Some((publication, ticket)) = self.offers.next()
-        {
-            return Some(self.offer(publication, ticket));
+        if let Some((publication, ticket)) = log.next_waiting(order.now) {
+            return Some(self.performer.offer(publication, ticket));
         }
         if !self.hears(side) {
             return None;
         }
-        if let Some(following) = self.following.take_if(|_| side == Side::Clients) {
-            return Some(self.perform(Work::Slice(following)));
+        if let Some(following) = self.performer.following.take_if(|_| side == Side::Clients) {
+            return Some(self.performer.perform(Work::Slice(following)));
         }
         let command = self.next_command(side)?;
-        Some(self.perform(Work::Command(command)))
+        Some(self.performer.perform(Work::Command(command)))
     }
 
     fn next_command(&mut self, side: Side) -> Option<Command> {
@@ -364,57 +369,32 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
             Err(TryRecvError::Empty) => None,
             Err(TryRecvError::Disconnected) => {
                 // Nobody is left who could ask for anything, the end included.
-                self.close();
+                self.performer.close();
                 None
             }
         }
     }
 
-    /// Whether the log has no room now, and is to be waited for. One that takes nothing for long is
-    /// not: whoever publishes is told so, and the end of the node is heard of behind them.
-    fn waits_for_log(&self) -> bool {
-        let is_full = self.log.readiness() == Readiness::Full;
-        is_full && self.patience_ends().is_none_or(|end| self.order.now < end)
-    }
-
-    /// When it is waited for no longer.
-    fn patience_ends(&self) -> Option<Millis> {
-        // A stop is to have time for what else it is made of.
-        self.full_since.map(|since| since.plus(self.order.limits.shutdown_ms / 4))
-    }
-
     /// Whether commands of this side are taken: no more of backends' while something of theirs
     /// waits for room in the log, for as long as it would be published at all.
     fn hears(&self, side: Side) -> bool {
-        side == Side::Clients || self.phase != Phase::Open || !self.offers.are_waiting()
-    }
-
-    /// No more is taken.
-    fn close(&mut self) {
-        if self.phase == Phase::Open {
-            // Who is told of it needs time too.
-            self.phase =
-                Phase::Closing { until: self.order.now.plus(self.order.limits.shutdown_ms / 2) };
-        }
-    }
-
-    /// Whether nothing waits for the log.
-    pub fn is_settled(&self) -> bool {
-        self.offers.are_settled()
+        let Performer { phase, log, .. } = &self.performer;
+        side == Side::Clients || *phase != Phase::Open || !log.offers.are_waiting()
     }
 
     /// Tells the shards of floors that rose without a message. Late is safe: a shard that has not
     /// heard of it keeps more.
     fn tell_floors(&mut self, progress: &mut Progress) {
-        while self.order.retention.untold() > 0 {
-            let max = self.order.retention.untold().min(CHANNELS_PER_ENTRY);
-            if !self.ring.has_room(1, Entry::floors_cost(max)) {
+        let Performer { order, ring, .. } = &mut self.performer;
+        while order.retention.untold() > 0 {
+            let max = order.retention.untold().min(CHANNELS_PER_ENTRY);
+            if !ring.has_room(1, Entry::floors_cost(max)) {
                 progress.blocked = true;
                 return;
             }
-            let (mask, floors) = self.order.retention.take_floors(max, &mut self.order.channels);
+            let (mask, floors) = order.retention.take_floors(max, &mut order.channels);
             if !floors.is_empty() {
-                self.push(mask, Entry::Floors(floors.into()));
+                ring.tell(mask, Entry::Floors(floors.into()));
             }
             progress.worked = true;
         }
@@ -422,35 +402,24 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
 
     /// Writes the end entry, once nothing is left to refuse.
     fn end(&mut self, progress: &mut Progress) {
-        let Phase::Closing { until } = self.phase else { return };
-        let waits = !self.offers.are_settled() && self.order.now < until;
-        let is_begun = self.work.is_some() || self.following.is_some();
+        let Performer { order, log, ring, phase, following, .. } = &mut self.performer;
+        let Phase::Closing { until } = *phase else { return };
+        let waits = !log.offers.are_settled() && order.now < until;
+        let is_begun = self.work.is_some() || following.is_some();
         if is_begun || waits || !self.inbox.is_empty() {
             return;
         }
-        if !self.ring.has_room(1, Entry::bare_cost()) {
+        if !ring.has_room(1, Entry::bare_cost()) {
             progress.blocked = true;
             return;
         }
-        self.push(self.order.followers.all_shards(), Entry::End);
-        self.phase = Phase::Ended;
-    }
-
-    /// Writes an entry for which there is room.
-    fn push(&mut self, mask: u64, entry: Entry) {
-        self.ring.push(mask, entry.cost(), entry);
-    }
-
-    /// Tells the shards of lives that ended. Comes before whatever is decided afterwards.
-    fn tell_ended(&mut self) {
-        let EndedLives { mask, lives } = self.order.take_ended();
-        if !lives.is_empty() {
-            self.push(mask, Entry::Ended(lives.into()));
-        }
+        ring.tell(order.followers.all_shards(), Entry::End);
+        *phase = Phase::Ended;
     }
 
     fn count(&mut self, progress: &Progress) {
-        let (metrics, order) = (&self.metrics.sequencer, &self.order);
+        let Performer { order, ring, metrics: all, .. } = &self.performer;
+        let metrics = &all.sequencer;
         metrics.channels.set(order.lives.len() as u64);
         metrics.followed_channels.set(order.followers.followed() as u64);
         metrics.subscriptions.set(order.followers.subscriptions());
@@ -460,8 +429,8 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
         metrics.position.set(order.applied.position);
         metrics.idempotency_keys.set(order.keys.len() as u64);
         metrics.keys_pushed_out.set(order.keys.pushed_out());
-        for (number, shard) in self.metrics.shards.iter().enumerate() {
-            shard.ring_lag.set(self.ring.lag(number));
+        for (number, shard) in all.shards.iter().enumerate() {
+            shard.ring_lag.set(ring.lag(number));
         }
         let is_blocked = progress.blocked && !progress.worked;
         metrics.ring_full.add(u64::from(is_blocked && !self.was_blocked));

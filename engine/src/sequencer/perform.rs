@@ -1,4 +1,5 @@
-//! Performs one command: room first, then the decision, then what is told of it.
+//! Performs one piece of work: room first, then the decision, then what is told of it: to shards
+//! through the ring, to publishers by their answers, to the operator by metrics and warnings.
 
 use std::sync::Arc;
 
@@ -7,17 +8,25 @@ use fanfare_protocol::record::Secret;
 
 use crate::channel::ChannelId;
 use crate::clock::Millis;
-use crate::log::{Event, Item, Log, Readiness};
+use crate::log::{Event, Item, Log};
 use crate::message;
+use crate::metrics::Metrics;
 
 use super::command::{
     Command, Entry, Genesis, HistoryQuery, Publication, PublishAnswer, Published, Refusal,
     Requester, Subscribe,
 };
-use super::order::{LIVES_PER_HEARTBEAT, Order, Placed};
+use super::log_queue::LogQueue;
+use super::offers::Ticket;
+use super::order::{EndedLives, LIVES_PER_HEARTBEAT, Order, Placed};
 use super::read;
+use super::sink::Sink;
 use super::subscribe::Following;
-use super::{Phase, Sequencer, Sink, Ticket};
+use super::warn::Warn;
+
+/// Units of work in one turn of one side: messages that are placed or imported, channels that are
+/// followed or left. One publish, or the import of one channel, goes over it by what it alone is.
+const UNITS_PER_TURN: usize = 256;
 
 /// Something to be done that is not done yet.
 pub(super) enum Work {
@@ -83,7 +92,58 @@ fn room(work: &Work, units_per_turn: usize, lives: usize) -> (usize, usize) {
     }
 }
 
-impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
+/// How far the order is from its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Phase {
+    /// Commands are performed.
+    Open,
+    /// Commands are refused; the end entry is to be written when the inbox is empty and all that
+    /// was published has its outcome. The log is waited for until then, and no longer.
+    Closing { until: Millis },
+    /// The end entry is written: nothing follows it.
+    Ended,
+}
+
+/// Whoever performs: the order, and all that hears of it.
+pub(super) struct Performer<S, L> {
+    pub(super) order: Order,
+    pub(super) log: LogQueue<L>,
+    pub(super) ring: S,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) phase: Phase,
+    pub(super) units_per_turn: usize,
+    /// The rest of a request to follow, of which a part is done.
+    pub(super) following: Option<Following>,
+    /// Who hears of each epoch that begins.
+    hear_epochs: Vec<Box<dyn FnMut(Epoch) + Send>>,
+    warn: Warn,
+}
+
+impl<S: Sink, L: Log<Ticket>> Performer<S, L> {
+    pub(super) fn new(order: Order, log: LogQueue<L>, ring: S, metrics: Arc<Metrics>) -> Self {
+        metrics.sequencer.epoch.set(order.applied.epoch.number());
+        Self {
+            order,
+            log,
+            ring,
+            metrics,
+            phase: Phase::Open,
+            units_per_turn: UNITS_PER_TURN,
+            following: None,
+            hear_epochs: Vec::new(),
+            warn: Warn::default(),
+        }
+    }
+
+    /// No more is taken.
+    pub(super) fn close(&mut self) {
+        if self.phase == Phase::Open {
+            // Who is told of it needs time too.
+            let until = self.order.now.plus(self.order.limits.shutdown_ms / 2);
+            self.phase = Phase::Closing { until };
+        }
+    }
+
     pub(super) fn perform(&mut self, work: Work) -> Performed {
         let (entries, bytes) = room(&work, self.units_per_turn, self.order.lives.len());
         if entries > 0 && !self.ring.has_room(entries, bytes) {
@@ -98,11 +158,11 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
                 }
                 Event::Presence(presence) => {
                     if let Some((mask, event)) = self.order.place_presence(position, at, presence) {
-                        self.push(mask, Entry::Presence(event));
+                        self.ring.tell(mask, Entry::Presence(event));
                     }
                 }
                 Event::Heartbeat => {
-                    self.time_asked = false;
+                    self.log.time_has_passed();
                     self.order.pass(position, at);
                     self.tell_ended();
                 }
@@ -112,7 +172,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
             },
             // Whatever ends first, what was sent reaches its shard before the end does.
             Work::Command(Command::Relay(relay)) => {
-                self.push(1 << relay.to, Entry::Relayed(relay));
+                self.ring.tell(1 << relay.to, Entry::Relayed(relay));
             }
             Work::Command(command) if self.phase != Phase::Open => self.refuse(command),
             Work::Refused(ticket, refusal) => {
@@ -124,7 +184,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
                 self.settle(ticket, Err(refusal));
             }
             Work::Command(Command::Publish(publication, answer)) => {
-                if !self.waits_for_log() && !self.offers.are_waiting() {
+                if !self.log.waits_for_room(self.order.now) && !self.log.offers.are_waiting() {
                     return self.offer(publication, Ticket::Alone(answer));
                 }
                 self.wait(publication, answer);
@@ -134,7 +194,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
                 // than the ring; nothing else is published between them.
                 match publications.len() {
                     0 => answer(Vec::new()),
-                    _ => self.offers.begin_batch(publications, answer),
+                    _ => self.log.offers.begin_batch(publications, answer),
                 }
             }
             Work::Command(Command::Subscribe(request)) => return self.subscribe(request),
@@ -165,7 +225,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
         let genesis = Genesis { id, lives: self.order.begin_epoch(id, at, secret) };
         let lives = genesis.lives.len();
         self.following.iter_mut().for_each(Following::begin_epoch);
-        self.push(self.order.followers.all_shards(), Entry::Genesis(Arc::new(genesis)));
+        self.ring.tell(self.order.followers.all_shards(), Entry::Genesis(Arc::new(genesis)));
         self.metrics.sequencer.epochs.add(1);
         self.metrics.sequencer.epoch.set(id.epoch.number());
         self.hear_epochs.iter_mut().for_each(|hear| hear(id.epoch));
@@ -179,17 +239,10 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
 
     /// Offers a message to the log, and places it where it stands there at once.
     pub(super) fn offer(&mut self, publication: Publication, ticket: Ticket) -> Performed {
-        match self.log.readiness() {
-            Readiness::Ready => {}
-            Readiness::Full => return self.perform(Work::Refused(ticket, Refusal::Busy)),
-            Readiness::Failed => return self.perform(Work::Refused(ticket, Refusal::LogFailed)),
-        }
-        self.log.offer(publication, ticket, self.order.now);
-        self.offers.offered();
-        self.full_since = None;
-        match self.log.next() {
-            Some(item) => self.perform(Work::Item(item)),
-            None => Performed::Done { units: 1 },
+        match self.log.offer(publication, ticket, self.order.now) {
+            Ok(Some(item)) => self.perform(Work::Item(item)),
+            Ok(None) => Performed::Done { units: 1 },
+            Err((ticket, refusal)) => self.perform(Work::Refused(ticket, refusal)),
         }
     }
 
@@ -215,7 +268,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
                     metrics.published_bytes.add(bytes);
                 }
                 if let Some((mask, entry)) = told {
-                    self.push(mask, entry);
+                    self.ring.tell(mask, entry);
                 }
                 Ok(published)
             }
@@ -230,7 +283,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
             }
         };
         if let Some(ticket) = ticket {
-            self.offers.given_back();
+            self.log.offers.given_back();
             self.settle(ticket, result);
         }
     }
@@ -239,7 +292,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
     fn settle(&mut self, ticket: Ticket, result: Result<Published, Refusal>) {
         match ticket {
             Ticket::Alone(answer) => self.answer_publish(answer, result),
-            Ticket::Batch { batch, nth } => self.offers.answer_of_batch(batch, nth, result),
+            Ticket::Batch { batch, nth } => self.log.offers.answer_of_batch(batch, nth, result),
         }
     }
 
@@ -247,11 +300,11 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
     /// of clients.
     fn wait(&mut self, publication: Publication, answer: PublishAnswer) {
         match answer {
-            PublishAnswer::Connection { .. } if !self.offers.have_room() => {
+            PublishAnswer::Connection { .. } if !self.log.offers.have_room() => {
                 self.metrics.sequencer.refused.add(1);
                 self.answer_publish(answer, Err(Refusal::Busy));
             }
-            _ => self.offers.wait(publication, answer),
+            _ => self.log.offers.wait(publication, answer),
         }
     }
 
@@ -261,7 +314,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
             PublishAnswer::Callback(answer) => answer(result),
             PublishAnswer::Connection { .. } if self.phase == Phase::Ended => {}
             PublishAnswer::Connection { requester, .. } => {
-                self.push(1 << requester.shard, Entry::Published(requester, result));
+                self.ring.tell(1 << requester.shard, Entry::Published(requester, result));
             }
         }
     }
@@ -274,7 +327,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
         self.metrics.sequencer.followed_refused.add(1);
         self.warn.followed(self.order.now, self.order.limits.followed_channels);
         let Requester { shard, .. } = request.requester;
-        self.push(1 << shard, Entry::SubscribeRefused(request.requester, refusal));
+        self.ring.tell(1 << shard, Entry::SubscribeRefused(request.requester, refusal));
         Performed::Done { units: request.channels.len().max(1) }
     }
 
@@ -284,7 +337,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
         let Order { applied, followers, channels, .. } = &mut self.order;
         let (reply, units) =
             following.follow_next(self.units_per_turn, applied, followers, channels);
-        self.push(1 << following.shard(), Entry::Subscribed(Box::new(reply)));
+        self.ring.tell(1 << following.shard(), Entry::Subscribed(Box::new(reply)));
         self.following = Some(following).filter(|following| following.left() > 0);
         units
     }
@@ -293,7 +346,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
         let Order { now, followers, channels: all, .. } = &mut self.order;
         let released = followers.leave(shard, channels, *now, all);
         if !released.is_empty() && self.phase != Phase::Ended {
-            self.push(1 << shard, Entry::Released(released.into()));
+            self.ring.tell(1 << shard, Entry::Released(released.into()));
         }
     }
 
@@ -318,7 +371,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
             }
             Command::Subscribe(request) if self.phase != Phase::Ended => {
                 let entry = Entry::SubscribeRefused(request.requester, Refusal::ShuttingDown);
-                self.push(1 << request.requester.shard, entry);
+                self.ring.tell(1 << request.requester.shard, entry);
             }
             Command::Unsubscribe { shard, channels, .. } => {
                 self.unsubscribe(shard, &channels);
@@ -327,6 +380,14 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
             Command::HearEpochs(hear) => self.hear_epochs(hear),
             Command::Stats(name, answer) => answer(read::stats(self.order.channels.named(&name))),
             Command::Subscribe(_) | Command::Relay(_) | Command::Shutdown => {}
+        }
+    }
+
+    /// Tells the shards of lives that ended. Comes before whatever is decided afterwards.
+    fn tell_ended(&mut self) {
+        let EndedLives { mask, lives } = self.order.take_ended();
+        if !lives.is_empty() {
+            self.ring.tell(mask, Entry::Ended(lives.into()));
         }
     }
 }

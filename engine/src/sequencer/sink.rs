@@ -13,6 +13,11 @@ pub trait Sink {
     /// Appends an entry for the shards of `mask`, as promised by [`Sink::has_room`].
     fn push(&mut self, mask: u64, bytes: usize, entry: Entry);
 
+    /// Tells the shards of `mask` of this, for which there is room.
+    fn tell(&mut self, mask: u64, entry: Entry) {
+        self.push(mask, entry.cost(), entry);
+    }
+
     /// Makes visible what was pushed.
     fn publish(&mut self);
 

@@ -133,7 +133,7 @@ impl World {
     fn begin(&mut self) {
         let sequencer = &mut self.mortal.sequencer;
         sequencer.begin_checkpoint(Mark { incarnation: self.chance.draw(), chain: 0 });
-        let position = sequencer.order.applied.position;
+        let position = sequencer.performer.order.applied.position;
         let state = self.mortal.state();
         self.under_way = Some(Saved { bytes: Vec::new(), state, position });
     }

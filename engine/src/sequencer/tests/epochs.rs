@@ -145,8 +145,8 @@ fn answers_that_straddle_name_their_epochs() {
     let told = |result: Result<Published, Refusal>| result.map(|it| (it.id.epoch, it.offset));
     let told: Vec<_> = batch.into_iter().map(told).collect();
     assert_eq!(told, [Ok((next(0).epoch, 1)), Ok((next(0).epoch, 1))]);
-    assert_eq!(node.sequencer.metrics.sequencer.epochs.read(), 1);
-    assert!(node.sequencer.order.channels.find(&name("a")).is_some());
+    assert_eq!(node.sequencer.performer.metrics.sequencer.epochs.read(), 1);
+    assert!(node.sequencer.performer.order.channels.find(&name("a")).is_some());
 }
 
 /// It may be more than the ring has room for beside what shards have not read: then it waits.
@@ -164,7 +164,7 @@ fn an_epoch_waits_for_room_in_the_ring() {
     node.epochs.begin(next(0).epoch);
     node.send(Command::Publish(publication("c0", 1), PublishAnswer::Nobody));
     node.sequencer.step(node.now);
-    let unread = node.sequencer.ring.drain();
+    let unread = node.sequencer.performer.ring.drain();
     assert!(matches!(unread[..], [(_, Entry::Message(_))]), "{unread:?}");
     node.run();
     let entries = node.take();

@@ -192,9 +192,9 @@ impl Replica {
 
     pub(super) fn run(&mut self, now: Millis) {
         while self.sequencer.step(now) != Step::Idle {
-            self.sequencer.ring.drain();
+            self.sequencer.performer.ring.drain();
         }
-        self.sequencer.ring.drain();
+        self.sequencer.performer.ring.drain();
         self.sequencer.invariants();
     }
 
@@ -204,7 +204,7 @@ impl Replica {
 
     /// All that what comes next is decided by, and what everybody would be answered who comes.
     pub(super) fn state(&self) -> BTreeMap<String, String> {
-        let order = &self.sequencer.order;
+        let order = &self.sequencer.performer.order;
         let applied = &order.applied;
         let mut state = BTreeMap::new();
         let numbers = [applied.position, applied.at.0, applied.state, applied.watermark];

@@ -189,7 +189,7 @@ fn names_that_are_merely_followed_leave_nothing_behind_and_push_out_nothing() {
     }
     assert_eq!(node.stats("precious").history_messages, 1);
     assert_eq!(node.history("precious", Some(id(0)), 9).gap, None);
-    assert_eq!(node.sequencer.order.channels.len(), 1);
+    assert_eq!(node.sequencer.performer.order.channels.len(), 1);
     // And a channel that is followed has no place among those that are kept.
     node.subscribe(0, &["a", "b", "c", "d"], Since::Now).unwrap();
     assert!(node.publish("a", 1).is_ok() && node.publish("e", 1).is_ok());
@@ -212,7 +212,7 @@ fn a_refused_subscribe_leaves_nothing_behind() {
     let refusal = node.subscribe(1, &["x", "c"], Since::Now).err();
     assert_eq!(refusal, Some(Refusal::ChannelLimit));
     assert_eq!(node.publish("a", 1).unwrap().subscribers, 1);
-    assert_eq!(node.sequencer.order.channels.len(), 3);
+    assert_eq!(node.sequencer.performer.order.channels.len(), 3);
     node.subscribe(1, &["a", "c"], Since::Now).unwrap();
     assert_eq!(node.subscribe(1, &["z"], Since::Now).err(), Some(Refusal::ChannelLimit));
     let metrics = &node.metrics.sequencer;
@@ -232,6 +232,6 @@ fn churn_of_connections_leaves_no_memory_behind() {
         node.take();
     }
     node.sequencer.invariants();
-    assert_eq!(node.sequencer.order.channels.len(), 0);
+    assert_eq!(node.sequencer.performer.order.channels.len(), 0);
     assert_eq!(node.metrics.sequencer.subscriptions.read(), 0);
 }

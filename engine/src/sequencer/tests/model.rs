@@ -355,7 +355,7 @@ impl World {
     fn slices(&mut self, shard: usize, channels: &[(&'static str, Since)], sayings: &[Saying]) {
         let names: Vec<_> = channels.iter().map(|(name, _)| *name).collect();
         // Where the ring has no room, which step does what depends on that.
-        let has_room = self.node.sequencer.ring.bytes_max > 100_000;
+        let has_room = self.node.sequencer.performer.ring.bytes_max > 100_000;
         if !self.oracle.may_follow(&names) || !has_room {
             return self.subscribe(shard, channels);
         }
@@ -482,7 +482,7 @@ impl World {
         assert_eq!(metrics.key_conflicts.read(), self.conflicts);
         assert_eq!(metrics.history_bytes.read(), self.oracle.bytes() as u64);
         assert!(self.oracle.bytes() <= self.oracle.budget);
-        assert_eq!(self.node.sequencer.order.applied.watermark, self.oracle.watermark);
+        assert_eq!(self.node.sequencer.performer.order.applied.watermark, self.oracle.watermark);
         for name in NAMES {
             let stats = self.node.stats(name);
             let kept = self.oracle.alive(name).map_or(Vec::new(), |life| self.oracle.kept(life));

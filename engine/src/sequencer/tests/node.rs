@@ -196,7 +196,7 @@ impl Node {
     pub(super) fn run(&mut self) {
         loop {
             let step = self.sequencer.step(self.now);
-            let held = self.sequencer.ring.drain();
+            let held = self.sequencer.performer.ring.drain();
             assert!(step != Step::Blocked || !held.is_empty(), "an empty ring has room");
             self.entries.extend(held);
             if matches!(step, Step::Idle | Step::Ended) {
@@ -208,7 +208,7 @@ impl Node {
     /// One step, after which the ring's reader reads.
     pub(super) fn step(&mut self) {
         self.sequencer.step(self.now);
-        let held = self.sequencer.ring.drain();
+        let held = self.sequencer.performer.ring.drain();
         self.entries.extend(held);
     }
 

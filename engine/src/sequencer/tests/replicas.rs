@@ -127,16 +127,16 @@ impl Replica {
     fn run(&mut self, now: Millis, until: usize) {
         *self.until.lock().unwrap() = until;
         while self.sequencer.step(now) != Step::Idle {
-            self.sequencer.ring.drain();
+            self.sequencer.performer.ring.drain();
             self.sequencer.invariants();
         }
-        self.sequencer.ring.drain();
+        self.sequencer.performer.ring.drain();
     }
 
     /// What must be the same: of each channel that has a life its name and its numbers; the epoch,
     /// the watermark, the lives that ended, the place, and the hash.
     fn state(&self) -> (Vec<String>, [u64; 5]) {
-        let order = &self.sequencer.order;
+        let order = &self.sequencer.performer.order;
         let lives = order.channels.iter().filter(|channel| channel.has_life());
         let lives = lives.map(|channel| {
             let Life { offset, position, began, unknown_before, used, used_at, .. } = &channel.life;

@@ -62,7 +62,7 @@ fn what_the_log_does_not_have_any_more_is_a_gap_with_its_bounds() {
         (0..6).filter(|nth| *nth != gone).for_each(|nth| replay.apply(journal.read(nth).unwrap()));
         let restored = Replica::restored(&journal, replay);
         restored.sequencer.invariants();
-        let order = &restored.sequencer.order;
+        let order = &restored.sequencer.performer.order;
         let channel = order.channels.named(&name("other"));
         let channel = channel.expect("its life goes on");
         let kept: Vec<u64> = channel.history.range(0, 99).map(|message| message.offset).collect();
@@ -87,7 +87,7 @@ fn lower_limits_trim_histories_and_end_no_life() {
     (0..5).for_each(|nth| replay.apply(journal.read(nth).unwrap()));
     let restored = Replica::restored(&journal, replay);
     restored.sequencer.invariants();
-    let order = &restored.sequencer.order;
+    let order = &restored.sequencer.performer.order;
     let kept = |text| {
         let channel = order.channels.named(&name(text));
         channel.map(|channel| (channel.life.offset, channel.history.len()))
@@ -112,7 +112,7 @@ fn a_checkpoint_of_many_channels_stops_nobody() {
     for _ in 0..700 {
         publish(&mut node, 1_000, publication("long", 3));
     }
-    let (state, position) = (node.state(), node.sequencer.order.applied.position);
+    let (state, position) = (node.state(), node.sequencer.performer.order.applied.position);
     let mut bytes = Vec::new();
     node.sequencer.begin_checkpoint(Mark::default());
     let (mut pieces, mut written) = (0, Written::More);

@@ -247,7 +247,7 @@ fn the_interest_in_what_was_never_published_to_ends_with_its_last_subscriber() {
     );
     node.unsubscribe(1, &[b]);
     assert_eq!(released(&mut node), [(0b10, vec![b])]);
-    assert_eq!(node.sequencer.order.channels.len(), 1, "nothing is left of a and b");
+    assert_eq!(node.sequencer.performer.order.channels.len(), 1, "nothing is left of a and b");
     node.sequencer.invariants();
 }
 

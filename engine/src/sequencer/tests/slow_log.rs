@@ -62,7 +62,8 @@ impl Rig {
         let mut idle = 0;
         loop {
             let step = self.sequencer.step(self.now);
-            self.entries.extend(self.sequencer.ring.drain().into_iter().map(|(_, entry)| entry));
+            self.entries
+                .extend(self.sequencer.performer.ring.drain().into_iter().map(|(_, entry)| entry));
             self.sequencer.invariants();
             idle = if step == Step::Worked { 0 } else { idle + 1 };
             if idle == 3 {
@@ -239,14 +240,14 @@ fn time_is_asked_for_once_until_the_log_has_said_it() {
     rig.now = rig.now.plus(10_000);
     for _ in 0..5 {
         rig.run();
-        assert!(rig.sequencer.order.next_due(true).is_some_and(|due| due <= rig.now));
-        let due = rig.sequencer.order.next_due(false);
+        assert!(rig.sequencer.performer.order.next_due(true).is_some_and(|due| due <= rig.now));
+        let due = rig.sequencer.performer.order.next_due(false);
         assert!(due.is_none_or(|due| due > rig.now), "who sleeps is not woken for it again");
     }
-    assert_eq!((rig.hand.times_asked(), rig.sequencer.order.lives.len()), (1, 1));
+    assert_eq!((rig.hand.times_asked(), rig.sequencer.performer.order.lives.len()), (1, 1));
     rig.hand.let_go();
     rig.run();
-    assert_eq!((rig.hand.times_asked(), rig.sequencer.order.lives.len()), (1, 0));
+    assert_eq!((rig.hand.times_asked(), rig.sequencer.performer.order.lives.len()), (1, 0));
 }
 
 /// Nobody waits for ever: not who publishes, and not who comes behind.

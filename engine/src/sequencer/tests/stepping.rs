@@ -47,7 +47,7 @@ fn a_full_ring_blocks_and_nothing_overtakes_what_waits() {
     node.send(Command::Stats(name("a"), Box::new(move |stats| answer.send(stats).unwrap())));
     assert_eq!(node.sequencer.step(node.now), Step::Worked);
     // A publish may write two entries, so three of four places are used.
-    assert_eq!(offsets(&node.sequencer.ring.entries), [1, 2, 3]);
+    assert_eq!(offsets(&node.sequencer.performer.ring.entries), [1, 2, 3]);
     for _ in 0..3 {
         assert_eq!(node.sequencer.step(node.now), Step::Blocked);
     }
@@ -92,16 +92,16 @@ fn a_publish_waits_for_one_turn_of_clients_and_not_for_all_of_them() {
         entries.iter().filter(|(_, entry)| matches!(entry, Entry::Subscribed(_))).count()
     };
     assert_eq!(node.sequencer.step(node.now), Step::Worked);
-    let entries = node.sequencer.ring.drain();
+    let entries = node.sequencer.performer.ring.drain();
     assert_eq!(replies(&entries), 2, "a turn ends with the command that fills it");
     node.send(nobody("a"));
     assert_eq!(node.sequencer.step(node.now), Step::Worked);
-    let entries = node.sequencer.ring.drain();
+    let entries = node.sequencer.performer.ring.drain();
     assert_eq!(offsets(&entries[..1]), [1], "the publish comes first in the next step");
     assert_eq!(replies(&entries), 2, "and clients have their turn beside it");
     let mut rest = 0;
     while node.sequencer.step(node.now) == Step::Worked {
-        rest += replies(&node.sequencer.ring.drain());
+        rest += replies(&node.sequencer.performer.ring.drain());
     }
     assert_eq!(rest, 96);
 }
@@ -224,7 +224,7 @@ fn the_end_comes_after_what_was_asked_before_and_answers_the_rest() {
     assert_eq!(node.metrics.sequencer.refused.read(), 4);
     assert_eq!(node.metrics.sequencer.subscriptions.read(), 0);
     assert_eq!(node.sequencer.step(node.now), Step::Ended);
-    assert!(node.sequencer.ring.entries.is_empty(), "nothing follows the end");
+    assert!(node.sequencer.performer.ring.entries.is_empty(), "nothing follows the end");
 }
 
 #[test]
@@ -256,7 +256,7 @@ fn a_publish_that_ends_a_life_and_answers_in_the_ring_has_room_for_all_three() {
         assert_eq!(node.sequencer.step(node.now), Step::Worked);
         // Three entries of four are free beside one that is held, and two beside two.
         let expected = if held == 1 { 3 } else { 2 };
-        assert_eq!(node.sequencer.ring.entries.len(), expected, "{held} held");
+        assert_eq!(node.sequencer.performer.ring.entries.len(), expected, "{held} held");
         node.run();
         assert_eq!(node.stats("b").offset, 1);
         node.advance(1_000);
