@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use fanfare::node::{self, DriverChoice, Server, Settings};
 use fanfare::sim::lines::{Lines, Talk};
+use serde_json::Value;
 use support::{Client, DRIVERS, PATIENCE, publish};
 
 mod support;
@@ -23,6 +24,16 @@ fn hold(address: SocketAddr, target: &str) -> Client {
     let head = client.head();
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
     client
+}
+
+/// What is told with one answer, on a connection that may be used again.
+fn poll(client: &mut Client, target: &str) -> Vec<String> {
+    client.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes());
+    let (head, body) = client.answer();
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    assert!(head.contains("\r\nConnection: keep-alive\r\n"), "{head}");
+    let list: Vec<Value> = serde_json::from_str(&body).unwrap();
+    list.iter().map(|it| it["text"].as_str().map_or_else(|| it.to_string(), Into::into)).collect()
 }
 
 /// What the machine says next.
@@ -80,23 +91,19 @@ fn one_client_over_many_sockets() {
         let (status, body) = bring(address, &id, "follow c0");
         assert!(status == "410" && body.contains("session_gone"), "{status} {body}");
 
-        let mut first = hold(address, "/lines?wait=20");
-        let id = said(&mut first).strip_prefix("session ").unwrap().to_owned();
+        let mut first = Client::connect(address);
+        let id = poll(&mut first, "/lines?wait=20");
+        let id = id[0].strip_prefix("session ").unwrap().to_owned();
         bring(address, &id, "follow c0");
-        assert_eq!(said(&mut hold(address, &format!("/lines/{id}?wait=20"))), "following c0@2");
+        let target = format!("/lines/{id}?wait=20");
+        assert_eq!(poll(&mut first, &target), ["following c0@2"]);
         for nth in 0..15 {
-            // It is there before the request that is held for it, or comes while that is.
-            let target = format!("/lines/{id}?wait=20");
-            let mut poll = if nth % 2 == 0 {
-                publish(&node, "c0", &format!("number {nth}"));
-                hold(address, &target)
-            } else {
-                let poll = hold(address, &target);
-                publish(&node, "c0", &format!("number {nth}"));
-                poll
-            };
-            let block = poll.block();
-            assert!(block.contains(&format!("number {nth}\"")), "{driver:?}: {block}");
+            // On a connection that came to this shard or that one, or has come to its session.
+            let mut fresh = Client::connect(address);
+            let client = if nth % 3 == 0 { &mut first } else { &mut fresh };
+            publish(&node, "c0", &format!("number {nth}"));
+            let told = poll(client, &target);
+            assert!(told[0].contains(&format!("number {nth}\"")), "{driver:?}: {told:?}");
         }
         let accepted = |shard: usize| node.metrics().shards[shard].accepted.read();
         assert!(accepted(0) > 0 && accepted(1) > 0, "both shards had some");

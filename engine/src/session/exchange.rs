@@ -19,10 +19,11 @@ use super::requests::FIRST;
 use super::shared::{Effect, Shared};
 use super::state::Overdue;
 use super::waiting::Waiting;
+use super::whole_answer::WholeAnswer;
 use crate::clock::Millis;
 use crate::driver::{Close, Token};
 use crate::limits::Limits;
-use crate::transport::door::HoldRequest;
+use crate::transport::door::{HoldRequest, Once};
 use crate::transport::follow_request::FollowRequest;
 use crate::transport::input::Early;
 
@@ -37,7 +38,8 @@ pub(crate) enum Exchange {
     Asking(Box<Asking>),
     /// A poll that waits for a message.
     Waiting(Box<Waiting>),
-    /// It is held for a session, which says what goes over it. No deadline but the session's.
+    /// It is held for a session, which says what goes over it. No deadline but the session's, until
+    /// it has an answer.
     Carrying(Box<Carrying>),
 }
 
@@ -56,15 +58,27 @@ pub(crate) struct Idle {
 #[derive(Debug)]
 pub(crate) struct Carrying {
     /// Which one, when it is known.
-    pub(super) session: Option<Token>,
-    /// Whether the head of the answer is written.
-    begun: bool,
+    session: Option<Token>,
+    stage: Stage,
     /// The origin of the page that may read the answer.
     origin: Option<Box<str>>,
     /// As in [`Asking`].
     keep_alive: bool,
     /// As in [`Asking`].
     early: Option<Box<Early>>,
+}
+
+/// How far its answer is.
+#[derive(Debug)]
+enum Stage {
+    /// It is not held yet.
+    Before,
+    /// Its head is written. What comes behind that is its session's.
+    Streaming,
+    /// It waits for the one answer that it has.
+    Waiting(Once),
+    /// That is written; when it is looked at whether it goes out.
+    Answered { due: Millis },
 }
 
 /// What is left of a request that is to be held when its socket goes to another shard.
@@ -203,8 +217,8 @@ impl Exchange {
     /// One that is to be held and came from another shard, or has just been read.
     pub(super) fn unheld(unheld: Unheld) -> Self {
         let Unheld { origin, keep_alive, early } = unheld;
-        let (session, begun) = (None, false);
-        Self::Carrying(Box::new(Carrying { session, begun, origin, keep_alive, early }))
+        let (session, stage) = (None, Stage::Before);
+        Self::Carrying(Box::new(Carrying { session, stage, origin, keep_alive, early }))
     }
 
     /// What another shard needs to hold it.
@@ -214,11 +228,15 @@ impl Exchange {
         Some(Unheld { origin, keep_alive, early })
     }
 
-    /// It is held for this session: the answer begins.
-    pub(crate) fn carry(mut self, session: Token, here: &mut Here<'_>) -> Step {
+    /// It is held for this session: a stream begins, or it waits for its answer.
+    pub(crate) fn carry(mut self, session: Token, once: Option<Once>, here: &mut Here<'_>) -> Step {
         let Self::Carrying(carrying) = &mut self else { return Step::On(self) };
         carrying.session = Some(session);
-        carrying.begun = true;
+        if let Some(once) = once {
+            carrying.stage = Stage::Waiting(once);
+            return Step::On(self);
+        }
+        carrying.stage = Stage::Streaming;
         let cors = carrying.origin.as_deref().map(response::cors);
         let fields = cors.as_deref().unwrap_or_default();
         let (date, ending) = (here.date(), ending(carrying.keep_alive));
@@ -227,10 +245,22 @@ impl Exchange {
         Step::On(self)
     }
 
-    /// It is held no more: its answer ends.
+    /// This is its answer. Its session hears when it has gone out.
+    pub(crate) fn answer(mut self, answer: WholeAnswer, here: &mut Here<'_>) -> Step {
+        if let Self::Carrying(carrying) = &mut self {
+            carrying.answer(answer, here);
+        }
+        Step::On(self)
+    }
+
+    /// It is held no more: its answer ends, where it has not.
     pub(crate) fn release(self, here: &mut Here<'_>) -> Step {
-        let Self::Carrying(carrying) = self else { return Step::On(self) };
-        here.private().extend_from_slice(chunk::LAST);
+        let Self::Carrying(mut carrying) = self else { return Step::On(self) };
+        match carrying.stage {
+            Stage::Waiting(once) => carrying.answer(WholeAnswer::of_nothing(once), here),
+            Stage::Streaming => here.private().extend_from_slice(chunk::LAST),
+            Stage::Before | Stage::Answered { .. } => {}
+        }
         next_or_leave(carrying.keep_alive, carrying.early, here)
     }
 
@@ -358,7 +388,11 @@ impl Exchange {
     /// When its deadline is over.
     pub(super) fn due(&self, now: Millis) -> Option<Millis> {
         match self {
-            Self::Asking(_) | Self::Carrying(_) => None,
+            Self::Asking(_) => None,
+            Self::Carrying(carrying) => match carrying.stage {
+                Stage::Answered { due } => Some(due),
+                _ => None,
+            },
             Self::Idle(idle) => Some(idle.due.at(now)),
             Self::Reading(reading) => Some(reading.due),
             Self::Waiting(waiting) => Some(waiting.due),
@@ -376,6 +410,8 @@ impl Exchange {
         match self {
             // Its bytes are here, and it is we who have not come to read them.
             _ if unread => Overdue::LookAgain(now.plus(RECHECK_MS)),
+            // Its answer has gone out, and its session is about to hear that.
+            Self::Carrying(_) => Overdue::LookAgain(now.plus(RECHECK_MS)),
             Self::Idle(idle) if idle.served => {
                 let since = flow.progress(now);
                 if now.since(since) < limits.idle_ms {
@@ -393,7 +429,8 @@ impl Exchange {
         match self {
             Self::Idle(idle) => idle.due = Millis32::of(at),
             Self::Reading(reading) => reading.due = at,
-            Self::Asking(_) | Self::Waiting(_) | Self::Carrying(_) => {}
+            Self::Carrying(carrying) => carrying.stage = Stage::Answered { due: at },
+            Self::Asking(_) | Self::Waiting(_) => {}
         }
     }
 
@@ -426,6 +463,36 @@ impl Exchange {
             Self::Carrying(carrying) => carrying.early.as_deref(),
             Self::Reading(_) => None,
         }
+    }
+}
+
+impl Carrying {
+    /// Which session is told what comes over its socket, where it is held for one.
+    pub(crate) fn session(&self) -> Option<Token> {
+        self.session
+    }
+
+    /// The same, where that session itself sends over it.
+    pub(crate) fn streams(&self) -> Option<Token> {
+        self.session.filter(|_| matches!(self.stage, Stage::Streaming))
+    }
+
+    /// Whether it has its one answer.
+    pub(crate) fn is_answered(&self) -> bool {
+        matches!(self.stage, Stage::Answered { .. })
+    }
+
+    /// Its session, where all is written that it has to say by itself: the head of a stream, or an
+    /// answer.
+    pub(super) fn has_spoken_for(&self) -> Option<Token> {
+        self.streams().or(self.session.filter(|_| self.is_answered()))
+    }
+
+    fn answer(&mut self, answer: WholeAnswer, here: &mut Here<'_>) {
+        self.keep_alive &= !here.shared.ending; // and the answer says so
+        answer.write(self.origin.as_deref(), ending(self.keep_alive), here);
+        self.stage = Stage::Answered { due: here.now.plus(here.shared.context.limits.stall_ms) };
+        here.shared.want(Effect::Visit);
     }
 }
 

@@ -2,12 +2,16 @@
 //! it is told, others bring what it says.
 //!
 //! ```text
-//!              a request is held        the head of its answer is sent
-//!   Detached -----------------> Coming ------------------------------> Held
-//!      ^                          |                                     |
-//!      '---- the socket is lost --'----- the answer has ended, or the --'
-//!            |                           socket is lost and nothing was told over it
-//!            '-> the end, when nobody comes in time
+//!              a stream is held         the head of its answer is sent
+//!   Detached -----------------> Coming ------------------------------> Streamed
+//!    ^    |                       |                                     |
+//!    |    '--- a poll is held --. '-- the socket is lost: to Detached --' (if nothing was told)
+//!    |                          v
+//!    |<-- nothing to tell ---- Polled
+//!    |                          | something to tell
+//!    '--- the answer is sent -- Answering
+//!
+//!   and from everywhere to the end, when nobody comes in time
 //! ```
 //!
 //! What went into a socket that is lost then may have come or not, and nobody knows: so a client
@@ -24,35 +28,50 @@ use super::requests::Requests;
 use super::shared::Effect;
 use super::socket::Heard;
 use super::speaker::Speaker;
+use super::whole_answer::WholeAnswer;
 use crate::clock::Millis;
+use crate::fanout::Gathering;
 use crate::limits::Limits;
 use crate::session_id::SessionId;
-use crate::transport::door::Hold;
+use crate::transport::door::{Hold, Once};
 
 /// The client.
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(super) speaker: Speaker,
+    /// How what it is told is encoded.
     pub(super) encoding: Encoding,
     carriage: Carriage,
 }
 
 /// What carries it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum Carriage {
     /// Nothing. It ends then, unless somebody comes.
     Detached { due: Millis },
-    /// A request whose answer has not begun. It ends then, unless that does.
-    Coming { hold: Hold, due: Millis },
-    /// A request that is held.
-    Held {
-        /// Whether it ends when something was told.
-        once: bool,
-        /// When it ends though nothing was; a stream's next heartbeat.
+    /// A stream whose head is not sent. It ends then, unless that is.
+    Coming { due: Millis },
+    /// A stream.
+    Streamed {
+        /// Its next heartbeat.
         due: Millis,
         /// Whether anything went over it.
         said: bool,
     },
+    /// A request that has one answer when there is something to tell.
+    Polled(Polled),
+    /// A request whose answer is on its way.
+    Answering,
+}
+
+/// A request that has one answer.
+#[derive(Debug)]
+struct Polled {
+    once: Once,
+    /// When it is answered though there is nothing; from then on, when it is looked at.
+    due: Millis,
+    /// What is gathered, from when there is something to tell.
+    gathering: Option<Box<Gathering>>,
 }
 
 impl Held {
@@ -63,9 +82,15 @@ impl Held {
         now: Millis,
         limits: &Limits,
     ) -> Self {
-        let speaker = Speaker::new(machine, Requests::none());
+        let speaker = Speaker::new(machine, Requests::none(), encoding.framing());
         let carriage = Carriage::Detached { due: now.plus(limits.detached_ms) };
         Self { speaker, encoding, carriage }
+    }
+
+    /// Bytes of memory of its own.
+    pub(super) fn memory(&self) -> usize {
+        let gathering = self.gathered().map_or(0, Gathering::memory);
+        size_of::<Self>() + self.speaker.requests.memory() + gathering
     }
 
     /// Its client learns what it is called.
@@ -73,53 +98,127 @@ impl Held {
         self.speaker.begin(&id.to_string(), here)
     }
 
-    /// A request is to be held for it, whose answer begins now.
-    pub(crate) fn comes(&mut self, hold: Hold) {
+    /// A request is to be held for it. What waits is written anew where that has another framing.
+    pub(super) fn comes(&mut self, hold: Hold, here: &mut Here<'_>) -> Heard {
         if let Carriage::Detached { due } = self.carriage {
-            self.carriage = Carriage::Coming { hold, due };
+            self.carriage = match hold.once {
+                None => Carriage::Coming { due },
+                Some(once) => {
+                    let due = here.now.plus(once.wait_ms);
+                    Carriage::Polled(Polled { once, due, gathering: None })
+                }
+            };
         }
+        if self.is_polled() {
+            here.shared.want(Effect::Visit);
+        }
+        self.encoding = hold.encoding;
+        self.speaker.carried_in(hold.encoding.framing(), here)
     }
 
-    /// The answer has begun; whether that was not known.
-    pub(super) fn has_come(&mut self, now: Millis, limits: &Limits) -> bool {
-        let Carriage::Coming { hold: Hold { once, wait_ms, .. }, .. } = self.carriage else {
-            return false;
-        };
-        let due = now.plus(if once { wait_ms } else { limits.heartbeat_ms });
-        self.carriage = Carriage::Held { once, due, said: false };
-        true
+    /// What the request has to say by itself is sent. Whether it is told from now on what it is
+    /// told, behind the head of a stream; behind an answer the next request may come.
+    pub(super) fn has_come(&mut self, here: &mut Here<'_>) -> bool {
+        match self.carriage {
+            Carriage::Answering => here.shared.want(Effect::LetGo),
+            Carriage::Coming { .. } => {
+                let due = here.now.plus(here.shared.context.limits.heartbeat_ms);
+                self.carriage = Carriage::Streamed { due, said: false };
+                here.shared.want(Effect::Visit);
+                return true;
+            }
+            _ => {}
+        }
+        false
     }
 
     /// Nothing carries it any more.
     pub(super) fn detach(&mut self, now: Millis, limits: &Limits) {
         let due = match self.carriage {
-            Carriage::Held { .. } => now.plus(limits.detached_ms),
             // Who comes and goes does not keep it.
-            Carriage::Detached { due } | Carriage::Coming { due, .. } => due,
+            Carriage::Detached { due } | Carriage::Coming { due } => due,
+            _ => now.plus(limits.detached_ms),
         };
         self.carriage = Carriage::Detached { due };
     }
 
-    /// Whether a request is held.
+    /// Whether a request is held over which it can be told something.
     pub(super) fn is_carried(&self) -> bool {
-        matches!(self.carriage, Carriage::Held { .. })
+        matches!(self.carriage, Carriage::Streamed { .. } | Carriage::Polled(_))
+    }
+
+    /// Whether nothing is held for it.
+    pub(super) fn is_detached(&self) -> bool {
+        matches!(self.carriage, Carriage::Detached { .. })
+    }
+
+    /// Whether a request waits for its answer.
+    pub(super) fn is_polled(&self) -> bool {
+        matches!(self.carriage, Carriage::Polled(_))
     }
 
     /// A send to it took something.
     pub(super) fn note_said(&mut self) {
-        if let Carriage::Held { said, .. } = &mut self.carriage {
+        if let Carriage::Streamed { said, .. } = &mut self.carriage {
             *said = true;
         }
     }
 
-    /// Whether it may go on when its socket is lost: nothing went over it.
-    pub(super) fn outlives_its_socket(&self) -> bool {
-        !matches!(self.carriage, Carriage::Held { said: true, .. })
+    /// Whether it may go on when its socket is lost, or another one comes: nothing went over it.
+    pub(crate) fn may_part(&self) -> bool {
+        match &self.carriage {
+            Carriage::Detached { .. } | Carriage::Coming { .. } => true,
+            Carriage::Streamed { said, .. } => !said,
+            Carriage::Polled(polled) => polled.gathering.as_ref().is_none_or(|it| it.is_empty()),
+            Carriage::Answering => false,
+        }
     }
 
-    /// Whether the answer ends, where everything was sent.
-    pub(super) fn is_answered(&self) -> bool {
-        matches!(self.carriage, Carriage::Held { once: true, said: true, .. })
+    /// What was gathered so far for the answer to a poll, if it has begun to be.
+    pub(super) fn gathered(&self) -> Option<&Gathering> {
+        match &self.carriage {
+            Carriage::Polled(polled) => polled.gathering.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The same, to be added to.
+    pub(super) fn gathering(&mut self) -> Option<&mut Gathering> {
+        match &mut self.carriage {
+            Carriage::Polled(polled) => polled.gathering.as_deref_mut(),
+            _ => None,
+        }
+    }
+
+    /// There is something to answer a poll with.
+    pub(super) fn begin_answer(&mut self) {
+        if let Carriage::Polled(polled) = &mut self.carriage {
+            polled.gathering.get_or_insert_default();
+        }
+    }
+
+    /// The poll is answered, with all that was written for the client and what was gathered.
+    pub(super) fn answer(&mut self, here: &mut Here<'_>) {
+        if let Carriage::Polled(_) = self.carriage
+            && let Carriage::Polled(polled) =
+                std::mem::replace(&mut self.carriage, Carriage::Answering)
+        {
+            let Polled { once, gathering, .. } = polled;
+            let separator = self.encoding.framing().separator();
+            let (own, gathering) = (here.take_private(), gathering.unwrap_or_default());
+            let answer = WholeAnswer { once, separator, own, gathering };
+            here.shared.want(Effect::Answer(Box::new(answer)));
+        }
+    }
+
+    /// It is to end. Whether its last words are to be sent over what carries it: a poll has them
+    /// with its answer.
+    pub(super) fn leaves(&mut self, here: &mut Here<'_>) -> bool {
+        if self.is_polled() {
+            self.answer(here);
+            here.shared.want(Effect::LetGo);
+        }
+        self.is_carried()
     }
 
     /// One whole message of the client.
@@ -134,8 +233,11 @@ impl Held {
     pub(super) fn due(&self) -> Millis {
         match self.carriage {
             Carriage::Detached { due }
-            | Carriage::Coming { due, .. }
-            | Carriage::Held { due, .. } => due,
+            | Carriage::Coming { due }
+            | Carriage::Streamed { due, .. }
+            | Carriage::Polled(Polled { due, .. }) => due,
+            // Its own deadline is that of whatever sends the answer.
+            Carriage::Answering => Millis(u64::MAX),
         }
     }
 
@@ -150,23 +252,23 @@ impl Held {
         let heartbeat_ms = here.shared.context.limits.heartbeat_ms;
         let has_private = here.has_private();
         match &mut self.carriage {
-            Carriage::Held { due, .. } if *due > told => {}
-            Carriage::Held { once: true, due, .. } if has_private => {
-                *due = here.now.plus(heartbeat_ms)
-            }
-            Carriage::Held { once: true, .. } => here.shared.want(Effect::LetGo),
-            Carriage::Held { due, .. } => {
+            Carriage::Streamed { due, .. } if *due <= told => {
                 *due = silent_since.plus(heartbeat_ms);
                 if *due <= told {
                     self.encoding.framing().heartbeat(here.brief());
                     *due = here.now.plus(heartbeat_ms);
                 }
             }
-            Carriage::Detached { due } | Carriage::Coming { due, .. } => {
-                if *due <= told {
-                    return Heard::Abandoned;
+            Carriage::Polled(polled) if polled.due <= told => {
+                polled.due = here.now.plus(super::RECHECK_MS);
+                if polled.gathering.is_none() && !has_private {
+                    here.shared.want(Effect::LetGo);
                 }
             }
+            Carriage::Detached { due } | Carriage::Coming { due } if *due <= told => {
+                return Heard::Abandoned;
+            }
+            _ => {}
         }
         Heard::Fine
     }
@@ -174,10 +276,10 @@ impl Held {
     /// The same of one that has no room for what it is sent.
     pub(super) fn deadline_while_blocked(&mut self, told: Millis, now: Millis) -> Heard {
         match &mut self.carriage {
-            Carriage::Detached { due } | Carriage::Coming { due, .. } if *due <= told => {
+            Carriage::Detached { due } | Carriage::Coming { due } if *due <= told => {
                 Heard::Abandoned
             }
-            Carriage::Held { due, .. } if *due <= told => {
+            Carriage::Streamed { due, .. } if *due <= told => {
                 *due = now.plus(super::RECHECK_MS);
                 Heard::Fine
             }

@@ -33,6 +33,11 @@ impl Here<'_> {
         self.outbox.as_ref().is_some_and(|outbox| !outbox.is_empty())
     }
 
+    /// Takes back what was written for the client and of which nothing was sent.
+    pub(super) fn take_private(&mut self) -> Vec<u8> {
+        self.outbox.take().map(|outbox| outbox.into_unsent()).unwrap_or_default()
+    }
+
     /// The `Date` of an answer that is written now.
     pub(super) fn date(&mut self) -> HttpDate {
         self.shared.date(self.now)

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use fanfare_protocol::dialect::machine::{ChannelToFollow, Followed, Machine, Turn, Unasked};
+use fanfare_protocol::framing::Framing;
 use fanfare_protocol::id::{Id, LifeId};
 use fanfare_protocol::message::GapView;
 use fanfare_protocol::names;
@@ -25,6 +26,7 @@ pub type Machines = Arc<dyn Fn() -> Box<dyn Machine> + Send + Sync>;
 pub(super) struct Call<'a, 'h> {
     pub(super) here: &'a mut Here<'h>,
     pub(super) requests: &'a mut Requests,
+    pub(super) framing: Framing,
     /// With which the machine ended its connection.
     pub(super) farewell: Option<(CloseCode, &'static str)>,
     /// Whether it wants to be told when its client has caught up.
@@ -44,6 +46,10 @@ pub(super) fn followed(reply: &Subscribed) -> Vec<Followed<'_>> {
 }
 
 impl Turn for Call<'_, '_> {
+    fn framing(&self) -> Framing {
+        self.framing
+    }
+
     fn private(&mut self) -> &mut Vec<u8> {
         self.here.brief()
     }

@@ -43,6 +43,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod waiting;
+mod whole_answer;
 
 use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::dialect::machine::{Answer, Machine};
@@ -51,16 +52,16 @@ use fanfare_protocol::id::Id;
 use fanfare_protocol::message::GapView;
 
 use crate::clock::Millis;
-use crate::driver::{Close, Token};
+use crate::driver::Close;
 use crate::limits::Limits;
 use crate::sequencer::command::{Refusal, Subscribed};
 use crate::session_id::SessionId;
+use crate::transport::door::Hold;
 use flow::Flow;
 pub(crate) use here::Here;
 use leaving::{Farewell, Leaving, REFUSED_CLOSE_MS, SLOW_CLOSE_MS, Was};
 use line::Line;
 use millis32::Millis32;
-use outbox::private;
 use requests::FIRST;
 use socket::Heard;
 use state::{Overdue, State};
@@ -69,10 +70,11 @@ use stream::Stream;
 pub(crate) use asking::Told;
 #[cfg(test)]
 pub(crate) use events::spread_ms;
-pub(crate) use exchange::{Exchange, Step, Unheld};
+pub(crate) use exchange::{Carrying, Exchange, Step, Unheld};
 pub(crate) use held::Held;
 pub(crate) use outbox::{Outbox, Spare, took};
 pub(crate) use shared::{Effect, Shared};
+pub(crate) use whole_answer::WholeAnswer;
 
 /// How often a client is looked at whose time is over while we have not come to read it, or to
 /// write to it.
@@ -98,12 +100,7 @@ impl Session {
     /// Bytes of memory that only this client uses, beside the entry of its connection.
     pub(crate) fn memory(&self) -> usize {
         let outbox = self.line.outbox.as_ref().map_or(0, |it| size_of::<Outbox>() + it.memory());
-        outbox
-            + match &self.state {
-                State::Exchange(exchange) => exchange.memory(),
-                State::Stream(stream) => stream.memory(),
-                State::Leaving(leaving) => leaving.memory(),
-            }
+        outbox + self.state.memory()
     }
 
     /// A client that begins apart from its sockets, heard by this machine, which learns what it is
@@ -142,8 +139,9 @@ impl Session {
     /// be all that the client waits for; then it is looked at again.
     pub(crate) fn is_over(&self, hangup: bool, gone: bool) -> bool {
         match self.state {
-            State::Stream(_) => hangup && !self.wants_bytes(true),
-            State::Exchange(Exchange::Carrying(_)) => hangup && !self.wants_bytes(true),
+            State::Stream(_) | State::Exchange(Exchange::Carrying(_)) => {
+                hangup && !self.wants_bytes(true)
+            }
             // Who has only ended its side may wait for its answer.
             State::Exchange(Exchange::Waiting(_)) => gone,
             _ => false,
@@ -246,20 +244,16 @@ impl Session {
         }
     }
 
-    /// A send went whole. Whether it is to be visited, though it may have all that it is owed.
-    pub(crate) fn took_all(&mut self, now: Millis) -> bool {
+    /// A send went whole.
+    pub(crate) fn took_all(&mut self, now: Millis) {
         self.line.flow.took_all(now);
-        let Some(held) = self.as_held() else { return false };
-        held.note_said();
-        held.is_answered()
+        self.as_held().into_iter().for_each(Held::note_said);
     }
 
     /// A send did not go whole; `some` of it did. Whether it is blocked now, and not at its end.
     pub(crate) fn took_part(&mut self, some: bool, now: Millis, shared: &mut Shared) -> bool {
         let is_alive = self.line.flow.took_part(some, shared.context.limits.stall_ms, now);
-        if let Some(held) = self.as_held() {
-            held.note_said();
-        }
+        self.as_held().filter(|_| some).into_iter().for_each(Held::note_said);
         if !is_alive {
             shared.metrics().slow_closed.add(1);
             shared.want(Effect::End(Close::Abort));
@@ -277,10 +271,12 @@ impl Session {
             State::Stream(_) if shared.ending => {
                 self.farewell(Farewell::Shutdown, shared.context.limits.close_ms, now, shared);
             }
-            State::Stream(Stream::Held(held)) if held.is_answered() => shared.want(Effect::LetGo),
             State::Stream(_) => {}
             State::Exchange(Exchange::Carrying(carrying)) => {
-                carrying.session.into_iter().for_each(|it| shared.want(Effect::Carries(it)));
+                carrying
+                    .has_spoken_for()
+                    .into_iter()
+                    .for_each(|it| shared.want(Effect::Carries(it)));
             }
             State::Exchange(_) => {
                 let over_limit = self.over_limit;
@@ -350,15 +346,17 @@ impl Session {
     pub(crate) fn order_ended(&mut self, owed: bool, now: Millis, shared: &mut Shared) {
         let has_private = self.line.has_private();
         match &mut self.state {
+            State::Stream(Stream::Held(held)) if held.is_detached() => {
+                shared.want(Effect::End(Close::Gracefully)); // nobody is there to be told
+            }
             State::Stream(_) if owed => shared.want(Effect::Visit),
             State::Stream(_) => {
                 self.farewell(Farewell::Shutdown, shared.context.limits.close_ms, now, shared);
             }
-            State::Exchange(Exchange::Asking(_)) if shared.life.has_lost_order() => {
-                self.answered(FIRST, Answer::Refused(Refusal::ShuttingDown), now, shared);
-            }
             // What it asked another shard comes by the order, too.
-            State::Exchange(Exchange::Asking(asking)) if asking.is_to_bring() => {
+            State::Exchange(Exchange::Asking(asking))
+                if asking.is_to_bring() || shared.life.has_lost_order() =>
+            {
                 self.answered(FIRST, Answer::Refused(Refusal::ShuttingDown), now, shared);
             }
             State::Exchange(exchange) => exchange.order_ended(has_private, shared),
@@ -402,22 +400,26 @@ impl Session {
     pub(crate) fn tell_gap(&mut self, gap: &GapView<'_>, encoding: Encoding) {
         match &mut self.state {
             State::Exchange(Exchange::Waiting(waiting)) => waiting.poll.missed(gap),
-            _ => encoding.gap(gap, private(&mut self.line.outbox)),
+            _ => encoding.gap(gap, outbox::frame(&mut self.line.outbox, encoding.framing())),
         }
     }
 
     /// Answers a poll with what was gathered, up to `reached`.
     pub(crate) fn answer_poll(&mut self, reached: Id, now: Millis, shared: &mut Shared) {
+        if let State::Stream(Stream::Held(held)) = &mut self.state {
+            held.answer(&mut self.line.here(now, shared));
+            return self.line.flow.block(); // until the next one comes
+        }
         self.exchange(now, shared, |exchange, here| exchange.answer_poll(reached, here));
     }
 }
 
 /// Many sockets and one client.
 impl Session {
-    /// Which session is told what comes over this socket, where it is held for one.
-    pub(crate) fn carries(&self) -> Option<Token> {
+    /// What it is where its socket is held for a session.
+    pub(crate) fn as_carrying(&self) -> Option<&Carrying> {
         match &self.state {
-            State::Exchange(Exchange::Carrying(carrying)) => carrying.session,
+            State::Exchange(Exchange::Carrying(carrying)) => Some(carrying),
             _ => None,
         }
     }
@@ -438,21 +440,22 @@ impl Session {
         }
     }
 
-    /// Whether the request that is held for it may end in order: nothing went over it, or it ends
-    /// when something was told, and all that was is sent.
-    pub(crate) fn may_part(&mut self) -> bool {
-        let is_between = !self.line.is_blocked() && !self.line.has_private();
-        self.as_held().is_some_and(|it| it.outlives_its_socket() || it.is_answered() && is_between)
+    /// A request is to be held for it.
+    pub(crate) fn comes(&mut self, hold: Hold, now: Millis, shared: &mut Shared) {
+        let State::Stream(Stream::Held(held)) = &mut self.state else { return };
+        let heard = held.comes(hold, &mut self.line.here(now, shared));
+        if held.is_polled() {
+            self.line.flow = Flow::new(now);
+        }
+        self.heard(heard, now, shared);
     }
 
-    /// The answer has begun: what it is told goes out now.
+    /// What the request has to say by itself is sent.
     pub(crate) fn has_come(&mut self, now: Millis, shared: &mut Shared) {
-        let Some(held) = self.as_held() else { return };
-        if !held.has_come(now, &shared.context.limits) {
-            return;
+        let State::Stream(Stream::Held(held)) = &mut self.state else { return };
+        if held.has_come(&mut self.line.here(now, shared)) {
+            self.line.flow = Flow::new(now);
         }
-        self.line.flow = Flow::new(now);
-        shared.want(Effect::Visit);
     }
 
     /// Nothing carries this session any more.
@@ -573,17 +576,17 @@ impl Session {
     /// Sends what is private and then ends; where it `lingers`, it reads and drops meanwhile and
     /// waits for the client to end its side, at most `ms`.
     fn leave(&mut self, ms: u64, lingers: bool, now: Millis, shared: &mut Shared) {
-        let is_carried = match &self.state {
-            State::Stream(Stream::Held(held)) => held.is_carried(),
+        let is_told = match &mut self.state {
+            State::Stream(Stream::Held(held)) => held.leaves(&mut self.line.here(now, shared)),
             _ => true,
         };
         let (was, frames) = match std::mem::take(&mut self.state) {
             State::Stream(stream) => stream.into_leaving(),
             _ => (Was::Exchange, None),
         };
-        if !is_carried {
+        if !is_told {
             shared.want(Effect::UnfollowAll);
-            return shared.want(Effect::End(Close::Gracefully)); // nobody is there to be told
+            return shared.want(Effect::End(Close::Gracefully)); // nobody waits for more
         }
         let due = Millis32::after(now, ms);
         self.state = State::Leaving(Leaving::new(was, frames, due, lingers));

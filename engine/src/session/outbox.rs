@@ -5,6 +5,8 @@
 
 use std::collections::VecDeque;
 
+use fanfare_protocol::framing::Framing;
+
 use crate::fanout::{Gathering, Slice};
 
 /// What is longer than this keeps its page alive instead of being copied.
@@ -56,6 +58,13 @@ pub(super) fn private(place: &mut Option<Box<Outbox>>) -> &mut Vec<u8> {
     place.get_or_insert_default().writer()
 }
 
+/// The same for one frame, behind what separates it from the one before.
+pub(super) fn frame(place: &mut Option<Box<Outbox>>, framing: Framing) -> &mut Vec<u8> {
+    let out = private(place);
+    out.extend_from_slice(framing.separator());
+    out
+}
+
 /// A send of private bytes has ended, and it took `taken` of them, or all of the first that lie
 /// together. Returns how many.
 pub(crate) fn took(place: &mut Option<Box<Outbox>>, taken: usize, spare: &mut Spare) -> u64 {
@@ -70,6 +79,12 @@ impl Outbox {
     /// Where private bytes are written.
     pub(crate) fn writer(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
+    }
+
+    /// What was written of which nothing was sent.
+    pub(super) fn into_unsent(self) -> Vec<u8> {
+        debug_assert!(self.front.is_empty() && self.sent == 0, "something of it was sent");
+        self.bytes
     }
 
     /// Takes over the rest of a frame that was begun. Nothing private waited then: whatever did

@@ -9,6 +9,7 @@ use super::complaints::Complaints;
 use super::dates::Dates;
 use super::machine::Machines;
 use super::outbox::Spare;
+use super::whole_answer::WholeAnswer;
 use crate::bodies::{Bodies, Share};
 use crate::channel::{ChannelId, ChannelName};
 use crate::clock::Millis;
@@ -48,8 +49,11 @@ pub(crate) enum Effect {
     UnfollowAll,
     /// A request is to be held for a session. Done when no batch of sends is under way.
     Hold(Box<HoldRequest>),
-    /// The head of the answer to a request that is held is sent: its session may go on.
+    /// What a request that is held has to say by itself is sent, the head of a stream or an answer:
+    /// its session may go on.
     Carries(Token),
+    /// The request that is held for it has this answer.
+    Answer(Box<WholeAnswer>),
     /// The request that is held for it is held no more.
     LetGo,
     /// This is brought to a session, and what became of it is told.

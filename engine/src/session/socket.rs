@@ -97,9 +97,9 @@ impl Socket {
         now: Millis,
         shared: &Shared,
     ) -> Self {
-        let speaker = shared
-            .machines()
-            .map(|machines| Box::new(Speaker::new(machines(), Requests::new(reply))));
+        let speaker = shared.machines().map(|machines| {
+            Box::new(Speaker::new(machines(), Requests::new(reply), encoding.framing()))
+        });
         Self {
             frames: None,
             speaker,

@@ -2,6 +2,7 @@
 //! for.
 
 use fanfare_protocol::dialect::machine::{Answer, Machine, Piece};
+use fanfare_protocol::framing::Framing;
 use fanfare_protocol::id::Id;
 
 use super::here::Here;
@@ -14,17 +15,30 @@ use crate::sequencer::command::Subscribed;
 pub(super) struct Speaker {
     machine: Box<dyn Machine>,
     pub(super) requests: Requests,
+    /// In what frames are carried that its machine writes.
+    framing: Framing,
 }
 
 impl Speaker {
     /// One whose machine has not been called.
-    pub(super) fn new(machine: Box<dyn Machine>, requests: Requests) -> Self {
-        Self { machine, requests }
+    pub(super) fn new(machine: Box<dyn Machine>, requests: Requests, framing: Framing) -> Self {
+        Self { machine, requests, framing }
     }
 
     /// It begins, and is called this where requests on other sockets name it.
     pub(super) fn begin(&mut self, id: &str, here: &mut Here<'_>) -> Heard {
         self.turn(here, |machine, call| machine.begin(id, call))
+    }
+
+    /// It is carried in this from now on: what was written for another framing, of which nothing
+    /// was sent, is written anew.
+    pub(super) fn carried_in(&mut self, framing: Framing, here: &mut Here<'_>) -> Heard {
+        let before = std::mem::replace(&mut self.framing, framing);
+        if before == framing || !here.has_private() {
+            return Heard::Fine;
+        }
+        let unsent = here.take_private();
+        self.turn(here, |machine, call| machine.reframe(before, &unsent, call))
     }
 
     /// A piece of what it says.
@@ -73,8 +87,8 @@ impl Speaker {
         here: &mut Here<'_>,
         make: impl FnOnce(&mut dyn Machine, &mut Call<'_, '_>),
     ) -> Heard {
-        let requests = &mut self.requests;
-        let mut call = Call { here, requests, farewell: None, catches_up: false };
+        let (requests, framing) = (&mut self.requests, self.framing);
+        let mut call = Call { here, requests, framing, farewell: None, catches_up: false };
         make(&mut *self.machine, &mut call);
         match call.farewell {
             Some((code, reason)) => Heard::Dismissed(code, reason),

@@ -46,6 +46,15 @@ pub(super) enum Overdue {
 }
 
 impl State {
+    /// Bytes of memory that only this client uses, beside the entry of its connection.
+    pub(super) fn memory(&self) -> usize {
+        match self {
+            Self::Exchange(exchange) => exchange.memory(),
+            Self::Stream(stream) => stream.memory(),
+            Self::Leaving(leaving) => leaving.memory(),
+        }
+    }
+
     /// Bytes of memory of what came behind a request.
     #[cfg(test)]
     pub(crate) fn early_memory(&self) -> usize {
@@ -91,9 +100,18 @@ impl State {
         }
     }
 
-    /// Whether it is a poll that waits.
-    pub(crate) fn is_waiting(&self) -> bool {
-        matches!(self, Self::Exchange(Exchange::Waiting(_)))
+    /// Whether it is a poll that waits; one of a client apart from its sockets, too.
+    pub(crate) fn is_polled(&self) -> bool {
+        match self {
+            Self::Exchange(exchange) => matches!(exchange, Exchange::Waiting(_)),
+            Self::Stream(Stream::Held(held)) => held.is_polled(),
+            _ => false,
+        }
+    }
+
+    /// Whether what is written for a poll goes with its answer, and is none of that by itself.
+    pub(crate) fn answers_with_private(&self) -> bool {
+        matches!(self, Self::Stream(_))
     }
 
     /// Whether it is a poll that waits, with another one behind it.
@@ -110,6 +128,7 @@ impl State {
     pub(crate) fn gathered(&self) -> Option<&Gathering> {
         match self {
             Self::Exchange(Exchange::Waiting(waiting)) => waiting.gathering.as_deref(),
+            Self::Stream(Stream::Held(held)) => held.gathered(),
             _ => None,
         }
     }
@@ -118,14 +137,17 @@ impl State {
     pub(crate) fn gathering(&mut self) -> Option<&mut Gathering> {
         match self {
             Self::Exchange(Exchange::Waiting(waiting)) => waiting.gathering.as_deref_mut(),
+            Self::Stream(Stream::Held(held)) => held.gathering(),
             _ => None,
         }
     }
 
     /// There is something to answer a poll with.
     pub(crate) fn begin_answer(&mut self) {
-        if let Self::Exchange(Exchange::Waiting(waiting)) = self {
-            waiting.begin_answer();
+        match self {
+            Self::Exchange(Exchange::Waiting(waiting)) => waiting.begin_answer(),
+            Self::Stream(Stream::Held(held)) => held.begin_answer(),
+            _ => {}
         }
     }
 

@@ -7,7 +7,7 @@ use super::events::Events;
 use super::held::Held;
 use super::here::Here;
 use super::leaving::{Farewell, Was};
-use super::outbox::{Outbox, private};
+use super::outbox::{self, Outbox, private};
 use super::requests::Requests;
 use super::socket::{Heard, Socket};
 use super::speaker::Speaker;
@@ -66,7 +66,7 @@ impl Stream {
         match self {
             Self::Events(_) => 0,
             Self::Socket(socket) => socket.memory(),
-            Self::Held(held) => size_of::<Held>() + held.speaker.requests.memory(),
+            Self::Held(held) => held.memory(),
         }
     }
 
@@ -169,15 +169,16 @@ impl Stream {
         &self,
         farewell: Farewell,
         retry_ms: u64,
-        outbox: &mut Option<Box<Outbox>>,
+        place: &mut Option<Box<Outbox>>,
     ) -> bool {
         match self {
-            Self::Socket(_) => farewell.say_to_socket(private(outbox)),
+            Self::Socket(_) => farewell.say_to_socket(private(place)),
             Self::Events(events) => {
-                farewell.say_to_events(events.encoding, retry_ms, private(outbox))
+                farewell.say_to_events(events.encoding, retry_ms, private(place))
             }
             Self::Held(held) if held.is_carried() => {
-                farewell.say_to_events(held.encoding, retry_ms, private(outbox))
+                let out = outbox::frame(place, held.encoding.framing());
+                farewell.say_to_events(held.encoding, retry_ms, out)
             }
             Self::Held(_) => false,
         }

@@ -117,6 +117,7 @@ impl Bench {
                 Effect::HeadDone => "head done".into(),
                 Effect::Hold(_) => "hold".into(),
                 Effect::Carries(_) => "carries".into(),
+                Effect::Answer(_) => "answer".into(),
                 Effect::LetGo => "let go".into(),
                 Effect::Bring(_) => "bring".into(),
                 Effect::End(how) => format!("end {how:?}"),
@@ -171,9 +172,9 @@ fn only_the_request_that_is_under_way_has_an_answer() {
     assert_eq!(bench.session.due(NOW), None, "and is not hurried");
     bench.subscribed(0);
     assert_eq!(bench.session.state.awaits(0), None, "it is answered once");
-    assert!(bench.session.state.is_waiting());
+    assert!(bench.session.state.is_polled());
     bench.session.answered(0, Answer::Refused(Refusal::ShuttingDown), NOW, &mut bench.shared);
-    assert!(bench.session.state.is_waiting() && bench.wanted().is_empty());
+    assert!(bench.session.state.is_polled() && bench.wanted().is_empty());
 }
 
 #[test]
@@ -388,7 +389,7 @@ impl Door for HeldAlone {
     fn errand(&self, request: &Request<'_>) -> Option<Result<Errand, Violation>> {
         let framing = Framing::Sse { chunked: true, named: true };
         let encoding = Encoding::of(Form::Plain(plain::Form::Json), framing).unwrap();
-        let hold = Hold { encoding, once: false, wait_ms: 0 };
+        let hold = Hold { encoding, once: None };
         (request.path == "/held").then_some(Ok(Errand::Begin(hold)))
     }
 }

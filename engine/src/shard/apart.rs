@@ -14,7 +14,7 @@ use crate::clock::Millis;
 use crate::driver::{Close, Detached, Token};
 use crate::sequencer::command::Requester;
 use crate::sequencer::relay::Relay;
-use crate::session::{Exchange, Here, Session, Step, Told};
+use crate::session::{Exchange, Here, Session, Shared, Step, Told};
 use crate::transport::door::HoldRequest;
 use crate::transport::input::Brought;
 
@@ -33,6 +33,9 @@ impl Apart<'_> {
                 Parted::LetGo(carrier) => {
                     self.exchange(carrier, |it, here| it.release(here));
                 }
+                Parted::Answer(carrier, answer) => {
+                    self.exchange(carrier, |it, here| it.answer(*answer, here));
+                }
                 Parted::Carries(session, by)
                     if self.clients.carriers.carrier(session) == Some(by) =>
                 {
@@ -41,7 +44,7 @@ impl Apart<'_> {
                     });
                 }
                 Parted::Carries(..) => {}
-                Parted::Lost(session) => self.lose_socket(session),
+                Parted::Lost { session, has_answered } => self.lose_socket(session, has_answered),
             }
         }
     }
@@ -108,16 +111,18 @@ impl Apart<'_> {
     /// The request that is held for a session makes room for the next. Where something went over
     /// it nobody knows whether that came, and the client has to begin anew.
     fn make_room(&mut self, session: Token) -> Result<(), Violation> {
-        if self.clients.carriers.carrier(session).is_none() {
+        let Some(carrier) = self.clients.carriers.carrier(session) else {
             // What was lost before is told before the next one comes.
             self.part();
             return match self.clients.connections.get_mut(session) {
                 Some(_) => Ok(()),
                 None => Err(Violation::SessionGone),
             };
-        }
-        let connection = self.clients.connections.get_mut(session).ok_or(Violation::SessionGone)?;
-        if !connection.session.may_part() {
+        };
+        let connections = &mut self.clients.connections;
+        let has_answered = connections.get_mut(carrier).is_some_and(|it| it.has_answered());
+        let connection = connections.get_mut(session).ok_or(Violation::SessionGone)?;
+        if !has_answered && !connection.may_part() {
             self.clients.end(session, Close::Gracefully);
             return Err(Violation::SessionGone);
         }
@@ -127,12 +132,13 @@ impl Apart<'_> {
     }
 
     fn attach(&mut self, session: Token, carrier: Token, request: &HoldRequest) {
+        let (now, hold) = (self.now, request.hold);
         self.clients.carriers.attach(session, carrier);
         self.clients.shared.life.detached.fetch_sub(1, Relaxed);
+        self.exchange(carrier, |it, here| it.carry(session, hold.once, here));
         let connection = self.clients.connections.get_mut(session).expect("it is there");
-        connection.session.as_held().expect("it is apart").comes(request.hold);
-        self.clients.connections.arm(session, self.now);
-        self.exchange(carrier, |it, here| it.carry(session, here));
+        connection.encoding = hold.encoding;
+        self.clients.call(session, now, |session, shared| session.comes(hold, now, shared));
     }
 
     /// Calls the exchange that a connection is at, if it is at one.
@@ -154,8 +160,8 @@ impl Apart<'_> {
     /// A session waits for the next request that is held for it, if there may be one more that
     /// does.
     fn wait_for_socket(&mut self, session: Token) {
-        let life = &self.clients.shared.life;
-        if life.detached.load(Relaxed) > self.clients.shared.context.limits.detached_sessions {
+        let Shared { life, context, ending, .. } = &self.clients.shared;
+        if *ending || life.detached.load(Relaxed) > context.limits.detached_sessions {
             return self.clients.end(session, Close::Gracefully);
         }
         if let Some(connection) = self.clients.connections.get_mut(session) {
@@ -164,10 +170,10 @@ impl Apart<'_> {
         }
     }
 
-    /// The socket was lost that was held for this session.
-    fn lose_socket(&mut self, session: Token) {
+    /// The socket was lost that was held for this session, which may have been answered over it.
+    fn lose_socket(&mut self, session: Token, has_answered: bool) {
         let Some(connection) = self.clients.connections.get_mut(session) else { return };
-        if connection.session.may_part() {
+        if has_answered || connection.may_part() {
             self.wait_for_socket(session);
         } else {
             self.clients.end(session, Close::Abort);

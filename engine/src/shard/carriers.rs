@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use super::connection::Connection;
 use super::parcel::Moving;
 use crate::driver::Token;
+use crate::session::WholeAnswer;
 use crate::session_id::SessionId;
 use crate::transport::door::HoldRequest;
 
@@ -33,13 +34,15 @@ pub(super) struct Carriers {
 }
 
 /// What is told to somebody when nobody else is being called, and no batch of sends is under way.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) enum Parted {
     /// This request is held no more.
     LetGo(Token),
-    /// The socket of this session was lost.
-    Lost(Token),
-    /// The answer over which this session is told what it is told has begun, on that socket.
+    /// This request, which is held, has its answer.
+    Answer(Token, Box<WholeAnswer>),
+    /// The socket of this session was lost; whether a whole answer had gone over it.
+    Lost { session: Token, has_answered: bool },
+    /// For this session the head of a stream is sent, or its answer, on that socket.
     Carries(Token, Token),
 }
 

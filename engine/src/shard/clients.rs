@@ -172,6 +172,10 @@ impl Clients {
                 Effect::Carries(session) => {
                     self.carriers.parted.push_back(Parted::Carries(session, token));
                 }
+                Effect::Answer(answer) => {
+                    let answer = self.carriers.carrier(token).map(|it| Parted::Answer(it, answer));
+                    self.carriers.parted.extend(answer);
+                }
                 Effect::LetGo => {
                     let carrier = Apart { clients: self, now }.detach(token);
                     self.carriers.parted.extend(carrier.map(Parted::LetGo));
@@ -271,10 +275,9 @@ impl Clients {
     pub(super) fn writable(&mut self, token: Token, now: Millis) {
         let Some(connection) = self.connections.get_mut(token) else { return };
         // What is sent over a socket that is held is its session's.
-        let token = match connection.session.carries() {
-            Some(session) if !connection.session.line.is_blocked() => session,
-            _ => token,
-        };
+        let carried = connection.session.as_carrying().and_then(|it| it.streams());
+        let is_blocked = connection.session.line.is_blocked();
+        let token = carried.filter(|_| !is_blocked).unwrap_or(token);
         let Some(connection) = self.connections.get_mut(token) else { return };
         connection.session.has_room(&self.shared.context.limits, now);
         self.connections.visit_soon(token);
@@ -331,12 +334,13 @@ impl Clients {
             return;
         }
         self.closes.push((token, how));
-        if let Some(session) = connection.session.carries()
+        if let Some(session) = connection.session.as_carrying().and_then(|it| it.session())
             && self.carriers.carrier(session) == Some(token)
         {
             self.carriers.detach(session);
             self.shared.life.detached.fetch_add(1, Relaxed);
-            self.carriers.parted.push_back(Parted::Lost(session));
+            let has_answered = connection.has_answered();
+            self.carriers.parted.push_back(Parted::Lost { session, has_answered });
         }
     }
 

@@ -77,7 +77,8 @@ impl Visits<'_> {
             return clients.connections.visit_soon(token); // and goes on with what it is owed
         }
         let has_private = connection.session.line.has_private();
-        if connection.session.state.is_waiting() && !has_private {
+        let state = &connection.session.state;
+        if state.is_polled() && (!has_private || state.answers_with_private()) {
             return self.answer_poll(token);
         }
         let found = if has_private {
@@ -119,8 +120,10 @@ impl Visits<'_> {
         let Some(connection) = connections.get_mut(token) else { return };
         let Connection { session, subscriptions, encoding, .. } = connection;
         if session.state.gathering().is_none() {
-            if !fanout.owes(subscriptions, *encoding) {
-                return;
+            let has_private = session.line.has_private();
+            if !fanout.owes(subscriptions, *encoding) && !has_private {
+                let now = self.now;
+                return self.clients.call(token, now, |it, shared| it.drained(now, shared));
             }
             session.state.begin_answer();
         }
@@ -204,9 +207,7 @@ impl Visits<'_> {
         connection.flags.planned = false;
         let some = match outcome {
             None => {
-                if connection.session.took_all(now) {
-                    clients.connections.visit_soon(token);
-                }
+                connection.session.took_all(now);
                 // What is private may have been in the way.
                 return clients.connections.read_on(token);
             }

@@ -1,20 +1,22 @@
 //! A client protocol of the simulation and of tests that brings one client over many sockets: a GET
 //! is held for what the client is told, a POST brings lines that it says.
 //!
-//! `GET /lines` begins a client and `GET /lines/ID` goes on with it: a stream, or with `?wait=S`
-//! one that ends when something was told. `POST /lines/ID` brings lines. What is told is an event
-//! stream in chunks; what the machine says is an event `said`.
+//! `GET /lines` begins a client and `GET /lines/ID` goes on with it: a stream of events in chunks,
+//! or with `?wait=S` one answer, a list, when there is something to tell. `POST /lines/ID` brings
+//! lines. What the machine says is an event `said`, in a list an object.
 
 use fanfare_protocol::dialect::machine::{Answer, ChannelToFollow, Machine, Piece, Turn};
 use fanfare_protocol::dialect::{Encoding, Form, plain};
-use fanfare_protocol::framing::Framing;
-use fanfare_protocol::http::{Method, Request, Violation, chunk};
+use fanfare_protocol::framing::{Envelope, Framing, Payload};
+use fanfare_protocol::http::{ContentType, Method, Request, Violation};
 use fanfare_protocol::refusals::TOO_MANY_VIEWS;
 use fanfare_protocol::since::Since;
+use fanfare_protocol::sse::reader::Reader;
 use fanfare_protocol::ws::CloseCode;
+use serde_json::Value;
 
 use crate::session_id::SessionId;
-use crate::transport::door::{Door, Errand, Hold};
+use crate::transport::door::{Door, Errand, Hold, Once};
 
 /// Knows the requests.
 #[derive(Debug)]
@@ -39,13 +41,20 @@ fn errand(rest: &str, request: &Request<'_>) -> Result<Errand, Violation> {
 }
 
 fn hold(request: &Request<'_>) -> Result<Hold, Violation> {
-    let framing = Framing::Sse { chunked: true, named: true };
-    let encoding = Encoding::of(Form::Plain(plain::Form::Json), framing).expect("it is offered");
     let wait = request.query().value("wait")?;
     let wait_s: Option<u64> =
         wait.map(|wait| wait.parse().map_err(|_| Violation::BadWait)).transpose()?;
-    let (once, wait_ms) = (wait_s.is_some(), wait_s.unwrap_or_default() * 1_000);
-    Ok(Hold { encoding, once, wait_ms })
+    let once = wait_s.map(|wait_s| Once {
+        wait_ms: wait_s * 1_000,
+        content_type: ContentType::Json,
+        before: "[",
+        behind: "]",
+        nothing: "[]",
+    });
+    let stream = Framing::Sse { chunked: true, named: true };
+    let framing = if once.is_some() { Framing::Poll } else { stream };
+    let encoding = Encoding::of(Form::Plain(plain::Form::Json), framing).expect("it is offered");
+    Ok(Hold { encoding, once })
 }
 
 /// Hears one client.
@@ -54,6 +63,10 @@ pub struct Talk;
 impl Machine for Talk {
     fn begin(&mut self, session: &str, turn: &mut dyn Turn) {
         say(&format!("session {session}"), turn);
+    }
+
+    fn reframe(&mut self, before: Framing, unsent: &[u8], turn: &mut dyn Turn) {
+        told(before, unsent).iter().for_each(|(name, text)| tell(name, text, turn));
     }
 
     fn piece(&mut self, piece: Piece<'_>, turn: &mut dyn Turn) {
@@ -97,8 +110,40 @@ fn hear(line: &str, turn: &mut dyn Turn) {
 }
 
 fn say(text: &str, turn: &mut dyn Turn) {
+    tell(SAID, text, turn);
+}
+
+/// The name of what the machine says; all else is told as it is.
+const SAID: &str = "said";
+
+fn tell(name: &str, text: &str, turn: &mut dyn Turn) {
+    let framing = turn.framing();
     let out = turn.private();
-    let start = out.len();
-    out.extend_from_slice(format!("event: said\ndata: {text}\n\n").as_bytes());
-    chunk::wrap(out, start);
+    out.extend_from_slice(framing.separator());
+    let is_said = name == SAID && !framing.is_event_stream();
+    let payload = match is_said {
+        true => Payload::JsonString(text.as_bytes()),
+        false => Payload::Plain(text.as_bytes()),
+    };
+    let (opening, end) = if is_said { (r#"{"event":"said","text":"#, "}") } else { ("", "") };
+    let end = end.as_bytes();
+    let envelope = Envelope { name: Some(name), payload, end, ..Envelope::BARE };
+    framing.wrap(&envelope, |out| out.extend_from_slice(opening.as_bytes()), out);
+}
+
+/// The names and texts of frames that were written one behind the other.
+fn told(framing: Framing, frames: &[u8]) -> Vec<(String, String)> {
+    if framing.is_event_stream() {
+        let mut events = Vec::new();
+        // Lengths of chunks are lines that say nothing.
+        Reader::new(usize::MAX).feed(frames, &mut events).expect("it takes all");
+        return events.into_iter().map(|event| (event.event, event.data)).collect();
+    }
+    let list = [b"[", &frames[framing.separator().len()..], b"]"].concat();
+    let list: Vec<Value> = serde_json::from_slice(&list).expect("a list of objects");
+    let each = list.into_iter().map(|it| match it["text"].as_str() {
+        Some(text) => (SAID.to_owned(), text.to_owned()),
+        None => (it["event"].as_str().unwrap_or_default().to_owned(), it.to_string()),
+    });
+    each.collect()
 }

@@ -5,7 +5,7 @@
 //! be followed by the next; whatever brings bytes may come to another shard.
 
 use fanfare_protocol::dialect::Encoding;
-use fanfare_protocol::http::{Body, Request, Violation};
+use fanfare_protocol::http::{Body, ContentType, Request, Violation};
 
 use super::Context;
 use super::follow_request::takes_chunks;
@@ -33,13 +33,28 @@ pub enum Errand {
 /// How a request is held.
 #[derive(Clone, Copy, Debug)]
 pub struct Hold {
-    /// How messages of what the client follows are encoded: in chunks of an event stream. The
-    /// first request that is held for a client says it for all.
+    /// How messages of what the client follows are encoded for it. Where the framing is another one
+    /// than that of the request before, what waits for the client is written anew
+    /// ([`fanfare_protocol::dialect::machine::Machine::reframe`]).
     pub encoding: Encoding,
-    /// Whether it ends when the client was told something; otherwise it is a stream.
-    pub once: bool,
-    /// How long one that is to end waits for something to tell, in milliseconds.
+    /// Whether it has one answer when there is something to tell. Otherwise it is a stream, in
+    /// chunks.
+    pub once: Option<Once>,
+}
+
+/// A request that has one answer, with its length, after which the connection may be used again.
+#[derive(Clone, Copy, Debug)]
+pub struct Once {
+    /// How long it waits for something to tell, in milliseconds.
     pub wait_ms: u64,
+    /// What the answer is.
+    pub content_type: ContentType,
+    /// What stands in it before the frames, of which the first has no separator before it.
+    pub before: &'static str,
+    /// What stands behind them.
+    pub behind: &'static str,
+    /// The whole answer where there is nothing to tell.
+    pub nothing: &'static str,
 }
 
 /// A request that is to be held.
@@ -80,7 +95,7 @@ pub(super) fn decide(
         }
     };
     request.without_body()?;
-    if !takes_chunks(request) {
+    if hold.once.is_none() && !takes_chunks(request) {
         return Err(Violation::HttpVersion);
     }
     Ok(Decision::Hold(Box::new(HoldRequest { session, hold, origin })))

@@ -9,6 +9,7 @@
 //! called once for each piece of a client and each answer, never for a delivery: so calls of theirs
 //! may be virtual.
 
+use crate::framing::Framing;
 use crate::id::{Id, LifeId};
 use crate::message::{GapView, Published};
 use crate::refusals::Refusal;
@@ -20,6 +21,14 @@ pub trait Machine {
     /// The client begins, and requests on other sockets name it by this, which nobody guesses. Only
     /// where many sockets bring one client; what is written now is the first that it is told.
     fn begin(&mut self, _session: &str, _turn: &mut dyn Turn) {}
+
+    /// Something carries the client in another framing from now on ([`Turn::framing`]), and what
+    /// was written for it in the framing `before` waits still: `unsent`, frame by frame, with
+    /// notices of gaps between them. It is to be written anew. Only where a client comes over many
+    /// sockets, and unless a machine knows how, such a client has to begin anew.
+    fn reframe(&mut self, _before: Framing, _unsent: &[u8], turn: &mut dyn Turn) {
+        turn.close(CloseCode::INTERNAL, "what was to be said cannot be said this way");
+    }
 
     /// A piece of a message of the client; an empty message is one empty piece.
     fn piece(&mut self, piece: Piece<'_>, turn: &mut dyn Turn);
@@ -125,7 +134,11 @@ pub enum Unasked {
 
 /// What a machine may do while it is called.
 pub trait Turn {
-    /// Where whole frames for this client alone are written.
+    /// In what frames are carried that are written now.
+    fn framing(&self) -> Framing;
+
+    /// Where whole frames for this client alone are written, each behind what separates it from the
+    /// one before ([`Framing::separator`]), also the first.
     fn private(&mut self) -> &mut Vec<u8>;
 
     /// Follows these channels, all of them or none, each from there. Returns the request's number.

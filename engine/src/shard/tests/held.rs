@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use fanfare_protocol::dialect::machine::Machine;
 use fanfare_protocol::message::Kind;
+use serde_json::Value;
 
 use super::lines::{Lines, Talk};
 use super::world::{Shape, World};
@@ -14,7 +15,7 @@ use crate::limits::Limits;
 use crate::session_id::SessionId;
 
 /// A world whose shards hand sockets to one another.
-fn shape(shards: usize) -> Shape {
+pub(super) fn shape(shards: usize) -> Shape {
     let machine = || Box::new(Talk) as Box<dyn Machine>;
     let (machines, door) = (Some(Arc::new(machine) as _), Some(Arc::new(Lines) as _));
     Shape { shards, machines, door, ..Shape::plain() }
@@ -25,21 +26,23 @@ pub(super) struct Asked {
     shard: usize,
     pub(super) client: Client,
     bytes: Vec<u8>,
-    /// Whether the answer came in chunks, and its head was taken.
+    /// The head of the answer, which was taken, and whether it comes in chunks.
+    pub(super) head: String,
     chunked: bool,
-    status: Option<u16>,
+    pub(super) status: Option<u16>,
     length: usize,
     body: String,
-    ended: bool,
+    pub(super) ended: bool,
 }
 
 impl Asked {
-    fn new(world: &World, shard: usize, request: &str) -> Self {
+    pub(super) fn new(world: &World, shard: usize, request: &str) -> Self {
         let client = world.nets[shard].connect();
         let mut asked = Self {
             shard,
             client,
             bytes: Vec::new(),
+            head: String::new(),
             chunked: false,
             status: None,
             length: 0,
@@ -51,7 +54,7 @@ impl Asked {
     }
 
     /// Another request on the same socket.
-    fn again(&mut self, world: &World, request: &str) {
+    pub(super) fn again(&mut self, world: &World, request: &str) {
         self.hear(world); // what is left of the answer before
         (self.chunked, self.status, self.ended) = (false, None, false);
         self.body.clear();
@@ -70,6 +73,9 @@ impl Asked {
     pub(super) fn hear(&mut self, world: &World) -> Vec<String> {
         self.bytes.extend(world.nets[self.shard].take(self.client));
         self.read();
+        if self.ended && self.status == Some(200) && !self.chunked {
+            return self.told();
+        }
         let mut events = Vec::new();
         while self.chunked
             && let Some(end) = self.body.find("\n\n")
@@ -78,6 +84,15 @@ impl Asked {
             events.extend(event.lines().find_map(|line| Some(line.strip_prefix("data: ")?.into())));
         }
         events
+    }
+
+    /// Takes what is told in an answer with a length, where it is a list.
+    fn told(&mut self) -> Vec<String> {
+        let Ok(list) = serde_json::from_str::<Vec<Value>>(&self.body) else { return Vec::new() };
+        self.body.clear();
+        self.length = 0;
+        let text = |it: &Value| it["text"].as_str().map_or_else(|| it.to_string(), Into::into);
+        list.iter().map(text).collect()
     }
 
     fn read(&mut self) {
@@ -91,11 +106,14 @@ impl Asked {
             let length = head.split_once("Content-Length: ").map(|(_, rest)| rest);
             let length = length.and_then(|rest| rest.split_once("\r\n"));
             self.length = length.map_or(0, |(length, _)| length.parse().unwrap());
+            self.head = head;
         }
         if !self.chunked {
             let body = self.length - self.body.len();
             let body: Vec<u8> = self.bytes.drain(..body.min(self.bytes.len())).collect();
-            return self.body.push_str(std::str::from_utf8(&body).unwrap());
+            self.body.push_str(std::str::from_utf8(&body).unwrap());
+            self.ended = self.body.len() == self.length;
+            return;
         }
         while let Some(line) = self.bytes.windows(2).position(|two| two == b"\r\n") {
             let digits = std::str::from_utf8(&self.bytes[..line]).unwrap();
@@ -107,12 +125,12 @@ impl Asked {
         }
     }
 
-    fn standing(&self, world: &World) -> Standing {
+    pub(super) fn standing(&self, world: &World) -> Standing {
         world.nets[self.shard].standing(self.client)
     }
 }
 
-fn get(id: Option<&str>, wait: Option<u64>) -> String {
+pub(super) fn get(id: Option<&str>, wait: Option<u64>) -> String {
     let id = id.map_or_else(String::new, |id| format!("/{id}"));
     let wait = wait.map_or_else(String::new, |wait| format!("?wait={wait}"));
     format!("GET /lines{id}{wait} HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -136,13 +154,13 @@ pub(super) fn begin(world: &mut World, shard: usize, wait: Option<u64>) -> (Stri
     (id, asked)
 }
 
-fn numbers(said: &[String]) -> Vec<u64> {
+pub(super) fn numbers(said: &[String]) -> Vec<u64> {
     let number = |text: &String| text.split_once("#n")?.1.split_once(';')?.0.parse().ok();
     said.iter().filter_map(number).collect()
 }
 
 /// Nothing is left when everybody has gone and the time of those who wait is over.
-fn is_empty_in_the_end(world: &mut World) {
+pub(super) fn is_empty_in_the_end(world: &mut World) {
     world.nets[0].reset_all();
     world.pass(100_000);
     world.is_empty();
@@ -330,15 +348,19 @@ fn sessions_without_a_socket_are_bounded_in_number_and_time() {
     let mut world = World::new(&shape);
     let ids: Vec<String> = (0..4).map(|nth| begin(&mut world, nth % 2, Some(25)).0).collect();
     assert_eq!(world.life.detached.load(Relaxed), 2);
-    let polls: Vec<Asked> =
+    let mut polls: Vec<Asked> =
         ids.iter().map(|id| Asked::hold(&world, 0, Some(id), Some(25))).collect();
     world.steps(12);
-    let statuses = polls.into_iter().map(|mut poll| {
-        poll.hear(&world);
-        poll.status.unwrap()
-    });
-    assert_eq!(statuses.collect::<Vec<_>>(), [200, 200, 410, 410]);
-    world.pass(26_000); // the polls have ended
+    let mut statuses = |world: &World| {
+        let status = |poll: &mut Asked| {
+            poll.hear(world);
+            poll.status
+        };
+        polls.iter_mut().map(status).collect::<Vec<_>>()
+    };
+    assert_eq!(statuses(&world), [None, None, Some(410), Some(410)], "who is left waits");
+    world.pass(26_000);
+    assert_eq!(statuses(&world), [Some(200), Some(200), Some(410), Some(410)]);
     world.pass(9_000);
     assert_eq!(world.life.detached.load(Relaxed), 2);
     world.pass(2_000);
@@ -474,7 +496,7 @@ impl Wanderer {
             let (channel, next) = place.split_once('@').unwrap();
             self.next[channel.parse::<usize>().unwrap()] = Some(next.parse().unwrap());
         } else if said.starts_with('{') {
-            let said: serde_json::Value = serde_json::from_str(said).unwrap();
+            let said: Value = serde_json::from_str(said).unwrap();
             let Some(offset) = said["offset"].as_u64() else { return };
             let channel: usize = said["channel"].as_str().unwrap()[1..].parse().unwrap();
             let id = &self.id;

@@ -12,6 +12,7 @@ mod lives;
 mod pause;
 mod peer;
 mod pipeline;
+mod polled;
 mod presence;
 mod private;
 mod rendered;

@@ -1,0 +1,57 @@
+//! The answer to a request that was held for a session until there was something to tell.
+
+use fanfare_protocol::http::response::{self, NO_STORE};
+use fanfare_protocol::http::{Answer, Ending, Status};
+
+use super::here::Here;
+use crate::fanout::Gathering;
+use crate::transport::door::Once;
+
+/// What is told with it.
+#[derive(Debug)]
+pub(crate) struct WholeAnswer {
+    pub(super) once: Once,
+    /// What stands before each frame, but for the first.
+    pub(super) separator: &'static [u8],
+    /// What was written for the client alone.
+    pub(super) own: Vec<u8>,
+    /// Messages, and what is said in place of those that are too long.
+    pub(super) gathering: Box<Gathering>,
+}
+
+impl WholeAnswer {
+    /// That there is nothing.
+    pub(super) fn of_nothing(once: Once) -> Self {
+        Self { once, separator: b"", own: Vec::new(), gathering: Box::default() }
+    }
+
+    /// Writes it for a page of the origin `reader`.
+    pub(super) fn write(mut self, reader: Option<&str>, ending: Ending, here: &mut Here<'_>) {
+        let Once { content_type, before, behind, nothing, .. } = self.once;
+        let gaps = std::mem::take(&mut self.gathering.gaps).into_iter();
+        let gaps: Vec<u8> = gaps.flat_map(|gap| [self.separator, &gap].concat()).collect();
+        let has_messages = self.gathering.bytes > 0;
+        // Messages come without what separates the first of them from nothing.
+        let between = if has_messages && !self.own.is_empty() { self.separator } else { b"" };
+        let of_gaps = if has_messages || !self.own.is_empty() { 0 } else { self.separator.len() };
+        let own = self.own.get(self.separator.len()..).unwrap_or_default();
+        let gaps = gaps.get(of_gaps..).unwrap_or_default();
+        let told_bytes = own.len() + between.len() + self.gathering.bytes + gaps.len();
+        let (before, behind) = if told_bytes > 0 { (before, behind) } else { (nothing, "") };
+
+        let cors = reader.map(response::cors);
+        let mut fields = vec![NO_STORE];
+        fields.extend(cors.iter().flat_map(|cors| cors.iter()));
+        let (date, status) = (here.date(), Status::Ok);
+        let head = Answer { date, status, content_type, ending, fields: &fields, head_only: false };
+        let outbox = here.outbox.get_or_insert_default();
+        head.write_head(outbox.writer(), before.len() + told_bytes + behind.len());
+        for part in [before.as_bytes(), own, between] {
+            outbox.writer().extend_from_slice(part);
+        }
+        outbox.take_messages(&mut self.gathering);
+        for part in [gaps, behind.as_bytes()] {
+            outbox.writer().extend_from_slice(part);
+        }
+    }
+}
