@@ -31,7 +31,7 @@ impl Failure {
 
     /// Says it on standard error and gives the code.
     pub(super) fn tell(self) -> ExitCode {
-        super::say(&self.what);
+        super::say::say(&self.what);
         ExitCode::from(self.code)
     }
 }

@@ -9,11 +9,11 @@ mod config;
 mod doctor;
 mod exit;
 mod publish;
+mod say;
 mod serve;
 mod tail;
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::process::ExitCode;
 
 use arguments::{Command, ConfigCommand};
@@ -44,18 +44,5 @@ fn run(words: Vec<OsString>) -> Result<ExitCode, Failure> {
             config::check(&arguments, &matches)
         }
         Command::Config { command: ConfigCommand::ShowDefault } => config::show_default(),
-    }
-}
-
-/// Says a sentence on standard error. Where even that fails there is nobody left to tell.
-fn say(what: &str) {
-    say_all(&format!("fanfare: {what}\n"));
-}
-
-/// Says a text on standard error: behind what was logged, and where there is a log it is waited for
-/// no more than the log is.
-fn say_all(text: &str) {
-    if !crate::diagnostics::say(text) {
-        let _ = std::io::stderr().write_all(text.as_bytes());
     }
 }

@@ -30,7 +30,7 @@ use rustix::process::getuid;
 
 use super::arguments::{KindChoice, Publish};
 use super::exit::{self, Failure};
-use super::say;
+use super::say::say;
 use crate::config::default_socket;
 use crate::config::units::Endpoint;
 use input::{Line, Lines};

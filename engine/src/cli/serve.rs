@@ -188,7 +188,7 @@ fn wait(signals: &Receiver<&'static str>, vigil: &Vigil, insecure: bool) -> End 
 /// Says where the node is: a friendly block on a terminal, one event of the log elsewhere.
 fn greet(running: &Server) {
     if std::io::stderr().is_terminal() {
-        return super::say_all(&greeting(running));
+        return super::say::say_all(&greeting(running));
     }
     let addresses = running.addresses();
     info!(

@@ -19,7 +19,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::arguments::Tail;
 use super::exit::{self, Failure};
-use super::say;
+use super::say::say;
 use stream::{End, Stream};
 
 /// Longest wait between two attempts.

@@ -6,8 +6,8 @@ use axum::http::StatusCode;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::Api;
 use super::answer::Fault;
+use super::api::Api;
 use crate::sequencer::command::Command;
 use crate::sequencer::inbox::NotTaken;
 

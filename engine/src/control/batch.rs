@@ -17,7 +17,6 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::answer::Fault;
-use super::publish::with_room;
 use super::{gate, target};
 use crate::channel::{ChannelName, Tenant};
 use crate::limits::Limits;
@@ -63,6 +62,16 @@ struct Document<'a> {
     except: Option<Cow<'a, str>>,
     #[serde(borrow, default, deserialize_with = "present")]
     messages: Option<&'a RawValue>,
+}
+
+/// The message, if every frame that is made of it will be short enough.
+pub(super) fn with_room(message: Publication, limits: &Limits) -> Result<Publication, Fault> {
+    let Publication { kind, event, data, .. } = &message;
+    for channel in message.channels() {
+        payload::room(limits.message_bytes, &channel.name, event.as_deref(), *kind, data)
+            .map_err(|too_long| Fault::too_large("message_too_large", too_long.to_string()))?;
+    }
+    Ok(message)
 }
 
 /// A field that stands there is there, `null` too: `"data":null` publishes `null`.

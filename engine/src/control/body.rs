@@ -10,8 +10,8 @@ use axum::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use axum::http::{HeaderMap, StatusCode};
 use tokio::time::timeout;
 
-use super::Api;
 use super::answer::Fault;
+use super::api::Api;
 use super::connection::UNREAD_GRACE;
 use super::encoding::{Coding, Failed, codings, inflate, wire_limit};
 use crate::bodies::{BodySender, Share};

@@ -33,7 +33,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::{Api, routes};
+use super::api::Api;
+use super::routes;
 use crate::clock;
 
 /// Tells every task to end, and within what time.

@@ -12,8 +12,8 @@ use axum::response::{IntoResponse, Response};
 use fanfare_protocol::refusals;
 use subtle::ConstantTimeEq;
 
-use super::Api;
 use super::answer::Fault;
+use super::api::Api;
 use crate::auth::host::is_loopback_host;
 use crate::auth::origin::{Access, Origins};
 

@@ -9,6 +9,7 @@
 pub const THREAD: &str = "fanfare-control";
 
 mod answer;
+mod api;
 mod ask;
 mod batch;
 mod body;
@@ -25,11 +26,13 @@ mod target;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::watch;
+
+use api::Api;
+pub use api::{Bounds, Facts};
 
 use crate::channel::Tenant;
 use crate::in_flight::InFlight;
@@ -38,55 +41,6 @@ use crate::metrics::Metrics;
 use crate::sequencer::command::Publication;
 use crate::sequencer::inbox::Inbox;
 use crate::vigil::Guard;
-
-/// What the control thread is told of the node; fixed at start.
-#[derive(Clone, Debug)]
-pub struct Facts {
-    /// Whose channels backends name, until identity exists.
-    pub tenant: Tenant,
-    /// What the metrics page says of the program and its driver.
-    pub build: metrics_page::Build,
-    /// The bearer key, when one is required.
-    pub api_key: Option<String>,
-    /// What the node may use.
-    pub limits: Limits,
-    /// What this listener may use.
-    pub bounds: Bounds,
-    /// Whether the node serves clients: what `/readyz` says.
-    pub ready: Arc<AtomicBool>,
-}
-
-/// What the API may use, beside the node's [`Limits`]. Times are milliseconds.
-#[derive(Clone, Copy, Debug)]
-pub struct Bounds {
-    /// Connections of backends at once; one more is answered 503.
-    pub connections: usize,
-    /// From the first byte of a body to its last.
-    pub body_ms: u64,
-    /// The sequencer's answer.
-    pub answer_ms: u64,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Self { connections: 256, body_ms: 30_000, answer_ms: 10_000 }
-    }
-}
-
-/// Most bytes of a JSON body: room for one message of the largest size in base 64 (4/3), or
-/// escaped, or for a batch of smaller ones.
-fn json_bytes(limits: &Limits) -> usize {
-    limits.message_bytes.saturating_mul(4)
-}
-
-/// What every request sees.
-struct Api {
-    inbox: Inbox,
-    metrics: Arc<Metrics>,
-    facts: Facts,
-    /// Whether only this machine reaches the listener.
-    loopback: bool,
-}
 
 /// The running control thread.
 #[derive(Debug)]

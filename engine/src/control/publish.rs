@@ -12,10 +12,10 @@ use fanfare_protocol::message::Kind;
 use serde::Serialize;
 
 use super::answer::{Fault, json, refusal_words};
-use super::batch::{self, Asked, PublishRequest};
+use super::api::{Api, json_bytes};
+use super::batch::{self, Asked, PublishRequest, with_room};
 use super::gate::idempotency_key;
-use super::{Api, json_bytes, target};
-use crate::limits::Limits;
+use super::target;
 use crate::payload;
 use crate::sequencer::command::{Command, Publication, PublishAnswer, Published, Refusal};
 
@@ -68,16 +68,6 @@ pub(super) async fn json_body(
         PublishRequest::One(asked) => publish_one(&api, asked).await,
         PublishRequest::Many(asked) => publish_many(&api, asked).await,
     }
-}
-
-/// The message, if every frame that is made of it will be short enough.
-pub(super) fn with_room(message: Publication, limits: &Limits) -> Result<Publication, Fault> {
-    let Publication { kind, event, data, .. } = &message;
-    for channel in message.channels() {
-        payload::room(limits.message_bytes, &channel.name, event.as_deref(), *kind, data)
-            .map_err(|too_long| Fault::too_large("message_too_large", too_long.to_string()))?;
-    }
-    Ok(message)
 }
 
 async fn read_order(

@@ -10,7 +10,8 @@ use fanfare_protocol::limits::{POLL_BYTES_MAX, POLL_MESSAGES_MAX};
 use serde::Serialize;
 
 use super::answer::{Fault, json, json_bytes};
-use super::{Api, page, target};
+use super::api::Api;
+use super::{page, target};
 use crate::sequencer::command::{ChannelStats, Command, HistoryQuery};
 
 /// How many messages a page has where the request does not say.

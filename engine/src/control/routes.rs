@@ -11,7 +11,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use super::answer::Fault;
-use super::{Api, gate, metrics_page, publish, read};
+use super::api::Api;
+use super::{gate, metrics_page, publish, read};
 
 /// The router of one API.
 pub(super) fn router(api: &Arc<Api>) -> Router {

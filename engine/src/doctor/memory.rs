@@ -7,7 +7,7 @@
 //! use. A socket with one unread message takes a page more, because TCP counts pages; a client
 //! that reads nothing takes what its buffers hold.
 
-use super::Case;
+use super::case::Case;
 use super::finding::{Finding, bytes, grouped};
 use crate::driver::listener::Inherited;
 

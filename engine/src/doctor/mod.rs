@@ -8,6 +8,7 @@
 //! What is judged is what `serve` would start from the same settings: its own plan of shards, its
 //! own choice of a driver, its own sentence for an address that is taken.
 
+mod case;
 pub mod collect;
 pub mod facts;
 pub mod finding;
@@ -19,7 +20,8 @@ mod uring;
 mod ways_in;
 
 use crate::node::Settings;
-use crate::node::plan::{self, Machine, Plan};
+use crate::node::plan::{self, Plan};
+use case::{Case, machine};
 use facts::Facts;
 use finding::{Finding, Verdict};
 use memory::Estimate;
@@ -44,28 +46,6 @@ impl Report {
     pub fn holds(&self) -> bool {
         self.findings.iter().all(|finding| finding.verdict != Verdict::Fails)
     }
-}
-
-/// What a judgement looks at.
-struct Case<'a> {
-    settings: &'a Settings,
-    facts: &'a Facts,
-    /// Whether connections are held in tables of rings, outside of the process's descriptors.
-    tables: bool,
-    /// The plan, or why there is none.
-    plan: Result<Plan, String>,
-    /// Connections that are judged.
-    connections: usize,
-}
-
-impl Case<'_> {
-    fn machine(&self) -> Machine {
-        machine(self.facts, self.tables)
-    }
-}
-
-fn machine(facts: &Facts, tables: bool) -> Machine {
-    Machine { cores: facts.cores, descriptors: facts.descriptors, tables }
 }
 
 /// Judges a machine by its facts.

@@ -1,6 +1,6 @@
 //! What stands between clients and the listener: backlogs, ports, connection tracking.
 
-use super::Case;
+use super::case::Case;
 use super::finding::{Finding, grouped};
 use crate::driver::listener::BACKLOG;
 

@@ -1,6 +1,6 @@
 //! Places for connections: descriptors, how the shards share them, and the rings' locked memory.
 
-use super::Case;
+use super::case::Case;
 use super::finding::{Finding, bytes, grouped};
 use crate::control::Bounds;
 use crate::driver::choose::ring_bytes;

@@ -1,6 +1,6 @@
 //! The kernel, and whether io_uring can be used; where it is blocked, by what.
 
-use super::Case;
+use super::case::Case;
 use super::facts::Facts;
 use super::finding::Finding;
 use crate::driver::choose::{FLOOR, Support};

@@ -1,6 +1,6 @@
 //! Whether the configured addresses can be had, and for whom they are.
 
-use super::Case;
+use super::case::Case;
 use super::facts::Spot;
 use super::finding::Finding;
 

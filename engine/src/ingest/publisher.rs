@@ -19,7 +19,7 @@ use fanfare_protocol::ingest::server::Event;
 use fanfare_protocol::ingest::{ErrorCode, GoodbyeCode, write};
 use fanfare_protocol::limits::SessionLimits;
 
-use super::IngestConfig;
+use super::config::{IngestConfig, Patience};
 use super::draft::{Draft, Group};
 use super::ledger::GroupEnd;
 use super::session::{Asked, Session};
@@ -31,15 +31,6 @@ use greeting::Greeting;
 use incoming::Incoming;
 use phase::{Farewell, Phase};
 use replies::Replies;
-
-/// How long a publisher may let us wait.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
-    /// For the rest of a frame, from its last bytes on.
-    pub(super) frame_ms: u64,
-    /// For the reading of replies, from the last bytes that it took.
-    pub(super) stall_ms: u64,
-}
 
 /// The state of one connection.
 #[derive(Debug)]

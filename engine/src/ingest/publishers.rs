@@ -24,10 +24,10 @@ use fanfare_protocol::id::Epoch;
 use fanfare_protocol::ingest::server::BUFFER_BYTES_KEPT;
 use fanfare_protocol::ingest::{ErrorCode, GoodbyeCode};
 
-use super::IngestConfig;
+use super::config::{IngestConfig, Patience};
 use super::draft::Group;
 use super::ledger::GroupEnd;
-use super::publisher::{Patience, Publisher};
+use super::publisher::Publisher;
 use super::sessions::{Counts, Sessions};
 use crate::budget::Share;
 use crate::clock::Millis;

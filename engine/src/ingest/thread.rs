@@ -20,7 +20,7 @@ use rustix::net::{
     sockopt::{set_socket_send_buffer_size, socket_peercred},
 };
 
-use super::IngestConfig;
+use super::config::IngestConfig;
 use super::draft::Group;
 use super::ledger::{GroupEnd, Results};
 use super::publisher::Publisher;

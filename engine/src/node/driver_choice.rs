@@ -1,7 +1,7 @@
 //! Which driver the shards of this node get, on this machine.
 
 use super::plan;
-use super::{DriverChoice, Settings};
+use super::settings::{DriverChoice, Settings};
 use crate::driver::choose;
 use crate::error::StartError;
 

@@ -3,7 +3,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 
-use super::Settings;
+use super::settings::Settings;
 use crate::driver::listener::{self, Inherited};
 use crate::error::StartError;
 

@@ -16,9 +16,11 @@ use fanfare_protocol::id::Epoch;
 use fanfare_protocol::record::Secret;
 
 use super::driver_choice::{Chosen, choose_driver, machine};
+use super::listening;
+use super::parts::{Parts, Plans};
 use super::plan::{self, RESERVE};
+use super::settings::Settings;
 use super::threads::{Threads, unavailable};
-use super::{Parts, Plans, Settings, listening};
 use crate::channel::Tenant;
 use crate::clock::{self, Clock, Wall};
 use crate::control::{self, Control};

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::Parts;
+use super::parts::Parts;
 use crate::clock::Millis;
 use crate::driver::Driver;
 use crate::life::Life;

@@ -36,19 +36,12 @@ mod tests;
 
 use std::sync::Arc;
 
+pub use parker::Wake;
 pub use reader::Reader;
 pub use writer::Writer;
 
 /// Most readers of one ring: the width of the interest mask.
 pub const READERS_MAX: usize = 64;
-
-/// Ends the sleep of one reader. In production an eventfd that the reader's driver polls.
-///
-/// A wake must be remembered: one that comes before the sleep begins has to end that sleep.
-pub trait Wake: Send + Sync {
-    /// Called on the writer's thread; must not wait.
-    fn wake(&self);
-}
 
 /// Makes a ring of `entries` slots (a power of two) whose entries together hold at most `bytes`,
 /// with one reader for each of `wakers`, numbered in their order.

@@ -22,6 +22,14 @@
 
 use super::primitive::{AtomicBool, Ordering, Side, full_fence};
 
+/// Ends the sleep of one reader. In production an eventfd that the reader's driver polls.
+///
+/// A wake must be remembered: one that comes before the sleep begins has to end that sleep.
+pub trait Wake: Send + Sync {
+    /// Called on the writer's thread; must not wait.
+    fn wake(&self);
+}
+
 /// One reader's flag.
 pub(super) struct Parker {
     /// Whether the reader sleeps or is about to, and has not been woken.

@@ -10,9 +10,8 @@
 
 use std::sync::Arc as WakerArc;
 
-use super::Wake;
 use super::layout::{GONE, Shared};
-use super::parker::Parker;
+use super::parker::{Parker, Wake};
 use super::primitive::{Arc, Ordering};
 
 /// The one writer. Dropping it drops what was staged and not published; readers can still read the

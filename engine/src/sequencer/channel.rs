@@ -11,10 +11,10 @@ use fanfare_protocol::message::GapReason;
 use crate::channel::{ChannelId, ChannelName};
 use crate::rule::Rule;
 
+use super::audience::Audience;
 use super::command::Gap;
 use super::history::History;
-use super::interest::Audience;
-use super::lives::Life;
+use super::life::Life;
 use super::resume::Start;
 use super::trimmed::{Missed, Trimmed};
 

@@ -6,7 +6,7 @@ use crate::limits::Limits;
 
 use super::channel::Channel;
 use super::command::{Refusal, Subscribe};
-use super::interest::Lingering;
+use super::lingering::Lingering;
 use super::table::Channels;
 
 /// Subscriptions of all connections, and interests that wait for their end.

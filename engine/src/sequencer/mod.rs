@@ -20,15 +20,17 @@
 //! Each part is bounded, so a step is. It never waits: [`Sequencer::run`] does, between steps.
 
 mod applied;
+mod audience;
 mod channel;
 pub mod checkpoint;
 pub mod command;
 mod followers;
 mod history;
 pub mod inbox;
-mod interest;
 mod keys;
 mod lazy;
+mod life;
+mod lingering;
 mod lives;
 mod log_queue;
 mod offers;

@@ -2,7 +2,7 @@
 
 use fanfare_protocol::dialect::Encoding;
 
-use super::wheel::Link;
+use super::link::Link;
 use crate::fanout::{Fanout, Settled, Slice, Subscriptions, Withheld};
 use crate::limits::Limits;
 use crate::session::{Outbox, Session, Spare, took};

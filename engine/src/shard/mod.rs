@@ -42,6 +42,7 @@ mod connection;
 mod connections;
 mod holders;
 mod inspect;
+mod link;
 mod parcel;
 mod slices;
 mod table;

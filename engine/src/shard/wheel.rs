@@ -12,32 +12,13 @@
 //! ```
 
 use super::connection::Connection;
+use super::link::{Link, NOBODY, NOWHERE};
 use super::table::Table;
 use crate::clock::Millis;
 
 /// Milliseconds that share a bucket: nothing here needs to be more exact.
 const BUCKET_MS: u64 = 32;
 const BUCKETS: u64 = 2_048;
-
-/// No connection.
-const NOBODY: u32 = u32::MAX;
-/// No bucket.
-const NOWHERE: u16 = u16::MAX;
-
-/// Where a connection stands in the wheel. Packed to ten bytes, since two more would make every
-/// [`Connection`] eight bytes longer.
-#[derive(Clone, Copy, Debug)]
-#[repr(Rust, packed(2))]
-pub(super) struct Link {
-    previous: u32,
-    next: u32,
-    bucket: u16,
-}
-
-impl Link {
-    /// In no bucket.
-    pub(super) const NONE: Self = Self { previous: NOBODY, next: NOBODY, bucket: NOWHERE };
-}
 
 /// The wheel.
 #[derive(Debug)]

@@ -1,9 +1,26 @@
 //! How long a request's body is (RFC 9112, section 6), refused where two readers could differ.
 
 use super::fields::{Fields, elements, is_token_byte};
-use super::request::Body;
 use super::violation::Violation;
 use crate::id::parse_decimal;
+
+/// What follows the head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// Nothing.
+    None,
+    /// This many bytes; a promise of the peer, never a size to allocate.
+    Length(u64),
+    /// Chunks (RFC 9112, section 7.1).
+    Chunked,
+}
+
+impl Body {
+    /// Whether no byte follows.
+    pub fn is_empty(self) -> bool {
+        matches!(self, Self::None | Self::Length(0))
+    }
+}
 
 /// Reads Content-Length and Transfer-Encoding.
 pub(super) fn body(fields: &Fields<'_>, minor_version: u8) -> Result<Body, Violation> {

@@ -4,62 +4,13 @@ use std::borrow::Cow;
 
 use super::accept::{self, MediaType};
 use super::fields::{Fields, elements};
+use super::framing::Body;
+use super::method::Method;
 use super::query::Query;
 use super::response::Ending;
 use super::violation::Violation;
 use super::{framing, host, target};
 use crate::limits::{FIELDS_MAX, HttpLimits};
-
-/// A method that a path may take or refuse. Others never become a [`Request`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)] // the names are those of RFC 9110 and RFC 5789
-pub enum Method {
-    Get,
-    Head,
-    Post,
-    Put,
-    Patch,
-    Delete,
-    Options,
-    /// A safe request with a body (draft-ietf-httpbis-safe-method-w-body).
-    Query,
-}
-
-impl Method {
-    /// Case-sensitive, as methods are (RFC 9110, section 9.1).
-    fn parse(word: &str) -> Result<Self, Violation> {
-        Ok(match word {
-            "GET" => Self::Get,
-            "HEAD" => Self::Head,
-            "POST" => Self::Post,
-            "PUT" => Self::Put,
-            "PATCH" => Self::Patch,
-            "DELETE" => Self::Delete,
-            "OPTIONS" => Self::Options,
-            "QUERY" => Self::Query,
-            "CONNECT" | "TRACE" => return Err(Violation::MethodNever),
-            _ => return Err(Violation::UnknownMethod),
-        })
-    }
-}
-
-/// What follows the head.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Body {
-    /// Nothing.
-    None,
-    /// This many bytes; a promise of the peer, never a size to allocate.
-    Length(u64),
-    /// Chunks (RFC 9112, section 7.1).
-    Chunked,
-}
-
-impl Body {
-    /// Whether no byte follows.
-    pub fn is_empty(self) -> bool {
-        matches!(self, Self::None | Self::Length(0))
-    }
-}
 
 /// A request head. Borrows from the [`super::HeadReader`] that collected it.
 #[derive(Clone, Debug)]

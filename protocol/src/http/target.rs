@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use super::host::is_authority;
+use super::method::Method;
 use super::percent::{Plus, decode};
-use super::request::Method;
 use super::violation::Violation;
 
 /// A target in its parts, as sent.

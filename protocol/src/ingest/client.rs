@@ -8,9 +8,9 @@ use std::fmt;
 use super::also::ChannelReceipts;
 use super::assemble::{Assembler, Broken, Frame};
 use super::code::{ErrorCode, GoodbyeCode, RefusalCode};
+use super::numbers::{FLAG_DUPLICATE, FLAG_EPOCH, VERSION_WITH_SESSIONS, frame_type};
 use super::session::Standing;
-use super::write::{FLAG_DUPLICATE, FLAG_EPOCH};
-use super::{VERSION_WITH_SESSIONS, frame_type};
+
 use crate::id::{Epoch, Id};
 use crate::limits::{INGEST_SERVER_FRAME_BYTES_MAX, IngestLimits};
 use crate::reader::Reader;

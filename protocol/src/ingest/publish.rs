@@ -16,8 +16,8 @@ use std::num::NonZeroU64;
 
 use super::also::ChannelNames;
 use super::code::RefusalCode;
-use super::field;
-use super::server::{Fault, Violation};
+use super::numbers::field;
+use super::server::violation::{Fault, Violation};
 use crate::limits::{IDEMPOTENCY_KEY_BYTES_MAX, IngestLimits};
 use crate::message::Kind;
 use crate::names::{is_channel_name, is_event_name, origin_number};

@@ -1,6 +1,6 @@
 //! Sessions, of version 2: what a publisher and a server know of each other beyond a connection.
 
-use super::server::{Fault, Violation};
+use super::server::violation::{Fault, Violation};
 use crate::id::Epoch;
 use crate::limits::SessionLimits;
 use crate::reader::Reader;

@@ -2,16 +2,13 @@
 
 use super::client::{Answer, Hello};
 use super::code::{ErrorCode, GoodbyeCode, RefusalCode};
+use super::numbers::{
+    FLAG_DUPLICATE, FLAG_EPOCH, MAGIC, VERSION, VERSION_WITH_SESSIONS, VERSIONS, field, frame_type,
+};
 use super::publish::{FLAG_ANSWER, PublishFrame};
 use super::session::{FLAG_KNOWN, FLAG_RESUME, Open};
-use super::{MAGIC, VERSION, VERSION_WITH_SESSIONS, VERSIONS, field, frame_type};
 use crate::id::Epoch;
 use crate::limits::INGEST_TEXT_BYTES_MAX;
-
-/// The flag of an ANSWER that repeats an earlier one.
-pub(super) const FLAG_DUPLICATE: u8 = 1;
-/// The flag of an ANSWER that ends with the epoch of its place.
-pub(super) const FLAG_EPOCH: u8 = 2;
 
 /// Appends what a publisher sends first, without sessions.
 pub fn preface(out: &mut Vec<u8>) {

@@ -6,7 +6,7 @@ use fanfare_protocol::ingest::session::Standing;
 use fanfare_protocol::ingest::{VERSION, VERSION_WITH_SESSIONS, write};
 use fanfare_protocol::limits::{IngestLimits, SessionLimits};
 
-use crate::ingest::IngestConfig;
+use crate::ingest::config::IngestConfig;
 
 /// What HELLO tells, or told.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::super::command::*;
 use super::super::inbox::{Inbox, inbox};
-use super::super::lives::Life;
+use super::super::life::Life;
 use super::super::{Sequencer, SequencerConfig, Step, Ticket};
 use super::node::{EPOCH, Recorded, SECRET, name, publication, rule, rules, session};
 use super::presence::join;

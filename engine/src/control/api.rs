@@ -1,0 +1,59 @@
+//! What every request of the API sees: the node as it was told at its start.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::metrics_page;
+use crate::channel::Tenant;
+use crate::limits::Limits;
+use crate::metrics::Metrics;
+use crate::sequencer::inbox::Inbox;
+
+/// What the control thread is told of the node; fixed at start.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Whose channels backends name, until identity exists.
+    pub tenant: Tenant,
+    /// What the metrics page says of the program and its driver.
+    pub build: metrics_page::Build,
+    /// The bearer key, when one is required.
+    pub api_key: Option<String>,
+    /// What the node may use.
+    pub limits: Limits,
+    /// What this listener may use.
+    pub bounds: Bounds,
+    /// Whether the node serves clients: what `/readyz` says.
+    pub ready: Arc<AtomicBool>,
+}
+
+/// What the API may use, beside the node's [`Limits`]. Times are milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Connections of backends at once; one more is answered 503.
+    pub connections: usize,
+    /// From the first byte of a body to its last.
+    pub body_ms: u64,
+    /// The sequencer's answer.
+    pub answer_ms: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { connections: 256, body_ms: 30_000, answer_ms: 10_000 }
+    }
+}
+
+/// Most bytes of a JSON body: room for one message of the largest size in base 64 (4/3), or
+/// escaped, or for a batch of smaller ones.
+pub(super) fn json_bytes(limits: &Limits) -> usize {
+    limits.message_bytes.saturating_mul(4)
+}
+
+/// What every request sees.
+pub(super) struct Api {
+    pub(super) inbox: Inbox,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) facts: Facts,
+    /// Whether only this machine reaches the listener.
+    pub(super) loopback: bool,
+}
