@@ -407,11 +407,25 @@ impl View {
     /// Whether the client was told that it does not get this message: of its channel, or, where it
     /// is too long, of the first that it follows.
     fn is_settled(&self, fact: &Fact, truth: &Truth) -> bool {
-        let is_too_long = |twin: &Fact| {
-            let mut gaps = self.gaps.get(&twin.channel).into_iter().flatten();
-            gaps.any(|notice| notice.said.reason == "size" && notice.may_tell_of(twin))
-        };
-        self.is_told(fact) || truth.at(fact.position).iter().any(is_too_long)
+        self.is_told(fact) || self.size_notices(fact, truth).next().is_some()
+    }
+
+    /// The same, where no notice may speak of another life of its channel.
+    fn is_surely_settled(&self, fact: &Fact, truth: &Truth) -> bool {
+        let is_sure = |notice: &Notice| notice.lives.len() == 1;
+        self.is_told(fact) || self.size_notices(fact, truth).any(is_sure)
+    }
+
+    /// Notices that may say of this message, in any of its channels, that it is too long.
+    fn size_notices<'t>(
+        &'t self,
+        fact: &Fact,
+        truth: &'t Truth,
+    ) -> impl Iterator<Item = &'t Notice> {
+        truth.at(fact.position).iter().flat_map(|twin| {
+            let gaps = self.gaps.get(&twin.channel).into_iter().flatten();
+            gaps.filter(|notice| notice.said.reason == "size" && notice.may_tell_of(twin))
+        })
     }
 
     fn is_announced(&self, fact: &Fact) -> bool {

@@ -104,6 +104,7 @@ impl View {
                 assert!(self.may_forget, "bounds are known: {said:?}");
                 Vec::new()
             }
+            (None, start) if self.is_forgotten_unheard(start, said, truth) => Vec::new(),
             (None, start) => panic!("whoever begins with {start:?} missed nothing: {said:?}"),
         }
     }
@@ -113,6 +114,15 @@ impl View {
     fn is_forgotten_before_answer(&self, said: &GapSaid) -> bool {
         let has_one = self.gaps.contains_key(&channel_of(&said.channel));
         said.reason == "unknown" && self.may_forget && self.listener.is_poll && has_one
+    }
+
+    /// Whether all that a newcomer was to have of a channel was forgotten while its poll waited.
+    fn is_forgotten_unheard(&self, start: Start, said: &GapSaid, truth: &Truth) -> bool {
+        let from = if start == Start::Now { self.asked_at } else { 0 };
+        let channel = channel_of(&said.channel);
+        let mut its = truth.after(from).filter(|fact| fact.channel == channel);
+        let is_due = its.any(|fact| self.is_owed(fact));
+        said.reason == "unknown" && self.may_forget && self.listener.is_poll && is_due
     }
 
     /// Whether it begins anywhere in a channel: it was told that nobody knows what it missed.
@@ -192,13 +202,20 @@ impl View {
         };
         // Gaps of a channel are told in its order: a life that is over has no more of them.
         let later = truth.after(known.max(self.last_told(channel, truth)));
-        let mut later = later.filter(|fact| self.could_miss(fact, channel, truth));
+        let could_miss = |fact: &Fact| self.could_miss(fact, channel, truth);
+        // What may have been told of another of its channels may be told here as well.
+        let may_begin = |fact: &Fact| {
+            fact.channel == channel && begins(fact) && !self.is_surely_settled(fact, truth)
+        };
         // An answer tells its gaps first, whatever stands before them.
         let lives: Vec<u32> = if self.listener.is_poll || self.covered.is_none() {
-            later.filter(|fact| begins(fact)).map(|fact| fact.life).collect()
+            later.filter(|fact| may_begin(fact)).map(|fact| fact.life).collect()
         } else {
-            let first = later.find(|fact| begins(fact) || self.is_owed(fact));
-            first.filter(|fact| begins(fact)).map(|fact| fact.life).into_iter().collect()
+            // It may be any up to the one that is surely the first.
+            let is_first = |fact: &Fact| could_miss(fact) && self.is_owed(fact);
+            let is_over = &mut false;
+            let until = later.take_while(|fact| !std::mem::replace(is_over, is_first(fact)));
+            until.filter(|fact| may_begin(fact)).map(|fact| fact.life).collect()
         };
         assert!(!lives.is_empty(), "a gap begins with the first missed: {said:?} {self:?}");
         lives
