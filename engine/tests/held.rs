@@ -14,7 +14,7 @@ mod support;
 
 fn start(driver: DriverChoice) -> Server {
     let settings = Settings { driver, shards: Some(2), ..Settings::on_loopback() };
-    node::start_with_door(settings, || Box::new(Talk), Lines)
+    node::start_with_door(settings, || Box::new(Talk::default()), Lines)
         .unwrap_or_else(|error| panic!("{driver:?}: {error}"))
 }
 
@@ -105,12 +105,36 @@ fn one_client_over_many_sockets() {
             let told = poll(client, &target);
             assert!(told[0].contains(&format!("number {nth}\"")), "{driver:?}: {told:?}");
         }
+        // A poll waits when a WebSocket comes, wherever each of them is.
+        let waiting = std::thread::spawn({
+            let target = target.clone();
+            move || poll(&mut Client::connect(address), &target)
+        });
+        let mut socket = Client::websocket(address, &format!("/lines/{id}"));
+        socket.send_frame(0x81, b"probe");
+        assert_eq!(socket.json_frame()["text"], "probed");
+        assert_eq!(waiting.join().unwrap(), [""; 0], "it ends");
+        publish(&node, "c0", "between");
+        socket.send_frame(0x81, b"come");
+        assert_eq!(socket.json_frame()["data"], "between");
+        socket.send_frame(0x81, b"follow c1");
+        assert_eq!(socket.json_frame()["text"], "following c1@1");
+        for nth in 0..20 {
+            publish(&node, ["c0", "c1"][nth % 2], &format!("number {nth}"));
+            assert_eq!(socket.json_frame()["data"], format!("number {nth}"), "{driver:?}");
+        }
+        let (status, body) = bring(address, &id, "follow c2");
+        assert!(status == "410" && body.contains("session_gone"), "{status} {body}");
+        socket.send_frame(0x81, b"bye");
+        assert_eq!(socket.close_code(), 1000);
+
         let accepted = |shard: usize| node.metrics().shards[shard].accepted.read();
         assert!(accepted(0) > 0 && accepted(1) > 0, "both shards had some");
 
         drop(first);
         until("no socket keeps a descriptor", || descriptors() <= before);
-        let mut last = hold(address, &format!("/lines/{id}"));
+        let mut last = hold(address, "/lines");
+        said(&mut last);
         let stopping = std::thread::spawn(move || node.stop());
         let block = last.block();
         assert!(block.contains(r#""reason":"restart""#), "{block}");

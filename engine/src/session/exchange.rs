@@ -75,6 +75,8 @@ enum Stage {
     Before,
     /// Its head is written. What comes behind that is its session's.
     Streaming,
+    /// Its socket is a WebSocket of its session's, which hears and says all.
+    Given,
     /// It waits for the one answer that it has.
     Waiting(Once),
     /// That is written; when it is looked at whether it goes out.
@@ -90,6 +92,11 @@ pub(crate) struct Unheld {
 }
 
 impl Unheld {
+    /// What came behind the request.
+    pub(super) fn into_early(self) -> Option<Box<Early>> {
+        self.early
+    }
+
     /// Bytes of memory of what came behind the request.
     pub(crate) fn memory(&self) -> usize {
         self.early.as_deref().map_or(0, Early::memory)
@@ -221,6 +228,18 @@ impl Exchange {
         Self::Carrying(Box::new(Carrying { session, stage, origin, keep_alive, early }))
     }
 
+    /// What is left where its socket is a WebSocket of this session's.
+    pub(super) fn given_to(session: Token) -> Self {
+        let (session, stage, origin) = (Some(session), Stage::Given, None);
+        Self::Carrying(Box::new(Carrying {
+            session,
+            stage,
+            origin,
+            keep_alive: false,
+            early: None,
+        }))
+    }
+
     /// What another shard needs to hold it.
     pub(super) fn into_unheld(self) -> Option<Unheld> {
         let Self::Carrying(carrying) = self else { return None };
@@ -259,7 +278,7 @@ impl Exchange {
         match carrying.stage {
             Stage::Waiting(once) => carrying.answer(WholeAnswer::of_nothing(once), here),
             Stage::Streaming => here.private().extend_from_slice(chunk::LAST),
-            Stage::Before | Stage::Answered { .. } => {}
+            Stage::Before | Stage::Given | Stage::Answered { .. } => {}
         }
         next_or_leave(carrying.keep_alive, carrying.early, here)
     }
@@ -474,7 +493,12 @@ impl Carrying {
 
     /// The same, where that session itself sends over it.
     pub(crate) fn streams(&self) -> Option<Token> {
-        self.session.filter(|_| matches!(self.stage, Stage::Streaming))
+        self.session.filter(|_| matches!(self.stage, Stage::Streaming | Stage::Given))
+    }
+
+    /// The same, where that session itself hears what comes over its socket.
+    pub(crate) fn hears(&self) -> Option<Token> {
+        self.session.filter(|_| matches!(self.stage, Stage::Given))
     }
 
     /// Whether it has its one answer.

@@ -105,7 +105,8 @@ impl Held {
                 None => Carriage::Coming { due },
                 Some(once) => {
                     let due = here.now.plus(once.wait_ms);
-                    Carriage::Polled(Polled { once, due, gathering: None })
+                    let gathering = (once.wait_ms == 0).then(Box::default);
+                    Carriage::Polled(Polled { once, due, gathering })
                 }
             };
         }
@@ -208,6 +209,15 @@ impl Held {
             let (own, gathering) = (here.take_private(), gathering.unwrap_or_default());
             let answer = WholeAnswer { once, separator, own, gathering };
             here.shared.want(Effect::Answer(Box::new(answer)));
+        }
+    }
+
+    /// The poll that waits is let go, unless there is something to tell.
+    pub(super) fn hurry(&mut self, here: &mut Here<'_>) {
+        if let Carriage::Polled(Polled { gathering: None, .. }) = self.carriage
+            && !here.has_private()
+        {
+            here.shared.want(Effect::LetGo);
         }
     }
 

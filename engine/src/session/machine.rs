@@ -29,6 +29,8 @@ pub(super) struct Call<'a, 'h> {
     pub(super) framing: Framing,
     /// With which the machine ended its connection.
     pub(super) farewell: Option<(CloseCode, &'static str)>,
+    /// Whether its socket takes over the client that it knocks for.
+    pub(super) takes_over: bool,
     /// Whether it wants to be told when its client has caught up.
     pub(super) catches_up: bool,
 }
@@ -116,6 +118,10 @@ impl Turn for Call<'_, '_> {
 
     fn tell_caught_up(&mut self) {
         self.catches_up = true;
+    }
+
+    fn take_over(&mut self) {
+        self.takes_over = true;
     }
 
     fn close(&mut self, code: CloseCode, reason: &'static str) {

@@ -20,6 +20,7 @@
 //! `told`, up to which the kernel has told everything, by which deadlines are judged; and `now`,
 //! from which new ones run. And whoever waits to be read or written to by us is not late.
 
+mod apart;
 mod asking;
 mod complaints;
 mod dates;
@@ -56,8 +57,6 @@ use crate::driver::Close;
 use crate::limits::Limits;
 use crate::sequencer::command::{Refusal, Subscribed};
 use crate::session_id::SessionId;
-use crate::transport::door::Hold;
-use flow::Flow;
 pub(crate) use here::Here;
 use leaving::{Farewell, Leaving, REFUSED_CLOSE_MS, SLOW_CLOSE_MS, Was};
 use line::Line;
@@ -70,7 +69,7 @@ use stream::Stream;
 pub(crate) use asking::Told;
 #[cfg(test)]
 pub(crate) use events::spread_ms;
-pub(crate) use exchange::{Carrying, Exchange, Step, Unheld};
+pub(crate) use exchange::{Exchange, Step, Unheld};
 pub(crate) use held::Held;
 pub(crate) use outbox::{Outbox, Spare, took};
 pub(crate) use shared::{Effect, Shared};
@@ -223,7 +222,10 @@ impl Session {
         if matches!(heard, Heard::Abandoned) {
             return shared.want(Effect::End(Close::Gracefully));
         }
-        let State::Stream(stream) = &self.state else { return };
+        let State::Stream(stream) = &mut self.state else { return };
+        if matches!(heard, Heard::TakesOver) && stream.takes_over() {
+            shared.want(Effect::TakeOver);
+        }
         if let Some(lingers) = stream.end(heard, &mut self.line.here(now, shared)) {
             return self.leave(shared.context.limits.close_ms, lingers, now, shared);
         }
@@ -411,71 +413,6 @@ impl Session {
             return self.line.flow.block(); // until the next one comes
         }
         self.exchange(now, shared, |exchange, here| exchange.answer_poll(reached, here));
-    }
-}
-
-/// Many sockets and one client.
-impl Session {
-    /// What it is where its socket is held for a session.
-    pub(crate) fn as_carrying(&self) -> Option<&Carrying> {
-        match &self.state {
-            State::Exchange(Exchange::Carrying(carrying)) => Some(carrying),
-            _ => None,
-        }
-    }
-
-    /// What is left of a request that is to be held, which goes to another shard.
-    pub(crate) fn into_unheld(self) -> Option<Unheld> {
-        match self.state {
-            State::Exchange(exchange) => exchange.into_unheld(),
-            _ => None,
-        }
-    }
-
-    /// This session as one of a client apart from its sockets.
-    pub(crate) fn as_held(&mut self) -> Option<&mut Held> {
-        match &mut self.state {
-            State::Stream(Stream::Held(held)) => Some(held),
-            _ => None,
-        }
-    }
-
-    /// A request is to be held for it.
-    pub(crate) fn comes(&mut self, hold: Hold, now: Millis, shared: &mut Shared) {
-        let State::Stream(Stream::Held(held)) = &mut self.state else { return };
-        let heard = held.comes(hold, &mut self.line.here(now, shared));
-        if held.is_polled() {
-            self.line.flow = Flow::new(now);
-        }
-        self.heard(heard, now, shared);
-    }
-
-    /// What the request has to say by itself is sent.
-    pub(crate) fn has_come(&mut self, now: Millis, shared: &mut Shared) {
-        let State::Stream(Stream::Held(held)) = &mut self.state else { return };
-        if held.has_come(&mut self.line.here(now, shared)) {
-            self.line.flow = Flow::new(now);
-        }
-    }
-
-    /// Nothing carries this session any more.
-    pub(crate) fn detach(&mut self, now: Millis, shared: &Shared) {
-        if let Some(held) = self.as_held() {
-            held.detach(now, &shared.context.limits);
-            self.line.flow.block();
-        }
-    }
-
-    /// One whole message of this session's client.
-    pub(crate) fn bring(&mut self, bytes: &mut [u8], now: Millis, shared: &mut Shared) -> Told {
-        if self.as_held().is_none() {
-            return Told::Gone;
-        }
-        if !self.wants_bytes(false) {
-            return Told::Full;
-        }
-        self.take(bytes, now, shared);
-        Told::Taken
     }
 }
 

@@ -56,6 +56,8 @@ pub(crate) enum Effect {
     Answer(Box<WholeAnswer>),
     /// The request that is held for it is held no more.
     LetGo,
+    /// Its WebSocket takes over the client that it knocks for.
+    TakeOver,
     /// This is brought to a session, and what became of it is told.
     Bring(Box<Brought>),
     /// The head of a request is whole: its address may begin another.

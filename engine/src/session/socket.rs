@@ -10,10 +10,12 @@ use super::here::Here;
 use super::millis32::Millis32;
 use super::requests::Requests;
 use super::shared::Shared;
-use super::speaker::Speaker;
+use super::speaker::{Knock, Speaker};
 use crate::clock::Millis;
+use crate::driver::Token;
 use crate::limits::Limits;
 use crate::sequencer::command::Subscribed;
+use crate::transport::door::Upgrade;
 use crate::transport::input::Frames;
 
 /// An open WebSocket.
@@ -53,6 +55,8 @@ pub(super) enum Heard {
     },
     /// We close because its machine says so.
     Dismissed(CloseCode, &'static str),
+    /// It takes over the client that it knocks for.
+    TakesOver,
     /// Nobody came for it.
     Abandoned,
 }
@@ -65,7 +69,7 @@ impl Heard {
     /// Writes the close frame where this is the end, and says whether that waits for the client's.
     pub(super) fn end(self, here: &mut Here<'_>) -> Option<bool> {
         let (code, reason, lingers) = match self {
-            Self::Fine | Self::Abandoned => return None,
+            Self::Fine | Self::TakesOver | Self::Abandoned => return None,
             Self::Closed(None) => {
                 send::write_empty_close(here.private());
                 return Some(false);
@@ -112,6 +116,39 @@ impl Socket {
         }
     }
 
+    /// One that knocks for a session.
+    pub(super) fn knocking(session: Token, upgrade: Upgrade, now: Millis, limits: &Limits) -> Self {
+        let Upgrade { encoding, knocker } = upgrade;
+        let mut speaker = Speaker::new(knocker(), Requests::none(), encoding.framing());
+        speaker.knock = Some(Knock { session, due: now.plus(limits.head_ms), early: None });
+        Self {
+            frames: None,
+            speaker: Some(Box::new(speaker)),
+            ping_due: Millis32::after(now, limits.ping_ms),
+            pinged_at: Millis32::NEVER,
+            ping_second: 0,
+            pings: 0,
+            pong_owed: false,
+            encoding,
+        }
+    }
+
+    /// For whom it knocks, if for anybody.
+    pub(super) fn knock(&self) -> Option<&Knock> {
+        self.speaker.as_deref()?.knock.as_ref()
+    }
+
+    /// The same, to be changed.
+    pub(super) fn knock_mut(&mut self) -> Option<&mut Knock> {
+        self.speaker.as_deref_mut()?.knock.as_mut()
+    }
+
+    /// It takes a client over, heard by this. Gives what was read of it and not heard.
+    pub(super) fn take_over(&mut self, speaker: Speaker) -> Vec<u8> {
+        let knocked = self.speaker.replace(Box::new(speaker)).and_then(|it| it.knock);
+        knocked.and_then(|knock| knock.early).unwrap_or_default()
+    }
+
     /// What it has begun to say, to be read on by whoever waits for its close.
     pub(super) fn into_frames(self) -> Option<Box<Frames>> {
         self.frames
@@ -130,12 +167,18 @@ impl Socket {
     /// When it is to be looked at, whatever the kernel takes.
     pub(super) fn due(&self, now: Millis) -> Millis {
         let ping = self.ping_due.at(now);
-        self.frames.as_deref().map_or(ping, |frames| ping.min(frames.due))
+        let knock = self.knock().map_or(ping, |knock| ping.min(knock.due));
+        self.frames.as_deref().map_or(knock, |frames| knock.min(frames.due))
     }
 
     /// Bytes of the client.
     pub(super) fn take(&mut self, mut bytes: &mut [u8], here: &mut Here<'_>) -> Heard {
+        if let Some(early) = self.knock_mut().and_then(|knock| knock.early.as_mut()) {
+            early.extend_from_slice(bytes); // they are the client's
+            return Heard::Fine;
+        }
         let message_ms = here.shared.context.limits.client_message_ms;
+        let mut last = Heard::Fine;
         let mut frames = match self.frames.take() {
             Some(frames) => *frames,
             None => {
@@ -155,14 +198,20 @@ impl Socket {
                     may_answer: !frames.receiver.peer_closed(),
                 },
             };
-            if !matches!(heard, Heard::Fine) {
-                return heard;
+            match (heard, self.knock_mut()) {
+                (Heard::TakesOver, Some(knock)) => {
+                    knock.early = Some(bytes.to_vec());
+                    last = Heard::TakesOver;
+                    break;
+                }
+                (Heard::Fine | Heard::TakesOver, _) => {}
+                (heard, _) => return heard,
             }
         }
         if !frames.receiver.is_idle() {
             self.frames = Some(Box::new(frames));
         }
-        Heard::Fine
+        last
     }
 
     fn hear(&mut self, event: Event<'_>, here: &mut Here<'_>) -> Heard {
@@ -209,6 +258,9 @@ impl Socket {
     pub(super) fn deadline(&mut self, unread: bool, told: Millis, here: &mut Here<'_>) -> Heard {
         if self.message_is_late(unread, told, here.now) {
             return Heard::fault(CloseCode::POLICY, "the message took too long");
+        }
+        if self.knock().is_some_and(|knock| knock.due <= told) {
+            return Heard::fault(CloseCode::POLICY, "it took too long to take its client over");
         }
         if self.ping_due.at(told) > told {
             return Heard::Fine;

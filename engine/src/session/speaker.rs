@@ -9,6 +9,8 @@ use super::here::Here;
 use super::machine::{Call, followed};
 use super::requests::Requests;
 use super::socket::Heard;
+use crate::clock::Millis;
+use crate::driver::Token;
 use crate::sequencer::command::Subscribed;
 
 /// The client.
@@ -17,12 +19,25 @@ pub(super) struct Speaker {
     pub(super) requests: Requests,
     /// In what frames are carried that its machine writes.
     framing: Framing,
+    /// Where its socket has come for a client of other requests.
+    pub(super) knock: Option<Knock>,
+}
+
+/// A socket that may take over a client.
+#[derive(Debug)]
+pub(super) struct Knock {
+    /// Which one.
+    pub(super) session: Token,
+    /// Until when.
+    pub(super) due: Millis,
+    /// When it takes that over: what came behind what it said last.
+    pub(super) early: Option<Vec<u8>>,
 }
 
 impl Speaker {
     /// One whose machine has not been called.
     pub(super) fn new(machine: Box<dyn Machine>, requests: Requests, framing: Framing) -> Self {
-        Self { machine, requests, framing }
+        Self { machine, requests, framing, knock: None }
     }
 
     /// It begins, and is called this where requests on other sockets name it.
@@ -88,10 +103,12 @@ impl Speaker {
         make: impl FnOnce(&mut dyn Machine, &mut Call<'_, '_>),
     ) -> Heard {
         let (requests, framing) = (&mut self.requests, self.framing);
-        let mut call = Call { here, requests, framing, farewell: None, catches_up: false };
+        let (farewell, takes_over) = (None, false);
+        let mut call = Call { here, requests, framing, farewell, takes_over, catches_up: false };
         make(&mut *self.machine, &mut call);
         match call.farewell {
             Some((code, reason)) => Heard::Dismissed(code, reason),
+            None if call.takes_over => Heard::TakesOver,
             None => Heard::Fine,
         }
     }

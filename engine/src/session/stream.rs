@@ -95,6 +95,13 @@ impl Stream {
         }
     }
 
+    /// Whether it knocks for a client, which it takes over now.
+    pub(super) fn takes_over(&mut self) -> bool {
+        let Self::Socket(socket) = self else { return false };
+        let early = socket.knock_mut().map(|knock| knock.early.get_or_insert_default());
+        early.is_some()
+    }
+
     /// What its machine asked for is followed, if there is one and it waits for that.
     pub(super) fn subscribed(&mut self, reply: &Subscribed, here: &mut Here<'_>) -> Heard {
         match self.who_asked(reply.requester.request) {
@@ -187,7 +194,7 @@ impl Stream {
     /// Writes the end that this is, if it is one. Whether that waits for the client.
     pub(super) fn end(&self, heard: Heard, here: &mut Here<'_>) -> Option<bool> {
         match (self, heard) {
-            (_, Heard::Fine) => None,
+            (_, Heard::Fine | Heard::TakesOver) => None,
             (Self::Held(held), _) => {
                 if held.is_carried() {
                     held.encoding.framing().end(here.private());

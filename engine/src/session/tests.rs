@@ -118,6 +118,7 @@ impl Bench {
                 Effect::Hold(_) => "hold".into(),
                 Effect::Carries(_) => "carries".into(),
                 Effect::Answer(_) => "answer".into(),
+                Effect::TakeOver => "take over".into(),
                 Effect::LetGo => "let go".into(),
                 Effect::Bring(_) => "bring".into(),
                 Effect::End(how) => format!("end {how:?}"),

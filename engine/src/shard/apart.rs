@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use fanfare_protocol::http::Violation;
+use fanfare_protocol::ws::handshake::AcceptKey;
 
 use super::carriers::Parted;
 use super::clients::Clients;
@@ -15,7 +16,8 @@ use crate::driver::{Close, Detached, Token};
 use crate::sequencer::command::Requester;
 use crate::sequencer::relay::Relay;
 use crate::session::{Exchange, Here, Session, Shared, Step, Told};
-use crate::transport::door::HoldRequest;
+use crate::session_id::SessionId;
+use crate::transport::door::{Carriage, Hold, HoldRequest, Upgrade};
 use crate::transport::input::Brought;
 
 /// Sessions apart from their sockets, at one time.
@@ -36,6 +38,7 @@ impl Apart<'_> {
                 Parted::Answer(carrier, answer) => {
                     self.exchange(carrier, |it, here| it.answer(*answer, here));
                 }
+                Parted::TakesOver(socket) => self.take_over(socket),
                 Parted::Carries(session, by)
                     if self.clients.carriers.carrier(session) == Some(by) =>
                 {
@@ -51,7 +54,7 @@ impl Apart<'_> {
 
     /// Which shard a request is to be held on, where that is another one.
     pub(super) fn holder(&self, request: &HoldRequest) -> Option<u8> {
-        let shard = request.session.as_ref()?.shard;
+        let shard = request.session()?.shard;
         (shard != self.clients.number && usize::from(shard) < self.clients.shared.shards())
             .then_some(shard)
     }
@@ -61,13 +64,31 @@ impl Apart<'_> {
         if self.clients.shared.ending {
             return self.refuse(carrier, Violation::Draining, request);
         }
-        let session = match &request.session {
-            Some(id) => self.clients.carriers.find(id).ok_or(Violation::SessionGone),
-            None => self.begin(carrier, request),
+        let held = match request.carriage {
+            Carriage::Begin(hold) => {
+                self.begin(carrier, hold).map(|session| self.attach(session, carrier, hold))
+            }
+            Carriage::Held(id, hold) => self.find(&id).and_then(|session| {
+                self.make_room(session).map(|()| self.attach(session, carrier, hold))
+            }),
+            Carriage::Socket(id, upgrade, key) => {
+                self.find(&id).and_then(|session| self.knock(session, carrier, (upgrade, &key)))
+            }
         };
-        match session.and_then(|session| self.make_room(session).map(|()| session)) {
-            Ok(session) => self.attach(session, carrier, request),
-            Err(violation) => self.refuse(carrier, violation, request),
+        if let Err(violation) = held {
+            self.refuse(carrier, violation, request);
+        }
+    }
+
+    /// Who is called this, unless its WebSocket carries it already.
+    fn find(&mut self, id: &SessionId) -> Result<Token, Violation> {
+        let session = self.clients.carriers.find(id).ok_or(Violation::SessionGone)?;
+        let connection = self.clients.connections.get_mut(session).ok_or(Violation::SessionGone)?;
+        let is_stream = connection.session.state.is_stream();
+        match connection.session.as_held() {
+            Some(_) => Ok(session),
+            None if is_stream => Err(Violation::SessionTaken),
+            None => Err(Violation::SessionGone),
         }
     }
 
@@ -81,7 +102,7 @@ impl Apart<'_> {
     }
 
     /// A client begins that is apart from its sockets, of which this is the first.
-    fn begin(&mut self, carrier: Token, request: &HoldRequest) -> Result<Token, Violation> {
+    fn begin(&mut self, carrier: Token, hold: Hold) -> Result<Token, Violation> {
         let machines = self.clients.shared.machines().cloned().ok_or(Violation::NotFound)?;
         let (limits, life) = (&self.clients.shared.context.limits, &self.clients.shared.life);
         if life.connections.load(Relaxed) >= limits.connections {
@@ -98,7 +119,7 @@ impl Apart<'_> {
         life.connections.fetch_add(1, Relaxed);
         life.detached.fetch_add(1, Relaxed);
         self.clients.metrics().connections.add(1);
-        let encoding = request.hold.encoding;
+        let encoding = hold.encoding;
         let session = Session::held(machines(), &id, encoding, self.now, &mut self.clients.shared);
         let mut connection = Connection::new(token.generation, session);
         connection.flags.counted = counted;
@@ -131,14 +152,57 @@ impl Apart<'_> {
         self.clients.connections.get_mut(session).map(|_| ()).ok_or(Violation::SessionGone)
     }
 
-    fn attach(&mut self, session: Token, carrier: Token, request: &HoldRequest) {
-        let (now, hold) = (self.now, request.hold);
-        self.clients.carriers.attach(session, carrier);
+    fn attach(&mut self, session: Token, carrier: Token, hold: Hold) {
+        let Clients { carriers, connections, .. } = &mut *self.clients;
+        let knocker = carriers.knocker(session, connections);
+        let (now, hold) = (self.now, knocker.map_or(hold, |_| hold.at_once()));
+        carriers.attach(session, carrier);
         self.clients.shared.life.detached.fetch_sub(1, Relaxed);
         self.exchange(carrier, |it, here| it.carry(session, hold.once, here));
         let connection = self.clients.connections.get_mut(session).expect("it is there");
         connection.encoding = hold.encoding;
         self.clients.call(session, now, |session, shared| session.comes(hold, now, shared));
+    }
+
+    /// A request becomes a WebSocket that may take a session's client over, and the poll that waits
+    /// ends, so that the client can leave off.
+    fn knock(
+        &mut self,
+        session: Token,
+        socket: Token,
+        upgrade: (Upgrade, &AcceptKey),
+    ) -> Result<(), Violation> {
+        let (now, Clients { carriers, connections, .. }) = (self.now, &mut *self.clients);
+        if carriers.knocker(session, connections).is_some() {
+            return Err(Violation::SessionTaken);
+        }
+        carriers.knock(session, socket);
+        self.clients.call(socket, now, |it, shared| it.knock(session, upgrade, now, shared));
+        self.clients.call(session, now, |it, shared| it.hurry(now, shared));
+        Ok(())
+    }
+
+    /// A WebSocket takes over the client that it knocks for, where the request that is held for
+    /// that may end; or ends with it.
+    fn take_over(&mut self, socket: Token) {
+        let now = self.now;
+        let Some(connection) = self.clients.connections.get_mut(socket) else { return };
+        let (flags, Some(session)) = (connection.flags, connection.session.knocks_for()) else {
+            return;
+        };
+        if self.make_room(session).is_err() {
+            return self.clients.end(socket, Close::Gracefully);
+        }
+        let mut given = None;
+        self.clients.call(socket, now, |it, shared| given = it.give_socket(now, shared));
+        let Some(given) = given else { return };
+        self.clients.carriers.attach(session, socket);
+        self.clients.shared.life.detached.fetch_sub(1, Relaxed);
+        let connection = self.clients.connections.get_mut(session).expect("it is there");
+        connection.encoding = given.encoding();
+        connection.flags.readable = flags.readable;
+        connection.flags.hangup = flags.hangup;
+        self.clients.call(session, now, |it, shared| it.take_over(given, now, shared));
     }
 
     /// Calls the exchange that a connection is at, if it is at one.

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use super::connection::Connection;
+use super::connections::Connections;
 use super::parcel::Moving;
 use crate::driver::Token;
 use crate::session::WholeAnswer;
@@ -42,6 +43,8 @@ pub(super) enum Parted {
     Answer(Token, Box<WholeAnswer>),
     /// The socket of this session was lost; whether a whole answer had gone over it.
     Lost { session: Token, has_answered: bool },
+    /// This WebSocket takes over the client that it knocks for.
+    TakesOver(Token),
     /// For this session the head of a stream is sent, or its answer, on that socket.
     Carries(Token, Token),
 }
@@ -51,6 +54,8 @@ struct Place {
     generation: u32,
     id: Option<SessionId>,
     carrier: Option<Token>,
+    /// The WebSocket that knocked last. It may have ended.
+    knocker: Option<Token>,
 }
 
 /// Whether this is a session apart from its sockets.
@@ -96,9 +101,31 @@ impl Carriers {
         }
     }
 
+    /// In place of sessions apart from their sockets, names those sockets.
+    pub(super) fn name_sockets(&self, tokens: &mut Vec<Token>) {
+        tokens.retain_mut(|token| {
+            let socket = if is_apart(*token) { self.carrier(*token) } else { Some(*token) };
+            socket.inspect(|socket| *token = *socket).is_some()
+        });
+    }
+
     /// The socket that is held for this one.
     pub(super) fn carrier(&self, session: Token) -> Option<Token> {
         self.places.get((session.index - FIRST_PLACE) as usize)?.carrier
+    }
+
+    /// This WebSocket knocks for it from now on.
+    pub(super) fn knock(&mut self, session: Token, socket: Token) {
+        self.place(session).knocker = Some(socket);
+    }
+
+    /// The WebSocket that knocks for it, if one does.
+    pub(super) fn knocker(&self, session: Token, connections: &Connections) -> Option<Token> {
+        let socket = self.places.get((session.index - FIRST_PLACE) as usize)?.knocker?;
+        let connection = connections.table.at(socket.index)?;
+        let knocks = connection.generation == socket.generation
+            && connection.session.knocks_for() == Some(session);
+        knocks.then_some(socket)
     }
 
     /// This socket is held for it from now on.
@@ -118,7 +145,8 @@ impl Carriers {
     /// It has ended. Gives back which socket was held for it.
     pub(super) fn close(&mut self, session: Token) -> Option<Token> {
         let carrier = self.detach(session);
-        self.place(session).id = None;
+        let place = self.place(session);
+        (place.id, place.knocker) = (None, None);
         self.detached -= 1;
         self.free.push(session.index - FIRST_PLACE);
         carrier

@@ -180,6 +180,7 @@ impl Clients {
                     let carrier = Apart { clients: self, now }.detach(token);
                     self.carriers.parted.extend(carrier.map(Parted::LetGo));
                 }
+                Effect::TakeOver => self.carriers.parted.push_back(Parted::TakesOver(token)),
                 Effect::Bring(brought) => Apart { clients: self, now }.bring(token, *brought),
                 Effect::End(how) => self.end(token, how),
             }
@@ -260,7 +261,8 @@ impl Clients {
     }
 
     /// The kernel says that bytes or an end may have come.
-    pub(super) fn readable(&mut self, token: Token, hangup: bool, gone: bool, now: Millis) {
+    pub(super) fn readable(&mut self, socket: Token, hangup: bool, gone: bool, now: Millis) {
+        let token = self.connections.heard_by(socket);
         let Some(connection) = self.connections.get_mut(token) else { return };
         connection.flags.readable = true;
         connection.flags.hangup |= hangup;
@@ -273,11 +275,7 @@ impl Clients {
 
     /// The kernel has room again for a client that was blocked.
     pub(super) fn writable(&mut self, token: Token, now: Millis) {
-        let Some(connection) = self.connections.get_mut(token) else { return };
-        // What is sent over a socket that is held is its session's.
-        let carried = connection.session.as_carrying().and_then(|it| it.streams());
-        let is_blocked = connection.session.line.is_blocked();
-        let token = carried.filter(|_| !is_blocked).unwrap_or(token);
+        let token = self.connections.sent_by(token);
         let Some(connection) = self.connections.get_mut(token) else { return };
         connection.session.has_room(&self.shared.context.limits, now);
         self.connections.visit_soon(token);
@@ -287,11 +285,13 @@ impl Clients {
     pub(super) fn readers(&mut self, max: usize, tokens: &mut Vec<Token>) {
         if !self.commands.backlog {
             self.connections.readers(max, tokens);
+            self.carriers.name_sockets(tokens);
         }
     }
 
     /// What a receive brought.
-    pub(super) fn received(&mut self, token: Token, received: Received<'_>, now: Millis) {
+    pub(super) fn received(&mut self, socket: Token, received: Received<'_>, now: Millis) {
+        let token = self.connections.heard_by(socket);
         let Some(connection) = self.connections.get_mut(token) else { return };
         let flags = &mut connection.flags;
         flags.reading = false;
@@ -325,6 +325,8 @@ impl Clients {
         self.metrics().connections.sub(1);
         self.shared.life.connections.fetch_sub(1, Relaxed);
         if carriers::is_apart(token) {
+            let knocker = self.carriers.knocker(token, &self.connections);
+            knocker.into_iter().for_each(|it| self.end(it, how));
             match self.carriers.close(token) {
                 Some(carrier) => self.end(carrier, how),
                 None => {

@@ -3,7 +3,8 @@
 //!
 //! `GET /lines` begins a client and `GET /lines/ID` goes on with it: a stream of events in chunks,
 //! or with `?wait=S` one answer, a list, when there is something to tell. `POST /lines/ID` brings
-//! lines. What the machine says is an event `said`, in a list an object.
+//! lines. A WebSocket on `/lines/ID` says `probe`, and with `come` takes
+//! the client over. What the machine says is an event `said`, in a list an object.
 
 use fanfare_protocol::dialect::machine::{Answer, ChannelToFollow, Machine, Piece, Turn};
 use fanfare_protocol::dialect::{Encoding, Form, plain};
@@ -16,7 +17,7 @@ use fanfare_protocol::ws::CloseCode;
 use serde_json::Value;
 
 use crate::session_id::SessionId;
-use crate::transport::door::{Door, Errand, Hold, Once};
+use crate::transport::door::{Door, Errand, Hold, Once, Upgrade};
 
 /// Knows the requests.
 #[derive(Debug)]
@@ -33,6 +34,10 @@ fn errand(rest: &str, request: &Request<'_>) -> Result<Errand, Violation> {
     let session = rest.strip_prefix('/').map(SessionId::parse);
     match (session, request.method) {
         (Some(None), _) => Err(Violation::SessionGone),
+        (Some(Some(id)), Method::Get) if request.fields.has_token("upgrade", "websocket") => {
+            let encoding = encoding(Framing::Ws);
+            Ok(Errand::Upgrade(id, Upgrade { encoding, knocker: || Box::new(Knocker::default()) }))
+        }
         (None, Method::Get) => Ok(Errand::Begin(hold(request)?)),
         (Some(Some(id)), Method::Get) => Ok(Errand::Hold(id, hold(request)?)),
         (Some(Some(id)), Method::Post) => Ok(Errand::Bring(id)),
@@ -53,12 +58,42 @@ fn hold(request: &Request<'_>) -> Result<Hold, Violation> {
     });
     let stream = Framing::Sse { chunked: true, named: true };
     let framing = if once.is_some() { Framing::Poll } else { stream };
-    let encoding = Encoding::of(Form::Plain(plain::Form::Json), framing).expect("it is offered");
-    Ok(Hold { encoding, once })
+    Ok(Hold { encoding: encoding(framing), once })
+}
+
+fn encoding(framing: Framing) -> Encoding {
+    Encoding::of(Form::Plain(plain::Form::Json), framing).expect("it is offered")
+}
+
+/// Hears a WebSocket that has come for a client: `probe` is answered, and with `come` it takes the
+/// client over.
+#[derive(Debug, Default)]
+struct Knocker {
+    begun: Vec<u8>,
+}
+
+impl Machine for Knocker {
+    fn piece(&mut self, piece: Piece<'_>, turn: &mut dyn Turn) {
+        self.begun.extend_from_slice(piece.bytes);
+        if !piece.last {
+            return;
+        }
+        match &*std::mem::take(&mut self.begun) {
+            b"probe" => say("probed", turn),
+            b"come" => turn.take_over(),
+            _ => turn.close(CloseCode::POLICY, "probe, then come"),
+        }
+    }
+
+    fn answer(&mut self, _: u32, _: Answer<'_>, _: &mut dyn Turn) {}
 }
 
 /// Hears one client.
-pub struct Talk;
+#[derive(Debug, Default)]
+pub struct Talk {
+    /// What has come of a message of the client.
+    begun: Vec<u8>,
+}
 
 impl Machine for Talk {
     fn begin(&mut self, session: &str, turn: &mut dyn Turn) {
@@ -70,8 +105,11 @@ impl Machine for Talk {
     }
 
     fn piece(&mut self, piece: Piece<'_>, turn: &mut dyn Turn) {
-        assert!(piece.last, "each comes whole");
-        String::from_utf8_lossy(piece.bytes).lines().for_each(|line| hear(line, turn));
+        self.begun.extend_from_slice(piece.bytes);
+        if piece.last {
+            let message = std::mem::take(&mut self.begun);
+            String::from_utf8_lossy(&message).lines().for_each(|line| hear(line, turn));
+        }
     }
 
     fn answer(&mut self, _: u32, answer: Answer<'_>, turn: &mut dyn Turn) {

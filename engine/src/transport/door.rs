@@ -5,7 +5,9 @@
 //! be followed by the next; whatever brings bytes may come to another shard.
 
 use fanfare_protocol::dialect::Encoding;
+use fanfare_protocol::dialect::machine::Machine;
 use fanfare_protocol::http::{Body, ContentType, Request, Violation};
+use fanfare_protocol::ws::handshake::{self, AcceptKey};
 
 use super::Context;
 use super::follow_request::takes_chunks;
@@ -26,6 +28,8 @@ pub enum Errand {
     Begin(Hold),
     /// It is held for a client that is there.
     Hold(SessionId, Hold),
+    /// It is a WebSocket that may take over a client that is there.
+    Upgrade(SessionId, Upgrade),
     /// Its body is one whole message of a client that is there.
     Bring(SessionId),
 }
@@ -57,15 +61,56 @@ pub struct Once {
     pub nothing: &'static str,
 }
 
-/// A request that is to be held.
+/// A WebSocket for a client that came by other requests until then. It *knocks*: what it says is
+/// heard by a machine of its own, and meanwhile whoever polls is answered at once, so that the
+/// client can leave off. When that machine says so ([`Turn::take_over`]) the socket takes the
+/// client over.
+///
+/// [`Turn::take_over`]: fanfare_protocol::dialect::machine::Turn::take_over
+#[derive(Clone, Copy, Debug)]
+pub struct Upgrade {
+    /// How messages of what the client follows are encoded from then on.
+    pub encoding: Encoding,
+    /// Makes what hears the socket until then.
+    pub knocker: fn() -> Box<dyn Machine>,
+}
+
+/// What a request is to be for a session.
+#[derive(Clone, Copy, Debug)]
+pub enum Carriage {
+    /// It is held for one that begins with it.
+    Begin(Hold),
+    /// It is held for this one.
+    Held(SessionId, Hold),
+    /// It becomes a WebSocket that knocks for this one, with this answer to its key.
+    Socket(SessionId, Upgrade, AcceptKey),
+}
+
+/// A request that is to carry a session.
 #[derive(Debug)]
 pub struct HoldRequest {
-    /// For whom; none where a client begins.
-    pub session: Option<SessionId>,
-    /// How.
-    pub hold: Hold,
+    /// Which, and how.
+    pub carriage: Carriage,
     /// The origin of the page that asks and may read the answer.
     pub origin: Option<Box<str>>,
+}
+
+impl Hold {
+    /// The same for a client that is to leave off asking: it waits for nothing.
+    #[must_use]
+    pub fn at_once(self) -> Self {
+        Self { once: self.once.map(|once| Once { wait_ms: 0, ..once }), ..self }
+    }
+}
+
+impl HoldRequest {
+    /// The session that is there already.
+    pub fn session(&self) -> Option<&SessionId> {
+        match &self.carriage {
+            Carriage::Begin(_) => None,
+            Carriage::Held(session, _) | Carriage::Socket(session, ..) => Some(session),
+        }
+    }
 }
 
 /// Decides about a request that is to do this.
@@ -79,9 +124,13 @@ pub(super) fn decide(
     reader: Option<&str>,
 ) -> Result<Decision, Violation> {
     let origin = reader.map(Box::from);
-    let (session, hold) = match errand {
-        Errand::Begin(hold) => (None, hold),
-        Errand::Hold(session, hold) => (Some(session), hold),
+    let (carriage, hold) = match errand {
+        Errand::Begin(hold) => (Carriage::Begin(hold), hold),
+        Errand::Hold(session, hold) => (Carriage::Held(session, hold), hold),
+        Errand::Upgrade(session, upgrade) => {
+            let carriage = Carriage::Socket(session, upgrade, handshake::decide(request)?);
+            return Ok(Decision::Hold(Box::new(HoldRequest { carriage, origin })));
+        }
         Errand::Bring(session) => {
             let Body::Length(length) = request.body else {
                 return Err(Violation::LengthNeeded);
@@ -98,5 +147,5 @@ pub(super) fn decide(
     if hold.once.is_none() && !takes_chunks(request) {
         return Err(Violation::HttpVersion);
     }
-    Ok(Decision::Hold(Box::new(HoldRequest { session, hold, origin })))
+    Ok(Decision::Hold(Box::new(HoldRequest { carriage, origin })))
 }

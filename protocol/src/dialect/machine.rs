@@ -160,6 +160,11 @@ pub trait Turn {
     /// In the answer to a request to follow: asks for [`Machine::caught_up`].
     fn tell_caught_up(&mut self);
 
+    /// For a machine that hears a WebSocket which has come for a client of other requests: the
+    /// socket takes that client over. What it says from the next message on is heard by the
+    /// client's own machine. Anywhere else it does nothing.
+    fn take_over(&mut self);
+
     /// Closes the connection when what was written is sent. What the client says afterwards is
     /// dropped.
     fn close(&mut self, code: CloseCode, reason: &'static str);

@@ -204,6 +204,9 @@ violations! {
     /// A session that has ended, or never was.
     SessionGone = Gone, "session_gone",
         "This session has ended, or its id is wrong; begin a new one.";
+    /// A session for which a WebSocket has come before.
+    SessionTaken = Conflict, "session_taken",
+        "A WebSocket has come for this session already; begin a new one.";
     /// A body without a length.
     LengthNeeded = LengthRequired, "length_required",
         "A body needs a Content-Length here.";

@@ -16,7 +16,7 @@ use crate::session_id::SessionId;
 
 /// A world whose shards hand sockets to one another.
 pub(super) fn shape(shards: usize) -> Shape {
-    let machine = || Box::new(Talk) as Box<dyn Machine>;
+    let machine = || Box::new(Talk::default()) as Box<dyn Machine>;
     let (machines, door) = (Some(Arc::new(machine) as _), Some(Arc::new(Lines) as _));
     Shape { shards, machines, door, ..Shape::plain() }
 }
@@ -31,7 +31,7 @@ pub(super) struct Asked {
     chunked: bool,
     pub(super) status: Option<u16>,
     length: usize,
-    body: String,
+    pub(super) body: String,
     pub(super) ended: bool,
 }
 

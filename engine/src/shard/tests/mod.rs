@@ -20,6 +20,7 @@ mod several;
 mod slices;
 mod slow;
 mod stall;
+mod upgraded;
 mod views;
 mod withheld;
 

@@ -11,7 +11,7 @@ use crate::driver::sim::Standing;
 use crate::rule::{History, Slow, Window};
 
 /// A client on shard 0 that follows `c0`, for which nothing is held.
-fn follower(world: &mut World) -> String {
+pub(super) fn follower(world: &mut World) -> String {
     let (id, _) = begin(world, 0, Some(25));
     Asked::bring(world, 0, &id, "follow c0");
     world.steps(12);
@@ -21,7 +21,7 @@ fn follower(world: &mut World) -> String {
     id
 }
 
-fn publish(world: &mut World, count: usize) {
+pub(super) fn publish(world: &mut World, count: usize) {
     for _ in 0..count {
         world.publish(0, 10, Kind::Text);
         world.steps(2);

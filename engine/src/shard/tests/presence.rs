@@ -35,13 +35,13 @@ impl Door for Witnesses {
         Some(Lines.errand(request)?.map(|errand| match errand {
             Errand::Begin(hold) => Errand::Begin(tells(hold)),
             Errand::Hold(session, hold) => Errand::Hold(session, tells(hold)),
-            Errand::Bring(session) => Errand::Bring(session),
+            other => other,
         }))
     }
 }
 
 fn shape() -> Shape {
-    let machine = || Box::new(Talk) as Box<dyn Machine>;
+    let machine = || Box::new(Talk::default()) as Box<dyn Machine>;
     let (machines, door) = (Some(Arc::new(machine) as _), Some(Arc::new(Witnesses) as _));
     Shape { machines, door, ..Shape::plain() }
 }
