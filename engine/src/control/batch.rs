@@ -46,7 +46,7 @@ pub(super) struct Asked {
 struct Document<'a> {
     #[serde(borrow, default)]
     channel: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "list")]
     channels: Option<Vec<Cow<'a, str>>>,
     #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
@@ -77,6 +77,12 @@ pub(super) fn with_room(message: Publication, limits: &Limits) -> Result<Publica
 /// A field that stands there is there, `null` too: `"data":null` publishes `null`.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// A list that stands there is one: `"channels":null` is of the wrong type, as `"messages":null`
+/// is.
+fn list<'de, D: Deserializer<'de>>(names: D) -> Result<Option<Vec<Cow<'de, str>>>, D::Error> {
+    Vec::deserialize(names).map(Some)
 }
 
 /// Reads a body that names channels of `tenant`. `key` is the request's own `Idempotency-Key`.
