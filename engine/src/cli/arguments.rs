@@ -284,7 +284,8 @@ pub(super) struct Tail {
     /// Begin with the last so many messages of each channel
     #[arg(long, value_name = "COUNT", value_parser = count)]
     pub(super) last: Option<u64>,
-    /// Print the whole envelope: channel, id, offset, event and data
+    /// Print the whole envelope: channel, id, offset, event and data. With or without, a message
+    /// is one line: line breaks and control characters are printed as escapes (\n, \u001b)
     #[arg(long)]
     pub(super) json: bool,
     /// The server's public address

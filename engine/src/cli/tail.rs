@@ -1,8 +1,10 @@
 //! `fanfare tail`: follows channels over SSE, a payload per line, through every reconnect.
 //!
-//! One channel is followed in the raw format, so that what is printed is what was published, to the
-//! byte. Several are followed as JSON, whose envelopes say which channel it was; the payload is cut
-//! out of the text of the envelope, never parsed and written again.
+//! One channel is followed in the raw format, so that what is printed is what was published; but a
+//! message is one line, and says nothing to a terminal that shows it: line breaks and other control
+//! characters are printed as escapes. Several are followed as JSON, whose envelopes say which
+//! channel it was; the payload is cut out of the text of the envelope, never parsed and written
+//! again.
 
 mod line;
 mod stream;
@@ -100,18 +102,19 @@ struct Follower {
 impl Follower {
     fn print(&mut self, event: &sse::Event) -> io::Result<()> {
         if event.event == line::GAP {
-            say(&line::gap(&event.data));
+            say(&line::printable(&line::gap(&event.data)));
             return Ok(());
         }
         // Our own events but for the gap say nothing about messages.
         if event.event.starts_with("fanfare.") {
             return Ok(());
         }
-        let mut bytes = match (self.json, self.single) {
+        let text = match (self.json, self.single) {
             (true, _) => line::one_line(&event.data),
             (false, true) => line::raw(&event.data),
             (false, false) => line::payload(&event.data),
         };
+        let mut bytes = line::printable(&text);
         bytes.push('\n');
         let mut out = io::stdout().lock();
         out.write_all(bytes.as_bytes())?;

@@ -95,6 +95,7 @@ fn what_is_published_is_tailed() {
     let hello = "{\"hello\":\"world\"}";
     run(node.command().args(["publish", "demo", hello]), "")
         .expect(0, &["\"offset\":", "\"subscribers\":1"]);
+    run(node.command().args(["publish", "demo", "two\nlines\u{1b}[2J"]), "").expect(0, &["offset"]);
     let lines: String = (0..1_000).map(|n| format!("line {n}\n")).collect();
     run(node.command().args(["publish", "demo", "-q"]), &lines).expect(0, &[]);
     let mut line = tail.out_line();
@@ -102,6 +103,7 @@ fn what_is_published_is_tailed() {
         line = tail.out_line();
     }
     assert_eq!(line, format!("{hello}\n"));
+    assert_eq!(tail.out_line(), "two\\nlines\\u001b[2J\n", "one line, and no command");
     for n in 0..1_000 {
         assert_eq!(tail.out_line(), format!("line {n}\n"));
     }

@@ -29,7 +29,7 @@ struct Gap {
 }
 
 /// A payload of the raw format. JSON that was published over several lines is put on one, which
-/// does not change what it says; other text stays as it is.
+/// does not change what it says; other text stays as it is, for [`printable`].
 pub(super) fn raw(data: &str) -> String {
     let json = || serde_json::from_str::<serde::de::IgnoredAny>(data).is_ok();
     if data.contains('\n') && json() { one_line(data) } else { data.to_owned() }
@@ -39,6 +39,23 @@ pub(super) fn raw(data: &str) -> String {
 /// strings hold none).
 pub(super) fn one_line(json: &str) -> String {
     json.replace(['\n', '\r'], " ")
+}
+
+/// Text as one line that a terminal shows and does not obey. Line breaks and control characters are
+/// written as JSON would escape them in a string, which is the only place where valid JSON on one
+/// line may have any. A tab is a tab.
+pub(super) fn printable(text: &str) -> String {
+    let mut line = String::with_capacity(text.len() + 1);
+    for character in text.chars() {
+        match character {
+            '\n' => line.push_str("\\n"),
+            '\r' => line.push_str("\\r"),
+            '\t' => line.push('\t'),
+            it if it.is_control() => line.push_str(&format!("\\u{:04x}", u32::from(it))),
+            it => line.push(it),
+        }
+    }
+    line
 }
 
 /// The payload of an envelope: JSON as it was published, text as itself, binary as base64. What is
@@ -99,6 +116,17 @@ mod tests {
         assert_eq!(raw("two\nlines"), "two\nlines");
         assert_eq!(raw("{\n\"a\": 1\n}"), "{ \"a\": 1 }");
         assert_eq!(raw("\"hi\""), "\"hi\"");
+    }
+
+    #[test]
+    fn what_is_printed_is_one_line_and_no_command() {
+        let text = "two\nlines\r\n\tand \u{1b}[2J\u{7}\u{9b}31m\u{7f}\0 é";
+        let line = r"two\nlines\r\n	and \u001b[2J\u0007\u009b31m\u007f\u0000 é";
+        assert_eq!(printable(text), line);
+        // What is JSON says the same.
+        let json = "{\"a\":\"\u{9b}\u{7f}\", \"b\": 1}";
+        let again: serde_json::Value = serde_json::from_str(&printable(json)).unwrap();
+        assert_eq!(again, serde_json::from_str::<serde_json::Value>(json).unwrap());
     }
 
     #[test]
