@@ -20,6 +20,9 @@ const USER_BYTES: u64 = 200;
 const PUBLISHER_BYTES: u64 = 128 << 10;
 /// A channel's record: one for each that was published to or is followed.
 const RECORD_BYTES: u64 = 600;
+/// A subscription to a channel that has others: its place at the connection and its seat in the
+/// channel, as lists grow (`fanfare bench channels`).
+const SUBSCRIPTION_BYTES: u64 = 48;
 /// A node without connections.
 const NODE_BYTES: u64 = 30 << 20;
 
@@ -38,6 +41,9 @@ pub struct Estimate {
     pub busy: u64,
     /// Records of channels take so much of that, were there as many as may be.
     pub records: u64,
+    /// What subscriptions take more, did each connection follow as many channels as it may: they
+    /// are bounded by their number, and by no budget of bytes.
+    pub subscriptions: u64,
     /// What the sockets' buffers take more, were every client to stop reading; `tcp_mem` ends it
     /// before.
     pub stalled_buffers: u64,
@@ -62,6 +68,7 @@ pub(super) fn estimate(case: &Case<'_>) -> Estimate {
         idle,
         busy: idle + connections * facts.page_bytes + kept + records,
         records,
+        subscriptions: connections * limits.channels_per_connection as u64 * SUBSCRIPTION_BYTES,
         stalled_buffers: connections * buffers,
     }
 }
@@ -79,11 +86,14 @@ fn memory(case: &Case<'_>, estimate: &Estimate) -> Finding {
     const CHECK: &str = "memory";
     let facts = case.facts;
     let takes = format!(
-        "{} idle, {} when all is full, {} of that for records of channels: {} connections of {} B \
+        "{} idle, {} when all is full, {} of that for records of channels, and up to {} more for \
+         subscriptions were each connection to follow {} channels: {} connections of {} B \
          (kernel {KERNEL_BYTES} + user {USER_BYTES}, measured by fanfare bench idle)",
         bytes(estimate.idle),
         bytes(estimate.busy),
         bytes(estimate.records),
+        bytes(estimate.subscriptions),
+        grouped(case.settings.limits.channels_per_connection as u64),
         grouped(case.connections as u64),
         grouped(KERNEL_BYTES + USER_BYTES),
     );
@@ -200,6 +210,10 @@ mod tests {
         let more = 100_000 * 4_096 + budgets + 64 * (128 << 10);
         assert_eq!(estimate.busy - estimate.idle, more);
         assert_eq!(estimate.stalled_buffers, 100_000 * 96 * 1_024);
+        assert_eq!(estimate.subscriptions, 100_000 * 1_000 * 48);
+        let memory = report(&sound(), 100_000).findings.into_iter().find(|it| it.check == "memory");
+        let memory = memory.unwrap();
+        assert!(memory.is.contains("more for subscriptions"), "{}", memory.is);
     }
 
     #[test]

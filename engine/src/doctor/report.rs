@@ -115,6 +115,7 @@ pub fn json(report: &Report) -> Value {
             "idle_bytes": estimate.idle,
             "busy_bytes": estimate.busy,
             "channel_record_bytes": estimate.records,
+            "subscription_bytes": estimate.subscriptions,
             "stalled_buffer_bytes": estimate.stalled_buffers,
         },
         "findings": findings,
