@@ -249,3 +249,64 @@ fn a_connection_stays_named_when_it_polls_again() {
     poll.hear(&world);
     assert_eq!(told(&poll).0, [2, 2], "what it was not to have is not in its history either");
 }
+
+/// What says when to come back is a line of the stream and of no message: a message that has room
+/// with an opening before it has room without one.
+#[test]
+fn the_line_that_says_when_to_come_back_counts_for_no_message() {
+    let given = |open: u8, max: usize| {
+        let mut world = world();
+        world.publish(0, 10, Kind::Text);
+        world.steps(3);
+        let client = world.nets[0].connect();
+        let target = format!("/sse?channels=c0&format=json&last=1&open={open}&max={max}");
+        let head = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        world.nets[0].write(client, head.as_bytes());
+        world.steps(6);
+        let said = String::from_utf8(world.nets[0].take(client)).unwrap();
+        assert_eq!(said.matches("retry: 1000\n").count(), 1, "{said}");
+        said.contains("#n1;")
+    };
+    let least = [0, 1].map(|open| (80..300).find(|max| given(open, *max)).unwrap());
+    assert_eq!(least[0], least[1]);
+    assert!([0, 1].iter().all(|open| !given(*open, least[0] - 1) && given(*open, least[0])));
+}
+
+/// A gap that goes on behind an answer is told again from there: its pieces overlap at their ends,
+/// and none of it is left out.
+#[test]
+fn a_gap_that_an_answer_ends_in_is_told_on_from_there() {
+    let history = History { count: 1_500, bytes: 100_000_000, age_ms: 600_000 };
+    let mut world = World::new(&Shape { history, ..Shape::plain() });
+    for nth in 0..1_600 {
+        world.publish(0, 10, Kind::Text);
+        (0..if nth < 100 { 11 } else { 0 }).for_each(|_| world.publish(1, 10, Kind::Text));
+        while !world.offers.is_empty() {
+            world.offer();
+            world.step_sequencer();
+        }
+        world.steps(1);
+    }
+    let (mut since, mut pieces, mut messages) = (world.id(0), Vec::new(), 0);
+    loop {
+        let poll = Peer::mute(&world, Way::Poll);
+        let head = request(Way::Poll, &["c0".into(), "c1".into()], Some(&since), 0, None);
+        world.nets[0].write(poll.client, head.as_bytes());
+        let mut poll = poll;
+        world.steps(30);
+        poll.hear(&world);
+        let [Said::Answer { id, messages: more, gaps }] = &poll.said[..] else {
+            panic!("{:?}", poll.said)
+        };
+        since = id.clone();
+        messages += more.len();
+        pieces.extend(gaps.iter().map(|gap| gap.bounds.unwrap()));
+        if more.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(messages, 1_500 + 1_100);
+    assert_eq!(pieces[0], (1, 100));
+    assert!(pieces.len() > 1 && pieces.iter().all(|piece| piece.1 == 100), "{pieces:?}");
+    assert!(pieces.windows(2).all(|two| two[0].0 < two[1].0), "{pieces:?}");
+}
