@@ -4,7 +4,7 @@ use fanfare_protocol::http::response::{self, NO_STORE};
 use fanfare_protocol::http::{Answer, Ending, Status};
 
 use super::here::Here;
-use crate::fanout::Gathering;
+use crate::fanout::{Gathering, Slice};
 use crate::transport::door::Once;
 
 /// What is told with it.
@@ -23,6 +23,11 @@ impl WholeAnswer {
     /// That there is nothing.
     pub(super) fn of_nothing(once: Once) -> Self {
         Self { once, separator: b"", own: Vec::new(), gathering: Box::default() }
+    }
+
+    /// The parts of pages that it holds.
+    pub(crate) fn slices(&self) -> impl Iterator<Item = &Slice> {
+        self.gathering.messages.iter()
     }
 
     /// Writes it for a page of the origin `reader`.

@@ -10,6 +10,7 @@ use super::connection::Connection;
 use super::connections::Connections;
 use super::parcel::Moving;
 use crate::driver::Token;
+use crate::fanout::Slice;
 use crate::session::WholeAnswer;
 use crate::session_id::SessionId;
 use crate::transport::door::HoldRequest;
@@ -150,6 +151,15 @@ impl Carriers {
         self.detached -= 1;
         self.free.push(session.index - FIRST_PLACE);
         carrier
+    }
+
+    /// The parts of pages in answers that are told next.
+    pub(super) fn slices(&self) -> impl Iterator<Item = &Slice> {
+        let answers = self.parted.iter().filter_map(|parted| match parted {
+            Parted::Answer(_, answer) => Some(answer.slices()),
+            _ => None,
+        });
+        answers.flatten()
     }
 
     /// Whether anybody is to be told something.

@@ -61,7 +61,7 @@ impl<D: Driver> Shard<D> {
         let members = members.map(|(index, connection)| (index, &connection.subscriptions));
         let slices = clients.connections.table.iter();
         let slices = slices.flat_map(|(_, connection)| connection.slices());
-        clients.fanout.invariants(members, slices);
+        clients.fanout.invariants(members, slices.chain(clients.carriers.slices()));
         clients.connections.invariants();
         clients.carriers.invariants();
         let most = 2 * (self.driver.capacity() + clients.carriers.len()) + 64;

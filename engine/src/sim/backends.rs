@@ -35,6 +35,11 @@ pub(super) struct Answer {
 /// What the sequencer tells whoever is no shard.
 pub(super) enum Told {
     Answer(Answer),
+    /// A message is about to be placed there.
+    Stands {
+        number: u64,
+        position: u64,
+    },
     /// This is the epoch now.
     Epoch(Epoch),
 }

@@ -10,7 +10,7 @@ use std::thread;
 
 use clap::Parser;
 
-use super::persona::Canary;
+use super::canary::Canary;
 use super::play::{Played, play};
 use super::replay_command;
 use crate::clock::Clock;
@@ -21,7 +21,7 @@ const PROGRESS_MS: u64 = 200;
 /// Plays whole Fanfare nodes under chance, and checks every promise at every client.
 ///
 /// Each seed is one world: a sequencer, one to four shards, publishers, and clients that lag, stop
-/// reading, break off and come back, over a simulated network and under limits as small as chance
+/// reading, give commands, break off and come back, over a simulated network and under limits as small as chance
 /// makes them. Nothing of it depends on the machine or on time, so a seed that fails once fails
 /// always: the command that plays it again is printed, and the exit code is 1.
 #[derive(Parser, Debug)]
@@ -79,8 +79,10 @@ fn outcome(seed: u64, lie: Option<Canary>, verbose: bool) -> PlayedSeed {
 
 fn play_one(seed: u64, lie: Option<Canary>, verbose: bool) -> bool {
     match outcome(seed, lie, verbose).1 {
-        Some(Played { heard, gaps, trace }) => {
-            println!("seed {seed}: {heard} messages heard, {gaps} gaps told, trace {trace:016x}");
+        Some(Played { heard, gaps, answers, trace }) => {
+            println!(
+                "seed {seed}: {heard} messages heard, {gaps} gaps and {answers} answers told, trace {trace:016x}"
+            );
             false
         }
         None => {
@@ -117,12 +119,16 @@ fn work(next: &AtomicU64, end: u64, lie: Option<Canary>, tell: &Sender<PlayedSee
 /// Hears of every seed: one line that grows on a terminal, and the counts at the end.
 fn report(hear: &Receiver<PlayedSeed>, seeds: u64) -> bool {
     let (clock, is_terminal) = (Clock::start(), std::io::stderr().is_terminal());
-    let (mut played, mut heard, mut gaps, mut failed) = (0, 0, 0, Vec::new());
+    let (mut played, mut heard, mut gaps, mut answers) = (0, 0, 0, 0);
+    let mut failed = Vec::new();
     let mut shown = clock.now();
     for (seed, outcome) in hear {
         played += 1;
         match outcome {
-            Some(one) => (heard, gaps) = (heard + one.heard, gaps + one.gaps),
+            Some(one) => {
+                (heard, gaps) = (heard + one.heard, gaps + one.gaps);
+                answers += one.answers;
+            }
             None => {
                 println!("seed {seed} breaks a promise. Again: {}", replay_command(seed));
                 failed.push(seed);
@@ -138,7 +144,8 @@ fn report(hear: &Receiver<PlayedSeed>, seeds: u64) -> bool {
         eprintln!();
     }
     let seconds = clock.now().0 as f64 / 1_000.0;
-    println!("{played} seeds in {seconds:.1} s: {heard} messages heard, {gaps} gaps told");
+    let told = format!("{gaps} gaps and {answers} answers told");
+    println!("{played} seeds in {seconds:.1} s: {heard} messages heard, {told}");
     if !failed.is_empty() {
         failed.sort_unstable();
         println!("{} failed: {failed:?}", failed.len());

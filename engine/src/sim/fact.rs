@@ -7,9 +7,26 @@ use crate::driver::sim::Client;
 /// A client, and the shard that it is connected to.
 pub(crate) type ClientAt = (usize, Client);
 
+/// How a message is published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Manner {
+    pub(crate) ephemeral: bool,
+    /// Who is not to have it.
+    pub(crate) except: Option<ClientAt>,
+}
+
+/// A message that has no outcome yet.
+pub(super) struct UnderWay {
+    pub(super) channels: Vec<usize>,
+    pub(super) kind: Kind,
+    pub(super) payload: Vec<u8>,
+    pub(super) manner: Manner,
+    /// Whether a client publishes it, which hears its outcome itself.
+    pub(super) by_client: bool,
+}
+
 /// One message that has its place, in one of its channels: those of one publication have one
 /// position, and stand in the order in which their channels were named.
-#[derive(Debug)]
 pub(crate) struct Fact {
     pub(crate) channel: usize,
     /// Which life of the channel's record: offsets begin again with each.
@@ -31,6 +48,16 @@ impl Fact {
     /// Whether its longest encoding is longer than that.
     pub(super) fn may_be_longer(&self, bytes: usize) -> bool {
         2 * self.payload.len() + 400 > bytes
+    }
+}
+
+/// In few words: a payload is known by its number.
+impl std::fmt::Debug for Fact {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { channel, life, position, offset, except, kind, payload } = self;
+        let (number, bytes) = (number_in(payload).unwrap_or(0), payload.len());
+        write!(f, "#{number} at {position}: {channel}/{life}/{offset}, {kind:?} of {bytes}")?;
+        except.iter().try_for_each(|client| write!(f, " except {client:?}"))
     }
 }
 

@@ -3,13 +3,17 @@
 //!
 //! `GET /lines` begins a client and `GET /lines/ID` goes on with it: a stream of events in chunks,
 //! or with `?wait=S` one answer, a list, when there is something to tell. `POST /lines/ID` brings
-//! lines. A WebSocket on `/lines/ID` says `probe`, and with `come` takes
-//! the client over. What the machine says is an event `said`, in a list an object.
+//! lines. A WebSocket on `/lines/ID` says `probe`, and with `come` takes the client over; others say
+//! the same lines in messages. What the machine says is an event `said`, in a list an object.
 
-use fanfare_protocol::dialect::machine::{Answer, ChannelToFollow, Machine, Piece, Turn};
+use std::collections::HashMap;
+
+use fanfare_protocol::dialect::machine::{Answer, ChannelToFollow, Followed, Machine, Piece, Turn};
 use fanfare_protocol::dialect::{Encoding, Form, plain};
 use fanfare_protocol::framing::{Envelope, Framing, Payload};
 use fanfare_protocol::http::{ContentType, Method, Request, Violation};
+use fanfare_protocol::id::{Id, LifeId};
+use fanfare_protocol::message::GapView;
 use fanfare_protocol::refusals::TOO_MANY_VIEWS;
 use fanfare_protocol::since::Since;
 use fanfare_protocol::sse::reader::Reader;
@@ -88,11 +92,14 @@ impl Machine for Knocker {
     fn answer(&mut self, _: u32, _: Answer<'_>, _: &mut dyn Turn) {}
 }
 
-/// Hears one client.
+/// Hears one client. A line may begin with a number that is the client's own: then its answer does,
+/// too, and is exact.
 #[derive(Debug, Default)]
 pub struct Talk {
     /// What has come of a message of the client.
     begun: Vec<u8>,
+    /// What the client calls a request.
+    numbers: HashMap<u32, u64>,
 }
 
 impl Machine for Talk {
@@ -108,42 +115,59 @@ impl Machine for Talk {
         self.begun.extend_from_slice(piece.bytes);
         if piece.last {
             let message = std::mem::take(&mut self.begun);
-            String::from_utf8_lossy(&message).lines().for_each(|line| hear(line, turn));
+            String::from_utf8_lossy(&message).lines().for_each(|line| self.hear(line, turn));
         }
     }
 
-    fn answer(&mut self, _: u32, answer: Answer<'_>, turn: &mut dyn Turn) {
+    fn answer(&mut self, request: u32, answer: Answer<'_>, turn: &mut dyn Turn) {
+        let number = match request {
+            0 => Some(0), // which a WebSocket client began with
+            _ => self.numbers.remove(&request),
+        };
         let text = match answer {
+            Answer::Following { begin, channels } if number.is_some() => exactly(begin, channels),
             Answer::Following { channels, .. } => {
                 let channels = channels.iter().map(|it| format!("{}@{}", it.channel, it.next));
                 format!("following {}", channels.collect::<Vec<_>>().join(" "))
             }
+            Answer::Published(it) if number.is_some() => format!("at {} {}", it.offset, it.id),
             Answer::Published(published) => format!("at {}", published.offset),
             Answer::Refused(refusal) => format!("{refusal:?}"),
             Answer::TooManyViews => TOO_MANY_VIEWS.into(),
         };
-        say(&text, turn);
+        say(&numbered(number, text), turn);
     }
 }
 
-fn hear(line: &str, turn: &mut dyn Turn) {
-    let words: Vec<&str> = line.split(' ').collect();
-    let asked = match words[..] {
-        ["follow", channel] => turn.follow(&[ChannelToFollow::of(channel, Since::Now)]).err(),
-        ["follow", channel, view] => turn
-            .follow(&[ChannelToFollow {
+impl Talk {
+    fn hear(&mut self, line: &str, turn: &mut dyn Turn) {
+        let first =
+            line.split_once(' ').and_then(|(first, rest)| Some((first.parse().ok()?, rest)));
+        let (number, command) = first.map_or((None, line), |(number, rest)| (Some(number), rest));
+        let words: Vec<&str> = command.split(' ').collect();
+        let asked = match words[..] {
+            ["follow", channel] => turn.follow(&[ChannelToFollow::of(channel, Since::Now)]),
+            ["follow", channel, view] => turn.follow(&[ChannelToFollow {
                 view: Some(view),
                 ..ChannelToFollow::of(channel, Since::Now)
-            }])
-            .err(),
-        ["again", channel] => turn.follow(&[ChannelToFollow::of(channel, Since::Earliest)]).err(),
-        ["say", channel, text] => turn.publish(channel, text.as_bytes()).err(),
-        ["fill"] => return say(&"x".repeat(8 << 10), turn),
-        ["bye"] => return turn.close(CloseCode::NORMAL, "as you say"),
-        _ => return say(&format!("what is {line}"), turn),
-    };
-    if let Some(unasked) = asked {
-        say(&format!("{unasked:?}"), turn);
+            }]),
+            ["again", channel] => turn.follow(&[ChannelToFollow::of(channel, Since::Earliest)]),
+            ["from", ref channels @ ..] if channels.iter().all(|word| from(word).is_some()) => {
+                turn.follow(&channels.iter().filter_map(|word| from(word)).collect::<Vec<_>>())
+            }
+            ["say", channel, text] => turn.publish(channel, text.as_bytes()),
+            ["leave", channel] => {
+                let text = format!("left {channel} {}", turn.unfollow(channel));
+                return say(&numbered(number, text), turn);
+            }
+            ["fill"] => return say(&"x".repeat(8 << 10), turn),
+            ["bye"] => return turn.close(CloseCode::NORMAL, "as you say"),
+            _ => return say(&format!("what is {line}"), turn),
+        };
+        match asked {
+            Ok(request) => drop(number.map(|number| self.numbers.insert(request, number))),
+            Err(unasked) => say(&numbered(number, format!("{unasked:?}")), turn),
+        }
     }
 }
 
@@ -184,4 +208,38 @@ fn told(framing: Framing, frames: &[u8]) -> Vec<(String, String)> {
         None => (it["event"].as_str().unwrap_or_default().to_owned(), it.to_string()),
     });
     each.collect()
+}
+
+fn numbered(number: Option<u64>, text: String) -> String {
+    number.map_or(text.clone(), |number| format!("{number} {text}"))
+}
+
+/// A channel and where to begin in it: `c1=now`, `c1=earliest`, `c1=last:3`, `c1=ID`, or after an
+/// offset of a life, `c1=7:LIFE`.
+fn from(word: &str) -> Option<ChannelToFollow<'_>> {
+    let (channel, since) = word.split_once('=')?;
+    let since = match since.split_once(':') {
+        None if since == "now" => Since::Now,
+        None if since == "earliest" => Since::Earliest,
+        None => Since::After(Id::parse(since.as_bytes())?),
+        Some(("last", count)) => Since::Last(count.parse().ok()?),
+        Some((offset, life)) => {
+            Since::Offset(offset.parse().ok()?, LifeId::parse(life.as_bytes())?)
+        }
+    };
+    Some(ChannelToFollow::of(channel, since))
+}
+
+/// Where everything begins, and each channel with the offset that comes first, its life, and what
+/// is missed before that: `-`, offsets or `?`, and the reason.
+fn exactly(begin: Id, channels: &[Followed<'_>]) -> String {
+    let mut text = format!("following {begin}");
+    for Followed { channel, next, life, gap, .. } in channels {
+        let gap = gap.map_or("-".into(), |GapView { bounds, reason, .. }| match bounds {
+            Some((from, to)) => format!("{from}-{to}:{}", reason.as_str()),
+            None => format!("?:{}", reason.as_str()),
+        });
+        text += &format!(" {channel} {next} {life} {gap}");
+    }
+    text
 }

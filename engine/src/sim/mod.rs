@@ -6,15 +6,22 @@
 //! `cargo run --release -p fanfare --example fanfare-sim -- --seeds 1..1000` plays as many as
 //! wanted, `--seed 17` one of them. No part of the server uses it.
 
+mod api;
 mod backends;
+mod canary;
 mod command;
 mod fact;
+mod follower;
 pub mod lines;
 mod persona;
+mod placed;
 mod play;
+mod shape;
 pub(crate) mod slow_log;
+mod talker;
 mod trace;
 pub(crate) mod truth;
+mod view;
 pub(crate) mod wire;
 pub(crate) mod world;
 

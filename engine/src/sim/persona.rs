@@ -1,9 +1,9 @@
 //! A client with a memory: it connects, listens, lags, leaves, and comes back with the id it has.
 
-use clap::ValueEnum;
-
+use super::canary::{Canary, spoil};
 use super::trace::Trace;
-use super::truth::{ClientAt, Listener, Start, View, channel_name, channel_of};
+use super::truth::{ClientAt, channel_name, channel_of};
+use super::view::{Listener, Start, View};
 use super::wire::{Ear, Said, Way, beginning, masked, request};
 use super::world::World;
 use crate::driver::sim::{Chance, Client, Standing};
@@ -20,6 +20,17 @@ pub(super) enum Mood {
     Stopped,
 }
 
+impl Mood {
+    /// What may wait for it on its way.
+    pub(super) fn window(self) -> usize {
+        match self {
+            Self::Eager => usize::MAX,
+            Self::Slow(bytes) => bytes * 3,
+            Self::Stopped => 300,
+        }
+    }
+}
+
 /// What a world allows, beside the guarantees.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Allowance {
@@ -30,37 +41,6 @@ pub(super) struct Allowance {
     /// Whether there is so little room for what is rendered that clients in the middle of a message
     /// are ended, and live windows are given up.
     pub(super) is_tight: bool,
-}
-
-/// A lie that a persona tells itself, to see that the oracle hears it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub(super) enum Canary {
-    /// A message is left out.
-    Lose,
-    /// A message comes twice.
-    Double,
-    /// Two messages change places.
-    Swap,
-    /// An offset is one too high.
-    WrongOffset,
-    /// A bit of a payload is another one.
-    Flip,
-    /// A gap ends one message late.
-    GapTooLong,
-    /// Slow clients are told of no gap.
-    LoseSlow,
-    /// A message comes with another of its channels than the first that is followed.
-    OtherChannel,
-    /// Clients are not told that an epoch began.
-    LoseEpoch,
-    /// A backend is told an offset that is one too high.
-    WrongOutcome,
-    /// Who publishes is told the place of another's message.
-    WrongTicket,
-    /// Who asks for what is kept does not hear the first of it.
-    LoseOldest,
-    /// Who asks for the last so many hears of them as if it had asked for one less.
-    OneTooOld,
 }
 
 /// A connection of a persona.
@@ -190,12 +170,7 @@ impl Persona {
         let Some(line) = &mut self.line else { return };
         line.mood = mood;
         line.tainted |= mood != Mood::Eager;
-        let window = match mood {
-            Mood::Eager => usize::MAX,
-            Mood::Slow(bytes) => bytes * 3,
-            Mood::Stopped => 300,
-        };
-        world.nets[self.shard].set_window(line.client, window);
+        world.nets[self.shard].set_window(line.client, mood.window());
     }
 
     pub(super) fn reset(&mut self, world: &World) {
@@ -320,7 +295,7 @@ impl Persona {
                 }
                 self.say(world, 8, &code.to_be_bytes());
             }
-            Said::Pong(_) | Said::Heartbeat | Said::Closed(_) => {}
+            Said::Pong(_) | Said::Heartbeat | Said::Closed(_) | Said::Told(_) => {}
         }
     }
 
@@ -373,39 +348,5 @@ impl Persona {
         if line.mood == Mood::Eager && line.open && self.way != Way::Poll {
             line.view.nothing_owed(&world.truth);
         }
-    }
-}
-
-fn spoil(canary: Canary, said: &mut Vec<Said>) {
-    let messages: Vec<usize> =
-        (0..said.len()).filter(|nth| matches!(said[*nth], Said::Message(_))).collect();
-    match (canary, &messages[..]) {
-        (Canary::Lose, [first, _, ..]) => drop(said.remove(*first)),
-        (Canary::Double, [first, ..]) => said.insert(*first, said[*first].clone()),
-        (Canary::Swap, [first, second, ..]) => said.swap(*first, *second),
-        (Canary::WrongOffset, [first, ..]) => {
-            if let Said::Message(message) = &mut said[*first] {
-                message.offset = message.offset.map(|offset| offset + 1);
-            }
-        }
-        (Canary::Flip, [first, ..]) => {
-            if let Said::Message(message) = &mut said[*first] {
-                *message.payload.last_mut().unwrap() ^= 1;
-            }
-        }
-        (Canary::GapTooLong, _) => {
-            for one in said {
-                if let Said::Gap(gap) = one {
-                    gap.bounds = gap.bounds.map(|(from, to)| (from, to + 1));
-                }
-            }
-        }
-        (Canary::LoseEpoch, _) => {
-            said.retain(|one| !matches!(one, Said::Gap(gap) if gap.reason == "epoch"));
-        }
-        (Canary::LoseSlow, _) => {
-            said.retain(|one| !matches!(one, Said::Gap(gap) if gap.reason == "slow"));
-        }
-        _ => {}
     }
 }

@@ -1,10 +1,16 @@
 //! One world from its seed: what kind it is, what its publishers and clients do, and that it comes
 //! to rest with nobody forgotten.
 
+use std::sync::Arc;
+
+use fanfare_protocol::dialect::machine::Machine;
 use fanfare_protocol::message::{Change, Kind};
 
-use super::persona::{Allowance, Canary, Mood, Persona};
+use super::canary::Canary;
+use super::lines::{Lines, Talk};
+use super::persona::{Allowance, Mood, Persona};
 use super::slow_log::LogTemper;
+use super::talker::Talker;
 use super::truth::channel_name;
 use super::wire::{Way, request};
 use super::world::{COUNTED, Manner, Shape, World};
@@ -12,10 +18,65 @@ use crate::driver::sim::{Chance, Temper};
 use crate::rule::{History, Slow, Window};
 use crate::shard::tick_budget::TickBudget;
 
-const CHANNELS: usize = 5;
+pub(super) const CHANNELS: usize = 5;
 
 fn pick<T: Copy>(chance: &mut Chance, of: &[T]) -> T {
     of[chance.below(of.len())]
+}
+
+/// All who hear something.
+#[derive(Default)]
+struct Cast {
+    personas: Vec<Persona>,
+    talkers: Vec<Talker>,
+}
+
+impl Cast {
+    fn listen(&mut self, world: &World, chance: &mut Chance) {
+        self.personas.iter_mut().for_each(|persona| persona.listen(world, chance));
+        self.talkers.iter_mut().for_each(|talker| talker.listen(world));
+    }
+
+    fn jumped(&mut self) {
+        self.personas.iter_mut().for_each(|persona| persona.jumped = true);
+        self.talkers.iter_mut().for_each(Talker::jumped);
+    }
+
+    fn at_rest(&mut self, world: &World) {
+        self.personas.iter_mut().for_each(|persona| persona.at_rest(world));
+        self.talkers.iter_mut().for_each(|talker| talker.at_rest(world));
+    }
+
+    fn leave(&mut self, world: &World) {
+        self.personas.iter_mut().for_each(|persona| persona.reset(world));
+        self.talkers.iter_mut().for_each(|talker| talker.lose(world));
+    }
+
+    /// What they heard, and the digest of it behind what the world has told.
+    fn played(&self, world: &World) -> Played {
+        let (personas, talkers) = (self.personas.iter(), self.talkers.iter());
+        let each = personas.map(|it| (it.heard, it.gaps, &it.trace));
+        let each = each.chain(talkers.map(|it| (it.heard, it.gaps, &it.trace)));
+        let (mut heard, mut gaps, mut all) = (0, 0, world.trace.clone());
+        for (messages, notices, trace) in each {
+            (heard, gaps) = (heard + messages, gaps + notices);
+            all.note(world.now, &trace.digest().to_le_bytes());
+        }
+        let answers = self.talkers.iter().map(|talker| talker.answers).sum();
+        Played { heard, gaps, answers, trace: all.digest() }
+    }
+}
+
+/// Clients with commands, in some worlds, whose shards hand sockets to one another then.
+fn talkers(shape: &mut Shape, chance: &mut Chance, allowance: Allowance) -> Vec<Talker> {
+    let count = pick(chance, &[0, 0, 2, 5]);
+    if count > 0 {
+        let machine = || Box::new(Talk::default()) as Box<dyn Machine>;
+        shape.machines = Some(Arc::new(machine));
+        shape.door = Some(Arc::new(Lines));
+        shape.limits.detached_ms = pick(chance, &[2_000, 30_000]);
+    }
+    (0..count).map(|_| Talker::new(chance.percent(60), allowance)).collect()
 }
 
 /// What kind of world this seed is.
@@ -128,8 +189,8 @@ fn act(persona: &mut Persona, world: &World, chance: &mut Chance) {
 
 /// Everybody who is not there comes at once, and a crowd with them that asks for all that is kept
 /// of every channel, some of which is gone before it is answered.
-fn storm(world: &mut World, personas: &mut [Persona], chance: &mut Chance) {
-    for persona in personas.iter_mut().filter(|persona| !persona.is_connected()) {
+fn storm(world: &mut World, cast: &mut Cast, chance: &mut Chance) {
+    for persona in cast.personas.iter_mut().filter(|persona| !persona.is_connected()) {
         persona.connect(world, chance);
     }
     let names: Vec<String> = (0..CHANNELS).map(channel_name).collect();
@@ -146,7 +207,7 @@ fn storm(world: &mut World, personas: &mut [Persona], chance: &mut Chance) {
     gone.iter().for_each(|(net, client)| net.reset(*client));
     for _ in 0..chance.below(6) {
         world.step();
-        personas.iter_mut().for_each(|persona| persona.listen(world, chance));
+        cast.listen(world, chance);
     }
     left.iter().for_each(|(net, client)| net.reset(*client));
 }
@@ -164,13 +225,13 @@ fn hinder_log(world: &World, fails: bool, chance: &mut Chance) {
 }
 
 /// Runs until the node is at rest, and sees that nobody was forgotten.
-fn rest(world: &mut World, personas: &mut [Persona], chance: &mut Chance) {
+fn rest(world: &mut World, cast: &mut Cast, chance: &mut Chance) {
     world.log.let_go();
     let (mut quiet, mut steps, mut before) = (0, 0, 0);
     // A lying network may keep anything back for a while.
     while quiet < 25 {
         world.step();
-        personas.iter_mut().for_each(|persona| persona.listen(world, chance));
+        cast.listen(world, chance);
         let sent = world.metrics.shards.iter().map(|shard| shard.sends.read()).sum::<u64>();
         quiet = if world.is_quiet() && sent == before { quiet + 1 } else { 0 };
         before = sent;
@@ -178,7 +239,7 @@ fn rest(world: &mut World, personas: &mut [Persona], chance: &mut Chance) {
         // An inbox of one, and twelve polls that ask again after each message: thousands of steps.
         assert!(steps < 50_000, "the node never comes to rest: {}", world.unrest());
     }
-    personas.iter_mut().for_each(|persona| persona.at_rest(world));
+    cast.at_rest(world);
 }
 
 fn personas(chance: &mut Chance, shards: usize, allowance: Allowance) -> Vec<Persona> {
@@ -206,6 +267,8 @@ pub(super) struct Played {
     pub(super) heard: u64,
     /// Gaps that they were told.
     pub(super) gaps: u64,
+    /// What came of commands of theirs.
+    pub(super) answers: u64,
     /// A digest of all that publishers were answered and clients read, and when.
     pub(super) trace: u64,
 }
@@ -217,16 +280,20 @@ pub(super) struct Played {
 /// When a promise is broken.
 pub(super) fn play(seed: u64, canary: Option<Canary>, verbose: bool) -> Played {
     let chance = &mut Chance::new(seed);
-    let (shape, allowance) = shape(seed, chance);
+    let (mut shape, allowance) = shape(seed, chance);
+    // Those who came to the simulation later have a chance of their own.
+    let talk = &mut Chance::new(seed.rotate_left(32));
+    let talkers = talkers(&mut shape, talk, allowance);
     let mut world = World::new(&shape);
     world.backends.lie = canary == Some(Canary::WrongOutcome);
     if canary == Some(Canary::WrongTicket) {
         world.log.lie();
     }
-    let mut personas = personas(chance, shape.shards, allowance);
-    for persona in &mut personas {
+    let mut cast = Cast { personas: personas(chance, shape.shards, allowance), talkers };
+    for persona in &mut cast.personas {
         (persona.canary, persona.verbose) = (canary, verbose);
     }
+    cast.talkers.iter_mut().for_each(|talker| talker.canary = canary);
     let ephemeral = pick(chance, &[0, 0, 20, 80]);
     let several = pick(chance, &[0, 0, 10, 60]);
     let epochs = pick(chance, &[0, 0, 1, 5]);
@@ -236,22 +303,23 @@ pub(super) fn play(seed: u64, canary: Option<Canary>, verbose: bool) -> Played {
     let visits = pick(visitors, &[0, 0, 10, 60]);
     for step in 0..160 {
         for _ in 0..pick(chance, &[0, 0, 1, 3, 20]) {
-            publish(&mut world, &personas, (ephemeral, several), chance);
+            publish(&mut world, &cast.personas, (ephemeral, several), chance);
         }
-        for persona in &mut personas {
+        for persona in &mut cast.personas {
             act(persona, &world, chance);
         }
+        cast.talkers.iter_mut().for_each(|talker| talker.act(&mut world, talk));
         world.now = world.now.plus(chance.below(20) as u64);
         if chance.percent(3) {
             let ms = pick(chance, &[200, 1_200, 6_000, 16_000, 30_000, 70_000]);
             world.jump(ms);
-            personas.iter_mut().for_each(|persona| persona.jumped = true);
+            cast.jumped();
         }
         if chance.percent(3) {
             world.stall(chance.below(shape.shards), 1 + chance.below(40) as u32);
         }
         if chance.percent(3) {
-            storm(&mut world, &mut personas, chance);
+            storm(&mut world, &mut cast, chance);
         }
         if chance.percent(epochs) {
             world.begin_epoch();
@@ -260,27 +328,21 @@ pub(super) fn play(seed: u64, canary: Option<Canary>, verbose: bool) -> Played {
         come_and_go(&mut world, step, visits, visitors);
         world.backends.break_off();
         world.step();
-        personas.iter_mut().for_each(|persona| persona.listen(&world, chance));
+        cast.listen(&world, chance);
         if step % 16 == 0 {
             world.invariants();
         }
         if chance.percent(3) {
-            rest(&mut world, &mut personas, chance);
+            rest(&mut world, &mut cast, chance);
         }
     }
-    rest(&mut world, &mut personas, chance);
-    let heard = personas.iter().map(|persona| persona.heard).sum();
-    let gaps = personas.iter().map(|persona| persona.gaps).sum();
-    personas.iter_mut().for_each(|persona| persona.reset(&world));
+    rest(&mut world, &mut cast, chance);
+    cast.leave(&world);
     for _ in 0..40 {
         world.jump(2_000);
         world.steps(8);
     }
-    rest(&mut world, &mut [], chance);
+    rest(&mut world, &mut Cast::default(), chance);
     world.is_empty();
-    let trace = personas.iter().fold(world.trace, |mut all, persona| {
-        all.note(world.now, &persona.trace.digest().to_le_bytes());
-        all
-    });
-    Played { heard, gaps, trace: trace.digest() }
+    cast.played(&world)
 }

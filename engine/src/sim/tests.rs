@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::persona::Canary;
+use super::canary::Canary;
 use super::play::{Played, play};
 use super::replay_command;
 
@@ -26,13 +26,15 @@ fn number(name: &str) -> Option<u64> {
 fn sim_every_promise_holds() {
     let first = number("FANFARE_SEED_FIRST").unwrap_or(1);
     let seeds = number("FANFARE_SEEDS").unwrap_or(SEEDS);
-    let (mut heard, mut gaps) = (0, 0);
+    let (mut heard, mut gaps, mut answers) = (0, 0, 0);
     for seed in first..first + seeds {
         let played = replayable(seed);
         heard += played.heard;
         gaps += played.gaps;
+        answers += played.answers;
     }
-    println!("{seeds} seeds: {heard} messages heard, {gaps} gaps announced");
+    println!("{seeds} seeds: {heard} messages heard, {gaps} gaps announced, {answers} answers");
+    assert!(answers > 10 * seeds, "commands are answered: {answers}");
     assert!(heard > 100 * seeds && gaps > seeds / 2, "the worlds are not idle: {heard} {gaps}");
 }
 
@@ -52,6 +54,8 @@ fn sim_the_oracle_hears_every_lie() {
         Canary::WrongTicket,
         Canary::LoseOldest,
         Canary::OneTooOld,
+        Canary::LoseAnswer,
+        Canary::AnswerTwice,
     ];
     let heard = |lie| {
         (1..30).any(|seed| std::panic::catch_unwind(|| play(seed, Some(lie), false)).is_err())

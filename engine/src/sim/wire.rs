@@ -1,6 +1,8 @@
 //! What a client reads, parsed as small as possible and without the engine's codecs: an error in
 //! these would otherwise be in both.
 
+use std::collections::VecDeque;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
@@ -50,6 +52,8 @@ pub(crate) enum Said {
     Heartbeat,
     /// The end of an event stream, with its reason.
     Closed(String),
+    /// What the machine of a client says to it: see [`super::lines`].
+    Told(String),
 }
 
 /// Bytes that came, up to the first that are not whole.
@@ -61,11 +65,16 @@ pub(crate) struct Ear {
     /// Whether the head of the answer was read; a poll begins again after each answer.
     streaming: bool,
     pub(crate) closed: Option<u16>,
+    /// Whether the last chunk has come, or all of a list.
+    pub(crate) ended: bool,
+    /// What a list had that is not said yet.
+    list: VecDeque<Said>,
 }
 
 impl Ear {
     pub(crate) fn new(way: Way) -> Self {
-        Self { way, bytes: Vec::new(), chunks: None, streaming: false, closed: None }
+        let (bytes, chunks, list) = (Vec::new(), None, VecDeque::new());
+        Self { way, bytes, chunks, streaming: false, closed: None, ended: false, list }
     }
 
     /// Whether everything that came was whole: a stream that ends elsewhere was cut in a frame.
@@ -92,12 +101,16 @@ impl Ear {
             let Some(chunk) = chunks.get(line + 2..line + 2 + length + 2) else { return };
             assert!(chunk.ends_with(b"\r\n"), "a chunk is as long as it says: {chunk:?}");
             assert!(length > 0 || chunks.len() == 5, "nothing follows the last chunk: {chunks:?}");
+            self.ended = length == 0;
             self.bytes.extend_from_slice(&chunk[..length]);
             chunks.drain(..line + 2 + length + 2);
         }
     }
 
     fn next(&mut self) -> Option<Said> {
+        if let Some(said) = self.list.pop_front() {
+            return Some(said);
+        }
         if !self.streaming {
             return self.head();
         }
@@ -134,6 +147,11 @@ impl Ear {
             self.take_chunks();
         }
         match (self.way, status) {
+            (Way::Events { json: true }, 200) if length.is_some() => {
+                let list: Vec<Value> = serde_json::from_slice(&body).expect("a list");
+                self.list = list.iter().map(datum).collect();
+                self.ended = true;
+            }
             (Way::Socket { .. }, 101) | (Way::Events { .. }, 200) => self.streaming = true,
             (Way::Poll, 200) if length.is_none() => {
                 self.streaming = true;
@@ -211,6 +229,9 @@ impl Ear {
             let said: Value = serde_json::from_str(&data_text).expect("JSON");
             return Some(Said::Closed(text(&said["reason"])));
         }
+        if event.as_deref() == Some("said") {
+            return Some(Said::Told(data_text));
+        }
         if event.as_deref() == Some("fanfare.gap") {
             return Some(Said::Gap(gap(&serde_json::from_str(&data_text).expect("JSON"))));
         }
@@ -231,14 +252,20 @@ fn data(payload: Vec<u8>, json: bool) -> Said {
     if !json {
         return match serde_json::from_slice::<Value>(&payload) {
             Ok(said) if event(&said) == "fanfare.gap" => Said::Gap(gap(&said)),
+            Ok(said) if event(&said) == "said" => Said::Told(text(&said["text"])),
             _ => Said::Message(MessageSaid { payload, ..MessageSaid::default() }),
         };
     }
-    let said: Value = serde_json::from_slice(&payload).expect("JSON");
-    match &*event(&said) {
-        "fanfare.gap" => Said::Gap(gap(&said)),
+    datum(&serde_json::from_slice(&payload).expect("JSON"))
+}
+
+/// What one object says.
+fn datum(said: &Value) -> Said {
+    match said["event"].as_str().unwrap_or_default() {
+        "fanfare.gap" => Said::Gap(gap(said)),
         "fanfare.open" => Said::Open(text(&said["id"])),
-        _ => Said::Message(object(&said)),
+        "said" => Said::Told(text(&said["text"])),
+        _ => Said::Message(object(said)),
     }
 }
 
@@ -274,8 +301,12 @@ fn text(value: &Value) -> String {
 
 /// A frame as a client sends it.
 pub(crate) fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
-    assert!(payload.len() < 126);
-    let mut frame = vec![0x80 | opcode, 0x80 | payload.len() as u8, 1, 2, 3, 4];
+    let length = u16::try_from(payload.len()).expect("a client says little");
+    let mut frame = vec![0x80 | opcode, 0x80 | length.min(126) as u8];
+    if length >= 126 {
+        frame.extend(length.to_be_bytes());
+    }
+    frame.extend([1, 2, 3, 4]);
     frame.extend(payload.iter().enumerate().map(|(at, byte)| byte ^ [1, 2, 3, 4][at % 4]));
     frame
 }

@@ -1,103 +1,42 @@
 //! A whole node in one thread: the real sequencer, the real ring and real shards over the simulated
 //! driver. Whoever has it in hand makes time and chance, so that a run is a function of its seed.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use fanfare_protocol::id::{Epoch, Id};
 use fanfare_protocol::message::{Change, Kind};
 
+use super::api;
 use super::backends::{Answer, Answers, Backends, Told};
-use super::slow_log::{Hand, LogTemper, SlowLog};
+pub(crate) use super::fact::Manner;
+use super::fact::UnderWay;
+use super::placed::Placed;
+pub(crate) use super::shape::{COUNTED, Shape};
+use super::slow_log::{Hand, SlowLog};
 use super::trace::Trace;
 use super::truth::{ClientAt, Fact, Truth, channel_name};
 use crate::channel::{ChannelName, Tenant};
 use crate::clock::Millis;
-use crate::control;
 use crate::driver::Token;
-use crate::driver::sim::{Chance, Sim, SimNet, Temper};
+use crate::driver::sim::{Chance, Sim, SimNet};
 use crate::life::Life;
-use crate::limits::Limits;
 use crate::log::{Epochs, Interrupted, Others};
 use crate::metrics::Metrics;
 use crate::node::{Node, Parts, Plans};
 use crate::origin::{Named, Origin};
 use crate::presence::Presence;
-use crate::rule::{History, Pattern, Rule, Rules, Slow, Window};
+use crate::rule::{Pattern, Rule, Rules};
 use crate::sequencer::Ticket;
 use crate::sequencer::command::{Command, Publication, PublishAnswer};
 use crate::sequencer::inbox::NotTaken;
-use crate::session::machine::Machines;
 use crate::shard::Shard;
-use crate::shard::tick_budget::TickBudget;
 use crate::transport::Context;
-use crate::transport::door::Door;
-
-/// What is to be decided before a world begins.
-#[derive(Clone)]
-pub(crate) struct Shape {
-    pub(crate) seed: u64,
-    pub(crate) shards: usize,
-    pub(crate) temper: Temper,
-    pub(crate) limits: Limits,
-    pub(crate) history: History,
-    pub(crate) window: Window,
-    /// What becomes of slow clients of each channel; those beyond it disconnect.
-    pub(crate) slow: Vec<Slow>,
-    /// Sockets of a shard, and how many of them it serves.
-    pub(crate) capacity: (usize, usize),
-    /// Bounds of a tick.
-    pub(crate) budget: TickBudget,
-    /// How prompt the log is.
-    pub(crate) log: LogTemper,
-    /// Publishers on the Unix socket.
-    pub(crate) backends: usize,
-    /// What hears clients.
-    pub(crate) machines: Option<Machines>,
-    /// What knows the requests of those who come over many sockets: then all shards are on one
-    /// network, so that sockets can be handed from one to another.
-    pub(crate) door: Option<Arc<dyn Door>>,
-}
-
-/// The bounds that directed tests count ticks by, whatever production runs.
-pub(crate) const COUNTED: TickBudget =
-    TickBudget { entries: 256, units: 256, receives: 64, batches: 2, quantum: 256 };
-
-impl Shape {
-    /// One shard, a truthful network, defaults.
-    pub(crate) fn plain() -> Self {
-        let limits =
-            Limits { connections_per_address: 0, heads_per_address: 0, ..Limits::default() };
-        Self {
-            seed: 1,
-            shards: 1,
-            temper: Temper::HONEST,
-            limits,
-            history: History::DEFAULT,
-            window: Window::DEFAULT,
-            slow: Vec::new(),
-            capacity: (64, 64),
-            budget: COUNTED,
-            log: LogTemper::PROMPT,
-            backends: 0,
-            machines: None,
-            door: None,
-        }
-    }
-}
 
 /// Whose channels all are: not the tenant that there always is, which nobody may take for granted.
 fn tenant() -> Tenant {
     Tenant::new("sim")
-}
-
-/// How a message is published.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Manner {
-    pub(crate) ephemeral: bool,
-    /// Who is not to have it.
-    pub(crate) except: Option<ClientAt>,
 }
 
 /// A node, its publishers, and what really happened.
@@ -110,9 +49,11 @@ pub(crate) struct World {
     /// Whose presence stands in the log.
     others: Others,
     read_epochs: Vec<Id>,
+    /// Messages of clients that the order has read of the log, and where they stand.
+    read: VecDeque<(u64, u64)>,
     /// What is done to its log.
     pub(crate) log: Hand,
-    pub(crate) node: Node<Sim, SlowLog<Interrupted<Ticket>, Ticket>>,
+    pub(crate) node: Node<Sim, SlowLog<Placed<Interrupted<Ticket>>, Ticket>>,
     origins_key: u64,
     pub(crate) nets: Vec<SimNet>,
     pub(crate) life: Arc<Life>,
@@ -126,7 +67,7 @@ pub(crate) struct World {
     pub(super) backends: Backends,
     /// For how many steps each shard stands still.
     stalled: Vec<u32>,
-    under_way: std::collections::HashMap<u64, (Vec<usize>, Kind, Vec<u8>, Manner)>,
+    under_way: HashMap<u64, UnderWay>,
     numbers: u64,
 }
 
@@ -163,13 +104,14 @@ impl World {
         let (drivers, nets): (Vec<_>, Vec<_>) = (0..shape.shards).map(simulated).unzip();
         let (epochs, others, log) = (Epochs::default(), Others::default(), Hand::default());
         let interrupted = Interrupted::by(epochs.clone()).shared_with(others.clone());
-        let slow = SlowLog::new(interrupted, shape.log, log.clone(), shape.seed);
+        let answers = Answers::default();
+        let told = Placed::told(interrupted, Arc::clone(&answers));
+        let slow = SlowLog::new(told, shape.log, log.clone(), shape.seed);
         let parts = Parts::join(plans, slow);
         let backends = Backends::new(shape.seed, shape.backends, epoch, &parts);
         let mut node = Node::new(parts, drivers, now);
         node.shards.iter_mut().for_each(|shard| shard.set_budget(shape.budget));
         node.sequencer.set_turn(shape.budget.units);
-        let answers = Answers::default();
         let epoch_answers = Arc::clone(&answers);
         let hear = move |epoch| epoch_answers.lock().unwrap().push(Told::Epoch(epoch));
         let hears = node.inbox().offer(Command::HearEpochs(Box::new(hear)));
@@ -180,6 +122,7 @@ impl World {
             others,
             epochs_told: 0,
             read_epochs: Vec::new(),
+            read: VecDeque::new(),
             origins_key,
             nets,
             life: Arc::clone(node.life()),
@@ -192,7 +135,7 @@ impl World {
             answers,
             backends,
             stalled: vec![0; shape.shards],
-            under_way: std::collections::HashMap::new(),
+            under_way: HashMap::new(),
             numbers: 0,
         }
     }
@@ -228,7 +171,9 @@ impl World {
             Kind::Binary => [b"\xff\xfe", text.as_bytes()].concat(),
         };
         let names: Vec<String> = channels.iter().map(|channel| channel_name(*channel)).collect();
-        self.under_way.insert(number, (channels, kind, payload.clone(), manner));
+        let (payload_too, by_client) = (payload.clone(), false);
+        let asked = UnderWay { channels, kind, payload: payload_too, manner, by_client };
+        self.under_way.insert(number, asked);
         let Manner { ephemeral, except } = manner;
         let except = except.map(|client| self.origin(client));
         if self.backends.are_there() && !number.is_multiple_of(3) {
@@ -237,7 +182,13 @@ impl World {
         }
         let mut also = names.iter().map(|name| ChannelName::new(tenant(), name));
         let command = if self.backends.are_there() && kind == Kind::Json {
-            posted(&names, &payload, (ephemeral, except), &self.node.context().limits)
+            api::posted(
+                &tenant(),
+                &names,
+                &payload,
+                (ephemeral, except),
+                &self.node.context().limits,
+            )
         } else {
             Publication {
                 channel: also.next().expect("it is for one at least"),
@@ -255,6 +206,17 @@ impl World {
             answers.lock().unwrap().push(Told::Answer(Answer { number, group: None, result }));
         };
         self.offers.push_back(Command::Publish(command, PublishAnswer::Callback(Box::new(answer))));
+    }
+
+    /// A client has a message for this channel: its number, and what it is.
+    pub(super) fn say(&mut self, channel: usize) -> (u64, String) {
+        self.numbers += 1;
+        let text = format!("#n{};said", self.numbers);
+        let (payload, manner) = (text.clone().into_bytes(), Manner::default());
+        let (channels, kind, by_client) = (vec![channel], Kind::Text, true);
+        let asked = UnderWay { channels, kind, payload, manner, by_client };
+        self.under_way.insert(self.numbers, asked);
+        (self.numbers, text)
     }
 
     /// What the connection of a client is called.
@@ -332,40 +294,63 @@ impl World {
         self.read_epochs.extend(self.epochs.take_begun());
         let answers = std::mem::take(&mut *self.answers.lock().unwrap());
         for told in answers {
-            let Answer { number, group, result } = match told {
-                Told::Answer(answer) => answer,
+            match told {
+                Told::Answer(answer) => self.settle(answer),
+                Told::Stands { number, position } => self.read.push_back((number, position)),
                 Told::Epoch(epoch) => {
                     // Its first word is of the one that there was.
                     if let Some(nth) = self.read_epochs.iter().position(|id| id.epoch == epoch) {
-                        self.truth.begin_epoch(self.read_epochs.swap_remove(nth));
+                        let id = self.read_epochs.swap_remove(nth);
+                        self.placed_up_to(id.position);
+                        self.truth.begin_epoch(id);
                     }
                     self.backends.begin_epoch(self.now, epoch);
-                    continue;
                 }
-            };
-            let asked = self.under_way.remove(&number).expect("asked once");
-            let (channels, kind, payload, Manner { ephemeral, except }) = asked;
-            self.trace.note(self.now, format!("{number} {result:?}").as_bytes());
-            if let Some(group) = group {
-                self.backends.settle(self.now, group, result.clone());
             }
-            let Ok(published) = result else {
-                self.truth.refused();
-                continue;
-            };
-            let (id, also) = (published.id, published.also());
-            let offsets = std::iter::once(published.offset).chain(also.iter().map(|it| it.offset));
-            assert_eq!(channels.len(), 1 + also.len(), "a place in each channel");
-            let position = id.position;
-            assert_eq!(id.epoch, self.truth.epoch_of(position));
-            let facts = channels.into_iter().zip(offsets).map(|(channel, offset)| {
-                assert_eq!(offset == 0, ephemeral, "only what nothing keeps has no offset");
-                let payload = payload.clone();
-                Fact { channel, life: 0, position, offset, except, kind, payload }
-            });
-            self.truth.placed(number, facts.collect());
         }
-        self.truth.reached(self.metrics.sequencer.position.read());
+        let position = self.metrics.sequencer.position.read();
+        self.placed_up_to(position);
+        self.truth.reached(position);
+    }
+
+    /// A publisher has its outcome.
+    fn settle(&mut self, Answer { number, group, result }: Answer) {
+        let asked = self.under_way.remove(&number).expect("asked once");
+        let UnderWay { channels, kind, payload, manner: Manner { ephemeral, except }, .. } = asked;
+        self.trace.note(self.now, format!("{number} {result:?}").as_bytes());
+        if let Some(group) = group {
+            self.backends.settle(self.now, group, result.clone());
+        }
+        let Ok(published) = result else { return self.truth.refused() };
+        let (id, also) = (published.id, published.also());
+        let offsets = std::iter::once(published.offset).chain(also.iter().map(|it| it.offset));
+        assert_eq!(channels.len(), 1 + also.len(), "a place in each channel");
+        let position = id.position;
+        self.placed_up_to(position);
+        assert_eq!(id.epoch, self.truth.epoch_of(position));
+        let facts = channels.into_iter().zip(offsets).map(|(channel, offset)| {
+            assert_eq!(offset == 0, ephemeral, "only what nothing keeps has no offset");
+            let payload = payload.clone();
+            Fact { channel, life: 0, position, offset, except, kind, payload }
+        });
+        self.truth.placed(number, facts.collect());
+    }
+
+    /// What was read of the log up to there is placed: a message of a client, who alone hears how,
+    /// is the next of its channel.
+    fn placed_up_to(&mut self, to: u64) {
+        while let Some((number, position)) = self.read.pop_front_if(|(_, position)| *position <= to)
+        {
+            if !self.under_way.get(&number).is_some_and(|asked| asked.by_client) {
+                continue;
+            }
+            let UnderWay { channels, kind, payload, .. } =
+                self.under_way.remove(&number).expect("it is there");
+            let channel = channels[0];
+            let offset = self.truth.next_offset(channel);
+            let fact = Fact { channel, life: 0, position, offset, except: None, kind, payload };
+            self.truth.placed(number, vec![fact]);
+        }
     }
 
     pub(crate) fn tick(&mut self, shard: usize) {
@@ -407,19 +392,4 @@ impl World {
         assert_eq!(self.metrics.sequencer.subscriptions.read(), 0);
         assert_eq!(self.life.connections.load(Relaxed), 0);
     }
-}
-
-/// A message as the API reads it out of a body.
-fn posted(
-    names: &[String],
-    json: &[u8],
-    (ephemeral, except): (bool, Option<Origin>),
-    limits: &Limits,
-) -> Publication {
-    let json = std::str::from_utf8(json).expect("JSON is text");
-    let except = except.map_or("null".into(), |except| format!("\"{except}\""));
-    let body = format!(
-        r#"{{"channels":{names:?},"ephemeral":{ephemeral},"except":{except},"data":{json}}}"#
-    );
-    control::read_one(body.as_bytes(), &tenant(), limits).expect("the API takes it")
 }

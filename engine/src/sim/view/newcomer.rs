@@ -2,7 +2,7 @@
 //! channel.
 
 use super::{Fact, Start, Truth, View};
-use crate::sim::persona::Canary;
+use crate::sim::canary::Canary;
 use crate::sim::wire::Said;
 
 impl View {

@@ -21,15 +21,6 @@ impl Notice {
     }
 }
 
-impl Truth {
-    /// What has these offsets in a life of a channel, if all of them were published.
-    fn whole(&self, channel: usize, life: u32, (from, to): (u64, u64)) -> Option<Vec<&Fact>> {
-        let its = self.facts.iter().filter(|fact| (fact.channel, fact.life) == (channel, life));
-        let its: Vec<_> = its.filter(|fact| (from..=to).contains(&fact.offset)).collect();
-        (its.len() as u64 == to - from + 1).then_some(its)
-    }
-}
-
 impl View {
     pub(super) fn told(&mut self, channel: usize, notice: Notice) {
         self.gaps.entry(channel).or_default().push(notice);
