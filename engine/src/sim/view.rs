@@ -149,7 +149,7 @@ impl View {
             self.epoch_is_told(from, position, truth);
         }
         if is_sure {
-            self.came(fact, &at);
+            self.came(fact, &at, truth);
             self.begins_with(fact, truth);
         }
         self.is_silent = false;

@@ -27,19 +27,24 @@ impl View {
     }
 
     /// A message came, surely of this channel: no notice spoke of it.
-    pub(super) fn came(&mut self, fact: &Fact, at: &str) {
+    pub(super) fn came(&mut self, fact: &Fact, at: &str, truth: &Truth) {
         for notice in self.gaps.get_mut(&fact.channel).into_iter().flatten() {
             if notice.may_tell_of(fact) {
                 notice.lives.retain(|life| *life != fact.life);
                 assert!(!notice.lives.is_empty(), "{at} was announced as missed and came");
             }
             // Gaps are told in a channel's order, but for an answer's, which come first.
-            let Some((_, to)) = notice.said.bounds.filter(|_| !self.listener.is_poll) else {
+            let Some(bounds) = notice.said.bounds.filter(|_| !self.listener.is_poll) else {
                 continue;
             };
-            let is_before = |life: &u32| (*life, to) < (fact.life, fact.offset);
-            if notice.lives.iter().any(is_before) {
-                notice.lives.retain(is_before);
+            if notice.lives.len() > 1 {
+                let is_before = |life: &u32| {
+                    let whole = truth.whole(fact.channel, *life, bounds).unwrap_or_default();
+                    whole.last().is_some_and(|last| last.position < fact.position)
+                };
+                if notice.lives.iter().any(is_before) {
+                    notice.lives.retain(is_before);
+                }
             }
         }
     }
