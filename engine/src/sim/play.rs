@@ -102,7 +102,10 @@ fn shape(seed: u64, chance: &mut Chance) -> (Shape, Allowance) {
         limits.history_bytes = pick(chance, &[3_000, 200_000]);
     }
     let keeps_all = !may_forget && chance.percent(30);
-    if !keeps_all {
+    if keeps_all {
+        // A few of the longest messages are more than the default promises.
+        shape.history.bytes = 1 << 30;
+    } else {
         shape.history = History {
             count: pick(chance, &[0, 1, 3, 20]),
             bytes: pick(chance, &[500, 5_000, 1_000_000]),
