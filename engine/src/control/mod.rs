@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use fanfare_protocol::limits::POLL_BYTES_MAX;
 use tokio::sync::watch;
 
 use api::Api;
@@ -38,7 +39,7 @@ use crate::channel::Tenant;
 use crate::in_flight::InFlight;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
-use crate::sequencer::command::Publication;
+use crate::sequencer::command::{HistoryPage, Publication};
 use crate::sequencer::inbox::Inbox;
 use crate::vigil::Guard;
 
@@ -94,6 +95,11 @@ pub fn serve(
         guard.watch(|| runtime.block_on(connection::accept(listener, api, stopped)));
     })?;
     Ok(Control { address, stop, thread })
+}
+
+/// A page of a channel's history as it is answered, without HTTP: for simulations.
+pub(crate) fn page_body(channel: &str, page: &mut HistoryPage) -> Vec<u8> {
+    page::history(channel, page, POLL_BYTES_MAX)
 }
 
 /// One message as a JSON body names it, without HTTP: for simulations. `None` where the API would

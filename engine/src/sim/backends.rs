@@ -11,6 +11,7 @@ use fanfare_protocol::ingest::publish::DeclaredKind;
 use fanfare_protocol::ingest::{ChannelNames, ErrorCode, GoodbyeCode, PublishFrame, write};
 use fanfare_protocol::message::Kind;
 
+use super::history::Page;
 use super::truth::{Truth, number_in};
 use crate::clock::Millis;
 use crate::driver::sim::Chance;
@@ -40,6 +41,8 @@ pub(super) enum Told {
         number: u64,
         position: u64,
     },
+    /// A page of history.
+    Page(Page),
     /// This is the epoch now.
     Epoch(Epoch),
 }

@@ -12,6 +12,7 @@ mod canary;
 mod command;
 mod fact;
 mod follower;
+mod history;
 pub mod lines;
 mod persona;
 mod placed;

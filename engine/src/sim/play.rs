@@ -7,6 +7,7 @@ use fanfare_protocol::dialect::machine::Machine;
 use fanfare_protocol::message::{Change, Kind};
 
 use super::canary::Canary;
+use super::history::Asked;
 use super::lines::{Lines, Talk};
 use super::persona::{Allowance, Mood, Persona};
 use super::slow_log::LogTemper;
@@ -215,6 +216,18 @@ fn storm(world: &mut World, cast: &mut Cast, chance: &mut Chance) {
     left.iter().for_each(|(net, client)| net.reset(*client));
 }
 
+/// A backend reads a channel from its beginning, or from somewhere on.
+fn read_history(world: &mut World, chance: &mut Chance) {
+    let position = world.truth.position();
+    let since = match chance.below(4) {
+        0 => None,
+        1 => Some(position),
+        _ => Some(world.truth.some_position(chance)),
+    };
+    let limit = pick(chance, &[1, 3, 100, 1_000]);
+    world.read_history(Asked { channel: chance.below(CHANNELS), since, limit });
+}
+
 /// Nothing arrives in the log for a while, or it fails for good.
 fn hinder_log(world: &World, fails: bool, chance: &mut Chance) {
     match chance.below(100) {
@@ -288,6 +301,7 @@ pub(super) fn play(seed: u64, canary: Option<Canary>, verbose: bool) -> Played {
     let talk = &mut Chance::new(seed.rotate_left(32));
     let talkers = talkers(&mut shape, talk, allowance);
     let mut world = World::new(&shape);
+    world.keeps = (allowance.may_forget, allowance.keeps_all);
     world.backends.lie = canary == Some(Canary::WrongOutcome);
     if canary == Some(Canary::WrongTicket) {
         world.log.lie();
@@ -329,6 +343,9 @@ pub(super) fn play(seed: u64, canary: Option<Canary>, verbose: bool) -> Played {
         }
         hinder_log(&world, fails_at == Some(step), chance);
         come_and_go(&mut world, step, visits, visitors);
+        if talk.percent(30) {
+            read_history(&mut world, talk);
+        }
         world.backends.break_off();
         world.step();
         cast.listen(&world, chance);

@@ -10,6 +10,7 @@ use fanfare_protocol::message::Kind;
 
 pub(crate) use super::fact::{ClientAt, Fact, channel_name, channel_of, number_in};
 use super::wire::MessageSaid;
+use crate::driver::sim::Chance;
 use crate::log::RECORD_ITEMS;
 use crate::rule::Slow;
 
@@ -65,6 +66,14 @@ impl Truth {
         let id = Id::parse(id.as_bytes()).expect("an id");
         assert_eq!(id.epoch, self.epoch_of(id.position), "{id} is of another epoch");
         id.position
+    }
+
+    /// Where some message stands, or nothing before the first.
+    pub(super) fn some_position(&self, chance: &mut Chance) -> u64 {
+        match self.facts.len() {
+            0 => 0,
+            count => self.facts[chance.below(count)].position,
+        }
     }
 
     /// The last position.

@@ -269,7 +269,7 @@ fn datum(said: &Value) -> Said {
     }
 }
 
-fn object(said: &Value) -> MessageSaid {
+pub(super) fn object(said: &Value) -> MessageSaid {
     let payload = match (&said["data"], &said["base64"]) {
         (Value::Null, Value::String(coded)) => STANDARD.decode(coded).expect("base64"),
         (Value::String(string), Value::Null) => string.clone().into_bytes(),
@@ -287,7 +287,7 @@ fn answer(body: &Value) -> Said {
     Said::Answer { id: text(&body["id"]), messages, gaps }
 }
 
-fn gap(said: &Value) -> GapSaid {
+pub(super) fn gap(said: &Value) -> GapSaid {
     let bounds = said["from"].as_u64().zip(said["to"].as_u64());
     let missed = bounds.map(|(from, to)| to - from + 1);
     assert_eq!(said["missed"].as_u64(), missed, "missed is their count: {said}");

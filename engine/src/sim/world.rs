@@ -12,6 +12,7 @@ use super::api;
 use super::backends::{Answer, Answers, Backends, Told};
 pub(crate) use super::fact::Manner;
 use super::fact::UnderWay;
+use super::history;
 use super::placed::Placed;
 pub(crate) use super::shape::{COUNTED, Shape};
 use super::slow_log::{Hand, SlowLog};
@@ -69,6 +70,8 @@ pub(crate) struct World {
     stalled: Vec<u32>,
     under_way: HashMap<u64, UnderWay>,
     numbers: u64,
+    /// Whether channels may be forgotten, and whether all of them is kept.
+    pub(super) keeps: (bool, bool),
 }
 
 impl World {
@@ -137,6 +140,7 @@ impl World {
             stalled: vec![0; shape.shards],
             under_way: HashMap::new(),
             numbers: 0,
+            keeps: (true, false),
         }
     }
 
@@ -206,6 +210,11 @@ impl World {
             answers.lock().unwrap().push(Told::Answer(Answer { number, group: None, result }));
         };
         self.offers.push_back(Command::Publish(command, PublishAnswer::Callback(Box::new(answer))));
+    }
+
+    /// A backend asks for what a channel keeps.
+    pub(super) fn read_history(&mut self, asked: history::Asked) {
+        self.offers.push_back(history::ask(asked, tenant(), &self.truth, &self.answers));
     }
 
     /// A client has a message for this channel: its number, and what it is.
@@ -293,8 +302,10 @@ impl World {
         self.node.step_order(self.now);
         self.read_epochs.extend(self.epochs.take_begun());
         let answers = std::mem::take(&mut *self.answers.lock().unwrap());
+        let mut pages = Vec::new();
         for told in answers {
             match told {
+                Told::Page(page) => pages.push(page),
                 Told::Answer(answer) => self.settle(answer),
                 Told::Stands { number, position } => self.read.push_back((number, position)),
                 Told::Epoch(epoch) => {
@@ -311,6 +322,7 @@ impl World {
         let position = self.metrics.sequencer.position.read();
         self.placed_up_to(position);
         self.truth.reached(position);
+        pages.iter().for_each(|page| page.check(self.keeps, &self.truth));
     }
 
     /// A publisher has its outcome.
