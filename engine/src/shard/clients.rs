@@ -10,31 +10,25 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use fanfare_protocol::dialect::machine::Answer;
 use fanfare_protocol::http::Violation;
 use fanfare_protocol::id::Epoch;
 
 use super::apart::Apart;
 use super::carriers::{self, Carriers, Parted};
 use super::commands::Commands;
-use super::connection::{Connection, spread};
+use super::connection::Connection;
 use super::connections::Connections;
-use super::parcel::Parcel;
 use super::slices::Slices;
 use super::tick_budget::TickBudget;
 use crate::auth::address::Addresses;
 use crate::channel::ChannelId;
 use crate::clock::Millis;
 use crate::driver::{Close, Outgoing, Received, Token};
-use crate::fanout::{Fanout, Subscription};
+use crate::fanout::Fanout;
 use crate::metrics::ShardMetrics;
-use crate::sequencer::command::{
-    Command, Entry, Genesis, PublishAnswer, Published, Refusal, Requester, Subscribed,
-};
+use crate::sequencer::command::Genesis;
 use crate::session::{Effect, Session, Shared};
 
-/// What an ordinary request or answer takes.
-const SMALL_BYTES: usize = 8 << 10;
 /// Clients that are let go in one tick for what they hold.
 const LET_GO_AT_ONCE: usize = 64;
 
@@ -52,7 +46,7 @@ pub(super) struct Clients {
     /// What the driver has still to be told.
     pub(super) closes: Vec<(Token, Close)>,
     /// What the order has told of a request of which it has more to tell.
-    slices: Slices,
+    pub(super) slices: Slices,
     /// Sessions apart from their sockets.
     pub(super) carriers: Carriers,
     /// Last position that the ring has brought.
@@ -63,12 +57,8 @@ pub(super) struct Clients {
     /// whoever's time had come. Each part of a tick looks at how much it did ([`TickBudget`]).
     pub(super) units: usize,
     /// The epoch that the ring has brought and that has not begun here, and when it begins at last.
-    genesis: Option<(Arc<Genesis>, Millis)>,
+    pub(super) genesis: Option<(Arc<Genesis>, Millis)>,
 }
-
-/// How long clients have who still take what they are owed of the epoch before. Meanwhile nothing
-/// more is read of the ring; what they have not had then is what they are told of as a gap.
-const EPOCH_MS: u64 = 1_000;
 
 impl Clients {
     /// None yet.
@@ -114,7 +104,7 @@ impl Clients {
     }
 
     /// Whether anybody has a visit to come that the kernel does not have to announce.
-    fn owes_visits(&self) -> bool {
+    pub(super) fn owes_visits(&self) -> bool {
         self.connections.visits_waiting() > 0 || self.fanout.has_work()
     }
 
@@ -197,17 +187,11 @@ impl Clients {
     }
 
     /// Lets those go who hold most of the memory that clients have for themselves, where this
-    /// shard's part of it is nearly used up: who holds no more than an ordinary request takes only
-    /// where all of it is.
+    /// shard's part of it is nearly used up.
     pub(super) fn relieve(&mut self, now: Millis) {
         let most = self.private_bytes;
         for _ in 0..LET_GO_AT_ONCE {
-            let held = self.connections.holders.bytes();
-            let Some((index, bytes)) = self.connections.holders.largest() else { break };
-            let is_small = bytes <= SMALL_BYTES && held <= most;
-            if held <= most - most / 8 || is_small {
-                break;
-            }
+            let Some(index) = self.connections.holders.next_to_go(most) else { break };
             let token = self.connections.token(index).expect("who holds something is there");
             self.metrics().private_let_go.add(1);
             self.call(token, now, |session, shared| session.let_go(now, shared));
@@ -362,202 +346,12 @@ impl Clients {
     }
 }
 
-/// The order.
+/// Channels.
 impl Clients {
-    /// One entry that is addressed to this shard, in the order of the ring.
-    pub(super) fn entry(&mut self, entry: &Entry, now: Millis) {
-        match entry {
-            Entry::Message(message) => {
-                self.position = message.position;
-                let key = self.shared.context.origins_key;
-                self.connections.table.note_exclusion(message, self.number, key);
-                self.fanout.append(message);
-            }
-            Entry::Messages(messages) => {
-                self.position = messages[0].position;
-                self.units += messages.len();
-                let key = self.shared.context.origins_key;
-                self.connections.table.note_exclusion(&messages[0], self.number, key);
-                // All of them before anybody's turn: one that is followed with another is known by
-                // its position.
-                messages.iter().for_each(|message| self.fanout.append(message));
-            }
-            Entry::Presence(event) => {
-                self.position = event.position;
-                self.fanout.append_presence(event);
-            }
-            Entry::Subscribed(reply) => self.subscribed(reply, now),
-            Entry::SubscribeRefused(requester, refusal) => {
-                self.commands.answered(0, true);
-                self.answered(*requester, Err(*refusal), now);
-            }
-            Entry::Published(requester, result) => self.answered(*requester, result.clone(), now),
-            Entry::Floors(floors) => {
-                self.units += floors.len();
-                floors.iter().for_each(|(id, floor)| self.fanout.raise_floor(*id, *floor));
-            }
-            Entry::Released(channels) => {
-                self.units += channels.len();
-                channels.iter().for_each(|channel| self.fanout.release(*channel));
-            }
-            Entry::Ended(lives) => {
-                self.units += lives.len();
-                lives.iter().for_each(|life| self.fanout.end_life(life, 1 << self.number));
-            }
-            Entry::Genesis(genesis) => {
-                self.genesis = Some((Arc::clone(genesis), now.plus(EPOCH_MS)));
-            }
-            Entry::Relayed(relay) => {
-                if let Some(parcel) = relay.take() {
-                    Apart { clients: self, now }.unpack(parcel);
-                }
-            }
-            Entry::End => self.end_all(now),
-        }
-    }
-
     /// Whether no more of the ring is to be read for now: a log has grown too long, or an epoch was
     /// brought that has not begun here.
     pub(super) fn must_send_first(&self) -> bool {
         self.fanout.holds_back() || self.genesis.is_some()
-    }
-
-    /// Lets the epoch begin that the ring has brought, unless somebody is still to be sent
-    /// something of the one before.
-    pub(super) fn begin_epoch(&mut self, now: Millis) {
-        let owes_visits = self.owes_visits();
-        let Some((genesis, _)) = self.genesis.take_if(|(_, due)| !owes_visits || now >= *due)
-        else {
-            return;
-        };
-        self.units += genesis.lives.len();
-        self.fanout.begin_epoch(genesis.id.epoch, &genesis.lives, 1 << self.number);
-        self.position = genesis.id.position;
-    }
-
-    /// The order follows channels for somebody. Their logs are here from now on; whoever asked
-    /// follows them when all that it asked for was told.
-    fn subscribed(&mut self, reply: &Subscribed, now: Millis) {
-        self.commands.answered(reply.channels.len(), reply.left == 0);
-        let import = reply.channels.iter().flat_map(|channel| &channel.import);
-        let key = self.shared.context.origins_key;
-        import.for_each(|message| {
-            self.units += 1;
-            self.connections.table.note_exclusion(message, self.number, key);
-        });
-        self.units += reply.channels.len();
-        let import = |channel| self.fanout.import(channel);
-        let imported: Vec<_> = reply.channels.iter().map(import).collect();
-        if reply.left > 0 {
-            return self.slices.keep(reply, &imported, &self.fanout);
-        }
-        match self.slices.whole(reply, &imported, &self.fanout) {
-            None => self.follow(reply, imported, now),
-            Some((whole, subscriptions)) => self.follow(&whole, subscriptions, now),
-        }
-    }
-
-    /// Channels are followed from here on by whoever asked for them and waits for that; by whom
-    /// nobody waits any more, for them all, they are followed no more.
-    fn follow(&mut self, reply: &Subscribed, subscriptions: Vec<Subscription>, now: Millis) {
-        let Requester { session: token, request, .. } = reply.requester;
-        self.units += subscriptions.len();
-        let asking = self.connections.get_mut(token);
-        let reads = asking.and_then(|connection| connection.session.state.awaits(request));
-        if reads.is_some() && !self.has_room_for_views(reply, &subscriptions) {
-            let channels: Vec<_> = reply.channels.iter().map(|channel| channel.channel).collect();
-            self.commands.unsubscribe(token, &channels);
-            return self.call(token, now, |session, shared| {
-                session.answered(request, Answer::TooManyViews, now, shared);
-            });
-        }
-        let (encoding, max_bytes) = (reads.map(|it| it.0), reads.and_then(|it| it.1));
-        let (mut taken, mut unwanted) = (Vec::with_capacity(reply.channels.len()), Vec::new());
-        let mut filter = self.connections.table.withheld(token).with_frames_up_to(max_bytes);
-        for (channel, mut subscription) in reply.channels.iter().zip(subscriptions) {
-            let session = self.connections.get_mut(token).map(|connection| &connection.session);
-            match encoding {
-                Some(_)
-                    if session
-                        .is_some_and(|session| session.state.wants(request, &channel.name)) =>
-                {
-                    let view = session.and_then(|session| session.state.view(&channel.name));
-                    self.fanout.join(token.index, &mut subscription, &mut filter, view);
-                    taken.push(subscription);
-                }
-                _ => unwanted.push(channel.channel),
-            }
-        }
-        self.commands.unsubscribe(token, &unwanted);
-        let Some(encoding) = encoding else { return };
-        let gaps = reply.channels.iter().filter(|channel| channel.gap.is_some()).count();
-        self.metrics().gaps.add(gaps as u64);
-        let connection = self.connections.get_mut(token).expect("it asked");
-        connection.encoding = encoding;
-        connection.subscriptions.add(taken, filter);
-        connection.session.subscribed(reply, spread(token.index), now, &mut self.shared);
-        self.perform(token, now);
-        self.connections.visit_soon(token);
-    }
-
-    /// Whether there is room for each view by which whoever asked still wants a channel of this.
-    fn has_room_for_views(&self, reply: &Subscribed, subscriptions: &[Subscription]) -> bool {
-        let Requester { session: token, request, .. } = reply.requester;
-        let Some(connection) = self.connections.table.at(token.index) else { return true };
-        let state = &connection.session.state;
-        reply.channels.iter().zip(subscriptions).all(|(channel, subscription)| {
-            let view = state.view(&channel.name).filter(|_| state.wants(request, &channel.name));
-            view.is_none_or(|view| self.fanout.has_room_for(*subscription, view))
-        })
-    }
-
-    /// What is to be told to the order next. Who has gone meanwhile asks for nothing.
-    pub(super) fn next_command(&mut self) -> Option<Command> {
-        loop {
-            let command = self.commands.next()?;
-            let Command::Subscribe(subscribe) = &command else { return Some(command) };
-            let Requester { session, request, .. } = subscribe.requester;
-            let asking = self.connections.get_mut(session);
-            if asking.is_some_and(|connection| connection.session.state.awaits(request).is_some()) {
-                return Some(command);
-            }
-            self.commands.not_asked();
-        }
-    }
-
-    fn answered(&mut self, to: Requester, result: Result<Published, Refusal>, now: Millis) {
-        let Requester { session, request, .. } = to;
-        let answer = result.map_or_else(Answer::Refused, Answer::Published);
-        self.call(session, now, |session, shared| session.answered(request, answer, now, shared));
-    }
-
-    /// The sequencer has ended and did not take this.
-    pub(super) fn not_taken(&mut self, command: Command, now: Millis) {
-        let requester = match command {
-            Command::Subscribe(subscribe) => {
-                self.commands.not_asked();
-                subscribe.requester
-            }
-            Command::Publish(_, PublishAnswer::Connection { requester, .. }) => requester,
-            Command::Relay(relay) => match relay.take() {
-                Some(Parcel::Bring(requester, _)) => requester,
-                _ => return, // who is on the way is told, and who was to be told is
-            },
-            _ => return, // nobody counts subscribers any more
-        };
-        self.answered(requester, Err(Refusal::ShuttingDown), now);
-    }
-
-    /// The order has ended: everyone gets what is owed, then a farewell.
-    pub(super) fn end_all(&mut self, now: Millis) {
-        self.shared.ending = true;
-        self.commands.end();
-        for token in self.connections.table.tokens() {
-            let Some(connection) = self.connections.get_mut(token) else { continue };
-            let owed = self.fanout.owes(&mut connection.subscriptions, connection.encoding);
-            connection.session.order_ended(owed, now, &mut self.shared);
-            self.perform(token, now);
-        }
     }
 
     /// Ends the subscription to a channel, or to all, and tells the sequencer.

@@ -8,6 +8,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+/// What an ordinary request or answer takes.
+const SMALL_BYTES: usize = 8 << 10;
+
 /// Those who hold something.
 #[derive(Default)]
 pub(super) struct Holders {
@@ -35,9 +38,17 @@ impl Holders {
     }
 
     /// Who holds most, and how much.
-    pub(super) fn largest(&self) -> Option<(u32, usize)> {
+    fn largest(&self) -> Option<(u32, usize)> {
         let (_, index) = self.order.first_key_value()?;
         Some((*index, self.held[index].bytes))
+    }
+
+    /// Who is to be let go next, where all together may hold `most` and nearly do: who holds no more
+    /// than an ordinary request takes only where they hold more than that.
+    pub(super) fn next_to_go(&self, most: usize) -> Option<u32> {
+        let (index, bytes) = self.largest()?;
+        let is_small = bytes <= SMALL_BYTES && self.bytes <= most;
+        (self.bytes > most - most / 8 && !is_small).then_some(index)
     }
 
     /// The connection at this place holds so much now.

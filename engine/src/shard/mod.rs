@@ -40,6 +40,7 @@ mod clients;
 mod commands;
 mod connection;
 mod connections;
+mod from_order;
 mod holders;
 mod inspect;
 mod link;
@@ -55,6 +56,7 @@ mod tests;
 
 use apart::Apart;
 use clients::Clients;
+use from_order::FromOrder;
 use tick_budget::TickBudget;
 use visits::Visits;
 
@@ -179,7 +181,7 @@ impl<D: Driver> Shard<D> {
         self.take_events(now);
         self.drain(now);
         if self.clients.shared.life.has_lost_order() && !self.clients.shared.ending {
-            self.clients.end_all(now);
+            self.order_side(now).end_all();
         }
         self.receive(now);
         self.move_sockets(now);
@@ -225,10 +227,10 @@ impl<D: Driver> Shard<D> {
     fn drain(&mut self, now: Millis) {
         let clients = &mut self.clients;
         let (mut entries, until) = (0, clients.units + self.budget.units);
-        clients.begin_epoch(now);
+        FromOrder { clients, now }.begin_epoch();
         while entries < self.budget.entries && !clients.must_send_first() {
             let passed = self.ring.drain_while(ENTRIES_AT_ONCE, |entry| {
-                clients.entry(entry, now);
+                FromOrder { clients, now }.entry(entry);
                 clients.units < until && !clients.must_send_first()
             });
             entries += passed;
@@ -281,7 +283,7 @@ impl<D: Driver> Shard<D> {
 
     /// Tells the sequencer what it has room for; the rest is offered again in the next tick.
     fn offer_commands(&mut self, now: Millis) {
-        while let Some(command) = self.clients.next_command() {
+        while let Some(command) = self.order_side(now).next_command() {
             match self.inbox.offer(command) {
                 Ok(()) => {}
                 Err(NotTaken::Full(command)) => {
@@ -289,10 +291,14 @@ impl<D: Driver> Shard<D> {
                     self.clients.commands.backlog = true;
                     return self.clients.commands.put_back(command);
                 }
-                Err(NotTaken::Ended(command)) => self.clients.not_taken(command, now),
+                Err(NotTaken::Ended(command)) => self.order_side(now).not_taken(command),
             }
         }
         self.clients.commands.backlog = false;
+    }
+
+    fn order_side(&mut self, now: Millis) -> FromOrder<'_> {
+        FromOrder { clients: &mut self.clients, now }
     }
 
     fn send(&mut self, now: Millis) {
