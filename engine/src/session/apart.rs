@@ -6,7 +6,8 @@ use fanfare_protocol::ws::handshake::{self, AcceptKey};
 
 use super::Session;
 use super::asking::Told;
-use super::exchange::{Carrying, Exchange, Unheld};
+use super::carrying::{Carrying, Unheld};
+use super::exchange::Exchange;
 use super::flow::Flow;
 use super::held::Held;
 use super::line::Line;
@@ -22,10 +23,7 @@ use crate::transport::door::{Hold, Upgrade};
 impl Session {
     /// What it is where its socket is held for a session.
     pub(crate) fn as_carrying(&self) -> Option<&Carrying> {
-        match &self.state {
-            State::Exchange(Exchange::Carrying(carrying)) => Some(carrying),
-            _ => None,
-        }
+        self.state.as_carrying()
     }
 
     /// For which session its socket knocks, if for any.
@@ -46,10 +44,7 @@ impl Session {
 
     /// This session as one of a client apart from its sockets.
     pub(crate) fn as_held(&mut self) -> Option<&mut Held> {
-        match &mut self.state {
-            State::Stream(Stream::Held(held)) => Some(held),
-            _ => None,
-        }
+        self.state.as_held()
     }
 
     /// A request is to be held for it.

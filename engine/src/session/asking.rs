@@ -2,16 +2,14 @@
 
 use fanfare_protocol::dialect::CloseReason;
 use fanfare_protocol::dialect::Encoding;
-use fanfare_protocol::http::{Answer, ContentType, Ending, Status, Violation, response};
+use fanfare_protocol::http::{Answer, ContentType, Status, Violation, response};
 
 use super::events::{Events, spread_ms};
-use super::exchange::Exchange;
 use super::here::Here;
-use super::reading;
+use super::reading::{self, ending};
 use super::requests::FIRST;
 use super::shared::Effect;
 use super::socket::Socket;
-use super::state::State;
 use super::stream::Stream;
 use super::waiting::Waiting;
 use crate::channel::ChannelName;
@@ -49,6 +47,15 @@ enum Requested {
         /// The origin of the page that may read the answer.
         origin: Option<Box<str>>,
     },
+}
+
+/// What whoever asked to follow has from here on.
+#[derive(Debug)]
+pub(super) enum Opened {
+    /// A poll, which waits.
+    Waiting(Box<Waiting>),
+    /// A stream.
+    Stream(Stream),
 }
 
 /// What became of something that was brought to a session.
@@ -127,7 +134,7 @@ impl Asking {
         reply: &Subscribed,
         spread: u16,
         here: &mut Here<'_>,
-    ) -> (State, Option<Box<Early>>) {
+    ) -> (Opened, Option<Box<Early>>) {
         let Self { requested, keep_alive, early, .. } = self;
         let Requested::Follow(ask) = requested else { unreachable!("it asked to follow") };
         let (date, context) = (here.date(), here.shared.context.clone());
@@ -156,11 +163,11 @@ impl Asking {
                 let due = here.now.plus(ask.wait_ms);
                 let poll = Poll::new(*ask, reply);
                 let waiting = Waiting { poll, gathering, due, keep_alive, early };
-                return (State::Exchange(Exchange::Waiting(Box::new(waiting))), None);
+                return (Opened::Waiting(Box::new(waiting)), None);
             }
         };
         here.shared.want(Effect::Visit);
-        (State::Stream(stream), early)
+        (Opened::Stream(stream), early)
     }
 
     /// It is published. Says whether another request may follow, and what came of it.
@@ -237,9 +244,4 @@ pub(super) fn refuse(ask: &FollowRequest, violation: Violation, here: &mut Here<
     event_stream::come_back(ask, reason, retry_ms, date, here.private());
     here.shared.metrics().requests_refused.add(1);
     false
-}
-
-/// Whether another request may follow an answer, as the answer says it.
-pub(super) fn ending(keep_alive: bool) -> Ending {
-    if keep_alive { Ending::KeepAlive } else { Ending::Close }
 }

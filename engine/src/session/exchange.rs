@@ -5,19 +5,19 @@
 
 use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::dialect::machine::Answer;
-use fanfare_protocol::http::{Violation, chunk, response};
+use fanfare_protocol::http::Violation;
 use fanfare_protocol::id::Id;
 
-use super::RECHECK_MS;
-use super::asking::{self, Asking, Told, ending};
+use super::asking::{self, Asking, Told};
+use super::carrying::{Carrying, Unheld};
 use super::flow::Flow;
 use super::here::Here;
 use super::leaving::REFUSED_CLOSE_MS;
 use super::millis32::Millis32;
+use super::overdue::{Overdue, RECHECK_MS};
 use super::reading::{self, Next, Reading};
 use super::requests::FIRST;
 use super::shared::{Effect, Shared};
-use super::state::Overdue;
 use super::waiting::Waiting;
 use super::whole_answer::WholeAnswer;
 use crate::clock::Millis;
@@ -52,55 +52,6 @@ pub(crate) struct Idle {
     pub(super) due: Millis32,
     /// Whether it had an answer and may wait for its next request.
     pub(super) served: bool,
-}
-
-/// A request that is held for a session.
-#[derive(Debug)]
-pub(crate) struct Carrying {
-    /// Which one, when it is known.
-    session: Option<Token>,
-    stage: Stage,
-    /// The origin of the page that may read the answer.
-    origin: Option<Box<str>>,
-    /// As in [`Asking`].
-    keep_alive: bool,
-    /// As in [`Asking`].
-    early: Option<Box<Early>>,
-}
-
-/// How far its answer is.
-#[derive(Debug)]
-enum Stage {
-    /// It is not held yet.
-    Before,
-    /// Its head is written. What comes behind that is its session's.
-    Streaming,
-    /// Its socket is a WebSocket of its session's, which hears and says all.
-    Given,
-    /// It waits for the one answer that it has.
-    Waiting(Once),
-    /// That is written; when it is looked at whether it goes out.
-    Answered { due: Millis },
-}
-
-/// What is left of a request that is to be held when its socket goes to another shard.
-#[derive(Debug)]
-pub(crate) struct Unheld {
-    origin: Option<Box<str>>,
-    keep_alive: bool,
-    early: Option<Box<Early>>,
-}
-
-impl Unheld {
-    /// What came behind the request.
-    pub(super) fn into_early(self) -> Option<Box<Early>> {
-        self.early
-    }
-
-    /// Bytes of memory of what came behind the request.
-    pub(crate) fn memory(&self) -> usize {
-        self.early.as_deref().map_or(0, Early::memory)
-    }
 }
 
 /// What a call of an exchange leads to.
@@ -218,49 +169,30 @@ impl Exchange {
         }
         let origin = request.origin.clone();
         here.shared.want(Effect::Hold(request));
-        Step::On(Self::unheld(Unheld { origin, keep_alive, early: None }))
+        Step::On(Self::unheld(Unheld::new(origin, keep_alive)))
     }
 
     /// One that is to be held and came from another shard, or has just been read.
     pub(super) fn unheld(unheld: Unheld) -> Self {
-        let Unheld { origin, keep_alive, early } = unheld;
-        let (session, stage) = (None, Stage::Before);
-        Self::Carrying(Box::new(Carrying { session, stage, origin, keep_alive, early }))
+        Self::Carrying(Box::new(Carrying::new(unheld)))
     }
 
     /// What is left where its socket is a WebSocket of this session's.
     pub(super) fn given_to(session: Token) -> Self {
-        let (session, stage, origin) = (Some(session), Stage::Given, None);
-        Self::Carrying(Box::new(Carrying {
-            session,
-            stage,
-            origin,
-            keep_alive: false,
-            early: None,
-        }))
+        Self::Carrying(Box::new(Carrying::given_to(session)))
     }
 
     /// What another shard needs to hold it.
     pub(super) fn into_unheld(self) -> Option<Unheld> {
         let Self::Carrying(carrying) = self else { return None };
-        let Carrying { origin, keep_alive, early, .. } = *carrying;
-        Some(Unheld { origin, keep_alive, early })
+        Some(carrying.into_unheld())
     }
 
     /// It is held for this session: a stream begins, or it waits for its answer.
     pub(crate) fn carry(mut self, session: Token, once: Option<Once>, here: &mut Here<'_>) -> Step {
-        let Self::Carrying(carrying) = &mut self else { return Step::On(self) };
-        carrying.session = Some(session);
-        if let Some(once) = once {
-            carrying.stage = Stage::Waiting(once);
-            return Step::On(self);
+        if let Self::Carrying(carrying) = &mut self {
+            carrying.begin(session, once, here);
         }
-        carrying.stage = Stage::Streaming;
-        let cors = carrying.origin.as_deref().map(response::cors);
-        let fields = cors.as_deref().unwrap_or_default();
-        let (date, ending) = (here.date(), ending(carrying.keep_alive));
-        response::event_stream(here.private(), date, true, ending, fields);
-        here.shared.want(Effect::Visit);
         Step::On(self)
     }
 
@@ -274,13 +206,9 @@ impl Exchange {
 
     /// It is held no more: its answer ends, where it has not.
     pub(crate) fn release(self, here: &mut Here<'_>) -> Step {
-        let Self::Carrying(mut carrying) = self else { return Step::On(self) };
-        match carrying.stage {
-            Stage::Waiting(once) => carrying.answer(WholeAnswer::of_nothing(once), here),
-            Stage::Streaming => here.private().extend_from_slice(chunk::LAST),
-            Stage::Before | Stage::Given | Stage::Answered { .. } => {}
-        }
-        next_or_leave(carrying.keep_alive, carrying.early, here)
+        let Self::Carrying(carrying) = self else { return Step::On(self) };
+        let (keep_alive, early) = carrying.release(here);
+        next_or_leave(keep_alive, early, here)
     }
 
     /// What it was to bring to a session has come to this.
@@ -408,10 +336,7 @@ impl Exchange {
     pub(super) fn due(&self, now: Millis) -> Option<Millis> {
         match self {
             Self::Asking(_) => None,
-            Self::Carrying(carrying) => match carrying.stage {
-                Stage::Answered { due } => Some(due),
-                _ => None,
-            },
+            Self::Carrying(carrying) => carrying.due(),
             Self::Idle(idle) => Some(idle.due.at(now)),
             Self::Reading(reading) => Some(reading.due),
             Self::Waiting(waiting) => Some(waiting.due),
@@ -448,7 +373,7 @@ impl Exchange {
         match self {
             Self::Idle(idle) => idle.due = Millis32::of(at),
             Self::Reading(reading) => reading.due = at,
-            Self::Carrying(carrying) => carrying.stage = Stage::Answered { due: at },
+            Self::Carrying(carrying) => carrying.look_again(at),
             Self::Asking(_) | Self::Waiting(_) => {}
         }
     }
@@ -482,41 +407,6 @@ impl Exchange {
             Self::Carrying(carrying) => carrying.early.as_deref(),
             Self::Reading(_) => None,
         }
-    }
-}
-
-impl Carrying {
-    /// Which session is told what comes over its socket, where it is held for one.
-    pub(crate) fn session(&self) -> Option<Token> {
-        self.session
-    }
-
-    /// The same, where that session itself sends over it.
-    pub(crate) fn streams(&self) -> Option<Token> {
-        self.session.filter(|_| matches!(self.stage, Stage::Streaming | Stage::Given))
-    }
-
-    /// The same, where that session itself hears what comes over its socket.
-    pub(crate) fn hears(&self) -> Option<Token> {
-        self.session.filter(|_| matches!(self.stage, Stage::Given))
-    }
-
-    /// Whether it has its one answer.
-    pub(crate) fn is_answered(&self) -> bool {
-        matches!(self.stage, Stage::Answered { .. })
-    }
-
-    /// Its session, where all is written that it has to say by itself: the head of a stream, or an
-    /// answer.
-    pub(super) fn has_spoken_for(&self) -> Option<Token> {
-        self.streams().or(self.session.filter(|_| self.is_answered()))
-    }
-
-    fn answer(&mut self, answer: WholeAnswer, here: &mut Here<'_>) {
-        self.keep_alive &= !here.shared.ending; // and the answer says so
-        answer.write(self.origin.as_deref(), ending(self.keep_alive), here);
-        self.stage = Stage::Answered { due: here.now.plus(here.shared.context.limits.stall_ms) };
-        here.shared.want(Effect::Visit);
     }
 }
 

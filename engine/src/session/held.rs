@@ -23,10 +23,10 @@ use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::dialect::machine::{Machine, Piece};
 use fanfare_protocol::ws::DataKind;
 
+use super::heard::Heard;
 use super::here::Here;
 use super::requests::Requests;
 use super::shared::Effect;
-use super::socket::Heard;
 use super::speaker::Speaker;
 use super::whole_answer::WholeAnswer;
 use crate::clock::Millis;
@@ -270,7 +270,7 @@ impl Held {
                 }
             }
             Carriage::Polled(polled) if polled.due <= told => {
-                polled.due = here.now.plus(super::RECHECK_MS);
+                polled.due = here.now.plus(super::overdue::RECHECK_MS);
                 if polled.gathering.is_none() && !has_private {
                     here.shared.want(Effect::LetGo);
                 }
@@ -290,7 +290,7 @@ impl Held {
                 Heard::Abandoned
             }
             Carriage::Streamed { due, .. } if *due <= told => {
-                *due = now.plus(super::RECHECK_MS);
+                *due = now.plus(super::overdue::RECHECK_MS);
                 Heard::Fine
             }
             _ => Heard::Fine,

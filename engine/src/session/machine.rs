@@ -1,13 +1,13 @@
 //! What a machine of a dialect may do while it is called, done for its session.
 
-use std::sync::Arc;
-
-use fanfare_protocol::dialect::machine::{ChannelToFollow, Followed, Machine, Turn, Unasked};
+use fanfare_protocol::dialect::machine::{ChannelToFollow, Followed, Turn, Unasked};
 use fanfare_protocol::framing::Framing;
 use fanfare_protocol::id::{Id, LifeId};
 use fanfare_protocol::message::GapView;
 use fanfare_protocol::names;
 use fanfare_protocol::ws::CloseCode;
+
+pub use fanfare_protocol::dialect::machine::Machines;
 
 use super::here::Here;
 use super::requests::Requests;
@@ -17,10 +17,6 @@ use crate::channel::ChannelName;
 use crate::payload;
 use crate::sequencer::command::{Publication, Subscribed};
 use crate::transport::since::by_own_time;
-
-/// Makes the machine of each WebSocket client that begins. It runs on a shard's thread and must not
-/// wait.
-pub type Machines = Arc<dyn Fn() -> Box<dyn Machine> + Send + Sync>;
 
 /// One call of a machine.
 pub(super) struct Call<'a, 'h> {

@@ -22,11 +22,13 @@
 
 mod apart;
 mod asking;
+mod carrying;
 mod complaints;
 mod dates;
 mod events;
 mod exchange;
 mod flow;
+mod heard;
 mod held;
 mod here;
 mod leaving;
@@ -34,6 +36,7 @@ mod line;
 pub mod machine;
 mod millis32;
 mod outbox;
+mod overdue;
 mod reading;
 mod requests;
 mod shared;
@@ -57,27 +60,25 @@ use crate::driver::Close;
 use crate::limits::Limits;
 use crate::sequencer::command::{Refusal, Subscribed};
 use crate::session_id::SessionId;
+use heard::Heard;
 pub(crate) use here::Here;
 use leaving::{Farewell, Leaving, REFUSED_CLOSE_MS, SLOW_CLOSE_MS, Was};
 use line::Line;
 use millis32::Millis32;
+use overdue::Overdue;
 use requests::FIRST;
-use socket::Heard;
-use state::{Overdue, State};
+use state::State;
 use stream::Stream;
 
 pub(crate) use asking::Told;
+pub(crate) use carrying::Unheld;
 #[cfg(test)]
 pub(crate) use events::spread_ms;
-pub(crate) use exchange::{Exchange, Step, Unheld};
+pub(crate) use exchange::{Exchange, Step};
 pub(crate) use held::Held;
 pub(crate) use outbox::{Outbox, Spare, took};
 pub(crate) use shared::{Effect, Shared};
 pub(crate) use whole_answer::WholeAnswer;
-
-/// How often a client is looked at whose time is over while we have not come to read it, or to
-/// write to it.
-const RECHECK_MS: u64 = 100;
 
 /// A client.
 #[derive(Debug)]
@@ -303,7 +304,10 @@ impl Session {
         let mut early = None;
         match std::mem::take(&mut self.state) {
             State::Exchange(Exchange::Asking(asking)) => {
-                (self.state, early) = asking.open(reply, spread, &mut self.line.here(now, shared));
+                let here = &mut self.line.here(now, shared);
+                let (opened, behind) = asking.open(reply, spread, here);
+                early = behind;
+                self.state = opened.into();
             }
             other => self.state = other,
         }

@@ -247,3 +247,8 @@ pub(super) fn refuse(violation: Violation, reader: Option<&str>, here: &mut Here
     response::refusal(here.private(), date, violation, Ending::Close, fields, false);
     here.shared.metrics().requests_refused.add(1);
 }
+
+/// Whether another request may follow an answer, as the answer says it.
+pub(super) fn ending(keep_alive: bool) -> Ending {
+    if keep_alive { Ending::KeepAlive } else { Ending::Close }
+}

@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use fanfare_protocol::dialect::machine::Machines;
 use fanfare_protocol::http::{Ending, HttpDate, Violation, response};
 
 use super::complaints::Complaints;
 use super::dates::Dates;
-use super::machine::Machines;
 use super::outbox::Spare;
 use super::whole_answer::WholeAnswer;
 use crate::bodies::{Bodies, Share};

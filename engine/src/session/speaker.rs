@@ -5,10 +5,10 @@ use fanfare_protocol::dialect::machine::{Answer, Machine, Piece};
 use fanfare_protocol::framing::Framing;
 use fanfare_protocol::id::Id;
 
+use super::heard::Heard;
 use super::here::Here;
 use super::machine::{Call, followed};
 use super::requests::Requests;
-use super::socket::Heard;
 use crate::clock::Millis;
 use crate::driver::Token;
 use crate::sequencer::command::Subscribed;

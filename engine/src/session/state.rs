@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use fanfare_protocol::dialect::Encoding;
 
-use super::RECHECK_MS;
+use super::asking::Opened;
+use super::carrying::Carrying;
 use super::exchange::Exchange;
 use super::flow::Flow;
+use super::held::Held;
 use super::leaving::Leaving;
 use super::millis32::Millis32;
+use super::overdue::{Overdue, RECHECK_MS};
 use super::requests::FIRST;
 use super::stream::Stream;
 use crate::channel::ChannelName;
@@ -30,19 +33,6 @@ pub(crate) enum State {
     Stream(Stream),
     /// The last bytes are in the outbox; then it is closed.
     Leaving(Leaving),
-}
-
-/// What becomes of a client whose deadline is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Overdue {
-    /// Its time is not over yet, or it is we who are late: it is looked at then.
-    LookAgain(Millis),
-    /// Its time is over.
-    End(Close),
-    /// It takes nothing of its answer.
-    Stalled,
-    /// No whole request came.
-    NoRequest,
 }
 
 impl State {
@@ -151,6 +141,22 @@ impl State {
         }
     }
 
+    /// The request that is held for a session, where it is one.
+    pub(super) fn as_carrying(&self) -> Option<&Carrying> {
+        match self {
+            Self::Exchange(Exchange::Carrying(carrying)) => Some(carrying),
+            _ => None,
+        }
+    }
+
+    /// The client apart from its sockets, where it is one.
+    pub(super) fn as_held(&mut self) -> Option<&mut Held> {
+        match self {
+            Self::Stream(Stream::Held(held)) => Some(held),
+            _ => None,
+        }
+    }
+
     /// Whether it is a stream that is open.
     pub(crate) fn is_stream(&self) -> bool {
         matches!(self, Self::Stream(_))
@@ -223,6 +229,15 @@ impl State {
             Self::Exchange(_) => {}
             Self::Stream(stream) => stream.was().count_out(metrics),
             Self::Leaving(leaving) => leaving.was.count_out(metrics),
+        }
+    }
+}
+
+impl From<Opened> for State {
+    fn from(opened: Opened) -> Self {
+        match opened {
+            Opened::Waiting(waiting) => Self::Exchange(Exchange::Waiting(waiting)),
+            Opened::Stream(stream) => Self::Stream(stream),
         }
     }
 }

@@ -4,12 +4,13 @@ use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::dialect::machine::Answer;
 
 use super::events::Events;
+use super::heard::Heard;
 use super::held::Held;
 use super::here::Here;
 use super::leaving::{Farewell, Was};
 use super::outbox::{self, Outbox, private};
 use super::requests::Requests;
-use super::socket::{Heard, Socket};
+use super::socket::Socket;
 use super::speaker::Speaker;
 use crate::clock::Millis;
 use crate::limits::Limits;

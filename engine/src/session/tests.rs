@@ -8,6 +8,7 @@ use fanfare_protocol::framing::Framing;
 use fanfare_protocol::http::Request;
 use fanfare_protocol::id::{Epoch, Id};
 
+use super::overdue::RECHECK_MS;
 use super::*;
 use crate::channel::{ChannelId, ChannelName, Tenant};
 use crate::driver::Token;

@@ -1,10 +1,10 @@
 //! A poll that waits, and its answer.
 
-use super::RECHECK_MS;
 use fanfare_protocol::id::Id;
 
-use super::asking::ending;
 use super::here::Here;
+use super::overdue::RECHECK_MS;
+use super::reading::ending;
 use super::shared::{Effect, Shared};
 use crate::clock::Millis;
 use crate::fanout::Gathering;

@@ -43,8 +43,8 @@ impl Holders {
         Some((*index, self.held[index].bytes))
     }
 
-    /// Who is to be let go next, where all together may hold `most` and nearly do: who holds no more
-    /// than an ordinary request takes only where they hold more than that.
+    /// Who is to be let go next, where all together may hold `most` and nearly do. A client that
+    /// holds no more than an ordinary request takes is let go only where they hold more than that.
     pub(super) fn next_to_go(&self, most: usize) -> Option<u32> {
         let (index, bytes) = self.largest()?;
         let is_small = bytes <= SMALL_BYTES && self.bytes <= most;

@@ -10,6 +10,8 @@
 //! may be virtual.
 
 use crate::framing::Framing;
+use std::sync::Arc;
+
 use crate::id::{Id, LifeId};
 use crate::message::{GapView, Published};
 use crate::refusals::Refusal;
@@ -43,6 +45,10 @@ pub trait Machine {
     /// asked for it.
     fn caught_up(&mut self, _request: u32, _turn: &mut dyn Turn) {}
 }
+
+/// Makes the machine of each WebSocket client that begins. It runs on a shard's thread and must not
+/// wait.
+pub type Machines = Arc<dyn Fn() -> Box<dyn Machine> + Send + Sync>;
 
 /// A piece of a client's message.
 #[derive(Clone, Copy, Debug)]
