@@ -5,8 +5,8 @@
 //! refusal always stands before an acknowledgement that passes it.
 //!
 //! The ledger of a session keeps what it has let out until its publisher confirms that it was seen,
-//! to tell it again where a connection was lost. What was merely accepted is told by the
-//! acknowledgement alone, and takes no room.
+//! to tell it again where a connection was lost. Of a message that was simply accepted the
+//! acknowledgement tells everything, so nothing is kept.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -28,7 +28,7 @@ pub enum GroupEnd {
     Results(Results),
     /// The sequencer has ended and did not take it.
     NotTaken,
-    /// The sequencer took it and ended without a word: nobody knows the outcome.
+    /// The sequencer took the command and ended without an answer: nobody knows the outcome.
     Lost,
 }
 
@@ -147,7 +147,8 @@ impl Ledger {
         self.lost = true;
     }
 
-    /// The publisher has seen the outcomes up to `sequence`; whether it can have.
+    /// The publisher says that it has seen the outcomes up to `sequence`; `false` where it cannot
+    /// have.
     pub(super) fn confirm(&mut self, sequence: u64) -> bool {
         if sequence > self.settled {
             return false;
@@ -190,8 +191,8 @@ impl Ledger {
         self.groups.shrink_to_fit();
     }
 
-    /// Enters the next messages, in order, and numbers their group, which takes so many bytes. A
-    /// group in which nothing was asked waits for those before it and for nobody else.
+    /// Enters the next messages, in order, as a group that takes so many bytes; returns its number.
+    /// A group whose messages were all refused here waits only for the groups before it.
     pub(super) fn enter(&mut self, slots: Vec<Slot>, bytes: usize) -> u64 {
         let asked = slots.iter().any(|slot| matches!(slot, Slot::Asked { .. }));
         self.messages += slots.len();
@@ -207,7 +208,7 @@ impl Ledger {
         }
     }
 
-    /// Refuses what was asked in a group, because nobody took it.
+    /// Refuses the messages of a group that went to the sequencer, because it did not take them.
     pub(super) fn refuse(&mut self, group: u64, refusal: Refusal) {
         if let Some(group) = self.group(group) {
             let count = group.slots.len();

@@ -2,8 +2,8 @@
 //! what they say matters more than how many they are.
 //!
 //! Backpressure is the socket itself: while the sequencer's inbox is full this thread waits for it,
-//! and who has as much under way as there is room for ([`crate::in_flight`]) is not read; then
-//! publishers wait in their own `write`. Answers come back through a queue and a waker, so that the
+//! and a publisher with as much under way as there is room for ([`crate::in_flight`]) is not read;
+//! then it waits in its own `write`. Answers come back through a queue and a waker, so that the
 //! sequencer never waits for a publisher.
 //!
 //! Everything that is decided is decided in `publishers`, without a socket, a clock or a thread:

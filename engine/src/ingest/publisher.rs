@@ -79,7 +79,7 @@ impl Publisher {
         self.phase.drops_bytes()
     }
 
-    /// Whether it has less under way than it may have for itself, whatever there is room for.
+    /// Whether it has less under way than one publisher may have, however much room there is.
     pub(super) fn keeps_its_bounds(&self) -> bool {
         self.phase.is_open()
             && self.incoming.wish().is_none()
@@ -92,8 +92,7 @@ impl Publisher {
         self.phase.is_open() && self.incoming.missing_bytes() > 0
     }
 
-    /// What it holds, but for outcomes that it has not confirmed, and for what a connection has for
-    /// itself, used or not.
+    /// Bytes that it holds, without unconfirmed outcomes, and without what every connection has.
     pub(super) fn under_way_bytes(&self) -> usize {
         let ledger = self.session.ledger.under_way_bytes();
         self.incoming.bytes() + self.unsent().len() + ledger
@@ -120,7 +119,7 @@ impl Publisher {
         self.is_parting() && self.replies.are_sent()
     }
 
-    /// Whether what is unsent is all that it is ever told.
+    /// Whether nothing will be added to what is unsent.
     pub(super) fn is_parting(&self) -> bool {
         self.phase.is_parting()
     }
@@ -193,8 +192,8 @@ impl Publisher {
         &self.session
     }
 
-    /// It has the session that it asked for: the outcomes that it may have missed follow, and what
-    /// came behind its wish is read. The nameless session that it had is given back.
+    /// Gives it the session that it asked for, tells the outcomes that it may have missed, and
+    /// reads what came behind the OPEN. Returns the nameless session that it had.
     pub(super) fn begin(
         &mut self,
         now: Millis,
@@ -216,7 +215,8 @@ impl Publisher {
         before
     }
 
-    /// The session that it wanted to take up is not known. It may ask for another one.
+    /// Tells it that the session which it wanted to take up is not known. It may ask for another
+    /// one.
     pub(super) fn go_on_without(
         &mut self,
         now: Millis,
@@ -228,7 +228,7 @@ impl Publisher {
         self.handle_bytes(now, &behind, groups);
     }
 
-    /// Another connection takes its session up: nothing more of this one is taken.
+    /// Gives its session up to another connection: nothing more is taken from this one.
     pub(super) fn hand_over(&mut self, now: Millis) -> Session {
         const TEXT: &str = "another connection has taken this session up";
         let none = Session::none(self.session.user);
@@ -241,7 +241,7 @@ impl Publisher {
         session
     }
 
-    /// Its connection is gone: its session, and whether the publisher is done with it.
+    /// Its connection is gone. Returns its session, and whether the publisher is done with that.
     pub(super) fn leave(&mut self) -> (Session, bool) {
         let none = Session::none(self.session.user);
         let session = std::mem::replace(&mut self.session, none);
@@ -301,16 +301,16 @@ impl Publisher {
     pub fn handle_sent(&mut self, now: Millis, bytes: usize) {
         self.replies.handle_sent(now, bytes);
         if self.replies.are_sent() {
-            // We listen again: what it owes is owed from now on.
+            // We read it again from now on, so its time for the rest of a frame begins now.
             self.incoming.heard(now);
         }
     }
 
     /// Our side is shut.
     pub(super) fn handle_shut(&mut self, now: Millis) {
-        // Of one that is parted from not all outcomes were told.
+        // A publisher that was parted from was not told all outcomes.
         self.is_shut = self.phase == Phase::Flushing;
-        // Nothing more arrives of one that has ended, so there is nothing to be dropped.
+        // Where it has ended its side nothing more arrives that would have to be dropped.
         self.phase = if self.is_mute { Phase::Over } else { Phase::lingering(now) };
     }
 
@@ -319,7 +319,7 @@ impl Publisher {
         self.settle_with(now, Farewell::Error(code, self.incoming.offset(), text));
     }
 
-    /// As [`Publisher::refuse`], because of what its wish confirms.
+    /// As [`Publisher::refuse`], because of what its OPEN confirms.
     pub(super) fn refuse_confirmed(&mut self, now: Millis, text: &'static str) {
         let (code, offset) = (ErrorCode::MALFORMED, self.incoming.last_number_at());
         self.settle_with(now, Farewell::Error(code, offset, text));
@@ -330,8 +330,8 @@ impl Publisher {
         self.settle_with(now, Farewell::Goodbye(code));
     }
 
-    /// Another epoch has begun. Who has read which one it was before is told goodbye, so that it
-    /// comes back and reads which one it is.
+    /// Another epoch has begun. A publisher that was told the one before is told goodbye, so that
+    /// it comes back and is told this one.
     pub fn begin_epoch(&mut self, now: Millis, epoch: Epoch) {
         if self.greeting.begin_epoch(epoch) {
             self.say_goodbye(now, GoodbyeCode::EPOCH);
@@ -351,8 +351,8 @@ impl Publisher {
         self.replies.stalled_at(patience.stall_ms).into_iter().chain(late).min()
     }
 
-    /// Ends what has let us wait too long, by the time up to which the kernel has told everything.
-    /// Whether it still takes nothing is asked before.
+    /// Ends a publisher that has let us wait too long, judged at the time up to which the kernel
+    /// has told everything. A send to it is to be tried before.
     pub(super) fn handle_deadline(&mut self, told: Millis, now: Millis, patience: Patience) {
         if self.deadline(patience).is_none_or(|deadline| told < deadline) {
             return;
@@ -367,8 +367,8 @@ impl Publisher {
         }
     }
 
-    /// Ends one that reads nothing: after the frame that it has the beginning of, after the
-    /// outcomes that wait too as far as there may be room for them, it is told why.
+    /// Ends a publisher that reads nothing. Behind the frame that it has in part, and as many of
+    /// the waiting outcomes as may be kept, it is told why.
     fn part(&mut self, now: Millis) {
         const TEXT: &str = "you did not read your replies; read while you write. The outcomes of \
             what you sent last may not have been told";
@@ -384,7 +384,7 @@ impl Publisher {
         self.phase = Phase::parting(now);
     }
 
-    /// Nothing more is taken of it: the outcomes of what was taken follow, then this.
+    /// Takes nothing more from it: the outcomes of what was taken follow, and then this farewell.
     fn settle_with(&mut self, now: Millis, farewell: Farewell) {
         if self.phase.is_open() {
             self.phase = Phase::Settling(farewell);

@@ -1,21 +1,22 @@
-//! All publishers of a node, without their sockets: who has a place, who is read next and how much
-//! of it, whose outcomes these are, what is due.
+//! All publishers of a node, without their sockets: which have a place, which is read next and how
+//! far, to which an outcome belongs, what is due.
 //!
-//! Whoever runs it does, in turns: [`Publishers::read_at_most`] for each that has something to
-//! read, [`Publishers::handle_bytes`] with it, [`Publishers::take_groups`] on to the inbox; then
-//! [`Publishers::open_sessions`], [`Publishers::handle_deadline`], and what [`Publishers::get`] has
-//! to be sent; then [`Publishers::end_turn`].
+//! Whoever runs it does this in each turn: [`Publishers::read_at_most`] for each publisher that has
+//! something to read, [`Publishers::handle_bytes`] with it, [`Publishers::take_groups`] on to the
+//! inbox; then [`Publishers::open_sessions`], [`Publishers::handle_deadline`], and what
+//! [`Publishers::get`] has to be sent; then [`Publishers::end_turn`].
 //!
-//! **What is read of whom.** The budget ([`crate::in_flight`]) is counted in what bytes come to,
-//! and a few bytes may come to a message each; so nobody is read further than there is room for
-//! the worst that it may have sent. Three things keep everybody going when there is no room:
+//! **How far each is read.** The budget ([`crate::in_flight`]) counts memory, and a few bytes of
+//! the socket may become a whole message in memory. So a publisher is read only as far as there is
+//! room for the worst that it may have sent. Three rules keep all of them going when there is no
+//! room:
 //!
-//! 1. Who has nothing under way is read a little, always. So small messages get through, and
-//!    confirmations, which are all that some wait for.
-//! 2. Whoever holds many outcomes that it has not confirmed leaves less for all, and no less for
-//!    itself: it waits only for what is under way.
-//! 3. Of those who are in the middle of a frame one at a time may end it, in turns, for which the
-//!    budget has a reserve. It has a limited time for it.
+//! 1. A publisher with nothing under way is always read a little. So small messages get through,
+//!    and so do confirmations, which are all that some wait for.
+//! 2. Outcomes that a publisher has not confirmed leave less room for everybody. They do not stop
+//!    that publisher: it waits only for what is under way.
+//! 3. Of the publishers in the middle of a frame, one at a time may end it out of a reserve of the
+//!    budget. They take turns, and each has a limited time for it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -38,21 +39,22 @@ pub type Key = usize;
 
 /// Bytes read from one publisher in one turn.
 pub(super) const TURN_BYTES: usize = 64 << 10;
-/// What one who has nothing under way is always read of, and what counts as nothing: the beginning
-/// of a frame.
+/// Bytes that are always read of a publisher with nothing under way: the beginning of a frame. As
+/// much counts as nothing.
 const LITTLE_BYTES: usize = 1 << 10;
 const NOTHING_BYTES: usize = 2 * LITTLE_BYTES;
-/// What the beginning of a frame takes that was read so, beside the buffer that a connection keeps.
+/// What that beginning of a frame takes, beside the buffer that a connection keeps anyway.
 const BEGUN_BYTES: usize = BUFFER_BYTES_KEPT + 2 * NOTHING_BYTES;
-/// What a byte may come to outside of a long frame: the shortest messages with the longest
-/// refusals.
+/// Bytes of memory that one byte of the socket may become outside of a long frame: by the shortest
+/// messages with the longest refusals.
 const BYTE_COST: usize = 48;
-/// What a byte of a long frame comes to until it is whole: its buffer grows by doubling.
+/// The same inside of a long frame until it is whole: its buffer grows by doubling.
 const FRAME_BYTE_COST: usize = 2;
-/// Connections beyond the limit that are told so; more are dropped without a word.
+/// Connections beyond the limit that are told why they are not served; further ones are dropped
+/// without a word.
 const REFUSALS_MAX: usize = 16;
 
-/// What becomes of one who has connected.
+/// What becomes of a new connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// It is served, or is told why it is not.
@@ -91,11 +93,11 @@ pub struct Publishers {
     /// What sessions without a connection hold of the budget.
     kept: Share,
     groups: Vec<Group>,
-    /// Who may end its frame though there is no room, and until when.
+    /// The publisher that may end its frame out of the reserve, and until when.
     reserve: Option<(Key, Millis)>,
-    /// Who had that last.
+    /// The publisher that had the reserve last.
     reserve_before: Key,
-    /// When the last are left to themselves.
+    /// When the node shuts down: until when publishers are waited for.
     ends: Option<Millis>,
 }
 
@@ -141,8 +143,8 @@ impl Publishers {
         })
     }
 
-    /// One has connected whose user is this, where that is known. The second is whether it was
-    /// turned away.
+    /// Admits a new connection of this user, where the user is known. The second value says whether
+    /// it was turned away.
     pub fn admit(&mut self, now: Millis, user: Option<u32>) -> (Admission, bool) {
         const STRANGER: &str = "your user may not publish on this socket; the node's own user, \
             root and those in its configuration may";
@@ -209,7 +211,7 @@ impl Publishers {
         let under_way = publisher.under_way_bytes();
         let whole_costs = self.settings.limits.batch_overhead_bytes();
         let reading = Reading::within(self.in_flight.room(under_way), missing, whole_costs);
-        // Whoever has no room now has asked for nothing, and is not refused anything.
+        // A lack of room is no refusal: nothing was asked for yet.
         let has_room = reading.bytes > 0 && self.in_flight.pay(share, under_way, reading.cost);
         let bytes = if has_room { reading.bytes } else { 0 };
         let bytes = match under_way < NOTHING_BYTES {
@@ -227,7 +229,7 @@ impl Publishers {
         self.in_flight.set(&mut seat.share, seat.publisher.bytes());
     }
 
-    /// Its user did what may not be done: it is ended, and told why.
+    /// Ends a connection whose user may not do what it did, and tells it why.
     pub fn refuse(&mut self, now: Millis, key: Key, text: &'static str) {
         if let Some(publisher) = self.get(key) {
             publisher.refuse(now, ErrorCode::MALFORMED, text);
@@ -241,8 +243,8 @@ impl Publishers {
         }
     }
 
-    /// Gives those that want a session the one that they want: of two that want the same the newer
-    /// has it.
+    /// Gives sessions to the connections that ask for one. Of two that ask for the same session the
+    /// newer connection gets it.
     pub fn open_sessions(&mut self, now: Millis) {
         let asking = self.seats.iter().filter(|(_, seat)| seat.publisher.asks().is_some());
         let asking: Vec<Key> = asking.map(|(key, _)| *key).collect();
@@ -314,8 +316,8 @@ impl Publishers {
                 self.sessions.leave(now, &mut seat.publisher);
             }
         }
-        // What may stay for long though nobody holds too much: outcomes that wait to be confirmed,
-        // and beginnings of frames for which nobody asked for room.
+        // These may stay for long though nobody holds too much: outcomes that wait to be confirmed,
+        // and beginnings of frames, which were read without asking for room.
         let mut lasting = self.sessions.kept_bytes();
         self.in_flight.set(&mut self.kept, lasting);
         for Seat { publisher, share, .. } in self.seats.values_mut() {
@@ -326,7 +328,8 @@ impl Publishers {
         over
     }
 
-    /// Who is in the middle of a frame and has no room for it may end it, one after the other.
+    /// Lets the publishers that are in the middle of a frame without room for it use the reserve,
+    /// one after the other.
     fn give_reserve(&mut self, now: Millis, lasting: usize) {
         let is_mid_frame = |seat: &Seat| seat.publisher.is_mid_frame();
         if let Some((holder, _)) = self.reserve
@@ -334,7 +337,7 @@ impl Publishers {
         {
             (self.reserve, self.reserve_before) = (None, holder);
         }
-        // Where all hold too much, what it was used for last is not gone.
+        // Where all together hold too much, its last use has not been freed yet.
         if self.reserve.is_some() || self.in_flight.is_over_but_for(lasting) {
             return;
         }

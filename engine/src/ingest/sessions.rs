@@ -11,9 +11,9 @@
 //!             └────────── OPEN ───────────┘
 //! ```
 //!
-//! The table is bounded, in sessions and in what they hold. Where it is full the user who has the
-//! most of it loses the oldest of them, so that nobody turns over what others rely on; and what is
-//! forgotten is told *unknown*, never published again.
+//! The table is bounded in sessions and in bytes. Where it is full, the user who has most of it
+//! loses the oldest session, so that nobody can push out what other users rely on. A publisher
+//! whose session was forgotten is told *unknown*; nothing of it is published again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -34,7 +34,7 @@ use crate::sequencer::command::Refusal;
 pub struct Sessions<K> {
     limits: SessionLimits,
     age_ms: u64,
-    /// What those without a connection may hold together, and what they hold.
+    /// Bytes that sessions without a connection may hold together, and what they hold.
     kept_bytes_max: usize,
     kept_bytes: usize,
     /// The last number that was given.
@@ -66,14 +66,14 @@ pub struct Counts {
     pub forgotten: u64,
 }
 
-/// What becomes of one who asks for a session.
+/// What becomes of a connection that asks for a session.
 enum Decision {
     Carry {
         session: Session,
         known: bool,
     },
     Unknown,
-    /// It confirms what was not told.
+    /// It confirms outcomes that it was not told.
     Ahead,
     Refuse(ErrorCode, &'static str),
 }

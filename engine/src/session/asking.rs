@@ -1,4 +1,4 @@
-//! While the sequencer is asked, and what its answer makes of a request.
+//! A request that waits for the sequencer's answer, or a shard's, and what that answer makes of it.
 
 use fanfare_protocol::dialect::CloseReason;
 use fanfare_protocol::dialect::Encoding;
@@ -19,11 +19,11 @@ use crate::transport::input::Early;
 use crate::transport::long_poll::Poll;
 use crate::transport::{event_stream, publish, websocket};
 
-/// What a name takes beside its bytes and what points to it: its counts, and what the allocator
-/// adds.
+/// What a name takes beside its bytes and the pointers to it: its reference counts, and what the
+/// allocator adds.
 const NAME_BYTES: usize = 32;
 
-/// While the sequencer is asked.
+/// A request that waits for its answer.
 #[derive(Debug)]
 pub(crate) struct Asking {
     requested: Requested,
@@ -49,7 +49,7 @@ enum Requested {
     },
 }
 
-/// What whoever asked to follow has from here on.
+/// What a request to follow has become.
 #[derive(Debug)]
 pub(super) enum Opened {
     /// A poll, which waits.
@@ -70,12 +70,12 @@ pub(crate) enum Told {
 }
 
 impl Asking {
-    /// It asked to publish.
+    /// A request to publish.
     pub(super) fn to_publish(keep_alive: bool) -> Self {
         Self { requested: Requested::Publish, keep_alive, early: None, names: 0 }
     }
 
-    /// It asked to bring something to a session.
+    /// A request to bring something to a session.
     pub(super) fn to_bring(origin: Option<Box<str>>, keep_alive: bool) -> Self {
         Self { requested: Requested::Bring { origin }, keep_alive, early: None, names: 0 }
     }
@@ -85,8 +85,8 @@ impl Asking {
         matches!(self.requested, Requested::Bring { .. })
     }
 
-    /// What it was to bring has come to this: where that was taken, says whether another request
-    /// may follow, and what came of it.
+    /// Answers a request with what became of the thing that it brought. Where that was taken, says
+    /// whether another request may follow, with the bytes of it that are here.
     pub(super) fn told(
         self,
         told: Told,
@@ -127,8 +127,9 @@ impl Asking {
         }
     }
 
-    /// It follows: a poll begins to wait, or a stream begins with the head of the answer, gaps, and
-    /// where delivery begins. What came behind the request is the stream's.
+    /// The channels are followed: a poll begins to wait, or a stream begins with the head of the
+    /// answer, its gaps, and where delivery begins. Bytes that came behind the request belong to
+    /// the stream.
     pub(super) fn open(
         self,
         reply: &Subscribed,
@@ -170,7 +171,8 @@ impl Asking {
         (Opened::Stream(stream), early)
     }
 
-    /// It is published. Says whether another request may follow, and what came of it.
+    /// The message is published. Says whether another request may follow, with the bytes of it that
+    /// are here.
     pub(super) fn answer(
         self,
         published: Published,
@@ -180,7 +182,7 @@ impl Asking {
         (self.keep_alive, self.early)
     }
 
-    /// The sequencer did not do it. Whether the end of the connection waits for the client's.
+    /// The sequencer refused. Says whether the connection lingers until the client ends its side.
     pub(super) fn refuse(self, refusal: Refusal, here: &mut Here<'_>) -> bool {
         let violation = match refusal {
             Refusal::ChannelLimit => Violation::Full,
@@ -192,8 +194,8 @@ impl Asking {
         self.turn_away(violation, here)
     }
 
-    /// It is told no, whatever comes of what it asked. Whether the end of the connection waits for
-    /// the client's.
+    /// Refuses the request, whatever may still come of it. Says whether the connection lingers
+    /// until the client ends its side.
     pub(super) fn turn_away(self, violation: Violation, here: &mut Here<'_>) -> bool {
         match self.requested {
             Requested::Follow(ask) => refuse(&ask, violation, here),
@@ -209,9 +211,9 @@ impl Asking {
     }
 }
 
-/// Asks the sequencer to follow, unless there is no room for one more (`over_limit`), no memory,
-/// or everyone leaves: then it is refused, with whether the end of the connection waits for the
-/// client's.
+/// Asks the sequencer to follow, unless there is no room for one more (`over_limit`), no memory, or
+/// the node shuts down. Then it is refused, and the error says whether the connection lingers until
+/// the client ends its side.
 pub(super) fn begin(
     ask: Box<FollowRequest>,
     keep_alive: bool,
@@ -229,8 +231,8 @@ pub(super) fn begin(
     Ok(Asking { requested: Requested::Follow(ask), keep_alive, early: None, names })
 }
 
-/// Says no to a request that was good. Whether the end of the connection waits for the client's:
-/// not where the end of the stream is the answer.
+/// Refuses a request that was good. Says whether the connection lingers until the client ends its
+/// side: not where the end of a stream is the answer.
 pub(super) fn refuse(ask: &FollowRequest, violation: Violation, here: &mut Here<'_>) -> bool {
     if ask.endpoint != Endpoint::EventStream {
         reading::refuse(violation, ask.origin.as_deref(), here);

@@ -14,7 +14,7 @@ use crate::transport::input::Early;
 /// A request that is held for a session.
 #[derive(Debug)]
 pub(crate) struct Carrying {
-    /// Which one, when it is known.
+    /// The session, once it is known.
     session: Option<Token>,
     stage: Stage,
     /// The origin of the page that may read the answer.
@@ -30,13 +30,13 @@ pub(crate) struct Carrying {
 enum Stage {
     /// It is not held yet.
     Before,
-    /// Its head is written. What comes behind that is its session's.
+    /// The head of a stream is written. What comes behind it is written by the session.
     Streaming,
     /// Its socket is a WebSocket of its session's, which hears and says all.
     Given,
-    /// It waits for the one answer that it has.
+    /// It waits for its one answer.
     Waiting(Once),
-    /// That is written; when it is looked at whether it goes out.
+    /// The answer is written; `due` is when to look whether it goes out.
     Answered { due: Millis },
 }
 
@@ -84,7 +84,7 @@ impl Carrying {
         Unheld { origin, keep_alive, early }
     }
 
-    /// It is held for this session: a stream begins, or it waits for its answer.
+    /// Holds it for this session: a stream begins, or it waits for its answer.
     pub(super) fn begin(&mut self, session: Token, once: Option<Once>, here: &mut Here<'_>) {
         self.session = Some(session);
         if let Some(once) = once {
@@ -99,8 +99,8 @@ impl Carrying {
         here.shared.want(Effect::Visit);
     }
 
-    /// It is held no more: its answer ends, where it has not. Says whether another request may
-    /// follow, and what came of it.
+    /// Holds it no longer: ends its answer, where that has not ended. Says whether another request
+    /// may follow, with the bytes of it that are here.
     pub(super) fn release(mut self, here: &mut Here<'_>) -> (bool, Option<Box<Early>>) {
         match self.stage {
             Stage::Waiting(once) => self.answer(WholeAnswer::of_nothing(once), here),
@@ -110,7 +110,7 @@ impl Carrying {
         (self.keep_alive, self.early)
     }
 
-    /// When it is looked at whether its answer goes out.
+    /// When to look whether its answer goes out.
     pub(super) fn due(&self) -> Option<Millis> {
         match self.stage {
             Stage::Answered { due } => Some(due),
@@ -118,17 +118,17 @@ impl Carrying {
         }
     }
 
-    /// It is looked at again then.
+    /// Looks again at that time.
     pub(super) fn look_again(&mut self, at: Millis) {
         self.stage = Stage::Answered { due: at };
     }
 
-    /// Which session is told what comes over its socket, where it is held for one.
+    /// The session for which it is held, if it is.
     pub(crate) fn session(&self) -> Option<Token> {
         self.session
     }
 
-    /// The same, where that session itself sends over it.
+    /// That session, where it sends over this socket itself.
     pub(crate) fn streams(&self) -> Option<Token> {
         self.session.filter(|_| matches!(self.stage, Stage::Streaming | Stage::Given))
     }
@@ -143,13 +143,13 @@ impl Carrying {
         matches!(self.stage, Stage::Answered { .. })
     }
 
-    /// Its session, where all is written that it has to say by itself: the head of a stream, or an
-    /// answer.
+    /// Its session, once the request has written all that it says by itself: the head of a stream,
+    /// or an answer.
     pub(super) fn has_spoken_for(&self) -> Option<Token> {
         self.streams().or(self.session.filter(|_| self.is_answered()))
     }
 
-    /// This is its answer.
+    /// Writes its one answer.
     pub(super) fn answer(&mut self, answer: WholeAnswer, here: &mut Here<'_>) {
         self.keep_alive &= !here.shared.ending; // and the answer says so
         answer.write(self.origin.as_deref(), ending(self.keep_alive), here);

@@ -27,7 +27,7 @@ use crate::transport::door::{HoldRequest, Once};
 use crate::transport::follow_request::FollowRequest;
 use crate::transport::input::Early;
 
-/// What is true of it. What few have is boxed.
+/// Where the client is with its requests. What few clients have is boxed.
 #[derive(Debug)]
 pub(crate) enum Exchange {
     /// It is between requests, or before its first. The answer to the last may be on its way.
@@ -38,8 +38,8 @@ pub(crate) enum Exchange {
     Asking(Box<Asking>),
     /// A poll that waits for a message.
     Waiting(Box<Waiting>),
-    /// It is held for a session, which says what goes over it. No deadline but the session's, until
-    /// it has an answer.
+    /// A request that is held for a session, which says what goes over it. Until it has an answer
+    /// its only deadline is the session's.
     Carrying(Box<Carrying>),
 }
 
@@ -124,7 +124,7 @@ impl Exchange {
             Next::Answered { keep_alive } => next_or_leave(keep_alive, None, here),
             Next::Refused => Step::refused(true),
             Next::Follow { ask, keep_alive } => Self::ask(ask, keep_alive, over_limit, here),
-            // Whoever answers for an order that was lost has no way to tell a client.
+            // Where the order was lost nobody is left who could answer a publish.
             Next::Publish { .. } if here.shared.ending => {
                 reading::refuse(Violation::Draining, None, here);
                 Step::refused(true)
@@ -156,7 +156,7 @@ impl Exchange {
         }
     }
 
-    /// Wants to be held, unless nobody more is taken in.
+    /// Asks to be held for a session, unless nobody more is taken in.
     fn hold(
         request: Box<HoldRequest>,
         keep_alive: bool,
@@ -172,7 +172,7 @@ impl Exchange {
         Step::On(Self::unheld(Unheld::new(origin, keep_alive)))
     }
 
-    /// One that is to be held and came from another shard, or has just been read.
+    /// A request that is to be held: it came from another shard, or has just been read.
     pub(super) fn unheld(unheld: Unheld) -> Self {
         Self::Carrying(Box::new(Carrying::new(unheld)))
     }
@@ -211,7 +211,7 @@ impl Exchange {
         next_or_leave(keep_alive, early, here)
     }
 
-    /// What it was to bring to a session has come to this.
+    /// Answers a request with what became of the thing that it brought to a session.
     pub(crate) fn told(self, told: Told, here: &mut Here<'_>) -> Step {
         match self {
             Self::Asking(asking) if asking.is_to_bring() => match asking.told(told, here) {
@@ -222,18 +222,18 @@ impl Exchange {
         }
     }
 
-    /// Keeps what came behind a request, until its answer is on its way. While it is here nothing
-    /// more is read.
+    /// Keeps the bytes that came behind a request until its answer is on its way. While they are
+    /// here nothing more is read.
     fn keep_early(&mut self, early: Box<Early>) {
         let Some(place) = self.early_mut() else { return };
         debug_assert!(place.is_none(), "bytes were read that nobody wanted");
         *place = Some(early);
     }
 
-    /// The client has ended its side. Whether there is still something to say to it: it may be
-    /// gone, or have said all and wait for the answer (RFC 9112, section 9.6), and only bytes can
-    /// tell. So the head of the answer goes out now. Who is gone answers with RST; who listens gets
-    /// the rest when it is there.
+    /// The client has ended its side; says whether there is still something to send to it. It may
+    /// be gone, or wait for the answer to all that it has said (RFC 9112, section 9.6), and only
+    /// sent bytes can tell. So the head of the answer goes out now. A client that is gone answers
+    /// it with RST; one that listens gets the rest when it is there.
     pub(super) fn client_ended(&mut self, here: &mut Here<'_>) -> bool {
         let Self::Waiting(waiting) = self else { return false };
         waiting.poll.begin(here.date(), here.private());
@@ -251,7 +251,7 @@ impl Exchange {
         }
     }
 
-    /// What it asked for has ended like this, and nothing is followed.
+    /// The answer to a request after which nothing is followed.
     pub(super) fn answered(self, answer: Answer<'_>, here: &mut Here<'_>) -> Step {
         match (self, answer) {
             (Self::Asking(asking), Answer::Published(published)) => {
@@ -289,8 +289,8 @@ impl Exchange {
     }
 
     /// Whether what the client sends is read, while so many `private` bytes wait for it; `hangup`
-    /// says that it may have ended its side. Nothing is while something that came before waits for
-    /// its turn: what we hold of a client that sends on and on is what one receive brought.
+    /// says that it may have ended its side. Nothing is read while earlier bytes wait for their
+    /// turn: so of a client that never stops sending we hold what one receive brought.
     pub(super) fn wants_bytes(&self, private: usize, hangup: bool) -> bool {
         match self {
             Self::Idle(idle) => private == 0 && idle.early.is_none(),
@@ -313,8 +313,8 @@ impl Exchange {
         }
     }
 
-    /// There is no memory for what it holds: a request under way is told to come back. `None` where
-    /// there is nobody to tell, because it does not take what it was told before.
+    /// Lets go of what it holds, because there is no memory for it: a request under way is told to
+    /// come back. `None` where it cannot be told, because it does not take what it was sent before.
     pub(super) fn let_go(self, here: &mut Here<'_>) -> Option<Step> {
         match self {
             Self::Idle(_) | Self::Carrying(_) => None,
@@ -378,7 +378,7 @@ impl Exchange {
         }
     }
 
-    /// Whose page sends a body and may read what is said to it.
+    /// The origin of the page that sends a body and may read the answer.
     pub(super) fn reader(&self) -> Option<&str> {
         match self {
             Self::Reading(reading) => reading.reader(),

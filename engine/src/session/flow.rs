@@ -32,9 +32,10 @@ impl Flow {
         self.waits_since = Millis32::NEVER;
     }
 
-    /// A send did not go whole; `some` of it did. Whether the client may go on: it may not when
-    /// nothing was taken for `stall_ms`. (Timers judge who is blocked. One that is told of room
-    /// again and again, and has none, is between two events of it whenever they look.)
+    /// A send did not go whole; `some` of it did. Says whether the client may stay: not when it has
+    /// taken nothing for `stall_ms`. (Timers judge blocked clients. But a client of which the
+    /// kernel announces room again and again, where there is none, never is blocked when a timer
+    /// looks.)
     #[must_use]
     pub(super) fn took_part(&mut self, some: bool, stall_ms: u64, now: Millis) -> bool {
         if some {

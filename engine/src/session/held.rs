@@ -14,10 +14,10 @@
 //!   and from everywhere to the end, when nobody comes in time
 //! ```
 //!
-//! What went into a socket that is lost then may have come or not, and nobody knows: so a client
-//! that was told something over it has to begin anew, with the place that it knows; and one whose
-//! answer did not come whole does that by itself, since only it knows that. Until somebody comes it
-//! has no room for anything ([`super::flow`]), so no log waits for it.
+//! When a socket is lost, nobody knows whether what was sent over it arrived. So a client that was
+//! told something over it begins anew, from the place that it knows; and a client that did not get
+//! its whole answer does so by itself, since only it knows that. While no request is held, the
+//! session has no room for anything ([`super::flow`]), so no log waits for it.
 
 use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::dialect::machine::{Machine, Piece};
@@ -47,9 +47,9 @@ pub(crate) struct Held {
 /// What carries it.
 #[derive(Debug)]
 enum Carriage {
-    /// Nothing. It ends then, unless somebody comes.
+    /// Nothing. The session ends at `due`, unless a request comes.
     Detached { due: Millis },
-    /// A stream whose head is not sent. It ends then, unless that is.
+    /// A stream whose head is not sent yet. The session ends at `due`, unless that is sent.
     Coming { due: Millis },
     /// A stream.
     Streamed {
@@ -136,7 +136,7 @@ impl Held {
     /// Nothing carries it any more.
     pub(super) fn detach(&mut self, now: Millis, limits: &Limits) {
         let due = match self.carriage {
-            // Who comes and goes does not keep it.
+            // Requests that come and go without a word do not prolong its life.
             Carriage::Detached { due } | Carriage::Coming { due } => due,
             _ => now.plus(limits.detached_ms),
         };

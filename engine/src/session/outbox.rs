@@ -1,4 +1,4 @@
-//! What is one connection's alone: an answer, control frames, notices, the rest of a frame.
+//! Bytes for one connection alone: an answer, control frames, notices, the rest of a frame.
 //!
 //! It goes out before anything from the logs. Most connections have none: it exists only while
 //! something private waits.
@@ -9,7 +9,7 @@ use fanfare_protocol::framing::Framing;
 
 use crate::fanout::{Gathering, Slice};
 
-/// What is longer than this keeps its page alive instead of being copied.
+/// Slices that are longer than this keep their page alive instead of being copied.
 const COPY_BYTES_MAX: usize = 16 << 10;
 
 /// Outboxes that are kept for the next who needs one: what a second's pings of a crowd take.
@@ -81,14 +81,14 @@ impl Outbox {
         &mut self.bytes
     }
 
-    /// What was written of which nothing was sent.
+    /// Everything that was written, where nothing of it was sent.
     pub(super) fn into_unsent(self) -> Vec<u8> {
         debug_assert!(self.front.is_empty() && self.sent == 0, "something of it was sent");
         self.bytes
     }
 
-    /// Takes over the rest of a frame that was begun. Nothing private waited then: whatever did
-    /// went out first.
+    /// Takes over the rest of a frame that was begun. Nothing private waits at that time: it would
+    /// have gone out first.
     pub(crate) fn finish_frame(&mut self, rest: Slice) {
         debug_assert!(self.is_empty());
         if rest.len() > COPY_BYTES_MAX {
@@ -123,7 +123,7 @@ impl Outbox {
         self.front.front().map_or(&self.bytes[self.sent..], Segment::bytes)
     }
 
-    /// Whether what lies together first is so short that more is copied to it for a send.
+    /// Whether the first contiguous bytes are so few that more are copied behind them for one send.
     pub(crate) fn is_scattered(&self) -> bool {
         self.front.front().is_some_and(|first| first.bytes().len() < COPY_BYTES_MAX)
     }

@@ -66,7 +66,7 @@ impl Reading {
         Self { part: Part::Head(HeadReader::new()), due }
     }
 
-    /// Whose page sends a body and may read what is said to it.
+    /// The origin of the page that sends a body and may read the answer.
     pub(super) fn reader(&self) -> Option<&str> {
         match &self.part {
             Part::Head(_) => None,
@@ -248,7 +248,7 @@ pub(super) fn refuse(violation: Violation, reader: Option<&str>, here: &mut Here
     here.shared.metrics().requests_refused.add(1);
 }
 
-/// Whether another request may follow an answer, as the answer says it.
+/// What an answer says of whether another request may follow it.
 pub(super) fn ending(keep_alive: bool) -> Ending {
     if keep_alive { Ending::KeepAlive } else { Ending::Close }
 }

@@ -1,5 +1,5 @@
-//! What one client has asked for and follows: the books of a session with commands. They are boxed,
-//! and those who only listen have none.
+//! What one client has asked for and follows, where its dialect has commands. Boxed; clients that
+//! only listen have none.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -20,11 +20,11 @@ pub(super) const FIRST: u32 = 0;
 /// A channel that is followed, or was asked for.
 #[derive(Debug)]
 struct Wanted {
-    /// By which request.
+    /// The request that asked for it.
     request: u32,
-    /// Which record it is; none before the answer.
+    /// The channel's record; none before the answer.
     channel: Option<ChannelId>,
-    /// By which view.
+    /// The view that it asked for.
     view: Option<Arc<str>>,
 }
 
@@ -34,7 +34,7 @@ impl Wanted {
     }
 }
 
-/// The books.
+/// The requests of one client that wait for answers, and the channels that it follows.
 #[derive(Debug)]
 pub(super) struct Requests {
     last: u32,
@@ -43,12 +43,13 @@ pub(super) struct Requests {
     channels: HashMap<ChannelName, Wanted>,
     /// Bytes of their views, which are counted for each client though they are shared.
     view_bytes: usize,
-    /// Requests whose machine wants to be told when everything up to a position is sent, by that.
+    /// Requests of which the machine wants to hear that everything up to a position is sent, by
+    /// that position.
     behind: VecDeque<(u64, u32)>,
 }
 
 impl Requests {
-    /// Of a client that follows what the reply to its first request says, and whose machine is to
+    /// Of a client that follows what the reply to its first request says; its machine is still to
     /// be told of that.
     pub(super) fn new(reply: &Subscribed) -> Self {
         let wanted = reply.channels.iter().map(|channel| {
@@ -120,8 +121,8 @@ impl Requests {
         self.outstanding.push(request);
     }
 
-    /// This channel is wanted no more; `None` where it was not. Gives its record, where the answer
-    /// was there.
+    /// The client leaves this channel; `None` where it had not asked for it. Returns the channel's
+    /// record, if the answer has come.
     pub(super) fn unfollow(&mut self, name: &ChannelName) -> Option<Option<ChannelId>> {
         let wanted = self.channels.remove(name)?;
         self.view_bytes -= wanted.view_bytes();

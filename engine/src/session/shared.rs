@@ -1,4 +1,4 @@
-//! What all sessions of a shard have together, and what they want done.
+//! What all sessions of a shard share, and the effects that they want done.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -27,14 +27,14 @@ pub(crate) enum Effect {
     /// A visit of its own: something private waits for the client, or nothing does and the visit
     /// finds it so ([`super::Session::drained`]).
     Visit,
-    /// The sequencer is asked to follow these channels.
+    /// Ask the sequencer to follow these channels.
     Follow {
         /// The session's number for it.
         request: u32,
-        /// Each from where; no name twice, and none that is followed.
+        /// Each channel with where to begin; no name twice, and none that is followed already.
         channels: Box<[(ChannelName, Since)]>,
     },
-    /// The sequencer is asked to publish this.
+    /// Ask the sequencer to publish this.
     Publish {
         /// The session's number for it.
         request: u32,
@@ -43,26 +43,26 @@ pub(crate) enum Effect {
         /// What its payload costs until it is answered.
         body: Share,
     },
-    /// This channel is followed no more.
+    /// Follow this channel no longer.
     Unfollow(ChannelId),
-    /// Nothing is followed any more.
+    /// Follow nothing any longer.
     UnfollowAll,
-    /// A request is to be held for a session. Done when no batch of sends is under way.
+    /// Hold this request for a session. Done when no batch of sends is under way.
     Hold(Box<HoldRequest>),
     /// What a request that is held has to say by itself is sent, the head of a stream or an answer:
     /// its session may go on.
     Carries(Token),
-    /// The request that is held for it has this answer.
+    /// Answer the request that is held for this session with this.
     Answer(Box<WholeAnswer>),
-    /// The request that is held for it is held no more.
+    /// Let go of the request that is held for this session.
     LetGo,
     /// Its WebSocket takes over the client that it knocks for.
     TakeOver,
-    /// This is brought to a session, and what became of it is told.
+    /// Bring this to a session, and tell the client what became of it.
     Bring(Box<Brought>),
-    /// The head of a request is whole: its address may begin another.
+    /// The head of a request is whole: its address may begin another connection.
     HeadDone,
-    /// The end of the socket, and of the session.
+    /// End the socket, and the session.
     End(Close),
 }
 
@@ -72,10 +72,10 @@ pub(crate) struct Shared {
     pub(crate) context: Arc<Context>,
     /// How the node is.
     pub(crate) life: Arc<Life>,
-    /// Whether the order has ended: whoever has everything takes leave.
+    /// Whether the order has ended: clients that have all they are owed are told goodbye.
     pub(crate) ending: bool,
-    /// Whether the memory that clients have for themselves is used up: who asks is told to come
-    /// back.
+    /// Whether the memory that clients have for themselves is used up: new requests are told to
+    /// come back.
     pub(crate) is_full: bool,
     /// Outboxes that nobody uses.
     pub(crate) spare: Spare,
@@ -116,8 +116,8 @@ impl Shared {
         }
     }
 
-    /// Why nobody more is taken in now, if nobody is, counted as one turned away: everyone leaves,
-    /// there is no room for one more (`over_limit`), or no memory.
+    /// Why nobody more is taken in now, if so: the node shuts down, there is no room for one more
+    /// (`over_limit`), or no memory. Counts one client as turned away.
     pub(super) fn turns_away(&self, over_limit: bool) -> Option<Violation> {
         let violation = match (self.draining(), over_limit, self.is_full) {
             (true, ..) => Violation::Draining,

@@ -1,4 +1,4 @@
-//! What is true of a client, one thing at a time.
+//! The state of a client: one of three, with all that is true in it.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use crate::metrics::ShardMetrics;
 /// Private bytes that may wait for a client before its own bytes are no longer read.
 const PRIVATE_BYTES_MAX: usize = 4 << 10;
 
-/// What is true of a client.
+/// The state of a client.
 #[derive(Debug)]
 pub(crate) enum State {
     /// It has requests, each with an answer.
@@ -82,7 +82,8 @@ impl State {
         }
     }
 
-    /// Up to which position everything must be sent before its machine is told of that, if at all.
+    /// The position up to which everything must be sent before its machine is told that it caught
+    /// up, if it waits for that.
     pub(crate) fn catches_up_to(&self) -> Option<u64> {
         match self {
             Self::Stream(stream) => stream.requests()?.catches_up_to(),
@@ -181,8 +182,9 @@ impl State {
         }
     }
 
-    /// What becomes of what is no stream and no poll when its deadline is over. `unread` says that
-    /// bytes of the client wait for us to read them, `has_private` that it has not taken all.
+    /// What becomes of a client that is no stream and no poll when its deadline is over. `unread`
+    /// says that its bytes wait for us to read them, `has_private` that it has not taken all that
+    /// it was told.
     pub(super) fn overdue(
         &self,
         flow: &Flow,
@@ -190,8 +192,8 @@ impl State {
         (told, now): (Millis, Millis),
         limits: &Limits,
     ) -> Overdue {
-        // It has room for what it is owed, and it is we who have not come to write it. If that was
-        // no room after all, the send finds out, and judges it ([`Flow::took_part`]).
+        // The client has room, and it is we who have not written yet. If it has none after all, the
+        // send finds that out and judges it ([`Flow::took_part`]).
         if has_private && !flow.is_blocked() {
             return Overdue::LookAgain(now.plus(RECHECK_MS));
         }
@@ -199,7 +201,7 @@ impl State {
             // It was too slow before: no byte that it takes now gives it more time.
             Self::Leaving(leaving) if leaving.is_cut_off => Overdue::End(Close::Abort),
             Self::Leaving(leaving) if has_private && leaving.lingers => Overdue::End(Close::Abort),
-            // One that has not taken its whole answer has time for as long as it takes bytes.
+            // A client that has not taken its whole answer has time for as long as it takes bytes.
             _ if has_private => {
                 let progress = flow.progress(told);
                 if told.since(progress) < limits.stall_ms {

@@ -17,7 +17,7 @@ use crate::limits::Limits;
 use crate::sequencer::command::Subscribed;
 use crate::transport::input::Frames;
 
-/// What is true of it.
+/// The streams that there are.
 #[derive(Debug)]
 pub(crate) enum Stream {
     /// A stream of events.
@@ -47,7 +47,7 @@ impl Stream {
         }
     }
 
-    /// Its client's commands, if they wait for the answer to this request.
+    /// Its client's commands, if the answer to this request is waited for.
     fn who_asked(&mut self, request: u32) -> Option<&mut Speaker> {
         let speaker = match self {
             Self::Events(_) => None,
@@ -57,7 +57,7 @@ impl Stream {
         speaker.filter(|speaker| speaker.requests.is_outstanding(request))
     }
 
-    /// Its books, where its client does more than listen.
+    /// Its client's requests, where the client does more than listen.
     pub(super) fn requests(&self) -> Option<&Requests> {
         self.speaker().map(|speaker| &speaker.requests)
     }

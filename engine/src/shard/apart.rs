@@ -1,5 +1,5 @@
-//! Clients that come over many sockets: requests are held for their sessions, which are apart from
-//! them, and what they say is brought to those, from whichever shard.
+//! Clients that come over many sockets. Their sessions live apart from the sockets: a request is
+//! held for its session, and what a client says is brought to its session from whichever shard.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -20,15 +20,15 @@ use crate::session_id::SessionId;
 use crate::transport::door::{Carriage, Hold, HoldRequest, Upgrade};
 use crate::transport::input::Brought;
 
-/// Sessions apart from their sockets, at one time.
+/// The clients of a shard, to hold requests for sessions and to bring those what they are told.
 pub(super) struct Apart<'a> {
     pub(super) clients: &'a mut Clients,
     pub(super) now: Millis,
 }
 
 impl Apart<'_> {
-    /// Tells requests and sessions that have parted, or come together. Not while a batch of sends
-    /// is under way.
+    /// Gives the notices that wait for requests and sessions which met or parted. Not to be called
+    /// while a batch of sends is under way.
     pub(super) fn part(&mut self) {
         while let Some(parted) = self.clients.carriers.parted.pop_front() {
             match parted {
@@ -52,14 +52,14 @@ impl Apart<'_> {
         }
     }
 
-    /// Which shard a request is to be held on, where that is another one.
+    /// The shard on which a request is to be held, where that is not this one.
     pub(super) fn holder(&self, request: &HoldRequest) -> Option<u8> {
         let shard = request.session()?.shard;
         (shard != self.clients.number && usize::from(shard) < self.clients.shared.shards())
             .then_some(shard)
     }
 
-    /// Holds a request for its session, which is of this shard, or begins.
+    /// Holds a request for its session, which lives on this shard or begins with this request.
     pub(super) fn hold(&mut self, carrier: Token, request: &HoldRequest) {
         if self.clients.shared.ending {
             return self.refuse(carrier, Violation::Draining, request);
@@ -101,7 +101,7 @@ impl Apart<'_> {
         });
     }
 
-    /// A client begins that is apart from its sockets, of which this is the first.
+    /// Begins a session apart from its sockets, of which this is the first.
     fn begin(&mut self, carrier: Token, hold: Hold) -> Result<Token, Violation> {
         let machines = self.clients.shared.machines().cloned().ok_or(Violation::NotFound)?;
         let (limits, life) = (&self.clients.shared.context.limits, &self.clients.shared.life);
@@ -129,11 +129,12 @@ impl Apart<'_> {
         Ok(token)
     }
 
-    /// The request that is held for a session makes room for the next. Where something went over
-    /// it nobody knows whether that came, and the client has to begin anew.
+    /// Ends the request that is held for a session, to make room for the next one. Where something
+    /// was sent over it, nobody knows whether it arrived, so the session ends and its client begins
+    /// anew.
     fn make_room(&mut self, session: Token) -> Result<(), Violation> {
         let Some(carrier) = self.clients.carriers.carrier(session) else {
-            // What was lost before is told before the next one comes.
+            // The loss of an earlier socket is told before the next request is held.
             self.part();
             return match self.clients.connections.get_mut(session) {
                 Some(_) => Ok(()),
@@ -205,7 +206,7 @@ impl Apart<'_> {
         self.clients.call(session, now, |it, shared| it.take_over(given, now, shared));
     }
 
-    /// Calls the exchange that a connection is at, if it is at one.
+    /// Calls the exchange of a connection, where it has one.
     fn exchange(&mut self, token: Token, call: impl FnOnce(Exchange, &mut Here<'_>) -> Step) {
         let now = self.now;
         self.clients.call(token, now, |session, shared| {
@@ -213,7 +214,7 @@ impl Apart<'_> {
         });
     }
 
-    /// Nothing is held for a session any more. Gives back what was.
+    /// Holds nothing for a session any more; returns what was held.
     pub(super) fn detach(&mut self, session: Token) -> Option<Token> {
         let carrier = self.clients.carriers.detach(session)?;
         self.clients.shared.life.detached.fetch_add(1, Relaxed);
@@ -221,8 +222,7 @@ impl Apart<'_> {
         Some(carrier)
     }
 
-    /// A session waits for the next request that is held for it, if there may be one more that
-    /// does.
+    /// Lets a session wait for its next request, or ends it where too many sessions wait already.
     fn wait_for_socket(&mut self, session: Token) {
         let Shared { life, context, ending, .. } = &self.clients.shared;
         if *ending || life.detached.load(Relaxed) > context.limits.detached_sessions {
@@ -234,7 +234,7 @@ impl Apart<'_> {
         }
     }
 
-    /// The socket was lost that was held for this session, which may have been answered over it.
+    /// The socket that was held for this session is lost; its answer may have gone out over it.
     fn lose_socket(&mut self, session: Token, has_answered: bool) {
         let Some(connection) = self.clients.connections.get_mut(session) else { return };
         if has_answered || connection.may_part() {
@@ -244,7 +244,7 @@ impl Apart<'_> {
         }
     }
 
-    /// Brings what a client says to its session, by the order's ring, wherever that is.
+    /// Brings what a client says to its session on whichever shard, through the order's ring.
     pub(super) fn bring(&mut self, from: Token, brought: Brought) {
         let shard = brought.session.shard;
         if usize::from(shard) >= self.clients.shared.shards() {
@@ -255,12 +255,12 @@ impl Apart<'_> {
         self.clients.commands.relay(Relay::new(shard, bytes, Parcel::Bring(requester, brought)));
     }
 
-    /// What a request was to bring to a session has come to this.
+    /// Tells a request what became of what it brought to a session.
     fn tell(&mut self, token: Token, told: Told) {
         self.exchange(token, |it, here| it.told(told, here));
     }
 
-    /// What another shard sent.
+    /// Does what another shard has sent.
     pub(super) fn unpack(&mut self, parcel: Parcel) {
         match parcel {
             Parcel::Bring(from, mut brought) => {
@@ -278,7 +278,7 @@ impl Apart<'_> {
         }
     }
 
-    /// A request whose socket is detached goes to where it is to be held.
+    /// Sends a request, with its detached socket, to the shard on which it is to be held.
     pub(super) fn send_away(
         &mut self,
         token: Token,
@@ -300,7 +300,7 @@ impl Apart<'_> {
         self.clients.commands.relay(Relay::new(shard, bytes, Parcel::Hold(Box::new(moving))));
     }
 
-    /// A request came from another shard with its socket, which has this place now.
+    /// Takes in a request from another shard, whose socket has this place now.
     pub(super) fn arrive(&mut self, token: Token, mut moving: Moving) {
         let unheld = moving.unheld.take().expect("it is taken once");
         let session = Session::unheld(unheld, self.now);

@@ -1,8 +1,8 @@
 //! Sessions that are apart from their sockets: what they are called, and which socket is held for
 //! each.
 //!
-//! Such a session has a place of the shard's table like any connection, but one that no driver
-//! gives: they begin above all that drivers have.
+//! Such a session has a place in the shard's table like any connection, but a place that no driver
+//! gives out: their numbers begin above those of all drivers.
 
 use std::collections::VecDeque;
 
@@ -15,32 +15,33 @@ use crate::session::WholeAnswer;
 use crate::session_id::SessionId;
 use crate::transport::door::HoldRequest;
 
-/// The first place of theirs: no driver has more sockets than that.
+/// The first place of such a session: no driver has so many sockets.
 pub(super) const FIRST_PLACE: u32 = 1 << 20;
-/// Places of one shard.
+/// Most sessions apart from their sockets on one shard.
 const PLACES_MAX: usize = 1 << 20;
 
-/// Their places.
+/// The sessions of one shard that are apart from their sockets.
 #[derive(Debug, Default)]
 pub(super) struct Carriers {
     places: Vec<Place>,
     free: Vec<u32>,
-    /// Those for which no socket is held.
+    /// How many have no socket that is held for them now.
     detached: usize,
-    /// Requests that are to be held for one of them, or with which one begins.
+    /// Requests of this shard that are to be held for such a session, or to begin one.
     pub(super) to_hold: VecDeque<(Token, Box<HoldRequest>)>,
-    /// The same, from other shards, with their sockets.
+    /// Requests that came here from other shards for that, with their sockets.
     pub(super) arrivals: VecDeque<Box<Moving>>,
-    /// Who is to be told of another.
+    /// What is still to be told to requests and sessions that met or parted.
     pub(super) parted: VecDeque<Parted>,
 }
 
-/// What is told to somebody when nobody else is being called, and no batch of sends is under way.
+/// A notice for a request or a session. It is given when no other session is being called and no
+/// batch of sends is under way.
 #[derive(Debug)]
 pub(super) enum Parted {
-    /// This request is held no more.
+    /// To this request: it is no longer held.
     LetGo(Token),
-    /// This request, which is held, has its answer.
+    /// To this request, which is held: here is its answer.
     Answer(Token, Box<WholeAnswer>),
     /// The socket of this session was lost; whether a whole answer had gone over it.
     Lost { session: Token, has_answered: bool },
@@ -65,7 +66,7 @@ pub(super) fn is_apart(token: Token) -> bool {
 }
 
 impl Carriers {
-    /// A place for one that begins on shard `shard`; `None` where there is none.
+    /// Opens a place for a session that begins on shard `shard`; `None` where all are taken.
     pub(super) fn open(&mut self, shard: u8) -> Option<(Token, SessionId)> {
         let nth = match self.free.pop() {
             Some(nth) => nth,
@@ -87,14 +88,14 @@ impl Carriers {
         Some((Token { index, generation: place.generation }, id))
     }
 
-    /// Who is called this.
+    /// The session with this id.
     pub(super) fn find(&self, id: &SessionId) -> Option<Token> {
         let place = self.places.get(id.place.checked_sub(FIRST_PLACE)? as usize)?;
         let generation = place.generation;
         (place.id == Some(*id)).then_some(Token { index: id.place, generation })
     }
 
-    /// The socket over which this one is told what it is told: its own, or the one that is held.
+    /// The socket over which this connection is sent to: its own, or the one that is held for it.
     pub(super) fn socket(&self, index: u32, connection: &Connection) -> Option<Token> {
         match index.checked_sub(FIRST_PLACE) {
             None => Some(Token { index, generation: connection.generation }),
@@ -110,7 +111,7 @@ impl Carriers {
         });
     }
 
-    /// The socket that is held for this one.
+    /// The socket that is held for this session.
     pub(super) fn carrier(&self, session: Token) -> Option<Token> {
         self.places.get((session.index - FIRST_PLACE) as usize)?.carrier
     }
@@ -129,21 +130,21 @@ impl Carriers {
         knocks.then_some(socket)
     }
 
-    /// This socket is held for it from now on.
+    /// Holds this socket for the session from now on.
     pub(super) fn attach(&mut self, session: Token, carrier: Token) {
         let before = self.place(session).carrier.replace(carrier);
         debug_assert!(before.is_none(), "one socket at a time");
         self.detached -= 1;
     }
 
-    /// None is any more; gives back which one was.
+    /// Holds no socket for the session any more; returns the one that was held.
     pub(super) fn detach(&mut self, session: Token) -> Option<Token> {
         let carrier = self.place(session).carrier.take();
         self.detached += usize::from(carrier.is_some());
         carrier
     }
 
-    /// It has ended. Gives back which socket was held for it.
+    /// Ends the session's place; returns the socket that was held for it.
     pub(super) fn close(&mut self, session: Token) -> Option<Token> {
         let carrier = self.detach(session);
         let place = self.place(session);
@@ -162,17 +163,17 @@ impl Carriers {
         answers.flatten()
     }
 
-    /// Whether anybody is to be told something.
+    /// Whether requests wait to be held, or notices to be given.
     pub(super) fn has_work(&self) -> bool {
         !(self.to_hold.is_empty() && self.arrivals.is_empty() && self.parted.is_empty())
     }
 
-    /// How many there are.
+    /// How many sessions there are.
     pub(super) fn len(&self) -> usize {
         self.places.len() - self.free.len()
     }
 
-    /// For how many no socket is held.
+    /// How many sessions have no socket that is held for them.
     pub(super) fn detached(&self) -> usize {
         self.detached
     }

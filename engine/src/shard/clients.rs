@@ -1,6 +1,7 @@
 //! The clients of one shard: joins their sessions to [`Connections`], to sockets, to fan-out and
-//! order, without the kernel. [`super::Shard`] joins it to a driver and the ring; whose turn it is
-//! to be sent something is in [`super::visits`].
+//! order, without the kernel. [`super::Shard`] joins all that to a driver and the ring. What the
+//! order tells clients is in [`super::from_order`], whose turn it is to be sent something in
+//! [`super::visits`], and clients of many sockets in [`super::apart`].
 //!
 //! A connection that ends is forgotten at once; what the sequencer still has to hear of it waits in
 //! `commands`. While the inbox is full no head is read and nothing is accepted, so that queue is
@@ -45,18 +46,20 @@ pub(super) struct Clients {
     pub(super) commands: Commands,
     /// What the driver has still to be told.
     pub(super) closes: Vec<(Token, Close)>,
-    /// What the order has told of a request of which it has more to tell.
+    /// What the order has told so far of a request that it performs in slices.
     pub(super) slices: Slices,
     /// Sessions apart from their sockets.
     pub(super) carriers: Carriers,
     /// Last position that the ring has brought.
     pub(super) position: u64,
-    /// Bytes that its clients may hold together, each for itself.
+    /// Bytes of private memory that all its clients together may hold.
     private_bytes: usize,
-    /// Work that was done so far: channels that were followed or left, messages that were imported,
-    /// whoever's time had come. Each part of a tick looks at how much it did ([`TickBudget`]).
+    /// Units of work that were done so far: channels that were followed or left, messages that were
+    /// imported, deadlines that were looked at. Each part of a tick counts its own
+    /// ([`TickBudget`]).
     pub(super) units: usize,
-    /// The epoch that the ring has brought and that has not begun here, and when it begins at last.
+    /// An epoch that the ring has brought and that has not begun here yet, and when it begins at
+    /// the latest.
     pub(super) genesis: Option<(Arc<Genesis>, Millis)>,
 }
 
@@ -103,12 +106,13 @@ impl Clients {
                 && (self.commands.is_ready() || self.connections.receives_waiting() > 0)
     }
 
-    /// Whether anybody has a visit to come that the kernel does not have to announce.
+    /// Whether somebody is to be visited without waiting for the kernel.
     pub(super) fn owes_visits(&self) -> bool {
         self.connections.visits_waiting() > 0 || self.fanout.has_work()
     }
 
-    /// Whether one more socket is served, of so many. What is apart from its sockets takes none.
+    /// Whether one more socket is served, of `sockets_max`. Sessions apart from their sockets do
+    /// not count.
     pub(super) fn table_has_room(&self, sockets_max: usize) -> bool {
         self.connections.table.len() - self.carriers.len() < sockets_max
     }
@@ -126,7 +130,7 @@ impl Clients {
     }
 }
 
-/// Sessions: each is called, and then what it wants is done.
+/// Sessions: one is called, and then its effects are done.
 impl Clients {
     pub(super) fn call(
         &mut self,
@@ -139,7 +143,7 @@ impl Clients {
         self.perform(token, now);
     }
 
-    /// Does what the session that was called wants.
+    /// Does the effects of the session that was called.
     pub(super) fn perform(&mut self, token: Token, now: Millis) {
         while let Some(effect) = self.shared.next_effect() {
             match effect {
@@ -199,7 +203,7 @@ impl Clients {
         self.shared.is_full = self.connections.holders.bytes() > most;
     }
 
-    /// Does what is due by `told`, up to which everything that happened is known, until that was
+    /// Does what is due by `told`, the time up to which the kernel has told everything; stops after
     /// so many units of work.
     pub(super) fn timers(&mut self, told: Millis, now: Millis, units: usize) {
         let until = self.units + units;
@@ -207,7 +211,7 @@ impl Clients {
             && let Some(index) = self.connections.take_due(told)
         {
             self.units += 1;
-            // What was due before may have ended this one.
+            // The one that was due before may have ended this one.
             let Some(connection) = self.connections.table.at_mut(index) else { continue };
             let token = Token { index, generation: connection.generation };
             let session = &mut connection.session;
@@ -273,7 +277,7 @@ impl Clients {
         }
     }
 
-    /// What a receive brought.
+    /// Takes what a receive brought.
     pub(super) fn received(&mut self, socket: Token, received: Received<'_>, now: Millis) {
         let token = self.connections.heard_by(socket);
         let Some(connection) = self.connections.get_mut(token) else { return };

@@ -1,9 +1,9 @@
 //! What the sequencer has still to be told by one shard.
 //!
 //! The answers to requests to follow come in the ring, before whatever is published afterwards. So
-//! a shard asks no more at a time than it has soon read: a message to a client of its waits for
-//! what is under way, however much is asked for. Those who ask for little and those who ask for
-//! much take turns, one request each.
+//! a shard has only so much under way as it has soon read: a message to one of its clients then
+//! waits for what is under way, and not for all that clients ask for. Requests for few channels and
+//! requests for many take turns, one each.
 
 use std::collections::VecDeque;
 
@@ -13,12 +13,12 @@ use crate::driver::Token;
 use crate::sequencer::command::{Command, Publication, PublishAnswer, Requester, Since, Subscribe};
 use crate::sequencer::relay::Relay;
 
-/// Channels that may be asked for and not answered, of all requests together: those of one request
-/// may be more, when it is alone.
+/// Channels that may be under way (asked for and not answered) in all requests together. One
+/// request may have more when it is alone.
 const UNDER_WAY_MAX: usize = 512;
 /// A request for more channels than this waits with others of its kind.
 const FEW_CHANNELS: usize = 64;
-/// Channels of one command that says that they are followed no more.
+/// Most channels of one unsubscribe command.
 const LEFT_AT_ONCE: usize = 256;
 
 /// Commands in their order, for which the inbox may have no room yet.
@@ -26,7 +26,8 @@ const LEFT_AT_ONCE: usize = 256;
 pub(super) struct Commands {
     shard: u8,
     waiting: VecDeque<Command>,
-    /// Requests to follow many channels; nothing that waits elsewhere is behind them.
+    /// Requests to follow many channels: a queue of their own, so that nothing else waits behind
+    /// them.
     large: VecDeque<Command>,
     /// Whose turn it is.
     large_is_next: bool,
@@ -41,7 +42,7 @@ pub(super) struct Commands {
 }
 
 impl Commands {
-    /// Of shard `shard`, none yet.
+    /// No commands yet, of shard `shard`.
     pub(super) fn new(shard: u8) -> Self {
         Self { shard, ..Self::default() }
     }
@@ -61,7 +62,7 @@ impl Commands {
         self.next_is_large().is_some()
     }
 
-    /// The next one that may be told now.
+    /// Takes the next command that may be sent now.
     pub(super) fn next(&mut self) -> Option<Command> {
         let is_large = self.next_is_large()?;
         let command = self.queue(is_large).pop_front()?;
@@ -73,7 +74,7 @@ impl Commands {
         Some(command)
     }
 
-    /// This one, which was the next, was not taken: it is the next again.
+    /// Puts back the command that was taken last, because the inbox had no room for it.
     pub(super) fn put_back(&mut self, command: Command) {
         let is_large = is_large(&command);
         if asked(&command).is_some() {
@@ -83,14 +84,14 @@ impl Commands {
         self.queue(is_large).push_front(command);
     }
 
-    /// The request that was the next was not asked, and there will be no answer to it.
+    /// The request that was taken last is not sent, so no answer will come to it.
     pub(super) fn not_asked(&mut self) {
         self.channels -= self.under_way.pop_back().unwrap_or_default();
     }
 
-    /// Whether the next one is of the large ones; `None` where none may be told now.
+    /// Whether the next command is a large request; `None` where none may be sent now.
     fn next_is_large(&self) -> Option<bool> {
-        // What is no request to follow has no answer that others would wait for.
+        // Only requests to follow have answers that others would wait behind.
         if self.waiting.front().is_some_and(|command| asked(command).is_none()) {
             return Some(false);
         }
@@ -109,8 +110,8 @@ impl Commands {
         if is_large { &mut self.large } else { &mut self.waiting }
     }
 
-    /// So many channels of the oldest request that is under way were answered; whether that was its
-    /// last answer.
+    /// So many channels of the oldest request under way were answered; `last` says that this was
+    /// its last answer.
     pub(super) fn answered(&mut self, channels: usize, last: bool) {
         let Some(left) = self.under_way.front_mut() else { return };
         let channels = if last { *left } else { channels.min(*left) };
@@ -151,7 +152,7 @@ impl Commands {
         self.waiting.push_back(Command::Publish(publication, answer));
     }
 
-    /// Another shard is sent this.
+    /// Sends this to another shard.
     pub(super) fn relay(&mut self, relay: Relay) {
         self.waiting.push_back(Command::Relay(relay));
     }
@@ -167,7 +168,7 @@ impl Commands {
     }
 }
 
-/// Channels that the answer to a command will tell, where it is a request to follow.
+/// How many channels the answer to a command will have, where it is a request to follow.
 fn asked(command: &Command) -> Option<usize> {
     match command {
         Command::Subscribe(subscribe) => Some(subscribe.channels.len()),
@@ -175,7 +176,7 @@ fn asked(command: &Command) -> Option<usize> {
     }
 }
 
-/// A machine's request that follows a few is never behind another of its own.
+/// Whether a command is a request for many channels.
 fn is_large(command: &Command) -> bool {
     asked(command).is_some_and(|channels| channels > FEW_CHANNELS)
 }

@@ -1,4 +1,4 @@
-//! What the order tells this shard, in the order of the ring, and what it is told.
+//! What the order tells the clients of this shard, entry by entry, and what it is asked for them.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use crate::sequencer::command::{
     Command, Entry, PublishAnswer, Published, Refusal, Requester, Subscribed,
 };
 
-/// How long clients have who still take what they are owed of the epoch before. Meanwhile nothing
-/// more is read of the ring; what they have not had then is what they are told of as a gap.
+/// How long clients are given to take what they are owed of the epoch before. Meanwhile nothing
+/// more is read of the ring. What they have not taken by then they are told of as a gap.
 const EPOCH_MS: u64 = 1_000;
 
 /// The clients of a shard, as the order's entries come to them.
@@ -25,7 +25,7 @@ pub(super) struct FromOrder<'a> {
 }
 
 impl FromOrder<'_> {
-    /// One entry that is addressed to this shard, in the order of the ring.
+    /// Takes one entry that is addressed to this shard, in the order of the ring.
     pub(super) fn entry(&mut self, entry: &Entry) {
         let clients = &mut *self.clients;
         match entry {
@@ -40,8 +40,8 @@ impl FromOrder<'_> {
                 clients.units += messages.len();
                 let key = clients.shared.context.origins_key;
                 clients.connections.table.note_exclusion(&messages[0], clients.number, key);
-                // All of them before anybody's turn: one that is followed with another is known by
-                // its position.
+                // All of them enter their logs before anybody is visited: a client of several of
+                // these channels is to find them at one position.
                 messages.iter().for_each(|message| clients.fanout.append(message));
             }
             Entry::Presence(event) => {
@@ -78,8 +78,8 @@ impl FromOrder<'_> {
         }
     }
 
-    /// Lets the epoch begin that the ring has brought, unless somebody is still to be sent
-    /// something of the one before.
+    /// Begins the epoch that the ring has brought, unless somebody is still owed something of the
+    /// epoch before.
     pub(super) fn begin_epoch(&mut self) {
         let owes_visits = self.clients.owes_visits();
         let Some((genesis, _)) =
@@ -92,8 +92,8 @@ impl FromOrder<'_> {
         self.clients.position = genesis.id.position;
     }
 
-    /// The order follows channels for somebody. Their logs are here from now on; whoever asked
-    /// follows them when all that it asked for was told.
+    /// The order has performed a request to follow, or a slice of it. The logs of its channels are
+    /// here from now on; its connection follows them with the last slice.
     fn subscribed(&mut self, reply: &Subscribed) {
         let clients = &mut *self.clients;
         clients.commands.answered(reply.channels.len(), reply.left == 0);
@@ -115,8 +115,8 @@ impl FromOrder<'_> {
         }
     }
 
-    /// Channels are followed from here on by whoever asked for them and waits for that; by whom
-    /// nobody waits any more, for them all, they are followed no more.
+    /// Lets the connection that asked follow these channels from here on. Channels that it does not
+    /// want any more, or all where it has gone, are unsubscribed from at once.
     fn follow(&mut self, reply: &Subscribed, subscriptions: Vec<Subscription>) {
         let Requester { session: token, request, .. } = reply.requester;
         self.clients.units += subscriptions.len();
@@ -165,7 +165,7 @@ impl FromOrder<'_> {
         self.clients.connections.visit_soon(token);
     }
 
-    /// Whether there is room for each view by which whoever asked still wants a channel of this.
+    /// Whether each channel of a reply has room for the view by which the connection wants it.
     fn has_room_for_views(&self, reply: &Subscribed, subscriptions: &[Subscription]) -> bool {
         let Requester { session: token, request, .. } = reply.requester;
         let Some(connection) = self.clients.connections.table.at(token.index) else { return true };
@@ -184,7 +184,7 @@ impl FromOrder<'_> {
         });
     }
 
-    /// What is to be told to the order next. Who has gone meanwhile asks for nothing.
+    /// The next command for the order. Requests of connections that have gone are left out.
     pub(super) fn next_command(&mut self) -> Option<Command> {
         loop {
             let command = self.clients.commands.next()?;
@@ -198,7 +198,7 @@ impl FromOrder<'_> {
         }
     }
 
-    /// The sequencer has ended and did not take this.
+    /// The sequencer has ended and did not take this command.
     pub(super) fn not_taken(&mut self, command: Command) {
         let requester = match command {
             Command::Subscribe(subscribe) => {

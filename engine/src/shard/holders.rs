@@ -1,10 +1,10 @@
 //! Who holds memory that only one client uses: an answer that is not taken, a part of a request,
 //! the names of what was asked for. How much it is together, and who holds most.
 //!
-//! What each holds is told after each call of its session ([`Holders::set`]), unless it is as
-//! little as a ping; nobody walks over connections. Who holds most is known by powers of two, so it
-//! is half of what anybody holds at least; of those who hold as much, it is the one that has held
-//! it for longest.
+//! What a client holds is noted after each call of its session ([`Holders::set`]), unless it is as
+//! little as a ping; nobody walks over connections. Holders are ordered by powers of two, and then
+//! by how long they have held as much. So whoever is first holds at least half of what anybody
+//! holds.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -28,7 +28,8 @@ struct Held {
     rank: Rank,
 }
 
-/// Leading zeros of what is held, and since when it is about as much.
+/// Leading zeros of the bytes that are held, and a number that rises with time: the smaller, the
+/// sooner it was about as much.
 type Rank = (u32, u64);
 
 impl Holders {

@@ -12,31 +12,32 @@ use crate::session::{Told, Unheld};
 use crate::transport::door::HoldRequest;
 use crate::transport::input::Brought;
 
-/// One of them.
+/// What is on its way between two shards.
 #[derive(Debug)]
 pub(super) enum Parcel {
-    /// This is brought to a session; the answer goes there.
+    /// What a client says, for its session; the answer goes to this requester.
     Bring(Requester, Brought),
-    /// What became of it.
+    /// The answer: what became of it.
     Told(Requester, Told),
     /// A request that is to be held, with its socket.
     Hold(Box<Moving>),
 }
 
-/// A socket on its way. Where nobody takes it in (the order or the shard has ended, or there is no
-/// place) its client is told so, as far as the kernel takes that at once, and it is closed.
+/// A socket on its way to another shard. Where nobody takes it in (the order or the shard has
+/// ended, or there is no place), dropping it tells its client so, as far as the kernel takes that
+/// at once, and closes it.
 #[derive(Debug)]
 pub(super) struct Moving {
     socket: Option<Detached>,
-    /// What it is to be held for.
+    /// The request that is to be held.
     pub(super) request: Box<HoldRequest>,
     /// What is left of its exchange; taken with the socket.
     pub(super) unheld: Option<Unheld>,
     /// Its peer, where that is counted.
     pub(super) peer: Option<IpAddr>,
-    /// A whole answer for who is not taken in.
+    /// The answer that its client gets where nobody takes it in.
     last_words: Vec<u8>,
-    /// It is counted as a connection on its way, too.
+    /// Counts it as a connection while it is on its way.
     life: Arc<Life>,
 }
 
@@ -58,7 +59,7 @@ impl Moving {
         self.socket.take()
     }
 
-    /// The driver has not.
+    /// Puts the socket back, because the driver did not take it in.
     pub(super) fn put_back(&mut self, socket: Detached) {
         self.socket = Some(socket);
     }

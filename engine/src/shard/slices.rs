@@ -1,4 +1,4 @@
-//! A request to follow that the order performs in slices: what it has told of it so far.
+//! What the order has told so far of a request to follow that it performs in slices.
 //!
 //! The logs of its channels are here from the first slice on; its connection follows them, and its
 //! session hears of it, only with the last: there the whole request has its place. The order ends
@@ -7,7 +7,7 @@
 use crate::fanout::{Fanout, Subscription};
 use crate::sequencer::command::{Subscribed, SubscribedChannel};
 
-/// The channels that were told, without what was imported, and the lives that their logs were of.
+/// The channels that were told, without what was imported, each with the life that its log had.
 #[derive(Default)]
 pub(super) struct Slices(Vec<(SubscribedChannel, u64)>);
 
@@ -18,8 +18,8 @@ impl Slices {
         self.0.extend(reply.channels.iter().map(SubscribedChannel::without_import).zip(lives));
     }
 
-    /// The whole of a request whose `last` reply came, and where it begins in each channel;
-    /// `imported` is that of the last. `None` where that is the whole.
+    /// The whole of a request whose `last` reply came, and where the connection begins in each of
+    /// its channels; `imported` belongs to the last reply. `None` where that reply is the whole.
     pub(super) fn whole(
         &mut self,
         last: &Subscribed,
