@@ -21,9 +21,9 @@ const PROGRESS_MS: u64 = 200;
 /// Plays whole Fanfare nodes under chance, and checks every promise at every client.
 ///
 /// Each seed is one world: a sequencer, one to four shards, publishers, and clients that lag, stop
-/// reading, give commands, break off and come back, over a simulated network and under limits as small as chance
-/// makes them. Nothing of it depends on the machine or on time, so a seed that fails once fails
-/// always: the command that plays it again is printed, and the exit code is 1.
+/// reading, give commands, break off and come back, over a simulated network and under limits as
+/// small as chance makes them. Nothing of it depends on the machine or on time, so a seed that
+/// fails once fails always: the command that plays it again is printed, and the exit code is 1.
 #[derive(Parser, Debug)]
 #[command(name = "fanfare-sim", version)]
 struct Arguments {
@@ -81,7 +81,8 @@ fn play_one(seed: u64, lie: Option<Canary>, verbose: bool) -> bool {
     match outcome(seed, lie, verbose).1 {
         Some(Played { heard, gaps, answers, trace }) => {
             println!(
-                "seed {seed}: {heard} messages heard, {gaps} gaps and {answers} answers told, trace {trace:016x}"
+                "seed {seed}: {heard} messages heard, {gaps} gaps and {answers} answers told, \
+                 trace {trace:016x}"
             );
             false
         }

@@ -3,8 +3,8 @@
 //!
 //! `GET /lines` begins a client and `GET /lines/ID` goes on with it: a stream of events in chunks,
 //! or with `?wait=S` one answer, a list, when there is something to tell. `POST /lines/ID` brings
-//! lines. A WebSocket on `/lines/ID` says `probe`, and with `come` takes the client over; others say
-//! the same lines in messages. What the machine says is an event `said`, in a list an object.
+//! lines. A WebSocket on `/lines/ID` says `probe`, and with `come` takes the client over; others
+//! say the same lines in messages. What the machine says is an event `said`, in a list an object.
 
 use std::collections::HashMap;
 

@@ -1,6 +1,6 @@
-//! The log of a world, which says where the messages of clients stand: a backend's outcome is told to
-//! a callback, but a client may be gone before it hears its own, and others have its message all the
-//! same.
+//! The log of a world, which says where the messages of clients stand: a backend's outcome is told
+//! to a callback, but a client may be gone before it hears its own, and others have its message all
+//! the same.
 
 use super::backends::{Answers, Told};
 use super::fact::number_in;

@@ -1,5 +1,5 @@
-//! A client with commands: it asks for much at once and hears what comes of each by its number, over
-//! a WebSocket or over many requests on any shard, of which it may lose any.
+//! A client with commands: it asks for much at once and hears what comes of each by its number,
+//! over a WebSocket or over many requests on any shard, of which it may lose any.
 
 mod errand;
 mod session;

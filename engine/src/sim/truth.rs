@@ -181,7 +181,8 @@ impl Truth {
         self.lives.get(&channel).map(|(life, offset, _)| (*life, *offset))
     }
 
-    /// The offset of the message that is published next, where no life ends for want of use or room.
+    /// The offset of the message that is published next, where no life ends for want of use or
+    /// room.
     pub(super) fn next_offset(&self, channel: usize) -> u64 {
         let began = self.epoch_at(self.position()).position;
         let last = self.lives.get(&channel).filter(|(_, _, position)| *position > began);
