@@ -258,6 +258,18 @@ fn rest(world: &mut World, cast: &mut Cast, chance: &mut Chance) {
     cast.at_rest(world);
 }
 
+/// Lets everybody leave, and sees that nothing is left of them.
+fn end(world: &mut World, cast: &mut Cast, chance: &mut Chance) {
+    rest(world, cast, chance);
+    cast.leave(world);
+    for _ in 0..40 {
+        world.jump(2_000);
+        world.steps(8);
+    }
+    rest(world, &mut Cast::default(), chance);
+    world.is_empty();
+}
+
 fn personas(chance: &mut Chance, shards: usize, allowance: Allowance) -> Vec<Persona> {
     (0..2 + chance.below(12))
         .map(|_| {
@@ -356,13 +368,6 @@ pub(super) fn play(seed: u64, canary: Option<Canary>, verbose: bool) -> Played {
             rest(&mut world, &mut cast, chance);
         }
     }
-    rest(&mut world, &mut cast, chance);
-    cast.leave(&world);
-    for _ in 0..40 {
-        world.jump(2_000);
-        world.steps(8);
-    }
-    rest(&mut world, &mut Cast::default(), chance);
-    world.is_empty();
+    end(&mut world, &mut cast, chance);
     cast.played(&world)
 }
