@@ -6,9 +6,10 @@ use fanfare_protocol::dialect::machine::{Answer, Machine, Piece, Turn};
 use fanfare_protocol::message::Kind;
 
 use super::held::{Asked, begin, get, is_empty_in_the_end, numbers, shape};
-use super::world::World;
+use super::world::{COUNTED, Shape, World};
 use crate::driver::sim::Standing;
 use crate::rule::{History, Slow, Window};
+use crate::shard::tick_budget::TickBudget;
 
 /// A client on shard 0 that follows `c0`, for which nothing is held.
 pub(super) fn follower(world: &mut World) -> String {
@@ -128,7 +129,9 @@ fn a_session_ends_with_an_answer_that_is_lost_or_not_taken() {
 #[test]
 fn who_has_the_whole_answer_may_go_and_come_again_at_once() {
     for hangs_up in [true, false] {
-        let mut world = World::new(&shape(2));
+        // A tick ends between the send and the visit that finds nothing left to send.
+        let budget = TickBudget { batches: 1, ..COUNTED };
+        let mut world = World::new(&Shape { budget, ..shape(2) });
         let id = follower(&mut world);
         let mut poll = Asked::hold(&world, 0, Some(&id), Some(25));
         let mut next = Asked::new(&world, 0, "");
