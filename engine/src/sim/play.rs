@@ -301,6 +301,14 @@ pub(super) struct Played {
     pub(super) trace: u64,
 }
 
+/// Lets the world itself tell the lie, where that is one of its own.
+fn lie(world: &mut World, canary: Option<Canary>) {
+    world.backends.lie = canary == Some(Canary::WrongOutcome);
+    if canary == Some(Canary::WrongTicket) {
+        world.log.lie();
+    }
+}
+
 /// One world from its seed. `canary` is a lie that its clients tell themselves; `verbose` tells
 /// what each client's connection is whenever the node is at rest.
 ///
@@ -314,10 +322,7 @@ pub(super) fn play(seed: u64, canary: Option<Canary>, verbose: bool) -> Played {
     let talkers = talkers(&mut shape, talk, allowance);
     let mut world = World::new(&shape);
     world.keeps = (allowance.may_forget, allowance.keeps_all);
-    world.backends.lie = canary == Some(Canary::WrongOutcome);
-    if canary == Some(Canary::WrongTicket) {
-        world.log.lie();
-    }
+    lie(&mut world, canary);
     let mut cast = Cast { personas: personas(chance, shape.shards, allowance), talkers };
     for persona in &mut cast.personas {
         (persona.canary, persona.verbose) = (canary, verbose);
