@@ -6,7 +6,6 @@
 //! go whole back. A frame that was begun is the caller's to finish before anything else.
 
 use std::ops::Range;
-use std::rc::Rc;
 
 use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::message::{GapReason, GapView};
@@ -414,7 +413,7 @@ fn keep_sent(
         let next = seq + u64::from(begun);
         messages += logs.at(piece.channel).log.told_within(piece.first..next, encoding);
         subscriptions[piece.subscription as usize].next = next;
-        rest = begun.then(|| Slice { page: Rc::clone(page), start: at, end: page.end_of(seq) });
+        rest = begun.then(|| Slice::new(page, at, page.end_of(seq)));
         // Some byte of its first message went.
         whole += 1;
     }

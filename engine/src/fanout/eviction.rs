@@ -4,15 +4,12 @@
 //! again when somebody asks. A clock goes round the channels (second chance): a page that was used
 //! since the hand last came by stays, and is asked again in the next round; one that was not goes.
 //! A page that a client holds stays, because dropping it would free nothing and take it from all
-//! others. Where the hand has gone round twice and nothing went, or cannot keep up, it is clients
-//! that hold what is too much: then the caller ends those that hold most.
+//! others. Where those that clients hold are too much alone, the caller ends clients.
 //!
 //! **Live windows** may have half of it. Over that a hand goes on from window to window, and those
 //! that are no smaller than the others lose all that history does not promise, as soon as their
 //! members have had their turns: those who keep up lose nothing, and who lags hears its gap. While
 //! they are far over it no more of the order is read.
-
-use std::rc::Rc;
 
 use super::channels::{ChannelIndex, Channels};
 use super::overgrown::Overgrown;
@@ -27,8 +24,6 @@ pub(super) struct Eviction {
     /// Bytes that there may be.
     limit: usize,
     page_hand: ChannelIndex,
-    /// Channels that it has passed since a page went.
-    barren: usize,
     evicted: u64,
     window_hand: ChannelIndex,
     /// Bytes of windows that are still to go before more are chosen.
@@ -38,7 +33,7 @@ pub(super) struct Eviction {
 impl Eviction {
     /// Keeps all within `limit` bytes.
     pub(super) fn new(limit: usize) -> Self {
-        Self { limit, page_hand: 0, barren: 0, evicted: 0, window_hand: 0, chosen: 0 }
+        Self { limit, page_hand: 0, evicted: 0, window_hand: 0, chosen: 0 }
     }
 
     /// Pages that were dropped so far.
@@ -47,24 +42,20 @@ impl Eviction {
     }
 
     /// Drops pages while there are too many bytes beside those of live windows, for a bounded time:
-    /// twice round at most. What clients held the last time may be free now.
-    pub(super) fn evict(&mut self, windows: usize, channels: &mut Channels, pages: &mut Pages) {
+    /// twice round at most.
+    pub(super) fn evict(&mut self, windows: usize, channels: &mut Channels, pages: &Pages) {
         for _ in 0..LOOKS.min(2 * channels.places() as usize) {
             if pages.bytes() + self.counted(windows) <= self.limit {
-                self.barren = 0;
                 return;
             }
             self.page_hand = next(self.page_hand, channels);
-            let mut dropped = 0;
             if let Some(channel) = channels.get_mut(self.page_hand) {
                 channel.log.evict(|page| {
-                    let goes = !page.take_used() && Rc::strong_count(page) == 1;
-                    dropped += u64::from(goes);
+                    let goes = !page.take_used() && !page.is_held();
+                    self.evicted += u64::from(goes);
                     goes
                 });
             }
-            self.evicted += dropped;
-            self.barren = if dropped > 0 { 0 } else { self.barren + 1 };
         }
     }
 
@@ -112,14 +103,14 @@ impl Eviction {
         }
     }
 
-    /// Whether there is too much, and no lane can give enough of it soon.
-    pub(super) fn is_stuck(&self, windows: usize, channels: &Channels, pages: &Pages) -> bool {
-        let over = (pages.bytes() + self.counted(windows)).saturating_sub(self.limit);
-        over > 0 && (self.is_barren(channels) || over > self.limit / 16)
+    /// Whether what clients hold is too much alone.
+    pub(super) fn is_stuck(&self, windows: usize, pages: &Pages) -> bool {
+        pages.held_bytes() + self.counted(windows) > self.limit
     }
 
-    fn is_barren(&self, channels: &Channels) -> bool {
-        self.barren >= 2 * channels.places() as usize
+    /// Whether that is far too much.
+    pub(super) fn is_far_stuck(&self, windows: usize, pages: &Pages) -> bool {
+        pages.held_bytes() + self.counted(windows) > self.limit + self.limit / 16
     }
 }
 

@@ -134,9 +134,8 @@ impl Gathering {
             slice.advance(encoding.framing().separator().len());
         }
         self.bytes += slice.len();
-        match self.messages.last_mut() {
-            Some(last) if last.joins(&slice) => last.end = slice.end,
-            _ => self.messages.push(slice),
+        if !self.messages.last_mut().is_some_and(|last| last.join(&slice)) {
+            self.messages.push(slice);
         }
         Some(next)
     }

@@ -146,7 +146,7 @@ impl Run<'_> {
 
     /// The same, to be held.
     pub(super) fn slice(self) -> Slice {
-        Slice { page: Rc::clone(self.page), start: self.start, end: self.end }
+        Slice::new(self.page, self.start, self.end)
     }
 }
 

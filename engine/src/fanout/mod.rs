@@ -355,17 +355,17 @@ impl Fanout {
     pub(crate) fn begin_batch(&mut self) {
         self.renderer.begin_part();
         self.eviction.tighten(self.loose_bytes, &mut self.channels, &mut self.overgrown);
-        self.evict();
+        self.eviction.evict(self.loose_bytes, &mut self.channels, &self.renderer.pages);
     }
 
-    /// Drops rendered pages while there are too many; before anything is planned.
-    pub(crate) fn evict(&mut self) {
-        self.eviction.evict(self.loose_bytes, &mut self.channels, &mut self.renderer.pages);
-    }
-
-    /// Whether there is no room for more, and only clients that let go of pages can make some.
+    /// Whether what clients hold is more than there is room for, so that some have to let go.
     pub(crate) fn is_stuck(&self) -> bool {
-        self.eviction.is_stuck(self.loose_bytes, &self.channels, &self.renderer.pages)
+        self.eviction.is_stuck(self.loose_bytes, &self.renderer.pages)
+    }
+
+    /// Whether it is so much more that nobody is given time for that.
+    pub(crate) fn is_far_stuck(&self) -> bool {
+        self.eviction.is_far_stuck(self.loose_bytes, &self.renderer.pages)
     }
 
     /// Lets sweeps say who is visited next, where nobody is left of those that they said before.
@@ -484,7 +484,10 @@ impl Fanout {
             pages.insert(Rc::as_ptr(page), page.memory());
         };
         self.channels.iter().flat_map(|one| one.log.pages()).for_each(&mut see);
-        slices.map(Slice::page).for_each(see);
+        let held: HashMap<_, _> = slices.map(Slice::page).map(|it| (Rc::as_ptr(it), it)).collect();
+        let held_bytes: usize = held.values().map(|page| page.memory()).sum();
+        assert_eq!(self.renderer.pages.held_bytes(), held_bytes, "pages that clients hold");
+        held.into_values().for_each(see);
         let loose: usize = self.channels.iter().map(|one| one.log.loose_bytes()).sum();
         assert_eq!(self.loose_bytes, loose, "what live windows hold");
         assert_eq!(self.rendered_bytes(), pages.values().sum::<usize>(), "pages that somebody has");

@@ -17,18 +17,24 @@ const SPARE_MAX: usize = 8;
 /// Frames that a page has room for when it goes round: it may come from a lane of long ones.
 const FRAMES: usize = 512;
 
-/// Bytes of all pages of a shard.
+/// Bytes of the pages of a shard.
 #[derive(Clone, Debug, Default)]
-pub(super) struct PageBytes(Rc<Cell<usize>>);
+struct PageBytes(Rc<Count>);
+
+#[derive(Debug, Default)]
+struct Count {
+    all: Cell<usize>,
+    /// Those of pages that somebody holds who is no lane.
+    held: Cell<usize>,
+}
 
 impl PageBytes {
-    /// How many there are.
-    pub(super) fn get(&self) -> usize {
-        self.0.get()
+    fn change(&self, from: usize, to: usize) {
+        self.0.all.set(self.0.all.get() - from + to);
     }
 
-    fn change(&self, from: usize, to: usize) {
-        self.0.set(self.0.get() - from + to);
+    fn change_held(&self, from: usize, to: usize) {
+        self.0.held.set(self.0.held.get() - from + to);
     }
 }
 
@@ -46,6 +52,8 @@ pub(crate) struct Page {
     used: Cell<bool>,
     /// What is counted of it.
     counted: usize,
+    /// Slices of it that there are.
+    slices: Cell<u32>,
     all: PageBytes,
 }
 
@@ -59,6 +67,7 @@ impl Page {
             full: false,
             used: Cell::new(true),
             counted: 0,
+            slices: Cell::new(0),
             all: all.clone(),
         }
     }
@@ -144,6 +153,11 @@ impl Page {
         size_of::<Self>() + self.bytes.capacity() + self.ends.capacity() * size_of::<u32>()
     }
 
+    /// Whether anybody but a lane holds it.
+    pub(super) fn is_held(&self) -> bool {
+        self.slices.get() > 0
+    }
+
     fn count(&mut self) {
         let memory = self.memory();
         self.all.change(self.counted, memory);
@@ -165,15 +179,23 @@ impl Drop for Page {
     }
 }
 
-/// A part of a page.
-#[derive(Clone, Debug)]
+/// A part of a page, which is held for as long as there is any slice of it.
+#[derive(Debug)]
 pub(crate) struct Slice {
-    pub(super) page: Rc<Page>,
-    pub(super) start: u32,
-    pub(super) end: u32,
+    page: Rc<Page>,
+    start: u32,
+    end: u32,
 }
 
 impl Slice {
+    /// These bytes of a page.
+    pub(super) fn new(page: &Rc<Page>, start: u32, end: u32) -> Self {
+        if page.slices.replace(page.slices.get() + 1) == 0 {
+            page.all.change_held(0, page.counted);
+        }
+        Self { page: Rc::clone(page), start, end }
+    }
+
     /// The bytes.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.page.bytes()[self.start as usize..self.end as usize]
@@ -184,19 +206,18 @@ impl Slice {
         (self.end - self.start) as usize
     }
 
-    /// Whether another one begins where this one ends.
-    pub(super) fn joins(&self, other: &Self) -> bool {
-        Rc::ptr_eq(&self.page, &other.page) && self.end == other.start
+    /// Takes another one in, where that begins where this one ends.
+    pub(super) fn join(&mut self, other: &Self) -> bool {
+        let joins = Rc::ptr_eq(&self.page, &other.page) && self.end == other.start;
+        if joins {
+            self.end = other.end;
+        }
+        joins
     }
 
     /// Takes its first `count` bytes away.
     pub(crate) fn advance(&mut self, count: usize) {
         self.start += count as u32;
-    }
-
-    /// Its share of the memory of its page, of which there is one for each that holds it.
-    pub(crate) fn share(&self) -> usize {
-        self.page.memory() / Rc::strong_count(&self.page)
     }
 
     /// Where it lies.
@@ -209,7 +230,22 @@ impl Slice {
     pub(crate) fn of(bytes: &[u8]) -> Self {
         let mut page = Page::starting_at(0, &PageBytes::default());
         page.push(bytes);
-        Self { page: Rc::new(page), start: 0, end: bytes.len() as u32 }
+        Self::new(&Rc::new(page), 0, bytes.len() as u32)
+    }
+}
+
+impl Clone for Slice {
+    fn clone(&self) -> Self {
+        Self::new(&self.page, self.start, self.end)
+    }
+}
+
+impl Drop for Slice {
+    fn drop(&mut self) {
+        let page = &self.page;
+        if page.slices.replace(page.slices.get() - 1) == 1 {
+            page.all.change_held(page.counted, 0);
+        }
     }
 }
 
@@ -225,7 +261,12 @@ pub(super) struct Pages {
 impl Pages {
     /// Bytes of all pages, of lanes and of clients.
     pub(super) fn bytes(&self) -> usize {
-        self.all.get()
+        self.all.0.all.get()
+    }
+
+    /// Bytes of those that clients hold: nothing but their letting go makes room of these.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.all.0.held.get()
     }
 
     /// An empty page whose first frame will be of `seq`; `long` says that it is longer than a page.
@@ -270,12 +311,17 @@ mod tests {
             assert_eq!(pages.bytes(), page.memory());
         }
         assert!(pages.bytes() > 30_000 && page.bytes.capacity() <= PAGE_BYTES);
-        let slice = Slice { page: Rc::clone(&page), start: 0, end: 300 };
+        assert_eq!(pages.held_bytes(), 0);
+        let slice = Slice::new(&page, 0, 300);
+        let another = slice.clone();
         pages.keep(page);
-        assert_eq!(pages.bytes(), slice.page().memory(), "a client holds it");
+        let memory = slice.page().memory();
+        assert_eq!((pages.bytes(), pages.held_bytes()), (memory, memory), "clients hold it");
         assert!(pages.spare.is_empty());
         drop(slice);
-        assert_eq!(pages.bytes(), 0);
+        assert_eq!((pages.bytes(), pages.held_bytes()), (memory, memory), "one of them does");
+        drop(another);
+        assert_eq!((pages.bytes(), pages.held_bytes()), (0, 0));
     }
 
     #[test]

@@ -97,8 +97,9 @@ impl Clients {
     }
 
     /// Whether there is anything to do without the kernel or the ring.
-    pub(super) fn has_work(&self) -> bool {
+    pub(super) fn has_work(&self, now: Millis) -> bool {
         self.owes_visits()
+            || self.lets_go_next().is_some_and(|(_, due)| due <= now)
             || self.carriers.has_work()
             || self.connections.is_anyone_due()
             || self.genesis.is_some()
@@ -109,6 +110,14 @@ impl Clients {
     /// Whether somebody is to be visited without waiting for the kernel.
     pub(super) fn owes_visits(&self) -> bool {
         self.connections.visits_waiting() > 0 || self.fanout.has_work()
+    }
+
+    /// Who is ended next for the pages that it holds, and when, where clients hold too many.
+    pub(super) fn lets_go_next(&self) -> Option<(Token, Millis)> {
+        let (index, due) =
+            self.connections.page_holders.oldest().filter(|_| self.fanout.is_stuck())?;
+        let token = self.connections.token(index).expect("who holds pages is there");
+        Some((token, if self.fanout.is_far_stuck() { Millis::default() } else { due }))
     }
 
     /// Whether one more socket is served, of `sockets_max`. Sessions apart from their sockets do
@@ -185,7 +194,7 @@ impl Clients {
             connection.session.state.begin_answer();
             self.connections.visit_soon(token);
         }
-        self.connections.count(token.index);
+        self.connections.count(token.index, now);
         self.connections.arm(token, now);
         self.connections.read_on(token);
     }

@@ -29,7 +29,7 @@ pub(super) struct Flags {
     pub(super) planned: bool,
     /// Its peer's address is counted.
     pub(super) counted: bool,
-    /// It is among the holders of private memory.
+    /// It is among the holders of private memory, or of pages.
     pub(super) holding: bool,
 }
 
@@ -85,6 +85,11 @@ impl Connection {
         let outbox = self.session.line.outbox().into_iter().flat_map(Outbox::slices);
         let gathered = self.session.state.gathered().into_iter();
         outbox.chain(gathered.flat_map(|gathering| &gathering.messages))
+    }
+
+    /// Whether it holds any.
+    pub(super) fn holds_pages(&self) -> bool {
+        self.slices().next().is_some()
     }
 
     /// A send to it has ended. Returns how many messages of logs went, and how many bytes.

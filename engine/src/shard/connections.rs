@@ -5,14 +5,12 @@ use std::collections::VecDeque;
 
 use super::connection::Connection;
 use super::holders::Holders;
+use super::page_holders::PageHolders;
 use super::table::Table;
 use super::wheel::Wheel;
 use crate::clock::Millis;
 use crate::driver::Token;
-use crate::fanout::{Members, Moved, Slice, Subscriptions};
-
-/// Places that are looked at for the client that holds most.
-const LOOKS: usize = 8_192;
+use crate::fanout::{Members, Moved, Subscriptions};
 
 /// Who is there, and who waits for what.
 pub(super) struct Connections {
@@ -20,6 +18,8 @@ pub(super) struct Connections {
     wheel: Wheel,
     /// Who holds memory of its own.
     pub(super) holders: Holders,
+    /// Who holds pages that are rendered for all.
+    pub(super) page_holders: PageHolders,
     /// To visit for reasons of their own.
     visits: VecDeque<Token>,
     /// How many of such visits there were.
@@ -28,8 +28,6 @@ pub(super) struct Connections {
     receives: VecDeque<Token>,
     /// Those whose time has come and who were not looked at yet, the next one last.
     due: Vec<u32>,
-    /// Where those who hold pages are looked for next.
-    hand: usize,
 }
 
 impl Connections {
@@ -39,11 +37,11 @@ impl Connections {
             table: Table::default(),
             wheel: Wheel::new(now),
             holders: Holders::default(),
+            page_holders: PageHolders::default(),
             visits: VecDeque::new(),
             turns: 0,
             receives: VecDeque::new(),
             due: Vec::new(),
-            hand: 0,
         }
     }
 
@@ -71,12 +69,16 @@ impl Connections {
     }
 
     /// Counts what the client of a connection holds, after a call of its session or a send to it.
-    pub(super) fn count(&mut self, index: u32) {
+    pub(super) fn count(&mut self, index: u32, now: Millis) {
         if let Some(connection) = self.table.at_mut(index) {
-            let holds = connection.holds();
-            if holds > 0 || connection.flags.holding {
-                connection.flags.holding = holds > 0;
+            let (holds, holds_pages) = (connection.holds(), connection.holds_pages());
+            if holds > 0 || holds_pages || connection.flags.holding {
+                connection.flags.holding = holds > 0 || holds_pages;
                 self.holders.set(index, holds);
+                match holds_pages {
+                    true => self.page_holders.holds(index, now),
+                    false => self.page_holders.lets_go(index),
+                }
             }
         }
     }
@@ -84,6 +86,7 @@ impl Connections {
     /// Takes a connection out that is there.
     pub(super) fn remove(&mut self, index: u32) -> Connection {
         self.holders.set(index, 0);
+        self.page_holders.lets_go(index);
         self.wheel.remove(&mut self.table, index);
         self.table.remove(index).expect("it was there")
     }
@@ -126,19 +129,6 @@ impl Connections {
             connection.flags.queued = true;
             self.visits.push_back(token);
         }
-    }
-
-    /// Of the next places, [`LOOKS`] at least, that of the client that holds most of what is
-    /// rendered, where any holds some: places are looked at in turn, so in a small crowd it is the
-    /// one of all.
-    pub(super) fn largest_holder(&mut self) -> Option<Token> {
-        let held = |(index, connection): (u32, &Connection)| {
-            let token = Token { index, generation: connection.generation };
-            let held = connection.slices().map(Slice::share).sum::<usize>();
-            Some((held, token)).filter(|(held, _)| *held > 0)
-        };
-        let some = self.table.in_turn(&mut self.hand, LOOKS).filter_map(held);
-        some.max_by_key(|(held, _)| *held).map(|(_, token)| token)
     }
 
     /// How many wait for a visit.
@@ -202,8 +192,9 @@ impl Connections {
     /// Panics where a list contradicts itself or the table.
     pub(super) fn invariants(&self) {
         self.wheel.invariants(&self.table);
-        let have = self.table.iter();
-        self.holders.invariants(have.map(|(index, it)| (index, it.holds())));
+        let have = || self.table.iter();
+        self.holders.invariants(have().map(|(index, it)| (index, it.holds())));
+        self.page_holders.invariants(have().map(|(index, it)| (index, it.holds_pages())));
     }
 }
 

@@ -8,7 +8,7 @@ impl<D: Driver> Shard<D> {
     /// Whether nothing is left to do for anyone, as far as can be seen from within.
     pub fn is_quiet(&self) -> bool {
         let is_new = |event: &Event| matches!(event, Event::Accepted { .. });
-        !self.clients.has_work()
+        !self.clients.has_work(self.polled)
             && self.clients.commands.is_empty()
             && self.ring.waiting() == 0
             && !self.events.iter().any(is_new)

@@ -44,6 +44,7 @@ mod from_order;
 mod holders;
 mod inspect;
 mod link;
+mod page_holders;
 mod parcel;
 mod slices;
 mod table;
@@ -383,7 +384,7 @@ impl<D: Driver> Shard<D> {
     }
 
     fn poll(&mut self, now: Millis, sleep: bool) {
-        if !sleep || self.clients.has_work() {
+        if !sleep || self.clients.has_work(now) {
             return self.driver.poll(Some(Duration::ZERO), &mut self.events);
         }
         let accept = (self.accept_again > now).then_some(self.accept_again);
@@ -394,6 +395,7 @@ impl<D: Driver> Shard<D> {
             .into_iter()
             .chain(self.deadline)
             .chain(accept)
+            .chain(self.clients.lets_go_next().map(|(_, due)| due))
             .min();
         let mut timeout = due.map(|due| Duration::from_millis(due.since(now)));
         if self.clients.commands.backlog {

@@ -4,8 +4,6 @@
 //! while clients wait. Pages stay where they are; one whose last connection has ended is given
 //! back, so that a storm leaves no memory behind. Drivers give low places first.
 
-use std::ops::Range;
-
 use super::connection::Connection;
 use crate::driver::Token;
 use crate::fanout::Filter;
@@ -105,31 +103,9 @@ impl Table {
 
     /// All of them, with their places.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Connection)> {
-        self.of_pages(0..self.pages.len())
-    }
-
-    /// Those of the next `places`, or a few more, or of all: the page that `hand` points to is the
-    /// next, and those where nobody is are passed over.
-    pub(super) fn in_turn(
-        &self,
-        hand: &mut usize,
-        places: usize,
-    ) -> impl Iterator<Item = (u32, &Connection)> {
-        let (from, mut left) = (*hand, places.div_ceil(PAGE));
-        let mut end = from;
-        while left > 0 && end < from + self.pages.len() {
-            left -= usize::from(self.pages[end % self.pages.len()].count > 0);
-            end += 1;
-        }
-        *hand = end.checked_rem(self.pages.len()).unwrap_or(0);
-        self.of_pages(from..end)
-    }
-
-    /// Those of some pages; beyond the last comes the first again.
-    fn of_pages(&self, pages: Range<usize>) -> impl Iterator<Item = (u32, &Connection)> {
-        let pages = pages.map(|nth| nth % self.pages.len());
-        pages.filter(|nth| self.pages[*nth].count > 0).flat_map(|nth| {
-            let places = self.pages[nth].places.iter().enumerate();
+        let pages = self.pages.iter().enumerate().filter(|(_, page)| page.count > 0);
+        pages.flat_map(|(nth, page)| {
+            let places = page.places.iter().enumerate();
             places.filter_map(move |(place, it)| Some(((nth * PAGE + place) as u32, it.as_ref()?)))
         })
     }
@@ -169,19 +145,6 @@ mod tests {
         assert_eq!(table.iter().map(|(index, _)| index).collect::<Vec<_>>(), [0, last]);
         assert!(table.remove(last).is_some() && table.remove(last).is_none());
         assert!(table.remove(0).is_some() && table.is_empty());
-    }
-
-    #[test]
-    fn all_come_by_in_turn_and_empty_pages_cost_no_turn() {
-        let (mut table, mut hand) = (Table::default(), 0);
-        assert_eq!((table.in_turn(&mut hand, 5).count(), hand), (0, 0));
-        let places = [3, 2 * PAGE as u32, 1 << 20];
-        places.into_iter().for_each(|index| table.insert(index, connection(1)));
-        let mut seen = Vec::new();
-        (0..6).for_each(|_| seen.extend(table.in_turn(&mut hand, 1).map(|(index, _)| index)));
-        assert_eq!(seen, [places, places].concat());
-        let all = table.in_turn(&mut hand, 100 * PAGE).map(|(index, _)| index);
-        assert_eq!(all.collect::<Vec<_>>(), places, "each once");
     }
 
     #[test]

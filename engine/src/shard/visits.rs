@@ -9,7 +9,7 @@ use crate::driver::{SendOutcome, Token};
 use crate::fanout::{BATCH_SENDS_MAX, Fanout, Found, Settled};
 
 /// Clients that are ended before one batch for the pages that they hold.
-const CLOSES_MAX: usize = 4;
+const CLOSES_MAX: usize = 64;
 
 /// Visits of clients at one time.
 pub(super) struct Visits<'a> {
@@ -23,8 +23,8 @@ impl Visits<'_> {
     /// does not keep live messages waiting, nor a broadcast those who come. Ends where answers to
     /// polls were so many units of work.
     pub(super) fn plan(&mut self, units: usize) {
-        self.clients.fanout.begin_batch();
         self.free_pages();
+        self.clients.fanout.begin_batch();
         let until = self.clients.units + units;
         self.visit_queued(until, Fanout::is_batch_half_full);
         self.clients.fanout.take_turns();
@@ -37,16 +37,14 @@ impl Visits<'_> {
         self.visit_queued(until, Fanout::is_batch_full);
     }
 
-    /// Where there is no room for what is rendered, and clients hold it: ends those that hold most.
-    /// They are in the middle of a message or an answer and take too little of it.
+    /// Where clients hold more of what is rendered than there is room for: ends those that have
+    /// held some for longest. They are in the middle of a message or an answer and take too little
+    /// of it.
     fn free_pages(&mut self) {
         for _ in 0..CLOSES_MAX {
-            if !self.clients.fanout.is_stuck() {
-                return;
-            }
-            let Some(token) = self.clients.connections.largest_holder() else { return };
+            let due = self.clients.lets_go_next().filter(|(_, due)| *due <= self.now);
+            let Some((token, _)) = due else { return };
             self.clients.call(token, self.now, |session, shared| session.let_go_of_pages(shared));
-            self.clients.fanout.evict(); // what it held may make room enough
         }
     }
 
@@ -135,7 +133,7 @@ impl Visits<'_> {
         *units += subscriptions.as_slice().len();
         let Some(gathering) = session.state.gathering() else { return };
         let Some(epoch) = fanout.gather(subscriptions, *encoding, gathering) else {
-            connections.count(token.index);
+            connections.count(token.index, self.now);
             return connections.visit_soon(token);
         };
         session.answer_poll(Id { epoch, position: *position }, self.now, shared);
@@ -182,7 +180,7 @@ impl Visits<'_> {
             let is_private = matches!(settled, Settled::Private(_));
             let (messages, bytes) = connection.settle(settled, &mut clients.shared.spare);
             if is_private || connection.session.line.outbox().is_some() {
-                clients.connections.count(index);
+                clients.connections.count(index, self.now);
             }
             deliveries += messages;
             sent_bytes += bytes;

@@ -5,6 +5,7 @@ use fanfare_protocol::message::Kind;
 use super::peer::Peer;
 use super::wire::Way;
 use super::world::{COUNTED, Manner, Shape, World};
+use crate::driver::sim::Standing;
 use crate::limits::Limits;
 use crate::rule::{History, Window};
 use crate::shard::tick_budget::TickBudget;
@@ -35,7 +36,7 @@ fn what_clients_let_go_of_is_dropped_when_there_is_no_room() {
     let mut heard = 0;
     for nth in 0..30 {
         world.publish(3 + nth % 6, MESSAGE_BYTES, Kind::Text);
-        world.steps(4);
+        world.pass(100); // whoever holds something has its time
         heard += well.listen(&world);
         let now = rendered(&world);
         assert!(now <= BUDGET + MESSAGE_BYTES + 1_000, "{now} after {nth}");
@@ -45,6 +46,37 @@ fn what_clients_let_go_of_is_dropped_when_there_is_no_room() {
     assert!((1..3).contains(&ended), "{ended} were ended: that is no more than makes room");
     stuck.iter().for_each(|peer| world.nets[0].reset(peer.client));
     world.steps(4);
+    world.invariants();
+}
+
+/// However many hold the same page: they have held it for longest, and whoever came last and reads
+/// alone is not ended in their place.
+#[test]
+fn who_has_held_for_longest_goes_first_whoever_shares_with_it() {
+    const MESSAGE_BYTES: usize = 34_500;
+    let shape = Shape::plain();
+    let limits = Limits { rendered_bytes: 100_000, ..shape.limits };
+    let mut world = World::new(&Shape { limits, ..shape });
+    let ended = |world: &World| world.metrics.shards[0].holders_closed.read();
+    let mut stick = |world: &mut World, channel: usize, count: usize| {
+        let peers: Vec<Peer> = (0..count).map(|_| Peer::follow(world, JSON, &[channel])).collect();
+        peers.iter().for_each(|peer| world.nets[0].set_window(peer.client, 20));
+        world.publish(channel, MESSAGE_BYTES, Kind::Text);
+        world.steps(4);
+        world.pass(700);
+        peers
+    };
+    let first = stick(&mut world, 0, 5);
+    let second = stick(&mut world, 1, 5);
+    assert_eq!(ended(&world), 0, "there is room for two messages");
+    let mut lone = stick(&mut world, 2, 1).remove(0);
+    let is_open = |world: &World, peer: &Peer| peer.standing(world) == Standing::Open;
+    assert_eq!(ended(&world), 5);
+    assert!(first.iter().all(|peer| !is_open(&world, peer)), "these share and go all");
+    assert!(second.iter().all(|peer| is_open(&world, peer)), "that is room enough");
+    world.nets[0].set_window(lone.client, usize::MAX);
+    world.steps(4);
+    assert_eq!((lone.listen(&world), is_open(&world, &lone)), (1, true));
     world.invariants();
 }
 
