@@ -53,6 +53,8 @@ pub struct ShardMetrics {
     pub channels: Number,
     /// Gauge: bytes of rendered pages, whoever holds them.
     pub rendered_bytes: Number,
+    /// Gauge: connections that wait for room to render what they are owed.
+    pub waiting_for_room: Number,
     /// Connections that were ended for the rendered pages that they held.
     pub holders_closed: Number,
     /// Gauge: bytes of messages in the logs that history keeps no more.

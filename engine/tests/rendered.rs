@@ -4,8 +4,10 @@
 
 mod support;
 
+use std::io::Read;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread;
+use std::time::Duration;
 
 use fanfare::node::{Server, Settings};
 use fanfare::rule::{Pattern, Rule, Rules, Slow, Window};
@@ -92,10 +94,9 @@ fn who_is_stuck_in_a_message_of_its_own_is_ended_where_there_is_no_room() {
                 client.send(b"GET /sse?channels=big HTTP/1.1\r\nHost: localhost\r\n\r\n");
                 client.head();
                 client.opening();
-                stuck.push(client);
-                let before = shard.sends.read();
                 publish_all(node, texts(1, 1_000_000).map(|text| ("big", text)));
-                wait_until("it is sent", || shard.sends.read() > before);
+                client.socket.read_exact(&mut [0; 16]).expect("it comes, when there is room");
+                stuck.push(client);
                 let rendered = shard.rendered_bytes.read();
                 assert!(rendered <= 10 * MIB, "{rendered} bytes after {nth}");
             }
@@ -104,6 +105,62 @@ fn who_is_stuck_in_a_message_of_its_own_is_ended_where_there_is_no_room() {
             assert!((8..CLIENTS).contains(&ended), "{ended} were ended");
         },
     );
+}
+
+/// Groups of clients that take nothing, each in the middle of the same long answer, and behind them
+/// somebody who reads.
+#[test]
+fn crowds_wait_for_room_and_who_reads_alone_is_not_ended_for_them() {
+    const GROUPS: u64 = 14;
+    const GROUP: u64 = 30;
+    const LIMIT: u64 = 8 * MIB;
+    const MESSAGE_BYTES: usize = 1_000_000;
+    // One driver after the other: these are many descriptors.
+    for driver in DRIVERS {
+        let node = node_with(driver, |settings| {
+            settings.shards = Some(1);
+            settings.limits.rendered_bytes = LIMIT as usize;
+            settings.rules = Rules::new(Vec::new(), keep(1), Window::DEFAULT);
+        });
+        let (shard, listen) = (&node.metrics().shards[0], node.addresses().listen);
+        let names: Vec<String> = (0..=GROUPS).map(|nth| format!("c{nth}")).collect();
+        names.iter().for_each(|name| {
+            publish_all(&node, texts(1, MESSAGE_BYTES).map(|text| (&**name, text)));
+        });
+        let (over, most) = (AtomicBool::new(false), AtomicU64::new(0));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(SeqCst) {
+                    let now = shard.rendered_bytes.read() + shard.window_bytes.read();
+                    most.fetch_max(now, SeqCst);
+                    thread::sleep(Duration::from_millis(1));
+                }
+            });
+            let _over = Over(&over); // also where this thread panics
+            let poll = |name: &str| format!("/poll?channels={name}&since=earliest&wait=0");
+            let mut crowd = Vec::new();
+            for name in &names[..GROUPS as usize] {
+                let ask = format!("GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n", poll(name));
+                for _ in 0..GROUP {
+                    let mut client = Client::narrow(listen);
+                    client.send(ask.as_bytes());
+                    crowd.push(client);
+                }
+            }
+            let asked = || shard.polls.read() + shard.deliveries.read() == GROUPS * GROUP;
+            wait_until("all have asked", asked);
+            let mut reader = Client::get(listen, &poll(&names[GROUPS as usize]));
+            let answer = reader.answer().1;
+            assert!(answer.contains(&texts(1, MESSAGE_BYTES).next().unwrap()), "it is whole");
+            wait_until("nobody waits any more", || shard.polls.read() == 0);
+        });
+        let (most, ended) = (most.load(SeqCst), shard.holders_closed.read());
+        let slack = LIMIT / 16 + MESSAGE_BYTES as u64 + 50_000;
+        assert!(most <= LIMIT + slack, "{driver:?}: {most} bytes where {LIMIT} may be");
+        assert!(most > LIMIT / 2, "{driver:?}: {most} bytes");
+        assert!((6 * GROUP..=8 * GROUP).contains(&ended), "{driver:?}: {ended} were ended");
+        node.stop();
+    }
 }
 
 #[test]

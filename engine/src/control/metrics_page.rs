@@ -69,6 +69,9 @@ const SHARD: &[Row<ShardMetrics>] = &[
     ("fanfare_rendered_bytes", "Rendered pages, of logs and of clients", GAUGE, |m| {
         m.rendered_bytes.read()
     }),
+    ("fanfare_waiting_for_room", "Connections that wait for limits.rendered_bytes", GAUGE, |m| {
+        m.waiting_for_room.read()
+    }),
     (
         "fanfare_holders_closed",
         "Connections ended for what they held of limits.rendered_bytes",

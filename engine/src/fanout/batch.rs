@@ -15,6 +15,7 @@ use super::filter::{Ahead, Filter, Reads};
 use super::lane::{Renderer, Want};
 use super::owed::Owed;
 use super::page::Slice;
+use super::room::NoRoom;
 use super::subscription::Subscription;
 
 /// Most bytes of one send, unless one message alone is longer.
@@ -86,6 +87,8 @@ pub(crate) enum Found {
     Lost,
     /// What is owed first is longer than the client takes.
     TooLong,
+    /// What is owed first is not rendered, and there is no room for that.
+    NoRoom(NoRoom),
 }
 
 /// What became of a planned send.
@@ -188,7 +191,11 @@ impl Batch {
                 let seq = subscription.next;
                 let want = Want { seq, before, bytes: SEND_BYTES_MAX, ahead: true };
                 let end = log.end();
-                let Some(run) = log.run(want, rendition, renderer) else { return Found::Nothing };
+                let run = match log.run(want, rendition, renderer) {
+                    Ok(Some(run)) => run,
+                    Ok(None) => return Found::Nothing,
+                    Err(no_room) => return Found::NoRoom(no_room),
+                };
                 let (channel, bytes) = (subscription.channel, run.len() as u32);
                 let piece = Piece { subscription: 0, channel, bytes, first: seq, next: run.next };
                 self.pieces.push(piece);
@@ -203,9 +210,10 @@ impl Batch {
                 if self.owed.is_empty() {
                     return Found::Nothing;
                 }
-                let gathered = self.gather((subscriptions, filter), logs, encoding, renderer);
-                let Some(gathered) = gathered else { return Found::TooLong };
-                gathered
+                match self.gather((subscriptions, filter), logs, encoding, renderer) {
+                    Ok(gathered) => gathered,
+                    Err(found) => return found,
+                }
             }
         };
         let pieces = start..self.pieces.len();
@@ -213,15 +221,18 @@ impl Batch {
         found
     }
 
-    /// Merges what waits on several channels by position, up to the size of a send. `None` where
-    /// what comes first is longer than the client takes.
+    /// Merges what waits on several channels by position, up to the size of a send.
+    ///
+    /// # Errors
+    /// What was found instead, where nothing can be given of what comes first: it is longer than
+    /// the client takes, or there is no room for it.
     fn gather(
         &mut self,
         (subscriptions, filter): (&mut [Subscription], Option<&Filter>),
         logs: &mut Channels,
         encoding: Encoding,
         renderer: &mut Renderer,
-    ) -> Option<(Source, Found)> {
+    ) -> Result<(Source, Found), Found> {
         let (start, from) = (self.pieces.len(), self.gathered.len());
         let gathered = |end: usize| Source::Gathered { start: from, end };
         while let Some((position, nth)) = self.owed.pop() {
@@ -235,15 +246,19 @@ impl Batch {
                 let reads = &mut Reads { log, rendition, renderer };
                 match filter.ahead(subscription.next, room, reads) {
                     Ahead::Before(end) => before = before.min(end),
-                    Ahead::TooLong if alone => return None,
-                    Ahead::TooLong => return Some((gathered(self.gathered.len()), Found::Part)),
+                    Ahead::TooLong if alone => return Err(Found::TooLong),
+                    Ahead::TooLong => return Ok((gathered(self.gathered.len()), Found::Part)),
                 }
             }
             let (channel, first) = (subscription.channel, subscription.next);
             let want = Want { seq: first, before, bytes: room, ahead: false };
-            let run = log.run(want, rendition, renderer).expect("it is owed");
+            let run = match log.run(want, rendition, renderer) {
+                Ok(run) => run.expect("it is owed"),
+                Err(no_room) if alone => return Err(Found::NoRoom(no_room)),
+                Err(_) => return Ok((gathered(self.gathered.len()), Found::Part)),
+            };
             if !alone && run.len() > room {
-                return Some((gathered(self.gathered.len()), Found::Part));
+                return Ok((gathered(self.gathered.len()), Found::Part));
             }
             let (bytes, next) = (run.len() as u32, run.next);
             let direct = (alone && run.len() >= DIRECT_BYTES_MIN).then(|| run.slice());
@@ -260,16 +275,16 @@ impl Batch {
             self.owed.pass_twins(position, parts, logs, encoding, renderer, note);
             if let Some(slice) = direct {
                 let found = if self.owed.is_empty() { Found::All } else { Found::Part };
-                return Some((Source::Direct(slice), found));
+                return Ok((Source::Direct(slice), found));
             }
         }
-        Some((gathered(self.gathered.len()), Found::All))
+        Ok((gathered(self.gathered.len()), Found::All))
     }
 
     /// Where what is owed first is too long for a member: writes to `out` the notice of that, what
     /// comes after it, the next such notice, and so on, in the order of positions, and moves the
     /// cursors past it. A send for each notice would be as many as there are messages, where every
-    /// other one is too long.
+    /// other one is too long. It ends before what there is no room for, which is not the first.
     pub(super) fn withhold(
         &mut self,
         (subscriptions, filter): (&mut [Subscription], Option<&Filter>),
@@ -304,7 +319,8 @@ impl Batch {
                 Ahead::Before(end) => {
                     let before = before.min(end);
                     let want = Want { seq: first, before, bytes: room, ahead: false };
-                    let run = reads.log.run(want, rendition, reads.renderer).expect("it is owed");
+                    let Ok(run) = reads.log.run(want, rendition, reads.renderer) else { break };
+                    let run = run.expect("it is owed");
                     out.extend_from_slice(run.bytes());
                     let next = run.next;
                     withheld.messages += reads.log.told_within(first..next, encoding);

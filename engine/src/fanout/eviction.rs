@@ -14,6 +14,7 @@
 use super::channels::{ChannelIndex, Channels};
 use super::overgrown::Overgrown;
 use super::page::Pages;
+use super::room::Room;
 
 /// Channels that are looked at before a batch, for each of both.
 const LOOKS: usize = 256;
@@ -42,8 +43,15 @@ impl Eviction {
     }
 
     /// Drops pages while there are too many bytes beside those of live windows, for a bounded time:
-    /// twice round at most.
-    pub(super) fn evict(&mut self, windows: usize, channels: &mut Channels, pages: &Pages) {
+    /// twice round at most. Where somebody waits for room, `all` that the hand finds and that
+    /// nobody holds goes, used or not.
+    pub(super) fn evict(
+        &mut self,
+        all: bool,
+        windows: usize,
+        channels: &mut Channels,
+        pages: &Pages,
+    ) {
         for _ in 0..LOOKS.min(2 * channels.places() as usize) {
             if pages.bytes() + self.counted(windows) <= self.limit {
                 return;
@@ -51,7 +59,7 @@ impl Eviction {
             self.page_hand = next(self.page_hand, channels);
             if let Some(channel) = channels.get_mut(self.page_hand) {
                 channel.log.evict(|page| {
-                    let goes = !page.take_used() && !page.is_held();
+                    let goes = (!page.take_used() || all) && !page.is_held();
                     self.evicted += u64::from(goes);
                     goes
                 });
@@ -108,9 +116,16 @@ impl Eviction {
         pages.held_bytes() + self.counted(windows) > self.limit
     }
 
-    /// Whether that is far too much.
-    pub(super) fn is_far_stuck(&self, windows: usize, pages: &Pages) -> bool {
-        pages.held_bytes() + self.counted(windows) > self.limit + self.limit / 16
+    /// Whether it is more than was rendered where there was room for it, so that live windows have
+    /// grown into that since.
+    pub(super) fn is_pressed(&self, windows: usize, pages: &Pages) -> bool {
+        let held = pages.held_bytes().saturating_sub(pages.longest());
+        held + self.counted(windows) > self.limit + self.limit / 16
+    }
+
+    /// How much may be rendered beside windows of so many bytes.
+    pub(super) fn room(&self, windows: usize) -> Room {
+        Room::within(self.limit, self.counted(windows))
     }
 }
 

@@ -164,15 +164,22 @@ impl Reads<'_> {
         }
     }
 
-    /// Whether the frame of entry `seq` is longer than this. It is rendered where the payload does
-    /// not say so: no encoding makes one shorter.
+    /// Whether the frame of entry `seq`, which the log holds, is longer than this. It is rendered
+    /// where the payload does not say so: no encoding makes one shorter. Where there is no room to
+    /// keep it, it is rendered for its length alone.
     fn is_longer(&mut self, seq: u64, max: usize) -> bool {
-        let bytes = self.log.entry(seq).map_or(0, Entry::bytes);
+        let Some(entry) = self.log.entry(seq) else { return false };
+        let bytes = entry.bytes();
         if bytes > max || bytes * LONGEST_TIMES + ENVELOPE_BYTES_MAX <= max {
             return bytes > max;
         }
+        let Rendition { encoding, view } = self.rendition;
+        let max = max + encoding.framing().separator().len();
+        if self.renderer.room_for(entry).is_err() {
+            return self.renderer.measure(entry, self.log.view(view), encoding) > max;
+        }
         let want = Want { seq, before: seq + 1, bytes: 0, ahead: false };
         let run = self.log.run(want, self.rendition, self.renderer);
-        run.is_some_and(|run| run.len() > max + self.rendition.encoding.framing().separator().len())
+        run.is_ok_and(|run| run.is_some_and(|run| run.len() > max))
     }
 }

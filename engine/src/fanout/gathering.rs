@@ -11,6 +11,7 @@ use super::filter::{Ahead, Filter, Reads};
 use super::lane::{Renderer, Run, Want};
 use super::owed::Owed;
 use super::page::Slice;
+use super::room::NoRoom;
 use super::subscription::Subscription;
 
 /// What a step of gathering costs beside what it renders, and a look at a subscription, in bytes of
@@ -62,6 +63,11 @@ impl Gathering {
 
     /// Gathers what waits from each cursor on, and moves the cursors past it, until the answer
     /// holds as much as one may, or this turn is over: then it is `false`, and goes on in another.
+    /// Where there is no room for what comes next, the answer is what there is: whoever waits is to
+    /// hold nothing meanwhile.
+    ///
+    /// # Errors
+    /// Where that would be an answer with nothing in it.
     pub(super) fn gather(
         &mut self,
         (subscriptions, filter): (&mut [Subscription], Option<&Filter>),
@@ -69,10 +75,10 @@ impl Gathering {
         logs: &mut Channels,
         encoding: Encoding,
         renderer: &mut Renderer,
-    ) -> bool {
+    ) -> Result<bool, NoRoom> {
         renderer.worked(subscriptions.len() * LOOK_BYTES);
         if !owed.find((subscriptions, filter), logs, encoding, renderer) {
-            return true; // what comes next is lost, and told with the next poll
+            return Ok(true); // what comes next is lost, and told with the next poll
         }
         while let Some((position, nth)) = owed.pop() {
             let rendition = subscriptions[nth as usize].rendition(encoding);
@@ -90,7 +96,10 @@ impl Gathering {
                 (Ahead::Before(end), _) => {
                     let before = before.min(end).min(first + self.messages_left());
                     let want = Want { seq: first, before, bytes: room, ahead: false };
-                    let run = reads.log.run(want, rendition, reads.renderer);
+                    let run = match reads.log.run(want, rendition, reads.renderer) {
+                        Err(no_room) if self.is_empty() => return Err(no_room),
+                        run => run.ok().flatten(),
+                    };
                     let next = run.and_then(|run| self.push(run, encoding));
                     let told = |next| reads.log.told_within(first..next, encoding) as usize;
                     self.count += next.map_or(0, told);
@@ -98,7 +107,7 @@ impl Gathering {
                 }
                 (Ahead::TooLong, None) => None,
             };
-            let Some(mut next) = after else { return true };
+            let Some(mut next) = after else { return Ok(true) };
             self.last = reads.log.position(next - 1);
             reads.pass(&mut next, filter);
             subscriptions[nth as usize].next = next;
@@ -107,11 +116,11 @@ impl Gathering {
             owed.pass_twins(position, parts, logs, encoding, renderer, |_, _| {});
             renderer.worked(STEP_BYTES);
             if renderer.is_spent() && !owed.is_empty() {
-                return false;
+                return Ok(false);
             }
         }
         self.is_all = true;
-        true
+        Ok(true)
     }
 
     fn room(&self) -> usize {

@@ -23,6 +23,7 @@ use fanfare_protocol::id::Epoch;
 
 use super::entry::Entry;
 use super::page::{PAGE_BYTES, Page, Pages, Slice};
+use super::room::{NoRoom, Room};
 
 /// A page before another one begins this much earlier than it is asked for, as far as nothing is
 /// rendered there: or those who come each a message further back would leave a page for each.
@@ -38,6 +39,8 @@ pub(super) struct Renderer {
     epoch: Epoch,
     /// Where to.
     pub(super) pages: Pages,
+    /// How much of that there may be.
+    pub(super) room: Room,
     frame: Vec<u8>,
     /// What was done since this part of the batch began, in bytes.
     work: usize,
@@ -46,7 +49,7 @@ pub(super) struct Renderer {
 impl Renderer {
     /// One that has rendered nothing.
     pub(super) fn new(epoch: Epoch) -> Self {
-        Self { epoch, pages: Pages::default(), frame: Vec::new(), work: 0 }
+        Self { epoch, pages: Pages::default(), room: Room::ANY, frame: Vec::new(), work: 0 }
     }
 
     /// The epoch of all that is rendered.
@@ -79,6 +82,30 @@ impl Renderer {
     /// Whether there is no time for more in this part of a batch.
     pub(super) fn is_spent(&self) -> bool {
         self.work >= WORK_BYTES
+    }
+
+    /// Whether there is room to render this entry, and what fits behind it in a page.
+    ///
+    /// # Errors
+    /// Where there is none: it is to wait for some.
+    pub(super) fn room_for(&self, entry: &Entry) -> Result<(), NoRoom> {
+        let wanted = if entry.bytes() > PAGE_BYTES { NoRoom::Long } else { NoRoom::Page };
+        if self.has_room(wanted) { Ok(()) } else { Err(wanted) }
+    }
+
+    fn has_room(&self, wanted: NoRoom) -> bool {
+        self.room.has(wanted, self.pages.bytes())
+    }
+
+    /// How long an entry is, rendered: for whoever asks only that.
+    pub(super) fn measure(
+        &mut self,
+        entry: &Entry,
+        view: Option<&str>,
+        encoding: Encoding,
+    ) -> usize {
+        self.render(entry, view, encoding);
+        self.frame.len()
     }
 
     /// Renders an entry as it stands in a lane.
@@ -157,7 +184,8 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    /// What is wanted, as far as it lies in one page. The log holds the first of it.
+    /// What is wanted, as far as it lies in one page. The log holds the first of it, and it is
+    /// rendered or there is room for it.
     pub(super) fn run(
         &mut self,
         want: Want,
@@ -212,7 +240,9 @@ impl Lane {
         let seq = want.seq;
         let behind = match self.find(seq) {
             Ok(nth) => {
-                self.extend(nth, want, encoding, entries, renderer);
+                if renderer.has_room(NoRoom::Page) {
+                    self.extend(nth, want, encoding, entries, renderer);
+                }
                 return nth;
             }
             Err(behind) => behind,

@@ -21,6 +21,7 @@ use super::entry::Entry;
 use super::lane::{Entries, Renderer, Run, Want};
 use super::lanes::{Lanes, Rendition};
 use super::page::{Page, Pages};
+use super::room::NoRoom;
 use super::views::{ViewNumber, Views};
 use crate::channel::{ChannelId, ChannelName};
 use crate::message::Message;
@@ -503,19 +504,27 @@ impl Log {
 
     /// What is wanted of the entries in a rendition, as far as it lies in one page: rendered now,
     /// where it was not. `None` where the log does not hold the first of it, or nothing is wanted.
+    ///
+    /// # Errors
+    /// Where the first of it is not rendered and there is no room for that.
     pub(super) fn run(
         &mut self,
         want: Want,
         rendition: Rendition,
         renderer: &mut Renderer,
-    ) -> Option<Run<'_>> {
+    ) -> Result<Option<Run<'_>>, NoRoom> {
         let first = self.first();
         if !(first..self.end.min(want.before)).contains(&want.seq) {
-            return None;
+            return Ok(None);
+        }
+        if let Err(no_room) = renderer.room_for(&self.entries[(want.seq - first) as usize])
+            && self.page_of(want.seq, rendition).is_none()
+        {
+            return Err(no_room);
         }
         let Rendition { encoding, view } = rendition;
         let entries = Entries { list: &self.entries, first, view: self.views.get(view) };
-        Some(self.lanes.get_or_begin(rendition).run(want, encoding, entries, renderer))
+        Ok(Some(self.lanes.get_or_begin(rendition).run(want, encoding, entries, renderer)))
     }
 
     /// Drops pages of which `goes` says so.

@@ -30,6 +30,7 @@ mod lost;
 mod overgrown;
 mod owed;
 mod page;
+mod room;
 mod subscription;
 mod sweep;
 mod views;
@@ -62,6 +63,7 @@ pub(crate) use filter::Filter;
 pub(crate) use gathering::Gathering;
 pub(crate) use overgrown::Members;
 pub(crate) use page::Slice;
+pub(crate) use room::NoRoom;
 pub(crate) use subscription::{Moved, Subscription, Subscriptions};
 
 /// The channels of one shard, and whose turn it is.
@@ -97,6 +99,11 @@ impl Fanout {
             subscriptions: 0,
             ephemeral_lost: 0,
         }
+    }
+
+    /// The epoch of what is given now.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.renderer.epoch()
     }
 
     /// Takes turns of another length from now on.
@@ -305,17 +312,20 @@ impl Fanout {
 
     /// Gathers what a poll is answered with, and moves its cursors past it. Says of which epoch all
     /// that is; `None` where this turn is over, and the answer goes on in another.
+    ///
+    /// # Errors
+    /// Where nothing was gathered, and there is no room for what comes first.
     pub(crate) fn gather(
         &mut self,
         subscriptions: &mut Subscriptions,
         encoding: Encoding,
         gathering: &mut Gathering,
-    ) -> Option<Epoch> {
+    ) -> Result<Option<Epoch>, NoRoom> {
         let Self { batch, channels, renderer, .. } = self;
         let epoch = gathering.epoch_or(renderer.epoch());
-        let is_whole =
-            gathering.gather(subscriptions.parts(), &mut batch.owed, channels, encoding, renderer);
-        is_whole.then_some(epoch)
+        let parts = subscriptions.parts();
+        let is_whole = gathering.gather(parts, &mut batch.owed, channels, encoding, renderer)?;
+        Ok(is_whole.then_some(epoch))
     }
 
     /// Whether one of these has left the live window of a channel that disconnects for that.
@@ -351,11 +361,29 @@ impl Fanout {
 
 /// A batch of sends.
 impl Fanout {
-    /// A batch begins: what is rendered is brought back into its budget first.
-    pub(crate) fn begin_batch(&mut self) {
+    /// A batch begins: what is rendered is brought back into its budget first, whatever that takes
+    /// where somebody waits for room.
+    pub(crate) fn begin_batch(&mut self, is_waited_for: bool) {
+        let windows = self.loose_bytes;
         self.renderer.begin_part();
-        self.eviction.tighten(self.loose_bytes, &mut self.channels, &mut self.overgrown);
-        self.eviction.evict(self.loose_bytes, &mut self.channels, &self.renderer.pages);
+        self.renderer.room = self.eviction.room(windows);
+        self.eviction.tighten(windows, &mut self.channels, &mut self.overgrown);
+        self.eviction.evict(is_waited_for, windows, &mut self.channels, &self.renderer.pages);
+    }
+
+    /// Others are visited from here on: what was rendered for those before takes nothing from them.
+    pub(crate) fn begin_part(&mut self) {
+        self.renderer.begin_part();
+    }
+
+    /// Whether there is room for this now.
+    pub(crate) fn has_room(&self, wanted: NoRoom) -> bool {
+        self.eviction.room(self.loose_bytes).has(wanted, self.renderer.pages.bytes())
+    }
+
+    /// Whether something is rendered that nobody holds, which makes room when it is dropped.
+    pub(crate) fn has_idle_pages(&self) -> bool {
+        self.renderer.pages.held_bytes() < self.renderer.pages.bytes()
     }
 
     /// Whether what clients hold is more than there is room for, so that some have to let go.
@@ -363,15 +391,14 @@ impl Fanout {
         self.eviction.is_stuck(self.loose_bytes, &self.renderer.pages)
     }
 
-    /// Whether it is so much more that nobody is given time for that.
-    pub(crate) fn is_far_stuck(&self) -> bool {
-        self.eviction.is_far_stuck(self.loose_bytes, &self.renderer.pages)
+    /// Whether live windows need what clients hold, and nobody is given time for it.
+    pub(crate) fn is_pressed(&self) -> bool {
+        self.eviction.is_pressed(self.loose_bytes, &self.renderer.pages)
     }
 
     /// Lets sweeps say who is visited next, where nobody is left of those that they said before.
-    /// What those who were visited until now had rendered takes nothing from them.
     pub(crate) fn take_turns(&mut self) {
-        self.renderer.begin_part();
+        self.begin_part();
         if self.visits.is_empty() {
             self.sweep.take(&mut self.channels, &mut self.visits);
         }

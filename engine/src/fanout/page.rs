@@ -26,10 +26,13 @@ struct Count {
     all: Cell<usize>,
     /// Those of pages that somebody holds who is no lane.
     held: Cell<usize>,
+    /// The most that one page ever took.
+    longest: Cell<usize>,
 }
 
 impl PageBytes {
     fn change(&self, from: usize, to: usize) {
+        self.0.longest.set(self.0.longest.get().max(to));
         self.0.all.set(self.0.all.get() - from + to);
     }
 
@@ -269,6 +272,11 @@ impl Pages {
         self.all.0.held.get()
     }
 
+    /// The most that one page ever took.
+    pub(super) fn longest(&self) -> usize {
+        self.all.0.longest.get()
+    }
+
     /// An empty page whose first frame will be of `seq`; `long` says that it is longer than a page.
     pub(super) fn begin(&mut self, seq: u64, long: bool) -> Rc<Page> {
         if !long
@@ -290,7 +298,7 @@ impl Pages {
         {
             spare.clear(0);
             spare.ends.reserve_exact(FRAMES); // whichever lane takes it
-            self.all.change(spare.counted, 0);
+            spare.all.change(spare.counted, 0);
             spare.counted = 0;
             self.spare.push(page);
         }

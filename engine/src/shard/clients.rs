@@ -99,7 +99,7 @@ impl Clients {
     /// Whether there is anything to do without the kernel or the ring.
     pub(super) fn has_work(&self, now: Millis) -> bool {
         self.owes_visits()
-            || self.lets_go_next().is_some_and(|(_, due)| due <= now)
+            || self.connections.makes_room(&self.fanout, now)
             || self.carriers.has_work()
             || self.connections.is_anyone_due()
             || self.genesis.is_some()
@@ -110,14 +110,6 @@ impl Clients {
     /// Whether somebody is to be visited without waiting for the kernel.
     pub(super) fn owes_visits(&self) -> bool {
         self.connections.visits_waiting() > 0 || self.fanout.has_work()
-    }
-
-    /// Who is ended next for the pages that it holds, and when, where clients hold too many.
-    pub(super) fn lets_go_next(&self) -> Option<(Token, Millis)> {
-        let (index, due) =
-            self.connections.page_holders.oldest().filter(|_| self.fanout.is_stuck())?;
-        let token = self.connections.token(index).expect("who holds pages is there");
-        Some((token, if self.fanout.is_far_stuck() { Millis::default() } else { due }))
     }
 
     /// Whether one more socket is served, of `sockets_max`. Sessions apart from their sockets do
@@ -132,6 +124,7 @@ impl Clients {
         self.metrics().detached_sessions.set(self.carriers.detached() as u64);
         self.metrics().subscriptions.set(self.fanout.subscriptions());
         self.metrics().rendered_bytes.set(self.fanout.rendered_bytes() as u64);
+        self.metrics().waiting_for_room.set(self.connections.room_queue.len() as u64);
         self.metrics().private_bytes.set(self.connections.holders.bytes() as u64);
         self.metrics().window_bytes.set(self.fanout.loose_bytes() as u64);
         self.metrics().pages_evicted.set(self.fanout.evicted());

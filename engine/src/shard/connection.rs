@@ -25,6 +25,8 @@ pub(super) struct Flags {
     pub(super) lagging: bool,
     /// It waits in the queue of connections to visit.
     pub(super) queued: bool,
+    /// It waits until there is room to render what it is owed: no log waits for it.
+    pub(super) wants_room: bool,
     /// A send for it is in the batch.
     pub(super) planned: bool,
     /// Its peer's address is counted.
@@ -129,9 +131,9 @@ impl Connection {
         Some(self.session.memory()).filter(|bytes| *bytes > UNCOUNTED_BYTES).unwrap_or(0)
     }
 
-    /// Whether it takes nothing, or has not caught up since it was told of a loss.
+    /// Whether it takes nothing, has not caught up since it was told of a loss, or waits for room.
     pub(super) fn is_behind(&self) -> bool {
-        self.session.line.is_blocked() || self.flags.lagging
+        self.session.line.is_blocked() || self.flags.lagging || self.flags.wants_room
     }
 
     /// One for tests of what keeps them.

@@ -6,11 +6,12 @@ use std::collections::VecDeque;
 use super::connection::Connection;
 use super::holders::Holders;
 use super::page_holders::PageHolders;
+use super::room_queue::RoomQueue;
 use super::table::Table;
 use super::wheel::Wheel;
 use crate::clock::Millis;
 use crate::driver::Token;
-use crate::fanout::{Members, Moved, Subscriptions};
+use crate::fanout::{Fanout, Members, Moved, NoRoom, Subscriptions};
 
 /// Who is there, and who waits for what.
 pub(super) struct Connections {
@@ -20,6 +21,8 @@ pub(super) struct Connections {
     pub(super) holders: Holders,
     /// Who holds pages that are rendered for all.
     pub(super) page_holders: PageHolders,
+    /// Who waits for room to render what it is owed.
+    pub(super) room_queue: RoomQueue,
     /// To visit for reasons of their own.
     visits: VecDeque<Token>,
     /// How many of such visits there were.
@@ -38,6 +41,7 @@ impl Connections {
             wheel: Wheel::new(now),
             holders: Holders::default(),
             page_holders: PageHolders::default(),
+            room_queue: RoomQueue::default(),
             visits: VecDeque::new(),
             turns: 0,
             receives: VecDeque::new(),
@@ -131,6 +135,49 @@ impl Connections {
         }
     }
 
+    /// Queues a connection until there is room to render what it is owed.
+    pub(super) fn wait_for_room(&mut self, token: Token, wanted: NoRoom) {
+        if let Some(connection) = self.table.get_mut(token)
+            && !connection.flags.wants_room
+        {
+            connection.flags.wants_room = true;
+            self.room_queue.of(wanted).push_back(token);
+        }
+    }
+
+    /// Who has waited longest for this room, to be visited. Passes over those who have ended.
+    pub(super) fn next_for_room(&mut self, wanted: NoRoom) -> Option<Token> {
+        while let Some(token) = self.room_queue.of(wanted).pop_front() {
+            if let Some(connection) = self.table.get_mut(token) {
+                connection.flags.wants_room = false;
+                return Some(token);
+            }
+        }
+        None
+    }
+
+    /// There was no room yet for one that was next: it is next again.
+    pub(super) fn wait_on_for_room(&mut self, token: Token, wanted: NoRoom) {
+        if let Some(connection) = self.table.get_mut(token) {
+            connection.flags.wants_room = true;
+            self.room_queue.of(wanted).push_front(token);
+        }
+    }
+
+    /// Whether what is too much can be made less now, or room is there for those who wait for it.
+    pub(super) fn makes_room(&self, fanout: &Fanout, now: Millis) -> bool {
+        let goes_on = || self.room_queue.goes_on || fanout.has_idle_pages();
+        self.room_queue.wanted().any(|wanted| fanout.has_room(wanted) || goes_on())
+            || self.lets_go_next(fanout).is_some_and(|(_, due)| due <= now)
+    }
+
+    /// Who is ended next for the pages that it holds, and when, where clients hold too many.
+    pub(super) fn lets_go_next(&self, fanout: &Fanout) -> Option<(Token, Millis)> {
+        let (index, due) = self.page_holders.oldest().filter(|_| fanout.is_stuck())?;
+        let token = self.token(index).expect("who holds pages is there");
+        Some((token, if fanout.is_pressed() { Millis::default() } else { due }))
+    }
+
     /// How many wait for a visit.
     pub(super) fn visits_waiting(&self) -> usize {
         self.visits.len()
@@ -195,10 +242,22 @@ impl Connections {
         let have = || self.table.iter();
         self.holders.invariants(have().map(|(index, it)| (index, it.holds())));
         self.page_holders.invariants(have().map(|(index, it)| (index, it.holds_pages())));
+        let mut waiting: Vec<u32> = self
+            .room_queue
+            .iter()
+            .filter_map(|token| {
+                let connection = self.table.at(token.index)?;
+                (connection.generation == token.generation).then_some(token.index)
+            })
+            .collect();
+        waiting.sort_unstable();
+        let wanting = have().filter(|(_, it)| it.flags.wants_room).map(|(index, _)| index);
+        assert!(wanting.eq(waiting), "who wants room waits for it once");
     }
 }
 
-/// A log waits for nobody who takes nothing, or has not caught up since it was told of a loss.
+/// A log waits for nobody who takes nothing, has not caught up since it was told of a loss, or
+/// waits for room, which those make who take nothing.
 impl Members for Connections {
     fn has_turn(&self, member: u32) -> bool {
         let connection = self.table.at(member).expect("a member is open");

@@ -81,7 +81,8 @@ impl FromOrder<'_> {
     /// Begins the epoch that the ring has brought, unless somebody is still owed something of the
     /// epoch before.
     pub(super) fn begin_epoch(&mut self) {
-        let owes_visits = self.clients.owes_visits();
+        let waits_for_room = self.clients.connections.room_queue.len() > 0;
+        let owes_visits = self.clients.owes_visits() || waits_for_room;
         let Some((genesis, _)) =
             self.clients.genesis.take_if(|(_, due)| !owes_visits || self.now >= *due)
         else {

@@ -9,17 +9,31 @@ impl<D: Driver> Shard<D> {
     pub fn is_quiet(&self) -> bool {
         let is_new = |event: &Event| matches!(event, Event::Accepted { .. });
         !self.clients.has_work(self.polled)
+            && self.clients.connections.room_queue.len() == 0
             && self.clients.commands.is_empty()
             && self.ring.waiting() == 0
             && !self.events.iter().any(is_new)
+    }
+
+    /// Whether it would not sleep now.
+    #[cfg(test)]
+    pub(crate) fn has_work(&self, now: crate::clock::Millis) -> bool {
+        self.clients.has_work(now)
+    }
+
+    /// Whether it has read all that the order has told.
+    #[cfg(test)]
+    pub(crate) fn is_drained(&self) -> bool {
+        self.ring.waiting() == 0
     }
 
     /// Why it is not quiet.
     pub fn unrest(&self) -> String {
         let clients = &self.clients;
         format!(
-            "queue {} sweeps {} commands {} reading {} ring {} events {}",
+            "queue {} for room {} sweeps {} commands {} reading {} ring {} events {}",
             clients.connections.visits_waiting(),
+            clients.connections.room_queue.len(),
             clients.fanout.has_work(),
             clients.commands.len(),
             clients.connections.receives_waiting(),

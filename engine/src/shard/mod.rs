@@ -46,6 +46,7 @@ mod inspect;
 mod link;
 mod page_holders;
 mod parcel;
+mod room_queue;
 mod slices;
 mod table;
 pub mod tick_budget;
@@ -388,6 +389,7 @@ impl<D: Driver> Shard<D> {
             return self.driver.poll(Some(Duration::ZERO), &mut self.events);
         }
         let accept = (self.accept_again > now).then_some(self.accept_again);
+        let lets_go = self.clients.connections.lets_go_next(&self.clients.fanout);
         let due = self
             .clients
             .connections
@@ -395,7 +397,7 @@ impl<D: Driver> Shard<D> {
             .into_iter()
             .chain(self.deadline)
             .chain(accept)
-            .chain(self.clients.lets_go_next().map(|(_, due)| due))
+            .chain(lets_go.map(|(_, due)| due))
             .min();
         let mut timeout = due.map(|due| Duration::from_millis(due.since(now)));
         if self.clients.commands.backlog {

@@ -3,7 +3,8 @@
 //!
 //! Where they hold too much, the one goes first that has held for longest without having taken all
 //! of it: whoever takes what it asked for comes and goes, and whoever takes nothing is soon at the
-//! front, however many hold the same page. Nobody is to go within [`GRACE_MS`].
+//! front, however many hold the same page. Nobody is to go within [`GRACE_MS`], unless messages of
+//! live windows take the room, which nobody can keep from coming.
 //!
 //! The queue keeps whoever has let go until its turn, or until such are most of it: so each change
 //! and each choice is a step or two, however many there are.

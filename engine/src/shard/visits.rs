@@ -4,12 +4,15 @@ use fanfare_protocol::id::Id;
 
 use super::clients::Clients;
 use super::connection::Connection;
+use super::room_queue::RoomQueue;
 use crate::clock::Millis;
 use crate::driver::{SendOutcome, Token};
-use crate::fanout::{BATCH_SENDS_MAX, Fanout, Found, Settled};
+use crate::fanout::{BATCH_SENDS_MAX, Fanout, Found, NoRoom, Settled};
 
 /// Clients that are ended before one batch for the pages that they hold.
 const CLOSES_MAX: usize = 64;
+/// Visits in one batch of those who waited for room.
+const WAITING_MAX: usize = 64;
 
 /// Visits of clients at one time.
 pub(super) struct Visits<'a> {
@@ -21,17 +24,23 @@ impl Visits<'_> {
     /// Plans sends to those that are to be visited for reasons of their own and to those that
     /// sweeps owe a visit. Each kind has half of the batch for itself, so that a storm of resumes
     /// does not keep live messages waiting, nor a broadcast those who come. Ends where answers to
-    /// polls were so many units of work.
+    /// polls were so many units of work. Before all come those who waited for room, as far as there
+    /// is some: whoever comes later finds what they leave.
     pub(super) fn plan(&mut self, units: usize) {
         self.free_pages();
-        self.clients.fanout.begin_batch();
+        let is_waited_for = self.clients.connections.room_queue.len() > 0;
+        self.clients.fanout.begin_batch(is_waited_for);
         let until = self.clients.units + units;
+        if is_waited_for {
+            self.visit_waiting(until);
+            self.clients.fanout.begin_part();
+        }
         self.visit_queued(until, Fanout::is_batch_half_full);
         self.clients.fanout.take_turns();
         while !self.clients.fanout.is_batch_full() {
             let Some(index) = self.clients.fanout.next_visit() else { break };
             if let Some(token) = self.clients.connections.token(index) {
-                self.visit(token);
+                self.visit_or_wait(token);
             }
         }
         self.visit_queued(until, Fanout::is_batch_full);
@@ -42,7 +51,8 @@ impl Visits<'_> {
     /// of it.
     fn free_pages(&mut self) {
         for _ in 0..CLOSES_MAX {
-            let due = self.clients.lets_go_next().filter(|(_, due)| *due <= self.now);
+            let next = self.clients.connections.lets_go_next(&self.clients.fanout);
+            let due = next.filter(|(_, due)| *due <= self.now);
             let Some((token, _)) = due else { return };
             self.clients.call(token, self.now, |session, shared| session.let_go_of_pages(shared));
         }
@@ -55,26 +65,68 @@ impl Visits<'_> {
                 return;
             }
             if let Some(token) = self.clients.connections.next_visit() {
-                self.visit(token);
+                self.visit_or_wait(token);
             }
         }
     }
 
-    fn visit(&mut self, token: Token) {
+    /// Where there is room, visits those who have waited longest for it, until one of them finds
+    /// none; those who share what was rendered for the first need none. Nobody is looked at before:
+    /// what one has missed meanwhile is told once, when its time comes.
+    fn visit_waiting(&mut self, until: usize) {
+        let (mut left, goes_on) = (WAITING_MAX, self.clients.connections.room_queue.goes_on);
+        for wanted in RoomQueue::KINDS {
+            if !goes_on && !self.clients.fanout.has_room(wanted) {
+                continue;
+            }
+            loop {
+                let is_over = self.clients.fanout.is_batch_half_full() || left == 0;
+                if is_over || self.clients.units >= until {
+                    self.clients.connections.room_queue.goes_on = true;
+                    return;
+                }
+                let Some(token) = self.clients.connections.next_for_room(wanted) else { break };
+                left -= 1;
+                if let Err(no_room) = self.visit(token) {
+                    self.clients.connections.wait_on_for_room(token, no_room);
+                    if no_room == wanted {
+                        break;
+                    }
+                }
+            }
+        }
+        self.clients.connections.room_queue.goes_on = false;
+    }
+
+    fn visit_or_wait(&mut self, token: Token) {
+        if let Err(no_room) = self.visit(token) {
+            self.clients.connections.wait_for_room(token, no_room);
+        }
+    }
+
+    /// Visits one connection.
+    ///
+    /// # Errors
+    /// Where nothing was planned because there is no room to render what it is owed first.
+    fn visit(&mut self, token: Token) -> Result<(), NoRoom> {
         let (clients, now) = (&mut *self.clients, self.now);
-        let Some(connection) = clients.connections.get_mut(token) else { return };
+        let Some(connection) = clients.connections.get_mut(token) else { return Ok(()) };
         if connection.session.line.is_blocked() || connection.flags.planned {
-            return;
+            return Ok(());
+        }
+        let has_private = connection.session.line.has_private();
+        if connection.flags.wants_room && !has_private {
+            return Ok(()); // its turn comes with the room
         }
         if clients.carriers.socket(token.index, connection).is_none() {
-            return; // it was lost, and the session is told so before the next batch
+            return Ok(()); // it was lost, and the session is told so before the next batch
         }
         let catches_up_to = connection.session.state.catches_up_to();
         if catches_up_to.is_some_and(|to| clients.fanout.is_past(&connection.subscriptions, to)) {
             clients.call(token, now, |session, shared| session.caught_up(now, shared));
-            return clients.connections.visit_soon(token); // and goes on with what it is owed
+            clients.connections.visit_soon(token); // and goes on with what it is owed
+            return Ok(());
         }
-        let has_private = connection.session.line.has_private();
         let state = &connection.session.state;
         if state.is_polled() && (!has_private || state.answers_with_private()) {
             return self.answer_poll(token);
@@ -98,7 +150,8 @@ impl Visits<'_> {
             Found::Nothing => {
                 clients.call(token, now, |session, shared| session.drained(now, shared));
             }
-            Found::Lost | Found::TooLong => self.skip(token, found),
+            Found::Lost | Found::TooLong => return self.skip(token, found),
+            Found::NoRoom(no_room) => return Err(no_room),
             // At the end of the order everyone is looked at once more, to take leave; and who may
             // have caught up.
             Found::All if !clients.shared.ending && catches_up_to.is_none() => {
@@ -109,19 +162,24 @@ impl Visits<'_> {
                 clients.connections.visit_soon(token);
             }
         }
+        Ok(())
     }
 
     /// Answers a poll as soon as there is anything to tell, with whatever there is: gathers it in
     /// turns. What left the live window before it had its turn is told, not passed over.
-    fn answer_poll(&mut self, token: Token) {
+    ///
+    /// # Errors
+    /// Where there is no room to render the first of it: then nothing was gathered.
+    fn answer_poll(&mut self, token: Token) -> Result<(), NoRoom> {
         let Clients { connections, fanout, shared, units, position, .. } = &mut *self.clients;
-        let Some(connection) = connections.get_mut(token) else { return };
+        let Some(connection) = connections.get_mut(token) else { return Ok(()) };
         let Connection { session, subscriptions, encoding, .. } = connection;
         if session.state.gathering().is_none() {
             let has_private = session.line.has_private();
             if !fanout.owes(subscriptions, *encoding) && !has_private {
                 let now = self.now;
-                return self.clients.call(token, now, |it, shared| it.drained(now, shared));
+                self.clients.call(token, now, |it, shared| it.drained(now, shared));
+                return Ok(());
             }
             session.state.begin_answer();
         }
@@ -131,13 +189,21 @@ impl Visits<'_> {
         }
         let Connection { session, subscriptions, encoding, .. } = connection;
         *units += subscriptions.as_slice().len();
-        let Some(gathering) = session.state.gathering() else { return };
-        let Some(epoch) = fanout.gather(subscriptions, *encoding, gathering) else {
-            connections.count(token.index, self.now);
-            return connections.visit_soon(token);
+        let Some(gathering) = session.state.gathering() else { return Ok(()) };
+        let epoch = match fanout.gather(subscriptions, *encoding, gathering) {
+            Ok(Some(epoch)) => epoch,
+            Ok(None) => {
+                connections.count(token.index, self.now);
+                connections.visit_soon(token);
+                return Ok(());
+            }
+            // What was written for it alone is an answer.
+            Err(_) if session.line.has_private() => fanout.epoch(),
+            Err(no_room) => return Err(no_room),
         };
         session.answer_poll(Id { epoch, position: *position }, self.now, shared);
         self.clients.perform(token, self.now);
+        Ok(())
     }
 
     /// A connection is owed messages that are not kept any more or too long for it: it is closed,
@@ -145,11 +211,15 @@ impl Visits<'_> {
     /// is full is left alone where it may go on: what it has missed is known when it takes bytes
     /// again, and told then, once, instead of with every message that it cannot take. What it has
     /// begun to read is in its outbox and goes before the notice.
-    fn skip(&mut self, token: Token, found: Found) {
+    ///
+    /// # Errors
+    /// As [`Visits::visit`], of what it goes on with.
+    fn skip(&mut self, token: Token, found: Found) -> Result<(), NoRoom> {
         let (clients, now) = (&mut *self.clients, self.now);
-        let Some(connection) = clients.connections.get_mut(token) else { return };
+        let Some(connection) = clients.connections.get_mut(token) else { return Ok(()) };
         if clients.fanout.must_close(&connection.subscriptions) {
-            return clients.call(token, now, |session, shared| session.close_slow(now, shared));
+            clients.call(token, now, |session, shared| session.close_slow(now, shared));
+            return Ok(());
         }
         if found == Found::Lost {
             connection.flags.lagging = true;
@@ -160,7 +230,7 @@ impl Visits<'_> {
             clients.metrics().gaps.add(withheld.gaps);
             clients.metrics().deliveries.add(withheld.messages);
         }
-        self.visit(token); // what waits in its outbox now
+        self.visit(token) // what waits in its outbox now
     }
 
     /// Settles a batch that was sent; `outcomes` says how each send ended (`None`: whole).

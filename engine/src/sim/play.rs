@@ -246,6 +246,9 @@ fn rest(world: &mut World, cast: &mut Cast, chance: &mut Chance) {
     let (mut quiet, mut steps, mut before) = (0, 0, 0);
     // A lying network may keep anything back for a while.
     while quiet < 25 {
+        if world.metrics.shards.iter().any(|shard| shard.waiting_for_room.read() > 0) {
+            world.jump(20); // whoever holds what others wait for has a second
+        }
         world.step();
         cast.listen(world, chance);
         let sent = world.metrics.shards.iter().map(|shard| shard.sends.read()).sum::<u64>();

@@ -85,7 +85,7 @@ fn renderer() -> Renderer {
 fn read_from(log: &mut Log, seq: u64, encoding: Encoding, renderer: &mut Renderer) {
     let rendition = Rendition { encoding, view: ViewNumber::default() };
     let mut want = Want { seq, before: u64::MAX, bytes: usize::MAX, ahead: true };
-    while let Some(run) = log.run(want, rendition, renderer) {
+    while let Some(run) = log.run(want, rendition, renderer).expect("there is room") {
         want.seq = run.next;
     }
     assert_eq!(want.seq, log.end().max(seq));

@@ -6,6 +6,8 @@ use fanfare_protocol::dialect::machine::{Answer, Machine, Piece, Turn};
 use fanfare_protocol::message::Kind;
 
 use super::held::{Asked, begin, get, is_empty_in_the_end, numbers, shape};
+use super::peer::Peer;
+use super::wire::Way;
 use super::world::{COUNTED, Shape, World};
 use crate::driver::sim::Standing;
 use crate::rule::{History, Slow, Window};
@@ -96,6 +98,36 @@ fn an_answer_is_the_same_however_it_is_taken() {
     for bytes in 1..80 {
         assert_eq!(answer(bytes), whole, "{bytes} at a time");
     }
+}
+
+/// Where there is no room to render what comes first, what is the client's own is not kept waiting.
+#[test]
+fn an_answer_has_what_is_the_clients_own_where_there_is_no_room_for_more() {
+    let mut shape = shape(2);
+    shape.limits.rendered_bytes = 100_000;
+    let mut world = World::new(&shape);
+    let id = follower(&mut world);
+    let polls = [5, 6, 7].map(|channel| Peer::ask(&world, Way::Poll, &[channel], None, 25));
+    world.steps(8);
+    for (poll, channel) in polls.iter().zip([5, 6, 7]) {
+        world.nets[0].set_window(poll.client, 20);
+        world.publish(channel, 34_500, Kind::Text);
+        world.steps(8);
+    }
+    let mut poll = Asked::hold(&world, 0, Some(&id), Some(25));
+    publish(&mut world, 1);
+    world.steps(8);
+    assert_eq!((poll.hear(&world).len(), poll.status), (0, None), "it waits for room");
+    Asked::bring(&world, 1, &id, "say c1 #x;");
+    world.steps(12);
+    let told = poll.hear(&world);
+    assert!(told.len() == 1 && told[0].starts_with("at "), "{told:?}");
+    world.invariants();
+    let mut next = Asked::hold(&world, 0, Some(&id), Some(25));
+    world.pass(1_100);
+    assert_eq!(numbers(&next.hear(&world)), [4]);
+    polls.iter().for_each(|poll| world.nets[0].reset(poll.client));
+    is_empty_in_the_end(&mut world);
 }
 
 /// A part of an answer went: nobody knows whether the rest will be asked for.
