@@ -21,9 +21,17 @@ pub struct Poll {
     present: u64,
     /// Whether the head of the answer went out before the answer is known.
     begun: bool,
-    /// Its gap notices, rendered, and the position of the first message that each is about, where
-    /// it is known.
-    gaps: Vec<(Vec<u8>, Option<u64>)>,
+    gaps: Vec<Notice>,
+}
+
+/// Notice of a gap.
+#[derive(Debug)]
+struct Notice {
+    channel: Box<str>,
+    rendered: Vec<u8>,
+    /// A position that nothing of the gap stands before, where one is known: that of its first
+    /// message, or of the first of an earlier gap in its channel.
+    begins: Option<u64>,
 }
 
 /// What was found for a poll.
@@ -75,15 +83,17 @@ impl Poll {
         self.begun
     }
 
-    /// The answer will tell this gap, after those that are known.
+    /// The answer will tell this gap, after those that are known; or the next poll finds it again,
+    /// where it is one with a gap of its channel that is left to that.
     pub fn missed(&mut self, gap: &GapView<'_>) {
-        self.push(gap, None);
+        let before = self.gaps.iter().rfind(|notice| *notice.channel == *gap.channel);
+        self.push(gap, before.and_then(|notice| notice.begins));
     }
 
     fn push(&mut self, gap: &GapView<'_>, begins: Option<u64>) {
-        let mut item = Vec::new();
-        self.encoding.gap(gap, &mut item);
-        self.gaps.push((item, begins));
+        let mut rendered = Vec::new();
+        self.encoding.gap(gap, &mut rendered);
+        self.gaps.push(Notice { channel: gap.channel.into(), rendered, begins });
     }
 
     /// The answer around what was `found`. Its id is that of the last; with none, `reached`, up to
@@ -100,8 +110,8 @@ impl Poll {
         if is_all && !(self.gaps.is_empty() && too_long.is_empty()) {
             last = nothing_until.max(self.present).max(last);
         }
-        let told = |begins: &Option<u64>| is_all || begins.is_none_or(|begins| begins <= last);
-        let gaps = self.gaps.iter().filter(|(_, begins)| told(begins)).map(|(gap, _)| gap);
+        let told = |gap: &&Notice| is_all || gap.begins.is_none_or(|begins| begins <= last);
+        let gaps = self.gaps.iter().filter(told).map(|gap| &gap.rendered);
         let gaps: Vec<&[u8]> = gaps.chain(too_long).map(Vec::as_slice).collect();
         let id = Id { position: last, ..reached };
         let answer = poll::Poll { id, messages_bytes, gaps: &gaps };
@@ -116,5 +126,54 @@ impl Poll {
         }
         answer.end(&mut around.behind);
         around
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fanfare_protocol::id::Epoch;
+    use fanfare_protocol::message::GapReason;
+
+    use super::*;
+
+    /// What was lost behind a gap that is left to the next poll is one gap with it, and is found
+    /// again with it: told now it would be told twice.
+    #[test]
+    fn what_is_lost_behind_a_gap_that_is_left_is_left_too() {
+        let reached = Id { epoch: Epoch::from_random(7), position: 50 };
+        let gap = |channel, from| GapView {
+            channel,
+            view: None,
+            bounds: Some((from, from + 4)),
+            reason: GapReason::Slow,
+        };
+        let told = |last, is_all| {
+            let mut poll = Poll {
+                origin: None,
+                encoding: Encoding::ALL[0],
+                begin: 10,
+                present: 40,
+                begun: true,
+                gaps: Vec::new(),
+            };
+            poll.push(&gap("a", 1), Some(20));
+            poll.push(&gap("b", 1), None);
+            poll.missed(&gap("a", 6));
+            poll.missed(&gap("c", 1));
+            let found = Found { messages_bytes: 9, gaps: &[], last: Some(last), is_all };
+            let date = HttpDate::from_unix_seconds(0);
+            let around = poll.answer(found, reached, date, Ending::Close);
+            let said = String::from_utf8_lossy(&around.behind);
+            let is_told = |(channel, from): &(&str, u64)| {
+                said.split("fanfare.gap").skip(1).any(|notice| {
+                    notice.contains(&format!("\"{channel}\""))
+                        && notice.contains(&format!("\"from\":{from},"))
+                })
+            };
+            [("a", 1), ("b", 1), ("a", 6), ("c", 1)].map(|it| is_told(&it))
+        };
+        assert_eq!(told(19, false), [false, true, false, true]);
+        assert_eq!(told(20, false), [true; 4]);
+        assert_eq!(told(19, true), [true; 4], "where nothing is left");
     }
 }
