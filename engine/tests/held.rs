@@ -131,7 +131,7 @@ fn one_client_over_many_sockets() {
         let accepted = |shard: usize| node.metrics().shards[shard].accepted.read();
         assert!(accepted(0) > 0 && accepted(1) > 0, "both shards had some");
 
-        drop(first);
+        drop((first, socket));
         until("no socket keeps a descriptor", || descriptors() <= before);
         let mut last = hold(address, "/lines");
         said(&mut last);
