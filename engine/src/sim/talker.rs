@@ -68,7 +68,7 @@ impl Talker {
             9 if chance.percent(20) => {
                 self.command(world, chance, (Vec::new(), vec!["bye".into()]))
             }
-            10..=40 => {
+            10..=40 if !session.is_over => {
                 let commands = self.commands(world, chance);
                 self.command(world, chance, commands);
             }
@@ -106,9 +106,12 @@ impl Talker {
         }
         let lost = session.listens.remove(chance.below(session.listens.len()));
         let is_clean = self.is_held && lost.is_untouched(world);
+        // Somebody may try to go on with it all the same.
+        session.is_over |= self.is_held && lost.is_told_by_stream() && chance.percent(50);
+        let goes_on = is_clean || session.is_over;
         lost.reset(world);
         session.is_tainted = true;
-        if !is_clean {
+        if !goes_on {
             self.lose(world);
         }
     }
@@ -217,6 +220,7 @@ impl Talker {
             }
             self.heard_one(one, is_whole, world);
         }
+        self.follower.is_settled();
         self.hear_errands(world);
     }
 
@@ -225,6 +229,7 @@ impl Talker {
         let truth = &world.truth;
         match said {
             Said::Head(410) => self.is_gone(world),
+            Said::Head(200) => assert!(!session.is_over, "it goes on behind what is lost"),
             Said::Head(_) | Said::Open(_) | Said::Pong(_) | Said::Heartbeat => {}
             Said::Told(text) => match text.strip_prefix("session ") {
                 Some(id) => session.id = Some(id.to_owned()),
@@ -232,6 +237,9 @@ impl Talker {
             },
             Said::Message(message) => {
                 self.heard += 1;
+                if !is_whole {
+                    self.follower.is_settled();
+                }
                 self.follower.message(&message, truth);
             }
             Said::Gap(gap) => {
@@ -371,7 +379,7 @@ impl Talker {
         let is_listening = session.listens.iter().any(listens);
         let waits = |brought: &Brought| !brought.is_accepted(world);
         assert!(session.brings.iter().all(waits), "lines that were brought have no answer");
-        if is_listening {
+        if is_listening && !session.is_over {
             assert!(!session.is_closed, "both sides have closed and the connection stands");
             let asked = session.asked.keys().collect::<Vec<_>>();
             let is_answered = asked.is_empty() || !session.brings.is_empty();

@@ -98,6 +98,11 @@ impl Listening {
             && world.nets[self.shard].take(self.client).is_empty()
     }
 
+    /// Whether it is a stream over which something came.
+    pub(super) fn is_told_by_stream(&self) -> bool {
+        self.is_told && !self.once
+    }
+
     /// Whether the node holds it, when it is at rest: the answer to one that is to end comes whole.
     pub(super) fn is_held(&self, world: &World) -> bool {
         self.is_open || self.once && self.standing(world) == Standing::Open

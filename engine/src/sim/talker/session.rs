@@ -35,6 +35,8 @@ pub(super) struct Session {
     pub(super) is_tainted: bool,
     /// Whether it was told that this is the end, and said so, too.
     pub(super) is_closed: bool,
+    /// Whether a stream is lost over which something came: nobody may go on with it.
+    pub(super) is_over: bool,
 }
 
 impl Session {
@@ -48,6 +50,7 @@ impl Session {
             detached: Some(now),
             is_tainted: false,
             is_closed: false,
+            is_over: false,
         }
     }
 
@@ -96,6 +99,8 @@ impl Session {
             [one] if is_eager(one) && chance.percent(10) => None,
             _ => return,
         };
+        // Where something went over the first, nobody knows whether it came.
+        self.is_tainted |= !self.listens.is_empty();
         let shard = chance.below(world.nets.len());
         self.listens.push(Listening::held(world, (shard, None), Some(id), wait));
     }
