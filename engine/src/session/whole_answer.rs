@@ -1,6 +1,6 @@
 //! The answer to a request that was held for a session until there was something to tell.
 
-use fanfare_protocol::http::response::{self, NO_STORE};
+use fanfare_protocol::http::response;
 use fanfare_protocol::http::{Answer, Ending, Status};
 
 use super::here::Here;
@@ -44,9 +44,7 @@ impl WholeAnswer {
         let told_bytes = own.len() + between.len() + self.gathering.bytes + gaps.len();
         let (before, behind) = if told_bytes > 0 { (before, behind) } else { (nothing, "") };
 
-        let cors = reader.map(response::cors);
-        let mut fields = vec![NO_STORE];
-        fields.extend(cors.iter().flat_map(|cors| cors.iter()));
+        let fields = response::unstored(reader);
         let (date, status) = (here.date(), Status::Ok);
         let head = Answer { date, status, content_type, ending, fields: &fields, head_only: false };
         let outbox = here.outbox.get_or_insert_default();

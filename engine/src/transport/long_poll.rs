@@ -1,7 +1,7 @@
 //! Long-poll: one answer with whatever there is.
 
 use fanfare_protocol::dialect::Encoding;
-use fanfare_protocol::http::response::{self, NO_STORE};
+use fanfare_protocol::http::response;
 use fanfare_protocol::http::{ContentType, Ending, HttpDate};
 use fanfare_protocol::id::Id;
 use fanfare_protocol::message::GapView;
@@ -115,9 +115,7 @@ impl Poll {
         let gaps: Vec<&[u8]> = gaps.chain(too_long).map(Vec::as_slice).collect();
         let id = Id { position: last, ..reached };
         let answer = poll::Poll { id, messages_bytes, gaps: &gaps };
-        let cors = self.origin.as_deref().map(response::cors);
-        let mut fields = vec![NO_STORE];
-        fields.extend(cors.iter().flat_map(|cors| cors.iter()));
+        let fields = response::unstored(self.origin.as_deref());
         let mut around = Around { before: Vec::new(), behind: Vec::new() };
         if self.begun {
             answer.begin_body(&mut around.before);

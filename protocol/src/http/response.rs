@@ -209,6 +209,13 @@ pub fn cors(origin: &str) -> Cors<'_> {
     Cors { fields, count: if origin == ANY_ORIGIN { 1 } else { fields.len() } }
 }
 
+/// The fields of an answer that no cache keeps, and that a page of the origin `reader` may read.
+pub fn unstored(reader: Option<&str>) -> Vec<Field<'_>> {
+    let cors = reader.map(cors);
+    let cors = cors.iter().flat_map(|cors| cors.iter().copied());
+    [NO_STORE].into_iter().chain(cors).collect()
+}
+
 /// Which methods a path takes, beside OPTIONS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Methods {
