@@ -272,6 +272,8 @@ impl View {
             None if matches!(self.start, Start::Odd(_)) => {
                 assert_eq!(self.gaps.len(), self.channels.len(), "a gap for each");
             }
+            // Where there is no room for more, the answer ends somewhere in what is kept.
+            None if self.is_newcomer() && self.is_tight => {}
             None => assert!(id >= self.asked_at),
         }
     }
