@@ -165,7 +165,7 @@ fn an_insecure_node_says_so_and_a_second_signal_ends_at_once() {
     let process = Process::start(command.args(listen).args(["--api", "none", "--shards", "1"]));
     while !process.err_line().contains("INSECURE") {}
     // Stopped, so that both signals wait for it: what comes first is the kernel's to say.
-    process.signal(Signal::STOP);
+    process.stop();
     process.signal(Signal::INT);
     process.signal(Signal::TERM);
     process.signal(Signal::CONT);
