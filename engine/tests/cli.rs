@@ -123,21 +123,6 @@ impl Process {
         kill_process(Pid::from_child(&self.child), signal).expect("the child is ours");
     }
 
-    /// Stops all of its threads, until SIGCONT: a signal that comes meanwhile waits for that.
-    fn stop(&self) {
-        self.signal(Signal::STOP);
-        let tasks = format!("/proc/{}/task", self.child.id());
-        let stands = |task: std::fs::DirEntry| {
-            let stat = std::fs::read_to_string(task.path().join("stat"));
-            stat.is_ok_and(|stat| stat.contains(") T "))
-        };
-        let deadline = Instant::now() + PATIENCE;
-        while !std::fs::read_dir(&tasks).unwrap().all(|task| task.is_ok_and(stands)) {
-            assert!(Instant::now() < deadline, "it does not stop");
-            thread::sleep(Duration::from_millis(5));
-        }
-    }
-
     /// Waits for the end, bounded. The rest of its output; no code where it did not end.
     fn end(mut self) -> Run {
         let deadline = Instant::now() + PATIENCE;
