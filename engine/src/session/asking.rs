@@ -4,11 +4,11 @@ use fanfare_protocol::dialect::CloseReason;
 use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::http::{Answer, ContentType, Status, Violation, response};
 
+use super::effect::Effect;
 use super::events::{Events, spread_ms};
 use super::here::Here;
 use super::reading::{self, ending};
 use super::requests::FIRST;
-use super::shared::Effect;
 use super::socket::Socket;
 use super::stream::Stream;
 use super::waiting::Waiting;

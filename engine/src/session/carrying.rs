@@ -2,9 +2,9 @@
 
 use fanfare_protocol::http::{chunk, response};
 
+use super::effect::Effect;
 use super::here::Here;
 use super::reading::ending;
-use super::shared::Effect;
 use super::whole_answer::WholeAnswer;
 use crate::clock::Millis;
 use crate::driver::Token;
@@ -152,7 +152,8 @@ impl Carrying {
     /// Writes its one answer.
     pub(super) fn answer(&mut self, answer: WholeAnswer, here: &mut Here<'_>) {
         self.keep_alive &= !here.shared.ending; // and the answer says so
-        answer.write(self.origin.as_deref(), ending(self.keep_alive), here);
+        let (date, outbox) = (here.date(), here.line.outbox.get_or_insert_default());
+        answer.write(self.origin.as_deref(), ending(self.keep_alive), date, outbox);
         self.stage = Stage::Answered { due: here.now.plus(here.shared.context.limits.stall_ms) };
         here.shared.want(Effect::Visit);
     }

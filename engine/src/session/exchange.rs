@@ -7,9 +7,11 @@ use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::dialect::machine::Answer;
 use fanfare_protocol::http::Violation;
 use fanfare_protocol::id::Id;
+use fanfare_protocol::ws::handshake::{self, AcceptKey};
 
 use super::asking::{self, Asking, Told};
 use super::carrying::{Carrying, Unheld};
+use super::effect::Effect;
 use super::flow::Flow;
 use super::here::Here;
 use super::leaving::REFUSED_CLOSE_MS;
@@ -17,13 +19,15 @@ use super::millis32::Millis32;
 use super::overdue::{Overdue, RECHECK_MS};
 use super::reading::{self, Next, Reading};
 use super::requests::FIRST;
-use super::shared::{Effect, Shared};
+use super::shared::Shared;
+use super::socket::Socket;
+use super::stream::Stream;
 use super::waiting::Waiting;
 use super::whole_answer::WholeAnswer;
 use crate::clock::Millis;
 use crate::driver::{Close, Token};
 use crate::limits::Limits;
-use crate::transport::door::{HoldRequest, Once};
+use crate::transport::door::{HoldRequest, Once, Upgrade};
 use crate::transport::follow_request::FollowRequest;
 use crate::transport::input::Early;
 
@@ -59,6 +63,8 @@ pub(crate) struct Idle {
 pub(crate) enum Step {
     /// It goes on like this.
     On(Exchange),
+    /// It is a stream from here on. What came behind the request is said over that.
+    Open(Box<Stream>, Option<Box<Early>>),
     /// Its last words are written. It ends after so long at most; where it `lingers`, it waits for
     /// the client to end its side.
     Leave {
@@ -139,7 +145,7 @@ impl Exchange {
                 Step::On(Self::Asking(Box::new(Asking::to_bring(origin, keep_alive))))
             }
         };
-        here.shared.spare.take_back(here.outbox);
+        here.shared.spare.take_back(&mut here.line.outbox);
         (taken, step)
     }
 
@@ -194,6 +200,24 @@ impl Exchange {
             carrying.begin(session, once, here);
         }
         Step::On(self)
+    }
+
+    /// It becomes a WebSocket that knocks for this session. What came behind the request is said
+    /// over that.
+    pub(crate) fn knock(
+        self,
+        session: Token,
+        (upgrade, key): (Upgrade, &AcceptKey),
+        here: &mut Here<'_>,
+    ) -> Step {
+        let Self::Carrying(carrying) = self else { return Step::On(self) };
+        let date = here.date();
+        handshake::write_switch(here.private(), date, key);
+        here.shared.metrics().websockets.add(1);
+        here.shared.want(Effect::Visit);
+        let limits = &here.shared.context.limits;
+        let socket = Socket::knocking(session, upgrade, here.now, limits);
+        Step::Open(Box::new(Stream::Socket(socket)), carrying.into_unheld().into_early())
     }
 
     /// This is its answer. Its session hears when it has gone out.
@@ -374,7 +398,8 @@ impl Exchange {
             Self::Idle(idle) => idle.due = Millis32::of(at),
             Self::Reading(reading) => reading.due = at,
             Self::Carrying(carrying) => carrying.look_again(at),
-            Self::Asking(_) | Self::Waiting(_) => {}
+            Self::Waiting(waiting) => waiting.due = at,
+            Self::Asking(_) => {}
         }
     }
 

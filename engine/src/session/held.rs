@@ -23,10 +23,11 @@ use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::dialect::machine::{Machine, Piece};
 use fanfare_protocol::ws::DataKind;
 
+use super::effect::Effect;
+use super::flow::Flow;
 use super::heard::Heard;
 use super::here::Here;
 use super::requests::Requests;
-use super::shared::Effect;
 use super::speaker::Speaker;
 use super::whole_answer::WholeAnswer;
 use crate::clock::Millis;
@@ -95,6 +96,7 @@ impl Held {
 
     /// Its client learns what it is called.
     pub(super) fn begin(&mut self, id: &SessionId, here: &mut Here<'_>) -> Heard {
+        here.line.flow.block();
         self.speaker.begin(&id.to_string(), here)
     }
 
@@ -114,33 +116,37 @@ impl Held {
             here.shared.want(Effect::Visit);
         }
         self.encoding = hold.encoding;
-        self.speaker.carried_in(hold.encoding.framing(), here)
+        let heard = self.speaker.carried_in(hold.encoding.framing(), here);
+        if self.is_polled() {
+            here.line.flow = Flow::new(here.now);
+        }
+        heard
     }
 
-    /// What the request has to say by itself is sent. Whether it is told from now on what it is
-    /// told, behind the head of a stream; behind an answer the next request may come.
-    pub(super) fn has_come(&mut self, here: &mut Here<'_>) -> bool {
+    /// What the request has to say by itself is sent. Behind the head of a stream the client is
+    /// told what comes from now on; behind an answer the next request may come.
+    pub(crate) fn has_come(&mut self, here: &mut Here<'_>) {
         match self.carriage {
             Carriage::Answering => here.shared.want(Effect::LetGo),
             Carriage::Coming { .. } => {
                 let due = here.now.plus(here.shared.context.limits.heartbeat_ms);
                 self.carriage = Carriage::Streamed { due, said: false };
+                here.line.flow = Flow::new(here.now);
                 here.shared.want(Effect::Visit);
-                return true;
             }
             _ => {}
         }
-        false
     }
 
     /// Nothing carries it any more.
-    pub(super) fn detach(&mut self, now: Millis, limits: &Limits) {
+    pub(crate) fn detach(&mut self, here: &mut Here<'_>) {
         let due = match self.carriage {
             // Requests that come and go without a word do not prolong its life.
             Carriage::Detached { due } | Carriage::Coming { due } => due,
-            _ => now.plus(limits.detached_ms),
+            _ => here.now.plus(here.shared.context.limits.detached_ms),
         };
         self.carriage = Carriage::Detached { due };
+        here.line.flow.block();
     }
 
     /// Whether a request is held over which it can be told something.
@@ -209,11 +215,13 @@ impl Held {
             let (own, gathering) = (here.take_private(), gathering.unwrap_or_default());
             let answer = WholeAnswer { once, separator, own, gathering };
             here.shared.want(Effect::Answer(Box::new(answer)));
+            here.line.flow.block(); // until the next one comes
         }
     }
 
-    /// The poll that waits is let go, unless there is something to tell.
-    pub(super) fn hurry(&mut self, here: &mut Here<'_>) {
+    /// A WebSocket has come for its client. The poll that waits is let go, unless there is
+    /// something to tell, so that the client can leave off polling.
+    pub(crate) fn hurry(&mut self, here: &mut Here<'_>) {
         if let Carriage::Polled(Polled { gathering: None, .. }) = self.carriage
             && !here.has_private()
         {

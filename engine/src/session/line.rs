@@ -1,9 +1,7 @@
 //! What is on its way to one client: what only it gets, and how it takes what it is sent.
 
 use super::flow::Flow;
-use super::here::Here;
 use super::outbox::Outbox;
-use super::shared::Shared;
 use crate::clock::Millis;
 
 /// The way.
@@ -18,11 +16,6 @@ impl Line {
     /// Nothing was sent yet.
     pub(super) fn new(now: Millis) -> Self {
         Self { outbox: None, flow: Flow::new(now) }
-    }
-
-    /// What a state has at hand that is called for this client.
-    pub(super) fn here<'a>(&'a mut self, now: Millis, shared: &'a mut Shared) -> Here<'a> {
-        Here { outbox: &mut self.outbox, now, shared }
     }
 
     /// What only this client gets.

@@ -9,9 +9,9 @@ use fanfare_protocol::ws::CloseCode;
 
 pub use fanfare_protocol::dialect::machine::Machines;
 
+use super::effect::Effect;
 use super::here::Here;
 use super::requests::Requests;
-use super::shared::Effect;
 use crate::bodies::{BodySender, Share};
 use crate::channel::ChannelName;
 use crate::payload;

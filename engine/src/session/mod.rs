@@ -20,14 +20,15 @@
 //! `told`, up to which the kernel has told everything, by which deadlines are judged; and `now`,
 //! from which new ones run. And whoever waits to be read or written to by us is not late.
 
-mod apart;
 mod asking;
 mod carrying;
 mod complaints;
 mod dates;
+mod effect;
 mod events;
 mod exchange;
 mod flow;
+mod given_socket;
 mod heard;
 mod held;
 mod here;
@@ -60,6 +61,8 @@ use crate::driver::Close;
 use crate::limits::Limits;
 use crate::sequencer::command::{Refusal, Subscribed};
 use crate::session_id::SessionId;
+use crate::transport::door::Hold;
+use given_socket::{GivenSocket, TakenOver};
 use heard::Heard;
 pub(crate) use here::Here;
 use leaving::{Farewell, Leaving, REFUSED_CLOSE_MS, SLOW_CLOSE_MS, Was};
@@ -72,12 +75,13 @@ use stream::Stream;
 
 pub(crate) use asking::Told;
 pub(crate) use carrying::Unheld;
+pub(crate) use effect::Effect;
 #[cfg(test)]
 pub(crate) use events::spread_ms;
 pub(crate) use exchange::{Exchange, Step};
 pub(crate) use held::Held;
 pub(crate) use outbox::{Outbox, Spare, took};
-pub(crate) use shared::{Effect, Shared};
+pub(crate) use shared::Shared;
 pub(crate) use whole_answer::WholeAnswer;
 
 /// A client.
@@ -115,9 +119,7 @@ impl Session {
         let held = Held::new(machine, encoding, now, &shared.context.limits);
         let state = State::Stream(Stream::Held(Box::new(held)));
         let mut session = Self { state, line: Line::new(now), over_limit: false };
-        session.line.flow.block();
-        if let State::Stream(Stream::Held(held)) = &mut session.state {
-            let heard = held.begin(id, &mut session.line.here(now, shared));
+        if let Some(heard) = session.with_held(now, shared, |held, here| held.begin(id, here)) {
             session.heard(heard, now, shared);
         }
         session
@@ -167,7 +169,7 @@ impl Session {
                 self.exchange(now, shared, |exchange, here| exchange.take(bytes, over_limit, here));
             }
             State::Stream(stream) => {
-                let heard = stream.take(bytes, &mut self.line.here(now, shared));
+                let heard = stream.take(bytes, &mut Here::new(&mut self.line, now, shared));
                 self.heard(heard, now, shared);
             }
             State::Leaving(leaving) => {
@@ -188,7 +190,7 @@ impl Session {
                 shared.want(Effect::Visit);
             }
             State::Exchange(exchange) => {
-                if !exchange.client_ended(&mut self.line.here(now, shared)) {
+                if !exchange.client_ended(&mut Here::new(&mut self.line, now, shared)) {
                     shared.want(Effect::End(Close::Gracefully));
                 }
             }
@@ -204,7 +206,7 @@ impl Session {
         call: impl FnOnce(Exchange, &mut Here<'_>) -> Step,
     ) {
         if let State::Exchange(exchange) = &mut self.state {
-            let here = &mut self.line.here(now, shared);
+            let here = &mut Here::new(&mut self.line, now, shared);
             let step = call(std::mem::take(exchange), here);
             self.step(step, now, shared);
         }
@@ -214,6 +216,12 @@ impl Session {
     fn step(&mut self, step: Step, now: Millis, shared: &mut Shared) {
         match step {
             Step::On(exchange) => self.state = State::Exchange(exchange),
+            Step::Open(stream, early) => {
+                self.state = State::Stream(*stream);
+                if let Some(mut early) = early {
+                    self.take(early.rest(), now, shared);
+                }
+            }
             Step::Leave { ms, lingers } => self.leave(ms, lingers, now, shared),
         }
     }
@@ -227,7 +235,7 @@ impl Session {
         if matches!(heard, Heard::TakesOver) && stream.takes_over() {
             shared.want(Effect::TakeOver);
         }
-        if let Some(lingers) = stream.end(heard, &mut self.line.here(now, shared)) {
+        if let Some(lingers) = stream.end(heard, &mut Here::new(&mut self.line, now, shared)) {
             return self.leave(shared.context.limits.close_ms, lingers, now, shared);
         }
         shared.spare.take_back(&mut self.line.outbox);
@@ -250,16 +258,15 @@ impl Session {
     /// A send went whole.
     pub(crate) fn took_all(&mut self, now: Millis) {
         self.line.flow.took_all(now);
-        self.as_held().into_iter().for_each(Held::note_said);
+        self.state.as_held().into_iter().for_each(Held::note_said);
     }
 
     /// A send did not go whole; `some` of it did. Whether it is blocked now, and not at its end.
     pub(crate) fn took_part(&mut self, some: bool, now: Millis, shared: &mut Shared) -> bool {
         let is_alive = self.line.flow.took_part(some, shared.context.limits.stall_ms, now);
-        self.as_held().filter(|_| some).into_iter().for_each(Held::note_said);
+        self.state.as_held().filter(|_| some).into_iter().for_each(Held::note_said);
         if !is_alive {
-            shared.metrics().slow_closed.add(1);
-            shared.want(Effect::End(Close::Abort));
+            shared.cut_off_slow();
         }
         is_alive
     }
@@ -304,7 +311,7 @@ impl Session {
         let mut early = None;
         match std::mem::take(&mut self.state) {
             State::Exchange(Exchange::Asking(asking)) => {
-                let here = &mut self.line.here(now, shared);
+                let here = &mut Here::new(&mut self.line, now, shared);
                 let (opened, behind) = asking.open(reply, spread, here);
                 early = behind;
                 self.state = opened.into();
@@ -312,7 +319,7 @@ impl Session {
             other => self.state = other,
         }
         if let State::Stream(stream) = &mut self.state {
-            let heard = stream.subscribed(reply, &mut self.line.here(now, shared));
+            let heard = stream.subscribed(reply, &mut Here::new(&mut self.line, now, shared));
             self.heard(heard, now, shared);
         }
         if let Some(mut early) = early {
@@ -333,7 +340,8 @@ impl Session {
                 self.exchange(now, shared, |exchange, here| exchange.answered(answer, here))
             }
             State::Stream(stream) => {
-                let heard = stream.answered(request, answer, &mut self.line.here(now, shared));
+                let heard =
+                    stream.answered(request, answer, &mut Here::new(&mut self.line, now, shared));
                 self.heard(heard, now, shared);
             }
             State::Leaving(_) => {}
@@ -343,7 +351,7 @@ impl Session {
     /// Everything up to that position was sent.
     pub(crate) fn caught_up(&mut self, now: Millis, shared: &mut Shared) {
         let State::Stream(stream) = &mut self.state else { return };
-        let heard = stream.caught_up(&mut self.line.here(now, shared));
+        let heard = stream.caught_up(&mut Here::new(&mut self.line, now, shared));
         self.heard(heard, now, shared);
     }
 
@@ -387,13 +395,12 @@ impl Session {
             State::Stream(_) | State::Leaving(_) => {}
             State::Exchange(exchange) => {
                 let exchange = std::mem::take(exchange);
-                if let Some(step) = exchange.let_go(&mut self.line.here(now, shared)) {
+                if let Some(step) = exchange.let_go(&mut Here::new(&mut self.line, now, shared)) {
                     return self.step(step, now, shared);
                 }
             }
         }
-        shared.metrics().slow_closed.add(1);
-        shared.want(Effect::End(Close::Abort));
+        shared.cut_off_slow();
     }
 
     /// It is in the middle of a message or an answer, for which there is no room any more.
@@ -412,11 +419,59 @@ impl Session {
 
     /// Answers a poll with what was gathered, up to `reached`.
     pub(crate) fn answer_poll(&mut self, reached: Id, now: Millis, shared: &mut Shared) {
-        if let State::Stream(Stream::Held(held)) = &mut self.state {
-            held.answer(&mut self.line.here(now, shared));
-            return self.line.flow.block(); // until the next one comes
-        }
+        self.with_held(now, shared, Held::answer);
         self.exchange(now, shared, |exchange, here| exchange.answer_poll(reached, here));
+    }
+}
+
+/// What requests and sockets that come for a client apart from them do.
+impl Session {
+    /// Calls the client apart from its sockets, if it is one.
+    pub(crate) fn with_held<T>(
+        &mut self,
+        now: Millis,
+        shared: &mut Shared,
+        call: impl FnOnce(&mut Held, &mut Here<'_>) -> T,
+    ) -> Option<T> {
+        let held = self.state.as_held()?;
+        Some(call(held, &mut Here::new(&mut self.line, now, shared)))
+    }
+
+    /// A request is to be held for it.
+    pub(crate) fn comes(&mut self, hold: Hold, now: Millis, shared: &mut Shared) {
+        if let Some(heard) = self.with_held(now, shared, |held, here| held.comes(hold, here)) {
+            self.heard(heard, now, shared);
+        }
+    }
+
+    /// One whole message of this session's client.
+    pub(crate) fn bring(&mut self, bytes: &mut [u8], now: Millis, shared: &mut Shared) -> Told {
+        if self.state.as_held().is_none() {
+            return Told::Gone;
+        }
+        if !self.wants_bytes(false) {
+            return Told::Full;
+        }
+        self.take(bytes, now, shared);
+        Told::Taken
+    }
+
+    /// Gives its WebSocket to the session that it knocks for.
+    pub(crate) fn give_socket(&mut self, now: Millis, shared: &mut Shared) -> Option<GivenSocket> {
+        let socket = self.state.give_socket()?;
+        let line = std::mem::replace(&mut self.line, Line::new(now));
+        shared.want(Effect::UnfollowAll);
+        Some(GivenSocket { socket, line })
+    }
+
+    /// This WebSocket takes its client over, and what that has said over it already is heard.
+    pub(crate) fn take_over(&mut self, given: GivenSocket, now: Millis, shared: &mut Shared) {
+        let State::Stream(Stream::Held(held)) = std::mem::take(&mut self.state) else { return };
+        let here = &mut Here::new(&mut self.line, now, shared);
+        let TakenOver { socket, heard, mut early } = given.take_over(*held, here);
+        self.state = State::Stream(Stream::Socket(socket));
+        self.heard(heard, now, shared);
+        self.take(&mut early, now, shared);
     }
 }
 
@@ -430,64 +485,18 @@ impl Session {
         (told, now): (Millis, Millis),
         shared: &mut Shared,
     ) {
-        match &mut self.state {
-            State::Exchange(Exchange::Waiting(_))
-                if self.line.flow.has_stalled(shared.context.limits.stall_ms, told) =>
-            {
-                shared.metrics().slow_closed.add(1);
-                shared.want(Effect::End(Close::Abort));
-            }
-            State::Exchange(Exchange::Waiting(waiting)) => waiting.deadline(now, shared),
-            State::Stream(_) if self.line.flow.is_blocked() => {
-                self.look_at_blocked((unread, lost), (told, now), shared);
-            }
-            State::Stream(stream) => {
-                let silent_since = self.line.flow.progress(told);
-                let here = &mut self.line.here(now, shared);
-                let heard = stream.deadline(unread, silent_since, told, here);
-                self.heard(heard, now, shared);
-            }
-            _ => self.judge(unread, (told, now), shared),
-        }
-    }
-
-    /// What is no stream has used up its time.
-    fn judge(&mut self, unread: bool, (told, now): (Millis, Millis), shared: &mut Shared) {
-        let has_private = self.line.has_private();
-        let limits = &shared.context.limits;
-        match self.state.overdue(&self.line.flow, (unread, has_private), (told, now), limits) {
+        let here = &mut Here::new(&mut self.line, now, shared);
+        match self.state.deadline((unread, lost), told, here) {
             Overdue::LookAgain(at) => self.state.look_again(at),
+            Overdue::Heard(heard) => self.heard(heard, now, shared),
             Overdue::End(how) => shared.want(Effect::End(how)),
-            Overdue::Stalled => {
-                shared.metrics().slow_closed.add(1);
-                shared.want(Effect::End(Close::Abort));
-            }
+            Overdue::Stalled => shared.cut_off_slow(),
+            Overdue::Slow => self.close_slow(now, shared),
             Overdue::NoRequest => {
                 let State::Exchange(exchange) = &self.state else { return };
                 let reader = exchange.reader().map(str::to_owned);
                 self.refuse(Violation::HeadDeadline, reader.as_deref(), now, shared);
             }
-        }
-    }
-
-    /// A stream whose buffer is full: has it stalled, or has it left the live window of a channel
-    /// that closes for that? Who goes on after a gap is told of it when there is room.
-    fn look_at_blocked(
-        &mut self,
-        (unread, lost): (bool, bool),
-        (told, now): (Millis, Millis),
-        shared: &mut Shared,
-    ) {
-        self.line.flow.look(now);
-        let limits = &shared.context.limits;
-        if self.line.flow.has_stalled(limits.stall_ms, told) {
-            shared.metrics().slow_closed.add(1);
-            shared.want(Effect::End(Close::Abort));
-        } else if lost {
-            self.close_slow(now, shared);
-        } else if let State::Stream(stream) = &mut self.state {
-            let heard = stream.deadline_while_blocked(unread, (told, now), limits);
-            self.heard(heard, now, shared);
         }
     }
 }
@@ -502,7 +511,7 @@ impl Session {
         now: Millis,
         shared: &mut Shared,
     ) {
-        reading::refuse(violation, reader, &mut self.line.here(now, shared));
+        reading::refuse(violation, reader, &mut Here::new(&mut self.line, now, shared));
         self.leave(REFUSED_CLOSE_MS, true, now, shared);
     }
 
@@ -518,7 +527,9 @@ impl Session {
     /// waits for the client to end its side, at most `ms`.
     fn leave(&mut self, ms: u64, lingers: bool, now: Millis, shared: &mut Shared) {
         let is_told = match &mut self.state {
-            State::Stream(Stream::Held(held)) => held.leaves(&mut self.line.here(now, shared)),
+            State::Stream(Stream::Held(held)) => {
+                held.leaves(&mut Here::new(&mut self.line, now, shared))
+            }
             _ => true,
         };
         let (was, frames) = match std::mem::take(&mut self.state) {

@@ -2,8 +2,9 @@
 
 use fanfare_protocol::http::{Ending, Fed, HeadReader, Violation, response};
 
+use super::effect::Effect;
 use super::here::Here;
-use super::shared::{Effect, Shared};
+use super::shared::Shared;
 use crate::bodies::{BodySender, Share};
 use crate::clock::Millis;
 use crate::payload;

@@ -1,4 +1,4 @@
-//! What all sessions of a shard share, and the effects that they want done.
+//! What all sessions of a shard share.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,63 +8,15 @@ use fanfare_protocol::http::{Ending, HttpDate, Violation, response};
 
 use super::complaints::Complaints;
 use super::dates::Dates;
+use super::effect::Effect;
 use super::outbox::Spare;
-use super::whole_answer::WholeAnswer;
-use crate::bodies::{Bodies, Share};
-use crate::channel::{ChannelId, ChannelName};
+use crate::bodies::Bodies;
 use crate::clock::Millis;
-use crate::driver::{Close, Token};
+use crate::driver::Close;
 use crate::life::Life;
 use crate::metrics::{Metrics, ShardMetrics};
-use crate::sequencer::command::{Publication, Since};
 use crate::transport::Context;
-use crate::transport::door::{Door, HoldRequest};
-use crate::transport::input::Brought;
-
-/// What a session wants of its shard: done in order, after the call that led to it.
-#[derive(Debug)]
-pub(crate) enum Effect {
-    /// A visit of its own: something private waits for the client, or nothing does and the visit
-    /// finds it so ([`super::Session::drained`]).
-    Visit,
-    /// Ask the sequencer to follow these channels.
-    Follow {
-        /// The session's number for it.
-        request: u32,
-        /// Each channel with where to begin; no name twice, and none that is followed already.
-        channels: Box<[(ChannelName, Since)]>,
-    },
-    /// Ask the sequencer to publish this.
-    Publish {
-        /// The session's number for it.
-        request: u32,
-        /// What.
-        publication: Box<Publication>,
-        /// What its payload costs until it is answered.
-        body: Share,
-    },
-    /// Follow this channel no longer.
-    Unfollow(ChannelId),
-    /// Follow nothing any longer.
-    UnfollowAll,
-    /// Hold this request for a session. Done when no batch of sends is under way.
-    Hold(Box<HoldRequest>),
-    /// What a request that is held has to say by itself is sent, the head of a stream or an answer:
-    /// its session may go on.
-    Carries(Token),
-    /// Answer the request that is held for this session with this.
-    Answer(Box<WholeAnswer>),
-    /// Let go of the request that is held for this session.
-    LetGo,
-    /// Its WebSocket takes over the client that it knocks for.
-    TakeOver,
-    /// Bring this to a session, and tell the client what became of it.
-    Bring(Box<Brought>),
-    /// The head of a request is whole: its address may begin another connection.
-    HeadDone,
-    /// End the socket, and the session.
-    End(Close),
-}
+use crate::transport::door::Door;
 
 /// What every session of one shard uses.
 pub(crate) struct Shared {
@@ -132,6 +84,12 @@ impl Shared {
     /// Wants this done.
     pub(super) fn want(&mut self, effect: Effect) {
         self.effects.push_back(effect);
+    }
+
+    /// Wants the end of a client that takes nothing of what it is sent.
+    pub(super) fn cut_off_slow(&mut self) {
+        self.metrics().slow_closed.add(1);
+        self.want(Effect::End(Close::Abort));
     }
 
     /// What is wanted next.

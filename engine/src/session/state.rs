@@ -5,18 +5,20 @@ use std::sync::Arc;
 use fanfare_protocol::dialect::Encoding;
 
 use super::asking::Opened;
-use super::carrying::Carrying;
+use super::carrying::{Carrying, Unheld};
+use super::effect::Effect;
 use super::exchange::Exchange;
-use super::flow::Flow;
 use super::held::Held;
+use super::here::Here;
 use super::leaving::Leaving;
 use super::millis32::Millis32;
 use super::overdue::{Overdue, RECHECK_MS};
 use super::requests::FIRST;
+use super::socket::Socket;
 use super::stream::Stream;
 use crate::channel::ChannelName;
 use crate::clock::Millis;
-use crate::driver::Close;
+use crate::driver::{Close, Token};
 use crate::fanout::Gathering;
 use crate::limits::Limits;
 use crate::metrics::ShardMetrics;
@@ -143,7 +145,7 @@ impl State {
     }
 
     /// The request that is held for a session, where it is one.
-    pub(super) fn as_carrying(&self) -> Option<&Carrying> {
+    pub(crate) fn as_carrying(&self) -> Option<&Carrying> {
         match self {
             Self::Exchange(Exchange::Carrying(carrying)) => Some(carrying),
             _ => None,
@@ -151,9 +153,34 @@ impl State {
     }
 
     /// The client apart from its sockets, where it is one.
-    pub(super) fn as_held(&mut self) -> Option<&mut Held> {
+    pub(crate) fn as_held(&mut self) -> Option<&mut Held> {
         match self {
             Self::Stream(Stream::Held(held)) => Some(held),
+            _ => None,
+        }
+    }
+
+    /// For which session its socket knocks, if for any.
+    pub(crate) fn knocks_for(&self) -> Option<Token> {
+        match self {
+            Self::Stream(Stream::Socket(socket)) => socket.knock().map(|knock| knock.session),
+            _ => None,
+        }
+    }
+
+    /// Gives the WebSocket to the session that it knocks for, which sends over it from here on.
+    pub(super) fn give_socket(&mut self) -> Option<Socket> {
+        let given_to = self.knocks_for()?;
+        match std::mem::replace(self, Self::Exchange(Exchange::given_to(given_to))) {
+            Self::Stream(Stream::Socket(socket)) => Some(socket),
+            _ => None,
+        }
+    }
+
+    /// What is left of a request that is to be held, which goes to another shard.
+    pub(crate) fn into_unheld(self) -> Option<Unheld> {
+        match self {
+            Self::Exchange(exchange) => exchange.into_unheld(),
             _ => None,
         }
     }
@@ -182,16 +209,49 @@ impl State {
         }
     }
 
-    /// What becomes of a client that is no stream and no poll when its deadline is over. `unread`
-    /// says that its bytes wait for us to read them, `has_private` that it has not taken all that
-    /// it was told.
-    pub(super) fn overdue(
-        &self,
-        flow: &Flow,
-        (unread, has_private): (bool, bool),
-        (told, now): (Millis, Millis),
-        limits: &Limits,
+    /// Its time is over, or it is to be looked at. `unread` says that bytes of the client wait for
+    /// us to read them, `lost` that it has left the live window of a channel that disconnects.
+    pub(super) fn deadline(
+        &mut self,
+        (unread, lost): (bool, bool),
+        told: Millis,
+        here: &mut Here<'_>,
     ) -> Overdue {
+        let (now, stall_ms) = (here.now, here.shared.context.limits.stall_ms);
+        match self {
+            Self::Exchange(Exchange::Waiting(_)) if here.line.flow.has_stalled(stall_ms, told) => {
+                Overdue::Stalled
+            }
+            Self::Exchange(Exchange::Waiting(waiting)) => {
+                waiting.begin_answer();
+                here.shared.want(Effect::Visit);
+                Overdue::LookAgain(now.plus(RECHECK_MS))
+            }
+            // Who goes on after a gap is told of it when there is room.
+            Self::Stream(stream) if here.line.is_blocked() => {
+                here.line.flow.look(now);
+                let limits = &here.shared.context.limits;
+                if here.line.flow.has_stalled(stall_ms, told) {
+                    Overdue::Stalled
+                } else if lost {
+                    Overdue::Slow
+                } else {
+                    Overdue::Heard(stream.deadline_while_blocked(unread, (told, now), limits))
+                }
+            }
+            Self::Stream(stream) => {
+                let silent_since = here.line.flow.progress(told);
+                Overdue::Heard(stream.deadline(unread, silent_since, told, here))
+            }
+            Self::Exchange(_) | Self::Leaving(_) => self.overdue(unread, told, here),
+        }
+    }
+
+    /// What becomes of a client that is no stream and no poll when its deadline is over. `unread`
+    /// says that its bytes wait for us to read them.
+    fn overdue(&self, unread: bool, told: Millis, here: &Here<'_>) -> Overdue {
+        let (flow, now, limits) = (&here.line.flow, here.now, &here.shared.context.limits);
+        let has_private = here.has_private();
         // The client has room, and it is we who have not written yet. If it has none after all, the
         // send finds that out and judges it ([`Flow::took_part`]).
         if has_private && !flow.is_blocked() {

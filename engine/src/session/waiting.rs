@@ -3,9 +3,7 @@
 use fanfare_protocol::id::Id;
 
 use super::here::Here;
-use super::overdue::RECHECK_MS;
 use super::reading::ending;
-use super::shared::{Effect, Shared};
 use crate::clock::Millis;
 use crate::fanout::Gathering;
 use crate::transport::input::Early;
@@ -43,13 +41,6 @@ impl Waiting {
         self.gathering.get_or_insert_default();
     }
 
-    /// Its time is over.
-    pub(super) fn deadline(&mut self, now: Millis, shared: &mut Shared) {
-        self.begin_answer();
-        self.due = now.plus(RECHECK_MS);
-        shared.want(Effect::Visit);
-    }
-
     /// Answers with what was gathered up to `reached`. Says whether another request may follow,
     /// and what came of it.
     pub(super) fn answer(self, reached: Id, here: &mut Here<'_>) -> (bool, Option<Box<Early>>) {
@@ -60,7 +51,7 @@ impl Waiting {
         let Gathering { bytes: messages_bytes, ref gaps, last, is_all, .. } = *gathering;
         let found = Found { messages_bytes, gaps, last, is_all };
         let Around { before, behind } = poll.answer(found, reached, date, ending(keep_alive));
-        let outbox = here.outbox.get_or_insert_default();
+        let outbox = here.line.outbox.get_or_insert_default();
         outbox.writer().extend_from_slice(&before);
         outbox.take_messages(&mut gathering);
         outbox.writer().extend_from_slice(&behind);

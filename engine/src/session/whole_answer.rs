@@ -1,9 +1,9 @@
 //! The answer to a request that was held for a session until there was something to tell.
 
 use fanfare_protocol::http::response;
-use fanfare_protocol::http::{Answer, Ending, Status};
+use fanfare_protocol::http::{Answer, Ending, HttpDate, Status};
 
-use super::here::Here;
+use super::outbox::Outbox;
 use crate::fanout::{Gathering, Slice};
 use crate::transport::door::Once;
 
@@ -31,7 +31,13 @@ impl WholeAnswer {
     }
 
     /// Writes it for a page of the origin `reader`.
-    pub(super) fn write(mut self, reader: Option<&str>, ending: Ending, here: &mut Here<'_>) {
+    pub(super) fn write(
+        mut self,
+        reader: Option<&str>,
+        ending: Ending,
+        date: HttpDate,
+        outbox: &mut Outbox,
+    ) {
         let Once { content_type, before, behind, nothing, .. } = self.once;
         let gaps = std::mem::take(&mut self.gathering.gaps).into_iter();
         let gaps: Vec<u8> = gaps.flat_map(|gap| [self.separator, &gap].concat()).collect();
@@ -45,9 +51,8 @@ impl WholeAnswer {
         let (before, behind) = if told_bytes > 0 { (before, behind) } else { (nothing, "") };
 
         let fields = response::unstored(reader);
-        let (date, status) = (here.date(), Status::Ok);
+        let status = Status::Ok;
         let head = Answer { date, status, content_type, ending, fields: &fields, head_only: false };
-        let outbox = here.outbox.get_or_insert_default();
         head.write_head(outbox.writer(), before.len() + told_bytes + behind.len());
         for part in [before.as_bytes(), own, between] {
             outbox.writer().extend_from_slice(part);

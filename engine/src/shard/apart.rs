@@ -15,7 +15,7 @@ use crate::clock::Millis;
 use crate::driver::{Close, Detached, Token};
 use crate::sequencer::command::Requester;
 use crate::sequencer::relay::Relay;
-use crate::session::{Exchange, Here, Session, Shared, Step, Told};
+use crate::session::{Exchange, Held, Here, Session, Shared, Step, Told};
 use crate::session_id::SessionId;
 use crate::transport::door::{Carriage, Hold, HoldRequest, Upgrade};
 use crate::transport::input::Brought;
@@ -43,7 +43,7 @@ impl Apart<'_> {
                     if self.clients.carriers.carrier(session) == Some(by) =>
                 {
                     self.clients.call(session, self.now, |session, shared| {
-                        session.has_come(self.now, shared)
+                        session.with_held(self.now, shared, Held::has_come);
                     });
                 }
                 Parted::Carries(..) => {}
@@ -85,7 +85,7 @@ impl Apart<'_> {
         let session = self.clients.carriers.find(id).ok_or(Violation::SessionGone)?;
         let connection = self.clients.connections.get_mut(session).ok_or(Violation::SessionGone)?;
         let is_stream = connection.session.state.is_stream();
-        match connection.session.as_held() {
+        match connection.session.state.as_held() {
             Some(_) => Ok(session),
             None if is_stream => Err(Violation::SessionTaken),
             None => Err(Violation::SessionGone),
@@ -178,8 +178,10 @@ impl Apart<'_> {
             return Err(Violation::SessionTaken);
         }
         carriers.knock(session, socket);
-        self.clients.call(socket, now, |it, shared| it.knock(session, upgrade, now, shared));
-        self.clients.call(session, now, |it, shared| it.hurry(now, shared));
+        self.exchange(socket, |it, here| it.knock(session, upgrade, here));
+        self.clients.call(session, now, |it, shared| {
+            it.with_held(now, shared, Held::hurry);
+        });
         Ok(())
     }
 
@@ -188,7 +190,8 @@ impl Apart<'_> {
     fn take_over(&mut self, socket: Token) {
         let now = self.now;
         let Some(connection) = self.clients.connections.get_mut(socket) else { return };
-        let (flags, Some(session)) = (connection.flags, connection.session.knocks_for()) else {
+        let (flags, Some(session)) = (connection.flags, connection.session.state.knocks_for())
+        else {
             return;
         };
         if self.make_room(session).is_err() {
@@ -229,7 +232,7 @@ impl Apart<'_> {
             return self.clients.end(session, Close::Gracefully);
         }
         if let Some(connection) = self.clients.connections.get_mut(session) {
-            connection.session.detach(self.now, &self.clients.shared);
+            connection.session.with_held(self.now, &mut self.clients.shared, Held::detach);
             self.clients.connections.arm(session, self.now);
         }
     }
@@ -292,7 +295,7 @@ impl Apart<'_> {
             .then(|| self.clients.addresses.leave(self.clients.number, token.index))
             .flatten();
         self.clients.metrics().connections.sub(1);
-        let Some(unheld) = connection.session.into_unheld() else { return };
+        let Some(unheld) = connection.session.state.into_unheld() else { return };
         let last_words = self.clients.shared.last_words(request.origin.as_deref(), self.now);
         let life = Arc::clone(&self.clients.shared.life);
         let moving = Moving::new(socket, request, unheld, peer, last_words, life);

@@ -126,7 +126,7 @@ impl Carriers {
         let socket = self.places.get((session.index - FIRST_PLACE) as usize)?.knocker?;
         let connection = connections.table.at(socket.index)?;
         let knocks = connection.generation == socket.generation
-            && connection.session.knocks_for() == Some(session);
+            && connection.session.state.knocks_for() == Some(session);
         knocks.then_some(socket)
     }
 

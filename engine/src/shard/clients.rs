@@ -326,7 +326,7 @@ impl Clients {
             return;
         }
         self.closes.push((token, how));
-        if let Some(session) = connection.session.as_carrying().and_then(|it| it.session())
+        if let Some(session) = connection.session.state.as_carrying().and_then(|it| it.session())
             && self.carriers.carrier(session) == Some(token)
         {
             self.carriers.detach(session);

@@ -117,13 +117,13 @@ impl Connection {
 
     /// Whether the kernel has all of the one answer that goes over it for a session.
     pub(super) fn has_answered(&self) -> bool {
-        let is_answered = self.session.as_carrying().is_some_and(|it| it.is_answered());
+        let is_answered = self.session.state.as_carrying().is_some_and(|it| it.is_answered());
         is_answered && !self.session.line.has_private()
     }
 
     /// Whether the request that is held for it may end in order: nothing went over it.
     pub(super) fn may_part(&mut self) -> bool {
-        self.session.as_held().is_some_and(|it| it.may_part())
+        self.session.state.as_held().is_some_and(|it| it.may_part())
     }
 
     /// What its client holds that counts, in bytes.

@@ -57,13 +57,13 @@ impl Connections {
     /// Who hears what comes over this socket: its own client, or a session whose WebSocket it is.
     pub(super) fn heard_by(&mut self, socket: Token) -> Token {
         let connection = self.table.get_mut(socket);
-        connection.and_then(|it| it.session.as_carrying()?.hears()).unwrap_or(socket)
+        connection.and_then(|it| it.session.state.as_carrying()?.hears()).unwrap_or(socket)
     }
 
     /// Who waits to send over this socket: its own client, or a session that it is held for.
     pub(super) fn sent_by(&mut self, socket: Token) -> Token {
         let carrier = self.table.get_mut(socket).filter(|it| !it.session.line.is_blocked());
-        carrier.and_then(|it| it.session.as_carrying()?.streams()).unwrap_or(socket)
+        carrier.and_then(|it| it.session.state.as_carrying()?.streams()).unwrap_or(socket)
     }
 
     /// The token of whoever has this place now.

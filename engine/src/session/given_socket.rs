@@ -1,0 +1,47 @@
+//! A WebSocket on its way from who knocked to the client that it takes over.
+
+use fanfare_protocol::dialect::Encoding;
+
+use super::effect::Effect;
+use super::heard::Heard;
+use super::held::Held;
+use super::here::Here;
+use super::line::Line;
+use super::socket::Socket;
+
+/// The WebSocket, with what is on its way over it.
+#[derive(Debug)]
+pub(crate) struct GivenSocket {
+    pub(super) socket: Socket,
+    pub(super) line: Line,
+}
+
+/// A client that a WebSocket has taken over.
+pub(super) struct TakenOver {
+    pub(super) socket: Socket,
+    /// What its machine said to that.
+    pub(super) heard: Heard,
+    /// What the client has said over the WebSocket, and nobody has heard yet.
+    pub(super) early: Vec<u8>,
+}
+
+impl GivenSocket {
+    /// How what it is told is encoded.
+    pub(crate) fn encoding(&self) -> Encoding {
+        self.socket.encoding
+    }
+
+    /// Takes over this client, for which nothing is held. What waits for it is written anew, behind
+    /// what is on its way over the WebSocket.
+    pub(super) fn take_over(self, client: Held, here: &mut Here<'_>) -> TakenOver {
+        let Self { mut socket, line } = self;
+        let mut speaker = client.speaker;
+        let heard = speaker.carried_in(socket.encoding.framing(), here);
+        let unsent = here.take_private();
+        *here.line = line;
+        here.private().extend_from_slice(&unsent);
+        here.shared.want(Effect::Visit);
+        let early = socket.take_over(speaker);
+        TakenOver { socket, heard, early }
+    }
+}
