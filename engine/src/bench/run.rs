@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
@@ -14,10 +15,13 @@ use super::modes;
 use super::plan::{Group, Mode, Plan};
 use super::publish::Publisher;
 use super::report::{self, Report, Section};
+use super::target::Url;
 use super::worker::{Command, Shared};
 use crate::os::machine::{self, Cpu};
 
 const SECOND: u64 = 1_000_000_000;
+/// What a server has to take a first connection.
+const FIND_MAX: Duration = Duration::from_secs(10);
 /// How often waits look.
 const LOOK: Duration = Duration::from_millis(2);
 /// Between two lines of progress.
@@ -54,6 +58,7 @@ pub(super) struct Run {
 /// Runs a plan.
 pub(super) fn run(plan: Plan, show: bool) -> Result<Report, String> {
     plan.check()?;
+    find_server(&plan.url)?;
     if plan.mode == Mode::Channels {
         return modes::channels::run(&plan, show);
     }
@@ -61,6 +66,18 @@ pub(super) fn run(plan: Plan, show: bool) -> Result<Report, String> {
     let run = Run::start(plan, show)?;
     let (run, section) = run.measured(&memory)?;
     report::make(run, section)
+}
+
+/// That somebody answers, before thousands find that nobody does.
+fn find_server(url: &Url) -> Result<(), String> {
+    let found = TcpStream::connect_timeout(&url.address, FIND_MAX);
+    found.map(drop).map_err(|error| {
+        format!(
+            "no server answers at {} ({error}): start one with `fanfare`, or say where it is with \
+             --url or FANFARE_URL",
+            url.text
+        )
+    })
 }
 
 /// A reason with what clients met, the most frequent first.
@@ -362,8 +379,9 @@ impl Run {
     pub(super) fn note_memory(&mut self, before: &Memory, name: &str) {
         let now = Memory::now(self.plan().server_pid);
         let clients = u64::from(self.plan().everyone());
+        // What others of the machine gave back meanwhile is not ours to be counted.
         let grown = |then: Option<u64>, now: Option<u64>| {
-            then.zip(now).map(|(then, now)| now as i64 - then as i64)
+            then.zip(now).map(|(then, now)| (now as i64 - then as i64).max(0))
         };
         let each = |grown: Option<i64>| grown.map(|bytes| bytes / clients as i64);
         let (pss, slab) = (grown(before.pss, now.pss), grown(before.slab, now.slab));

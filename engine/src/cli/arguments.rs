@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::builder::NonEmptyStringValueParser;
+use clap::builder::{NonEmptyStringValueParser, UnknownArgumentValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use fanfare_protocol::refusals;
 
 use super::exit;
@@ -356,6 +356,22 @@ impl Refusal {
     }
 }
 
+/// What the program is called with. Words that a stranger tries for where the server is are known,
+/// so that the answer names the right one.
+pub(super) fn command_line() -> clap::Command {
+    let meant = |flag: &'static str, instead: &'static str| {
+        let parser = UnknownArgumentValueParser::suggest_arg(instead);
+        Arg::new(flag).long(flag).hide(true).value_parser(parser)
+    };
+    CommandLine::command()
+        .mut_subcommand("publish", |publish| {
+            publish.args(["server", "url"].map(|flag| meant(flag, "--socket")))
+        })
+        .mut_subcommand("tail", |tail| {
+            tail.args(["server", "socket"].map(|flag| meant(flag, "--url")))
+        })
+}
+
 /// The command of a command line (whose first word is the program), with the matches that know
 /// where each value came from.
 pub(super) fn parse(mut words: Vec<OsString>) -> Result<(Command, ArgMatches), Refusal> {
@@ -365,7 +381,7 @@ pub(super) fn parse(mut words: Vec<OsString>) -> Result<(Command, ArgMatches), R
     if serves(words.get(1).map(OsString::as_os_str)) {
         words.insert(1, "serve".into());
     }
-    let matches = CommandLine::command().try_get_matches_from(&words);
+    let matches = command_line().try_get_matches_from(&words);
     let matches = matches.map_err(|error| refusal(&error, &words))?;
     let line = CommandLine::from_arg_matches(&matches).map_err(|error| refusal(&error, &words))?;
     Ok((line.command, matches))
@@ -423,7 +439,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        CommandLine::command().debug_assert();
+        command_line().debug_assert();
     }
 
     #[test]
@@ -467,6 +483,20 @@ mod tests {
         ] {
             let refusal = parsed(line).expect_err(line);
             assert_eq!((refusal.code, refusal.asked), (code, asked), "{line}: {}", refusal.text);
+        }
+    }
+
+    #[test]
+    fn a_guessed_flag_is_answered_with_the_right_one() {
+        for (line, right) in [
+            ("fanfare publish demo x --server y", "--socket"),
+            ("fanfare publish demo x --url=y", "--socket"),
+            ("fanfare tail demo --server y", "--url"),
+            ("fanfare tail demo --socket y", "--url"),
+        ] {
+            let refusal = parsed(line).expect_err(line);
+            assert_eq!(refusal.code, 64, "{}", refusal.text);
+            assert!(refusal.text.contains(&format!("exists: '{right}'")), "{}", refusal.text);
         }
     }
 

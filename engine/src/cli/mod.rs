@@ -7,6 +7,7 @@ mod arguments;
 mod bench;
 mod config;
 mod doctor;
+mod environment;
 mod exit;
 mod publish;
 mod say;
@@ -34,8 +35,12 @@ fn run(words: Vec<OsString>) -> Result<ExitCode, Failure> {
         Ok(parsed) => parsed,
         Err(refusal) => return Ok(refusal.tell()),
     };
+    let strangers = environment::misspelled(&arguments::command_line());
+    if !matches!(command, Command::Serve(_)) {
+        strangers.iter().for_each(|stranger| say::say(&format!("warning: {stranger}")));
+    }
     match command {
-        Command::Serve(arguments) => serve::run(&arguments, &matches),
+        Command::Serve(arguments) => serve::run(&arguments, &matches, &strangers),
         Command::Publish(arguments) => publish::run(&arguments),
         Command::Tail(arguments) => tail::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),

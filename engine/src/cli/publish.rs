@@ -254,7 +254,8 @@ impl Writer {
         let _ = socket.flush(); // where it fails, the reading side knows why
         drop(socket);
         if empty > 0 {
-            say(&format!("{empty} empty lines were passed over"));
+            let lines = if empty == 1 { "line was" } else { "lines were" };
+            say(&format!("{empty} empty {lines} passed over"));
         }
         self.finish();
     }

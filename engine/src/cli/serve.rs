@@ -27,11 +27,15 @@ const LOST_GRACE: Duration = Duration::from_secs(1);
 /// How often an insecure node says that it is.
 const WARNING_INTERVAL: Duration = Duration::from_secs(3_600);
 
-/// Runs a node until a signal ends it.
-pub(super) fn run(arguments: &Serve, matches: &ArgMatches) -> Result<ExitCode, Failure> {
+/// Runs a node until a signal ends it. `warnings`, of what was noticed before, go to its log.
+pub(super) fn run(
+    arguments: &Serve,
+    matches: &ArgMatches,
+    warnings: &[String],
+) -> Result<ExitCode, Failure> {
     let config = load(arguments, matches)?;
     crate::diagnostics::start().map_err(|what| Failure::new(exit::CONFIG, what))?;
-    config.warnings().iter().for_each(|warning| warn!("{warning}"));
+    warnings.iter().chain(&config.warnings()).for_each(|warning| warn!("{warning}"));
     let Config { settings, .. } = config;
     raise_descriptor_limit();
     refuse_huge_pages();

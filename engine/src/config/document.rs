@@ -53,11 +53,28 @@ impl<'t> Document<'t> {
                 "duplicate key" => {
                     format!("\"{name}\" is said twice: remove one of the two")
                 }
-                message => format!("this is not TOML: {message}"),
+                message => match self.bare_text(span.start) {
+                    Some((key, text)) => {
+                        format!("text stands between quotes: write {key} = \"{text}\"")
+                    }
+                    None => format!("this is not TOML: {message}"),
+                },
             };
             self.complain(&span, what);
         }
         errors.is_empty().then(|| table.into_inner())
+    }
+
+    /// Key and value of the line at a byte, where the value is text without quotes: addresses,
+    /// sizes and names are what people write so.
+    fn bare_text(&self, at: usize) -> Option<(&'t str, &'t str)> {
+        let start = self.text.get(..at)?.rfind('\n').map_or(0, |newline| newline + 1);
+        let (key, value) = self.text[start..].lines().next()?.split_once('=')?;
+        let (key, value) = (key.trim(), value.split(" #").next()?.trim());
+        let is_key = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+        let is_text = |byte: u8| byte.is_ascii_graphic() && !b"\"'\\[]{}=,#".contains(&byte);
+        let bare = !value.is_empty() && value.bytes().all(is_text);
+        (bare && !key.is_empty() && key.bytes().all(is_key)).then_some((key, value))
     }
 
     /// The outermost table.
@@ -402,5 +419,11 @@ mod tests {
         let broken = complaints("color = \n");
         assert!(broken[0].starts_with("f:1:"), "{broken:?}");
         assert!(broken[0].contains("this is not TOML"), "{broken:?}");
+        for bare in ["127.0.0.1:7070", "10MiB", "room:*", "/run/fanfare.sock # here"] {
+            let text = bare.split(' ').next().unwrap();
+            let said = complaints(&format!("\ncolor = {bare}\nnumber = 1\n"));
+            let hint = format!("text stands between quotes: write color = \"{text}\"");
+            assert!(said[0].starts_with("f:2:") && said[0].ends_with(&hint), "{said:?}");
+        }
     }
 }

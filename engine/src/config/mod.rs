@@ -105,8 +105,8 @@ impl std::fmt::Display for Problems {
             writeln!(f, "{problem}")?;
         }
         match self.0.len() {
-            1 => f.write_str("1 problem in the configuration; nothing was started"),
-            count => write!(f, "{count} problems in the configuration; nothing was started"),
+            1 => f.write_str("1 problem in the configuration"),
+            count => write!(f, "{count} problems in the configuration"),
         }
     }
 }

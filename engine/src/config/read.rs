@@ -65,6 +65,12 @@ pub(super) fn mode(value: &DeValue<'_>) -> Result<u32, String> {
 }
 
 fn number(integer: &DeInteger<'_>) -> Result<u64, String> {
-    u64::from_str_radix(integer.as_str(), integer.radix())
-        .map_err(|_| format!("{integer} is not a whole number that can be used here"))
+    u64::from_str_radix(integer.as_str(), integer.radix()).map_err(|_| {
+        let written = integer.as_str();
+        if written.starts_with('-') {
+            format!("{written} is less than 0, the least that can stand here")
+        } else {
+            format!("{written} is more than {}, the most that can stand here", u64::MAX)
+        }
+    })
 }

@@ -60,7 +60,11 @@ pub(super) async fn history(State(api): State<Arc<Api>>, uri: Uri) -> Result<Res
 
 fn since(text: &str) -> Result<Id, Fault> {
     Id::parse(text.as_bytes()).ok_or_else(|| {
-        Fault::bad_request("bad_since", "\"since\" is not an id: give one that an answer named")
+        Fault::bad_request(
+            "bad_since",
+            "\"since\" is not an id: give one that an answer named, or none for the oldest \
+             message that is kept",
+        )
     })
 }
 

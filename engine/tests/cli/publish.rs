@@ -186,7 +186,7 @@ fn lines_are_messages_in_their_order() {
 fn quiet_asks_for_no_answers() {
     let (folder, server) = play(accept);
     let sent = run(fanfare(folder.path()).args(["publish", "-q", "demo"]), "a\n\nb\n");
-    sent.expect(0, &["1 empty lines were passed over"]);
+    sent.expect(0, &["1 empty line was passed over"]);
     assert_eq!(sent.out, "");
     let got = server.join().unwrap();
     assert_eq!(got.iter().map(|got| got.data.as_str()).collect::<Vec<_>>(), ["a", "b"]);

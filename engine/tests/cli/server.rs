@@ -158,6 +158,15 @@ fn a_taken_address_or_socket_is_told_before_anything_runs() {
 }
 
 #[test]
+fn who_asks_a_plain_server_in_tls_is_told() {
+    let node = Node::start(&[]);
+    let url = node.url().replace("http://", "https://");
+    let tail = run(node.command().args(["tail", "demo", "--url", &url]), "");
+    tail.expect(69, &["does not speak TLS", &node.url()]);
+    node.end(Signal::TERM).expect(0, &[]);
+}
+
+#[test]
 fn an_insecure_node_says_so() {
     let listen = ["--listen", "0.0.0.0:0", "--socket", "none", "--i-understand-insecure"];
     let folder = tempfile::tempdir().unwrap();

@@ -78,4 +78,16 @@ fn without_a_server_it_says_where_it_looked_and_how_to_start_one() {
     drop(listener);
     let tail = run(fanfare(folder.path()).args(["tail", "demo", "--url", &url]), "");
     tail.expect(69, &[&url, "start one with `fanfare`", "FANFARE_URL"]);
+    let bench = run(fanfare(folder.path()).args(["bench", "burst", "--url", &url]), "");
+    bench.expect(69, &["no server answers at", &url, "start one with `fanfare`"]);
+}
+
+#[test]
+fn a_variable_that_is_nearly_right_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = fanfare(folder.path());
+    command.env("FANFARE_LISTNE", "127.0.0.1:5").env("FANFARE_SERVICE_PORT", "5");
+    let check = run(command.args(["config", "check"]), "");
+    check.expect(0, &["warning: FANFARE_LISTNE", "did you mean FANFARE_LISTEN?"]);
+    assert!(!check.err.contains("SERVICE"), "{check:#?}");
 }

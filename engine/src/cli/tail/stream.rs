@@ -94,7 +94,7 @@ impl Stream {
                 let what = format!("\"{}\" is not a base URL: {what}", self.base);
                 return End::Final(Failure::new(exit::USAGE, what));
             }
-            Err(error) => return End::Unreachable(error.to_string()),
+            Err(error) => return End::Unreachable(self.why_unreachable(&error)),
         };
         if let Some(end) = self.judge(&response) {
             return end;
@@ -103,6 +103,17 @@ impl Stream {
             Ok(()) => read(response.into_body().into_reader(), last_id, seen),
             Err(error) => End::Output(error),
         }
+    }
+
+    /// Whoever answers in plain text was asked in TLS by mistake; the library tells that from
+    /// other troubles of TLS by its words alone.
+    fn why_unreachable(&self, error: &ureq::Error) -> String {
+        let why = error.to_string();
+        if !why.contains("corrupt message") {
+            return why;
+        }
+        let plain = self.base.replacen("https://", "http://", 1);
+        format!("what answers there does not speak TLS; is it {plain}?")
     }
 
     /// What a status means, unless it opens a stream.
