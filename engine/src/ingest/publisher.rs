@@ -7,11 +7,11 @@
 //!  bytes <── replies <── outcomes ───────┘<── results
 //! ```
 //!
-//! `phase` says what of this still happens, `greeting` what it is told first.
+//! `lifecycle` says what of this still happens, `greeting` what it is told first.
 
 mod greeting;
 mod incoming;
-mod phase;
+mod lifecycle;
 mod replies;
 
 use fanfare_protocol::id::Epoch;
@@ -29,7 +29,7 @@ use crate::sequencer::command::Refusal as SequencerRefusal;
 
 use greeting::Greeting;
 use incoming::Incoming;
-use phase::{Farewell, Phase};
+use lifecycle::{Farewell, Lifecycle};
 use replies::Replies;
 
 /// The state of one connection.
@@ -39,14 +39,8 @@ pub struct Publisher {
     pub(super) incoming: Incoming,
     session: Session,
     replies: Replies,
-    phase: Phase,
+    pub(super) lifecycle: Lifecycle,
     tenant: Tenant,
-    /// Whether it has said that it is done with its session.
-    ended: bool,
-    /// Whether it will send no more.
-    is_mute: bool,
-    /// Whether all was sent and our side is shut.
-    is_shut: bool,
     /// Messages refused since the last look, for the metric.
     refused: u64,
 }
@@ -60,28 +54,20 @@ impl Publisher {
             greeting,
             session,
             replies: Replies::new(now),
-            phase: Phase::Open,
+            lifecycle: Lifecycle::new(),
             tenant: settings.tenant.clone(),
-            ended: false,
-            is_mute: false,
-            is_shut: false,
             refused: 0,
         }
     }
 
     /// Whether its bytes are wanted: also those of a connection that ends, to be dropped.
     pub fn wants_bytes(&self) -> bool {
-        self.drops_bytes() || (!self.incoming.is_held() && self.keeps_its_bounds())
-    }
-
-    /// Whether what arrives is dropped.
-    pub(super) fn drops_bytes(&self) -> bool {
-        self.phase.drops_bytes()
+        self.lifecycle.drops_bytes() || (!self.incoming.is_held() && self.keeps_its_bounds())
     }
 
     /// Whether it has less under way than one publisher may have, however much room there is.
     pub(super) fn keeps_its_bounds(&self) -> bool {
-        self.phase.is_open()
+        self.lifecycle.is_open()
             && self.incoming.wish().is_none()
             && self.session.ledger.messages() < self.greeting.limits.window as usize
             && !self.replies.are_too_many()
@@ -89,7 +75,7 @@ impl Publisher {
 
     /// Whether it may still publish, and owes the rest of a frame.
     pub(super) fn is_mid_frame(&self) -> bool {
-        self.phase.is_open() && self.incoming.missing_bytes() > 0
+        self.lifecycle.is_open() && self.incoming.missing_bytes() > 0
     }
 
     /// Bytes that it holds, without unconfirmed outcomes, and without what every connection has.
@@ -111,17 +97,12 @@ impl Publisher {
 
     /// Whether there is nothing left to do for it.
     pub fn is_over(&self) -> bool {
-        self.phase == Phase::Over
+        self.lifecycle.is_over()
     }
 
     /// Whether all is sent and our side is to be shut.
     pub fn is_flushed(&self) -> bool {
-        self.is_parting() && self.replies.are_sent()
-    }
-
-    /// Whether nothing will be added to what is unsent.
-    pub(super) fn is_parting(&self) -> bool {
-        self.phase.is_parting()
+        self.lifecycle.is_parting() && self.replies.are_sent()
     }
 
     /// Whether it has let us wait with its replies for too long, as far as we know.
@@ -136,7 +117,7 @@ impl Publisher {
 
     /// Bytes of it; appends what is to be published, in order.
     pub fn handle_bytes(&mut self, now: Millis, mut input: &[u8], groups: &mut Vec<Group>) {
-        if !self.phase.is_open() {
+        if !self.lifecycle.is_open() {
             return;
         }
         self.incoming.heard(now);
@@ -154,13 +135,12 @@ impl Publisher {
                     if !self.session.ledger.confirm(sequence) {
                         const TEXT: &str = "the confirmation is ahead of the outcomes";
                         let (code, offset) = (ErrorCode::MALFORMED, self.incoming.last_number_at());
-                        self.phase = Phase::Settling(Farewell::Error(code, offset, TEXT));
+                        self.lifecycle.settle(Farewell::Error(code, offset, TEXT));
                         break;
                     }
                 }
                 Ok(Some(Event::End)) => {
-                    self.ended = true;
-                    self.phase = Phase::Settling(Farewell::None);
+                    self.lifecycle.end_session();
                     break;
                 }
                 Ok(Some(Event::Publish { frame, .. })) => draft.add(&frame, &limits, tenant),
@@ -170,7 +150,7 @@ impl Publisher {
                     }
                 }
                 Err(violation) => {
-                    self.phase = Phase::Settling(Farewell::after(&violation));
+                    self.lifecycle.settle(Farewell::after(&violation));
                     break;
                 }
             }
@@ -184,7 +164,7 @@ impl Publisher {
 
     /// The session that it waits for, if it does.
     pub(super) fn asks(&self) -> Option<Asked> {
-        let open = self.incoming.wish().filter(|_| self.phase.is_open())?;
+        let open = self.incoming.wish().filter(|_| self.lifecycle.is_open())?;
         Some(Asked { open, user: self.session.user })
     }
 
@@ -231,43 +211,28 @@ impl Publisher {
     /// Gives its session up to another connection: nothing more is taken from this one.
     pub(super) fn hand_over(&mut self, now: Millis) -> Session {
         const TEXT: &str = "another connection has taken this session up";
-        let none = Session::none(self.session.user);
-        let session = std::mem::replace(&mut self.session, none);
-        if self.phase.is_open() {
-            let farewell = Farewell::Error(ErrorCode::SUPERSEDED, self.incoming.offset(), TEXT);
-            self.phase = Phase::Settling(farewell);
-        }
+        let session = self.session.take();
+        let (code, offset) = (ErrorCode::SUPERSEDED, self.incoming.offset());
+        self.lifecycle.settle(Farewell::Error(code, offset, TEXT));
         self.write_outcomes(now);
         session
     }
 
     /// Its connection is gone. Returns its session, and whether the publisher is done with that.
     pub(super) fn leave(&mut self) -> (Session, bool) {
-        let none = Session::none(self.session.user);
-        let session = std::mem::replace(&mut self.session, none);
-        let is_told = self.is_shut && self.ended;
-        (session, is_told)
+        (self.session.take(), self.lifecycle.is_done_with_session())
     }
 
     /// It will send no more; outcomes may still be read by it.
     pub fn handle_end(&mut self, now: Millis) {
-        self.is_mute = true;
-        match self.phase {
-            Phase::Open => {
-                let farewell = match self.incoming.finish() {
-                    Ok(()) => Farewell::None,
-                    Err(violation) => Farewell::after(&violation),
-                };
-                self.settle_with(now, farewell);
-            }
-            Phase::Lingering(_) => self.phase = Phase::Over,
-            Phase::Settling(_) | Phase::Flushing | Phase::Parting(_) | Phase::Over => {}
-        }
+        self.lifecycle.mute();
+        let farewell = self.incoming.finish().err().map(|violation| Farewell::after(&violation));
+        self.settle(now, farewell.unwrap_or(Farewell::None));
     }
 
     /// Its socket has failed.
     pub fn handle_failure(&mut self) {
-        self.phase = Phase::Over;
+        self.lifecycle.end();
     }
 
     /// What became of a group.
@@ -288,13 +253,13 @@ impl Publisher {
             return;
         }
         self.session.ledger.lose();
-        if self.phase.is_ending() {
+        if self.lifecycle.is_ending() {
             return;
         }
         const TEXT: &str = "the node ended before it told the outcome of your last messages; \
             they may be published or not";
         write::error(ErrorCode::INTERNAL, self.incoming.offset(), TEXT, self.replies.end());
-        self.phase = Phase::Flushing;
+        self.lifecycle.flush();
     }
 
     /// So many bytes were taken by the kernel.
@@ -308,26 +273,23 @@ impl Publisher {
 
     /// Our side is shut.
     pub(super) fn handle_shut(&mut self, now: Millis) {
-        // A publisher that was parted from was not told all outcomes.
-        self.is_shut = self.phase == Phase::Flushing;
-        // Where it has ended its side nothing more arrives that would have to be dropped.
-        self.phase = if self.is_mute { Phase::Over } else { Phase::lingering(now) };
+        self.lifecycle.shut(now);
     }
 
     /// Ends the connection with an ERROR frame, after the outcomes of what was published.
     pub(super) fn refuse(&mut self, now: Millis, code: ErrorCode, text: &'static str) {
-        self.settle_with(now, Farewell::Error(code, self.incoming.offset(), text));
+        self.settle(now, Farewell::Error(code, self.incoming.offset(), text));
     }
 
     /// As [`Publisher::refuse`], because of what its OPEN confirms.
     pub(super) fn refuse_confirmed(&mut self, now: Millis, text: &'static str) {
         let (code, offset) = (ErrorCode::MALFORMED, self.incoming.last_number_at());
-        self.settle_with(now, Farewell::Error(code, offset, text));
+        self.settle(now, Farewell::Error(code, offset, text));
     }
 
     /// The node takes its leave: outcomes, then GOODBYE.
     pub(super) fn say_goodbye(&mut self, now: Millis, code: GoodbyeCode) {
-        self.settle_with(now, Farewell::Goodbye(code));
+        self.settle(now, Farewell::Goodbye(code));
     }
 
     /// Another epoch has begun. A publisher that was told the one before is told goodbye, so that
@@ -343,10 +305,10 @@ impl Publisher {
         if self.is_over() {
             return None;
         }
-        if let Some(until) = self.phase.until() {
+        if let Some(until) = self.lifecycle.until() {
             return Some(until);
         }
-        let listens = self.phase.is_open() && self.wants_bytes();
+        let listens = self.lifecycle.is_open() && self.wants_bytes();
         let late = self.incoming.late_at(patience.frame_ms).filter(|_| listens);
         self.replies.stalled_at(patience.stall_ms).into_iter().chain(late).min()
     }
@@ -357,8 +319,8 @@ impl Publisher {
         if self.deadline(patience).is_none_or(|deadline| told < deadline) {
             return;
         }
-        if self.phase.drops_bytes() {
-            self.phase = Phase::Over;
+        if self.lifecycle.drops_bytes() {
+            self.lifecycle.end();
         } else if self.is_stalled(told, patience) {
             self.part(now);
         } else {
@@ -373,27 +335,23 @@ impl Publisher {
         const TEXT: &str = "you did not read your replies; read while you write. The outcomes of \
             what you sent last may not have been told";
         tracing::info!("a publisher did not read its replies and is ended");
-        if self.phase != Phase::Flushing {
+        let reason = Farewell::Error(ErrorCode::NOT_READING, self.incoming.offset(), TEXT);
+        if let Some(farewell) = self.lifecycle.part(now, reason) {
             self.replies.cut();
-            let farewell = match self.phase {
-                Phase::Settling(error @ Farewell::Error(..)) => error,
-                _ => Farewell::Error(ErrorCode::NOT_READING, self.incoming.offset(), TEXT),
-            };
             farewell.write(self.session.ledger.settled(), self.replies.end());
         }
-        self.phase = Phase::parting(now);
     }
 
     /// Takes nothing more from it: the outcomes of what was taken follow, and then this farewell.
-    fn settle_with(&mut self, now: Millis, farewell: Farewell) {
-        if self.phase.is_open() {
-            self.phase = Phase::Settling(farewell);
+    fn settle(&mut self, now: Millis, farewell: Farewell) {
+        if self.lifecycle.is_open() {
+            self.lifecycle.settle(farewell);
             self.write_outcomes(now);
         }
     }
 
     fn write_outcomes(&mut self, now: Millis) {
-        if self.phase.is_ending() {
+        if self.lifecycle.is_ending() {
             return;
         }
         let waited = self.replies.are_sent();
@@ -401,10 +359,10 @@ impl Publisher {
         let ledger = &mut self.session.ledger;
         self.refused += ledger.write(self.greeting.epoch, self.replies.end());
         if ledger.messages() == 0
-            && let Phase::Settling(farewell) = self.phase
+            && let Some(farewell) = self.lifecycle.settling()
         {
             farewell.write(ledger.settled(), self.replies.end());
-            self.phase = Phase::Flushing;
+            self.lifecycle.flush();
         }
         if waited {
             self.replies.wait_from(now);

@@ -198,7 +198,7 @@ impl Publishers {
     /// [`Publishers::handle_bytes`] or the turn's end.
     pub fn read_at_most(&mut self, now: Millis, key: Key) -> usize {
         let Some(Seat { publisher, share, .. }) = self.seats.get_mut(&key) else { return 0 };
-        if publisher.drops_bytes() {
+        if publisher.lifecycle.drops_bytes() {
             return TURN_BYTES;
         }
         if !publisher.keeps_its_bounds() {

@@ -18,9 +18,10 @@ pub struct Session {
 }
 
 impl Session {
-    /// Stands where a session was that is elsewhere now.
-    pub(super) fn none(user: u32) -> Self {
-        Self { number: 0, id: None, user, ledger: Ledger::default() }
+    /// Takes it from a connection, which has none from here on.
+    pub(super) fn take(&mut self) -> Self {
+        let none = Self { number: 0, id: None, user: self.user, ledger: Ledger::default() };
+        std::mem::replace(self, none)
     }
 }
 

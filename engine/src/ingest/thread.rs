@@ -403,7 +403,7 @@ impl Socket {
 
     fn write(&mut self, now: Millis, publisher: Option<&mut Publisher>) {
         let Some(publisher) = publisher else { return };
-        self.writable |= publisher.is_parting() && !self.has_farewell_room;
+        self.writable |= publisher.lifecycle.is_parting() && !self.has_farewell_room;
         while self.writable && !publisher.unsent().is_empty() {
             let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
             let unsent = publisher.unsent();
@@ -425,7 +425,7 @@ impl Socket {
     /// Once, for what a publisher is told last: it is to find it behind what it has not read,
     /// whenever it reads. Whether it is worth to try again.
     fn make_room(&mut self, publisher: &Publisher) -> bool {
-        if !publisher.is_parting() || self.has_farewell_room {
+        if !publisher.lifecycle.is_parting() || self.has_farewell_room {
             return false;
         }
         self.has_farewell_room = true;
