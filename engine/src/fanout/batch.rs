@@ -176,7 +176,7 @@ impl Batch {
             [subscription] => {
                 let rendition = subscription.rendition(encoding);
                 let log = &mut logs.at_mut(subscription.channel).log;
-                if subscription.next < log.first() {
+                if subscription.next < log.entries().first() {
                     return Found::Lost;
                 }
                 let reads = &mut Reads { log, rendition, renderer };
@@ -190,7 +190,7 @@ impl Batch {
                 };
                 let seq = subscription.next;
                 let want = Want { seq, before, bytes: SEND_BYTES_MAX, ahead: true };
-                let end = log.end();
+                let end = log.entries().end();
                 let run = match log.run(want, rendition, renderer) {
                     Ok(Some(run)) => run,
                     Ok(None) => return Found::Nothing,
@@ -268,7 +268,7 @@ impl Batch {
             self.pieces.push(Piece { subscription: nth, channel, bytes, first, next });
             subscription.next = next;
             Reads { log, rendition, renderer }.pass(&mut subscription.next, filter);
-            self.owed.push(log.rank(subscription.next), nth);
+            self.owed.push(log.entries().rank(subscription.next), nth);
             let piece = self.pieces.len() - 1;
             let note = |subscription, seq| self.passed.push(Passed { piece, subscription, seq });
             let parts = (&mut *subscriptions, filter);
@@ -310,7 +310,7 @@ impl Batch {
                 Ahead::TooLong => {
                     let (from, to, after) = filter.too_long(first, before, &mut reads);
                     let (channel, bounds) = (&*reads.log.name.name, Some((from, to)));
-                    let view = reads.log.view(rendition.view);
+                    let view = reads.log.lanes.view(rendition.view);
                     let gap = GapView { channel, view, bounds, reason: GapReason::Size };
                     encoding.gap(&gap, out);
                     withheld.gaps += 1;
@@ -323,13 +323,13 @@ impl Batch {
                     let run = run.expect("it is owed");
                     out.extend_from_slice(run.bytes());
                     let next = run.next;
-                    withheld.messages += reads.log.told_within(first..next, encoding);
+                    withheld.messages += reads.log.entries().told_within(first..next, encoding);
                     next
                 }
             };
             reads.pass(&mut next, Some(filter));
             subscriptions[nth as usize].next = next;
-            self.owed.push(reads.log.rank(next), nth);
+            self.owed.push(reads.log.entries().rank(next), nth);
             // What is written here is the client's, so nothing of it is moved back.
             let parts = (&mut *subscriptions, Some(filter));
             self.owed.pass_twins(position, parts, logs, encoding, renderer, |_, _| {});
@@ -410,7 +410,8 @@ fn keep_sent(
             break;
         }
         left -= length;
-        messages += logs.at(piece.channel).log.told_within(piece.first..piece.next, encoding);
+        messages +=
+            logs.at(piece.channel).log.entries().told_within(piece.first..piece.next, encoding);
         bytes += length as u64;
         whole += 1;
     }
@@ -421,13 +422,13 @@ fn keep_sent(
     if let Some(piece) = pieces.get(whole).filter(|_| left > 0) {
         bytes += left as u64;
         let rendition = subscriptions[piece.subscription as usize].rendition(encoding);
-        let page = logs.at(piece.channel).log.page_of(piece.first, rendition);
+        let page = logs.at(piece.channel).log.lanes.page_of(piece.first, rendition);
         let page = page.expect("nothing that is planned is dropped before it is settled");
         let at = page.start_of(piece.first) + left as u32;
         let seq = page.seq_at(at);
         let begun = page.start_of(seq) < at;
         let next = seq + u64::from(begun);
-        messages += logs.at(piece.channel).log.told_within(piece.first..next, encoding);
+        messages += logs.at(piece.channel).log.entries().told_within(piece.first..next, encoding);
         subscriptions[piece.subscription as usize].next = next;
         rest = begun.then(|| Slice::new(page, at, page.end_of(seq)));
         // Some byte of its first message went.

@@ -58,7 +58,7 @@ impl Eviction {
             }
             self.page_hand = next(self.page_hand, channels);
             if let Some(channel) = channels.get_mut(self.page_hand) {
-                channel.log.evict(|page| {
+                channel.log.lanes.evict(|page| {
                     let goes = (!page.take_used() || all) && !page.is_held();
                     self.evicted += u64::from(goes);
                     goes

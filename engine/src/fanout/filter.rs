@@ -70,8 +70,8 @@ impl Filter {
 
     /// The client follows a log from `next` on: what is ephemeral there was said before it came.
     pub(super) fn begin(&mut self, log: &Log, next: u64) {
-        if log.ephemeral_within(next..log.end()) > 0 {
-            let last = log.position(log.end() - 1);
+        if log.entries().ephemeral_within(next..log.entries().end()) > 0 {
+            let last = log.entries().position(log.entries().end() - 1);
             self.ephemeral_after.insert(log.id, last.unwrap_or_default());
         }
     }
@@ -89,7 +89,9 @@ impl Filter {
         let (mut before, mut length) = (next, 0);
         while length <= bytes {
             match self.fate(before, reads) {
-                Some(Fate::Given) => length += reads.log.entry(before).map_or(0, Entry::cost),
+                Some(Fate::Given) => {
+                    length += reads.log.entries().get(before).map_or(0, Entry::cost)
+                }
                 Some(Fate::TooLong) if before == next => return Ahead::TooLong,
                 _ => break,
             }
@@ -114,12 +116,12 @@ impl Filter {
         {
             after += 1;
         }
-        let offset = |seq: u64| reads.log.offset_at(seq).expect("it is held");
-        (offset(next), offset(after - 1), after)
+        let entries = reads.log.entries();
+        (entries.offset_at(next), entries.offset_at(after - 1), after)
     }
 
     fn fate(&self, seq: u64, reads: &mut Reads<'_>) -> Option<Fate> {
-        let entry = reads.log.entry(seq)?;
+        let entry = reads.log.entries().get(seq)?;
         let is_own = self.origin.is_some() && entry.except() == self.origin;
         let ephemeral = entry.is_ephemeral();
         let began = || self.ephemeral_after.get(&reads.log.id);
@@ -152,8 +154,8 @@ impl Reads<'_> {
     /// Clients without a filter are given all but what their dialect does not tell.
     pub(super) fn pass(&mut self, next: &mut u64, filter: Option<&Filter>) {
         let Some(filter) = filter else {
-            if self.log.has_presence() && !self.rendition.encoding.tells_presence() {
-                while self.log.entry(*next).is_some_and(Entry::is_presence) {
+            if self.log.entries().has_presence() && !self.rendition.encoding.tells_presence() {
+                while self.log.entries().get(*next).is_some_and(Entry::is_presence) {
                     *next += 1;
                 }
             }
@@ -168,7 +170,7 @@ impl Reads<'_> {
     /// where the payload does not say so: no encoding makes one shorter. Where there is no room to
     /// keep it, it is rendered for its length alone.
     fn is_longer(&mut self, seq: u64, max: usize) -> bool {
-        let Some(entry) = self.log.entry(seq) else { return false };
+        let Some(entry) = self.log.entries().get(seq) else { return false };
         let bytes = entry.bytes();
         if bytes > max || bytes * LONGEST_TIMES + ENVELOPE_BYTES_MAX <= max {
             return bytes > max;
@@ -176,7 +178,7 @@ impl Reads<'_> {
         let Rendition { encoding, view } = self.rendition;
         let max = max + encoding.framing().separator().len();
         if self.renderer.room_for(entry).is_err() {
-            return self.renderer.measure(entry, self.log.view(view), encoding) > max;
+            return self.renderer.measure(entry, self.log.lanes.view(view), encoding) > max;
         }
         let want = Want { seq, before: seq + 1, bytes: 0, ahead: false };
         let run = self.log.run(want, self.rendition, self.renderer);

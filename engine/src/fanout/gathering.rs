@@ -101,17 +101,18 @@ impl Gathering {
                         run => run.ok().flatten(),
                     };
                     let next = run.and_then(|run| self.push(run, encoding));
-                    let told = |next| reads.log.told_within(first..next, encoding) as usize;
+                    let told =
+                        |next| reads.log.entries().told_within(first..next, encoding) as usize;
                     self.count += next.map_or(0, told);
                     next
                 }
                 (Ahead::TooLong, None) => None,
             };
             let Some(mut next) = after else { return Ok(true) };
-            self.last = reads.log.position(next - 1);
+            self.last = reads.log.entries().position(next - 1);
             reads.pass(&mut next, filter);
             subscriptions[nth as usize].next = next;
-            owed.push(reads.log.rank(next), nth);
+            owed.push(reads.log.entries().rank(next), nth);
             let parts = (&mut *subscriptions, filter);
             owed.pass_twins(position, parts, logs, encoding, renderer, |_, _| {});
             renderer.worked(STEP_BYTES);
@@ -161,7 +162,7 @@ impl Gathering {
         let (from, to, after) = filter.too_long(first, before, reads);
         let (channel, bounds) = (&*reads.log.name.name, Some((from, to)));
         let mut notice = Vec::new();
-        let view = reads.log.view(reads.rendition.view);
+        let view = reads.log.lanes.view(reads.rendition.view);
         let gap = GapView { channel, view, bounds, reason: GapReason::Size };
         reads.rendition.encoding.gap(&gap, &mut notice);
         if !self.is_empty() && (notice.len() > self.room() || self.messages_left() == 0) {

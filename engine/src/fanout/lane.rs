@@ -21,6 +21,7 @@ use std::rc::Rc;
 use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::id::Epoch;
 
+use super::entries::Entries;
 use super::entry::Entry;
 use super::page::{PAGE_BYTES, Page, Pages, Slice};
 use super::room::{NoRoom, Room};
@@ -116,25 +117,13 @@ impl Renderer {
     }
 }
 
-/// The entries of a log, to be rendered from.
+/// The entries of a log, as those see them who read by one view.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Entries<'a> {
-    /// In their order.
-    pub(super) list: &'a VecDeque<Entry>,
-    /// Seq of the first.
-    pub(super) first: u64,
-    /// By which view.
+pub(super) struct Viewed<'a> {
+    /// All of them.
+    pub(super) entries: &'a Entries,
+    /// What the view says, where they read by any.
     pub(super) view: Option<&'a str>,
-}
-
-impl<'a> Entries<'a> {
-    fn at(self, seq: u64) -> &'a Entry {
-        &self.list[(seq - self.first) as usize]
-    }
-
-    fn end(self) -> u64 {
-        self.first + self.list.len() as u64
-    }
 }
 
 /// What a reader asks for: entries from `seq` on.
@@ -190,10 +179,10 @@ impl Lane {
         &mut self,
         want: Want,
         encoding: Encoding,
-        entries: Entries<'_>,
+        viewed: Viewed<'_>,
         renderer: &mut Renderer,
     ) -> Run<'_> {
-        let nth = self.reach(want, encoding, entries, renderer);
+        let nth = self.reach(want, encoding, viewed, renderer);
         let page = &self.pages[nth];
         page.touch();
         let start = page.start_of(want.seq);
@@ -234,24 +223,24 @@ impl Lane {
         &mut self,
         want: Want,
         encoding: Encoding,
-        entries: Entries<'_>,
+        viewed: Viewed<'_>,
         renderer: &mut Renderer,
     ) -> usize {
         let seq = want.seq;
         let behind = match self.find(seq) {
             Ok(nth) => {
                 if renderer.has_room(NoRoom::Page) {
-                    self.extend(nth, want, encoding, entries, renderer);
+                    self.extend(nth, want, encoding, viewed, renderer);
                 }
                 return nth;
             }
             Err(behind) => behind,
         };
-        let mut from = entries.first;
+        let mut from = viewed.entries.first();
         if let Some(before) = behind.checked_sub(1) {
             from = from.max(self.pages[before].end());
             if from == seq {
-                self.extend(before, want, encoding, entries, renderer);
+                self.extend(before, want, encoding, viewed, renderer);
                 if seq < self.pages[before].end() {
                     return before;
                 }
@@ -260,23 +249,23 @@ impl Lane {
         let mut first = seq;
         let mut room = if behind < self.pages.len() { BEFORE_BYTES } else { 0 };
         while first > from
-            && let Some(left) = room.checked_sub(entries.at(first - 1).cost())
+            && let Some(left) = room.checked_sub(viewed.entries.at(first - 1).cost())
         {
             (first, room) = (first - 1, left);
         }
-        self.begin(behind, first, entries, renderer);
-        self.extend(behind, want, encoding, entries, renderer);
+        self.begin(behind, first, viewed, renderer);
+        self.extend(behind, want, encoding, viewed, renderer);
         if seq < self.pages[behind].end() {
             return behind;
         }
         // What comes before it took the whole page.
-        self.begin(behind + 1, seq, entries, renderer);
-        self.extend(behind + 1, want, encoding, entries, renderer);
+        self.begin(behind + 1, seq, viewed, renderer);
+        self.extend(behind + 1, want, encoding, viewed, renderer);
         behind + 1
     }
 
-    fn begin(&mut self, nth: usize, seq: u64, entries: Entries<'_>, renderer: &mut Renderer) {
-        let long = entries.at(seq).bytes() > PAGE_BYTES;
+    fn begin(&mut self, nth: usize, seq: u64, viewed: Viewed<'_>, renderer: &mut Renderer) {
+        let long = viewed.entries.at(seq).bytes() > PAGE_BYTES;
         self.pages.insert(nth, renderer.pages.begin(seq, long));
     }
 
@@ -286,23 +275,23 @@ impl Lane {
         nth: usize,
         want: Want,
         encoding: Encoding,
-        entries: Entries<'_>,
+        viewed: Viewed<'_>,
         renderer: &mut Renderer,
     ) {
         let next_page = self.pages.get(nth + 1).map_or(u64::MAX, |page| page.first());
         let before = if want.ahead { u64::MAX } else { want.before };
-        let until = entries.end().min(next_page).min(before);
+        let until = viewed.entries.end().min(next_page).min(before);
         let page = &mut self.pages[nth];
         if page.end() >= until || page.is_full() {
             return;
         }
         let Some(page) = Rc::get_mut(page) else { return };
         while page.end() < until && (want.ahead || !has(page, want)) {
-            let entry = entries.at(page.end());
+            let entry = viewed.entries.at(page.end());
             if !page.has_room(entry.bytes()) {
                 return page.close();
             }
-            renderer.render(entry, entries.view, encoding);
+            renderer.render(entry, viewed.view, encoding);
             if !page.has_room(renderer.frame.len()) {
                 return page.close();
             }
@@ -342,18 +331,20 @@ impl Lane {
     pub(super) fn invariants(
         &self,
         encoding: Encoding,
-        entries: Entries<'_>,
+        viewed: Viewed<'_>,
         renderer: &mut Renderer,
     ) {
         let mut end = 0;
         for page in &self.pages {
             assert!(
-                end <= page.first() && page.first() < page.end() && page.end() <= entries.end()
+                end <= page.first()
+                    && page.first() < page.end()
+                    && page.end() <= viewed.entries.end()
             );
             end = page.end();
-            for seq in page.first().max(entries.first)..page.end() {
+            for seq in page.first().max(viewed.entries.first())..page.end() {
                 let frame = page.start_of(seq) as usize..page.end_of(seq) as usize;
-                renderer.render(entries.at(seq), entries.view, encoding);
+                renderer.render(viewed.entries.at(seq), viewed.view, encoding);
                 let said = &page.bytes()[frame];
                 assert!(
                     said == renderer.frame,

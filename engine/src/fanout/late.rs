@@ -6,32 +6,34 @@
 
 use fanfare_protocol::message::GapReason;
 
-use super::log::{EndedBy, Log};
+use super::lives::EndedBy;
+use super::log::Log;
 use crate::sequencer::command::{Gap, Since, SubscribedChannel};
 
 /// Seq to begin with now, in the log of a channel of which the reply was told when the log was of
 /// this `life`; the order is at `present` now. The reply says from here on where that is, and what
 /// is missed by it.
 pub(super) fn begin(log: &Log, life: u64, present: u64, reply: &mut SubscribedChannel) -> u64 {
-    let seq = find(log, life, reply);
-    if log.life() != life {
-        reply.life = match log.last() {
+    let (seq, entries) = (find(log, life, reply), log.entries());
+    reply.last = entries.next_offset() - 1;
+    if log.lives().present() != life {
+        reply.life = match reply.last {
             0 => present + 1,
             // Where that is gone already the old name stays: who brings it is told a gap.
-            _ => log.began_at().unwrap_or(reply.life),
+            _ => entries.began_at().unwrap_or(reply.life),
         };
     }
-    reply.last = log.last();
-    reply.next = log.offset_at(seq).unwrap_or(reply.last + 1);
+    reply.next = entries.offset_at(seq);
     seq
 }
 
 fn find(log: &Log, life: u64, reply: &mut SubscribedChannel) -> u64 {
-    let (first, ended) = (log.first_offset(), log.ended_since(life));
+    let (entries, ended) = (log.entries(), log.lives().ended_since(life));
+    let first = entries.first_offset();
     match reply.since {
         // With what is published from here on.
-        Since::Now | Since::Unreadable => return log.end(),
-        _ if ended.is_none() && reply.next >= first => return log.seq_of(reply.next),
+        Since::Now | Since::Unreadable => return entries.end(),
+        _ if ended.is_none() && reply.next >= first => return entries.seq_of(reply.next),
         // What is kept now is what was asked for.
         Since::Earliest | Since::Last(_) => {}
         Since::After(_) | Since::Offset(..) | Since::Time(_) => {
@@ -51,7 +53,7 @@ fn find(log: &Log, life: u64, reply: &mut SubscribedChannel) -> u64 {
             }
         }
     }
-    log.first()
+    entries.first()
 }
 
 #[cfg(test)]
@@ -120,7 +122,8 @@ mod tests {
     fn begins(log: &Log, since: Since, next: u64, gap: Option<Gap>) -> (u64, Option<Gap>) {
         let mut reply = told(since, next, gap);
         let seq = begin(log, 0, 70, &mut reply);
-        assert_eq!((log.offset_at(seq), reply.last), (Some(reply.next), log.last()));
+        let (first, end) = (log.entries().offset_at(seq), log.entries().next_offset());
+        assert_eq!((reply.next, reply.last), (first, end - 1));
         (reply.next, reply.gap)
     }
 
@@ -189,6 +192,6 @@ mod tests {
         assert_eq!(named(&log), 10, "its first message stands there");
         (4..=6).for_each(|offset| append(&mut log, offset));
         log.trim(&mut Vec::new(), &mut Pages::default());
-        assert_eq!(log.began_at(), None);
+        assert_eq!(log.entries().began_at(), None);
     }
 }

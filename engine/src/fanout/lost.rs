@@ -4,7 +4,7 @@
 use fanfare_protocol::message::{GapReason, GapView};
 
 use super::channels::Channels;
-use super::log::EndedBy;
+use super::lives::EndedBy;
 use super::subscription::Subscription;
 use crate::rule::Slow;
 
@@ -14,8 +14,8 @@ use crate::rule::Slow;
 pub(super) fn must_close(subscriptions: &[Subscription], channels: &Channels) -> bool {
     subscriptions.iter().any(|it| {
         let log = &channels.at(it.channel).log;
-        it.next < log.first()
-            && match log.ended(it.next) {
+        it.next < log.entries().first()
+            && match log.lives().ended(it.next) {
                 None => log.slow() == Slow::Disconnect,
                 Some(EndedBy::Forgetting) => true,
                 Some(EndedBy::Epoch) => log.slow() == Slow::Disconnect && !log.is_whole(),
@@ -34,21 +34,23 @@ pub(super) fn skip_lost(
     let mut skipped = Skipped::default();
     for subscription in subscriptions {
         let log = &channels.at(subscription.channel).log;
-        if subscription.next >= log.first() {
+        let entries = log.entries();
+        if subscription.next >= entries.first() {
             continue;
         }
-        let ended = log.ended(subscription.next);
+        let ended = log.lives().ended(subscription.next);
         let next = match ended {
-            Some(EndedBy::Epoch) if log.is_whole() => log.first(),
-            _ => log.resumes_at().unwrap_or(log.first()),
+            Some(EndedBy::Epoch) if log.is_whole() => entries.first(),
+            _ => log.resumes_at().unwrap_or(entries.first()),
         };
-        let bounds = log.offset_at(subscription.next).zip(log.offset_at(next));
-        let bounds = bounds.map(|(from, next)| (from, next - 1));
+        // Offsets of the present life say nothing of an earlier one.
+        let bounds = || (entries.offset_at(subscription.next), entries.offset_at(next) - 1);
+        let bounds = ended.is_none().then(bounds);
         let reason = ended.map_or(GapReason::Slow, EndedBy::reason);
-        let view = log.view(subscription.seat.view());
+        let view = log.lanes.view(subscription.seat.view());
         tell(&GapView { channel: &log.name.name, view, bounds, reason });
         skipped.gaps += 1;
-        skipped.ephemeral += log.ephemeral_within(subscription.next..next);
+        skipped.ephemeral += entries.ephemeral_within(subscription.next..next);
         subscription.next = next;
     }
     skipped

@@ -18,6 +18,7 @@
 
 mod batch;
 mod channels;
+mod entries;
 mod entry;
 mod eviction;
 mod filter;
@@ -25,6 +26,7 @@ mod gathering;
 mod lane;
 mod lanes;
 mod late;
+mod lives;
 mod log;
 mod lost;
 mod overgrown;
@@ -176,14 +178,14 @@ impl Fanout {
             log.import(&reply.import, pages);
             log.raise_floor(reply.floor);
         });
-        let next = self.channels.at(channel).log.seq_of(reply.next);
+        let next = self.channels.at(channel).log.entries().seq_of(reply.next);
         self.overgrown.look(channel, &mut self.channels);
         Subscription { channel, seat: Seat::default(), next }
     }
 
     /// Which life of a channel its log is of, for [`Fanout::begin_late`].
     pub(crate) fn life(&self, subscription: Subscription) -> u64 {
-        self.channels.at(subscription.channel).log.life()
+        self.channels.at(subscription.channel).log.lives().present()
     }
 
     /// Where a subscription begins now, where the order is at `present`, that was imported earlier,
@@ -199,7 +201,7 @@ impl Fanout {
         let channel = self.channels.find(reply.channel).expect("its log stays until it is left");
         let log = &self.channels.at(channel).log;
         let next = late::begin(log, life, present, reply);
-        (Subscription { channel, seat: Seat::default(), next }, log.position(next))
+        (Subscription { channel, seat: Seat::default(), next }, log.entries().position(next))
     }
 
     /// History promises nothing of a channel before `floor` any more.
@@ -266,13 +268,13 @@ impl Fanout {
         let Subscription { channel, next, .. } = *subscription;
         filter.begin(&self.channels.at(channel).log, next);
         let channel = self.channels.at_mut(channel);
-        subscription.seat = Seat::new(channel.join(member), channel.log.enter(view));
+        subscription.seat = Seat::new(channel.join(member), channel.log.lanes.enter(view));
         self.subscriptions += 1;
     }
 
     /// Whether the channel of this subscription has room for one more by `view`.
     pub(crate) fn has_room_for(&self, subscription: Subscription, view: &str) -> bool {
-        self.channels.at(subscription.channel).log.has_room_for(view)
+        self.channels.at(subscription.channel).log.lanes.has_room_for(view)
     }
 
     /// Ends a subscription. Says who has its seat now, where anyone has: the caller lets it
@@ -282,7 +284,7 @@ impl Fanout {
         let Subscription { channel: index, seat, .. } = subscription;
         self.subscriptions -= 1;
         let channel = self.channels.at_mut(index);
-        channel.log.leave(seat.view());
+        channel.log.lanes.leave(seat.view());
         let (member, in_sweep) = channel.leave(seat.place())?;
         Some(Moved { member, in_sweep, channel: index, place: seat.place() })
     }
@@ -300,14 +302,14 @@ impl Fanout {
             let log = &mut self.channels.at_mut(it.channel).log;
             let renderer = &mut self.renderer;
             Reads { log, rendition, renderer }.pass(&mut it.next, filter);
-            it.next < log.end()
+            it.next < log.entries().end()
         })
     }
 
     /// Whether these were all sent up to `position`.
     pub(crate) fn is_past(&self, subscriptions: &Subscriptions, position: u64) -> bool {
         let mut all = subscriptions.as_slice().iter();
-        all.all(|it| it.next >= self.channels.at(it.channel).log.after_position(position))
+        all.all(|it| it.next >= self.channels.at(it.channel).log.entries().after_position(position))
     }
 
     /// Gathers what a poll is answered with, and moves its cursors past it. Says of which epoch all
@@ -500,7 +502,7 @@ impl Fanout {
             for subscription in its.as_slice() {
                 let channel = self.channels.at(subscription.channel);
                 assert_eq!(channel.members[subscription.seat.place() as usize], member);
-                assert!(subscription.next <= channel.log.end());
+                assert!(subscription.next <= channel.log.entries().end());
                 subscriptions += 1;
             }
         }
@@ -510,7 +512,7 @@ impl Fanout {
         let mut see = |page: &Rc<Page>| {
             pages.insert(Rc::as_ptr(page), page.memory());
         };
-        self.channels.iter().flat_map(|one| one.log.pages()).for_each(&mut see);
+        self.channels.iter().flat_map(|one| one.log.lanes.pages()).for_each(&mut see);
         let held: HashMap<_, _> = slices.map(Slice::page).map(|it| (Rc::as_ptr(it), it)).collect();
         let held_bytes: usize = held.values().map(|page| page.memory()).sum();
         assert_eq!(self.renderer.pages.held_bytes(), held_bytes, "pages that clients hold");
@@ -526,7 +528,8 @@ impl Fanout {
     /// Messages of the longest log.
     #[cfg(test)]
     pub(crate) fn longest_log(&self) -> u64 {
-        let lengths = self.channels.iter().map(|one| one.log.end() - one.log.first());
+        let lengths =
+            self.channels.iter().map(|one| one.log.entries().end() - one.log.entries().first());
         lengths.max().unwrap_or(0)
     }
 }

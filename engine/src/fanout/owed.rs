@@ -30,11 +30,11 @@ impl Owed {
         for (nth, subscription) in subscriptions.iter_mut().enumerate() {
             let rendition = subscription.rendition(encoding);
             let log = &mut logs.at_mut(subscription.channel).log;
-            if subscription.next < log.first() {
+            if subscription.next < log.entries().first() {
                 return false;
             }
             Reads { log, rendition, renderer }.pass(&mut subscription.next, filter);
-            self.push(log.rank(subscription.next), nth as u32);
+            self.push(log.entries().rank(subscription.next), nth as u32);
         }
         true
     }
@@ -58,7 +58,7 @@ impl Owed {
     /// comes. Where its first message stands elsewhere too it is a run of its own.
     pub(super) fn until_others(&self, log: &Log, position: u64) -> u64 {
         let other = self.0.peek().map(|Reverse((other, ..))| *other);
-        other.map_or(u64::MAX, |other| log.at_or_after(other.max(position + 1)))
+        other.map_or(u64::MAX, |other| log.entries().at_or_after(other.max(position + 1)))
     }
 
     /// Moves cursors past what stands at `position` in other channels as well, and says whose, and
@@ -82,7 +82,7 @@ impl Owed {
             note(nth, *next);
             *next += 1;
             Reads { log, rendition, renderer }.pass(next, filter);
-            self.push(log.rank(*next), nth);
+            self.push(log.entries().rank(*next), nth);
         }
     }
 }

@@ -13,8 +13,8 @@ use crate::message::Message;
 
 const WS: Encoding = Encoding::ALL[0];
 
-fn message(seq: u64, bytes: usize) -> Entry {
-    Entry::Message(Arc::new(Message {
+fn message(seq: u64, bytes: usize) -> Arc<Message> {
+    Arc::new(Message {
         channel: ChannelId(1),
         name: Arc::new(ChannelName::new(Tenant::default(), "c")),
         position: seq * 10,
@@ -27,44 +27,43 @@ fn message(seq: u64, bytes: usize) -> Entry {
         kind: Kind::Text,
         event: None,
         data: vec![b'a' + (seq % 26) as u8; bytes].into(),
-    }))
+    })
 }
 
 /// A log from `first` on, and its lane.
 struct World {
-    list: VecDeque<Entry>,
-    first: u64,
+    entries: Entries,
     lane: Lane,
     renderer: Renderer,
 }
 
 impl World {
     fn new(first: u64, lengths: impl IntoIterator<Item = usize>) -> Self {
-        let list = (first..).zip(lengths).map(|(seq, bytes)| message(seq, bytes)).collect();
+        let mut entries = Entries::numbered_from(first);
+        (first..).zip(lengths).for_each(|(seq, bytes)| entries.append(message(seq, bytes)));
         let renderer = Renderer::new(Epoch::from_random(7));
-        Self { list, first, lane: Lane::default(), renderer }
+        Self { entries, lane: Lane::default(), renderer }
     }
 
     fn end(&self) -> u64 {
-        self.first + self.list.len() as u64
+        self.entries.end()
+    }
+
+    fn append(&mut self, bytes: usize) {
+        self.entries.append(message(self.end(), bytes));
     }
 
     /// Where a run ends, its bytes, and its slice.
     fn run(&mut self, want: Want) -> (u64, Vec<u8>, Slice) {
-        let entries = Entries { list: &self.list, first: self.first, view: None };
-        let run = self.lane.run(want, WS, entries, &mut self.renderer);
+        let viewed = Viewed { entries: &self.entries, view: None };
+        let run = self.lane.run(want, WS, viewed, &mut self.renderer);
         (run.next, run.bytes().to_vec(), run.slice())
     }
 
     fn expected(&self, seqs: std::ops::Range<u64>) -> Vec<u8> {
         let mut out = Vec::new();
         for seq in seqs {
-            self.list[(seq - self.first) as usize].render(
-                None,
-                WS,
-                Epoch::from_random(7),
-                &mut out,
-            );
+            self.entries.at(seq).render(None, WS, Epoch::from_random(7), &mut out);
         }
         out
     }
@@ -84,8 +83,8 @@ impl World {
     }
 
     fn check(&mut self, held: &[Slice]) {
-        let entries = Entries { list: &self.list, first: self.first, view: None };
-        self.lane.invariants(WS, entries, &mut self.renderer.another());
+        let viewed = Viewed { entries: &self.entries, view: None };
+        self.lane.invariants(WS, viewed, &mut self.renderer.another());
         let mut pages: Vec<_> = self.lane.pages().chain(held.iter().map(Slice::page)).collect();
         pages.sort_by_key(|page| Rc::as_ptr(page));
         pages.dedup_by_key(|page| Rc::as_ptr(page));
@@ -147,11 +146,11 @@ fn a_long_message_has_a_page_alone() {
 fn a_page_that_is_held_is_never_written_again() {
     let mut world = World::new(1, [100; 3]);
     let (_, before, held) = world.run(Want { seq: 1, before: 4, bytes: 64 << 10, ahead: true });
-    world.list.push_back(message(4, 100));
+    world.append(100);
     world.read(3, 64 << 10);
     assert_eq!((world.pages(), held.bytes()), (vec![(1, 4), (4, 5)], &before[..]));
     world.check(&[held]);
-    world.list.push_back(message(5, 100));
+    world.append(100);
     world.read(5, 64 << 10);
     assert_eq!(world.pages(), [(1, 4), (4, 6)]);
 }
@@ -160,7 +159,7 @@ fn a_page_that_is_held_is_never_written_again() {
 fn the_newest_page_is_gone_on_with() {
     let mut world = World::new(1, [100]);
     for seq in 2..100 {
-        world.list.push_back(message(seq, 100));
+        world.append(100);
         let (next, bytes, _) =
             world.run(Want { seq, before: u64::MAX, bytes: 64 << 10, ahead: true });
         assert!(next == seq + 1 && bytes == world.expected(seq..next));
@@ -178,7 +177,7 @@ proptest! {
         let mut world = World::new(1_000, lengths);
         let mut held: Vec<(Slice, Vec<u8>)> = Vec::new();
         for (kind, at, count, bytes) in steps {
-            let seq = world.first + at % world.list.len() as u64;
+            let seq = world.entries.first() + at % world.entries.len() as u64;
             match kind {
                 0..=4 => {
                     let before = if kind == 0 { u64::MAX } else { seq + 1 + count };
@@ -191,14 +190,10 @@ proptest! {
                         held.push((slice, given));
                     }
                 }
-                5 => {
-                    let nth = world.end();
-                    world.list.push_back(message(nth, bytes % 2_000));
-                }
-                6 if world.list.len() > 1 => {
-                    world.list.pop_front();
-                    world.first += 1;
-                    world.lane.drop_before(world.first, &mut world.renderer.pages);
+                5 => world.append(bytes % 2_000),
+                6 if world.entries.len() > 1 => {
+                    world.entries.pop();
+                    world.lane.drop_before(world.entries.first(), &mut world.renderer.pages);
                 }
                 7 => world.lane.evict(|page| page.first() % 3 == at % 3),
                 _ => drop(held.pop()),

@@ -5,6 +5,9 @@ use fanfare_protocol::id::Epoch;
 use fanfare_protocol::message::{Change, Kind};
 use proptest::prelude::*;
 
+use super::super::entry::Entry;
+use super::super::lives::EndedBy;
+use super::super::views::ViewNumber;
 use super::*;
 use crate::channel::Tenant;
 use crate::clock::Millis;
@@ -88,12 +91,12 @@ fn read_from(log: &mut Log, seq: u64, encoding: Encoding, renderer: &mut Rendere
     while let Some(run) = log.run(want, rendition, renderer).expect("there is room") {
         want.seq = run.next;
     }
-    assert_eq!(want.seq, log.end().max(seq));
+    assert_eq!(want.seq, log.entries.end().max(seq));
 }
 
 /// First offset of the log, and offset of the next kept message.
 fn offsets(log: &Log) -> (u64, u64) {
-    (log.offset_at(log.first()).unwrap(), log.offset_at(log.end()).unwrap())
+    (log.entries.first_offset(), log.entries.next_offset())
 }
 
 #[test]
@@ -142,27 +145,10 @@ fn the_newest_to_go_on_with_is_kept_where_one_is() {
         append(&mut log, message_at(position, offset, ephemeral, 1));
     }
     let newest = log.resumes_at().expect("it goes on");
-    assert_eq!(log.position(newest), Some(200), "what was said in passing comes behind it");
+    assert_eq!(log.entries.position(newest), Some(200), "what was said in passing comes behind it");
     let mut log = log_after(0);
     append(&mut log, message_at(300, 1, true, 1));
-    assert_eq!(log.resumes_at().and_then(|newest| log.position(newest)), Some(300));
-}
-
-#[test]
-fn who_begins_at_an_offset_gets_nothing_ephemeral_from_before_it() {
-    let mut log = log_after(4);
-    for (position, offset, ephemeral) in
-        [(1, 5, true), (2, 5, false), (3, 6, true), (4, 6, true), (5, 6, false), (6, 7, true)]
-    {
-        append(&mut log, message_at(position, offset, ephemeral, 1));
-    }
-    let position = |offset| log.position(log.seq_of(offset));
-    assert_eq!([5, 6, 7].map(position), [Some(2), Some(5), None]);
-    assert_eq!(log.seq_of(7), log.end());
-    let all: Vec<u64> = (log.first()..=log.end()).map(|seq| log.offset_at(seq).unwrap()).collect();
-    assert_eq!(all, [5, 5, 6, 6, 6, 7, 7]);
-    assert_eq!(log.ephemeral_within(0..u64::MAX), 4);
-    assert_eq!(log.ephemeral_within(log.first() + 1..log.first() + 4), 2);
+    assert_eq!(log.resumes_at().and_then(|newest| log.entries.position(newest)), Some(300));
 }
 
 #[test]
@@ -171,20 +157,28 @@ fn of_a_life_that_ends_what_came_behind_its_last_message_stays() {
     append(&mut log, message_at(1, 1, false, 1));
     log.append_presence(event(2));
     append(&mut log, message_at(3, 2, true, 1));
-    let had_all_messages = log.end();
+    let had_all_messages = log.entries.end();
     log.append_presence(event(4));
     log.append_presence(event(5));
     log.begin_anew(&mut Pages::default());
-    assert_eq!((log.first(), log.ended(had_all_messages)), (had_all_messages, None));
-    assert_eq!(log.ended(had_all_messages - 1), Some(EndedBy::Forgetting), "it lacks a message");
+    assert_eq!((log.entries.first(), log.lives.ended(had_all_messages)), (had_all_messages, None));
+    assert_eq!(
+        log.lives.ended(had_all_messages - 1),
+        Some(EndedBy::Forgetting),
+        "it lacks a message"
+    );
     append(&mut log, message_at(6, 1, false, 1));
     log.invariants(&mut renderer());
-    let all: Vec<u64> = (log.first()..=log.end()).map(|seq| log.offset_at(seq).unwrap()).collect();
+    let all = (log.entries.first()..=log.entries.end()).map(|seq| log.entries.offset_at(seq));
+    let all: Vec<u64> = all.collect();
     assert_eq!(all, [1, 1, 1, 2]);
-    let newest = log.end() - 1;
-    assert_eq!(log.told_within(log.first()..newest + 1, Encoding::ALL[0]), 1);
+    let newest = log.entries.end() - 1;
+    assert_eq!(log.entries.told_within(log.entries.first()..newest + 1, Encoding::ALL[0]), 1);
     log.begin_epoch(&mut Pages::default());
-    assert_eq!((log.first(), log.ended(newest + 1)), (log.end(), Some(EndedBy::Epoch)));
+    assert_eq!(
+        (log.entries.first(), log.lives.ended(newest + 1)),
+        (log.entries.end(), Some(EndedBy::Epoch))
+    );
     check(&log, 0, 1);
 }
 
@@ -216,7 +210,8 @@ proptest! {
         let (mut last, mut floor) = (0_u64, 1_u64);
         for (step, (kind, keep)) in steps.into_iter().enumerate() {
             let begins = lag.iter().filter(|at| **at == step);
-            laggards.extend(begins.map(|_| Laggard { cursor: log.end(), owed: Vec::new() }));
+            let cursor = log.entries.end();
+            laggards.extend(begins.map(|_| Laggard { cursor, owed: Vec::new() }));
             let ephemeral = kind < 7;
             if !ephemeral {
                 last += 1;
@@ -228,7 +223,7 @@ proptest! {
                 0..3 => log.append_presence(event(step as u64 + 1)),
                 _ => append(&mut log, message_at(step as u64 + 1, offset, ephemeral, floor)),
             }
-            let from = log.first() + lag.get(step % 7).map_or(0, |lag| *lag as u64 % 9);
+            let from = log.entries.first() + lag.get(step % 7).map_or(0, |lag| *lag as u64 % 9);
             read_from(&mut log, from, encoding, &mut renderer);
             laggards.iter_mut().for_each(|it| it.owed.push((offset, ephemeral)));
             if kind % 2 == 0 {
@@ -258,8 +253,6 @@ fn check(log: &Log, last: u64, floor: u64) {
     let entries = log.entries.len() as u64;
     assert!(entries <= most.max(1), "{entries} entries, of which {promised} are promised");
     assert!(!log.is_over() && !log.is_far_over());
-    assert_eq!(log.ephemeral, log.entries.iter().filter(|entry| entry.is_ephemeral()).count());
-    assert_eq!(log.presence, log.entries.iter().filter(|entry| entry.is_presence()).count());
     log.invariants(&mut renderer());
 }
 
@@ -267,18 +260,19 @@ fn check(log: &Log, last: u64, floor: u64) {
 fn check_owed(log: &Log, laggard: &Laggard) {
     let kept = laggard.owed.iter().filter(|(_, ephemeral)| !*ephemeral);
     let owed: Vec<u64> = kept.map(|(offset, _)| *offset).collect();
-    let first_owed = owed.first().copied().unwrap_or(log.next_offset);
-    if laggard.cursor < log.first() {
+    let first_owed = owed.first().copied().unwrap_or(log.entries.next_offset());
+    if laggard.cursor < log.entries.first() {
         assert_eq!(
-            log.offset_at(laggard.cursor),
-            Some(first_owed),
+            log.entries.offset_at(laggard.cursor),
+            first_owed,
             "the gap begins there: {laggard:?}"
         );
     }
-    let nth = (laggard.cursor.max(log.first()) - log.first()) as usize;
-    let given = log.entries.range(nth..).filter(|entry| !entry.is_ephemeral());
+    let begins = laggard.cursor.max(log.entries.first());
+    let given = (begins..log.entries.end()).map(|seq| log.entries.at(seq));
+    let given = given.filter(|entry| !entry.is_ephemeral());
     let given: Vec<u64> = given.map(Entry::offset).collect();
-    let told = log.offset_at(laggard.cursor.max(log.first())).unwrap();
+    let told = log.entries.offset_at(begins);
     let expected: Vec<u64> = owed.into_iter().filter(|offset| *offset >= told).collect();
     assert_eq!(given, expected, "{laggard:?}");
 }
@@ -293,7 +287,7 @@ fn ephemeral_messages_between_kept_ones_cost_no_more_than_the_window() {
         for _ in 0..10_000 {
             position += 1;
             append(&mut log, message_at(position, offset + 1, true, 1));
-            let newest = log.end() - 1;
+            let newest = log.entries.end() - 1;
             read_from(&mut log, newest, Encoding::ALL[0], &mut renderer);
             trim(&mut log);
             longest = longest.max(log.entries.len());
@@ -301,7 +295,7 @@ fn ephemeral_messages_between_kept_ones_cost_no_more_than_the_window() {
     }
     assert_eq!(offsets(&log), (1, 4), "all that history promises is there");
     assert!(longest <= 3 + 3 + 4, "{longest} entries");
-    let memory = log.pages().map(|page| page.memory()).sum::<usize>();
+    let memory = log.lanes.pages().map(|page| page.memory()).sum::<usize>();
     assert!(memory < 1_000 && renderer.pages.bytes() == memory, "{memory} bytes of pages");
 }
 
@@ -309,11 +303,11 @@ fn ephemeral_messages_between_kept_ones_cost_no_more_than_the_window() {
 #[test]
 fn what_is_imported_is_not_taken_for_what_was_dropped() {
     let (mut log, mut renderer) = (log_after(2), renderer());
-    log.raise_floor(3);
+    log.raise_floor(2);
     for (position, ephemeral) in [(300, true), (301, true), (302, true)] {
-        append(&mut log, message_at(position, 3, ephemeral, 3));
+        append(&mut log, message_at(position, 3, ephemeral, 2));
     }
-    let first = log.first();
+    let first = log.entries.first();
     read_from(&mut log, first, Encoding::ALL[0], &mut renderer);
     assert_eq!(trim(&mut log), [first]);
     log.invariants(&mut renderer.another());
