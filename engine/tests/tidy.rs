@@ -8,6 +8,8 @@
 mod citations;
 #[path = "tidy/imports.rs"]
 mod imports;
+#[path = "tidy/rooms.rs"]
+mod rooms;
 #[path = "tidy/rules.rs"]
 mod rules;
 #[path = "tidy/source.rs"]

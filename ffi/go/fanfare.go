@@ -93,7 +93,8 @@ func (m *Message) flags() C.uint32_t {
 	return 0
 }
 
-// ChannelReceipt is where a message stands in one channel.
+// ChannelReceipt is where a message stands in one channel, and how many connections of this node
+// follow it there.
 type ChannelReceipt struct{ Offset, Subscribers uint64 }
 
 // Receipt is the place that a message has.
@@ -102,7 +103,8 @@ type Receipt struct {
 	Epoch    uint64
 	Position uint64
 	// Offset is 0 of an ephemeral message.
-	Offset      uint64
+	Offset uint64
+	// Subscribers counts the connections of this node that follow the channel at that position.
 	Subscribers uint64
 	// Also is where it stands in the message's further channels, in their order.
 	Also []ChannelReceipt

@@ -120,7 +120,7 @@ typedef struct fanfare_message {
 typedef struct fanfare_channel_receipt {
   // Within the channel, 1, 2, 3, ...; 0 of an ephemeral message.
   uint64_t offset;
-  // Connections that follow the channel at that position.
+  // Connections of this node that follow the channel at that position.
   uint64_t subscribers;
 } fanfare_channel_receipt;
 
@@ -137,7 +137,7 @@ typedef struct fanfare_receipt {
   uint64_t position;
   // Within the channel, 1, 2, 3, ...; 0 of an ephemeral message.
   uint64_t offset;
-  // Connections that follow the channel at that position.
+  // Connections of this node that follow the channel at that position.
   uint64_t subscribers;
   // FANFARE_DUPLICATE or 0; ignore other bits.
   uint32_t flags;

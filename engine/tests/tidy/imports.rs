@@ -47,7 +47,6 @@ const BORDERS: &[Border] = &[
         but: &[
             "engine/src/driver/",
             "engine/src/shard/mod.rs",
-            "engine/src/shard/run",
             "engine/src/node",
             "engine/src/sim",
         ],
@@ -61,7 +60,6 @@ const BORDERS: &[Border] = &[
             "engine/src/driver/waker.rs", // what the ring wakes shards with
             "engine/src/sequencer/",
             "engine/src/shard/mod.rs",
-            "engine/src/shard/run",
             "engine/src/node",
         ],
         not: &["crate::ring"],
@@ -122,6 +120,12 @@ const BORDERS: &[Border] = &[
         but: &[],
         not: &["crate::control", "crate::ingest", "crate::cli", "crate::config", "crate::node"],
         why: "the data plane is started by the rest and does not look back",
+    },
+    Border {
+        of: &["engine/src/", "ffi/src/"],
+        but: &["engine/src/sim/"],
+        not: &["crate::sim", "fanfare::sim"],
+        why: "the simulation looks at the server, and no part of the server uses it",
     },
     Border {
         of: &["engine/src/control/", "engine/src/ingest/"],

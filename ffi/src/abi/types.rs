@@ -74,7 +74,7 @@ pub struct Name {
 pub struct ChannelReceipt {
     /// Within the channel, 1, 2, 3, ...; 0 of an ephemeral message.
     pub offset: u64,
-    /// Connections that follow the channel at that position.
+    /// Connections of this node that follow the channel at that position.
     pub subscribers: u64,
 }
 
@@ -133,7 +133,7 @@ pub struct Receipt {
     pub position: u64,
     /// Within the channel, 1, 2, 3, ...; 0 of an ephemeral message.
     pub offset: u64,
-    /// Connections that follow the channel at that position.
+    /// Connections of this node that follow the channel at that position.
     pub subscribers: u64,
     /// FANFARE_DUPLICATE or 0; ignore other bits.
     pub flags: u32,
