@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::ArgMatches;
 
-use super::arguments::Serve;
 use super::exit::{self, Failure};
+use super::serve_flags::Serve;
 use crate::config;
 
 /// Prints what would be used, or everything that is wrong with it.

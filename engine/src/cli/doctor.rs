@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, Args};
 
-use super::arguments::Serve;
 use super::exit::{self, Failure};
+use super::serve_flags::Serve;
 use crate::doctor::{self, collect, report};
 
 pub(super) const AFTER_HELP: &str = "\

@@ -12,6 +12,7 @@ mod exit;
 mod publish;
 mod say;
 mod serve;
+mod serve_flags;
 mod tail;
 
 use std::ffi::OsString;

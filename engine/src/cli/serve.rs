@@ -15,8 +15,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::{debug, info, warn};
 
-use super::arguments::Serve;
 use super::exit::{self, Failure};
+use super::serve_flags::Serve;
 use crate::config::{self, Config, Problems};
 use crate::error::StartError;
 use crate::node::{self, Server};

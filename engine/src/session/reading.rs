@@ -9,11 +9,12 @@ use crate::bodies::{BodySender, Share};
 use crate::clock::Millis;
 use crate::payload;
 use crate::sequencer::command::Publication;
+use crate::transport::decision::Decision;
 use crate::transport::door::HoldRequest;
 use crate::transport::follow_body::PendingFollow;
 use crate::transport::follow_request::FollowRequest;
 use crate::transport::input::{Body, Brought, Purpose};
-use crate::transport::request::{self, Decision};
+use crate::transport::request;
 
 /// A request of which a part is here.
 #[derive(Debug)]

@@ -13,12 +13,10 @@ use super::connection::Connection;
 use super::parcel::{Moving, Parcel};
 use crate::clock::Millis;
 use crate::driver::{Close, Detached, Token};
-use crate::sequencer::command::Requester;
 use crate::sequencer::relay::Relay;
-use crate::session::{Exchange, Held, Here, Session, Shared, Step, Told};
+use crate::session::{Held, Session, Told};
 use crate::session_id::SessionId;
 use crate::transport::door::{Carriage, Hold, HoldRequest, Upgrade};
-use crate::transport::input::Brought;
 
 /// The clients of a shard, to hold requests for sessions and to bring those what they are told.
 pub(super) struct Apart<'a> {
@@ -33,10 +31,10 @@ impl Apart<'_> {
         while let Some(parted) = self.clients.carriers.parted.pop_front() {
             match parted {
                 Parted::LetGo(carrier) => {
-                    self.exchange(carrier, |it, here| it.release(here));
+                    self.clients.exchange(carrier, self.now, |it, here| it.release(here));
                 }
                 Parted::Answer(carrier, answer) => {
-                    self.exchange(carrier, |it, here| it.answer(*answer, here));
+                    self.clients.exchange(carrier, self.now, |it, here| it.answer(*answer, here));
                 }
                 Parted::TakesOver(socket) => self.take_over(socket),
                 Parted::Carries(session, by)
@@ -148,7 +146,7 @@ impl Apart<'_> {
             self.clients.end(session, Close::Gracefully);
             return Err(Violation::SessionGone);
         }
-        let before = self.detach(session);
+        let before = self.clients.detach(session, self.now);
         self.clients.carriers.parted.extend(before.map(Parted::LetGo));
         self.clients.connections.get_mut(session).map(|_| ()).ok_or(Violation::SessionGone)
     }
@@ -159,7 +157,7 @@ impl Apart<'_> {
         let (now, hold) = (self.now, knocker.map_or(hold, |_| hold.at_once()));
         carriers.attach(session, carrier);
         self.clients.shared.life.detached.fetch_sub(1, Relaxed);
-        self.exchange(carrier, |it, here| it.carry(session, hold.once, here));
+        self.clients.exchange(carrier, self.now, |it, here| it.carry(session, hold.once, here));
         let connection = self.clients.connections.get_mut(session).expect("it is there");
         connection.encoding = hold.encoding;
         self.clients.call(session, now, |session, shared| session.comes(hold, now, shared));
@@ -178,7 +176,7 @@ impl Apart<'_> {
             return Err(Violation::SessionTaken);
         }
         carriers.knock(session, socket);
-        self.exchange(socket, |it, here| it.knock(session, upgrade, here));
+        self.clients.exchange(socket, self.now, |it, here| it.knock(session, upgrade, here));
         self.clients.call(session, now, |it, shared| {
             it.with_held(now, shared, Held::hurry);
         });
@@ -209,58 +207,14 @@ impl Apart<'_> {
         self.clients.call(session, now, |it, shared| it.take_over(given, now, shared));
     }
 
-    /// Calls the exchange of a connection, where it has one.
-    fn exchange(&mut self, token: Token, call: impl FnOnce(Exchange, &mut Here<'_>) -> Step) {
-        let now = self.now;
-        self.clients.call(token, now, |session, shared| {
-            session.exchange(now, shared, call);
-        });
-    }
-
-    /// Holds nothing for a session any more; returns what was held.
-    pub(super) fn detach(&mut self, session: Token) -> Option<Token> {
-        let carrier = self.clients.carriers.detach(session)?;
-        self.clients.shared.life.detached.fetch_add(1, Relaxed);
-        self.wait_for_socket(session);
-        Some(carrier)
-    }
-
-    /// Lets a session wait for its next request, or ends it where too many sessions wait already.
-    fn wait_for_socket(&mut self, session: Token) {
-        let Shared { life, context, ending, .. } = &self.clients.shared;
-        if *ending || life.detached.load(Relaxed) > context.limits.detached_sessions {
-            return self.clients.end(session, Close::Gracefully);
-        }
-        if let Some(connection) = self.clients.connections.get_mut(session) {
-            connection.session.with_held(self.now, &mut self.clients.shared, Held::detach);
-            self.clients.connections.arm(session, self.now);
-        }
-    }
-
     /// The socket that was held for this session is lost; its answer may have gone out over it.
     fn lose_socket(&mut self, session: Token, has_answered: bool) {
         let Some(connection) = self.clients.connections.get_mut(session) else { return };
         if has_answered || connection.may_part() {
-            self.wait_for_socket(session);
+            self.clients.wait_for_socket(session, self.now);
         } else {
             self.clients.end(session, Close::Abort);
         }
-    }
-
-    /// Brings what a client says to its session on whichever shard, through the order's ring.
-    pub(super) fn bring(&mut self, from: Token, brought: Brought) {
-        let shard = brought.session.shard;
-        if usize::from(shard) >= self.clients.shared.shards() {
-            return self.tell(from, Told::Gone);
-        }
-        let requester = Requester { shard: self.clients.number, session: from, request: 0 };
-        let bytes = brought.data.len();
-        self.clients.commands.relay(Relay::new(shard, bytes, Parcel::Bring(requester, brought)));
-    }
-
-    /// Tells a request what became of what it brought to a session.
-    fn tell(&mut self, token: Token, told: Told) {
-        self.exchange(token, |it, here| it.told(told, here));
     }
 
     /// Does what another shard has sent.
@@ -276,7 +230,7 @@ impl Apart<'_> {
                 }
                 self.clients.commands.relay(Relay::new(from.shard, 0, Parcel::Told(from, told)));
             }
-            Parcel::Told(to, told) => self.tell(to.session, told),
+            Parcel::Told(to, told) => self.clients.tell(to.session, told, self.now),
             Parcel::Hold(moving) => self.clients.carriers.arrivals.push_back(moving),
         }
     }

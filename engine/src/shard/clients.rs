@@ -14,11 +14,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use fanfare_protocol::http::Violation;
 use fanfare_protocol::id::Epoch;
 
-use super::apart::Apart;
 use super::carriers::{self, Carriers, Parted};
 use super::commands::Commands;
 use super::connection::Connection;
 use super::connections::Connections;
+use super::parcel::Parcel;
 use super::slices::Slices;
 use super::tick_budget::TickBudget;
 use crate::auth::address::Addresses;
@@ -27,8 +27,10 @@ use crate::clock::Millis;
 use crate::driver::{Close, Outgoing, Received, Token};
 use crate::fanout::Fanout;
 use crate::metrics::ShardMetrics;
-use crate::sequencer::command::Genesis;
-use crate::session::{Effect, Session, Shared};
+use crate::sequencer::command::{Genesis, Requester};
+use crate::sequencer::relay::Relay;
+use crate::session::{Effect, Exchange, Held, Here, Session, Shared, Step, Told};
+use crate::transport::input::Brought;
 
 /// Clients that are let go in one tick for what they hold.
 const LET_GO_AT_ONCE: usize = 64;
@@ -173,11 +175,11 @@ impl Clients {
                     self.carriers.parted.extend(answer);
                 }
                 Effect::LetGo => {
-                    let carrier = Apart { clients: self, now }.detach(token);
+                    let carrier = self.detach(token, now);
                     self.carriers.parted.extend(carrier.map(Parted::LetGo));
                 }
                 Effect::TakeOver => self.carriers.parted.push_back(Parted::TakesOver(token)),
-                Effect::Bring(brought) => Apart { clients: self, now }.bring(token, *brought),
+                Effect::Bring(brought) => self.bring(token, *brought, now),
                 Effect::End(how) => self.end(token, how),
             }
         }
@@ -349,6 +351,55 @@ impl Clients {
         for token in self.connections.table.tokens() {
             self.end(token, Close::Abort);
         }
+    }
+}
+
+/// Clients apart from their sockets: what their sessions want.
+impl Clients {
+    /// Calls the exchange of a connection, where it has one.
+    pub(super) fn exchange(
+        &mut self,
+        token: Token,
+        now: Millis,
+        call: impl FnOnce(Exchange, &mut Here<'_>) -> Step,
+    ) {
+        self.call(token, now, |session, shared| session.exchange(now, shared, call));
+    }
+
+    /// Holds nothing for a session any more; returns what was held.
+    pub(super) fn detach(&mut self, session: Token, now: Millis) -> Option<Token> {
+        let carrier = self.carriers.detach(session)?;
+        self.shared.life.detached.fetch_add(1, Relaxed);
+        self.wait_for_socket(session, now);
+        Some(carrier)
+    }
+
+    /// Lets a session wait for its next request, or ends it where too many sessions wait already.
+    pub(super) fn wait_for_socket(&mut self, session: Token, now: Millis) {
+        let Shared { life, context, ending, .. } = &self.shared;
+        if *ending || life.detached.load(Relaxed) > context.limits.detached_sessions {
+            return self.end(session, Close::Gracefully);
+        }
+        if let Some(connection) = self.connections.get_mut(session) {
+            connection.session.with_held(now, &mut self.shared, Held::detach);
+            self.connections.arm(session, now);
+        }
+    }
+
+    /// Brings what a client says to its session on whichever shard, through the order's ring.
+    fn bring(&mut self, from: Token, brought: Brought, now: Millis) {
+        let shard = brought.session.shard;
+        if usize::from(shard) >= self.shared.shards() {
+            return self.tell(from, Told::Gone, now);
+        }
+        let requester = Requester { shard: self.number, session: from, request: 0 };
+        let bytes = brought.data.len();
+        self.commands.relay(Relay::new(shard, bytes, Parcel::Bring(requester, brought)));
+    }
+
+    /// Tells a request what became of what it brought to a session.
+    pub(super) fn tell(&mut self, token: Token, told: Told, now: Millis) {
+        self.exchange(token, now, |it, here| it.told(told, here));
     }
 }
 

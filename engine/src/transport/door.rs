@@ -6,12 +6,9 @@
 
 use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::dialect::machine::Machine;
-use fanfare_protocol::http::{Body, ContentType, Request, Violation};
-use fanfare_protocol::ws::handshake::{self, AcceptKey};
+use fanfare_protocol::http::{ContentType, Request, Violation};
+use fanfare_protocol::ws::handshake::AcceptKey;
 
-use super::Context;
-use super::follow_request::takes_chunks;
-use super::request::Decision;
 use crate::session_id::SessionId;
 
 /// Knows which requests are of its protocol.
@@ -111,41 +108,4 @@ impl HoldRequest {
             Carriage::Held(session, _) | Carriage::Socket(session, ..) => Some(session),
         }
     }
-}
-
-/// Decides about a request that is to do this.
-///
-/// # Errors
-/// It is refused for this.
-pub(super) fn decide(
-    errand: Errand,
-    request: &Request<'_>,
-    context: &Context,
-    reader: Option<&str>,
-) -> Result<Decision, Violation> {
-    let origin = reader.map(Box::from);
-    let (carriage, hold) = match errand {
-        Errand::Begin(hold) => (Carriage::Begin(hold), hold),
-        Errand::Hold(session, hold) => (Carriage::Held(session, hold), hold),
-        Errand::Upgrade(session, upgrade) => {
-            let carriage = Carriage::Socket(session, upgrade, handshake::decide(request)?);
-            return Ok(Decision::Hold(Box::new(HoldRequest { carriage, origin })));
-        }
-        Errand::Bring(session) => {
-            let Body::Length(length) = request.body else {
-                return Err(Violation::LengthNeeded);
-            };
-            let length = usize::try_from(length).unwrap_or(usize::MAX);
-            let limits = &context.limits;
-            if length > limits.ws.message_bytes.min(limits.message_bytes) {
-                return Err(Violation::BodyTooLong);
-            }
-            return Ok(Decision::Bring { session, origin, length });
-        }
-    };
-    request.without_body()?;
-    if hold.once.is_none() && !takes_chunks(request) {
-        return Err(Violation::HttpVersion);
-    }
-    Ok(Decision::Hold(Box::new(HoldRequest { carriage, origin })))
 }

@@ -2,7 +2,9 @@
 //! out; [`crate::shard`] owns the connections.
 
 mod context;
+pub mod decision;
 pub mod door;
+mod errand;
 pub mod event_stream;
 pub mod follow_body;
 pub mod follow_request;

@@ -8,7 +8,9 @@ use fanfare_protocol::http::{
 };
 use fanfare_protocol::ws::handshake;
 
-use super::door::{self, Door, HoldRequest};
+use super::decision::Decision;
+use super::door::Door;
+use super::errand;
 use super::follow_body::{BodyForm, PendingFollow};
 use super::follow_request::{Endpoint, FollowHead, FollowRequest, takes_chunks};
 use super::{Context, playground};
@@ -17,38 +19,11 @@ use crate::auth::proxy;
 use crate::channel::ChannelName;
 use crate::life::Life;
 use crate::sequencer::command::Publication;
-use crate::session_id::SessionId;
 
 /// Whoever opens a page as a file, to try something out, reads in it what is wrong with that. The
 /// words are fixed, and nothing else is given to such a page.
 const TO_A_FILE: [Field<'static>; 2] =
     [("Access-Control-Allow-Origin", "null"), ("Vary", "Origin")];
-
-/// What is to be done about a request.
-#[derive(Debug)]
-pub enum Decision {
-    /// It was answered; whether another may follow.
-    Answered(Ending),
-    /// It was refused, for this; whether another may follow.
-    Refused(Violation, Ending),
-    /// FollowRequest the sequencer.
-    Follow(Box<FollowRequest>),
-    /// Read a body of this length, then publish.
-    Publish(Box<Publication>, usize),
-    /// Read a body of this length, which says what to follow.
-    Read(Box<PendingFollow>, usize),
-    /// Hold it for a session.
-    Hold(Box<HoldRequest>),
-    /// Read a body of this length, and bring it to a session.
-    Bring {
-        /// To which.
-        session: SessionId,
-        /// The origin of the page that may read the answer.
-        origin: Option<Box<str>>,
-        /// Of the body.
-        length: usize,
-    },
-}
 
 /// Decides about a whole head; writes the answer where one is due already, with `date` in it.
 pub fn decide(
@@ -90,7 +65,7 @@ pub fn decide(
         Some(_) if !matches!(request.method, Method::Get | Method::Post) => {
             Err(Violation::MethodNotCarry)
         }
-        Some(errand) => errand.and_then(|errand| door::decide(errand, request, context, reader)),
+        Some(errand) => errand.and_then(|errand| errand::decide(errand, request, context, reader)),
         None => route(request, context, life, dev, date, reader, out),
     };
     match decision {

@@ -5,7 +5,8 @@ use fanfare::life::Life;
 use fanfare::limits::Limits;
 use fanfare::node::Server;
 use fanfare::transport::Context;
-use fanfare::transport::request::{Decision, decide};
+use fanfare::transport::decision::Decision;
+use fanfare::transport::request::decide;
 use fanfare_protocol::http::{Fed, HeadReader, HttpDate};
 
 use crate::site::on_both;

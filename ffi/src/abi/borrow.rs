@@ -3,6 +3,7 @@
 
 use std::ffi::c_char;
 
+use super::extensible::Extensible;
 use super::types::{ChannelReceipt, Name, Receipt};
 use crate::code::{Code, FANFARE_E_INVAL};
 
@@ -12,16 +13,6 @@ const SIZE_MAX: usize = 4_096;
 const NAMES_MAX: usize = 255;
 /// Longest URL, with the configuration that it may hold.
 const URL_BYTES_MAX: usize = 1 << 20;
-
-/// A structure that may grow at its end.
-///
-/// # Safety
-/// `repr(C)`, its first field is the `u32` of its size, it has no padding, and zero bytes are a
-/// value of it.
-pub(super) unsafe trait Extensible: Copy {
-    /// Bytes that every version has.
-    const SIZE_MIN: usize;
-}
 
 /// Bytes that were borrowed for the call. Null is nothing, when it is 0 bytes long.
 ///

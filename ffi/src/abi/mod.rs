@@ -9,6 +9,7 @@
 
 mod borrow;
 pub mod calls;
+mod extensible;
 mod process;
 mod signals;
 mod table;

@@ -5,7 +5,7 @@
 use std::ffi::{c_char, c_void};
 use std::mem::offset_of;
 
-use super::borrow::Extensible;
+use super::extensible::Extensible;
 
 /// The ABI that this library speaks: it changes when a program must be compiled again.
 pub const FANFARE_ABI: u32 = 1;

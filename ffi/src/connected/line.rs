@@ -9,9 +9,9 @@ use fanfare_protocol::ingest::SessionId;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::Shared;
 use super::link::{self, Link};
 use super::pipeline::{Item, Pipeline};
+use super::shared::Shared;
 use super::talk::{Hope, Lost};
 use crate::code::{Code, FANFARE_E_PIPE};
 use crate::terms::PublisherSettings;

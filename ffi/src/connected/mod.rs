@@ -11,15 +11,15 @@ mod link;
 #[cfg(test)]
 mod model;
 mod pipeline;
+mod shared;
 mod talk;
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use fanfare::payload::detect;
-use fanfare_protocol::id::Epoch;
 use fanfare_protocol::ingest::{DeclaredKind, PublishFrame, write};
 use fanfare_protocol::message::Kind;
 
@@ -32,42 +32,7 @@ use crate::terms::{Counters, Failure, PublisherSettings, SHAPE, Stats};
 use bell::Bell;
 use pipeline::Item;
 use rustix::net::SocketAddrUnix;
-use talk::{Hope, Lost};
-
-/// What callers and the thread share.
-pub(crate) struct Shared {
-    queue: Mutex<Queue>,
-    /// Rung when something of the queue changed that somebody waits for.
-    changed: Condvar,
-    bell: Bell,
-    counters: Counters,
-}
-
-/// What waits for the thread, and what it tells.
-#[derive(Default)]
-struct Queue {
-    incoming: Vec<Item>,
-    /// Messages that were taken so far.
-    taken: u64,
-    /// All up to this many have their outcome.
-    settled: u64,
-    /// Messages without an outcome, here and at the thread.
-    messages: usize,
-    bytes: usize,
-    /// Who hears when all up to a number have their outcome.
-    flushes: Vec<(u64, Flushed)>,
-    closing: bool,
-    /// The thread has ended.
-    over: bool,
-    epoch: u64,
-    connected: bool,
-    last_error: Code,
-    /// Why messages are refused, where there is no hope.
-    refused: Option<Code>,
-    /// Why the server or the kernel turned us away, for people.
-    turned_away: Option<String>,
-    waiters: usize,
-}
+use shared::Shared;
 
 /// A publisher at the socket of a server.
 pub(crate) struct Connected {
@@ -230,59 +195,3 @@ impl Connected {
 
 /// Flushes that may wait; one that nobody waits for is a mistake in a loop.
 const FLUSHES_MAX: usize = 1 << 16;
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until it is so; `false` when the time is over.
-    fn wait(&self, patience: Duration, is_so: impl Fn(&Queue) -> bool) -> bool {
-        let mut queue = self.lock();
-        queue.waiters += 1;
-        let waited = self.changed.wait_timeout_while(queue, patience, |queue| !is_so(queue));
-        let (mut queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        queue.waiters -= 1;
-        is_so(&queue)
-    }
-
-    /// The session is open.
-    fn greeted(&self, epoch: Option<Epoch>) {
-        let mut queue = self.lock();
-        queue.connected = true;
-        (queue.last_error, queue.refused, queue.turned_away) = (0, None, None);
-        if let Some(epoch) = epoch {
-            queue.epoch = epoch.number();
-        }
-        self.changed.notify_all();
-    }
-
-    /// The connection is lost, or was not made.
-    fn lost(&self, Lost { code, text, hope }: Lost) {
-        let mut queue = self.lock();
-        queue.connected = false;
-        queue.last_error = code;
-        queue.refused = (hope == Hope::None).then_some(code);
-        queue.turned_away = text.filter(|_| hope != Hope::Soon);
-        self.changed.notify_all();
-    }
-
-    /// Why there is no connection now.
-    fn failure(&self, path: &Path, patience: Duration) -> Option<Failure> {
-        let queue = self.lock();
-        if queue.connected {
-            return None;
-        }
-        let code = if queue.last_error == 0 { FANFARE_E_UNAVAILABLE } else { queue.last_error };
-        let path = path.display();
-        let text = match &queue.turned_away {
-            Some(why) => format!("{path} cannot be published to: {why}"),
-            None => format!(
-                "no server answered at {path} in {} ms: {}. Is it running, and is this its socket?",
-                patience.as_millis(),
-                code::text(code).to_string_lossy()
-            ),
-        };
-        Some(Failure { code, text })
-    }
-}

@@ -1,9 +1,11 @@
 //! Items of a record, as they are read.
 
 use super::checkpoint::{Begin, End, Key, Life, Positions, Time};
+use super::digest::Secret;
+use super::header::FIRST_REQUIRED;
 use super::presence::Presence;
 use super::publication::Publication;
-use super::{FIRST_REQUIRED, Fault, Secret, Violation, violation};
+use super::violation::{Fault, Violation, violation};
 use crate::message::Change;
 use crate::reader::Reader;
 

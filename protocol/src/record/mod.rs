@@ -34,49 +34,25 @@
 pub mod checkpoint;
 pub mod digest;
 pub mod fuzz;
+mod header;
 mod item;
 mod presence;
 mod publication;
 #[cfg(test)]
 mod tests;
+mod violation;
 mod write;
 
 pub use digest::Secret;
+pub use header::{FIRST_REQUIRED, HEADER_BYTES, Header, ITEM_BYTES, ITEMS_MAX, VERSION};
 pub use item::{Item, Items};
 pub use presence::Presence;
 pub use publication::{Channels, Delivery, Publication};
+pub use violation::{Fault, Violation};
 pub use write::Writer;
 
-use crate::id::Epoch;
 use crate::reader::Reader;
-
-/// The version that is written and read.
-pub const VERSION: u8 = 1;
-/// From this number on what is not known refuses the record.
-pub const FIRST_REQUIRED: u8 = 128;
-/// Most items of a record. Positions are a record's number times 4,096 plus the item's.
-pub const ITEMS_MAX: u16 = 4_095;
-/// Bytes before the items.
-pub const HEADER_BYTES: usize = 1 + 1 + 5 + 8 + 8 + 8 + 4 + 4 + 2;
-/// Bytes of an item before its body.
-pub const ITEM_BYTES: usize = 1 + 4;
-
-/// What stands before a record's items.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header {
-    /// The epoch that its writer was in.
-    pub epoch: Epoch,
-    /// Random for each start of its writer: two nodes of one name are told apart.
-    pub incarnation: u64,
-    /// Its number among the records of its writer.
-    pub number: u64,
-    /// The last record of the log that its writer had applied.
-    pub seen: u64,
-    /// A rolling hash of the log's bytes up to there: is it the same log?
-    pub chain: u32,
-    /// A rolling hash of what was assigned up to there: was the same computed?
-    pub state: u32,
-}
+use violation::violation;
 
 /// A record that was read, and whose items are all readable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,44 +60,6 @@ pub struct Record<'a> {
     /// What stands before them.
     pub header: Header,
     items: Items<'a>,
-}
-
-/// What makes a record unreadable, and where.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// The byte of the record, or of the frames, that is wrong.
-    pub offset: u64,
-    /// What is wrong with it.
-    pub fault: Fault,
-}
-
-/// What is wrong with a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// It ends in the middle.
-    Truncated,
-    /// Bytes follow its last item.
-    TrailingBytes,
-    /// A version that is not spoken here.
-    Version,
-    /// A flag that is not known here.
-    Flag,
-    /// More items than a record may have.
-    TooManyItems,
-    /// An item that must be understood and is not known here.
-    UnknownItem(u8),
-    /// A field that must be understood and is not known here.
-    UnknownField(u8),
-    /// An item's body is shorter than what it must hold, or longer.
-    ItemLength,
-    /// Fields do not rise by number, or one is longer than there are bytes, or not of its length.
-    Field,
-    /// A kind of payload or of delivery that is not known here.
-    Kind,
-    /// A name is not UTF-8.
-    Name,
-    /// A publication without a channel.
-    NoChannel,
 }
 
 impl<'a> Record<'a> {
@@ -163,28 +101,6 @@ impl<'a> Record<'a> {
     }
 }
 
-impl Header {
-    fn read(reader: &mut Reader<'_>) -> Result<Self, Violation> {
-        let truncated = violation(reader.at + reader.len() as u64, Fault::Truncated);
-        let at = reader.at;
-        if reader.u8().ok_or(truncated)? != VERSION {
-            return Err(violation(at, Fault::Version));
-        }
-        if reader.u8().ok_or(truncated)? != 0 {
-            return Err(violation(at + 1, Fault::Flag));
-        }
-        let [a, b, c, d, e] = reader.array::<5>().ok_or(truncated)?;
-        Ok(Self {
-            epoch: Epoch::from_random(u64::from_le_bytes([a, b, c, d, e, 0, 0, 0])),
-            incarnation: reader.u64().ok_or(truncated)?,
-            number: reader.u64().ok_or(truncated)?,
-            seen: reader.u64().ok_or(truncated)?,
-            chain: reader.u32().ok_or(truncated)?,
-            state: reader.u32().ok_or(truncated)?,
-        })
-    }
-}
-
 /// Takes the next record off a sequence of records that each come after their length (u32);
 /// `None` where fewer bytes are there than it has.
 ///
@@ -196,8 +112,4 @@ pub fn frames<'a>(bytes: &mut &'a [u8]) -> Result<Option<Record<'a>>, Violation>
     let Some(record) = reader.take(length as usize) else { return Ok(None) };
     *bytes = &bytes[4 + length as usize..];
     Record::read_at(record, 4).map(Some)
-}
-
-fn violation(offset: u64, fault: Fault) -> Violation {
-    Violation { offset, fault }
 }

@@ -1,8 +1,9 @@
 //! A presence event in a record: somebody came to a channel or left it, and that has no place yet.
 
+use super::header::FIRST_REQUIRED;
 use super::publication::{field, text};
+use super::violation::{Fault, Violation, violation};
 use super::write::long;
-use super::{FIRST_REQUIRED, Fault, Violation, violation};
 use crate::message::Change;
 use crate::reader::Reader;
 

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::num::NonZeroU64;
 
-use super::{FIRST_REQUIRED, Fault, Violation, violation};
+use super::header::FIRST_REQUIRED;
+use super::violation::{Fault, Violation, violation};
 use crate::message::Kind;
 use crate::reader::Reader;
 

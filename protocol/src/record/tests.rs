@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::checkpoint::{Begin, End, Key, Life, Positions, Time};
 use super::fuzz;
 use super::*;
+use crate::id::Epoch;
 use crate::message::{Change, Kind};
 
 fn header() -> Header {

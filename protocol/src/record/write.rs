@@ -1,8 +1,10 @@
 //! Records as bytes, appended to a `Vec` that the caller keeps.
 
+use super::header::{Header, ITEM_BYTES, ITEMS_MAX, VERSION};
+use super::item::Item;
 use super::item::number;
+use super::publication::Publication;
 use super::publication::{Delivery, field};
-use super::{Header, ITEM_BYTES, ITEMS_MAX, Item, Publication, VERSION};
 use crate::message::Change;
 
 /// A record under way: its header is written, its items follow one by one.

@@ -20,6 +20,7 @@
 //! payload of a control frame that came in pieces is copied.
 
 pub mod close;
+pub mod close_code;
 pub mod frame;
 pub mod fuzz;
 pub mod handshake;
@@ -33,7 +34,7 @@ mod tests;
 pub mod utf8;
 pub mod violation;
 
-pub use close::CloseCode;
+pub use close_code::CloseCode;
 pub use frame::Opcode;
 pub use receive::{DataKind, Event, Receiver, Role};
 pub use violation::Violation;

@@ -7,7 +7,8 @@
 //! size is counted. A control payload is lent from the input where it came whole, else it is
 //! collected in the machine: at most 125 bytes.
 
-use super::close::{self, CloseCode};
+use super::close;
+use super::close_code::CloseCode;
 use super::frame::{Admission, FrameHeader, HeaderDecoder, Opcode};
 use super::mask::apply_mask;
 use super::utf8::Utf8;

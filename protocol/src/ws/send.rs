@@ -3,7 +3,8 @@
 //! Published messages do not pass here: their header is written beside the payload where they are
 //! rendered, once. This is for what one connection is told: control frames and small notices.
 
-use super::close::{self, CloseCode};
+use super::close;
+use super::close_code::CloseCode;
 use super::frame::Opcode;
 use super::header::write_header;
 use super::mask::apply_mask;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::close::CloseCode;
+use super::close_code::CloseCode;
 
 macro_rules! violations {
     ($($(#[$doc:meta])* $name:ident = $code:ident, $reason:literal;)+) => {

@@ -25,7 +25,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use arrayvec::ArrayVec;
 
 use super::Completion;
-use super::ops::Op;
+use super::op::Op;
 use crate::driver::{ACCEPTS_MAX, canonical};
 
 /// One-shot accepts side by side: what one poll accepts at most.

@@ -19,7 +19,7 @@ use io_uring::types::{DestinationSlot, Fixed};
 use socket2::SockAddr;
 
 use super::Completion;
-use super::ops::{ENTRIES_MAX, Op};
+use super::op::{ENTRIES_MAX, Op};
 use crate::driver::dial::{Call, DIALS_MAX};
 
 /// For options that are turned on.

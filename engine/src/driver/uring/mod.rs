@@ -24,7 +24,8 @@
 
 mod accept;
 mod dial;
-mod ops;
+mod entries;
+mod op;
 pub(super) mod ring;
 mod room;
 pub(super) mod self_test;
@@ -48,7 +49,8 @@ use io_uring::{opcode, types::CancelBuilder};
 
 use self::accept::{AcceptOutcome, Acceptor};
 use self::dial::{Dialer, Step};
-use self::ops::{Descriptors, ENTRIES_MAX, Op, install, register};
+use self::entries::{Descriptors, install, register};
+use self::op::{ENTRIES_MAX, Op};
 use self::ring::{Completion, Ring, SIZES, place_of};
 use self::table::Table;
 use self::user_data::{BATCHES, Tag};
