@@ -7,6 +7,7 @@
 //! full, the pipe is full and nobody empties it) its lines are dropped and counted, and the node
 //! serves on.
 
+pub(crate) mod line_limit;
 mod lines;
 
 use std::backtrace::{Backtrace, BacktraceStatus};

@@ -47,7 +47,7 @@ use crate::clock::Millis;
 use crate::origin::Origin;
 
 use super::command::{Publication, Published};
-use super::warn::Seldom;
+use super::warn::OncePerMinute;
 
 /// A digest of 128 bits.
 type Digest = [u64; 2];
@@ -70,7 +70,7 @@ pub(super) struct Keys {
     further: usize,
     /// Keys that newer ones pushed out before their age.
     pushed_out: u64,
-    warn: Seldom,
+    warn: OncePerMinute,
     /// What a checkpoint that is being written has still to get.
     saving: Option<Saving>,
 }
@@ -149,7 +149,7 @@ impl Keys {
             front: 0,
             further: 0,
             pushed_out: 0,
-            warn: Seldom::default(),
+            warn: OncePerMinute::default(),
             saving: None,
         }
     }
@@ -304,7 +304,7 @@ impl Keys {
     }
 
     fn warn(&mut self, now: Millis) {
-        if self.warn.may(now) {
+        if self.warn.take(now).is_some() {
             tracing::warn!(
                 keys = self.count,
                 "idempotency keys are forgotten before limits.idempotency_age: what is sent again \

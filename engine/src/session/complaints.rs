@@ -6,6 +6,7 @@
 use fanfare_protocol::http::{Request, Violation};
 
 use crate::clock::Millis;
+use crate::diagnostics::line_limit::LineLimit;
 
 /// From one line to the next.
 const PAUSE_MS: u64 = 10_000;
@@ -15,15 +16,8 @@ const CHARS_MAX: usize = 100;
 /// What limits one shard's lines.
 #[derive(Debug, Default)]
 pub(super) struct Complaints {
-    origins: LineLimit,
-    hosts: LineLimit,
-}
-
-/// When the next line of a kind may be written, and how many were not.
-#[derive(Debug, Default)]
-struct LineLimit {
-    next: Millis,
-    untold: u64,
+    origins: LineLimit<PAUSE_MS>,
+    hosts: LineLimit<PAUSE_MS>,
 }
 
 impl Complaints {
@@ -64,18 +58,6 @@ impl Complaints {
     }
 }
 
-impl LineLimit {
-    /// How many were passed over since the last line, where another line may be written.
-    fn take(&mut self, now: Millis) -> Option<u64> {
-        if now < self.next {
-            self.untold += 1;
-            return None;
-        }
-        self.next = now.plus(PAUSE_MS);
-        Some(std::mem::take(&mut self.untold))
-    }
-}
-
 /// The beginning of a name, which is ASCII without control characters.
 fn shown(name: &str) -> &str {
     name.get(..CHARS_MAX).unwrap_or(name)
@@ -84,17 +66,6 @@ fn shown(name: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn one_line_in_a_while_says_how_many_it_is_for() {
-        let mut limit = LineLimit::default();
-        assert_eq!(limit.take(Millis(5)), Some(0));
-        for _ in 0..1_000 {
-            assert_eq!(limit.take(Millis(PAUSE_MS + 4)), None);
-        }
-        assert_eq!(limit.take(Millis(PAUSE_MS + 5)), Some(1_000));
-        assert_eq!(limit.take(Millis(2 * PAUSE_MS + 5)), Some(0));
-    }
 
     #[test]
     fn a_name_is_told_in_part_only() {
