@@ -73,6 +73,9 @@ struct Polled {
     due: Millis,
     /// What is gathered, from when there is something to tell.
     gathering: Option<Box<Gathering>>,
+    /// Bytes of what was written for the client alone before anything was gathered: what is written
+    /// later stands behind that, and is the end of the answer.
+    written_before: usize,
 }
 
 impl Held {
@@ -108,7 +111,7 @@ impl Held {
                 Some(once) => {
                     let due = here.now.plus(once.wait_ms);
                     let gathering = (once.wait_ms == 0).then(Box::default);
-                    Carriage::Polled(Polled { once, due, gathering })
+                    Carriage::Polled(Polled { once, due, gathering, written_before: 0 })
                 }
             };
         }
@@ -204,16 +207,31 @@ impl Held {
         }
     }
 
+    /// Whether the answer to a poll ends with what was gathered so far, where so many bytes are
+    /// written for the client alone: what was said since is true only behind that, such as that a
+    /// channel is followed no more.
+    pub(super) fn has_spoken_behind(&mut self, written: usize) -> bool {
+        let Carriage::Polled(polled) = &mut self.carriage else { return false };
+        if polled.gathering.as_ref().is_none_or(|it| it.is_empty()) {
+            polled.written_before = written;
+        }
+        written > polled.written_before
+    }
+
     /// The poll is answered, with all that was written for the client and what was gathered.
     pub(super) fn answer(&mut self, here: &mut Here<'_>) {
         if let Carriage::Polled(_) = self.carriage
             && let Carriage::Polled(polled) =
                 std::mem::replace(&mut self.carriage, Carriage::Answering)
         {
-            let Polled { once, gathering, .. } = polled;
+            let Polled { once, gathering, written_before, .. } = polled;
             let separator = self.encoding.framing().separator();
-            let (own, gathering) = (here.take_private(), gathering.unwrap_or_default());
-            let answer = WholeAnswer { once, separator, own, gathering };
+            let (mut own, gathering) = (here.take_private(), gathering.unwrap_or_default());
+            let last = match gathering.is_empty() {
+                true => Vec::new(),
+                false => own.split_off(written_before),
+            };
+            let answer = WholeAnswer { once, separator, own, gathering, last };
             here.shared.want(Effect::Answer(Box::new(answer)));
             here.line.flow.block(); // until the next one comes
         }

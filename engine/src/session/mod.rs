@@ -417,6 +417,12 @@ impl Session {
         }
     }
 
+    /// Whether the answer to a poll that is being gathered is to end here.
+    pub(crate) fn has_spoken_behind_gathered(&mut self) -> bool {
+        let written = self.line.private_bytes();
+        self.state.as_held().is_some_and(|held| held.has_spoken_behind(written))
+    }
+
     /// Answers a poll with what was gathered, up to `reached`.
     pub(crate) fn answer_poll(&mut self, reached: Id, now: Millis, shared: &mut Shared) {
         self.with_held(now, shared, Held::answer);

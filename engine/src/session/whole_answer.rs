@@ -13,16 +13,19 @@ pub(crate) struct WholeAnswer {
     pub(super) once: Once,
     /// What stands before each frame, but for the first.
     pub(super) separator: &'static [u8],
-    /// What was written for the client alone.
+    /// What was written for the client alone, before anything was gathered.
     pub(super) own: Vec<u8>,
     /// Messages, and what is said in place of those that are too long.
     pub(super) gathering: Box<Gathering>,
+    /// What was written for the client alone since.
+    pub(super) last: Vec<u8>,
 }
 
 impl WholeAnswer {
     /// That there is nothing.
     pub(super) fn of_nothing(once: Once) -> Self {
-        Self { once, separator: b"", own: Vec::new(), gathering: Box::default() }
+        let (own, last) = (Vec::new(), Vec::new());
+        Self { once, separator: b"", own, gathering: Box::default(), last }
     }
 
     /// The parts of pages that it holds.
@@ -40,14 +43,15 @@ impl WholeAnswer {
     ) {
         let Once { content_type, before, behind, nothing, .. } = self.once;
         let gaps = std::mem::take(&mut self.gathering.gaps).into_iter();
-        let gaps: Vec<u8> = gaps.flat_map(|gap| [self.separator, &gap].concat()).collect();
+        let mut last: Vec<u8> = gaps.flat_map(|gap| [self.separator, &gap].concat()).collect();
+        last.append(&mut self.last);
         let has_messages = self.gathering.bytes > 0;
         // Messages come without what separates the first of them from nothing.
         let between = if has_messages && !self.own.is_empty() { self.separator } else { b"" };
-        let of_gaps = if has_messages || !self.own.is_empty() { 0 } else { self.separator.len() };
+        let of_last = if has_messages || !self.own.is_empty() { 0 } else { self.separator.len() };
         let own = self.own.get(self.separator.len()..).unwrap_or_default();
-        let gaps = gaps.get(of_gaps..).unwrap_or_default();
-        let told_bytes = own.len() + between.len() + self.gathering.bytes + gaps.len();
+        let last = last.get(of_last..).unwrap_or_default();
+        let told_bytes = own.len() + between.len() + self.gathering.bytes + last.len();
         let (before, behind) = if told_bytes > 0 { (before, behind) } else { (nothing, "") };
 
         let fields = response::unstored(reader);
@@ -58,7 +62,7 @@ impl WholeAnswer {
             outbox.writer().extend_from_slice(part);
         }
         outbox.take_messages(&mut self.gathering);
-        for part in [gaps, behind.as_bytes()] {
+        for part in [last, behind.as_bytes()] {
             outbox.writer().extend_from_slice(part);
         }
     }

@@ -334,6 +334,10 @@ impl Clients {
             self.carriers.detach(session);
             self.shared.life.detached.fetch_add(1, Relaxed);
             let has_answered = connection.has_answered();
+            // Until it is told so it has room, and may lie where a log is trimmed in this tick.
+            if let Some(session) = self.connections.get_mut(session) {
+                session.flags.lagging = true;
+            }
             self.carriers.parted.push_back(Parted::Lost { session, has_answered });
         }
     }

@@ -189,8 +189,13 @@ impl Visits<'_> {
         }
         let Connection { session, subscriptions, encoding, .. } = connection;
         *units += subscriptions.as_slice().len();
+        let is_whole = session.has_spoken_behind_gathered();
         let Some(gathering) = session.state.gathering() else { return Ok(()) };
-        let epoch = match fanout.gather(subscriptions, *encoding, gathering) {
+        let gathered = match is_whole {
+            true => Ok(Some(fanout.epoch())),
+            false => fanout.gather(subscriptions, *encoding, gathering),
+        };
+        let epoch = match gathered {
             Ok(Some(epoch)) => epoch,
             Ok(None) => {
                 connections.count(token.index, self.now);
@@ -199,7 +204,10 @@ impl Visits<'_> {
             }
             // What was written for it alone is an answer.
             Err(_) if session.line.has_private() => fanout.epoch(),
-            Err(no_room) => return Err(no_room),
+            Err(no_room) => {
+                connections.count(token.index, self.now);
+                return Err(no_room);
+            }
         };
         session.answer_poll(Id { epoch, position: *position }, self.now, shared);
         self.clients.perform(token, self.now);

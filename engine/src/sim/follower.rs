@@ -87,9 +87,6 @@ pub(super) struct Follower {
     /// Positions of what this session was given, and the last of them.
     given: BTreeSet<u64>,
     last: u64,
-    /// Channels that are told as followed in an answer that comes whole, before messages that may
-    /// have been gathered earlier.
-    fresh: BTreeSet<usize>,
     may_forget: bool,
     keeps_all: bool,
 }
@@ -102,7 +99,6 @@ impl Follower {
             had: BTreeMap::new(),
             given: BTreeSet::new(),
             last: 0,
-            fresh: BTreeSet::new(),
             may_forget,
             keeps_all,
         }
@@ -212,7 +208,6 @@ impl Follower {
         let (missed, epoch, is_open) = (Vec::new(), (epoch, epoch), false);
         let follows = Followed { place, covered, asked_at, joined, missed, epoch, is_open };
         self.had.remove(&channel);
-        self.fresh.insert(channel);
         assert!(self.followed.insert(channel, follows).is_none(), "it follows it once");
     }
 
@@ -239,11 +234,6 @@ impl Follower {
         assert_eq!(missed.map(|fact| fact.offset), Some(first), "it begins with the first missed");
     }
 
-    /// What comes next stands behind all that was told as followed.
-    pub(super) fn is_settled(&mut self) {
-        self.fresh.clear();
-    }
-
     /// A message: the right one, once, in order, with nothing left out before it in any channel.
     pub(super) fn message(&mut self, said: &MessageSaid, truth: &Truth) {
         let channel = channel_of(said.channel.as_deref().expect("it is told"));
@@ -251,8 +241,7 @@ impl Follower {
         let fact = facts.iter().find(|fact| fact.channel == channel).expect("it is of it");
         let (position, is_ephemeral) = (fact.position, fact.is_ephemeral());
         for twin in facts.iter().take_while(|twin| twin.channel != channel) {
-            let is_fresh = self.fresh.contains(&twin.channel);
-            let first = self.followed.get(&twin.channel).filter(|_| !is_fresh);
+            let first = self.followed.get(&twin.channel);
             let is_first = first.is_some_and(|it| {
                 let is_had = it.covered >= position || self.given.contains(&position);
                 !(is_had || it.is_excused(twin) || is_ephemeral)
@@ -289,7 +278,7 @@ impl Follower {
         let began = truth.epoch_at(to).position;
         for (channel, followed) in &mut self.followed {
             let covered = followed.covered;
-            if to <= covered || self.fresh.contains(channel) {
+            if to <= covered {
                 continue;
             }
             assert!(followed.epoch.1 >= began, "silence: an epoch at {began}: {followed:?}");

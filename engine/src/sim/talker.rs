@@ -18,6 +18,9 @@ use super::wire::{Said, masked, request};
 use super::world::World;
 use crate::driver::sim::{Chance, Standing};
 
+/// How long a slow client's close is waited for.
+const SLOW_LINGER_MS: u64 = 5_000;
+
 /// The client.
 pub(super) struct Talker {
     /// Whether many requests bring it.
@@ -60,7 +63,7 @@ impl Talker {
             return;
         };
         match chance.below(100) {
-            _ if session.is_closed => {}
+            _ if session.closes_by.is_some() => {}
             0 => self.break_off(world, chance),
             1 => session.feel(world, Mood::Stopped),
             2 => session.feel(world, Mood::Slow(400 + chance.below(2_000))),
@@ -220,7 +223,6 @@ impl Talker {
             }
             self.heard_one(one, is_whole, world);
         }
-        self.follower.is_settled();
         self.hear_errands(world);
     }
 
@@ -237,9 +239,6 @@ impl Talker {
             },
             Said::Message(message) => {
                 self.heard += 1;
-                if !is_whole {
-                    self.follower.is_settled();
-                }
                 self.follower.message(&message, truth);
             }
             Said::Gap(gap) => {
@@ -249,7 +248,8 @@ impl Talker {
             Said::Ping => session.frame(world, 10, b""),
             Said::Close(code) => {
                 session.frame(world, 8, &code.to_be_bytes());
-                session.is_closed = true;
+                let ms = if code == 4508 { SLOW_LINGER_MS } else { world.limits().close_ms };
+                session.closes_by = Some(world.now.plus(ms));
             }
             Said::Closed(reason) => {
                 assert_eq!(reason, "slow");
@@ -309,7 +309,7 @@ impl Talker {
     /// There is no such session any more: was it allowed to end?
     fn is_gone(&mut self, world: &World) {
         let Some(session) = &self.session else { return };
-        let detached_ms = world.node.context().limits.detached_ms;
+        let detached_ms = world.limits().detached_ms;
         let nobody_came =
             session.detached.is_some_and(|since| world.now.since(since) >= detached_ms);
         assert!(nobody_came || self.is_excused(world), "a session is gone that was held");
@@ -380,7 +380,10 @@ impl Talker {
         let waits = |brought: &Brought| !brought.is_accepted(world);
         assert!(session.brings.iter().all(waits), "lines that were brought have no answer");
         if is_listening && !session.is_over {
-            assert!(!session.is_closed, "both sides have closed and the connection stands");
+            if let Some(by) = session.closes_by {
+                assert!(world.now < by, "both sides have closed and the connection stands");
+                return; // what it said before may have been cut, and with it our close
+            }
             let asked = session.asked.keys().collect::<Vec<_>>();
             let is_answered = asked.is_empty() || !session.brings.is_empty();
             assert!(is_answered, "no answer to {asked:?}");

@@ -23,6 +23,7 @@ use crate::clock::Millis;
 use crate::driver::Token;
 use crate::driver::sim::{Chance, Sim, SimNet};
 use crate::life::Life;
+use crate::limits::Limits;
 use crate::log::{Epochs, Interrupted, Others};
 use crate::metrics::Metrics;
 use crate::node::{Node, Parts, Plans};
@@ -186,13 +187,7 @@ impl World {
         }
         let mut also = names.iter().map(|name| ChannelName::new(tenant(), name));
         let command = if self.backends.are_there() && kind == Kind::Json {
-            api::posted(
-                &tenant(),
-                &names,
-                &payload,
-                (ephemeral, except),
-                &self.node.context().limits,
-            )
+            api::posted(&tenant(), &names, &payload, (ephemeral, except), self.limits())
         } else {
             Publication {
                 channel: also.next().expect("it is for one at least"),
@@ -381,6 +376,11 @@ impl World {
     pub(crate) fn unrest(&self) -> String {
         let (node, backends) = (self.node.unrest(), self.backends.unrest());
         format!("{} offers; {node:?}; {backends}", self.offers.len())
+    }
+
+    /// What its clients may use.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.node.context().limits
     }
 
     /// What a position is called.

@@ -69,6 +69,12 @@ impl Asked {
         Self::new(world, shard, &post(id, lines))
     }
 
+    /// What is there after so many steps.
+    pub(super) fn heard_in(&mut self, world: &mut World, steps: usize) -> Vec<String> {
+        world.steps(steps);
+        self.hear(world)
+    }
+
     /// Takes what is there. The texts of whole events.
     pub(super) fn hear(&mut self, world: &World) -> Vec<String> {
         self.bytes.extend(world.nets[self.shard].take(self.client));

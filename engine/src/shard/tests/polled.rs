@@ -8,7 +8,7 @@ use fanfare_protocol::message::Kind;
 use super::held::{Asked, begin, get, is_empty_in_the_end, numbers, shape};
 use super::peer::Peer;
 use super::wire::Way;
-use super::world::{COUNTED, Shape, World};
+use super::world::{COUNTED, Manner, Shape, World};
 use crate::driver::sim::Standing;
 use crate::rule::{History, Slow, Window};
 use crate::shard::tick_budget::TickBudget;
@@ -107,6 +107,10 @@ fn an_answer_has_what_is_the_clients_own_where_there_is_no_room_for_more() {
     shape.limits.rendered_bytes = 100_000;
     let mut world = World::new(&shape);
     let id = follower(&mut world);
+    let many: Vec<String> = (10..50).map(|nth| format!("c{nth}=now")).collect();
+    Asked::bring(&world, 0, &id, &format!("from {}", many.join(" ")));
+    world.steps(12);
+    assert_eq!(Asked::hold(&world, 0, Some(&id), Some(25)).heard_in(&mut world, 8).len(), 1);
     let polls = [5, 6, 7].map(|channel| Peer::ask(&world, Way::Poll, &[channel], None, 25));
     world.steps(8);
     for (poll, channel) in polls.iter().zip([5, 6, 7]) {
@@ -118,6 +122,7 @@ fn an_answer_has_what_is_the_clients_own_where_there_is_no_room_for_more() {
     publish(&mut world, 1);
     world.steps(8);
     assert_eq!((poll.hear(&world).len(), poll.status), (0, None), "it waits for room");
+    world.invariants(); // what it holds meanwhile is counted
     Asked::bring(&world, 1, &id, "say c1 #x;");
     world.steps(12);
     let told = poll.hear(&world);
@@ -127,6 +132,58 @@ fn an_answer_has_what_is_the_clients_own_where_there_is_no_room_for_more() {
     world.pass(1_100);
     assert_eq!(numbers(&next.hear(&world)), [4]);
     polls.iter().for_each(|poll| world.nets[0].reset(poll.client));
+    is_empty_in_the_end(&mut world);
+}
+
+/// A channel that is left is followed no more, also for who reads an answer from its beginning:
+/// what is said while messages are gathered stands behind them, and ends the answer.
+#[test]
+fn what_is_said_while_an_answer_is_gathered_stands_behind_what_was() {
+    let budget = TickBudget { batches: 1, ..COUNTED };
+    let mut world = World::new(&Shape { budget, ..shape(1) });
+    let id = follower(&mut world);
+    for _ in 0..30 {
+        world.publish(0, 34_000, Kind::Text);
+        world.steps(2);
+    }
+    let mut poll = Asked::hold(&world, 0, Some(&id), Some(25));
+    Asked::bring(&world, 0, &id, "leave c0");
+    let told = poll.heard_in(&mut world, 40);
+    assert_eq!(told.last().map(String::as_str), Some("left c0 true"));
+    let given = numbers(&told);
+    assert_eq!(given, (1..told.len() as u64).collect::<Vec<_>>());
+    assert!((1..30).contains(&given.len()), "it was left in the middle: {given:?}");
+    let mut next = Asked::hold(&world, 0, Some(&id), Some(25));
+    assert_eq!((next.heard_in(&mut world, 20).len(), next.status), (0, None), "nothing follows");
+    is_empty_in_the_end(&mut world);
+}
+
+/// Between the loss of a stream and the next tick its session is told nothing of it, and the log is
+/// trimmed: what went by was ephemeral, and nothing is missed.
+#[test]
+fn who_loses_its_stream_in_the_tick_of_a_trim_stays_where_it_is() {
+    let mut shape = shape(1);
+    shape.history = History { count: 0, ..History::DEFAULT };
+    shape.window = Window { count: 1, bytes: 1 << 20 };
+    shape.slow = vec![Slow::Window];
+    let mut world = World::new(&shape);
+    let id = follower(&mut world);
+    let mut poll = Asked::hold(&world, 0, Some(&id), Some(25));
+    publish(&mut world, 1);
+    assert_eq!(numbers(&poll.heard_in(&mut world, 8)), [1]);
+    let mut stream = Asked::hold(&world, 0, Some(&id), None);
+    assert!(stream.heard_in(&mut world, 8).is_empty());
+    let ephemeral = Manner { ephemeral: true, ..Manner::default() };
+    (0..3).for_each(|_| world.publish_in(0, 10, Kind::Text, ephemeral));
+    world.offer();
+    (0..4).for_each(|_| world.step_sequencer());
+    world.nets[0].reset(stream.client); // and the node does not know yet
+    world.tick(0);
+    publish(&mut world, 1);
+    let mut poll = Asked::hold(&world, 0, Some(&id), Some(25));
+    let told = poll.heard_in(&mut world, 12);
+    assert_eq!(numbers(&told).last(), Some(&5));
+    assert!(told.iter().all(|it| !it.contains("fanfare.gap")), "{told:?}");
     is_empty_in_the_end(&mut world);
 }
 

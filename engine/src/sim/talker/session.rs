@@ -33,8 +33,9 @@ pub(super) struct Session {
     pub(super) detached: Option<Millis>,
     /// Whether it has done something, or let something be done, by which it may be ended.
     pub(super) is_tainted: bool,
-    /// Whether it was told that this is the end, and said so, too.
-    pub(super) is_closed: bool,
+    /// By when our side has ended, since it was told that this is the end and said so, too. In the
+    /// middle of a message it was not heard.
+    pub(super) closes_by: Option<Millis>,
     /// Whether a stream is lost over which something came: nobody may go on with it.
     pub(super) is_over: bool,
 }
@@ -49,7 +50,7 @@ impl Session {
             asked,
             detached: Some(now),
             is_tainted: false,
-            is_closed: false,
+            closes_by: None,
             is_over: false,
         }
     }
