@@ -77,6 +77,7 @@ pub(crate) fn of_own_refusal(refusal: Refusal) -> Code {
         Refusal::Busy => FANFARE_E_RATE_LIMITED,
         Refusal::LogFailed => FANFARE_E_UNKNOWN,
         Refusal::ShuttingDown => FANFARE_E_PIPE,
+        Refusal::FollowedLimit => unreachable!("a publisher follows nothing"),
     }
 }
 

@@ -8,9 +8,11 @@
 /// Why what was asked for was not done, though nothing was wrong with how it was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// There are as many channels as there may be: of a publish, those that keep what their rules
-    /// promise; of a subscribe, those that are followed.
+    /// Of a publish: there are as many channels as there may be, and each keeps what its rule
+    /// promises.
     ChannelLimit,
+    /// Of a subscribe: as many channels are followed as may be.
+    FollowedLimit,
     /// The idempotency key was used for another message.
     Conflict,
     /// As much as may wait for the log does.

@@ -111,6 +111,7 @@ impl From<Refusal> for Fault {
             Refusal::ChannelLimit | Refusal::LogFailed => Self::unavailable(code, message, 10),
             Refusal::Conflict => Self::new(StatusCode::CONFLICT, code, message),
             Refusal::Busy | Refusal::ShuttingDown => Self::unavailable(code, message, 1),
+            Refusal::FollowedLimit => unreachable!("it follows nothing"),
         }
     }
 }
@@ -123,6 +124,7 @@ pub(super) fn refusal_words(refusal: Refusal) -> (&'static str, &'static str) {
         Refusal::Busy => ("busy", refusals::BUSY),
         Refusal::LogFailed => ("log_failed", refusals::LOG_FAILED),
         Refusal::ShuttingDown => ("shutting_down", refusals::SHUTTING_DOWN),
+        Refusal::FollowedLimit => unreachable!("it follows nothing"),
     }
 }
 

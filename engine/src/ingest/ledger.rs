@@ -284,6 +284,7 @@ fn wire(refusal: Refusal) -> WireRefusal {
         Refusal::Busy => (RefusalCode::RATE_LIMITED, refusals::BUSY),
         Refusal::LogFailed => (RefusalCode::LOG_FAILED, refusals::LOG_FAILED),
         Refusal::ShuttingDown => (RefusalCode::SHUTTING_DOWN, refusals::SHUTTING_DOWN),
+        Refusal::FollowedLimit => unreachable!("a publisher follows nothing"),
     };
     WireRefusal { code, text: text.into() }
 }

@@ -75,7 +75,7 @@ impl Followers {
             all.named(name).is_some_and(|channel| channel.audience.subscribers() > 0)
         };
         let new = request.channels.iter().filter(|(name, _)| !is_followed(name)).count();
-        if new > free { Err(Refusal::ChannelLimit) } else { Ok(()) }
+        if new > free { Err(Refusal::FollowedLimit) } else { Ok(()) }
     }
 
     /// One connection of `shard` more follows this channel.

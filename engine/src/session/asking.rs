@@ -185,7 +185,8 @@ impl Asking {
     /// The sequencer refused. Says whether the connection lingers until the client ends its side.
     pub(super) fn refuse(self, refusal: Refusal, here: &mut Here<'_>) -> bool {
         let violation = match refusal {
-            Refusal::ChannelLimit => Violation::Full,
+            Refusal::ChannelLimit => Violation::ChannelLimit,
+            Refusal::FollowedLimit => Violation::FollowedLimit,
             Refusal::Conflict => unreachable!("it gave no idempotency key"),
             Refusal::Busy => Violation::Busy,
             Refusal::LogFailed => Violation::LogFailed,
@@ -240,6 +241,7 @@ pub(super) fn refuse(ask: &FollowRequest, violation: Violation, here: &mut Here<
     }
     let reason = match violation {
         Violation::Draining => CloseReason::Restart,
+        Violation::FollowedLimit => CloseReason::FollowedLimit,
         _ => CloseReason::Full,
     };
     let (date, retry_ms) = (here.date(), here.shared.context.limits.retry_ms);

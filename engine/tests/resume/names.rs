@@ -54,7 +54,10 @@ fn what_is_followed_has_a_limit_of_its_own() {
         let _second = Reader::open(listen, Transport::EventStream, &many(NAMES, NAMES), None);
         let mut refused = Client::get(listen, "/poll?channels=another&wait=0");
         let (head, body) = refused.answer();
-        assert!(head.starts_with("HTTP/1.1 503 ") && body.contains("full"), "{head}{body}");
+        assert!(
+            head.starts_with("HTTP/1.1 503 ") && body.contains("followed_limit"),
+            "{head}{body}"
+        );
         // It is no limit of what is published, and what is followed already may be followed.
         publish_all(node, [("another", "x".to_owned()), ("1", "y".to_owned())]);
         assert_eq!(first.messages(1)[0].data, "y");

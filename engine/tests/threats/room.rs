@@ -1,10 +1,13 @@
 //! H28: a node that has all the connections, or followed channels, that it may have.
 
 use fanfare::node::{Server, Settings};
+use fanfare::rule::{History, Rules, Window};
 
 use crate::site::on_both;
-use crate::support::{Client, wait_until};
-use crate::wire::{Answer, STREAM, accepted, connect, ends, field, get, is_heard, status, upgrade};
+use crate::support::{Client, NEVER_MS, wait_until};
+use crate::wire::{
+    Answer, STREAM, accepted, connect, ends, field, get, is_heard, refused, status, upgrade,
+};
 
 /// The canary has one of four.
 fn four(settings: &mut Settings) {
@@ -32,7 +35,7 @@ fn come_back_later(node: &Server, channel: &str, word: &str) {
     let head = client.head();
     assert_eq!(status(&head), 200);
     assert_eq!(field(&head, "Content-Type"), Some(STREAM));
-    assert_eq!(client.farewell(), "full");
+    assert_eq!(client.farewell(), word);
     ends(client, "H28");
 }
 
@@ -56,15 +59,36 @@ fn h28_the_connection_limit() {
     });
 }
 
+/// The canary's channel is the only one that there may be, and keeps what it was told.
+fn one_that_keeps(settings: &mut Settings) {
+    let history = History { count: 1, bytes: 1_000_000, age_ms: NEVER_MS };
+    settings.rules = Rules::new(Vec::new(), history, Window { count: 1, bytes: 1_000 });
+    settings.limits.channels = 1;
+}
+
 #[test]
-fn h28_the_channel_limit() {
+fn h28_the_limit_of_kept_channels() {
+    on_both(one_that_keeps, |site| {
+        site.case("a message for one more channel than there may be", |node| {
+            let publish = "POST /playground/publish?channel=a HTTP/1.1\r\nHost: localhost\r\n\
+                           Content-Length: 2\r\n\r\nhi";
+            let answer = refused(node, "H28", publish.as_bytes(), 503);
+            assert_eq!(answer.error(), "channel_limit");
+            assert_eq!(answer.field("Retry-After"), Some("10"));
+            is_heard(&mut Client::websocket(node.addresses().listen, "/ws?channels=a"), "H28");
+        });
+    });
+}
+
+#[test]
+fn h28_the_limit_of_followed_channels() {
     let three = |settings: &mut Settings| settings.limits.followed_channels = 3;
     on_both(three, |site| {
         site.case("more channels than there may be", |node| {
             let listen = node.addresses().listen;
             let mut client = Client::websocket(listen, "/ws?channels=a,b&format=raw");
-            come_back_later(node, "c", "full");
-            come_back_later(node, "a,c", "full");
+            come_back_later(node, "c", "followed_limit");
+            come_back_later(node, "a,c", "followed_limit");
             is_heard(&mut client, "the others are served");
             is_heard(&mut Client::websocket(listen, "/ws?channels=b,a&format=raw"), "known ones");
         });

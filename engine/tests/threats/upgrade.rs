@@ -94,7 +94,7 @@ fn h15_refusals_of_the_sequencer_end_the_connection_too() {
         site.case("H15: no room for another channel", |node| {
             let published = node.metrics().sequencer.published.read();
             let bytes = format!("{}{}", upgrade("/ws?channels=another", ""), smuggled());
-            assert_eq!(refused(node, "H15", bytes.as_bytes(), 503).error(), "full");
+            assert_eq!(refused(node, "H15", bytes.as_bytes(), 503).error(), "followed_limit");
             assert_eq!(node.metrics().sequencer.published.read(), published);
         });
     });

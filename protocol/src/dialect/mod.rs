@@ -76,8 +76,10 @@ pub enum CloseReason {
     Slow,
     /// The node is shutting down.
     Restart,
-    /// There is no room for one more: of connections, channels or commands.
+    /// There is no room for one more: of connections or commands.
     Full,
+    /// As many channels are followed as may be.
+    FollowedLimit,
 }
 
 /// A dialect in one form of its envelopes.

@@ -87,6 +87,7 @@ fn close_object(reason: CloseReason, out: &mut Vec<u8>) {
         CloseReason::Slow => "slow",
         CloseReason::Restart => "restart",
         CloseReason::Full => "full",
+        CloseReason::FollowedLimit => "followed_limit",
     };
     for part in [r#"{"event":""#, CLOSE, r#"","reason":""#, reason, r#""}"#] {
         out.extend_from_slice(part.as_bytes());

@@ -252,6 +252,13 @@ violations! {
     /// The server has all the connections that it may have.
     Full = ServiceUnavailable, "full",
         "The server has no room for another connection; try again in a moment.";
+    /// As many channels are followed as may be.
+    FollowedLimit = ServiceUnavailable, "followed_limit",
+        "As many channels are followed as this server allows; follow fewer, or try again later.";
+    /// As many channels are kept as may be: of a message for another one.
+    ChannelLimit = ServiceUnavailable, "channel_limit",
+        "The server keeps as many channels as it may, and each still keeps what its rule promises; \
+         publish to one of them, wait, or raise limits.channels.";
     /// The bodies of others hold all that bodies may take.
     Busy = ServiceUnavailable, "busy",
         "What others hold takes all memory that there is for requests; try again in a second.";
@@ -298,10 +305,12 @@ impl Violation {
             Self::WsVersion => &[("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")],
             Self::TooManyFromAddress
             | Self::Full
+            | Self::FollowedLimit
             | Self::Busy
             | Self::SessionFull
             | Self::LogFailed
             | Self::Draining => &[("Retry-After", "1")],
+            Self::ChannelLimit => &[("Retry-After", "10")],
             _ => &[],
         }
     }

@@ -205,16 +205,16 @@ fn a_refused_subscribe_leaves_nothing_behind() {
     node.subscribe(0, &["a", "b"], Since::Now).unwrap();
     node.publish("c", 1).unwrap();
     let refusal = node.subscribe(1, &["a", "x", "y"], Since::Now).err();
-    assert_eq!(refusal, Some(Refusal::ChannelLimit));
+    assert_eq!(refusal, Some(Refusal::FollowedLimit));
     assert_eq!(node.stats("a").subscribers, 1);
     assert_eq!(node.stats("c").offset, 1, "nothing was forgotten in vain");
     // That it was published to makes it no channel that is followed.
     let refusal = node.subscribe(1, &["x", "c"], Since::Now).err();
-    assert_eq!(refusal, Some(Refusal::ChannelLimit));
+    assert_eq!(refusal, Some(Refusal::FollowedLimit));
     assert_eq!(node.publish("a", 1).unwrap().subscribers, 1);
     assert_eq!(node.sequencer.performer.order.channels.len(), 3);
     node.subscribe(1, &["a", "c"], Since::Now).unwrap();
-    assert_eq!(node.subscribe(1, &["z"], Since::Now).err(), Some(Refusal::ChannelLimit));
+    assert_eq!(node.subscribe(1, &["z"], Since::Now).err(), Some(Refusal::FollowedLimit));
     let metrics = &node.metrics.sequencer;
     assert_eq!((metrics.channels_refused.read(), metrics.followed_refused.read()), (0, 3));
     assert_eq!(metrics.refused.read(), 0);

@@ -334,7 +334,7 @@ impl World {
         let may_follow = self.oracle.may_follow(&names);
         let reply = self.node.subscribe_each(shard as u8, channels);
         if !may_follow {
-            return assert_eq!(reply.err(), Some(Refusal::ChannelLimit));
+            return assert_eq!(reply.err(), Some(Refusal::FollowedLimit));
         }
         let records: Vec<_> = names.iter().map(|name| self.oracle.join(name, shard)).collect();
         let reply = reply.expect("there is room for all channels");

@@ -370,7 +370,7 @@ fn a_refused_follow_leaves_nothing_behind() {
     let mut second = Peer::follow(&mut world, RAW, &[1]);
     for request in [1, 2] {
         let said = ask(&mut first, &mut world, "follow c2");
-        assert_eq!(said, [format!("{request}: ChannelLimit")], "two are followed");
+        assert_eq!(said, [format!("{request}: FollowedLimit")], "two are followed");
     }
     assert_eq!(ask(&mut second, &mut world, "leave c1"), ["left c1: true"]);
     assert_eq!(ask(&mut first, &mut world, "follow c2"), ["3: following c2"]);

@@ -251,6 +251,7 @@ fn ends_and_signs_of_life() {
             (CloseReason::Slow, "slow"),
             (CloseReason::Restart, "restart"),
             (CloseReason::Full, "full"),
+            (CloseReason::FollowedLimit, "followed_limit"),
         ] {
             let end = |encoding: Encoding, out: &mut Vec<u8>| encoding.close(reason, 2_000, out);
             let block = written(&end, plain);
