@@ -29,7 +29,7 @@ pub(super) struct Connections {
     turns: u64,
     /// To receive from.
     receives: VecDeque<Token>,
-    /// Those whose time has come and who were not looked at yet, the next one last.
+    /// Connections whose deadline has passed and that were not looked at yet; the next one is last.
     due: Vec<u32>,
 }
 
@@ -105,7 +105,7 @@ impl Connections {
         }
     }
 
-    /// Who is to be looked at next of those whose time may be over by `told`.
+    /// The next connection whose deadline may have passed by `told`.
     pub(super) fn take_due(&mut self, told: Millis) -> Option<u32> {
         if self.due.is_empty() {
             self.wheel.fire(&mut self.table, told, &mut self.due);
@@ -114,12 +114,12 @@ impl Connections {
         self.due.pop()
     }
 
-    /// Whether somebody is still to be looked at whose time has come.
+    /// Whether a connection whose deadline has passed still has to be looked at.
     pub(super) fn is_anyone_due(&self) -> bool {
         !self.due.is_empty()
     }
 
-    /// When somebody's time may be over next.
+    /// When the next deadline may pass.
     pub(super) fn next_due(&self) -> Option<Millis> {
         self.wheel.next_due()
     }
@@ -156,7 +156,7 @@ impl Connections {
         None
     }
 
-    /// There was no room yet for one that was next: it is next again.
+    /// There was still no room for the connection that was next: puts it back at the front.
     pub(super) fn wait_on_for_room(&mut self, token: Token, wanted: NoRoom) {
         if let Some(connection) = self.table.get_mut(token) {
             connection.flags.wants_room = true;
@@ -164,14 +164,15 @@ impl Connections {
         }
     }
 
-    /// Whether what is too much can be made less now, or room is there for those who wait for it.
+    /// Whether rendered pages can be freed now, or a connection can be visited that waits for room.
     pub(super) fn makes_room(&self, fanout: &Fanout, now: Millis) -> bool {
         let goes_on = || self.room_queue.goes_on || fanout.has_idle_pages();
         self.room_queue.wanted().any(|wanted| fanout.has_room(wanted) || goes_on())
             || self.lets_go_next(fanout).is_some_and(|(_, due)| due <= now)
     }
 
-    /// Who is ended next for the pages that it holds, and when, where clients hold too many.
+    /// Which connection is closed next for the pages that it holds, and when; `None` while clients
+    /// do not hold too many.
     pub(super) fn lets_go_next(&self, fanout: &Fanout) -> Option<(Token, Millis)> {
         let (index, due) = self.page_holders.oldest().filter(|_| fanout.is_stuck())?;
         let token = self.token(index).expect("who holds pages is there");
@@ -183,8 +184,8 @@ impl Connections {
         self.visits.len()
     }
 
-    /// Who is to be visited next. Passes over those who have ended, and puts those to the end of
-    /// whom a send is in the batch: the next batch has the next.
+    /// The next connection to visit; `None` where it has ended, or where a send to it is in the
+    /// batch already: a batch has one send for each, so it goes to the end of the queue.
     pub(super) fn next_visit(&mut self) -> Option<Token> {
         let token = self.visits.pop_front()?;
         let connection = self.table.get_mut(token)?;
@@ -256,8 +257,8 @@ impl Connections {
     }
 }
 
-/// A log waits for nobody who takes nothing, has not caught up since it was told of a loss, or
-/// waits for room, which those make who take nothing.
+/// A log keeps nothing for a connection that takes nothing, has not caught up since it was told of
+/// a loss, or waits for room: that room is held by connections that take nothing.
 impl Members for Connections {
     fn has_turn(&self, member: u32) -> bool {
         let connection = self.table.at(member).expect("a member is open");

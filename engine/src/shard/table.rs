@@ -10,7 +10,7 @@ use crate::fanout::Filter;
 use crate::message::Message;
 use crate::origin::Named;
 
-/// Connections of a page: 28 KiB, which is a size that the allocator has without a rest.
+/// Connections of a page: 28 KiB, a size class of the allocator, so that nothing is wasted.
 const PAGE: usize = 256;
 
 /// All of them.
@@ -84,8 +84,8 @@ impl Table {
         self.count == 0
     }
 
-    /// A message may exclude a connection of this shard, whose visits look for that from here on;
-    /// `key` is that of the node's origins.
+    /// Where a message excludes a connection of this shard, visits of that connection look for
+    /// excluded messages from here on. `key` is the random number of this node's origins.
     pub(super) fn note_exclusion(&mut self, message: &Message, shard: u8, key: u64) {
         let Some(origin) = message.except else { return };
         let named = origin.named(key).filter(|named| named.shard == shard);
@@ -110,7 +110,7 @@ impl Table {
         })
     }
 
-    /// The tokens of all of them: of those who end while they are gone through, too.
+    /// The tokens of all of them: a copy, so that connections may end while it is gone through.
     pub(super) fn tokens(&self) -> Vec<Token> {
         let token = |(index, it): (u32, &Connection)| Token { index, generation: it.generation };
         self.iter().map(token).collect()

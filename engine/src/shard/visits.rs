@@ -23,9 +23,9 @@ pub(super) struct Visits<'a> {
 impl Visits<'_> {
     /// Plans sends to those that are to be visited for reasons of their own and to those that
     /// sweeps owe a visit. Each kind has half of the batch for itself, so that a storm of resumes
-    /// does not keep live messages waiting, nor a broadcast those who come. Ends where answers to
-    /// polls were so many units of work. Before all come those who waited for room, as far as there
-    /// is some: whoever comes later finds what they leave.
+    /// does not keep live messages waiting, nor a broadcast newcomers. Stops when answers to
+    /// polls have taken `units` units of work. Connections that waited for room come first, as far
+    /// as there is room, and the others get what is left.
     pub(super) fn plan(&mut self, units: usize) {
         self.free_pages();
         let is_waited_for = self.clients.connections.room_queue.len() > 0;
@@ -46,9 +46,8 @@ impl Visits<'_> {
         self.visit_queued(until, Fanout::is_batch_full);
     }
 
-    /// Where clients hold more of what is rendered than there is room for: ends those that have
-    /// held some for longest. They are in the middle of a message or an answer and take too little
-    /// of it.
+    /// While clients hold more rendered pages than there is room for, closes those that have held
+    /// some for longest. They are in the middle of a message or an answer and read too slowly.
     fn free_pages(&mut self) {
         for _ in 0..CLOSES_MAX {
             let next = self.clients.connections.lets_go_next(&self.clients.fanout);
@@ -145,15 +144,15 @@ impl Visits<'_> {
         };
         connection.flags.lagging &= !matches!(found, Found::Nothing | Found::All);
         match found {
-            // What was left of it passed in silence.
+            // What was left was skipped without a word: the next visit finds that it has caught up.
             Found::Nothing if catches_up_to.is_some() => clients.connections.visit_soon(token),
             Found::Nothing => {
                 clients.call(token, now, |session, shared| session.drained(now, shared));
             }
             Found::Lost | Found::TooLong => return self.skip(token, found),
             Found::NoRoom(no_room) => return Err(no_room),
-            // At the end of the order everyone is looked at once more, to take leave; and who may
-            // have caught up.
+            // Not visited again, unless the order has ended and it is to be told goodbye, or its
+            // machine waits to be told that it has caught up.
             Found::All if !clients.shared.ending && catches_up_to.is_none() => {
                 connection.flags.planned = true;
             }
@@ -166,7 +165,7 @@ impl Visits<'_> {
     }
 
     /// Answers a poll as soon as there is anything to tell, with whatever there is: gathers it in
-    /// turns. What left the live window before it had its turn is told, not passed over.
+    /// turns. Messages that left the live window before its turn are told as a gap.
     ///
     /// # Errors
     /// Where there is no room to render the first of it: then nothing was gathered.
@@ -284,7 +283,7 @@ impl Visits<'_> {
         let some = match outcome {
             None => {
                 connection.session.took_all(now);
-                // What is private may have been in the way.
+                // Its bytes may not have been read while private bytes waited for it.
                 return clients.connections.read_on(token);
             }
             Some(SendOutcome::Short(count)) => count > 0,
