@@ -33,6 +33,8 @@ pub(super) enum Canary {
     LoseOldest,
     /// Who asks for the last so many hears of them as if it had asked for one less.
     OneTooOld,
+    /// What is published again is so without its key.
+    ForgetKey,
     /// A client with commands does not hear what came of one.
     LoseAnswer,
     /// It hears it twice.

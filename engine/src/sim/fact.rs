@@ -15,7 +15,8 @@ pub(crate) struct Manner {
     pub(crate) except: Option<ClientAt>,
 }
 
-/// A message that has no outcome yet.
+/// A message that has an outcome to come.
+#[derive(Clone)]
 pub(super) struct UnderWay {
     pub(super) channels: Vec<usize>,
     pub(super) kind: Kind,
@@ -23,6 +24,24 @@ pub(super) struct UnderWay {
     pub(super) manner: Manner,
     /// Whether a client publishes it, which hears its outcome itself.
     pub(super) by_client: bool,
+    /// Outcomes that are to come: more than one, where it was published again under its key.
+    pub(super) asked: u32,
+}
+
+/// A message that was published under a key, and may be published again.
+#[derive(Clone)]
+pub(super) struct Keyed {
+    pub(super) number: u64,
+    pub(super) channels: Vec<usize>,
+    pub(super) kind: Kind,
+    pub(super) payload: Vec<u8>,
+}
+
+impl Keyed {
+    /// Its key.
+    pub(super) fn key(&self) -> String {
+        format!("k{}", self.number)
+    }
 }
 
 /// One message that has its place, in one of its channels: those of one publication have one

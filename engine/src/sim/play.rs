@@ -96,6 +96,7 @@ fn shape(seed: u64, chance: &mut Chance) -> (Shape, Allowance) {
     limits.inbox_commands = pick(chance, &[1, 2, 8, 256]);
     limits.rendered_bytes = pick(chance, &[3_000, 100_000, 256_000_000]);
     limits.interest_ms = pick(chance, &[100, 5_000]);
+    limits.idempotency_age_ms = 1 << 40; // so that a repeated key is always known
     let may_forget = chance.percent(30);
     if may_forget {
         limits.channel_idle_ms = 500;
@@ -158,6 +159,18 @@ fn publish(
         channels.reverse();
     }
     world.publish_to(channels, bytes, kind, manner);
+}
+
+/// Publishes under a key, or once more what was published under one.
+fn publish_keyed(world: &mut World, chance: &mut Chance) {
+    if chance.percent(50) {
+        return world.publish_again(chance);
+    }
+    let kind = pick(chance, &[Kind::Text, Kind::Json, Kind::Binary]);
+    let first = chance.below(CHANNELS);
+    let count = if chance.percent(30) { 1 + chance.below(CHANNELS) } else { 1 };
+    let channels = (first..first + count).map(|channel| channel % CHANNELS).collect();
+    world.publish_keyed(channels, chance.below(200), kind);
 }
 
 /// Some visitors come to channels and leave them; not before the node's parts have asked the order
@@ -307,6 +320,7 @@ pub(super) struct Played {
 /// Lets the world itself tell the lie, where that is one of its own.
 fn lie(world: &mut World, canary: Option<Canary>) {
     world.backends.lie = canary == Some(Canary::WrongOutcome);
+    world.forgets_keys = canary == Some(Canary::ForgetKey);
     if canary == Some(Canary::WrongTicket) {
         world.log.lie();
     }
@@ -335,12 +349,18 @@ pub(super) fn play(seed: u64, canary: Option<Canary>, verbose: bool) -> Played {
     let several = pick(chance, &[0, 0, 10, 60]);
     let epochs = pick(chance, &[0, 0, 1, 5]);
     let fails_at = chance.percent(5).then(|| chance.below(160));
+    // A key is forgotten with its epoch; and who repeats has a chance of its own.
+    let keys = &mut Chance::new(seed.rotate_left(16));
+    let keyed = if epochs == 0 { pick(keys, &[0, 0, 20, 60]) } else { 0 };
     // Those who come and go have a chance of their own, and in half of the runs nobody does.
     let visitors = &mut Chance::new(!seed);
     let visits = pick(visitors, &[0, 0, 10, 60]);
     for step in 0..160 {
         for _ in 0..pick(chance, &[0, 0, 1, 3, 20]) {
             publish(&mut world, &cast.personas, (ephemeral, several), chance);
+        }
+        if keys.percent(keyed) {
+            publish_keyed(&mut world, keys);
         }
         for persona in &mut cast.personas {
             act(persona, &world, chance);

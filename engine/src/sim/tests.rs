@@ -54,6 +54,7 @@ fn sim_the_oracle_hears_every_lie() {
         Canary::WrongTicket,
         Canary::LoseOldest,
         Canary::OneTooOld,
+        Canary::ForgetKey,
         Canary::LoseAnswer,
         Canary::AnswerTwice,
     ];

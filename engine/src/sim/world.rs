@@ -11,7 +11,7 @@ use fanfare_protocol::message::{Change, Kind};
 use super::api;
 use super::backends::{Answer, Answers, Backends, Told};
 pub(crate) use super::fact::Manner;
-use super::fact::UnderWay;
+use super::fact::{Keyed, UnderWay};
 use super::history;
 use super::placed::Placed;
 pub(crate) use super::shape::{COUNTED, Shape};
@@ -35,6 +35,9 @@ use crate::sequencer::command::{Command, Publication, PublishAnswer};
 use crate::sequencer::inbox::NotTaken;
 use crate::shard::Shard;
 use crate::transport::Context;
+
+/// Of how many messages under a key one may be published again.
+const KEYED_MAX: usize = 16;
 
 /// Whose channels all are: not the tenant that there always is, which nobody may take for granted.
 fn tenant() -> Tenant {
@@ -71,6 +74,10 @@ pub(crate) struct World {
     stalled: Vec<u32>,
     under_way: HashMap<u64, UnderWay>,
     numbers: u64,
+    /// The newest of what was published under a key.
+    keyed: VecDeque<Keyed>,
+    /// Whether what is published again is so without its key.
+    pub(super) forgets_keys: bool,
     /// Whether channels may be forgotten, and whether all of them is kept.
     pub(super) keeps: (bool, bool),
 }
@@ -141,6 +148,8 @@ impl World {
             stalled: vec![0; shape.shards],
             under_way: HashMap::new(),
             numbers: 0,
+            keyed: VecDeque::new(),
+            forgets_keys: false,
             keeps: (true, false),
         }
     }
@@ -165,9 +174,37 @@ impl World {
         kind: Kind,
         manner: Manner,
     ) {
+        let (number, payload) = self.payload(bytes, kind);
+        let message = Keyed { number, channels, kind, payload };
+        self.put(message, manner, None);
+    }
+
+    /// A publisher has a message for these channels, of about this length, under a key of its own.
+    pub(super) fn publish_keyed(&mut self, channels: Vec<usize>, bytes: usize, kind: Kind) {
+        let (number, payload) = self.payload(bytes, kind);
+        let message = Keyed { number, channels, kind, payload };
+        self.keyed.push_back(message.clone());
+        if self.keyed.len() > KEYED_MAX {
+            self.keyed.pop_front();
+        }
+        let key = message.key();
+        self.put(message, Manner::default(), Some(&key));
+    }
+
+    /// A publisher does not know what became of one of these, and publishes it again.
+    pub(super) fn publish_again(&mut self, chance: &mut Chance) {
+        if self.keyed.is_empty() {
+            return;
+        }
+        let message = self.keyed[chance.below(self.keyed.len())].clone();
+        let key = Some(message.key()).filter(|_| !self.forgets_keys);
+        self.put(message, Manner::default(), key.as_deref());
+    }
+
+    /// The number of a new message, and what it says.
+    fn payload(&mut self, bytes: usize, kind: Kind) -> (u64, Vec<u8>) {
         self.numbers += 1;
-        let number = self.numbers;
-        let text = format!("#n{number};");
+        let text = format!("#n{};", self.numbers);
         let filler = if kind == Kind::Text { "line one\nline two\n" } else { "filler " };
         let text: String = text.chars().chain(filler.chars().cycle().take(bytes)).collect();
         let payload = match kind {
@@ -175,26 +212,39 @@ impl World {
             Kind::Json => serde_json::to_vec(&text).unwrap(),
             Kind::Binary => [b"\xff\xfe", text.as_bytes()].concat(),
         };
+        (self.numbers, payload)
+    }
+
+    /// A message is on its way: on the socket of backends, over HTTP, or from within.
+    fn put(&mut self, message: Keyed, manner: Manner, key: Option<&str>) {
+        let Keyed { number, channels, kind, payload } = message;
         let names: Vec<String> = channels.iter().map(|channel| channel_name(*channel)).collect();
-        let (payload_too, by_client) = (payload.clone(), false);
-        let asked = UnderWay { channels, kind, payload: payload_too, manner, by_client };
-        self.under_way.insert(number, asked);
+        let (copy, by_client) = (payload.clone(), false);
+        let under_way = self.under_way.entry(number).or_insert(UnderWay {
+            channels,
+            kind,
+            payload: copy,
+            manner,
+            by_client,
+            asked: 0,
+        });
+        under_way.asked += 1;
         let Manner { ephemeral, except } = manner;
         let except = except.map(|client| self.origin(client));
         if self.backends.are_there() && !number.is_multiple_of(3) {
-            let manner = (ephemeral, except);
+            let manner = (ephemeral, except, key);
             return self.backends.publish(self.now, (number, &names), kind, &payload, manner);
         }
         let mut also = names.iter().map(|name| ChannelName::new(tenant(), name));
         let command = if self.backends.are_there() && kind == Kind::Json {
-            api::posted(&tenant(), &names, &payload, (ephemeral, except), self.limits())
+            api::posted(&tenant(), &names, &payload, (ephemeral, except, key), self.limits())
         } else {
             Publication {
                 channel: also.next().expect("it is for one at least"),
                 also: also.collect(),
                 kind,
                 event: None,
-                idempotency_key: None,
+                idempotency_key: key.map(|key| key.as_bytes().into()),
                 ephemeral,
                 except,
                 data: payload.into(),
@@ -218,7 +268,7 @@ impl World {
         let text = format!("#n{};said", self.numbers);
         let (payload, manner) = (text.clone().into_bytes(), Manner::default());
         let (channels, kind, by_client) = (vec![channel], Kind::Text, true);
-        let asked = UnderWay { channels, kind, payload, manner, by_client };
+        let asked = UnderWay { channels, kind, payload, manner, by_client, asked: 1 };
         self.under_way.insert(self.numbers, asked);
         (self.numbers, text)
     }
@@ -322,7 +372,7 @@ impl World {
 
     /// A publisher has its outcome.
     fn settle(&mut self, Answer { number, group, result }: Answer) {
-        let asked = self.under_way.remove(&number).expect("asked once");
+        let asked = self.take_under_way(number);
         let UnderWay { channels, kind, payload, manner: Manner { ephemeral, except }, .. } = asked;
         self.trace.note(self.now, format!("{number} {result:?}").as_bytes());
         if let Some(group) = group {
@@ -333,6 +383,18 @@ impl World {
         let offsets = std::iter::once(published.offset).chain(also.iter().map(|it| it.offset));
         assert_eq!(channels.len(), 1 + also.len(), "a place in each channel");
         let position = id.position;
+        if published.duplicate {
+            let place = Some((position, offsets.collect()));
+            assert_eq!(
+                place,
+                self.truth.place_of(number),
+                "it has the place that it had: {number}"
+            );
+            // It stands in the log again, and nobody is told where.
+            let (_, again) = *self.read.iter().find(|read| read.0 == number).expect("it was read");
+            self.placed_up_to(again);
+            return self.truth.reached(again);
+        }
         self.placed_up_to(position);
         assert_eq!(id.epoch, self.truth.epoch_of(position));
         let facts = channels.into_iter().zip(offsets).map(|(channel, offset)| {
@@ -341,6 +403,16 @@ impl World {
             Fact { channel, life: 0, position, offset, except, kind, payload }
         });
         self.truth.placed(number, facts.collect());
+    }
+
+    /// What an outcome is of, of which it may have several.
+    fn take_under_way(&mut self, number: u64) -> UnderWay {
+        let asked = self.under_way.get_mut(&number).expect("asked for");
+        asked.asked -= 1;
+        if asked.asked == 0 {
+            return self.under_way.remove(&number).expect("it is there");
+        }
+        asked.clone()
     }
 
     /// What was read of the log up to there is placed: a message of a client, who alone hears how,
