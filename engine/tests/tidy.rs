@@ -27,7 +27,7 @@ const FOLDERS: [&str; 5] = ["protocol", "engine", "ffi", "benches", "fuzz"];
 const PASSED_OVER: [&str; 4] = ["target", "node_modules", "corpus", "artifacts"];
 
 /// Every rule there is.
-const RULES: [fn(&Source) -> Vec<Complaint>; 8] = [
+const RULES: [fn(&Source) -> Vec<Complaint>; 9] = [
     rules::opens_with_its_reason,
     rules::lines_fit,
     rules::files_are_small,
@@ -35,6 +35,7 @@ const RULES: [fn(&Source) -> Vec<Complaint>; 8] = [
     rules::unsafe_stays_at_home,
     rules::clocks_are_read_in_one_place,
     rules::tenants_come_from_configuration,
+    rules::dialects_know_no_framing,
     imports::run_one_way,
 ];
 

@@ -4,6 +4,8 @@
 //! it will be is known before it is written, so a header that says the length is written in place:
 //! what moves for it is the opening, which is small.
 
+use std::fmt;
+
 use crate::dialect::json;
 use crate::http::chunk;
 use crate::id::Id;
@@ -76,23 +78,35 @@ impl Framing {
     ];
 
     /// Whether it is Server-Sent Events.
-    pub fn is_event_stream(self) -> bool {
+    pub const fn is_event_stream(self) -> bool {
         matches!(self, Self::Sse { .. })
     }
 
     /// Whether each envelope is a chunk of an answer without a length.
-    pub fn is_chunked(self) -> bool {
+    pub const fn is_chunked(self) -> bool {
         matches!(self, Self::Sse { chunked: true, .. })
     }
 
     /// Whether an event's name stands beside its envelope.
-    pub fn names_events(self) -> bool {
+    pub const fn names_events(self) -> bool {
         matches!(self, Self::Sse { named: true, .. })
     }
 
     /// Whether an id stands beside its envelope.
     pub fn carries_ids(self) -> bool {
         self.is_event_stream()
+    }
+
+    /// Whether it goes on until somebody ends it, so that it has a beginning of its own.
+    pub const fn is_stream(self) -> bool {
+        !matches!(self, Self::Poll)
+    }
+
+    /// Whether bytes of publishers may stand in it with nothing around them. The elements of a poll
+    /// are JSON; and in a stream of events without names, that of an event would be lost in
+    /// silence.
+    pub const fn takes_raw(self) -> bool {
+        !matches!(self, Self::Poll | Self::Sse { named: false, .. })
     }
 
     /// What stands between two envelopes. Where they are rendered for many, each has it before
@@ -171,6 +185,19 @@ impl Framing {
         if self.is_chunked() {
             out.extend_from_slice(chunk::LAST);
         }
+    }
+}
+
+impl fmt::Display for Framing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ws => "ws",
+            Self::Sse { chunked: true, named: true } => "sse-chunked",
+            Self::Sse { chunked: true, named: false } => "sse-chunked-unnamed",
+            Self::Sse { chunked: false, named: true } => "sse",
+            Self::Sse { chunked: false, named: false } => "sse-unnamed",
+            Self::Poll => "poll",
+        })
     }
 }
 

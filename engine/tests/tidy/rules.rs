@@ -123,6 +123,21 @@ pub(super) fn tenants_come_from_configuration(source: &Source) -> Vec<Complaint>
         .collect()
 }
 
+/// A dialect asks a framing for its properties and never which one it is: a new framing would have
+/// to be taught to each dialect otherwise. Tests may say which they mean.
+pub(super) fn dialects_know_no_framing(source: &Source) -> Vec<Complaint> {
+    if !source.path.starts_with("protocol/src/dialect/") {
+        return Vec::new();
+    }
+    let what = "a dialect names a framing: ask for a property of it, in protocol/src/framing.rs";
+    let variants = ["Framing::Ws", "Framing::Sse", "Framing::Poll"];
+    let lines = source.lines().filter(|(line, code)| {
+        !source.is_test(*line)
+            && variants.iter().any(|variant| words(code, variant).next().is_some())
+    });
+    lines.map(|(line, _)| Complaint::new(line, what)).collect()
+}
+
 /// What a rule says about a sample at a path.
 #[cfg(test)]
 fn lines_of(rule: fn(&Source) -> Vec<Complaint>, path: &str, text: &str) -> Vec<usize> {
@@ -195,4 +210,14 @@ fn a_tenant_that_nobody_named_is_found() {
     for path in ["engine/src/config/mod.rs", "engine/tests/x.rs"] {
         assert_eq!(lines_of(rule, path, text), [0; 0], "{path}");
     }
+}
+
+#[test]
+fn a_dialect_that_names_a_framing_is_found() {
+    let text = "fn f(framing: Framing) {\n    matches!(framing, Framing::Poll);\n    \
+                Framing::Sse { named: false, .. }\n}\nconst A: usize = Framing::ALL.len();\n\
+                #[cfg(test)]\nmod tests {\n    const B: Framing = Framing::Ws;\n}\n";
+    let rule = dialects_know_no_framing;
+    assert_eq!(lines_of(rule, "protocol/src/dialect/other.rs", text), [2, 3]);
+    assert_eq!(lines_of(rule, "engine/src/transport/follow_request.rs", text), [0; 0]);
 }

@@ -226,11 +226,13 @@ impl Encoding {
     /// [`Codec::open`] in this encoding. A poll has no such beginning: its answer says where the
     /// next one goes on.
     pub fn open(self, opening: &Opening, out: &mut Vec<u8>) {
-        match (self.framing(), self.form()) {
-            (Framing::Poll, _) => {}
-            (framing, Form::Plain(form)) => form.open(opening, framing, out),
+        if !self.framing().is_stream() {
+            return;
+        }
+        match self.form() {
+            Form::Plain(form) => form.open(opening, self.framing(), out),
             #[cfg(feature = "test-dialect")]
-            (framing, Form::Witness(form)) => form.open(opening, framing, out),
+            Form::Witness(form) => form.open(opening, self.framing(), out),
         }
     }
 
@@ -253,15 +255,7 @@ pub fn longest_bytes(channel: &str, event: Option<&str>, kind: Kind, data: &[u8]
 
 impl fmt::Display for Encoding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let framing = match self.framing() {
-            Framing::Ws => "ws",
-            Framing::Sse { chunked: true, named: true } => "sse-chunked",
-            Framing::Sse { chunked: true, named: false } => "sse-chunked-unnamed",
-            Framing::Sse { chunked: false, named: true } => "sse",
-            Framing::Sse { chunked: false, named: false } => "sse-unnamed",
-            Framing::Poll => "poll",
-        };
-        write!(f, "{}/{framing}", self.form())
+        write!(f, "{}/{}", self.form(), self.framing())
     }
 }
 

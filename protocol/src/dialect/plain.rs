@@ -25,11 +25,10 @@ pub enum Form {
 }
 
 impl Form {
-    /// Whether such envelopes can be carried so. The elements of a poll are JSON; and publishers'
-    /// bytes have no place for the name of an event, which would be lost in silence.
+    /// Whether such envelopes can be carried so.
     pub(super) const fn goes_over(self, framing: Framing) -> bool {
         match self {
-            Self::Raw => !matches!(framing, Framing::Poll | Framing::Sse { named: false, .. }),
+            Self::Raw => framing.takes_raw(),
             Self::Json => true,
         }
     }

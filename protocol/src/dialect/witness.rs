@@ -12,7 +12,7 @@ pub struct Form;
 impl Form {
     /// Whether such envelopes can be carried so.
     pub(super) const fn goes_over(self, framing: Framing) -> bool {
-        matches!(framing, Framing::Ws | Framing::Poll | Framing::Sse { chunked: true, named: true })
+        !framing.is_event_stream() || (framing.is_chunked() && framing.names_events())
     }
 }
 
