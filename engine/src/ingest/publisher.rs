@@ -218,9 +218,14 @@ impl Publisher {
         session
     }
 
+    /// Whether the publisher is done with its session, and it is as good as forgotten.
+    pub(super) fn is_done(&self) -> bool {
+        self.lifecycle.is_done_with_session()
+    }
+
     /// Its connection is gone. Returns its session, and whether the publisher is done with that.
     pub(super) fn leave(&mut self) -> (Session, bool) {
-        (self.session.take(), self.lifecycle.is_done_with_session())
+        (self.session.take(), self.is_done())
     }
 
     /// It will send no more; outcomes may still be read by it.

@@ -157,7 +157,12 @@ impl<K: Copy + Ord> Sessions<K> {
         connections: &mut BTreeMap<K, C>,
     ) -> Decision {
         const STRANGER: &str = "the session belongs to another user; open one of your own";
-        let Some(&number) = self.names.get(&open.session) else {
+        let number = self.names.get(&open.session).copied();
+        // Its publisher may have read the end of it before the connection is gone here.
+        let mut done = |number: &u64| {
+            self.carried(*number, connections).is_some_and(|publisher| publisher.is_done())
+        };
+        let Some(number) = number.filter(|number| !done(number)) else {
             if open.resumes {
                 return Decision::Unknown;
             }
@@ -220,6 +225,7 @@ impl<K: Copy + Ord> Sessions<K> {
         }
     }
 
+    /// The connection that has the session of this number.
     fn carried<'a, C: AsMut<Publisher>>(
         &self,
         number: u64,
@@ -245,7 +251,10 @@ impl<K: Copy + Ord> Sessions<K> {
         self.carriers.remove(&number);
         let Some(id) = session.id else { return };
         if is_done || session.ledger.is_lost() {
-            self.names.remove(&id);
+            // Who ended it may have begun another one under its name meanwhile.
+            if self.names.get(&id) == Some(&number) {
+                self.names.remove(&id);
+            }
             return;
         }
         self.keep(now, session);

@@ -129,6 +129,22 @@ fn a_session_that_is_not_known_is_not_made_by_resuming_it() {
     kept(&node, 0);
 }
 
+/// Who has read the end may be back before the node has seen its connection go.
+#[test]
+fn a_session_that_was_ended_is_forgotten_when_its_publisher_reads_so() {
+    let node = Node::start();
+    for _ in 0..200 {
+        let (mut client, hello) = open(&node, ONE, false, 0);
+        assert_eq!(hello, "hello, not known");
+        client.publish(&[PublishFrame::new("demo", b"1")]);
+        let mut end = Vec::new();
+        write::end(&mut end);
+        client.send(&end);
+        assert_eq!(client.replies(2), ["ack 1", "end"]);
+    }
+    kept(&node, 0);
+}
+
 #[test]
 fn sessions_without_a_connection_are_bounded_in_number_and_age() {
     let node = Node::with(|settings| {
