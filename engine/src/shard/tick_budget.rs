@@ -11,8 +11,8 @@
 pub struct TickBudget {
     /// Ring entries that are read.
     pub entries: usize,
-    /// Channels that clients begin or cease to follow, messages that are imported for them: of each
-    /// part of the tick. One request goes over it by what it alone is.
+    /// Channels that clients begin or cease to follow, those of polls that are answered, messages
+    /// that are imported: of each part of the tick. One request goes over it by what it alone is.
     pub units: usize,
     /// Connections that are received from.
     pub receives: usize,

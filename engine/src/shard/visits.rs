@@ -37,7 +37,9 @@ impl Visits<'_> {
         }
         self.visit_queued(until, Fanout::is_batch_half_full);
         self.clients.fanout.take_turns();
-        while !self.clients.fanout.is_batch_full() {
+        // Its own: those who catch up by polls keep no live message waiting.
+        let until_swept = self.clients.units + units;
+        while !self.clients.fanout.is_batch_full() && self.clients.units < until_swept {
             let Some(index) = self.clients.fanout.next_visit() else { break };
             if let Some(token) = self.clients.connections.token(index) {
                 self.visit_or_wait(token);

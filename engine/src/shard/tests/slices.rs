@@ -87,3 +87,46 @@ fn a_message_waits_for_a_slice_and_not_for_what_is_asked_for() {
     let mut crowd = crowd;
     assert!(heads(&mut crowd) < 10);
 }
+
+/// However far the order is ahead.
+#[test]
+fn a_tick_takes_in_so_many_channels_and_not_all_that_the_order_has_told() {
+    let mut world = one_by_one();
+    let mut crowd: Vec<Peer> = (0..20).map(|_| Peer::ask(&world, JSON, &ALL, None, 0)).collect();
+    let now = world.now;
+    // Every request is asked of the order, and answered, before a shard reads on.
+    for _ in 0..crowd.len() {
+        world.node.tick(0, now);
+    }
+    for _ in 0..crowd.len() * ALL.len() {
+        world.node.step_order(now);
+    }
+    world.step();
+    crowd.iter_mut().for_each(|peer| peer.hear(&world));
+    let heads = |crowd: &[Peer]| crowd.iter().filter(|peer| !peer.said.is_empty()).count();
+    assert!(heads(&crowd) <= 1, "{} of them were told", heads(&crowd));
+    world.steps(200);
+    crowd.iter_mut().for_each(|peer| peer.hear(&world));
+    assert_eq!(heads(&crowd), crowd.len());
+}
+
+/// A message wakes them all, and each has as many channels as a tick has units.
+#[test]
+fn waiting_polls_are_answered_by_the_number_of_their_channels() {
+    let shape = Shape { budget: TickBudget { units: 5, batches: 1, ..COUNTED }, ..Shape::plain() };
+    let mut world = World::new(&shape);
+    let mut crowd: Vec<Peer> =
+        (0..20).map(|_| Peer::ask(&world, Way::Poll, &ALL, None, 60)).collect();
+    world.steps(200);
+    world.publish(0, 10, Kind::Text);
+    let (mut answered, mut steps) = (0, 0);
+    while answered < crowd.len() {
+        world.step();
+        crowd.iter_mut().for_each(|peer| peer.hear(&world));
+        let now = crowd.iter().filter(|peer| peer.messages() > 0).count();
+        assert!(now - answered <= 1, "{} of them in a tick", now - answered);
+        answered = now;
+        steps += 1;
+        assert!(steps < 1_000, "all are answered in the end");
+    }
+}
