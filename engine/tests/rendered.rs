@@ -163,6 +163,42 @@ fn crowds_wait_for_room_and_who_reads_alone_is_not_ended_for_them() {
     }
 }
 
+/// Somebody who says how long a message may be, so that each that may be longer is rendered to see
+/// whether it is, follows more such than there is room for.
+#[test]
+fn who_says_a_length_gets_one_message_after_the_other_and_holds_up_nobody() {
+    const CHANNELS: usize = 24;
+    const MESSAGE_BYTES: usize = 900_000;
+    on_both(
+        |settings| {
+            settings.limits.rendered_bytes = 8 * MIB as usize;
+            settings.rules = Rules::new(Vec::new(), keep(1), Window::DEFAULT);
+        },
+        |node| {
+            let names: Vec<String> = (0..=CHANNELS).map(|nth| format!("c{nth}")).collect();
+            for (name, text) in names.iter().zip(texts(CHANNELS + 1, MESSAGE_BYTES)) {
+                publish_all(node, [(&**name, text)]);
+            }
+            let listen = node.addresses().listen;
+            // What comes first in the order is looked at last.
+            let list: Vec<&str> = names[..CHANNELS].iter().rev().map(|it| &**it).collect();
+            let list = list.join(",");
+            let mut since = "earliest".to_string();
+            for text in texts(CHANNELS, MESSAGE_BYTES) {
+                let ask = format!("/poll?channels={list}&since={since}&max=1000000&wait=0");
+                let body = Client::get(listen, &ask).answer().1;
+                let said: serde_json::Value = serde_json::from_str(&body).expect("it is whole");
+                let messages = said["messages"].as_array().unwrap();
+                assert!(messages.len() == 1 && messages[0]["data"] == *text, "its next message");
+                since = said["id"].as_str().unwrap().to_string();
+            }
+            let ask = format!("/poll?channels={}&since=earliest&wait=0", names[CHANNELS]);
+            assert!(Client::get(listen, &ask).answer().1.len() > MESSAGE_BYTES);
+            assert_eq!(node.metrics().shards[0].holders_closed.read(), 0);
+        },
+    );
+}
+
 #[test]
 fn formats_do_not_multiply_what_there_is() {
     const CHANNELS: usize = 40;

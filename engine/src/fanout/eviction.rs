@@ -124,8 +124,8 @@ impl Eviction {
     }
 
     /// How much may be rendered beside windows of so many bytes.
-    pub(super) fn room(&self, windows: usize) -> Room {
-        Room::within(self.limit, self.counted(windows))
+    pub(super) fn room(&self, windows: usize, pages: &Pages) -> Room {
+        Room::within(self.limit, self.counted(windows), pages.longest())
     }
 }
 

@@ -122,20 +122,37 @@ impl Filter {
 
     fn fate(&self, seq: u64, reads: &mut Reads<'_>) -> Option<Fate> {
         let entry = reads.log.entries().get(seq)?;
-        let is_own = self.origin.is_some() && entry.except() == self.origin;
-        let ephemeral = entry.is_ephemeral();
-        let began = || self.ephemeral_after.get(&reads.log.id);
-        let is_old = ephemeral && began().is_some_and(|after| entry.position() <= *after);
-        if is_own || is_old || entry.is_presence() && !reads.rendition.encoding.tells_presence() {
+        if self.excludes(entry, reads) {
             return Some(Fate::Silent);
         }
-        let max = self.frame_bytes_max.map(|max| max as usize);
-        Some(match max.is_some_and(|max| reads.is_longer(seq, max)) {
+        let ephemeral = entry.is_ephemeral();
+        Some(match self.is_too_long(seq, reads) {
             false => Fate::Given,
             // No gap is told of what has no offset.
             true if ephemeral => Fate::Silent,
             true => Fate::TooLong,
         })
+    }
+
+    /// Whether an entry passes in silence. What history keeps never does for its length, so a
+    /// cursor that stands at such a one is found out about without rendering it.
+    fn is_silent(&self, seq: u64, reads: &mut Reads<'_>) -> bool {
+        let Some(entry) = reads.log.entries().get(seq) else { return false };
+        let ephemeral = entry.is_ephemeral();
+        self.excludes(entry, reads) || ephemeral && self.is_too_long(seq, reads)
+    }
+
+    fn is_too_long(&self, seq: u64, reads: &mut Reads<'_>) -> bool {
+        self.frame_bytes_max.is_some_and(|max| reads.is_longer(seq, max as usize))
+    }
+
+    /// Whether an entry is not for this client, whatever its length.
+    fn excludes(&self, entry: &Entry, reads: &Reads<'_>) -> bool {
+        let is_own = self.origin.is_some() && entry.except() == self.origin;
+        let began = || self.ephemeral_after.get(&reads.log.id);
+        let is_old =
+            || entry.is_ephemeral() && began().is_some_and(|after| entry.position() <= *after);
+        is_own || entry.is_presence() && !reads.rendition.encoding.tells_presence() || is_old()
     }
 }
 
@@ -161,14 +178,14 @@ impl Reads<'_> {
             }
             return;
         };
-        while filter.fate(*next, self) == Some(Fate::Silent) {
+        while filter.is_silent(*next, self) {
             *next += 1;
         }
     }
 
     /// Whether the frame of entry `seq`, which the log holds, is longer than this. It is rendered
-    /// where the payload does not say so: no encoding makes one shorter. Where there is no room to
-    /// keep it, it is rendered for its length alone.
+    /// where the payload does not say so: no encoding makes one shorter. Where keeping it would
+    /// leave no room for what is given next, it is rendered for its length alone.
     fn is_longer(&mut self, seq: u64, max: usize) -> bool {
         let Some(entry) = self.log.entries().get(seq) else { return false };
         let bytes = entry.bytes();
@@ -177,7 +194,7 @@ impl Reads<'_> {
         }
         let Rendition { encoding, view } = self.rendition;
         let max = max + encoding.framing().separator().len();
-        if self.renderer.room_for(entry).is_err() {
+        if !self.renderer.has_room_to_spare() {
             return self.renderer.measure(entry, self.log.lanes.view(view), encoding) > max;
         }
         let want = Want { seq, before: seq + 1, bytes: 0, ahead: false };

@@ -94,6 +94,11 @@ impl Renderer {
         if self.has_room(wanted) { Ok(()) } else { Err(wanted) }
     }
 
+    /// Whether there would be room for a longest message, too, where one more was kept.
+    pub(super) fn has_room_to_spare(&self) -> bool {
+        self.room.has_to_spare(self.pages.bytes())
+    }
+
     fn has_room(&self, wanted: NoRoom) -> bool {
         self.room.has(wanted, self.pages.bytes())
     }

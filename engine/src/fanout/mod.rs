@@ -368,7 +368,7 @@ impl Fanout {
     pub(crate) fn begin_batch(&mut self, is_waited_for: bool) {
         let windows = self.loose_bytes;
         self.renderer.begin_part();
-        self.renderer.room = self.eviction.room(windows);
+        self.renderer.room = self.eviction.room(windows, &self.renderer.pages);
         self.eviction.tighten(windows, &mut self.channels, &mut self.overgrown);
         self.eviction.evict(is_waited_for, windows, &mut self.channels, &self.renderer.pages);
     }
@@ -380,7 +380,8 @@ impl Fanout {
 
     /// Whether there is room for this now.
     pub(crate) fn has_room(&self, wanted: NoRoom) -> bool {
-        self.eviction.room(self.loose_bytes).has(wanted, self.renderer.pages.bytes())
+        let pages = &self.renderer.pages;
+        self.eviction.room(self.loose_bytes, pages).has(wanted, pages.bytes())
     }
 
     /// Whether something is rendered that nobody holds, which makes room when it is dropped.

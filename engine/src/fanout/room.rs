@@ -23,15 +23,28 @@ pub(crate) enum NoRoom {
 pub(super) struct Room {
     page: usize,
     long: usize,
+    /// The same for what is kept though nobody was given it: whoever looks how long messages are
+    /// must not fill the room with the answers, and find none for the first of them.
+    spare: usize,
 }
 
 impl Room {
     /// As much as there may be.
-    pub(super) const ANY: Self = Self { page: usize::MAX, long: usize::MAX };
+    pub(super) const ANY: Self = Self { page: usize::MAX, long: usize::MAX, spare: usize::MAX };
 
-    /// Within a budget of so many bytes, of which so many are not there for pages.
-    pub(super) fn within(limit: usize, taken: usize) -> Self {
-        Self { page: limit + limit / 16 - taken, long: limit + limit / 32 - taken }
+    /// Within a budget of so many bytes, of which so many are not there for pages, where the
+    /// longest page took so many.
+    pub(super) fn within(limit: usize, taken: usize, longest: usize) -> Self {
+        Self {
+            page: limit + limit / 16 - taken,
+            long: limit + limit / 32 - taken,
+            spare: (limit - taken).saturating_sub(longest),
+        }
+    }
+
+    /// Whether something is kept where pages have so many bytes, though nobody is given it now.
+    pub(super) fn has_to_spare(self, bytes: usize) -> bool {
+        bytes <= self.spare
     }
 
     /// Whether there is some where pages have so many bytes.
