@@ -119,6 +119,11 @@ impl Entries {
         self.end - self.list.len() as u64
     }
 
+    /// Whether an entry came while its channel was followed here, and was not imported.
+    pub(super) fn came(seq: u64) -> bool {
+        seq >= FIRST_SEQ
+    }
+
     /// Seq of the next append.
     pub(super) fn end(&self) -> u64 {
         self.end

@@ -14,7 +14,7 @@
 use super::channels::{ChannelIndex, Channels};
 use super::overgrown::Overgrown;
 use super::page::Pages;
-use super::room::Room;
+use super::room::{NoRoom, Room};
 
 /// Channels that are looked at before a batch, for each of both.
 const LOOKS: usize = 256;
@@ -43,23 +43,23 @@ impl Eviction {
     }
 
     /// Drops pages while there are too many bytes beside those of live windows, for a bounded time:
-    /// twice round at most. Where somebody waits for room, `all` that the hand finds and that
-    /// nobody holds goes, used or not.
+    /// twice round at most. Where somebody waits for room, all that the hand finds and that nobody
+    /// holds goes, used or not, until there is some.
     pub(super) fn evict(
         &mut self,
-        all: bool,
+        waits_for: Option<NoRoom>,
         windows: usize,
         channels: &mut Channels,
         pages: &Pages,
     ) {
         for _ in 0..LOOKS.min(2 * channels.places() as usize) {
-            if pages.bytes() + self.counted(windows) <= self.limit {
+            if !self.is_too_much(pages.bytes(), waits_for, windows, pages) {
                 return;
             }
             self.page_hand = next(self.page_hand, channels);
             if let Some(channel) = channels.get_mut(self.page_hand) {
                 channel.log.lanes.evict(|page| {
-                    let goes = (!page.take_used() || all) && !page.is_held();
+                    let goes = (!page.take_used() || waits_for.is_some()) && !page.is_held();
                     self.evicted += u64::from(goes);
                     goes
                 });
@@ -111,9 +111,25 @@ impl Eviction {
         }
     }
 
-    /// Whether what clients hold is too much alone.
-    pub(super) fn is_stuck(&self, windows: usize, pages: &Pages) -> bool {
-        pages.held_bytes() + self.counted(windows) > self.limit
+    /// Whether what clients hold is too much alone, or leaves no room to whoever waits for it.
+    pub(super) fn is_stuck(
+        &self,
+        waits_for: Option<NoRoom>,
+        windows: usize,
+        pages: &Pages,
+    ) -> bool {
+        self.is_too_much(pages.held_bytes(), waits_for, windows, pages)
+    }
+
+    fn is_too_much(
+        &self,
+        bytes: usize,
+        waits_for: Option<NoRoom>,
+        windows: usize,
+        pages: &Pages,
+    ) -> bool {
+        bytes + self.counted(windows) > self.limit
+            || waits_for.is_some_and(|wanted| !self.room(windows, pages).has(wanted, bytes))
     }
 
     /// Whether it is more than was rendered where there was room for it, so that live windows have

@@ -42,6 +42,8 @@ pub(super) struct Renderer {
     pub(super) pages: Pages,
     /// How much of that there may be.
     pub(super) room: Room,
+    /// Position behind which messages are new.
+    pub(super) new_after: u64,
     frame: Vec<u8>,
     /// What was done since this part of the batch began, in bytes.
     work: usize,
@@ -50,7 +52,8 @@ pub(super) struct Renderer {
 impl Renderer {
     /// One that has rendered nothing.
     pub(super) fn new(epoch: Epoch) -> Self {
-        Self { epoch, pages: Pages::default(), room: Room::ANY, frame: Vec::new(), work: 0 }
+        let (pages, room) = (Pages::default(), Room::ANY);
+        Self { epoch, pages, room, new_after: 0, frame: Vec::new(), work: 0 }
     }
 
     /// The epoch of all that is rendered.
@@ -85,12 +88,14 @@ impl Renderer {
         self.work >= WORK_BYTES
     }
 
-    /// Whether there is room to render this entry, and what fits behind it in a page.
+    /// Whether there is room to render this entry, and what fits behind it in a page. It came
+    /// while its channel was followed here, or was published before that.
     ///
     /// # Errors
     /// Where there is none: it is to wait for some.
-    pub(super) fn room_for(&self, entry: &Entry) -> Result<(), NoRoom> {
-        let wanted = if entry.bytes() > PAGE_BYTES { NoRoom::Long } else { NoRoom::Page };
+    pub(super) fn room_for(&self, entry: &Entry, came: bool) -> Result<(), NoRoom> {
+        let is_new = came && entry.position() > self.new_after;
+        let wanted = NoRoom::of(is_new, entry.bytes() > PAGE_BYTES);
         if self.has_room(wanted) { Ok(()) } else { Err(wanted) }
     }
 

@@ -49,7 +49,7 @@ impl Lanes {
         if !(entries.first()..entries.end().min(want.before)).contains(&want.seq) {
             return Ok(None);
         }
-        if let Err(no_room) = renderer.room_for(entries.at(want.seq))
+        if let Err(no_room) = renderer.room_for(entries.at(want.seq), Entries::came(want.seq))
             && self.page_of(want.seq, rendition).is_none()
         {
             return Err(no_room);

@@ -364,13 +364,14 @@ impl Fanout {
 /// A batch of sends.
 impl Fanout {
     /// A batch begins: what is rendered is brought back into its budget first, whatever that takes
-    /// where somebody waits for room.
-    pub(crate) fn begin_batch(&mut self, is_waited_for: bool) {
+    /// where somebody waits for room. Messages behind the position `new_after` are new.
+    pub(crate) fn begin_batch(&mut self, waits_for: Option<NoRoom>, new_after: u64) {
         let windows = self.loose_bytes;
         self.renderer.begin_part();
         self.renderer.room = self.eviction.room(windows, &self.renderer.pages);
         self.eviction.tighten(windows, &mut self.channels, &mut self.overgrown);
-        self.eviction.evict(is_waited_for, windows, &mut self.channels, &self.renderer.pages);
+        self.renderer.new_after = new_after;
+        self.eviction.evict(waits_for, windows, &mut self.channels, &self.renderer.pages);
     }
 
     /// Others are visited from here on: what was rendered for those before takes nothing from them.
@@ -389,9 +390,10 @@ impl Fanout {
         self.renderer.pages.held_bytes() < self.renderer.pages.bytes()
     }
 
-    /// Whether what clients hold is more than there is room for, so that some have to let go.
-    pub(crate) fn is_stuck(&self) -> bool {
-        self.eviction.is_stuck(self.loose_bytes, &self.renderer.pages)
+    /// Whether what clients hold is more than there is room for, or leaves none to whoever waits
+    /// for some, so that some have to let go.
+    pub(crate) fn is_stuck(&self, waits_for: Option<NoRoom>) -> bool {
+        self.eviction.is_stuck(waits_for, self.loose_bytes, &self.renderer.pages)
     }
 
     /// Whether live windows need what clients hold, and nobody is given time for it.

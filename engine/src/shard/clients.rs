@@ -19,6 +19,7 @@ use super::commands::Commands;
 use super::connection::Connection;
 use super::connections::Connections;
 use super::parcel::Parcel;
+use super::recent::Recent;
 use super::slices::Slices;
 use super::tick_budget::TickBudget;
 use crate::auth::address::Addresses;
@@ -54,6 +55,8 @@ pub(super) struct Clients {
     pub(super) carriers: Carriers,
     /// Last position that the ring has brought.
     pub(super) position: u64,
+    /// Which messages were published just now.
+    pub(super) recent: Recent,
     /// Bytes of private memory that all its clients together may hold.
     private_bytes: usize,
     /// Units of work that were done so far: channels that were followed or left, messages that were
@@ -87,6 +90,7 @@ impl Clients {
             slices: Slices::default(),
             carriers: Carriers::default(),
             position: 0,
+            recent: Recent::new(now),
             private_bytes,
             units: 0,
             genesis: None,

@@ -156,11 +156,13 @@ impl Connections {
         None
     }
 
-    /// There was still no room for the connection that was next: puts it back at the front.
-    pub(super) fn wait_on_for_room(&mut self, token: Token, wanted: NoRoom) {
+    /// There was no room yet for one that was next: it is next again. Or it wants other room by
+    /// now, and waits for that behind those who came before.
+    pub(super) fn wait_on_for_room(&mut self, token: Token, was: NoRoom, wanted: NoRoom) {
         if let Some(connection) = self.table.get_mut(token) {
             connection.flags.wants_room = true;
-            self.room_queue.of(wanted).push_front(token);
+            let queue = self.room_queue.of(wanted);
+            if wanted == was { queue.push_front(token) } else { queue.push_back(token) }
         }
     }
 
@@ -174,7 +176,8 @@ impl Connections {
     /// Which connection is closed next for the pages that it holds, and when; `None` while clients
     /// do not hold too many.
     pub(super) fn lets_go_next(&self, fanout: &Fanout) -> Option<(Token, Millis)> {
-        let (index, due) = self.page_holders.oldest().filter(|_| fanout.is_stuck())?;
+        let waits_for = self.room_queue.waits_for();
+        let (index, due) = self.page_holders.oldest().filter(|_| fanout.is_stuck(waits_for))?;
         let token = self.token(index).expect("who holds pages is there");
         Some((token, if fanout.is_pressed() { Millis::default() } else { due }))
     }

@@ -46,6 +46,7 @@ mod inspect;
 mod link;
 mod page_holders;
 mod parcel;
+mod recent;
 mod room_queue;
 mod slices;
 mod table;

@@ -4,7 +4,6 @@ use fanfare_protocol::id::Id;
 
 use super::clients::Clients;
 use super::connection::Connection;
-use super::room_queue::RoomQueue;
 use crate::clock::Millis;
 use crate::driver::{SendOutcome, Token};
 use crate::fanout::{BATCH_SENDS_MAX, Fanout, Found, NoRoom, Settled};
@@ -28,10 +27,11 @@ impl Visits<'_> {
     /// as there is room, and the others get what is left.
     pub(super) fn plan(&mut self, units: usize) {
         self.free_pages();
-        let is_waited_for = self.clients.connections.room_queue.len() > 0;
-        self.clients.fanout.begin_batch(is_waited_for);
+        let waits_for = self.clients.connections.room_queue.waits_for();
+        let new_after = self.clients.recent.after(self.clients.position, self.now);
+        self.clients.fanout.begin_batch(waits_for, new_after);
         let until = self.clients.units + units;
-        if is_waited_for {
+        if waits_for.is_some() {
             self.visit_waiting(until);
             self.clients.fanout.begin_part();
         }
@@ -76,7 +76,7 @@ impl Visits<'_> {
     /// what one has missed meanwhile is told once, when its time comes.
     fn visit_waiting(&mut self, until: usize) {
         let (mut left, goes_on) = (WAITING_MAX, self.clients.connections.room_queue.goes_on);
-        for wanted in RoomQueue::KINDS {
+        for wanted in NoRoom::ALL {
             if !goes_on && !self.clients.fanout.has_room(wanted) {
                 continue;
             }
@@ -89,7 +89,7 @@ impl Visits<'_> {
                 let Some(token) = self.clients.connections.next_for_room(wanted) else { break };
                 left -= 1;
                 if let Err(no_room) = self.visit(token) {
-                    self.clients.connections.wait_on_for_room(token, no_room);
+                    self.clients.connections.wait_on_for_room(token, wanted, no_room);
                     if no_room == wanted {
                         break;
                     }
