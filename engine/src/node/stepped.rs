@@ -108,6 +108,14 @@ impl<D: Driver, L: Log<Ticket>> Node<D, L> {
         &self.context
     }
 
+    /// Clients of all shards are served by this from the next tick on: [`Shard::set_context`].
+    pub fn set_context(&mut self, context: Context) {
+        self.context = Arc::new(context);
+        for shard in &mut self.shards {
+            shard.set_context(Arc::clone(&self.context));
+        }
+    }
+
     /// How it is.
     pub fn life(&self) -> &Arc<Life> {
         &self.life

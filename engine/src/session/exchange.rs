@@ -24,6 +24,7 @@ use super::socket::Socket;
 use super::stream::Stream;
 use super::waiting::Waiting;
 use super::whole_answer::WholeAnswer;
+use crate::channel::Tenant;
 use crate::clock::Millis;
 use crate::driver::{Close, Token};
 use crate::limits::Limits;
@@ -208,6 +209,7 @@ impl Exchange {
         self,
         session: Token,
         (upgrade, key): (Upgrade, &AcceptKey),
+        tenant: Tenant,
         here: &mut Here<'_>,
     ) -> Step {
         let Self::Carrying(carrying) = self else { return Step::On(self) };
@@ -216,7 +218,7 @@ impl Exchange {
         here.shared.metrics().websockets.add(1);
         here.shared.want(Effect::Visit);
         let limits = &here.shared.context.limits;
-        let socket = Socket::knocking(session, upgrade, here.now, limits);
+        let socket = Socket::knocking(session, upgrade, tenant, here.now, limits);
         Step::Open(Box::new(Stream::Socket(socket)), carrying.into_unheld().into_early())
     }
 

@@ -56,6 +56,7 @@ use fanfare_protocol::http::Violation;
 use fanfare_protocol::id::Id;
 use fanfare_protocol::message::GapView;
 
+use crate::channel::Tenant;
 use crate::clock::Millis;
 use crate::driver::Close;
 use crate::limits::Limits;
@@ -112,11 +113,12 @@ impl Session {
     pub(crate) fn held(
         machine: Box<dyn Machine>,
         id: &SessionId,
+        tenant: Tenant,
         encoding: Encoding,
         now: Millis,
         shared: &mut Shared,
     ) -> Self {
-        let held = Held::new(machine, encoding, now, &shared.context.limits);
+        let held = Held::new(machine, tenant, encoding, now, &shared.context.limits);
         let state = State::Stream(Stream::Held(Box::new(held)));
         let mut session = Self { state, line: Line::new(now), over_limit: false };
         if let Some(heard) = session.with_held(now, shared, |held, here| held.begin(id, here)) {

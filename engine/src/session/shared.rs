@@ -68,6 +68,13 @@ impl Shared {
         }
     }
 
+    /// All sessions are served by this from now on.
+    pub(crate) fn set_context(&mut self, context: Arc<Context>) {
+        assert_eq!(context.origins_key, self.context.origins_key, "it names the connections");
+        self.dates = Dates::new(context.wall);
+        self.context = context;
+    }
+
     /// Why nobody more is taken in now, if so: the node shuts down, there is no room for one more
     /// (`over_limit`), or no memory. Counts one client as turned away.
     pub(super) fn turns_away(&self, over_limit: bool) -> Option<Violation> {

@@ -11,6 +11,7 @@ use super::carriers::Parted;
 use super::clients::Clients;
 use super::connection::Connection;
 use super::parcel::{Moving, Parcel};
+use crate::channel::Tenant;
 use crate::clock::Millis;
 use crate::driver::{Close, Detached, Token};
 use crate::sequencer::relay::Relay;
@@ -63,15 +64,15 @@ impl Apart<'_> {
             return self.refuse(carrier, Violation::Draining, request);
         }
         let held = match request.carriage {
-            Carriage::Begin(hold) => {
-                self.begin(carrier, hold).map(|session| self.attach(session, carrier, hold))
-            }
+            Carriage::Begin(hold) => self
+                .begin(carrier, hold, &request.tenant)
+                .map(|session| self.attach(session, carrier, hold)),
             Carriage::Held(id, hold) => self.find(&id).and_then(|session| {
                 self.make_room(session).map(|()| self.attach(session, carrier, hold))
             }),
-            Carriage::Socket(id, upgrade, key) => {
-                self.find(&id).and_then(|session| self.knock(session, carrier, (upgrade, &key)))
-            }
+            Carriage::Socket(id, upgrade, key) => self
+                .find(&id)
+                .and_then(|session| self.knock(session, carrier, (upgrade, &key), &request.tenant)),
         };
         if let Err(violation) = held {
             self.refuse(carrier, violation, request);
@@ -100,7 +101,7 @@ impl Apart<'_> {
     }
 
     /// Begins a session apart from its sockets, of which this is the first.
-    fn begin(&mut self, carrier: Token, hold: Hold) -> Result<Token, Violation> {
+    fn begin(&mut self, carrier: Token, hold: Hold, tenant: &Tenant) -> Result<Token, Violation> {
         let machines = self.clients.shared.machines().cloned().ok_or(Violation::NotFound)?;
         let (limits, life) = (&self.clients.shared.context.limits, &self.clients.shared.life);
         if life.connections.load(Relaxed) >= limits.connections {
@@ -118,7 +119,10 @@ impl Apart<'_> {
         life.detached.fetch_add(1, Relaxed);
         self.clients.metrics().connections.add(1);
         let encoding = hold.encoding;
-        let session = Session::held(machines(), &id, encoding, self.now, &mut self.clients.shared);
+        let session = {
+            let (machine, shared) = (machines(), &mut self.clients.shared);
+            Session::held(machine, &id, tenant.clone(), encoding, self.now, shared)
+        };
         let mut connection = Connection::new(token.generation, session);
         connection.flags.counted = counted;
         connection.encoding = encoding;
@@ -170,13 +174,16 @@ impl Apart<'_> {
         session: Token,
         socket: Token,
         upgrade: (Upgrade, &AcceptKey),
+        tenant: &Tenant,
     ) -> Result<(), Violation> {
         let (now, Clients { carriers, connections, .. }) = (self.now, &mut *self.clients);
         if carriers.knocker(session, connections).is_some() {
             return Err(Violation::SessionTaken);
         }
         carriers.knock(session, socket);
-        self.clients.exchange(socket, self.now, |it, here| it.knock(session, upgrade, here));
+        self.clients.exchange(socket, self.now, |it, here| {
+            it.knock(session, upgrade, tenant.clone(), here)
+        });
         self.clients.call(session, now, |it, shared| {
             it.with_held(now, shared, Held::hurry);
         });

@@ -160,6 +160,16 @@ impl<D: Driver> Shard<D> {
         }
     }
 
+    /// Clients are served by this from now on: those who are here go on as they are, and whatever
+    /// they do next is judged by it. Limits that size what is made once stay as they were
+    /// ([`Context::limits`]).
+    ///
+    /// # Panics
+    /// When connections would have other names by it than they were told.
+    pub fn set_context(&mut self, context: Arc<Context>) {
+        self.clients.shared.set_context(context);
+    }
+
     /// Other bounds from the next tick on: for benchmarks, which compare them.
     ///
     /// # Panics

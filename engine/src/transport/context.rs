@@ -1,5 +1,8 @@
 //! What is true for every connection of the public listener, for as long as the configuration stays
-//! as it is. Nothing in it changes: who has it has all of it, of one moment.
+//! as it is. Nothing in it changes: who has it has all of it, of one moment. A shard can be
+//! given another one in its place.
+
+use fanfare_protocol::http::Request;
 
 use crate::auth::host::Hosts;
 use crate::auth::origin::Origins;
@@ -10,7 +13,11 @@ use crate::limits::Limits;
 /// What clients are served by.
 #[derive(Debug)]
 pub struct Context {
-    /// What may be used.
+    /// What may be used. What bounds one client or one request counts from the moment at which a
+    /// shard is given another context. What sizes the parts of a node counts as it was when the
+    /// node was made, because those are made once: all that the order bounds (channels that are
+    /// kept and followed, history, keys), the ring, the inbox, the budgets of memory, and what the
+    /// ways in for backends take.
     pub limits: Limits,
     /// Pages that may connect.
     pub origins: Origins,
@@ -23,7 +30,7 @@ pub struct Context {
     pub dev: bool,
     /// The time of day, for the `Date` of answers.
     pub wall: Wall,
-    /// Whose channels clients name, until identity exists.
+    /// Whose channels clients name, until identity exists: asked for by [`Context::tenant_of`].
     pub tenant: Tenant,
     /// A random number of this node, by which connections have names unlike any other node's:
     /// [`crate::origin`].
@@ -44,5 +51,11 @@ impl Context {
             tenant,
             origins_key: 0,
         }
+    }
+
+    /// Whose channels this request names, and whatever its connection says later: the one place
+    /// where a connection is given its tenant. For now it is the configuration's, whoever asks.
+    pub fn tenant_of(&self, _request: &Request<'_>) -> Tenant {
+        self.tenant.clone()
     }
 }

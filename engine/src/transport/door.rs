@@ -9,6 +9,7 @@ use fanfare_protocol::dialect::machine::Machine;
 use fanfare_protocol::http::{ContentType, Request, Violation};
 use fanfare_protocol::ws::handshake::AcceptKey;
 
+use crate::channel::Tenant;
 use crate::session_id::SessionId;
 
 /// Knows which requests are of its protocol.
@@ -90,6 +91,8 @@ pub struct HoldRequest {
     pub carriage: Carriage,
     /// The origin of the page that asks and may read the answer.
     pub origin: Option<Box<str>>,
+    /// Whose channels a client names that begins with it, or knocks.
+    pub tenant: Tenant,
 }
 
 impl Hold {

@@ -18,13 +18,13 @@ pub(super) fn decide(
     context: &Context,
     reader: Option<&str>,
 ) -> Result<Decision, Violation> {
-    let origin = reader.map(Box::from);
+    let (origin, tenant) = (reader.map(Box::from), context.tenant_of(request));
     let (carriage, hold) = match errand {
         Errand::Begin(hold) => (Carriage::Begin(hold), hold),
         Errand::Hold(session, hold) => (Carriage::Held(session, hold), hold),
         Errand::Upgrade(session, upgrade) => {
             let carriage = Carriage::Socket(session, upgrade, handshake::decide(request)?);
-            return Ok(Decision::Hold(Box::new(HoldRequest { carriage, origin })));
+            return Ok(Decision::Hold(Box::new(HoldRequest { carriage, origin, tenant })));
         }
         Errand::Bring(session) => {
             let Body::Length(length) = request.body else {
@@ -42,5 +42,5 @@ pub(super) fn decide(
     if hold.once.is_none() && !takes_chunks(request) {
         return Err(Violation::HttpVersion);
     }
-    Ok(Decision::Hold(Box::new(HoldRequest { carriage, origin })))
+    Ok(Decision::Hold(Box::new(HoldRequest { carriage, origin, tenant })))
 }

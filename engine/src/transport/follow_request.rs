@@ -14,7 +14,7 @@ use fanfare_protocol::ws::handshake::AcceptKey;
 
 use super::Context;
 use super::since::by_own_time;
-use crate::channel::ChannelName;
+use crate::channel::{ChannelName, Tenant};
 use crate::clock::{Millis, Wall};
 use crate::sequencer::command::Since;
 
@@ -68,6 +68,11 @@ pub struct FollowRequest {
 }
 
 impl FollowRequest {
+    /// Whose channels they are: all of one tenant, and one of them at least.
+    pub fn tenant(&self) -> &Tenant {
+        &self.channels[0].tenant
+    }
+
     /// Where to begin in every channel, if it is asked for at `now`, by the time of day that `wall`
     /// says.
     pub fn since(&self, wall: Wall, now: Millis) -> Since {
@@ -80,6 +85,8 @@ impl FollowRequest {
 pub struct FollowHead {
     /// Where it came.
     pub endpoint: Endpoint,
+    /// Whose channels it names.
+    tenant: Tenant,
     /// What `Last-Event-ID` says, where it says something.
     last_event_id: Option<Asked>,
     /// Whether a stream may come in chunks.
@@ -97,6 +104,7 @@ impl FollowHead {
     /// [`Violation::NotAcceptable`].
     pub fn new(
         request: &Request<'_>,
+        context: &Context,
         endpoint: Endpoint,
         reader: Option<&str>,
     ) -> Result<Self, Violation> {
@@ -111,19 +119,16 @@ impl FollowHead {
         };
         let takes_chunks = takes_chunks(request);
         let origin = reader.map(Into::into);
-        Ok(Self { endpoint, last_event_id, takes_chunks, origin, accept_key: None })
+        let tenant = context.tenant_of(request);
+        Ok(Self { endpoint, tenant, last_event_id, takes_chunks, origin, accept_key: None })
     }
 
     /// Puts both parts together.
     ///
     /// # Errors
     /// A parameter whose value is none of those that it may have.
-    pub fn with(
-        self,
-        parameters: &Parameters<'_>,
-        context: &Context,
-    ) -> Result<FollowRequest, Violation> {
-        let channel = |name: &_| ChannelName::new(context.tenant.clone(), name);
+    pub fn with(self, parameters: &Parameters<'_>) -> Result<FollowRequest, Violation> {
+        let channel = |name: &_| ChannelName::new(self.tenant.clone(), name);
         Ok(FollowRequest {
             endpoint: self.endpoint,
             channels: parameters.channels.iter().map(|name| channel(&**name)).collect(),

@@ -207,9 +207,9 @@ fn follow_request(
     endpoint: Endpoint,
     reader: Option<&str>,
 ) -> Result<FollowRequest, Violation> {
-    let head = FollowHead::new(request, endpoint, reader)?;
+    let head = FollowHead::new(request, context, endpoint, reader)?;
     let channels_max = context.limits.channels_per_connection;
-    head.with(&Parameters::of(request.query(), channels_max)?, context)
+    head.with(&Parameters::of(request.query(), channels_max)?)
 }
 
 fn followed_by(request: &Request<'_>) -> Endpoint {
@@ -236,7 +236,8 @@ fn follow(
     if length > context.limits.subscribe_bytes {
         return Err(Violation::BodyTooLong);
     }
-    let pending = PendingFollow::new(FollowHead::new(request, endpoint, reader)?, request, form);
+    let pending =
+        PendingFollow::new(FollowHead::new(request, context, endpoint, reader)?, request, form);
     Ok(Decision::Read(Box::new(pending), length))
 }
 
@@ -268,7 +269,7 @@ fn publish(request: &Request<'_>, context: &Context, dev: bool) -> Result<Decisi
         return Err(Violation::BadEvent);
     }
     let publication = Publication {
-        channel: ChannelName::new(context.tenant.clone(), &name),
+        channel: ChannelName::new(context.tenant_of(request), &name),
         also: Box::default(),
         kind: fanfare_protocol::message::Kind::Text, // decided when the body is whole
         event: event.map(|event| event.as_ref().into()),

@@ -3,6 +3,7 @@
 
 mod comings;
 mod commands;
+mod contexts;
 mod directed;
 mod epochs;
 mod fairness;

@@ -21,7 +21,7 @@ fn asked(query: &str, form: BodyForm, body: impl AsRef<[u8]>) -> Result<FollowRe
     let mut reader = HeadReader::new();
     reader.feed(head.as_bytes(), &HttpLimits::DEFAULT).unwrap();
     let request = reader.request(&HttpLimits::DEFAULT).unwrap();
-    let head = FollowHead::new(&request, Endpoint::EventStream, None).unwrap();
+    let head = FollowHead::new(&request, &context, Endpoint::EventStream, None).unwrap();
     PendingFollow::new(head, &request, form).with(body.as_ref(), &context)
 }
 
