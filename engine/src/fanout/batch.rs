@@ -16,7 +16,7 @@ use super::lane::{Renderer, Want};
 use super::owed::Owed;
 use super::page::Slice;
 use super::room::NoRoom;
-use super::subscription::Subscription;
+use super::subscription::{Subscription, Subscriptions};
 
 /// Most bytes of one send, unless one message alone is longer.
 const SEND_BYTES_MAX: usize = 64 << 10;
@@ -118,7 +118,7 @@ pub(crate) struct Withheld {
 
 /// The planned sends of one batch. Memory is kept from batch to batch.
 #[derive(Debug, Default)]
-pub(super) struct Batch {
+pub(crate) struct Batch {
     plans: Vec<Plan>,
     pieces: Vec<Piece>,
     /// In the order of their pieces; of messages in one channel there are none.
@@ -139,22 +139,22 @@ impl Batch {
     }
 
     /// How many sends are planned.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.plans.len()
     }
 
     /// To whom the planned send `nth` goes.
-    pub(super) fn member(&self, nth: usize) -> u32 {
+    pub(crate) fn member(&self, nth: usize) -> u32 {
         self.plans[nth].member
     }
 
     /// Plans a send of bytes that the caller has.
-    pub(super) fn plan_private(&mut self, member: u32) {
+    pub(crate) fn plan_private(&mut self, member: u32) {
         self.plans.push(Plan { member, source: Source::Private, logs: None });
     }
 
     /// Plans a send of bytes that the caller has in pieces: `copy` puts them together.
-    pub(super) fn plan_copied(&mut self, member: u32, copy: impl FnOnce(&mut Vec<u8>, usize)) {
+    pub(crate) fn plan_copied(&mut self, member: u32, copy: impl FnOnce(&mut Vec<u8>, usize)) {
         let start = self.gathered.len();
         copy(&mut self.gathered, SEND_BYTES_MAX);
         let source = Source::Gathered { start, end: self.gathered.len() };
@@ -162,15 +162,16 @@ impl Batch {
     }
 
     /// Plans what a member gets next and moves its cursors past it.
-    pub(super) fn visit(
+    pub(crate) fn visit(
         &mut self,
         member: u32,
         encoding: Encoding,
-        (subscriptions, filter): (&mut [Subscription], Option<&Filter>),
+        subscriptions: &mut Subscriptions,
         logs: &mut Channels,
         renderer: &mut Renderer,
     ) -> Found {
         let start = self.pieces.len();
+        let (subscriptions, filter) = subscriptions.parts();
         let (source, found) = match subscriptions {
             [] => return Found::Nothing,
             [subscription] => {
@@ -285,15 +286,16 @@ impl Batch {
     /// comes after it, the next such notice, and so on, in the order of positions, and moves the
     /// cursors past it. A send for each notice would be as many as there are messages, where every
     /// other one is too long. It ends before what there is no room for, which is not the first.
-    pub(super) fn withhold(
+    pub(crate) fn withhold(
         &mut self,
-        (subscriptions, filter): (&mut [Subscription], Option<&Filter>),
+        subscriptions: &mut Subscriptions,
         logs: &mut Channels,
         encoding: Encoding,
         renderer: &mut Renderer,
         out: &mut Vec<u8>,
     ) -> Withheld {
         let (mut withheld, begun) = (Withheld::default(), out.len());
+        let (subscriptions, filter) = subscriptions.parts();
         let Some(filter) = filter else { return withheld };
         if !self.owed.find((subscriptions, Some(filter)), logs, encoding, renderer) {
             return withheld;
@@ -339,7 +341,7 @@ impl Batch {
 
     /// The planned sends in their order: to whom, and which bytes; `None` where the caller has
     /// them.
-    pub(super) fn sends(&self) -> impl Iterator<Item = (u32, Option<&[u8]>)> {
+    pub(crate) fn sends(&self) -> impl Iterator<Item = (u32, Option<&[u8]>)> {
         self.plans.iter().map(|plan| {
             let bytes = match &plan.source {
                 Source::Private => None,
@@ -350,14 +352,16 @@ impl Batch {
         })
     }
 
-    /// Of the planned send `nth` the first `taken` bytes went: moves the cursors of the rest back.
-    pub(super) fn settle(
+    /// The planned send `nth` has ended and the first `taken` bytes of it are sent, `usize::MAX`
+    /// where all are: moves the cursors of what was not back.
+    pub(crate) fn settle(
         &self,
         nth: usize,
         taken: usize,
-        subscriptions: &mut [Subscription],
+        subscriptions: &mut Subscriptions,
         logs: &Channels,
     ) -> Settled {
+        let subscriptions = subscriptions.as_mut_slice();
         let Plan { source, logs: carried, .. } = &self.plans[nth];
         match (carried, source) {
             (Some((encoding, pieces)), _) => {
@@ -383,8 +387,8 @@ impl Batch {
         }
     }
 
-    /// Forgets what was planned.
-    pub(super) fn clear(&mut self) {
+    /// Everything that was planned is settled.
+    pub(crate) fn clear(&mut self) {
         self.plans.clear();
         self.pieces.clear();
         self.passed.clear();

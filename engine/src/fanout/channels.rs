@@ -10,7 +10,7 @@ pub(super) type ChannelIndex = u32;
 
 /// One channel of the table.
 #[derive(Debug)]
-pub(super) struct Channel {
+pub(crate) struct Channel {
     /// Its messages.
     pub(super) log: Log,
     /// Who follows it, in no order.
@@ -43,12 +43,17 @@ impl Channel {
     }
 }
 
-/// The table.
+/// The table, and what all of it comes to.
 #[derive(Debug, Default)]
-pub(super) struct Channels {
+pub(crate) struct Channels {
     indexes: HashMap<ChannelId, ChannelIndex>,
     table: Vec<Option<Channel>>,
     free: Vec<ChannelIndex>,
+    /// Seats that are taken.
+    pub(super) subscriptions: u64,
+    /// Bytes of all live windows.
+    loose_bytes: usize,
+    ephemeral_lost: u64,
 }
 
 impl Channels {
@@ -78,13 +83,32 @@ impl Channels {
         index
     }
 
-    /// Takes out the log of a channel that nobody follows.
-    pub(super) fn remove(&mut self, id: ChannelId) -> Option<Log> {
-        let index = self.indexes.remove(&id)?;
-        let channel = self.table[index as usize].take()?;
+    /// Drops a channel that nobody follows any more, where it is there.
+    pub(super) fn remove(&mut self, id: ChannelId) {
+        let Some(index) = self.indexes.remove(&id) else { return };
+        let channel = self.table[index as usize].take().expect("what is found is in the table");
         assert!(channel.members.is_empty(), "interest ends only after the last unsubscribe");
         self.free.push(index);
-        Some(channel.log)
+        self.loose_bytes -= channel.log.loose_bytes();
+    }
+
+    /// Changes a log in another way than by a trim.
+    pub(super) fn change(&mut self, index: ChannelIndex, change: impl FnOnce(&mut Log)) {
+        let log = &mut self.at_mut(index).log;
+        let before = log.loose_bytes();
+        change(log);
+        let after = log.loose_bytes();
+        self.loose_bytes = self.loose_bytes - before + after;
+    }
+
+    /// Logs were trimmed of so many bytes of live windows.
+    pub(super) fn trimmed(&mut self, loose_bytes: usize) {
+        self.loose_bytes -= loose_bytes;
+    }
+
+    /// Members were too slow for so many ephemeral messages.
+    pub(super) fn lost(&mut self, ephemeral: u64) {
+        self.ephemeral_lost += ephemeral;
     }
 
     /// A channel that is there.
@@ -108,8 +132,29 @@ impl Channels {
     }
 
     /// How many there are.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.indexes.len()
+    }
+
+    /// Subscriptions of all members.
+    pub(crate) fn subscriptions(&self) -> u64 {
+        self.subscriptions
+    }
+
+    /// Bytes of what logs hold that history does not promise: the live windows.
+    pub(crate) fn loose_bytes(&self) -> usize {
+        self.loose_bytes
+    }
+
+    /// Ephemeral messages that members were too slow for, so far.
+    pub(crate) fn ephemeral_lost(&self) -> u64 {
+        self.ephemeral_lost
+    }
+
+    /// Entries of the longest log.
+    #[cfg(test)]
+    pub(crate) fn longest_log(&self) -> usize {
+        self.iter().map(|one| one.log.entries().len()).max().unwrap_or(0)
     }
 
     /// Where all of them stand.

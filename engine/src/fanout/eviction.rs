@@ -21,7 +21,7 @@ const LOOKS: usize = 256;
 
 /// The hands of the clock.
 #[derive(Debug)]
-pub(super) struct Eviction {
+pub(crate) struct Eviction {
     /// Bytes that there may be.
     limit: usize,
     page_hand: ChannelIndex,
@@ -38,7 +38,7 @@ impl Eviction {
     }
 
     /// Pages that were dropped so far.
-    pub(super) fn evicted(&self) -> u64 {
+    pub(crate) fn evicted(&self) -> u64 {
         self.evicted
     }
 

@@ -35,7 +35,7 @@ const WORK_BYTES: usize = 128 << 10;
 
 /// What renders, for all lanes of a shard.
 #[derive(Debug)]
-pub(super) struct Renderer {
+pub(crate) struct Renderer {
     /// The order's.
     epoch: Epoch,
     /// Where to.
@@ -57,7 +57,7 @@ impl Renderer {
     }
 
     /// The epoch of all that is rendered.
-    pub(super) fn epoch(&self) -> Epoch {
+    pub(crate) fn epoch(&self) -> Epoch {
         self.epoch
     }
 
@@ -72,7 +72,7 @@ impl Renderer {
     }
 
     /// A part of a batch begins.
-    pub(super) fn begin_part(&mut self) {
+    pub(crate) fn begin_part(&mut self) {
         self.work = 0;
         // One long message leaves no long buffer behind.
         self.frame.shrink_to(2 * PAGE_BYTES);

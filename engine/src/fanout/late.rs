@@ -6,14 +6,32 @@
 
 use fanfare_protocol::message::GapReason;
 
+use super::channels::Channels;
 use super::lives::EndedBy;
 use super::log::Log;
+use super::subscription::Subscription;
 use crate::sequencer::command::{Gap, Since, SubscribedChannel};
+
+/// Where the subscription of a reply begins now, where the order is at `present`: its channel was
+/// imported earlier, when the log was of this `life`, and its member has still to
+/// [`Subscription::join`]. Says too the position of the first message to deliver, where there is
+/// one. The reply says from here on what is true now.
+pub(crate) fn begin_late(
+    reply: &mut SubscribedChannel,
+    life: u64,
+    present: u64,
+    channels: &Channels,
+) -> (Subscription, Option<u64>) {
+    let channel = channels.find(reply.channel).expect("its log stays until it is left");
+    let log = &channels.at(channel).log;
+    let next = begin(log, life, present, reply);
+    (Subscription::before_joining(channel, next), log.entries().position(next))
+}
 
 /// Seq to begin with now, in the log of a channel of which the reply was told when the log was of
 /// this `life`; the order is at `present` now. The reply says from here on where that is, and what
 /// is missed by it.
-pub(super) fn begin(log: &Log, life: u64, present: u64, reply: &mut SubscribedChannel) -> u64 {
+fn begin(log: &Log, life: u64, present: u64, reply: &mut SubscribedChannel) -> u64 {
     let (seq, entries) = (find(log, life, reply), log.entries());
     reply.last = entries.next_offset() - 1;
     if log.lives().present() != life {

@@ -5,14 +5,14 @@ use fanfare_protocol::message::{GapReason, GapView};
 
 use super::channels::Channels;
 use super::lives::EndedBy;
-use super::subscription::Subscription;
+use super::subscription::Subscriptions;
 use crate::rule::Slow;
 
 /// Whether one of these has left the live window of a channel whose rule is to disconnect, or of
 /// one that was forgotten meanwhile, so that nobody knows what was missed; what the rules of the
 /// others say does not matter then. The end of an epoch closes nobody who has lost nothing since.
-pub(super) fn must_close(subscriptions: &[Subscription], channels: &Channels) -> bool {
-    subscriptions.iter().any(|it| {
+pub(crate) fn must_close(subscriptions: &Subscriptions, channels: &Channels) -> bool {
+    subscriptions.as_slice().iter().any(|it| {
         let log = &channels.at(it.channel).log;
         it.next < log.entries().first()
             && match log.lives().ended(it.next) {
@@ -25,14 +25,15 @@ pub(super) fn must_close(subscriptions: &[Subscription], channels: &Channels) ->
 
 /// Moves cursors that have left their logs to where they go on, and tells each gap in the order of
 /// the subscriptions. Who is not to go on, and is asked all the same (a poll is answered, whatever
-/// the rule says), does so with the oldest.
-pub(super) fn skip_lost(
-    subscriptions: &mut [Subscription],
-    channels: &Channels,
+/// the rule says), does so with the oldest. Returns how many gaps there were. Of ephemeral messages
+/// nothing is told: they are counted.
+pub(crate) fn skip_lost(
+    subscriptions: &mut Subscriptions,
+    channels: &mut Channels,
     mut tell: impl FnMut(&GapView<'_>),
-) -> Skipped {
-    let mut skipped = Skipped::default();
-    for subscription in subscriptions {
+) -> u64 {
+    let (mut gaps, mut ephemeral) = (0, 0);
+    for subscription in subscriptions.as_mut_slice() {
         let log = &channels.at(subscription.channel).log;
         let entries = log.entries();
         if subscription.next >= entries.first() {
@@ -49,18 +50,10 @@ pub(super) fn skip_lost(
         let reason = ended.map_or(GapReason::Slow, EndedBy::reason);
         let view = log.lanes.view(subscription.seat.view());
         tell(&GapView { channel: &log.name.name, view, bounds, reason });
-        skipped.gaps += 1;
-        skipped.ephemeral += entries.ephemeral_within(subscription.next..next);
+        gaps += 1;
+        ephemeral += entries.ephemeral_within(subscription.next..next);
         subscription.next = next;
     }
-    skipped
-}
-
-/// What cursors that moved on have passed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Skipped {
-    /// Gaps that were told.
-    pub(crate) gaps: u64,
-    /// Ephemeral messages, of which nothing is told.
-    pub(crate) ephemeral: u64,
+    channels.lost(ephemeral);
+    gaps
 }

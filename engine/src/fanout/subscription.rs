@@ -1,9 +1,12 @@
 //! What one client follows: a cursor into the log of each of its channels.
 
+use std::sync::Arc;
+
 use fanfare_protocol::dialect::Encoding;
 
-use super::channels::ChannelIndex;
-use super::filter::Filter;
+use super::channels::{ChannelIndex, Channels};
+use super::filter::{Filter, Reads};
+use super::lane::Renderer;
 use super::lanes::Rendition;
 use super::views::ViewNumber;
 use crate::channel::ChannelId;
@@ -48,6 +51,53 @@ impl Seat {
 const _: () = assert!(size_of::<Subscription>() == 16);
 
 impl Subscription {
+    /// Of a member that has still to [`Subscription::join`].
+    pub(super) fn before_joining(channel: ChannelIndex, next: u64) -> Self {
+        Self { channel, seat: Seat::default(), next }
+    }
+
+    /// A member takes its seat in the channel, and reads it by `view` from here on, which has room;
+    /// what is not for it there is noted in its filter.
+    pub(crate) fn join(
+        &mut self,
+        member: u32,
+        filter: &mut Filter,
+        view: Option<&Arc<str>>,
+        channels: &mut Channels,
+    ) {
+        let channel = channels.at_mut(self.channel);
+        filter.begin(&channel.log, self.next);
+        self.seat = Seat::new(channel.join(member), channel.log.lanes.enter(view));
+        channels.subscriptions += 1;
+    }
+
+    /// It ends. Says who has its seat now, where anyone has: the caller lets it
+    /// [`Subscriptions::take_seat`].
+    #[must_use]
+    pub(crate) fn leave(self, channels: &mut Channels) -> Option<Moved> {
+        let Self { channel: index, seat, .. } = self;
+        channels.subscriptions -= 1;
+        let channel = channels.at_mut(index);
+        channel.log.lanes.leave(seat.view());
+        let (member, in_sweep) = channel.leave(seat.place())?;
+        Some(Moved { member, in_sweep, channel: index, place: seat.place() })
+    }
+
+    /// What the sequencer calls its channel.
+    pub(crate) fn channel_id(self, channels: &Channels) -> ChannelId {
+        channels.at(self.channel).log.id
+    }
+
+    /// Whether its channel has room for one more by `view`.
+    pub(crate) fn has_room_for(self, view: &str, channels: &Channels) -> bool {
+        channels.at(self.channel).log.lanes.has_room_for(view)
+    }
+
+    /// Which life of its channel the log is of now, for [`super::begin_late`].
+    pub(crate) fn life(self, channels: &Channels) -> u64 {
+        channels.at(self.channel).log.lives().present()
+    }
+
     /// What is rendered for it, where its client takes this encoding.
     pub(super) fn rendition(&self, encoding: Encoding) -> Rendition {
         Rendition { encoding, view: self.seat.view() }
@@ -140,6 +190,30 @@ impl Subscriptions {
             Self::Many(many) => (many, None),
             Self::Filtered(filtered) => (&mut filtered.list, Some(&filtered.filter)),
         }
+    }
+
+    /// Whether any of them is owed a message, or is to be told of one.
+    pub(crate) fn are_owed(
+        &mut self,
+        encoding: Encoding,
+        channels: &mut Channels,
+        renderer: &mut Renderer,
+    ) -> bool {
+        let (all, filter) = self.parts();
+        all.iter_mut().any(|it| {
+            let rendition = it.rendition(encoding);
+            let log = &mut channels.at_mut(it.channel).log;
+            Reads { log, rendition, renderer }.pass(&mut it.next, filter);
+            it.next < log.entries().end()
+        })
+    }
+
+    /// Whether all was sent of them up to `position`.
+    pub(crate) fn are_past(&self, position: u64, channels: &Channels) -> bool {
+        let is_past = |it: &Subscription| {
+            it.next >= channels.at(it.channel).log.entries().after_position(position)
+        };
+        self.as_slice().iter().all(is_past)
     }
 
     /// What is withheld, where anything is.

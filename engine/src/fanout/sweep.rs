@@ -13,22 +13,25 @@ use super::channels::{ChannelIndex, Channels};
 
 /// The queues of channels whose members are owed a visit.
 #[derive(Debug)]
-pub(super) struct Sweep {
+pub(crate) struct Sweep {
     /// Visits in one turn of one channel, and of each queue in one batch. An audience up to this
     /// size is small.
     quantum: usize,
     small: VecDeque<ChannelIndex>,
     large: VecDeque<ChannelIndex>,
+    /// Members whose turn it is.
+    visits: VecDeque<u32>,
 }
 
 impl Sweep {
     /// Nobody is owed a visit.
     pub(super) fn new(quantum: usize) -> Self {
-        Self { quantum, small: VecDeque::new(), large: VecDeque::new() }
+        let (small, large, visits) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
+        Self { quantum, small, large, visits }
     }
 
     /// Takes turns of another length from now on.
-    pub(super) fn set_quantum(&mut self, quantum: usize) {
+    pub(crate) fn set_quantum(&mut self, quantum: usize) {
         self.quantum = quantum;
     }
 
@@ -47,16 +50,28 @@ impl Sweep {
         }
     }
 
-    /// Appends the members to visit in this tick: at most a quantum of small audiences and one
-    /// of large ones.
-    pub(super) fn take(&mut self, channels: &mut Channels, visits: &mut VecDeque<u32>) {
-        take(&mut self.small, self.quantum, channels, visits);
-        take(&mut self.large, self.quantum, channels, visits);
+    /// Says who is visited next, where nobody is left of those that were said before: at most a
+    /// quantum of small audiences and one of large ones.
+    pub(crate) fn take_turns(&mut self, channels: &mut Channels) {
+        if self.visits.is_empty() {
+            take(&mut self.small, self.quantum, channels, &mut self.visits);
+            take(&mut self.large, self.quantum, channels, &mut self.visits);
+        }
+    }
+
+    /// The next member whose turn it is.
+    pub(crate) fn next_visit(&mut self) -> Option<u32> {
+        self.visits.pop_front()
+    }
+
+    /// Whether it is still somebody's turn.
+    pub(super) fn is_visiting(&self) -> bool {
+        !self.visits.is_empty()
     }
 
     /// Whether anybody is owed a visit.
-    pub(super) fn is_idle(&self) -> bool {
-        self.small.is_empty() && self.large.is_empty()
+    pub(crate) fn has_work(&self) -> bool {
+        self.is_visiting() || !(self.small.is_empty() && self.large.is_empty())
     }
 }
 
@@ -119,9 +134,8 @@ mod tests {
     }
 
     fn tick(sweep: &mut Sweep, channels: &mut Channels) -> Vec<u32> {
-        let mut visits = VecDeque::new();
-        sweep.take(channels, &mut visits);
-        visits.into()
+        sweep.take_turns(channels);
+        std::iter::from_fn(|| sweep.next_visit()).collect()
     }
 
     #[test]
@@ -154,11 +168,10 @@ mod tests {
         let channel = with_members(&mut channels, 1, 0..1_000);
         for round in 0..3 {
             sweep.mark(channel, &mut channels);
-            let mut visits = VecDeque::new();
-            while !sweep.is_idle() {
-                sweep.take(&mut channels, &mut visits);
+            let mut visits = Vec::new();
+            while sweep.has_work() {
+                visits.extend(tick(&mut sweep, &mut channels));
             }
-            let mut visits = Vec::from(visits);
             visits.sort_unstable();
             assert_eq!(visits, (0..1_000).collect::<Vec<_>>(), "round {round}");
         }
@@ -166,9 +179,9 @@ mod tests {
         assert_eq!(tick(&mut sweep, &mut channels)[0], 3 * 256, "each began a quantum later");
         sweep.mark(channel, &mut channels);
         assert_eq!(tick(&mut sweep, &mut channels)[0], 24, "goes on, does not begin again");
-        let mut visits = VecDeque::new();
-        while !sweep.is_idle() {
-            sweep.take(&mut channels, &mut visits);
+        let mut visits = Vec::new();
+        while sweep.has_work() {
+            visits.extend(tick(&mut sweep, &mut channels));
         }
         assert_eq!(visits.len(), 1_000 - 256, "and goes round once for the second message");
         sweep.mark(channel, &mut channels);

@@ -26,7 +26,7 @@ use crate::auth::address::Addresses;
 use crate::channel::ChannelId;
 use crate::clock::Millis;
 use crate::driver::{Close, Outgoing, Received, Token};
-use crate::fanout::Fanout;
+use crate::fanout::{Fanout, must_close};
 use crate::metrics::ShardMetrics;
 use crate::sequencer::command::{Genesis, Requester};
 use crate::sequencer::relay::Relay;
@@ -115,7 +115,7 @@ impl Clients {
 
     /// Whether somebody is to be visited without waiting for the kernel.
     pub(super) fn owes_visits(&self) -> bool {
-        self.connections.visits_waiting() > 0 || self.fanout.has_work()
+        self.connections.visits_waiting() > 0 || self.fanout.sweep.has_work()
     }
 
     /// Whether one more socket is served, of `sockets_max`. Sessions apart from their sockets do
@@ -126,15 +126,15 @@ impl Clients {
 
     /// Says in metrics what fan-out holds.
     pub(super) fn gauge(&self) {
-        self.metrics().channels.set(self.fanout.channels() as u64);
+        self.metrics().channels.set(self.fanout.channels.len() as u64);
         self.metrics().detached_sessions.set(self.carriers.detached() as u64);
-        self.metrics().subscriptions.set(self.fanout.subscriptions());
+        self.metrics().subscriptions.set(self.fanout.channels.subscriptions());
         self.metrics().rendered_bytes.set(self.fanout.rendered_bytes() as u64);
         self.metrics().waiting_for_room.set(self.connections.room_queue.len() as u64);
         self.metrics().private_bytes.set(self.connections.holders.bytes() as u64);
-        self.metrics().window_bytes.set(self.fanout.loose_bytes() as u64);
-        self.metrics().pages_evicted.set(self.fanout.evicted());
-        self.metrics().ephemeral_lost.set(self.fanout.ephemeral_lost());
+        self.metrics().window_bytes.set(self.fanout.channels.loose_bytes() as u64);
+        self.metrics().pages_evicted.set(self.fanout.eviction.evicted());
+        self.metrics().ephemeral_lost.set(self.fanout.channels.ephemeral_lost());
     }
 }
 
@@ -226,7 +226,8 @@ impl Clients {
             if session.due(told).is_some_and(|due| due <= told) {
                 let unread = connection.flags.reading;
                 let subscriptions = &connection.subscriptions;
-                let lost = session.line.is_blocked() && self.fanout.must_close(subscriptions);
+                let lost =
+                    session.line.is_blocked() && must_close(subscriptions, &self.fanout.channels);
                 session.deadline((unread, lost), (told, now), &mut self.shared);
             }
             self.perform(token, now); // which lets the wheel look again
@@ -422,13 +423,14 @@ impl Clients {
     /// Ends the subscription to a channel, or to all, and tells the sequencer.
     fn unfollow(&mut self, token: Token, channel: Option<ChannelId>) {
         let Some(connection) = self.connections.get_mut(token) else { return };
+        let logs = &mut self.fanout.channels;
         let left = connection
             .subscriptions
-            .take_out(|one| channel.is_none_or(|channel| self.fanout.channel_id(*one) == channel));
+            .take_out(|one| channel.is_none_or(|channel| one.channel_id(logs) == channel));
         let mut channels = Vec::with_capacity(left.as_slice().len());
         for subscription in left.as_slice() {
-            channels.push(self.fanout.channel_id(*subscription));
-            let moved = self.fanout.leave(*subscription);
+            channels.push(subscription.channel_id(logs));
+            let moved = subscription.leave(logs);
             moved.into_iter().for_each(|moved| self.connections.move_member(moved));
         }
         self.units += channels.len();
@@ -439,7 +441,7 @@ impl Clients {
 
     /// The planned sends, in their order.
     pub(super) fn sends(&self) -> impl Iterator<Item = Outgoing<'_>> {
-        self.fanout.sends().map(|(index, bytes)| {
+        self.fanout.batch.sends().map(|(index, bytes)| {
             let connection = self.connections.table.at(index).expect("a visit keeps it open");
             let private =
                 || connection.session.line.outbox().expect("private bytes were seen").front();

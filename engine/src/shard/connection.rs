@@ -3,7 +3,7 @@
 use fanfare_protocol::dialect::Encoding;
 
 use super::link::Link;
-use crate::fanout::{Fanout, Settled, Slice, Subscriptions, Withheld};
+use crate::fanout::{Fanout, Settled, Slice, Subscriptions, Withheld, skip_lost};
 use crate::limits::Limits;
 use crate::session::{Outbox, Session, Spare, took};
 
@@ -73,13 +73,14 @@ impl Connection {
     /// many there were.
     pub(super) fn skip_lost(&mut self, fanout: &mut Fanout) -> u64 {
         let Self { session, subscriptions, encoding, .. } = self;
-        fanout.skip_lost(subscriptions, |gap| session.tell_gap(gap, *encoding))
+        skip_lost(subscriptions, &mut fanout.channels, |gap| session.tell_gap(gap, *encoding))
     }
 
     /// What it gets where messages are too long for it is its own from here on.
     pub(super) fn withhold(&mut self, fanout: &mut Fanout) -> Withheld {
         let out = self.session.line.outbox_mut().get_or_insert_default().writer();
-        fanout.withhold(&mut self.subscriptions, self.encoding, out)
+        let Fanout { batch, channels, renderer, .. } = fanout;
+        batch.withhold(&mut self.subscriptions, channels, self.encoding, renderer, out)
     }
 
     /// The parts of pages that it holds: of what is on its way, and of an answer that is gathered.

@@ -6,10 +6,10 @@ use fanfare_protocol::dialect::machine::Answer;
 
 use super::apart::Apart;
 use super::clients::Clients;
-use super::connection::spread;
+use super::connection::{Connection, spread};
 use super::parcel::Parcel;
 use crate::clock::Millis;
-use crate::fanout::Subscription;
+use crate::fanout::{Fanout, Subscription};
 use crate::sequencer::command::{
     Command, Entry, PublishAnswer, Published, Refusal, Requester, Subscribed,
 };
@@ -108,9 +108,9 @@ impl FromOrder<'_> {
         let import = |channel| clients.fanout.import(channel);
         let imported: Vec<_> = reply.channels.iter().map(import).collect();
         if reply.left > 0 {
-            return clients.slices.keep(reply, &imported, &clients.fanout);
+            return clients.slices.keep(reply, &imported, &clients.fanout.channels);
         }
-        match clients.slices.whole(reply, &imported, &clients.fanout) {
+        match clients.slices.whole(reply, &imported, &clients.fanout.channels) {
             None => self.follow(reply, imported),
             Some((whole, subscriptions)) => self.follow(&whole, subscriptions),
         }
@@ -143,7 +143,8 @@ impl FromOrder<'_> {
                         .is_some_and(|session| session.state.wants(request, &channel.name)) =>
                 {
                     let view = session.and_then(|session| session.state.view(&channel.name));
-                    self.clients.fanout.join(token.index, &mut subscription, &mut filter, view);
+                    let channels = &mut self.clients.fanout.channels;
+                    subscription.join(token.index, &mut filter, view, channels);
                     taken.push(subscription);
                 }
                 _ => unwanted.push(channel.channel),
@@ -170,10 +171,10 @@ impl FromOrder<'_> {
     fn has_room_for_views(&self, reply: &Subscribed, subscriptions: &[Subscription]) -> bool {
         let Requester { session: token, request, .. } = reply.requester;
         let Some(connection) = self.clients.connections.table.at(token.index) else { return true };
-        let state = &connection.session.state;
+        let (state, channels) = (&connection.session.state, &self.clients.fanout.channels);
         reply.channels.iter().zip(subscriptions).all(|(channel, subscription)| {
             let view = state.view(&channel.name).filter(|_| state.wants(request, &channel.name));
-            view.is_none_or(|view| self.clients.fanout.has_room_for(*subscription, view))
+            view.is_none_or(|view| subscription.has_room_for(view, channels))
         })
     }
 
@@ -222,7 +223,9 @@ impl FromOrder<'_> {
         self.clients.commands.end();
         for token in self.clients.connections.table.tokens() {
             let Some(connection) = self.clients.connections.get_mut(token) else { continue };
-            let owed = self.clients.fanout.owes(&mut connection.subscriptions, connection.encoding);
+            let Connection { encoding, subscriptions, .. } = connection;
+            let Fanout { channels, renderer, .. } = &mut self.clients.fanout;
+            let owed = subscriptions.are_owed(*encoding, channels, renderer);
             connection.session.order_ended(owed, self.now, &mut self.clients.shared);
             self.clients.perform(token, self.now);
         }

@@ -34,7 +34,7 @@ impl<D: Driver> Shard<D> {
             "queue {} for room {} sweeps {} commands {} reading {} ring {} events {}",
             clients.connections.visits_waiting(),
             clients.connections.room_queue.len(),
-            clients.fanout.has_work(),
+            clients.fanout.sweep.has_work(),
             clients.commands.len(),
             clients.connections.receives_waiting(),
             self.ring.waiting(),
@@ -86,7 +86,7 @@ impl<D: Driver> Shard<D> {
     pub fn assert_empty(&self) {
         let (clients, metrics) = (&self.clients, self.clients.metrics());
         assert!(clients.connections.table.is_empty() && clients.commands.is_empty());
-        assert_eq!(clients.fanout.channels(), 0, "interests have ended");
+        assert_eq!(clients.fanout.channels.len(), 0, "interests have ended");
         for gauge in [
             &metrics.connections,
             &metrics.websockets,

@@ -181,7 +181,7 @@ impl<D: Driver> Shard<D> {
             "{budget:?}"
         );
         self.budget = budget;
-        self.clients.fanout.set_quantum(quantum);
+        self.clients.fanout.sweep.set_quantum(quantum);
     }
 
     /// The thread: ticks until the order ends and every client is gone.
@@ -317,7 +317,7 @@ impl<D: Driver> Shard<D> {
     fn send(&mut self, now: Millis) {
         for _ in 0..self.budget.batches {
             Visits { clients: &mut self.clients, now }.plan(self.budget.units);
-            let planned = self.clients.fanout.planned();
+            let planned = self.clients.fanout.batch.len();
             if planned == 0 {
                 return;
             }

@@ -4,7 +4,7 @@
 //! session hears of it, only with the last: there the whole request has its place. The order ends
 //! one request before it begins the next, so of each shard no more than one is under way.
 
-use crate::fanout::{Fanout, Subscription};
+use crate::fanout::{Channels, Subscription, begin_late};
 use crate::sequencer::command::{Subscribed, SubscribedChannel};
 
 /// The channels that were told, without what was imported, each with the life that its log had.
@@ -13,8 +13,13 @@ pub(super) struct Slices(Vec<(SubscribedChannel, u64)>);
 
 impl Slices {
     /// Keeps a reply that is not the last of its request. Its channels were imported.
-    pub(super) fn keep(&mut self, reply: &Subscribed, imported: &[Subscription], fanout: &Fanout) {
-        let lives = imported.iter().map(|subscription| fanout.life(*subscription));
+    pub(super) fn keep(
+        &mut self,
+        reply: &Subscribed,
+        imported: &[Subscription],
+        channels: &Channels,
+    ) {
+        let lives = imported.iter().map(|subscription| subscription.life(channels));
         self.0.extend(reply.channels.iter().map(SubscribedChannel::without_import).zip(lives));
     }
 
@@ -24,7 +29,7 @@ impl Slices {
         &mut self,
         last: &Subscribed,
         imported: &[Subscription],
-        fanout: &Fanout,
+        logs: &Channels,
     ) -> Option<(Subscribed, Vec<Subscription>)> {
         if self.0.is_empty() {
             return None;
@@ -33,7 +38,7 @@ impl Slices {
         let mut channels = Vec::with_capacity(self.0.len() + imported.len());
         let mut begin = last.begin;
         for (mut channel, life) in std::mem::take(&mut self.0) {
-            let (subscription, owed) = fanout.begin_late(&mut channel, life, last.present);
+            let (subscription, owed) = begin_late(&mut channel, life, last.present, logs);
             begin = begin.min(owed.map_or(begin, |position| position - 1));
             subscriptions.push(subscription);
             channels.push(channel);

@@ -6,7 +6,7 @@ use super::clients::Clients;
 use super::connection::Connection;
 use crate::clock::Millis;
 use crate::driver::{SendOutcome, Token};
-use crate::fanout::{BATCH_SENDS_MAX, Fanout, Found, NoRoom, Settled};
+use crate::fanout::{BATCH_SENDS_MAX, Fanout, Found, NoRoom, Settled, must_close};
 
 /// Clients that are ended before one batch for the pages that they hold.
 const CLOSES_MAX: usize = 64;
@@ -33,14 +33,16 @@ impl Visits<'_> {
         let until = self.clients.units + units;
         if waits_for.is_some() {
             self.visit_waiting(until);
-            self.clients.fanout.begin_part();
+            self.clients.fanout.renderer.begin_part();
         }
         self.visit_queued(until, Fanout::is_batch_half_full);
-        self.clients.fanout.take_turns();
+        let Fanout { renderer, sweep, channels, .. } = &mut self.clients.fanout;
+        renderer.begin_part();
+        sweep.take_turns(channels);
         // Its own: those who catch up by polls keep no live message waiting.
         let until_swept = self.clients.units + units;
         while !self.clients.fanout.is_batch_full() && self.clients.units < until_swept {
-            let Some(index) = self.clients.fanout.next_visit() else { break };
+            let Some(index) = self.clients.fanout.sweep.next_visit() else { break };
             if let Some(token) = self.clients.connections.token(index) {
                 self.visit_or_wait(token);
             }
@@ -123,7 +125,8 @@ impl Visits<'_> {
             return Ok(()); // it was lost, and the session is told so before the next batch
         }
         let catches_up_to = connection.session.state.catches_up_to();
-        if catches_up_to.is_some_and(|to| clients.fanout.is_past(&connection.subscriptions, to)) {
+        let channels = &clients.fanout.channels;
+        if catches_up_to.is_some_and(|to| connection.subscriptions.are_past(to, channels)) {
             clients.call(token, now, |session, shared| session.caught_up(now, shared));
             clients.connections.visit_soon(token); // and goes on with what it is owed
             return Ok(());
@@ -134,15 +137,17 @@ impl Visits<'_> {
         }
         let found = if has_private {
             match connection.session.line.outbox().filter(|outbox| outbox.is_scattered()) {
-                None => clients.fanout.visit_privately(token.index),
+                None => clients.fanout.batch.plan_private(token.index),
                 Some(outbox) => {
-                    clients.fanout.visit_copying(token.index, |out, max| outbox.copy(out, max));
+                    let copy = |out: &mut Vec<u8>, max| outbox.copy(out, max);
+                    clients.fanout.batch.plan_copied(token.index, copy);
                 }
             }
             Found::Part // what follows is looked at in the next visit
         } else {
-            let subscriptions = &mut connection.subscriptions;
-            clients.fanout.visit(token.index, connection.encoding, subscriptions)
+            let Connection { encoding, subscriptions, .. } = connection;
+            let Fanout { batch, channels, renderer, .. } = &mut clients.fanout;
+            batch.visit(token.index, *encoding, subscriptions, channels, renderer)
         };
         connection.flags.lagging &= !matches!(found, Found::Nothing | Found::All);
         match found {
@@ -177,7 +182,8 @@ impl Visits<'_> {
         let Connection { session, subscriptions, encoding, .. } = connection;
         if session.state.gathering().is_none() {
             let has_private = session.line.has_private();
-            if !fanout.owes(subscriptions, *encoding) && !has_private {
+            let Fanout { channels, renderer, .. } = fanout;
+            if !subscriptions.are_owed(*encoding, channels, renderer) && !has_private {
                 let now = self.now;
                 self.clients.call(token, now, |it, shared| it.drained(now, shared));
                 return Ok(());
@@ -193,7 +199,7 @@ impl Visits<'_> {
         let is_whole = session.has_spoken_behind_gathered();
         let Some(gathering) = session.state.gathering() else { return Ok(()) };
         let gathered = match is_whole {
-            true => Ok(Some(fanout.epoch())),
+            true => Ok(Some(fanout.renderer.epoch())),
             false => fanout.gather(subscriptions, *encoding, gathering),
         };
         let epoch = match gathered {
@@ -204,7 +210,7 @@ impl Visits<'_> {
                 return Ok(());
             }
             // What was written for it alone is an answer.
-            Err(_) if session.line.has_private() => fanout.epoch(),
+            Err(_) if session.line.has_private() => fanout.renderer.epoch(),
             Err(no_room) => {
                 connections.count(token.index, self.now);
                 return Err(no_room);
@@ -226,7 +232,7 @@ impl Visits<'_> {
     fn skip(&mut self, token: Token, found: Found) -> Result<(), NoRoom> {
         let (clients, now) = (&mut *self.clients, self.now);
         let Some(connection) = clients.connections.get_mut(token) else { return Ok(()) };
-        if clients.fanout.must_close(&connection.subscriptions) {
+        if must_close(&connection.subscriptions, &clients.fanout.channels) {
             clients.call(token, now, |session, shared| session.close_slow(now, shared));
             return Ok(());
         }
@@ -252,10 +258,11 @@ impl Visits<'_> {
                 Some(SendOutcome::Short(count)) => *count,
                 Some(SendOutcome::Again | SendOutcome::Failed(_)) => 0,
             };
-            let index = clients.fanout.planned_for(nth);
+            let index = clients.fanout.batch.member(nth);
             let connection =
                 clients.connections.table.at_mut(index).expect("a visit keeps it open");
-            let settled = clients.fanout.settle(nth, taken, &mut connection.subscriptions);
+            let Fanout { batch, channels, .. } = &clients.fanout;
+            let settled = batch.settle(nth, taken, &mut connection.subscriptions, channels);
             let is_private = matches!(settled, Settled::Private(_));
             let (messages, bytes) = connection.settle(settled, &mut clients.shared.spare);
             if is_private || connection.session.line.outbox().is_some() {
@@ -269,12 +276,12 @@ impl Visits<'_> {
         metrics.deliveries.add(deliveries);
         metrics.sent_bytes.add(sent_bytes);
         for (nth, outcome) in outcomes.iter().enumerate() {
-            let index = self.clients.fanout.planned_for(nth);
+            let index = self.clients.fanout.batch.member(nth);
             if let Some(token) = self.clients.connections.token(index) {
                 self.sent(token, *outcome, watches);
             }
         }
-        self.clients.fanout.end_batch();
+        self.clients.fanout.batch.clear();
     }
 
     /// A send to a connection has ended like this, and its cursors are settled.

@@ -245,7 +245,7 @@ fn a_log_far_over_its_window_waits_for_the_healthy_and_not_for_the_blocked() {
             world.step();
             healthy.hear(&world);
             held_back += u64::from(world.node.shards[0].clients.fanout.holds_back());
-            longest = world.node.shards[0].clients.fanout.longest_log();
+            longest = world.node.shards[0].clients.fanout.channels.longest_log();
             assert!(longest <= 2 * 16 + 2 + 8, "two windows, history, what is read at once");
         }
         assert!(held_back > 10, "the log was far over its window: {held_back}");
