@@ -105,8 +105,8 @@ fn shape(seed: u64, chance: &mut Chance) -> (Shape, Allowance) {
     }
     let keeps_all = !may_forget && chance.percent(30);
     if keeps_all {
-        // A few of the longest messages are more than the default promises.
-        shape.history.bytes = 1 << 30;
+        // A few of the longest messages are more than the default promises, and worlds grow old.
+        (shape.history.bytes, shape.history.age_ms) = (1 << 30, 1 << 40);
     } else {
         shape.history = History {
             count: pick(chance, &[0, 1, 3, 20]),
