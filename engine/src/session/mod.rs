@@ -82,6 +82,7 @@ pub(crate) use events::spread_ms;
 pub(crate) use exchange::{Exchange, Step};
 pub(crate) use held::Held;
 pub(crate) use outbox::{Outbox, Spare, took};
+pub(crate) use requests::REQUESTS_MAX;
 pub(crate) use shared::Shared;
 pub(crate) use whole_answer::WholeAnswer;
 

@@ -12,7 +12,7 @@ use crate::sequencer::command::Subscribed;
 
 /// Requests of one client that may wait for their answers. A client library subscribes again to all
 /// it had, one by one, when it comes back.
-const REQUESTS_MAX: usize = 256;
+pub(crate) const REQUESTS_MAX: usize = 256;
 
 /// The number of the request that a connection begins with; those of its machine come after it.
 pub(super) const FIRST: u32 = 0;

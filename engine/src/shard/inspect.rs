@@ -3,6 +3,7 @@
 
 use super::Shard;
 use crate::driver::{Driver, Event, Token};
+use crate::session::REQUESTS_MAX;
 
 impl<D: Driver> Shard<D> {
     /// Whether nothing is left to do for anyone, as far as can be seen from within.
@@ -78,7 +79,8 @@ impl<D: Driver> Shard<D> {
         clients.fanout.invariants(members, slices.chain(clients.carriers.slices()));
         clients.connections.invariants();
         clients.carriers.invariants();
-        let most = 2 * (self.driver.capacity() + clients.carriers.len()) + 64;
+        // Each may have so many requests under way, be it only to leave what it follows.
+        let most = (self.driver.capacity() + clients.carriers.len()) * REQUESTS_MAX + 64;
         assert!(clients.commands.len() <= most, "{} commands", clients.commands.len());
     }
 
