@@ -78,7 +78,8 @@ fn without_a_server_it_says_where_it_looked_and_how_to_start_one() {
     drop(listener);
     let tail = run(fanfare(folder.path()).args(["tail", "demo", "--url", &url]), "");
     tail.expect(69, &[&url, "start one with `fanfare`", "FANFARE_URL"]);
-    let bench = run(fanfare(folder.path()).args(["bench", "burst", "--url", &url]), "");
+    let bench =
+        run(fanfare(folder.path()).args(["bench", "idle", "--socket", "none", "--url", &url]), "");
     bench.expect(69, &["no server answers at", &url, "start one with `fanfare`"]);
 }
 
