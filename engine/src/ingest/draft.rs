@@ -102,6 +102,7 @@ pub fn publication(
 ///
 /// # Errors
 /// As [`publication`].
+#[inline] // it is long, and moved if it is returned
 pub fn publication_after(
     before: Option<&Publication>,
     frame: &PublishFrame<'_>,

@@ -26,6 +26,10 @@ impl<T> Default for Memory<T> {
 
 impl<T> Log<T> for Memory<T> {
     fn offer(&mut self, publication: Publication, ticket: T, now: Millis) {
+        self.offered = self.offer_next(publication, ticket, now);
+    }
+
+    fn offer_next(&mut self, publication: Publication, ticket: T, now: Millis) -> Option<Item<T>> {
         debug_assert!(self.offered.is_none(), "what was offered is read first");
         let (next, at) = (self.position + 1, now.max(self.at));
         let is_full = next % RECORD_ITEMS == RECORD_ITEMS - 1;
@@ -36,7 +40,7 @@ impl<T> Log<T> for Memory<T> {
         };
         self.at = at;
         let (position, ticket) = (self.position, Some(ticket));
-        self.offered = Some(Item { position, at, event: Event::Published { publication, ticket } });
+        Some(Item { position, at, event: Event::Published { publication, ticket } })
     }
 
     fn pass(&mut self, now: Millis) {

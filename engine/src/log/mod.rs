@@ -97,6 +97,13 @@ pub trait Log<T> {
     /// offers stands in the order in which it was offered.
     fn offer(&mut self, publication: Publication, ticket: T, now: Millis);
 
+    /// Offers, and takes the next item: this very one, where what is offered stands at once.
+    /// Nothing waited to be read before.
+    fn offer_next(&mut self, publication: Publication, ticket: T, now: Millis) -> Option<Item<T>> {
+        self.offer(publication, ticket, now);
+        self.next()
+    }
+
     /// The end of a step, in which something may have been offered: that is to go on its way.
     fn submit(&mut self) {}
 

@@ -75,10 +75,9 @@ impl<L: Log<Ticket>> LogQueue<L> {
             Readiness::Full => return Err((ticket, Refusal::Busy)),
             Readiness::Failed => return Err((ticket, Refusal::LogFailed)),
         }
-        self.log.offer(publication, ticket, now);
         self.offers.offered();
         self.full_since = None;
-        Ok(self.log.next())
+        Ok(self.log.offer_next(publication, ticket, now))
     }
 
     /// Whether the log has no room now, and is to be waited for. One that takes nothing for long is

@@ -347,7 +347,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
         }
         let Performer { order, log, .. } = &mut self.performer;
         if let Some(item) = log.next_item() {
-            return Some(self.performer.perform(Work::Item(item)));
+            return Some(self.performer.perform_item(item));
         }
         if let Some(ticket) = log.take_lost() {
             return Some(self.performer.perform(Work::Refused(ticket, Refusal::LogFailed)));

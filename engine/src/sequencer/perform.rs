@@ -52,17 +52,13 @@ pub(super) enum Performed {
     NoRoom(Work),
 }
 
-/// Entries and bytes that a piece of work may write at most, where so many channels have a life.
-fn room(work: &Work, units_per_turn: usize, lives: usize) -> (usize, usize) {
-    match work {
-        Work::Item(Item { event: Event::Genesis { .. }, .. }) => (1, Entry::ended_cost(lives)),
-        Work::Item(Item { event: Event::Heartbeat, .. }) => {
-            (1, Entry::ended_cost(LIVES_PER_HEARTBEAT))
-        }
-        Work::Item(Item { event: Event::Presence(presence), .. }) => {
-            (1, Entry::message_cost(presence.cost()))
-        }
-        Work::Item(Item { event: Event::Published { publication, ticket, .. }, .. }) => {
+/// Entries and bytes that an item of the log may write at most, where so many channels have a life.
+fn room_of_item(item: &Item<Ticket>, lives: usize) -> (usize, usize) {
+    match &item.event {
+        Event::Genesis { .. } => (1, Entry::ended_cost(lives)),
+        Event::Heartbeat => (1, Entry::ended_cost(LIVES_PER_HEARTBEAT)),
+        Event::Presence(presence) => (1, Entry::message_cost(presence.cost())),
+        Event::Published { publication, ticket, .. } => {
             let Publication { also, data, event, .. } = publication;
             let cost = message::cost_in(1 + also.len(), data.len(), event.as_deref());
             // It may end lives, of which shards are told: one whose time is over, and for each of
@@ -75,6 +71,13 @@ fn room(work: &Work, units_per_turn: usize, lives: usize) -> (usize, usize) {
                 _ => (2, bytes),
             }
         }
+    }
+}
+
+/// The same of any piece of work.
+fn room(work: &Work, units_per_turn: usize, lives: usize) -> (usize, usize) {
+    match work {
+        Work::Item(item) => room_of_item(item, lives),
         Work::Refused(Ticket::Alone(PublishAnswer::Connection { .. }), _) => {
             (1, Entry::bare_cost())
         }
@@ -144,6 +147,37 @@ impl<S: Sink, L: Log<Ticket>> Performer<S, L> {
         }
     }
 
+    /// Performs what stands in the log next.
+    pub(super) fn perform_item(&mut self, item: Item<Ticket>) -> Performed {
+        let (entries, bytes) = room_of_item(&item, self.order.lives.len());
+        if !self.ring.has_room(entries, bytes) {
+            return Performed::NoRoom(Work::Item(item));
+        }
+        let mut units = 1;
+        let Item { position, at, event } = item;
+        match event {
+            Event::Published { publication, ticket } => {
+                units += publication.also.len();
+                self.place(position, at, publication, ticket);
+            }
+            Event::Presence(presence) => {
+                if let Some((mask, event)) = self.order.place_presence(position, at, presence) {
+                    self.ring.tell(mask, Entry::Presence(event));
+                }
+            }
+            Event::Heartbeat => {
+                self.log.time_has_passed();
+                self.order.pass(position, at);
+                self.tell_ended();
+            }
+            Event::Genesis { epoch, secret } => {
+                units += self.begin_epoch(Id { epoch, position }, secret, at);
+            }
+        }
+        Performed::Done { units }
+    }
+
+    /// Performs what is to be done next.
     pub(super) fn perform(&mut self, work: Work) -> Performed {
         let (entries, bytes) = room(&work, self.units_per_turn, self.order.lives.len());
         if entries > 0 && !self.ring.has_room(entries, bytes) {
@@ -151,25 +185,7 @@ impl<S: Sink, L: Log<Ticket>> Performer<S, L> {
         }
         let mut units = 1;
         match work {
-            Work::Item(Item { position, at, event }) => match event {
-                Event::Published { publication, ticket } => {
-                    units += publication.also.len();
-                    self.place(position, at, publication, ticket);
-                }
-                Event::Presence(presence) => {
-                    if let Some((mask, event)) = self.order.place_presence(position, at, presence) {
-                        self.ring.tell(mask, Entry::Presence(event));
-                    }
-                }
-                Event::Heartbeat => {
-                    self.log.time_has_passed();
-                    self.order.pass(position, at);
-                    self.tell_ended();
-                }
-                Event::Genesis { epoch, secret } => {
-                    units += self.begin_epoch(Id { epoch, position }, secret, at);
-                }
-            },
+            Work::Item(item) => return self.perform_item(item),
             // Whatever ends first, what was sent reaches its shard before the end does.
             Work::Command(Command::Relay(relay)) => {
                 self.ring.tell(1 << relay.to, Entry::Relayed(relay));
@@ -240,7 +256,7 @@ impl<S: Sink, L: Log<Ticket>> Performer<S, L> {
     /// Offers a message to the log, and places it where it stands there at once.
     pub(super) fn offer(&mut self, publication: Publication, ticket: Ticket) -> Performed {
         match self.log.offer(publication, ticket, self.order.now) {
-            Ok(Some(item)) => self.perform(Work::Item(item)),
+            Ok(Some(item)) => self.perform_item(item),
             Ok(None) => Performed::Done { units: 1 },
             Err((ticket, refusal)) => self.perform(Work::Refused(ticket, refusal)),
         }

@@ -109,7 +109,8 @@ impl Retention {
         let rule = &mut self.rules[channel.rule_number];
         self.message_bytes += message.cost();
         rule.live += 1;
-        rule.queue.first(|kept| is_kept(all, kept));
+        // Those at its front that are gone are dropped by the next step's look at what expires: to
+        // look for each message would fetch an old one from memory.
         let entry = KeptMessage { channel: message.channel, position: message.position };
         rule.queue.push(entry, rule.live, |kept| is_kept(all, kept));
     }

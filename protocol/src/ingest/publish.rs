@@ -144,6 +144,7 @@ impl<'a> PublishFrame<'a> {
     ///
     /// # Errors
     /// What a REFUSED frame should say.
+    #[inline] // for each message, and what it returns is long
     pub fn check(&self, limits: &IngestLimits) -> Result<CheckedPublish<'a>, Refusal> {
         let refuse = |code, text: &'static str| Err(Refusal { code, text: text.into() });
         if self.unknown_required.is_some() {
