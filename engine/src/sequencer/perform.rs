@@ -153,6 +153,11 @@ impl<S: Sink, L: Log<Ticket>> Performer<S, L> {
         if !self.ring.has_room(entries, bytes) {
             return Performed::NoRoom(Work::Item(item));
         }
+        self.place_item(item)
+    }
+
+    /// Places an item of the log, for which the ring has room.
+    fn place_item(&mut self, item: Item<Ticket>) -> Performed {
         let mut units = 1;
         let Item { position, at, event } = item;
         match event {
@@ -185,7 +190,7 @@ impl<S: Sink, L: Log<Ticket>> Performer<S, L> {
         }
         let mut units = 1;
         match work {
-            Work::Item(item) => return self.perform_item(item),
+            Work::Item(item) => return self.place_item(item),
             // Whatever ends first, what was sent reaches its shard before the end does.
             Work::Command(Command::Relay(relay)) => {
                 self.ring.tell(1 << relay.to, Entry::Relayed(relay));
