@@ -6,17 +6,23 @@ use std::env;
 
 use clap::Command;
 
+use crate::config::meant;
+
 const PREFIX: &str = "FANFARE_";
 /// Those that are read and are no flag's.
 const WITHOUT_FLAG: [&str; 2] = ["FANFARE_API_KEY", "FANFARE_LOG"];
 
-/// A sentence for each variable that is not read and looks like one that is. `line` is the whole
-/// command line: its flags name theirs.
-pub(super) fn misspelled(line: &Command) -> Vec<String> {
-    let mut known = WITHOUT_FLAG.map(str::to_owned).to_vec();
-    collect(line, &mut known);
+/// A sentence for each variable that is not read and looks like one that is. `line` makes the whole
+/// command line, whose flags name theirs.
+pub(super) fn misspelled(line: impl FnOnce() -> Command) -> Vec<String> {
     let set = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    set.filter_map(|name| warning(&name, &known)).collect()
+    let ours: Vec<String> = set.filter(|name| name.starts_with(PREFIX)).collect();
+    if ours.is_empty() {
+        return Vec::new();
+    }
+    let mut known = WITHOUT_FLAG.map(str::to_owned).to_vec();
+    collect(&line(), &mut known);
+    ours.iter().filter_map(|name| warning(name, &known)).collect()
 }
 
 fn collect(command: &Command, known: &mut Vec<String>) {
@@ -30,10 +36,8 @@ fn warning(name: &str, known: &[String]) -> Option<String> {
     if known.iter().any(|known| known == name) {
         return None;
     }
-    let distance = |known: &&String| strsim::damerau_levenshtein(name, known);
-    let nearest = known.iter().min_by_key(distance)?;
-    let near = distance(&nearest) <= (rest.len() / 3).max(1);
-    near.then(|| format!("{name} in the environment is not read; did you mean {nearest}?"))
+    let meant = meant::nearest(rest, known.iter(), |one| one.strip_prefix(PREFIX).unwrap_or(one))?;
+    Some(format!("{name} in the environment is not read; did you mean {meant}?"))
 }
 
 #[cfg(test)]

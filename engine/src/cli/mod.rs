@@ -36,7 +36,7 @@ fn run(words: Vec<OsString>) -> Result<ExitCode, Failure> {
         Ok(parsed) => parsed,
         Err(refusal) => return Ok(refusal.tell()),
     };
-    let strangers = environment::misspelled(&arguments::command_line());
+    let strangers = environment::misspelled(arguments::command_line);
     if !matches!(command, Command::Serve(_)) {
         strangers.iter().for_each(|stranger| say::say(&format!("warning: {stranger}")));
     }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::meant;
 use super::source::{Problem, Said, Source};
 
 /// The text of a file and what was found wrong with it.
@@ -149,9 +150,7 @@ fn split(path: &str) -> (&str, &str) {
 
 /// The path whose key is nearest to `key`, unless all are too far to be meant.
 fn nearest<'p>(key: &str, paths: &[&'p String]) -> Option<&'p String> {
-    let distance = |path: &str| strsim::damerau_levenshtein(key, split(path).1);
-    let near = paths.iter().min_by_key(|path| distance(path))?;
-    (distance(near) <= (key.chars().count() / 3).max(1)).then_some(*near)
+    meant::nearest(key, paths.iter().copied(), |path| split(path).1)
 }
 
 /// The place of a byte of a file.

@@ -7,6 +7,7 @@
 mod document;
 mod file;
 mod limits;
+pub(crate) mod meant;
 mod read;
 mod secret;
 mod show;
