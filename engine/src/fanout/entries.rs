@@ -361,31 +361,14 @@ impl Entries {
 
 #[cfg(test)]
 mod tests {
-    use fanfare_protocol::message::{Change, Kind};
+    use fanfare_protocol::message::Change;
 
+    use super::super::sample::{self, name};
     use super::*;
-    use crate::channel::{ChannelId, ChannelName, Tenant};
-    use crate::clock::Millis;
-
-    fn name() -> Arc<ChannelName> {
-        Arc::new(ChannelName::new(Tenant::default(), "c"))
-    }
+    use crate::channel::ChannelId;
 
     fn message(position: u64, offset: u64, ephemeral: bool) -> Arc<Message> {
-        Arc::new(Message {
-            channel: ChannelId(1),
-            name: name(),
-            position,
-            nth: 0,
-            offset,
-            ephemeral,
-            except: None,
-            floor: 1,
-            at: Millis::default(),
-            kind: Kind::Text,
-            event: None,
-            data: Vec::new().into(),
-        })
+        sample::message(position, offset, ephemeral, 1, Vec::new())
     }
 
     fn event(position: u64) -> Arc<presence::Placed> {

@@ -33,6 +33,8 @@ mod overgrown;
 mod owed;
 mod page;
 mod room;
+#[cfg(test)]
+mod sample;
 mod subscription;
 mod sweep;
 mod views;

@@ -3,31 +3,16 @@
 
 use std::sync::Arc;
 
-use fanfare_protocol::message::Kind;
 use proptest::prelude::*;
 
+use super::super::sample;
 use super::*;
-use crate::channel::{ChannelId, ChannelName, Tenant};
-use crate::clock::Millis;
 use crate::message::Message;
 
 const WS: Encoding = Encoding::ALL[0];
 
 fn message(seq: u64, bytes: usize) -> Arc<Message> {
-    Arc::new(Message {
-        channel: ChannelId(1),
-        name: Arc::new(ChannelName::new(Tenant::default(), "c")),
-        position: seq * 10,
-        offset: seq,
-        nth: 0,
-        ephemeral: false,
-        except: None,
-        floor: 1,
-        at: Millis::default(),
-        kind: Kind::Text,
-        event: None,
-        data: vec![b'a' + (seq % 26) as u8; bytes].into(),
-    })
+    sample::message(seq * 10, seq, false, 1, vec![b'a' + (seq % 26) as u8; bytes])
 }
 
 /// A log from `first` on, and its lane.

@@ -2,15 +2,14 @@
 
 use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::id::Epoch;
-use fanfare_protocol::message::{Change, Kind};
+use fanfare_protocol::message::Change;
 use proptest::prelude::*;
 
 use super::super::entry::Entry;
 use super::super::lives::EndedBy;
+use super::super::sample::{self, name};
 use super::super::views::ViewNumber;
 use super::*;
-use crate::channel::Tenant;
-use crate::clock::Millis;
 use crate::rule::{History, Pattern, Window};
 
 /// A log of a channel that keeps much and whose window is two messages.
@@ -28,29 +27,12 @@ fn log_with(last: u64, window: Window) -> Log {
     Log::after(ChannelId(1), name(), Arc::new(rule), last)
 }
 
-fn name() -> Arc<ChannelName> {
-    Arc::new(ChannelName::new(Tenant::default(), "c"))
-}
-
 fn message(offset: u64, floor: u64) -> Arc<Message> {
     message_at(offset * 100, offset, false, floor)
 }
 
 fn message_at(position: u64, offset: u64, ephemeral: bool, floor: u64) -> Arc<Message> {
-    Arc::new(Message {
-        channel: ChannelId(1),
-        name: name(),
-        position,
-        nth: 0,
-        offset,
-        ephemeral,
-        except: None,
-        floor,
-        at: Millis::default(),
-        kind: Kind::Text,
-        event: None,
-        data: position.to_string().into_bytes().into(),
-    })
+    sample::message(position, offset, ephemeral, floor, position.to_string().into_bytes())
 }
 
 fn event(position: u64) -> Arc<presence::Placed> {
