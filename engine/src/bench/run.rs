@@ -382,12 +382,13 @@ impl Run {
     pub(super) fn note_memory(&mut self, before: &Memory, name: &str) {
         let now = Memory::now(self.plan().server_pid);
         let clients = u64::from(self.plan().everyone());
-        // What others of the machine gave back meanwhile is not ours to be counted.
         let grown = |then: Option<u64>, now: Option<u64>| {
-            then.zip(now).map(|(then, now)| (now as i64 - then as i64).max(0))
+            then.zip(now).map(|(then, now)| now as i64 - then as i64)
         };
         let each = |grown: Option<i64>| grown.map(|bytes| bytes / clients as i64);
-        let (pss, slab) = (grown(before.pss, now.pss), grown(before.slab, now.slab));
+        let pss = grown(before.pss, now.pss);
+        // The whole machine's: what others gave back meanwhile is nothing that clients take.
+        let slab = grown(before.slab, now.slab).map(|bytes| bytes.max(0));
         let mut told = BTreeMap::new();
         told.insert("server_pss_bytes", now.pss.map(|bytes| bytes as i64));
         told.insert("server_pss_grown_bytes", pss);
