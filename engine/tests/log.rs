@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use fanfare::clock::Millis;
-use fanfare::log::{Bell, Item, Log, Memory, Readiness};
+use fanfare::log::{Item, Log, Memory, Readiness, ThreadWaker};
 use fanfare::node::{self, Server, Settings};
 use fanfare::sequencer::Ticket;
 use fanfare::sequencer::command::Publication;
@@ -56,7 +56,7 @@ impl Elsewhere {
 }
 
 impl Log<Ticket> for Elsewhere {
-    fn wake_by(&mut self, bell: Bell) {
+    fn wake_by(&mut self, waker: ThreadWaker) {
         let (records, lengths) = self.for_thread.take().expect("it is called once");
         let (written, fails) = (Arc::clone(&self.written), Arc::clone(&self.fails));
         std::thread::spawn(move || {
@@ -69,7 +69,7 @@ impl Log<Ticket> for Elsewhere {
                     false => written.standing.extend(record),
                 }
                 drop(written);
-                bell.ring();
+                waker.wake();
             }
         });
     }

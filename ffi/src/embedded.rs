@@ -23,7 +23,7 @@ use crate::code::{
     Code, FANFARE_E_AGAIN, FANFARE_E_CONFIG, FANFARE_E_PANIC, FANFARE_E_PIPE, FANFARE_E_TIMEOUT,
     FANFARE_E_TOO_LARGE, FANFARE_E_UNAVAILABLE, of_own_refusal, of_refusal,
 };
-use crate::outcome::{Courier, Done, Flushed, Outcome, Placed, is_recalling, recall};
+use crate::outcome::{Done, Flushed, Outcome, OutcomeSender, Placed, is_recalling, recall};
 use crate::terms::{Counters, Failure, PublisherSettings, SHAPE, Stats};
 
 /// Between two offers of a flush to an inbox that is full.
@@ -104,11 +104,11 @@ impl Room {
     }
 
     /// One message has its outcome.
-    fn settle(&mut self, courier: Courier, result: Result<Published, Refusal>) {
+    fn settle(&mut self, sender: OutcomeSender, result: Result<Published, Refusal>) {
         let outcome = outcome(result);
         self.open -= 1;
         self.shared.counters.count(&outcome);
-        courier.deliver(outcome);
+        sender.send(outcome);
     }
 
     /// All messages have their outcomes, and nobody hears them: they are counted.
@@ -209,10 +209,10 @@ impl Embedded {
         let way = self.way.read().unwrap_or_else(PoisonError::into_inner);
         let way = way.as_ref().ok_or(FANFARE_E_PIPE)?;
         let mut room = self.admit(1, cost(&publication))?;
-        let courier = Courier::new(forward(done, &way.errands));
+        let sender = OutcomeSender::new(forward(done, &way.errands));
         let answer = Box::new(move |result| {
             room.give_back();
-            room.settle(courier, result);
+            room.settle(sender, result);
         });
         way.offer(Command::Publish(publication, PublishAnswer::Callback(answer)))
     }
@@ -232,12 +232,12 @@ impl Embedded {
             let answer = Box::new(move |results: Vec<_>| room.settle_unheard(&results));
             return way.offer(Command::PublishBatch(publications, answer));
         }
-        let couriers = done.into_iter().map(|done| Courier::new(forward(done, &way.errands)));
-        let couriers: Vec<Courier> = couriers.collect();
+        let senders = done.into_iter().map(|done| OutcomeSender::new(forward(done, &way.errands)));
+        let senders: Vec<OutcomeSender> = senders.collect();
         let answer = Box::new(move |results: Vec<_>| {
             room.give_back();
-            couriers.into_iter().zip(results).for_each(|(courier, result)| {
-                room.settle(courier, result);
+            senders.into_iter().zip(results).for_each(|(sender, result)| {
+                room.settle(sender, result);
             });
         });
         way.offer(Command::PublishBatch(publications, answer))
@@ -294,10 +294,10 @@ impl Embedded {
         self.sound()?;
         let way = self.way.read().unwrap_or_else(PoisonError::into_inner);
         let way = way.as_ref().ok_or(FANFARE_E_PIPE)?;
-        // A courier tells it also where the question is lost with its node.
+        // An `OutcomeSender` tells it also where the question is lost with its node.
         let call = Box::new(|outcome: Outcome| done(outcome.map(drop).map_err(|_| FANFARE_E_PIPE)));
-        let courier = Courier::new(forward(Done::Call(call), &way.errands));
-        let answer = Box::new(move |_| courier.deliver(Ok(Placed::default())));
+        let sender = OutcomeSender::new(forward(Done::Call(call), &way.errands));
+        let answer = Box::new(move |_| sender.send(Ok(Placed::default())));
         let nobody = ChannelName::new(self.tenant.clone(), "");
         way.offer(Command::Stats(nobody, answer))
     }

@@ -1,7 +1,7 @@
 //! What becomes of a message, and who hears it.
 //!
 //! Every message that was taken has one outcome, whatever happens to threads and sockets on its
-//! way: a `Courier` that is dropped tells that nobody knows.
+//! way: an `OutcomeSender` that is dropped tells that nobody knows.
 
 use std::cell::Cell;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -80,10 +80,10 @@ pub fn together(count: usize, call: impl FnOnce(Vec<Outcome>) + Send + 'static) 
     (0..count).map(hear).collect()
 }
 
-/// Brings an outcome to whoever hears it, exactly once.
-pub(crate) struct Courier(Option<Done>);
+/// Tells an outcome to whoever hears it, exactly once. One that is dropped tells that nobody knows.
+pub(crate) struct OutcomeSender(Option<Done>);
 
-impl Courier {
+impl OutcomeSender {
     pub(crate) fn new(done: Done) -> Self {
         Self(Some(done))
     }
@@ -92,7 +92,7 @@ impl Courier {
         self.0.as_ref().is_some_and(Done::wants_place)
     }
 
-    pub(crate) fn deliver(mut self, outcome: Outcome) {
+    pub(crate) fn send(mut self, outcome: Outcome) {
         self.tell(outcome);
     }
 
@@ -105,7 +105,7 @@ impl Courier {
     }
 }
 
-impl Drop for Courier {
+impl Drop for OutcomeSender {
     fn drop(&mut self) {
         if !is_recalling() {
             self.tell(Err(FANFARE_E_UNKNOWN));
@@ -117,7 +117,7 @@ thread_local! {
     static RECALLING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Drops what was not taken, with the couriers in it, wherever they are: nobody hears anything.
+/// Drops what was not taken, with the senders in it, wherever they are: nobody hears anything.
 pub(crate) fn recall<T>(untaken: T) {
     RECALLING.set(true);
     drop(untaken);
@@ -174,21 +174,21 @@ mod tests {
     #[test]
     fn a_ticket_waits_for_all_and_no_longer_than_it_may() {
         let ticket = Ticket::new(2);
-        let courier = |nth| Courier::new(Done::Wait(Arc::clone(&ticket), nth));
+        let sender = |nth| OutcomeSender::new(Done::Wait(Arc::clone(&ticket), nth));
         let place = Placed { position: 7, ..Placed::default() };
-        courier(1).deliver(Ok(place.clone()));
+        sender(1).send(Ok(place.clone()));
         assert_eq!(ticket.wait(Duration::from_millis(1)), [None, Some(Ok(place.clone()))]);
-        drop(courier(0));
+        drop(sender(0));
         let both = [Some(Err(FANFARE_E_UNKNOWN)), Some(Ok(place.clone()))];
         assert_eq!(ticket.wait(Duration::MAX), both);
-        courier(0).deliver(Ok(place));
+        sender(0).send(Ok(place));
         assert_eq!(ticket.wait(Duration::MAX), both, "the first outcome counts");
     }
 
     #[test]
     fn a_message_that_was_not_taken_has_no_outcome() {
         let ticket = Ticket::new(1);
-        recall(Courier::new(Done::Wait(Arc::clone(&ticket), 0)));
+        recall(OutcomeSender::new(Done::Wait(Arc::clone(&ticket), 0)));
         assert_eq!(ticket.wait(Duration::ZERO), [None]);
     }
 }

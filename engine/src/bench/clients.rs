@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::arrivals::Arrivals;
-use super::connection::{Connection, Life, Seen};
+use super::connection::{Connection, ConnectionState, Seen};
 use super::ledger::Entry;
 use super::plan::{Follows, Group, Mode};
 use super::probe::Probe;
@@ -195,10 +195,10 @@ impl Clients {
     /// A client's socket is gone.
     pub fn closed(&mut self, nth: u32) {
         let client = &mut self.all[nth as usize];
-        if client.life == Life::Open {
+        if client.life == ConnectionState::Open {
             self.open -= 1;
         }
-        client.life = Life::Waiting;
+        client.life = ConnectionState::Waiting;
     }
 
     /// A client begins anew, and what it had before is another one's.
@@ -229,7 +229,7 @@ impl Clients {
     /// A client will not come again.
     pub fn give_up(&mut self, nth: u32) {
         let client = &mut self.all[nth as usize];
-        client.life = Life::Over;
+        client.life = ConnectionState::Over;
         self.over += 1;
         if client.group == Group::Main {
             self.faithful -= 1;
@@ -264,7 +264,7 @@ impl Clients {
             tally.clients_short += u64::from(lost > 0);
             tally.lost_by_transport[client.transport as usize] += lost;
             // A connection that ends says by its end that something may be missing.
-            if client.life == Life::Over {
+            if client.life == ConnectionState::Over {
                 tally.lost_told += lost;
             }
         }

@@ -29,7 +29,7 @@ pub enum Seen<'b> {
 
 /// Where a client is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Life {
+pub enum ConnectionState {
     /// Not begun, or between two lives.
     Waiting,
     /// Being dialed.
@@ -69,7 +69,7 @@ pub struct Connection {
     /// Its socket, while it has one.
     pub token: Option<Token>,
     /// Where it is in its life.
-    pub life: Life,
+    pub life: ConnectionState,
     /// How it is connected.
     pub transport: Transport,
     /// With whom it is counted.
@@ -98,7 +98,7 @@ impl Connection {
     pub fn new(transport: Transport, group: Group) -> Self {
         Self {
             token: None,
-            life: Life::Waiting,
+            life: ConnectionState::Waiting,
             transport,
             group,
             stalled: false,
@@ -117,7 +117,7 @@ impl Connection {
     /// Begins to read a new connection; the ledger goes on.
     pub fn begin(&mut self, token: Token) {
         self.token = Some(token);
-        self.life = Life::Asked;
+        self.life = ConnectionState::Asked;
         self.stage = Stage::Head(HeadReader::default());
         self.scanner = Scanner::default();
         (self.due, self.hangup, self.closing) = (false, false, false);
@@ -163,7 +163,7 @@ impl Connection {
                         }
                     }
                     if poll.is_none() {
-                        *life = Life::Open;
+                        *life = ConnectionState::Open;
                         seen(Seen::Open);
                     }
                 }
@@ -207,8 +207,8 @@ impl Connection {
         poll.id = id.to_owned();
         poll.body.clear();
         self.stage = Stage::Head(HeadReader::default());
-        if self.life == Life::Asked {
-            self.life = Life::Open;
+        if self.life == ConnectionState::Asked {
+            self.life = ConnectionState::Open;
             seen(Seen::Open);
         }
         seen(Seen::PollAnswered);

@@ -12,7 +12,7 @@ use crossbeam_channel::Receiver;
 
 use super::arrivals::Arrivals;
 use super::clients::{Clients, Effect};
-use super::connection::{Connection, Life};
+use super::connection::{Connection, ConnectionState};
 use super::plan::{Group, Plan, Transport};
 use super::progress::{Ids, Progress, Waiter};
 use super::request::{Requests, pong};
@@ -245,7 +245,7 @@ impl Worker {
         for _ in 0..count as u64 {
             let odd = (0..clients).map(|step| (self.churn_next + step) % clients).find(|nth| {
                 let client = &self.clients.all[*nth];
-                client.group == Group::Odd && client.life == Life::Open
+                client.group == Group::Odd && client.life == ConnectionState::Open
             });
             let Some(nth) = odd else { return };
             self.churn_next = nth + 1;
@@ -293,14 +293,14 @@ impl Worker {
                 return;
             }
             self.dialed_since.1 += 1.0;
-            self.clients.all[nth as usize].life = Life::Dialing;
+            self.clients.all[nth as usize].life = ConnectionState::Dialing;
         }
     }
 
     /// Whether so few wait for an answer that another may ask.
     fn may_ask(&mut self) -> bool {
         let life = |nth: &u32| self.clients.all[*nth as usize].life;
-        while self.asked.front().is_some_and(|nth| life(nth) != Life::Asked) {
+        while self.asked.front().is_some_and(|nth| life(nth) != ConnectionState::Asked) {
             self.asked.pop_front();
         }
         self.asked.len() < ASKED_MAX || self.shared.plan.mode == super::plan::Mode::Storm
@@ -325,7 +325,7 @@ impl Worker {
             }
             Dialed::Failed { nth, errno } => {
                 let why = std::io::Error::from_raw_os_error(errno).to_string();
-                self.clients.all[nth as usize].life = Life::Waiting;
+                self.clients.all[nth as usize].life = ConnectionState::Waiting;
                 self.fail(nth, why);
             }
         }
@@ -435,7 +435,7 @@ impl Worker {
             }
             Effect::Ended(errno) => {
                 self.drop_connection(nth, Close::Abort);
-                if life == Life::Asked {
+                if life == ConnectionState::Asked {
                     let why = errno.map(std::io::Error::from_raw_os_error);
                     let ended = || "closed before an answer".to_owned();
                     return self.fail(nth, why.map_or_else(ended, |error| error.to_string()));

@@ -12,7 +12,6 @@ pub mod epoll;
 pub mod listener;
 pub mod sim;
 pub mod uring;
-pub mod waker;
 
 #[cfg(test)]
 mod contract;
@@ -22,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::detached::{Detached, NotAdopted};
-pub use self::waker::Waker;
+pub use crate::os::waker::Waker;
 
 /// What a driver of real sockets is made with, by its shard's thread.
 #[derive(Debug)]

@@ -47,7 +47,7 @@ pub mod machine {
 /// The running thread.
 #[derive(Debug)]
 pub struct Handle {
-    bell: Arc<thread::Bell>,
+    notices: Arc<thread::NoticeSender>,
     thread: JoinHandle<()>,
     patience: Duration,
 }
@@ -57,7 +57,7 @@ impl Handle {
     /// and removes the socket's file: within a quarter of `limits.shutdown`. The sequencer
     /// must still answer meanwhile.
     pub fn begin_to_stop(&self) {
-        self.bell.stop(self.patience);
+        self.notices.stop(self.patience);
     }
 
     /// As [`Handle::begin_to_stop`], and joins the thread.
@@ -89,11 +89,11 @@ pub fn spawn(
         ))
     };
     let patience = Duration::from_millis(settings.limits.shutdown_ms / 4);
-    let (ingest, bell) =
+    let (ingest, notices) =
         thread::Ingest::new(settings, bound, &inbox, metrics, clock).map_err(failed)?;
     let thread = std::thread::Builder::new()
         .name(THREAD.into())
         .spawn(move || guard.watch(|| ingest.run()))
         .map_err(failed)?;
-    Ok(Handle { bell, thread, patience })
+    Ok(Handle { notices, thread, patience })
 }

@@ -1,4 +1,4 @@
-//! The publishers' thread: readiness in, turns for everyone, and the bell that the sequencer rings.
+//! The publishers' thread: readiness in, turns for everyone, and notices of the sequencer.
 //!
 //! A thin reader: what is read of whom, and what it is told, `publishers` decides. Each turn
 //! reads at most one scratch of bytes from each, so that none of them keeps the others waiting by
@@ -6,14 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use fanfare_protocol::id::Epoch;
 use mio::net::{UnixListener, UnixStream};
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendFlags, Shutdown, recvmsg, send, shutdown,
@@ -30,11 +31,12 @@ use super::socket::Bound;
 use crate::clock::{Clock, Millis};
 use crate::in_flight::InFlight;
 use crate::metrics::Metrics;
+use crate::os::coalescing_waker::CoalescingWaker;
 use crate::sequencer::command::Command;
 use crate::sequencer::inbox::Inbox;
 
 const LISTENER: Token = Token(0);
-const BELL: Token = Token(1);
+const WAKER: Token = Token(1);
 const FIRST_PUBLISHER: usize = 2;
 /// Bytes of one `send`. The kernel frees what was sent only as a whole, so smaller pieces show
 /// sooner that a slow publisher reads.
@@ -59,50 +61,45 @@ enum Notice {
 }
 
 /// Where others leave notices. It never makes them wait: the queue holds at most what publishers
-/// have in flight, and a waker that rang is not rung again.
+/// have in flight, and a thread that was woken already is not woken again.
 #[derive(Debug)]
-pub(super) struct Bell {
-    waker: Waker,
-    rung: AtomicBool,
+pub(super) struct NoticeSender {
+    waker: CoalescingWaker,
     notices: Sender<Notice>,
 }
 
-impl Bell {
+impl NoticeSender {
     /// Asks the thread to end.
     pub(super) fn stop(&self, patience: Duration) {
-        self.tell(Notice::Stop(patience));
+        self.send(Notice::Stop(patience));
     }
 
-    fn tell(&self, notice: Notice) {
+    fn send(&self, notice: Notice) {
         // The thread is gone when nobody takes it; then nobody is owed anything.
         let _ = self.notices.send(notice);
-        // Pairs with the swap in `hear`: either that one sees the notice, or this one rings.
-        if !self.rung.swap(true, SeqCst)
-            && let Err(error) = self.waker.wake()
-        {
-            tracing::error!(%error, "the publishers' thread cannot be woken");
-        }
+        self.waker.wake();
     }
 }
 
-/// Brings one group's results home, and says so when it is dropped without any.
-struct Courier {
-    bell: Arc<Bell>,
+/// Sends the results of one group to its publisher's thread. One that is dropped without any says
+/// that they are lost.
+struct ResultsSender {
+    notices: Arc<NoticeSender>,
     group: Number,
-    done: bool,
+    is_sent: bool,
 }
 
-impl Courier {
-    fn deliver(mut self, results: Results) {
-        self.done = true;
-        self.bell.tell(Notice::GroupEnd(self.group, GroupEnd::Results(results)));
+impl ResultsSender {
+    fn send(mut self, results: Results) {
+        self.is_sent = true;
+        self.notices.send(Notice::GroupEnd(self.group, GroupEnd::Results(results)));
     }
 }
 
-impl Drop for Courier {
+impl Drop for ResultsSender {
     fn drop(&mut self) {
-        if !self.done {
-            self.bell.tell(Notice::GroupEnd(self.group, GroupEnd::Lost));
+        if !self.is_sent {
+            self.notices.send(Notice::GroupEnd(self.group, GroupEnd::Lost));
         }
     }
 }
@@ -124,7 +121,8 @@ pub(super) struct Ingest {
     poll: Poll,
     bound: Option<(Bound, UnixListener)>,
     accept_again: Option<Millis>,
-    bell: Arc<Bell>,
+    /// What others send notices by.
+    notice_sender: Arc<NoticeSender>,
     notices: Receiver<Notice>,
     /// By the same keys as their publishers; they are the poll's tokens too.
     sockets: BTreeMap<Key, Socket>,
@@ -139,15 +137,17 @@ impl Ingest {
         inbox: &Inbox,
         metrics: Arc<Metrics>,
         clock: Clock,
-    ) -> io::Result<(Self, Arc<Bell>)> {
+    ) -> io::Result<(Self, Arc<NoticeSender>)> {
         let poll = Poll::new()?;
         let mut listener = UnixListener::from_std(bound.listener.try_clone()?);
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-        let (notices_in, notices) = unbounded();
-        let waker = Waker::new(poll.registry(), BELL)?;
-        let bell = Arc::new(Bell { waker, rung: AtomicBool::new(false), notices: notices_in });
-        let epochs = Arc::clone(&bell);
-        let hear = Box::new(move |epoch| epochs.tell(Notice::Epoch(epoch)));
+        let (sender, notices) = unbounded();
+        let notice_sender = NoticeSender { waker: CoalescingWaker::new()?, notices: sender };
+        let descriptor = notice_sender.waker.as_fd().as_raw_fd();
+        poll.registry().register(&mut SourceFd(&descriptor), WAKER, Interest::READABLE)?;
+        let notice_sender = Arc::new(notice_sender);
+        let epochs = Arc::clone(&notice_sender);
+        let hear = Box::new(move |epoch| epochs.send(Notice::Epoch(epoch)));
         // An order that has ended begins no epoch.
         let _ = inbox.send(Command::HearEpochs(hear));
         let in_flight = InFlight::of(&metrics, &settings.limits);
@@ -160,13 +160,13 @@ impl Ingest {
             poll,
             bound: Some((bound, listener)),
             accept_again: None,
-            bell: Arc::clone(&bell),
+            notice_sender: Arc::clone(&notice_sender),
             notices,
             sockets: BTreeMap::new(),
             publishers: Publishers::new(settings, in_flight, own_user, FIRST_PUBLISHER),
             scratch: vec![0; TURN_BYTES].into(),
         };
-        Ok((ingest, bell))
+        Ok((ingest, notice_sender))
     }
 
     pub(super) fn run(mut self) {
@@ -188,7 +188,7 @@ impl Ingest {
             for event in &events {
                 match event.token() {
                     LISTENER => accepts = true,
-                    BELL => {}
+                    WAKER => {}
                     Token(key) => {
                         if let Some(socket) = self.sockets.get_mut(&key) {
                             socket.readable |= event.is_readable() || event.is_read_closed();
@@ -299,7 +299,8 @@ impl Ingest {
 
     /// Takes what others have left.
     fn hear(&mut self, now: Millis) {
-        self.bell.rung.swap(false, SeqCst);
+        // mio watches it edge-triggered.
+        self.notice_sender.waker.clear();
         while let Ok(notice) = self.notices.try_recv() {
             match notice {
                 Notice::GroupEnd(group, end) => self.publishers.end_group(now, group, end),
@@ -320,7 +321,7 @@ impl Ingest {
 
     /// One turn for each connection. What it sent is read before its deadlines are judged.
     fn turn(&mut self, told: Millis, now: Millis) {
-        let Self { sockets, publishers, scratch, inbox, bell, metrics, .. } = self;
+        let Self { sockets, publishers, scratch, inbox, notice_sender, metrics, .. } = self;
         let mut not_taken = Vec::new();
         for (key, socket) in sockets.iter_mut() {
             if publishers.is_stalled(*key, told) {
@@ -333,10 +334,10 @@ impl Ingest {
                 let bytes = publishers.read_at_most(now, *key);
                 socket.read(now, *key, &mut scratch[..bytes], publishers);
             }
-            not_taken.extend(pass_on(publishers.take_groups(), inbox, bell));
+            not_taken.extend(pass_on(publishers.take_groups(), inbox, notice_sender));
         }
         publishers.open_sessions(now);
-        not_taken.extend(pass_on(publishers.take_groups(), inbox, bell));
+        not_taken.extend(pass_on(publishers.take_groups(), inbox, notice_sender));
         for group in not_taken {
             publishers.end_group(now, group, GroupEnd::NotTaken);
         }
@@ -360,11 +361,12 @@ impl Ingest {
 }
 
 /// Gives groups to the sequencer; those that it did not take, because it has ended.
-fn pass_on(groups: Vec<Group>, inbox: &Inbox, bell: &Arc<Bell>) -> Vec<Number> {
+fn pass_on(groups: Vec<Group>, inbox: &Inbox, notices: &Arc<NoticeSender>) -> Vec<Number> {
     let mut not_taken = Vec::new();
     for Group { number, publications } in groups {
-        let courier = Courier { bell: Arc::clone(bell), group: number, done: false };
-        let answer = Box::new(move |results| courier.deliver(results));
+        let notices = Arc::clone(notices);
+        let sender = ResultsSender { notices, group: number, is_sent: false };
+        let answer = Box::new(move |results| sender.send(results));
         if inbox.send(Command::PublishBatch(publications, answer)).is_err() {
             not_taken.push(number);
         }

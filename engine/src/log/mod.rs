@@ -10,9 +10,9 @@
 //! its items are numbered from 0. A **position** is the record's number times [`RECORD_ITEMS`] plus
 //! the item's number: strictly increasing, never promised dense.
 
-mod bell;
 pub mod interrupted;
 pub mod memory;
+mod thread_waker;
 
 use fanfare_protocol::id::Epoch;
 use fanfare_protocol::record::Secret;
@@ -21,9 +21,9 @@ use crate::clock::Millis;
 use crate::presence::Presence;
 use crate::sequencer::command::Publication;
 
-pub use bell::Bell;
 pub use interrupted::{Epochs, Interrupted, Others};
 pub use memory::Memory;
+pub use thread_waker::ThreadWaker;
 
 /// Positions of one record. The last one is never given: a record may hold one item less, so that
 /// its length fits its count.
@@ -71,7 +71,7 @@ pub enum Event<T> {
 pub enum Readiness {
     /// It does.
     Ready,
-    /// It has as much as it may hold: later, when it rings its [`Bell`].
+    /// It has as much as it may hold: later, when it wakes by its [`ThreadWaker`].
     Full,
     /// Never again. What was offered and not given back is lost, or nobody knows.
     Failed,
@@ -83,9 +83,9 @@ pub enum Readiness {
 /// order offers it makes one record of, if it can, and while that is on its way collects the next.
 /// The defaults are those of a log where each call does all there is to do.
 pub trait Log<T> {
-    /// Called once, before anything else. The bell is to be rung whenever there is something new
+    /// Called once, before anything else. It is to wake by `_waker` whenever there is something new
     /// for whoever sleeps: an item, an offer that is lost, room for more.
-    fn wake_by(&mut self, _bell: Bell) {}
+    fn wake_by(&mut self, _waker: ThreadWaker) {}
 
     /// Whether it takes an offer now. It is asked before each, and bounds what it holds by the
     /// answer.

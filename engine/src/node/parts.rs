@@ -9,9 +9,9 @@ use fanfare_protocol::record::Secret;
 
 use crate::auth::address::Addresses;
 use crate::in_flight::InFlight;
-use crate::life::Life;
 use crate::log::Log;
 use crate::metrics::Metrics;
+use crate::node_state::NodeState;
 use crate::ring::{self, Wake, Writer};
 use crate::rule::Rules;
 use crate::sequencer::command::Entry;
@@ -82,7 +82,7 @@ pub struct Parts<L> {
     /// What all connections share.
     pub context: Arc<Context>,
     /// How the node is.
-    pub life: Arc<Life>,
+    pub life: Arc<NodeState>,
     /// Its numbers.
     pub metrics: Arc<Metrics>,
 }
@@ -95,7 +95,7 @@ impl<L: Log<Ticket>> Parts<L> {
         let (limits, shards) = (context.limits.clone(), wakers.len());
         let metrics = Arc::new(Metrics::new(shards));
         metrics.budgets.say(&limits, shards);
-        let life: Arc<Life> = Arc::default();
+        let life: Arc<NodeState> = Arc::default();
         let context = Arc::new(context);
         let (inbox, commands) = inbox(limits.inbox_commands);
         let (writer, readers) = ring::ring(limits.ring_entries, limits.ring_bytes, wakers);

@@ -24,14 +24,14 @@ use super::threads::{Threads, unavailable};
 use crate::channel::Tenant;
 use crate::clock::{self, Clock, Wall};
 use crate::control::{self, Control};
-use crate::driver::waker::Waker;
 use crate::error::StartError;
 use crate::in_flight::InFlight;
 use crate::ingest;
-use crate::life::Life;
 use crate::limits::Limits;
 use crate::log::{Log, Memory};
 use crate::metrics::Metrics;
+use crate::node_state::NodeState;
+use crate::os::waker::Waker;
 use crate::ring::Wake;
 use crate::sequencer::Ticket;
 use crate::sequencer::command::Command;
@@ -59,7 +59,7 @@ pub struct Server {
     inbox: Inbox,
     metrics: Arc<Metrics>,
     context: Arc<Context>,
-    life: Arc<Life>,
+    life: Arc<NodeState>,
     wakers: Vec<Arc<Waker>>,
     ready: Arc<AtomicBool>,
     vigil: Arc<Vigil>,

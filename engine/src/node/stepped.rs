@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::parts::Parts;
 use crate::clock::Millis;
 use crate::driver::Driver;
-use crate::life::Life;
 use crate::log::Log;
 use crate::metrics::Metrics;
+use crate::node_state::NodeState;
 use crate::ring::Writer;
 use crate::sequencer::command::Entry;
 use crate::sequencer::inbox::Inbox;
@@ -47,7 +47,7 @@ pub struct Node<D, L> {
     pub shards: Vec<Shard<D>>,
     inbox: Inbox,
     context: Arc<Context>,
-    life: Arc<Life>,
+    life: Arc<NodeState>,
     metrics: Arc<Metrics>,
     /// Which shards have ended.
     ended: Vec<bool>,
@@ -117,7 +117,7 @@ impl<D: Driver, L: Log<Ticket>> Node<D, L> {
     }
 
     /// How it is.
-    pub fn life(&self) -> &Arc<Life> {
+    pub fn life(&self) -> &Arc<NodeState> {
         &self.life
     }
 

@@ -9,11 +9,11 @@ use super::driver_choice::Chosen;
 use crate::clock::Clock;
 use crate::driver::epoll::Epoll;
 use crate::driver::uring::Uring;
-use crate::driver::waker::Waker;
 use crate::driver::{Driver, DriverConfig, choose};
 use crate::error::StartError;
-use crate::life::Life;
 use crate::log::Log;
+use crate::node_state::NodeState;
+use crate::os::waker::Waker;
 use crate::ring::Writer;
 use crate::sequencer::command::Entry;
 use crate::sequencer::inbox::{Commands, refuse_until_shutdown};
@@ -27,7 +27,7 @@ const SEQUENCER: &str = "fanfare-sequencer";
 /// What all threads are started with.
 pub(super) struct Threads {
     pub(super) wakers: Vec<Arc<Waker>>,
-    pub(super) life: Arc<Life>,
+    pub(super) life: Arc<NodeState>,
     pub(super) vigil: Arc<Vigil>,
     pub(super) clock: Clock,
 }

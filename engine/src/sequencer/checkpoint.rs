@@ -14,7 +14,9 @@
 //! message once.
 
 use fanfare_protocol::message::GapReason;
-use fanfare_protocol::record::checkpoint::{self, Life, POSITIONS_MAX, Positions, Time, Writer};
+use fanfare_protocol::record::checkpoint::{
+    self, LifeItem, POSITIONS_MAX, Positions, Time, Writer,
+};
 use fanfare_protocol::record::{Header, Item, Secret};
 
 use super::applied::Applied;
@@ -122,7 +124,7 @@ impl Checkpoint {
             return 1;
         }
         let life = &channel.life;
-        self.records.item(&Item::Life(Life {
+        self.records.item(&Item::Life(LifeItem {
             offset: life.offset,
             position: life.position,
             used: life.used.0,

@@ -19,7 +19,7 @@ use crossbeam_channel::{
 
 use super::command::{Command, PublishAnswer, Refusal};
 use crate::in_flight::{InFlight, Payer};
-use crate::log::Bell;
+use crate::log::ThreadWaker;
 
 /// Ways into one inbox that are paid for: shards, the API, this process.
 const PAYERS_MAX: usize = 8;
@@ -67,8 +67,8 @@ impl<T> Queues<T> {
 #[derive(Clone)]
 pub struct Inbox {
     queues: Queues<Sender<Waiting>>,
-    /// Below the queues, so that it is rung once this way into them has ended.
-    bell: RungAtEnd,
+    /// Below the queues, so that it wakes once this way into them has ended.
+    waker: WakesAtEnd,
     /// Which of them this is a way into.
     side: Side,
     payers: Payers,
@@ -79,7 +79,7 @@ pub struct Inbox {
 /// The reading side.
 pub struct Commands {
     queues: Queues<Receiver<Waiting>>,
-    bell: Bell,
+    waker: ThreadWaker,
     payers: Payers,
     /// What was taken of one payer and is not given back.
     owed: Cell<(usize, usize)>,
@@ -87,11 +87,11 @@ pub struct Commands {
 
 /// A way in that ends is something new too: it may have been the last.
 #[derive(Clone)]
-struct RungAtEnd(Bell);
+struct WakesAtEnd(ThreadWaker);
 
-impl Drop for RungAtEnd {
+impl Drop for WakesAtEnd {
     fn drop(&mut self) {
-        self.0.ring();
+        self.0.wake();
     }
 }
 
@@ -108,11 +108,11 @@ pub fn inbox(commands: usize) -> (Inbox, Commands) {
     let (backends, clients) = (bounded(commands), bounded(commands));
     let payers = Payers::default();
     let queues = Queues { backends: backends.0, clients: clients.0 };
-    let bell = Bell::default();
-    let (rung, owned) = (RungAtEnd(bell.clone()), Arc::clone(&payers));
-    let inbox = Inbox { queues, bell: rung, side: Side::Backends, payers: owned, payer: None };
+    let waker = ThreadWaker::default();
+    let (wakes, owned) = (WakesAtEnd(waker.clone()), Arc::clone(&payers));
+    let inbox = Inbox { queues, waker: wakes, side: Side::Backends, payers: owned, payer: None };
     let queues = Queues { backends: backends.1, clients: clients.1 };
-    (inbox, Commands { queues, bell, payers, owed: Cell::default() })
+    (inbox, Commands { queues, waker, payers, owed: Cell::default() })
 }
 
 impl Inbox {
@@ -157,7 +157,7 @@ impl Inbox {
         };
         let give_back = || paid.into_iter().for_each(|(by, bytes)| self.payer(by).give_back(bytes));
         let sent = self.queues.of(self.side).try_send(Waiting { command, paid });
-        sent.map(|()| self.bell.0.ring()).map_err(|error| {
+        sent.map(|()| self.waker.0.wake()).map_err(|error| {
             give_back();
             match error {
                 TrySendError::Full(waiting) => NotTaken::Full(waiting.command),
@@ -180,7 +180,7 @@ impl Inbox {
     pub fn send(&self, command: Command) -> Result<(), Command> {
         let waiting = Waiting { command, paid: None };
         let sent = self.queues.of(self.side).send(waiting);
-        sent.map(|()| self.bell.0.ring()).map_err(|error| error.0.command)
+        sent.map(|()| self.waker.0.wake()).map_err(|error| error.0.command)
     }
 }
 
@@ -194,15 +194,15 @@ impl Commands {
         waiting.map(|waiting| self.take(waiting))
     }
 
-    /// What wakes the reader: rung behind each command, and by the log.
-    pub(super) fn bell(&self) -> Bell {
-        self.bell.clone()
+    /// What wakes the reader: after each command, and by the log.
+    pub(super) fn waker(&self) -> ThreadWaker {
+        self.waker.clone()
     }
 
-    /// Sleeps until the bell is rung, or for so long.
+    /// Sleeps until it is woken, or for so long.
     pub(super) fn sleep(&self, most: Duration) {
         self.give_back();
-        self.bell.sleep(most);
+        self.waker.sleep(most);
     }
 
     /// The next command of either side, for which it waits so long: for one who does nothing else.
@@ -252,7 +252,7 @@ impl Commands {
 impl Clone for Commands {
     fn clone(&self) -> Self {
         let (queues, payers) = (self.queues.clone(), Arc::clone(&self.payers));
-        Self { queues, bell: self.bell.clone(), payers, owed: Cell::default() }
+        Self { queues, waker: self.waker.clone(), payers, owed: Cell::default() }
     }
 }
 

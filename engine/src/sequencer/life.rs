@@ -53,7 +53,7 @@ impl Default for Neighbour {
 
 impl Life {
     /// As a checkpoint says.
-    pub(super) fn restore(&mut self, read: &checkpoint::Life<'_>) {
+    pub(super) fn restore(&mut self, read: &checkpoint::LifeItem<'_>) {
         (self.offset, self.position) = (read.offset, read.position);
         (self.began, self.unknown_before) = (read.began, read.unknown_before);
         (self.used, self.used_at) = (Millis(read.used), read.used_at);

@@ -4,7 +4,7 @@
 use fanfare_protocol::refusals::Refusal;
 
 use crate::clock::Millis;
-use crate::log::{Bell, Item, Log, Readiness};
+use crate::log::{Item, Log, Readiness, ThreadWaker};
 
 use super::command::Publication;
 use super::offers::{Offers, Ticket};
@@ -23,9 +23,9 @@ pub(super) struct LogQueue<L> {
 }
 
 impl<L: Log<Ticket>> LogQueue<L> {
-    /// Over this log, which rings `bell` when it has something to say.
-    pub(super) fn new(mut log: L, bell: Bell, shutdown_ms: u64) -> Self {
-        log.wake_by(bell);
+    /// Over this log, which wakes by `waker` when it has something to say.
+    pub(super) fn new(mut log: L, waker: ThreadWaker, shutdown_ms: u64) -> Self {
+        log.wake_by(waker);
         let (offers, patience_ms) = (Offers::default(), shutdown_ms / 4);
         Self { log, offers, full_since: None, patience_ms, time_asked: false }
     }

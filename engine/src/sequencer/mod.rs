@@ -169,7 +169,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
     }
 
     fn of(order: Order, log: L, inbox: Commands, ring: S, metrics: Arc<Metrics>) -> Self {
-        let log = LogQueue::new(log, inbox.bell(), order.limits.shutdown_ms);
+        let log = LogQueue::new(log, inbox.waker(), order.limits.shutdown_ms);
         let performer = Performer::new(order, log, ring, metrics);
         Self { inbox, performer, work: None, held: 0, was_blocked: false }
     }
@@ -211,7 +211,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
     /// moment of the end may be dropped with the inbox, and its answer with it, uncalled: whoever
     /// waits for an answer takes a dropped one for a refusal.
     pub fn run(mut self, clock: Clock) {
-        self.inbox.bell().hear();
+        self.inbox.waker().attach();
         let (mut backoff, mut nap) = (Backoff::new(), NAP_MIN);
         loop {
             match self.step(clock.now()) {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use fanfare_protocol::id::{Epoch, Id};
 use fanfare_protocol::message::GapReason;
 use fanfare_protocol::names;
-use fanfare_protocol::record::checkpoint::{self, Life, Positions, Unreadable, Wrong};
+use fanfare_protocol::record::checkpoint::{self, LifeItem, Positions, Unreadable, Wrong};
 use fanfare_protocol::record::{self, Header};
 
 use crate::channel::{ChannelId, ChannelName, Tenant};
@@ -129,7 +129,7 @@ impl Read {
         Ok(())
     }
 
-    fn life(&mut self, life: &Life<'_>) -> Result<(), Wrong> {
+    fn life(&mut self, life: &LifeItem<'_>) -> Result<(), Wrong> {
         if !names::is_channel_name(life.name) {
             return Err(Wrong::Channel);
         }

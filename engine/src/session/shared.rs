@@ -13,8 +13,8 @@ use super::outbox::Spare;
 use crate::bodies::Bodies;
 use crate::clock::Millis;
 use crate::driver::Close;
-use crate::life::Life;
 use crate::metrics::{Metrics, ShardMetrics};
+use crate::node_state::NodeState;
 use crate::transport::Context;
 use crate::transport::door::Door;
 
@@ -23,7 +23,7 @@ pub(crate) struct Shared {
     /// What is true for all clients of the node.
     pub(crate) context: Arc<Context>,
     /// How the node is.
-    pub(crate) life: Arc<Life>,
+    pub(crate) life: Arc<NodeState>,
     /// Whether the order has ended: clients that have all they are owed are told goodbye.
     pub(crate) ending: bool,
     /// Whether the memory that clients have for themselves is used up: new requests are told to
@@ -46,7 +46,7 @@ impl Shared {
     pub(crate) fn new(
         shard: u8,
         context: Arc<Context>,
-        life: Arc<Life>,
+        life: Arc<NodeState>,
         metrics: Arc<Metrics>,
         machines: Option<Machines>,
         door: Option<Arc<dyn Door>>,

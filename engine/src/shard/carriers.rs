@@ -23,7 +23,7 @@ const PLACES_MAX: usize = 1 << 20;
 /// The sessions of one shard that are apart from their sockets.
 #[derive(Debug, Default)]
 pub(super) struct Carriers {
-    places: Vec<Place>,
+    places: Vec<ApartSlot>,
     free: Vec<u32>,
     /// How many have no socket that is held for them now.
     detached: usize,
@@ -52,7 +52,7 @@ pub(super) enum Parted {
 }
 
 #[derive(Debug, Default)]
-struct Place {
+struct ApartSlot {
     generation: u32,
     id: Option<SessionId>,
     carrier: Option<Token>,
@@ -72,7 +72,7 @@ impl Carriers {
             Some(nth) => nth,
             None if self.places.len() == PLACES_MAX => return None,
             None => {
-                self.places.push(Place::default());
+                self.places.push(ApartSlot::default());
                 self.places.len() as u32 - 1
             }
         };
@@ -178,7 +178,7 @@ impl Carriers {
         self.detached
     }
 
-    fn place(&mut self, session: Token) -> &mut Place {
+    fn place(&mut self, session: Token) -> &mut ApartSlot {
         &mut self.places[(session.index - FIRST_PLACE) as usize]
     }
 

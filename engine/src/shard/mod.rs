@@ -24,8 +24,8 @@ use crate::auth::address::Addresses;
 use crate::clock::{Clock, Millis};
 use crate::driver::{Driver, Event, Exception, Outgoing, SendOutcome, Token};
 use crate::fanout::BATCH_SENDS_MAX;
-use crate::life::Life;
 use crate::metrics::Metrics;
+use crate::node_state::NodeState;
 use crate::ring::Reader;
 use crate::sequencer::command::Entry;
 use crate::sequencer::inbox::{Inbox, NotTaken};
@@ -86,7 +86,7 @@ pub struct Parts {
     /// What every connection of the public listener shares.
     pub context: Arc<Context>,
     /// How the node is.
-    pub life: Arc<Life>,
+    pub life: Arc<NodeState>,
     /// Peers, counted over all shards.
     pub addresses: Arc<Addresses>,
     /// Numbers.

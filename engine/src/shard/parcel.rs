@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::driver::Detached;
-use crate::life::Life;
+use crate::node_state::NodeState;
 use crate::sequencer::command::Requester;
 use crate::session::{Told, Unheld};
 use crate::transport::door::HoldRequest;
@@ -38,7 +38,7 @@ pub(super) struct Moving {
     /// The answer that its client gets where nobody takes it in.
     last_words: Vec<u8>,
     /// Counts it as a connection while it is on its way.
-    life: Arc<Life>,
+    life: Arc<NodeState>,
 }
 
 impl Moving {
@@ -49,7 +49,7 @@ impl Moving {
         unheld: Unheld,
         peer: Option<IpAddr>,
         last_words: Vec<u8>,
-        life: Arc<Life>,
+        life: Arc<NodeState>,
     ) -> Self {
         Self { socket: Some(socket), request, unheld: Some(unheld), peer, last_words, life }
     }

@@ -51,7 +51,7 @@ impl ChannelTold {
 
 /// How far it is in a channel.
 #[derive(Clone, Debug)]
-struct Place {
+struct ChannelProgress {
     offset: u64,
     /// The life that it belongs to, as it was told last.
     life: String,
@@ -63,7 +63,7 @@ struct Place {
 /// A channel that it follows.
 #[derive(Clone, Debug)]
 struct Followed {
-    place: Place,
+    place: ChannelProgress,
     /// Everything up to here was given or announced.
     covered: u64,
     /// How far the order was when this was asked for, and when it was answered.
@@ -83,7 +83,7 @@ struct Followed {
 pub(super) struct Follower {
     followed: BTreeMap<usize, Followed>,
     /// How far it was in what it has left, or followed in a session that is lost.
-    had: BTreeMap<usize, Place>,
+    had: BTreeMap<usize, ChannelProgress>,
     /// Positions of what this session was given, and the last of them.
     given: BTreeSet<u64>,
     last: u64,
@@ -203,7 +203,8 @@ impl Follower {
             Begin::Offset | Begin::After(_) => {}
         }
         let epoch = truth.epoch_at(named).position;
-        let place = Place { offset: told.next - 1, life: told.life, position: covered, named };
+        let place =
+            ChannelProgress { offset: told.next - 1, life: told.life, position: covered, named };
         let joined = truth.position();
         let (missed, epoch, is_open) = (Vec::new(), (epoch, epoch), false);
         let follows = Followed { place, covered, asked_at, joined, missed, epoch, is_open };

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Millis;
 use crate::driver::sim::Chance;
-use crate::log::{Bell, Item, Log, Readiness};
+use crate::log::{Item, Log, Readiness, ThreadWaker};
 use crate::sequencer::command::Publication;
 
 /// How it is.
@@ -86,7 +86,7 @@ pub(crate) struct SlowLog<L, T> {
     temper: LogTemper,
     hand: Hand,
     chance: Chance,
-    bell: Option<Bell>,
+    waker: Option<ThreadWaker>,
     /// The latest time that it has heard of.
     now: Millis,
     /// What the next record will be made of.
@@ -106,7 +106,7 @@ impl<L, T> SlowLog<L, T> {
             temper,
             hand,
             chance: Chance::new(seed),
-            bell: None,
+            waker: None,
             now: Millis(0),
             collected: VecDeque::new(),
             record: VecDeque::new(),
@@ -133,13 +133,13 @@ impl<L, T> SlowLog<L, T> {
             std::mem::swap(one, other);
         }
         self.standing.append(&mut self.record);
-        self.bell.iter().for_each(Bell::ring);
+        self.waker.iter().for_each(ThreadWaker::wake);
     }
 }
 
 impl<L: Log<T>, T> Log<T> for SlowLog<L, T> {
-    fn wake_by(&mut self, bell: Bell) {
-        self.bell = Some(bell);
+    fn wake_by(&mut self, waker: ThreadWaker) {
+        self.waker = Some(waker);
     }
 
     fn readiness(&self) -> Readiness {

@@ -6,7 +6,7 @@ mod session;
 
 use std::collections::BTreeMap;
 
-use self::errand::{Brought, Listening, Outcome, SOCKET};
+use self::errand::{Brought, Listening, PostStatus, SOCKET};
 use self::session::{Asked, Session};
 use super::canary::{Canary, spoil};
 use super::fact::{channel_name, channel_of};
@@ -280,20 +280,20 @@ impl Talker {
         let mut is_gone = false;
         let mut brought = std::mem::take(&mut session.brings);
         brought.retain_mut(|brought| match brought.hear(world, &mut self.trace) {
-            Outcome::Waiting => true,
-            Outcome::Taken => false,
-            Outcome::NotTaken => {
+            PostStatus::Waiting => true,
+            PostStatus::Taken => false,
+            PostStatus::NotTaken => {
                 for number in &brought.numbers {
                     let asked = session.asked.remove(number);
                     assert!(asked.is_some(), "{number} was not taken and is answered");
                 }
                 false
             }
-            Outcome::Gone => {
+            PostStatus::Gone => {
                 is_gone = true;
                 false
             }
-            Outcome::Lost => {
+            PostStatus::Lost => {
                 is_over = true;
                 false
             }

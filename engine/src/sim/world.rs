@@ -22,11 +22,11 @@ use crate::channel::{ChannelName, Tenant};
 use crate::clock::Millis;
 use crate::driver::Token;
 use crate::driver::sim::{Chance, Sim, SimNet};
-use crate::life::Life;
 use crate::limits::Limits;
 use crate::log::{Epochs, Interrupted, Others};
 use crate::metrics::Metrics;
 use crate::node::{Node, Parts, Plans};
+use crate::node_state::NodeState;
 use crate::origin::{Named, Origin};
 use crate::presence::Presence;
 use crate::rule::{Pattern, Rule, Rules};
@@ -61,7 +61,7 @@ pub(crate) struct World {
     pub(crate) node: Node<Sim, SlowLog<Placed<Interrupted<Ticket>>, Ticket>>,
     origins_key: u64,
     pub(crate) nets: Vec<SimNet>,
-    pub(crate) life: Arc<Life>,
+    pub(crate) life: Arc<NodeState>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) truth: Truth,
     /// What publishers were answered.

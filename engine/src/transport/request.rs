@@ -17,7 +17,7 @@ use super::{Context, playground};
 use crate::auth::origin::Access;
 use crate::auth::proxy;
 use crate::channel::ChannelName;
-use crate::life::Life;
+use crate::node_state::NodeState;
 use crate::sequencer::command::Publication;
 
 /// Whoever opens a page as a file, to try something out, reads in it what is wrong with that. The
@@ -29,7 +29,7 @@ const TO_A_FILE: [Field<'static>; 2] =
 pub fn decide(
     request: &Request<'_>,
     context: &Context,
-    life: &Life,
+    life: &NodeState,
     door: Option<&dyn Door>,
     date: HttpDate,
     out: &mut Vec<u8>,
@@ -109,7 +109,7 @@ fn refuse_with(
 fn route(
     request: &Request<'_>,
     context: &Context,
-    life: &Life,
+    life: &NodeState,
     dev: bool,
     date: HttpDate,
     reader: Option<&str>,
@@ -182,7 +182,7 @@ fn answer_head(
 
 fn page(
     request: &Request<'_>,
-    life: &Life,
+    life: &NodeState,
     dev: bool,
     date: HttpDate,
     out: &mut Vec<u8>,

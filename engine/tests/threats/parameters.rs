@@ -1,9 +1,9 @@
 //! H25 in names, L6, and what else a query may say.
 
 use fanfare::channel::Tenant;
-use fanfare::life::Life;
 use fanfare::limits::Limits;
 use fanfare::node::Server;
+use fanfare::node_state::NodeState;
 use fanfare::transport::Context;
 use fanfare::transport::decision::Decision;
 use fanfare::transport::request::decide;
@@ -277,7 +277,7 @@ fn l6_waits_are_clamped_to_half_a_minute() {
         let fed = reader.feed(head.as_bytes(), &context.limits.http);
         assert!(matches!(fed, Ok(Fed::Complete { .. })));
         let request = reader.request(&context.limits.http).unwrap();
-        match decide(&request, &context, &Life::default(), None, date, &mut Vec::new()) {
+        match decide(&request, &context, &NodeState::default(), None, date, &mut Vec::new()) {
             Decision::Follow(ask) => assert_eq!(ask.wait_ms, expected_ms, "{wait}"),
             other => panic!("{wait}: {other:?}"),
         }

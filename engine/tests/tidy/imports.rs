@@ -57,7 +57,7 @@ const BORDERS: &[Border] = &[
         of: &["engine/src/"],
         but: &[
             "engine/src/ring/",
-            "engine/src/driver/waker.rs", // what the ring wakes shards with
+            "engine/src/os/waker.rs", // what the ring wakes shards with
             "engine/src/sequencer/",
             "engine/src/shard/mod.rs",
             "engine/src/node",

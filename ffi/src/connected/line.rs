@@ -190,7 +190,7 @@ impl Line {
         flushed.into_iter().for_each(|(_, done)| done(Ok(())));
     }
 
-    /// Until the socket, the bell, or the time.
+    /// Until something comes by the socket or into the queue, or it is time.
     fn sleep(&self, now: Millis) {
         let due = match &self.link {
             Some(link) if link.epoch().is_none() => Some(link.since.plus(HELLO_MS)),
@@ -202,21 +202,21 @@ impl Line {
             let ms = due.since(now) + 1;
             Timespec { tv_sec: (ms / 1_000) as i64, tv_nsec: (ms % 1_000 * 1_000_000) as i64 }
         });
-        let bell = PollFd::new(&self.shared.bell, PollFlags::IN);
-        let rang = match &self.link {
-            None => self.poll(&mut [bell], timeout.as_ref()),
+        let waker = PollFd::new(&self.shared.waker, PollFlags::IN);
+        let was_woken = match &self.link {
+            None => self.poll(&mut [waker], timeout.as_ref()),
             Some(link) => {
                 let writes = link.wants_to_write();
                 let wanted = if writes { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
-                self.poll(&mut [bell, PollFd::new(link, wanted)], timeout.as_ref())
+                self.poll(&mut [waker, PollFd::new(link, wanted)], timeout.as_ref())
             }
         };
-        if rang {
-            self.shared.bell.hear();
+        if was_woken {
+            self.shared.waker.drain();
         }
     }
 
-    /// Whether the bell rang.
+    /// Whether it was woken.
     fn poll(&self, descriptors: &mut [PollFd<'_>], timeout: Option<&Timespec>) -> bool {
         match poll(descriptors, timeout) {
             Ok(_) => descriptors[0].revents().contains(PollFlags::IN),

@@ -1,11 +1,10 @@
 //! A server on this machine: messages go over its Unix socket, on a thread of our own.
 //!
-//! Callers encode and queue, and ring a bell; the thread ([`line`]) connects, writes ahead without
+//! Callers encode and queue, and wake the thread; it ([`line`]) connects, writes ahead without
 //! waiting for answers, and connects again when the connection is lost. It publishes in a session
 //! that outlives its connections, so that the server says what it has had already, and only what is
 //! missing is sent again, in its order ([`pipeline`]).
 
-mod bell;
 mod line;
 mod link;
 #[cfg(test)]
@@ -19,6 +18,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use fanfare::os::coalescing_waker::CoalescingWaker;
 use fanfare::payload::detect;
 use fanfare_protocol::ingest::{DeclaredKind, PublishFrame, write};
 use fanfare_protocol::message::Kind;
@@ -27,9 +27,8 @@ use crate::code::{
     self, Code, FANFARE_E_AGAIN, FANFARE_E_BAD_DATA, FANFARE_E_INVAL, FANFARE_E_PIPE,
     FANFARE_E_TIMEOUT, FANFARE_E_TOO_LARGE, FANFARE_E_UNAVAILABLE,
 };
-use crate::outcome::{Courier, Done, Flushed};
+use crate::outcome::{Done, Flushed, OutcomeSender};
 use crate::terms::{Counters, Failure, PublisherSettings, SHAPE, Stats};
-use bell::Bell;
 use pipeline::Item;
 use rustix::net::SocketAddrUnix;
 use shared::Shared;
@@ -51,13 +50,14 @@ impl Connected {
             let text = format!("{} is not a socket's path: {error}", path.display());
             return Err(Failure { code: FANFARE_E_INVAL, text });
         }
-        let bell = Bell::new().map_err(|error| failed("no descriptor for the bell", &error))?;
+        let waker = CoalescingWaker::new()
+            .map_err(|error| failed("no descriptor to wake a thread by", &error))?;
         let session = link::draw().map_err(|error| failed("no random number", &error))?;
         let dice = getrandom::u64().map_err(|error| failed("no random number", &error))?;
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             changed: Condvar::new(),
-            bell,
+            waker,
             counters: Counters::default(),
         });
         let patience = Duration::from_millis(settings.connect_ms);
@@ -92,17 +92,17 @@ impl Connected {
         // Encoded before the lock is taken.
         let mut items = Vec::with_capacity(messages.len());
         for (message, done) in messages.iter().zip(done) {
-            let courier = Courier::new(done);
-            let answer = courier.wants_place();
+            let sender = OutcomeSender::new(done);
+            let answer = sender.wants_place();
             let whole = PublishFrame { answer, ..*message };
             // Its exact length: it is allocated once, and a box of it is no copy.
             let mut frame = Vec::with_capacity(write::publish_bytes(&whole));
             write::publish(&whole, &mut frame);
-            items.push(Item::new(frame.into(), courier));
+            items.push(Item::new(frame.into(), sender));
         }
         match self.enqueue(items) {
             Ok(()) => {
-                self.shared.bell.ring();
+                self.shared.waker.wake();
                 Ok(())
             }
             Err((items, code)) => {
@@ -159,7 +159,7 @@ impl Connected {
         let number = queue.taken;
         queue.flushes.push((number, done));
         drop(queue);
-        self.shared.bell.ring();
+        self.shared.waker.wake();
         Ok(())
     }
 
@@ -185,7 +185,7 @@ impl Connected {
 
     pub(crate) fn close(&self) {
         self.shared.lock().closing = true;
-        self.shared.bell.ring();
+        self.shared.waker.wake();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             let _ = thread.join();

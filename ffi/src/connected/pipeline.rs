@@ -28,7 +28,7 @@ use fanfare_protocol::ingest::{ErrorCode, RefusalCode, SessionId, write};
 use fanfare_protocol::limits::{IngestLimits, SessionLimits};
 
 use crate::code::{Code, FANFARE_E_PIPE, FANFARE_E_TOO_LARGE, FANFARE_E_UNKNOWN, of_refusal};
-use crate::outcome::{Courier, Outcome, Placed};
+use crate::outcome::{Outcome, OutcomeSender, Placed};
 
 /// Bytes that are encoded ahead of the socket.
 const AHEAD_BYTES: usize = 256 << 10;
@@ -41,7 +41,7 @@ pub(super) struct Item {
     pub(super) frame: Box<[u8]>,
     /// How many messages this publisher took up to it.
     pub(super) number: u64,
-    courier: Courier,
+    sender: OutcomeSender,
     /// When it was first written to a socket, where its outcome is not known to be "not published".
     first_sent: Option<Millis>,
     /// Whether it was written before.
@@ -49,12 +49,12 @@ pub(super) struct Item {
 }
 
 impl Item {
-    pub(super) fn new(frame: Box<[u8]>, courier: Courier) -> Self {
-        Self { frame, number: 0, courier, first_sent: None, was_sent: false }
+    pub(super) fn new(frame: Box<[u8]>, sender: OutcomeSender) -> Self {
+        Self { frame, number: 0, sender, first_sent: None, was_sent: false }
     }
 
     pub(super) fn deliver(self, outcome: Outcome) {
-        self.courier.deliver(outcome);
+        self.sender.send(outcome);
     }
 }
 
@@ -344,7 +344,7 @@ impl Pipeline {
             self.base += 1;
             let Some(item) = slot else { continue };
             // An answer comes before the acknowledgement, so nobody asked for the place.
-            let outcome = if item.courier.wants_place() {
+            let outcome = if item.sender.wants_place() {
                 Err(FANFARE_E_UNKNOWN)
             } else {
                 Ok(Placed { epoch: epoch.number(), ..Placed::default() })

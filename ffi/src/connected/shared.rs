@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use fanfare::os::coalescing_waker::CoalescingWaker;
 use fanfare_protocol::id::Epoch;
 
-use super::bell::Bell;
 use super::pipeline::Item;
 use super::talk::{Hope, Lost};
 use crate::code::{self, Code, FANFARE_E_UNAVAILABLE};
@@ -18,7 +18,8 @@ pub(super) struct Shared {
     pub(super) queue: Mutex<Queue>,
     /// Rung when something of the queue changed that somebody waits for.
     pub(super) changed: Condvar,
-    pub(super) bell: Bell,
+    /// Wakes the thread when something came into the queue.
+    pub(super) waker: CoalescingWaker,
     pub(super) counters: Counters,
 }
 

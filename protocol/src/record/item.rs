@@ -1,6 +1,6 @@
 //! Items of a record, as they are read.
 
-use super::checkpoint::{Begin, End, Key, Life, Positions, Time};
+use super::checkpoint::{Begin, End, Key, LifeItem, Positions, Time};
 use super::digest::Secret;
 use super::header::FIRST_REQUIRED;
 use super::presence::Presence;
@@ -39,7 +39,7 @@ pub enum Item<'a> {
     /// Of a checkpoint: what is one for the whole order.
     Begin(Begin),
     /// Of a checkpoint: the present life of one channel.
-    Life(Life<'a>),
+    Life(LifeItem<'a>),
     /// Of a checkpoint: one idempotency key.
     Key(Key<'a>),
     /// Of a checkpoint: where messages of the channel before it stand.
@@ -102,7 +102,7 @@ impl<'a> Item<'a> {
             number::HEARTBEAT => Some(Self::Heartbeat),
             number::GENESIS => body.array().map(|it| Self::Genesis(Secret(it))),
             number::BEGIN => Begin::read(&mut body).map(Self::Begin),
-            number::LIFE => Life::read(&mut body)?.map(Self::Life),
+            number::LIFE => LifeItem::read(&mut body)?.map(Self::Life),
             number::KEY => Key::read(&mut body).map(Self::Key),
             number::POSITIONS => Positions::read(&mut body).map(Self::Positions),
             number::TIME => Time::read(&mut body).map(Self::Time),

@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 
 use proptest::prelude::*;
 
-use super::checkpoint::{Begin, End, Key, Life, Positions, Time};
+use super::checkpoint::{Begin, End, Key, LifeItem, Positions, Time};
 use super::fuzz;
 use super::*;
 use crate::id::Epoch;
@@ -228,7 +228,7 @@ proptest! {
             change: Change::Join, tenant: &tenant, channel: names[0],
             member: names[names.len() - 1], info: &data,
         };
-        let life = Life {
+        let life = LifeItem {
             offset: a, position: b, used: c, used_at: d, began: e, unknown_before: f, floor: g,
             used_nth: chain as u8,
             forgotten: h, expired: is_flag, tenant: &tenant, name: names[0],

@@ -21,34 +21,34 @@ use super::{Reader, Wake, Writer, ring};
 /// Counts its wakes.
 #[cfg(not(fanfare_loom))]
 #[derive(Default)]
-struct Bell(AtomicUsize);
+struct WakeCounter(AtomicUsize);
 
 #[cfg(not(fanfare_loom))]
-impl Wake for Bell {
+impl Wake for WakeCounter {
     fn wake(&self) {
         self.0.fetch_add(1, Relaxed);
     }
 }
 
 #[cfg(not(fanfare_loom))]
-impl Bell {
+impl WakeCounter {
     /// Wakes since this was last asked.
-    fn rung(&self) -> usize {
+    fn wakes(&self) -> usize {
         self.0.swap(0, Relaxed)
     }
 }
 
-/// A ring with a bell for each reader.
+/// A ring with a counter for each reader.
 #[cfg(not(fanfare_loom))]
-fn ring_with_bells<T: Send + Sync>(
+fn ring_with_counters<T: Send + Sync>(
     entries: usize,
     bytes: usize,
     readers: usize,
-) -> (Writer<T>, Vec<Reader<T>>, Vec<Arc<Bell>>) {
-    let bells: Vec<_> = (0..readers).map(|_| Arc::new(Bell::default())).collect();
-    let wakers = bells.iter().map(|bell| bell.clone() as Arc<dyn Wake>).collect();
+) -> (Writer<T>, Vec<Reader<T>>, Vec<Arc<WakeCounter>>) {
+    let counters: Vec<_> = (0..readers).map(|_| Arc::new(WakeCounter::default())).collect();
+    let wakers = counters.iter().map(|counter| counter.clone() as Arc<dyn Wake>).collect();
     let (writer, all) = ring(entries, bytes, wakers);
-    (writer, all, bells)
+    (writer, all, counters)
 }
 
 /// Drains up to `max` entries into a list.

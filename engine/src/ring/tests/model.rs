@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::{Bell, ring_with_bells};
+use super::{WakeCounter, ring_with_counters};
 use crate::ring::{Reader, Writer};
 
 const ENTRIES: usize = 8;
@@ -112,14 +112,14 @@ struct Pair {
     oracle: Oracle,
     writer: Writer<Arc<u64>>,
     readers: Vec<Option<Reader<Arc<u64>>>>,
-    bells: Vec<Arc<Bell>>,
+    counters: Vec<Arc<WakeCounter>>,
 }
 
 impl Pair {
     fn new() -> Self {
-        let (writer, readers, bells) = ring_with_bells(ENTRIES, BYTES, READERS);
+        let (writer, readers, counters) = ring_with_counters(ENTRIES, BYTES, READERS);
         let oracle = Oracle { cursors: [Some(0); READERS], ..Oracle::default() };
-        Self { oracle, writer, readers: readers.into_iter().map(Some).collect(), bells }
+        Self { oracle, writer, readers: readers.into_iter().map(Some).collect(), counters }
     }
 
     fn push(&mut self, entries: &[(u64, usize)]) {
@@ -149,7 +149,7 @@ impl Pair {
             }
         });
         assert_eq!(slept.is_none(), news);
-        assert_eq!(self.bells[number].rung(), expected);
+        assert_eq!(self.counters[number].wakes(), expected);
         self.readers[number] = Some(reader);
     }
 
@@ -182,7 +182,10 @@ impl Pair {
         }
         // What someone has still to read is alive: the oracle's and the ring's.
         assert!(self.oracle.kept.iter().all(|kept| Arc::strong_count(&kept.item) == 2));
-        assert!(self.bells.iter().all(|bell| bell.rung() == 0), "only a parked reader is woken");
+        assert!(
+            self.counters.iter().all(|counter| counter.wakes() == 0),
+            "only a parked reader is woken"
+        );
     }
 }
 

@@ -4,14 +4,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::{drained, ring_with_bells};
+use super::{drained, ring_with_counters};
 use crate::ring::{Reader, Wake, Writer, ring};
 
 const ALL: u64 = u64::MAX;
 
 #[test]
 fn what_is_staged_is_seen_only_when_published() {
-    let (mut writer, mut readers, _) = ring_with_bells(4, 100, 1);
+    let (mut writer, mut readers, _) = ring_with_counters(4, 100, 1);
     writer.push(ALL, 1, 'a');
     writer.push(ALL, 1, 'b');
     assert_eq!((readers[0].waiting(), drained(&mut readers[0], 9)), (0, vec![]));
@@ -23,7 +23,7 @@ fn what_is_staged_is_seen_only_when_published() {
 
 #[test]
 fn a_drain_passes_at_most_as_many_as_it_was_told() {
-    let (mut writer, mut readers, _) = ring_with_bells(8, 100, 2);
+    let (mut writer, mut readers, _) = ring_with_counters(8, 100, 2);
     for (number, mask) in [0b01, 0b10, 0b11, 0b10].into_iter().enumerate() {
         writer.push(mask, 1, number);
     }
@@ -37,7 +37,7 @@ fn a_drain_passes_at_most_as_many_as_it_was_told() {
 
 #[test]
 fn whoever_has_enough_is_given_no_more() {
-    let (mut writer, mut readers, _) = ring_with_bells(8, 100, 1);
+    let (mut writer, mut readers, _) = ring_with_counters(8, 100, 1);
     (0..5).for_each(|number| writer.push(ALL, 1, number));
     writer.publish();
     let mut given = Vec::new();
@@ -52,7 +52,7 @@ fn whoever_has_enough_is_given_no_more() {
 
 #[test]
 fn the_slowest_reader_gates_the_writer() {
-    let (mut writer, mut readers, _) = ring_with_bells(2, 100, 2);
+    let (mut writer, mut readers, _) = ring_with_counters(2, 100, 2);
     writer.push(ALL, 1, 1);
     writer.push(ALL, 1, 2);
     writer.publish();
@@ -68,7 +68,7 @@ fn the_slowest_reader_gates_the_writer() {
 
 #[test]
 fn bytes_bound_the_ring_as_entries_do() {
-    let (mut writer, mut readers, _) = ring_with_bells(8, 100, 1);
+    let (mut writer, mut readers, _) = ring_with_counters(8, 100, 1);
     assert!(writer.has_room(1, 60));
     writer.push(ALL, 60, 'a');
     assert!(writer.has_room(1, 40) && !writer.has_room(1, 41));
@@ -84,26 +84,26 @@ fn bytes_bound_the_ring_as_entries_do() {
 #[test]
 #[should_panic(expected = "ask has_room first")]
 fn pushing_past_the_last_slot_panics() {
-    let (mut writer, _readers, _) = ring_with_bells(2, 100, 1);
+    let (mut writer, _readers, _) = ring_with_counters(2, 100, 1);
     (0..3).for_each(|number| writer.push(ALL, 0, number));
 }
 
 #[test]
 #[should_panic(expected = "ask has_room first")]
 fn pushing_past_the_bytes_panics() {
-    let (mut writer, _readers, _) = ring_with_bells(8, 100, 1);
+    let (mut writer, _readers, _) = ring_with_counters(8, 100, 1);
     (0..3).for_each(|number| writer.push(ALL, 40, number));
 }
 
 #[test]
 #[should_panic(expected = "never fit")]
 fn asking_for_more_slots_than_there_are_panics() {
-    ring_with_bells::<u8>(2, 100, 1).0.has_room(3, 0);
+    ring_with_counters::<u8>(2, 100, 1).0.has_room(3, 0);
 }
 
 #[test]
 fn an_item_for_nobody_takes_no_entry() {
-    let (mut writer, readers, _) = ring_with_bells(2, 100, 2);
+    let (mut writer, readers, _) = ring_with_counters(2, 100, 2);
     let item = Arc::new(());
     writer.push(0, 1, item.clone());
     writer.push(0b100, 1, item.clone());
@@ -113,7 +113,7 @@ fn an_item_for_nobody_takes_no_entry() {
 
 #[test]
 fn the_writer_drops_what_all_have_passed() {
-    let (mut writer, mut readers, _) = ring_with_bells(4, 100, 2);
+    let (mut writer, mut readers, _) = ring_with_counters(4, 100, 2);
     let item = Arc::new(());
     (0..3).for_each(|_| writer.push(0b01, 1, item.clone()));
     writer.publish();
@@ -132,7 +132,7 @@ fn the_writer_drops_what_all_have_passed() {
 fn whoever_goes_last_leaves_nothing() {
     let item = Arc::new(());
     let filled = || {
-        let (mut writer, mut readers, _) = ring_with_bells(4, 100, 2);
+        let (mut writer, mut readers, _) = ring_with_counters(4, 100, 2);
         (0..3).for_each(|_| writer.push(ALL, 1, item.clone()));
         writer.publish();
         writer.push(ALL, 1, item.clone());
@@ -156,7 +156,7 @@ fn whoever_goes_last_leaves_nothing() {
 
 #[test]
 fn an_entry_whose_reading_panicked_is_not_given_again() {
-    let (mut writer, mut readers, _) = ring_with_bells(4, 100, 1);
+    let (mut writer, mut readers, _) = ring_with_counters(4, 100, 1);
     (1..=3).for_each(|number| writer.push(ALL, 1, number));
     writer.publish();
     let ended = catch_unwind(AssertUnwindSafe(|| {
@@ -170,10 +170,10 @@ fn an_entry_whose_reading_panicked_is_not_given_again() {
 /// Parks reader 0 of an 8-entry, 100-byte ring with two readers, lets `act` write meanwhile, and
 /// counts the wakes.
 fn wakes_of(act: impl FnOnce(&mut Writer<u8>)) -> usize {
-    let (mut writer, readers, bells) = ring_with_bells(8, 100, 2);
+    let (mut writer, readers, counters) = ring_with_counters(8, 100, 2);
     assert!(readers[0].park(|| act(&mut writer)).is_some());
-    assert_eq!(bells[1].rung(), 0, "reader 1 is not parked");
-    bells[0].rung()
+    assert_eq!(counters[1].wakes(), 0, "reader 1 is not parked");
+    counters[0].wakes()
 }
 
 fn publish(writer: &mut Writer<u8>, mask: u64, bytes: usize) {
@@ -206,7 +206,7 @@ fn a_parked_reader_is_woken_when_half_a_ring_behind() {
 
 #[test]
 fn half_a_ring_is_counted_from_the_readers_own_cursor() {
-    let (mut writer, mut readers, bells) = ring_with_bells(8, 100, 2);
+    let (mut writer, mut readers, counters) = ring_with_counters(8, 100, 2);
     (0..3).for_each(|_| publish(&mut writer, 0b10, 20));
     readers[0].drain(9, |_| ());
     readers[1].drain(1, |_| ());
@@ -214,9 +214,9 @@ fn half_a_ring_is_counted_from_the_readers_own_cursor() {
         publish(&mut writer, 0b10, 20);
         writer.release();
         publish(&mut writer, 0b10, 20);
-        assert_eq!(bells[0].rung(), 0, "40 bytes behind");
+        assert_eq!(counters[0].wakes(), 0, "40 bytes behind");
         publish(&mut writer, 0b10, 10);
-        assert_eq!(bells[0].rung(), 1, "50 bytes behind");
+        assert_eq!(counters[0].wakes(), 1, "50 bytes behind");
     });
     assert!(slept.is_some());
 }
@@ -235,7 +235,7 @@ fn a_writer_that_waits_for_room_wakes_who_holds_it_up() {
 
 #[test]
 fn nobody_awake_is_woken() {
-    let (mut writer, mut readers, bells) = ring_with_bells(4, 100, 1);
+    let (mut writer, mut readers, counters) = ring_with_counters(4, 100, 1);
     writer.push(ALL, 1, 'a');
     writer.publish();
     assert_eq!(readers[0].park(|| panic!("there is something to read")), None::<()>);
@@ -244,18 +244,18 @@ fn nobody_awake_is_woken() {
     writer.push(ALL, 1, 'b');
     writer.publish();
     writer.wake_lagging();
-    assert_eq!(bells[0].rung(), 0, "both parks are over");
+    assert_eq!(counters[0].wakes(), 0, "both parks are over");
     drained(&mut readers[0], 1);
     let ended = catch_unwind(AssertUnwindSafe(|| readers[0].park(|| panic!("on purpose"))));
     assert!(ended.is_err());
     writer.push(ALL, 1, 'c');
     writer.publish();
-    assert_eq!(bells[0].rung(), 0, "a sleep that panicked is over, too");
+    assert_eq!(counters[0].wakes(), 0, "a sleep that panicked is over, too");
 }
 
 #[test]
 fn sixty_four_readers_have_sixty_four_bits() {
-    let (mut writer, mut readers, _) = ring_with_bells(2, 100, 64);
+    let (mut writer, mut readers, _) = ring_with_counters(2, 100, 64);
     writer.push(1 << 63, 1, 'z');
     writer.publish();
     assert_eq!((readers[63].number(), drained(&mut readers[63], 1)), (63, vec!['z']));
@@ -266,7 +266,7 @@ fn sixty_four_readers_have_sixty_four_bits() {
 #[test]
 fn a_ring_of_impossible_shape_is_refused() {
     let shape = |entries: usize, readers: usize| {
-        let wakers = (0..readers).map(|_| Arc::new(super::Bell::default()) as Arc<dyn Wake>);
+        let wakers = (0..readers).map(|_| Arc::new(super::WakeCounter::default()) as Arc<dyn Wake>);
         let wakers: Vec<_> = wakers.collect();
         catch_unwind(AssertUnwindSafe(|| {
             drop::<(Writer<u8>, Vec<Reader<u8>>)>(ring(entries, 1, wakers))

@@ -26,14 +26,14 @@ enum Beginning {
     /// So many milliseconds before now, or after.
     Time(i64),
     /// So many messages after the last that was told with this name of a life, or before it.
-    Offset(Life, i64),
+    Offset(NamedLife, i64),
     /// With the name of a life, and an offset, of another epoch.
     OtherLife(u64, u64),
 }
 
 /// Which name of a life a client brings.
 #[derive(Debug, Clone)]
-enum Life {
+enum NamedLife {
     /// One that was told, whichever channel it was of.
     Told(prop::sample::Index),
     /// The last that was told of the channel that is asked for.
@@ -73,11 +73,11 @@ fn from() -> impl Strategy<Value = Beginning> {
     ]
 }
 
-fn life() -> impl Strategy<Value = Life> {
+fn life() -> impl Strategy<Value = NamedLife> {
     prop_oneof![
-        1 => any::<prop::sample::Index>().prop_map(Life::Told),
-        6 => Just(Life::Last),
-        1 => (-2..25i64).prop_map(Life::Ago),
+        1 => any::<prop::sample::Index>().prop_map(NamedLife::Told),
+        6 => Just(NamedLife::Last),
+        1 => (-2..25i64).prop_map(NamedLife::Ago),
     ]
 }
 
@@ -230,12 +230,12 @@ impl World {
     }
 
     /// The place by which a life is named, and the last that was told with it.
-    fn named(&self, life: &Life, name: &str) -> (u64, u64) {
+    fn named(&self, life: &NamedLife, name: &str) -> (u64, u64) {
         let told = match life {
-            Life::Told(_) if self.named.is_empty() => None,
-            Life::Told(nth) => Some(&self.named[nth.index(self.named.len())]),
-            Life::Last => self.named.iter().rfind(|(of, ..)| *of == name),
-            Life::Ago(ago) => return (self.oracle.ago(*ago), 0),
+            NamedLife::Told(_) if self.named.is_empty() => None,
+            NamedLife::Told(nth) => Some(&self.named[nth.index(self.named.len())]),
+            NamedLife::Last => self.named.iter().rfind(|(of, ..)| *of == name),
+            NamedLife::Ago(ago) => return (self.oracle.ago(*ago), 0),
         };
         told.map_or((0, 0), |(_, life, last)| (*life, *last))
     }

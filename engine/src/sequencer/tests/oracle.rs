@@ -25,7 +25,7 @@ pub(super) struct Said {
 
 /// One life of a channel.
 #[derive(Debug)]
-pub(super) struct Life {
+pub(super) struct ModelLife {
     name: &'static str,
     rule: History,
     pub(super) ended: bool,
@@ -70,7 +70,7 @@ pub(super) struct Oracle {
     /// All items of the log, likewise.
     stood: Vec<(u64, u64)>,
     pub(super) said: Vec<Said>,
-    pub(super) lives: Vec<Life>,
+    pub(super) lives: Vec<ModelLife>,
     pub(super) records: Vec<Record>,
     blocks: Vec<Block>,
     keyed: Vec<Keyed>,
@@ -288,7 +288,7 @@ impl Oracle {
             self.end_life(least);
         }
         self.find_or_make(name);
-        self.lives.push(Life {
+        self.lives.push(ModelLife {
             name,
             rule: self.rules.of(name).1.history,
             ended: false,

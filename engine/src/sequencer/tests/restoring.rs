@@ -165,7 +165,7 @@ fn nonsense_is_refused_and_does_no_harm() {
         secret: SECRET,
         epoch_began: None,
     };
-    let life = |name| record::checkpoint::Life {
+    let life = |name| record::checkpoint::LifeItem {
         offset: 1,
         position: 80,
         used: 4,

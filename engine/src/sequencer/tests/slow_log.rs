@@ -14,7 +14,7 @@ use super::node::{EPOCH, Recorded, SECRET, name, publication, requester, rule, r
 use crate::bodies::Share;
 use crate::clock::{Clock, Millis};
 use crate::limits::Limits;
-use crate::log::{Bell, Item, Log, Memory};
+use crate::log::{Item, Log, Memory, ThreadWaker};
 use crate::metrics::Metrics;
 use crate::sim::slow_log::{Hand, LogTemper, SlowLog};
 
@@ -298,7 +298,7 @@ fn the_end_waits_for_the_log_and_not_for_ever() {
 fn a_log_that_works_elsewhere_wakes_the_order_that_sleeps() {
     let (backends, commands) = inbox(4);
     let (go, going) = mpsc::channel();
-    let log = Elsewhere { memory: Memory::default(), bell: None, given: None, go, back: None };
+    let log = Elsewhere { memory: Memory::default(), waker: None, given: None, go, back: None };
     let config = SequencerConfig {
         epoch: Epoch::from_random(EPOCH),
         secret: SECRET,
@@ -312,10 +312,10 @@ fn a_log_that_works_elsewhere_wakes_the_order_that_sleeps() {
     let (answer, heard) = mpsc::channel();
     let answer = PublishAnswer::Callback(Box::new(move |result| answer.send(result).unwrap()));
     assert!(backends.send(Command::Publish(publication("a", 10), answer)).is_ok());
-    let (bell, done): (Bell, mpsc::Sender<()>) = going.recv().expect("it is offered");
+    let (waker, done): (ThreadWaker, mpsc::Sender<()>) = going.recv().expect("it is offered");
     assert!(heard.recv_timeout(Duration::from_millis(50)).is_err(), "it does not stand yet");
     done.send(()).unwrap();
-    bell.ring();
+    waker.wake();
     let published = heard.recv_timeout(Duration::from_secs(30)).expect("the order woke up");
     assert_eq!(published.unwrap().offset, 1);
     assert!(backends.send(Command::Shutdown).is_ok());
@@ -325,15 +325,15 @@ fn a_log_that_works_elsewhere_wakes_the_order_that_sleeps() {
 /// A log whose one message stands when somebody else says so.
 struct Elsewhere {
     memory: Memory<Ticket>,
-    bell: Option<Bell>,
+    waker: Option<ThreadWaker>,
     given: Option<(Publication, Ticket, Millis)>,
-    go: mpsc::Sender<(Bell, mpsc::Sender<()>)>,
+    go: mpsc::Sender<(ThreadWaker, mpsc::Sender<()>)>,
     back: Option<mpsc::Receiver<()>>,
 }
 
 impl Log<Ticket> for Elsewhere {
-    fn wake_by(&mut self, bell: Bell) {
-        self.bell = Some(bell);
+    fn wake_by(&mut self, waker: ThreadWaker) {
+        self.waker = Some(waker);
     }
 
     fn offer(&mut self, publication: Publication, ticket: Ticket, now: Millis) {
@@ -344,7 +344,7 @@ impl Log<Ticket> for Elsewhere {
         if self.given.is_some() && self.back.is_none() {
             let (done, back) = mpsc::channel();
             self.back = Some(back);
-            self.go.send((self.bell.clone().expect("it was given one"), done)).unwrap();
+            self.go.send((self.waker.clone().expect("it was given one"), done)).unwrap();
         }
     }
 

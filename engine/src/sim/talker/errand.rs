@@ -128,7 +128,7 @@ pub(super) struct Brought {
 
 /// What came of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Outcome {
+pub(super) enum PostStatus {
     /// Nothing was heard.
     Waiting,
     /// The session has them.
@@ -164,7 +164,7 @@ impl Brought {
     }
 
     /// What has come of it.
-    pub(super) fn hear(&mut self, world: &World, trace: &mut Trace) -> Outcome {
+    pub(super) fn hear(&mut self, world: &World, trace: &mut Trace) -> PostStatus {
         let net = &world.nets[self.shard];
         let standing = net.standing(self.client);
         let bytes = net.take(self.client);
@@ -173,14 +173,14 @@ impl Brought {
         }
         self.bytes.extend(bytes);
         let outcome = match self.bytes.get(..12) {
-            Some(b"HTTP/1.1 200") => Outcome::Taken,
-            Some(b"HTTP/1.1 410") => Outcome::Gone,
-            Some(b"HTTP/1.1 503" | b"HTTP/1.1 408") => Outcome::NotTaken,
+            Some(b"HTTP/1.1 200") => PostStatus::Taken,
+            Some(b"HTTP/1.1 410") => PostStatus::Gone,
+            Some(b"HTTP/1.1 503" | b"HTTP/1.1 408") => PostStatus::NotTaken,
             Some(other) => panic!("{}", String::from_utf8_lossy(other)),
-            None if matches!(standing, Standing::Ended | Standing::Reset) => Outcome::Lost,
-            None => Outcome::Waiting,
+            None if matches!(standing, Standing::Ended | Standing::Reset) => PostStatus::Lost,
+            None => PostStatus::Waiting,
         };
-        if outcome != Outcome::Waiting {
+        if outcome != PostStatus::Waiting {
             net.reset(self.client);
         }
         outcome

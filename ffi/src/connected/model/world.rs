@@ -15,7 +15,7 @@ use fanfare_protocol::ingest::{PublishFrame, SessionId, write};
 use crate::code::{FANFARE_E_BAD_CHANNEL, FANFARE_E_UNKNOWN};
 use crate::connected::pipeline::{Item, Pipeline};
 use crate::connected::talk::Talk;
-use crate::outcome::{Courier, Done, Outcome};
+use crate::outcome::{Done, Outcome, OutcomeSender};
 
 const USER: u32 = 1_000;
 const AGE_MS: u64 = 1_000;
@@ -178,7 +178,7 @@ impl World {
         };
         let mut frame = Vec::new();
         write::publish(&message, &mut frame);
-        let mut item = Item::new(frame.into(), Courier::new(done));
+        let mut item = Item::new(frame.into(), OutcomeSender::new(done));
         item.number = number;
         self.pipeline.add([item]);
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 fn item(number: u64, done: Done) -> Item {
     let frame = number.to_le_bytes().into();
-    Item { number, ..Item::new(frame, Courier::new(done)) }
+    Item { number, ..Item::new(frame, OutcomeSender::new(done)) }
 }
 
 const FIRST: SessionId = SessionId([1; 16]);

@@ -26,7 +26,7 @@ pub struct Begin {
 
 /// The present life of one channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Life<'a> {
+pub struct LifeItem<'a> {
     /// The last offset.
     pub offset: u64,
     /// The last message's position.
@@ -123,7 +123,7 @@ impl Begin {
     }
 }
 
-impl<'a> Life<'a> {
+impl<'a> LifeItem<'a> {
     pub(in crate::record) fn read(body: &mut Reader<'a>) -> Result<Option<Self>, Violation> {
         let name = |body: &mut Reader<'a>| {
             let length = body.u16()?;

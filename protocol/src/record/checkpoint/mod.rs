@@ -5,7 +5,7 @@
 //! their numbers, which count from 0. Of their items
 //!
 //! * [`Begin`] is the first;
-//! * each [`Life`] is followed by the [`Positions`] of its channel's messages, oldest first: of
+//! * each [`LifeItem`] is followed by the [`Positions`] of its channel's messages, oldest first: of
 //!   those that are trimmed as far as they are remembered, then of those that are kept, whose bytes
 //!   stand in the log at these positions and not here;
 //! * [`Key`]s come oldest first, and so do [`Time`]s;
@@ -23,7 +23,7 @@ mod write;
 
 use std::fmt;
 
-pub use items::{Begin, End, Key, Life, Positions, Time, push_delta};
+pub use items::{Begin, End, Key, LifeItem, Positions, Time, push_delta};
 pub use read::Reader;
 pub use write::Writer;
 

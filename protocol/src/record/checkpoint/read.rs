@@ -4,7 +4,7 @@ use std::hash::Hasher;
 
 use siphasher::sip128::{Hasher128, SipHasher24};
 
-use super::{Begin, End, Key, Life, POSITIONS_MAX, Positions, RECORD_BYTES_MAX, Time};
+use super::{Begin, End, Key, LifeItem, POSITIONS_MAX, Positions, RECORD_BYTES_MAX, Time};
 use super::{Unreadable, Wrong};
 use crate::record::{Fault, Header, Item, frames};
 
@@ -167,8 +167,8 @@ impl Seen {
 }
 
 impl Channel {
-    fn new(life: &Life<'_>, order: &Begin) -> Option<Self> {
-        let Life { offset, position, used, used_at, began, unknown_before, floor, .. } = *life;
+    fn new(life: &LifeItem<'_>, order: &Begin) -> Option<Self> {
+        let LifeItem { offset, position, used, used_at, began, unknown_before, floor, .. } = *life;
         let is_right = offset > 0
             && offset < u64::MAX
             && (1..=offset + 1).contains(&floor)

@@ -20,7 +20,7 @@ fn order() -> Item<'static> {
 }
 
 /// Offsets 1 to 9 of which 1 to 4 are forgotten, 5 and 6 trimmed, 7 to 9 kept.
-const LIFE: Life<'static> = Life {
+const LIFE: LifeItem<'static> = LifeItem {
     offset: 9,
     position: 800,
     used: 40,
@@ -47,7 +47,7 @@ fn items() -> Vec<Item<'static>> {
         order(),
         Item::Time(TIME),
         Item::Time(Time { at: 50, position: 900, is_coarse: false }),
-        Item::Life(Life { offset: 1, position: 30, floor: 2, forgotten: 30, ..LIFE }),
+        Item::Life(LifeItem { offset: 1, position: 30, floor: 2, forgotten: 30, ..LIFE }),
         Item::Key(Key { at: 8, ..KEY }),
         Item::Life(LIFE),
         Item::Positions(TRIMMED),
@@ -126,7 +126,7 @@ fn all_refused<const N: usize>(cases: [(&str, Vec<Item<'_>>, u64, Wrong); N]) {
     }
 }
 
-fn with_life(life: Life<'static>) -> Vec<Item<'static>> {
+fn with_life(life: LifeItem<'static>) -> Vec<Item<'static>> {
     vec![order(), Item::Life(life)]
 }
 
@@ -135,21 +135,21 @@ fn a_life_that_contradicts_itself_is_refused() {
     use Wrong as W;
     let life = with_life;
     all_refused([
-        ("no offset", life(Life { offset: 0, floor: 1, ..LIFE }), 1, W::Life),
-        ("the last offset of all", life(Life { offset: u64::MAX, ..LIFE }), 1, W::Life),
-        ("a floor of 0", life(Life { floor: 0, ..LIFE }), 1, W::Life),
-        ("a floor in the air", life(Life { floor: 11, ..LIFE }), 1, W::Life),
-        ("no beginning", life(Life { began: 0, unknown_before: 0, ..LIFE }), 1, W::Life),
-        ("unknown within its life", life(Life { unknown_before: 10, ..LIFE }), 1, W::Life),
-        ("unknown beyond all", life(Life { unknown_before: 8, ..LIFE }), 1, W::Life),
-        ("a last one before its life", life(Life { position: 9, ..LIFE }), 1, W::Life),
-        ("a last one to come", life(Life { position: 901, ..LIFE }), 1, W::Life),
-        ("used before its life", life(Life { used_at: 9, ..LIFE }), 1, W::Life),
-        ("used in the future", life(Life { used_at: 901, ..LIFE }), 1, W::Life),
-        ("used at a time to come", life(Life { used: 51, ..LIFE }), 1, W::Life),
-        ("forgotten behind the last", life(Life { forgotten: 801, ..LIFE }), 1, W::Life),
-        ("forgotten before its life", life(Life { forgotten: 9, ..LIFE }), 1, W::Life),
-        ("forgotten and kept", life(Life { floor: 1, ..LIFE }), 1, W::Life),
+        ("no offset", life(LifeItem { offset: 0, floor: 1, ..LIFE }), 1, W::Life),
+        ("the last offset of all", life(LifeItem { offset: u64::MAX, ..LIFE }), 1, W::Life),
+        ("a floor of 0", life(LifeItem { floor: 0, ..LIFE }), 1, W::Life),
+        ("a floor in the air", life(LifeItem { floor: 11, ..LIFE }), 1, W::Life),
+        ("no beginning", life(LifeItem { began: 0, unknown_before: 0, ..LIFE }), 1, W::Life),
+        ("unknown within its life", life(LifeItem { unknown_before: 10, ..LIFE }), 1, W::Life),
+        ("unknown beyond all", life(LifeItem { unknown_before: 8, ..LIFE }), 1, W::Life),
+        ("a last one before its life", life(LifeItem { position: 9, ..LIFE }), 1, W::Life),
+        ("a last one to come", life(LifeItem { position: 901, ..LIFE }), 1, W::Life),
+        ("used before its life", life(LifeItem { used_at: 9, ..LIFE }), 1, W::Life),
+        ("used in the future", life(LifeItem { used_at: 901, ..LIFE }), 1, W::Life),
+        ("used at a time to come", life(LifeItem { used: 51, ..LIFE }), 1, W::Life),
+        ("forgotten behind the last", life(LifeItem { forgotten: 801, ..LIFE }), 1, W::Life),
+        ("forgotten before its life", life(LifeItem { forgotten: 9, ..LIFE }), 1, W::Life),
+        ("forgotten and kept", life(LifeItem { floor: 1, ..LIFE }), 1, W::Life),
     ]);
 }
 

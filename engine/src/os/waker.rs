@@ -1,8 +1,9 @@
-//! Wakes a shard that sleeps in its driver, from any thread.
+//! Wakes a thread that sleeps in the kernel until one of its descriptors is ready: a shard in its
+//! driver, or whoever polls a socket.
 //!
-//! An eventfd that nobody reads: drivers watch it edge-triggered, and each write is an edge of its
-//! own (eventfd(2)), so a wake costs the sleeper no read. It is made before the driver, because a
-//! `uring` driver can be made only on its shard's thread while others must already know whom to
+//! An eventfd. Whoever watches it edge-triggered never reads it: each write is an edge of its own
+//! (eventfd(2)), so a wake costs the sleeper no read. A shard's is made before its driver, because
+//! a `uring` driver can be made only on its shard's thread while others must already know whom to
 //! wake. A wake that comes before the driver exists is not lost: the counter is above zero then,
 //! and arming a watch looks at it once.
 
@@ -15,7 +16,7 @@ use rustix::io::Errno;
 
 use crate::ring::Wake;
 
-/// Wakes one shard. Shared by everyone who may have something for it.
+/// Wakes one thread. Shared by everyone who may have something for it.
 #[derive(Debug)]
 pub struct Waker {
     eventfd: OwnedFd,
@@ -32,7 +33,7 @@ impl Waker {
         Ok(Arc::new(Self { eventfd }))
     }
 
-    /// Ends the present or else the next sleep of the driver that watches this. Never blocks; many
+    /// Ends the present or else the next sleep of the thread that watches this. Never blocks; many
     /// wakes of one sleep count as one.
     pub fn wake(&self) {
         loop {
@@ -40,11 +41,16 @@ impl Waker {
                 Err(Errno::INTR) => {}
                 // The counter is full after 2^64 - 2 wakes. Emptying it makes room for the edge.
                 Err(Errno::AGAIN) => {
-                    let _ = rustix::io::read(&self.eventfd, &mut [0; 8]);
+                    self.drain();
                 }
                 Ok(_) | Err(_) => return,
             }
         }
+    }
+
+    /// Makes it unreadable again, for a thread that watches it level-triggered.
+    pub(super) fn drain(&self) {
+        let _ = rustix::io::read(&self.eventfd, &mut [0; 8]);
     }
 }
 

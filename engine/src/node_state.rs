@@ -8,7 +8,7 @@ use crate::clock::Millis;
 
 /// What changes while a node runs and concerns every connection.
 #[derive(Debug, Default)]
-pub struct Life {
+pub struct NodeState {
     /// When the node will have shut down, once it has begun to.
     end: OnceLock<Millis>,
     /// Whether the sequencer has panicked: the order goes on no more, and has no end entry.
@@ -19,7 +19,7 @@ pub struct Life {
     pub detached: AtomicUsize,
 }
 
-impl Life {
+impl NodeState {
     /// The node begins to shut down, and will have by `end`.
     pub fn drain_until(&self, end: Millis) {
         let _ = self.end.set(end); // the first one counts

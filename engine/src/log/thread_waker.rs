@@ -1,0 +1,85 @@
+//! Wakes the order's thread where it sleeps: when something is sent to it, and when a log that
+//! works elsewhere has something to say.
+
+use std::sync::atomic::{Ordering::SeqCst, fence};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+/// Wakes the thread that sleeps over an inbox and a log.
+///
+/// It is called after each command, so a wake exchanges one word where nobody sleeps, and holds no
+/// lock: one that the woken thread needs next would have both threads change places twice for each
+/// command, where they share a core.
+#[derive(Clone, Debug, Default)]
+pub struct ThreadWaker(Arc<OnceLock<Thread>>);
+
+impl ThreadWaker {
+    /// There may be something new: whoever sleeps looks again, and whoever does not will before it
+    /// sleeps.
+    pub fn wake(&self) {
+        // Between what was done before this and the look for a sleeper: a thread that is not found
+        // here has not looked for work yet.
+        fence(SeqCst);
+        if let Some(sleeper) = self.0.get() {
+            sleeper.unpark();
+        }
+    }
+
+    /// From here on this thread is the one that is woken. It looks for what there is afterwards.
+    pub(crate) fn attach(&self) {
+        self.0.get_or_init(thread::current);
+        fence(SeqCst);
+    }
+
+    /// Sleeps until it was woken since the last sleep, or for so long. It may end sooner: the
+    /// caller looks for itself.
+    ///
+    /// # Panics
+    /// In debug builds, on a thread that it does not wake.
+    pub(crate) fn sleep(&self, most: Duration) {
+        debug_assert_eq!(self.0.get().map(Thread::id), Some(thread::current().id()));
+        thread::park_timeout(most);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering::{Acquire, Release};
+
+    /// Nobody waits for so long: a wake that is slept through hangs its test.
+    const HANG: Duration = Duration::from_secs(3_600);
+
+    #[test]
+    fn a_wake_before_the_sleep_ends_it() {
+        let waker = ThreadWaker::default();
+        waker.attach();
+        waker.wake();
+        waker.sleep(HANG);
+    }
+
+    #[test]
+    fn whatever_was_done_before_a_wake_is_seen_and_no_wake_is_slept_through() {
+        const WAKES: usize = 20_000;
+        let (waker, done) = (ThreadWaker::default(), Arc::new(AtomicUsize::new(0)));
+        let other = thread::spawn({
+            let (waker, done) = (waker.clone(), Arc::clone(&done));
+            move || {
+                for nth in 1..=WAKES {
+                    done.store(nth, Release);
+                    waker.wake();
+                    if nth % 64 == 0 {
+                        thread::yield_now(); // so that the other falls asleep now and then
+                    }
+                }
+            }
+        });
+        waker.attach();
+        while done.load(Acquire) < WAKES {
+            waker.sleep(HANG);
+        }
+        other.join().unwrap();
+    }
+}
