@@ -56,9 +56,9 @@ impl Bodies {
 
 /// One body's part of the budget. Dropping it gives it back.
 #[derive(Debug, Default)]
-pub struct Share(budget::Share);
+pub struct BodyShare(budget::BudgetShare);
 
-impl Share {
+impl BodyShare {
     /// Pays for so many bytes more; whether there was room. Where there was not, nothing changes
     /// but the count of those refused.
     #[must_use]
@@ -81,7 +81,7 @@ mod tests {
     fn strangers_have_half_and_all_of_it_comes_back() {
         let limits = Limits { bodies_bytes: 1_000, ..Limits::default() };
         let bodies = Arc::new(Bodies::default());
-        let (mut stranger, mut backend) = (Share::default(), Share::default());
+        let (mut stranger, mut backend) = (BodyShare::default(), BodyShare::default());
         assert!(stranger.grow(&bodies, 500, BodySender::Stranger, &limits));
         assert!(!stranger.grow(&bodies, 1, BodySender::Stranger, &limits));
         assert!(bodies.has_room(500, BodySender::Backend, &limits));

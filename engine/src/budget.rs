@@ -51,12 +51,12 @@ impl Budget {
 
 /// One's part of a budget. Dropping it gives it back.
 #[derive(Debug, Default)]
-pub struct Share {
+pub struct BudgetShare {
     of: Option<Arc<Budget>>,
     bytes: usize,
 }
 
-impl Share {
+impl BudgetShare {
     /// Pays for so many bytes more, as [`Budget::take`].
     #[must_use]
     pub fn grow(&mut self, of: &Arc<Budget>, bytes: usize, limit: usize) -> bool {
@@ -83,7 +83,7 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for BudgetShare {
     fn drop(&mut self) {
         if let Some(of) = &self.of {
             of.give_back(self.bytes);
@@ -102,7 +102,7 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..2_000 {
-                        let mut share = Share::default();
+                        let mut share = BudgetShare::default();
                         while share.grow(&budget, 7, 1_000) {
                             assert!(budget.held() <= 1_000);
                         }
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn what_is_there_already_is_counted_and_given_back() {
         let budget = Arc::new(Budget::default());
-        let mut share = Share::default();
+        let mut share = BudgetShare::default();
         share.set(&budget, 70);
         assert!(!share.grow(&budget, 31, 100) && share.grow(&budget, 30, 100));
         share.set(&budget, 20);

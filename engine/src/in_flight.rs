@@ -25,7 +25,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crossbeam_utils::CachePadded;
 
-use crate::budget::{Budget, Share};
+use crate::budget::{Budget, BudgetShare};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 
@@ -57,12 +57,12 @@ impl InFlight {
 
     /// Pays for so many bytes more of one who has `held`; whether there was room.
     #[must_use]
-    pub fn pay(&self, share: &mut Share, held: usize, more: usize) -> bool {
+    pub fn pay(&self, share: &mut BudgetShare, held: usize, more: usize) -> bool {
         share.grow(&self.budget, more, self.limit(held, more))
     }
 
     /// Makes a part as large as what is there.
-    pub fn set(&self, share: &mut Share, bytes: usize) {
+    pub fn set(&self, share: &mut BudgetShare, bytes: usize) {
         share.set(&self.budget, bytes);
     }
 

@@ -23,7 +23,7 @@ pub struct Presence {
 
 /// A presence event that has its place in the order. Shared by the ring and the shards.
 #[derive(Debug)]
-pub struct Placed {
+pub struct PlacedPresence {
     /// The channel record.
     pub channel: ChannelId,
     /// That channel's full name.
@@ -45,7 +45,7 @@ impl Presence {
     }
 }
 
-impl Placed {
+impl PlacedPresence {
     /// Bytes that it costs where it is held, as the budgets count it.
     pub fn cost(&self) -> usize {
         OVERHEAD_BYTES + self.bytes()

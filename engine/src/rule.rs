@@ -11,7 +11,7 @@ use crate::message::OVERHEAD_BYTES;
 
 /// How much history a channel keeps; the first bound that is reached trims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct History {
+pub struct HistoryRule {
     /// Most messages.
     pub count: u64,
     /// Most bytes, as [`crate::message::Message::cost`] counts them.
@@ -20,7 +20,7 @@ pub struct History {
     pub age_ms: u64,
 }
 
-impl History {
+impl HistoryRule {
     /// 1,000 messages, 1 MiB, 10 minutes.
     pub const DEFAULT: Self = Self { count: 1_000, bytes: 1 << 20, age_ms: 600_000 };
 }
@@ -42,7 +42,7 @@ impl Window {
 // The largest message with the longest event name is kept, for those who return and those who lag:
 // one that were not would be a gap for whoever is not connected in that very moment.
 const LARGEST: usize = MESSAGE_BYTES_DEFAULT + EVENT_NAME_BYTES_MAX + OVERHEAD_BYTES;
-const _: () = assert!(LARGEST <= History::DEFAULT.bytes && LARGEST <= Window::DEFAULT.bytes);
+const _: () = assert!(LARGEST <= HistoryRule::DEFAULT.bytes && LARGEST <= Window::DEFAULT.bytes);
 
 /// What becomes of a connection whose cursor has left the live window of a channel. Whatever it
 /// misses is told, and a frame that was begun is finished first.
@@ -77,7 +77,7 @@ pub struct Rule {
     /// What it matches.
     pub pattern: Pattern,
     /// What its channels keep for those who return.
-    pub history: History,
+    pub history: HistoryRule,
     /// What its channels keep for those who lag.
     pub window: Window,
     /// What becomes of those who lag by more.
@@ -142,7 +142,7 @@ pub struct Rules(Vec<Arc<Rule>>);
 
 impl Rules {
     /// `rules` in order, then one with `history` and `window` for everything else.
-    pub fn new(rules: Vec<Rule>, history: History, window: Window) -> Self {
+    pub fn new(rules: Vec<Rule>, history: HistoryRule, window: Window) -> Self {
         let rest = Rule { pattern: Pattern("**".into()), history, window, slow: Slow::default() };
         Self(rules.into_iter().chain([rest]).map(Arc::new).collect())
     }
@@ -172,7 +172,7 @@ impl Rules {
 
 impl Default for Rules {
     fn default() -> Self {
-        Self::new(Vec::new(), History::DEFAULT, Window::DEFAULT)
+        Self::new(Vec::new(), HistoryRule::DEFAULT, Window::DEFAULT)
     }
 }
 
@@ -215,18 +215,18 @@ mod tests {
     fn the_first_match_wins() {
         let rule = |pattern: &str, count| Rule {
             pattern: Pattern::parse(pattern).unwrap(),
-            history: History { count, ..History::DEFAULT },
+            history: HistoryRule { count, ..HistoryRule::DEFAULT },
             window: Window::DEFAULT,
             slow: Slow::Latest,
         };
         let rules = Rules::new(
             vec![rule("room:vip", 1), rule("room:*", 2)],
-            History::DEFAULT,
+            HistoryRule::DEFAULT,
             Window::DEFAULT,
         );
         assert_eq!(rules.of("room:vip").1.history.count, 1);
         assert_eq!(rules.of("room:x").1.history.count, 2);
-        assert_eq!(rules.of("else").1.history, History::DEFAULT);
+        assert_eq!(rules.of("else").1.history, HistoryRule::DEFAULT);
         assert_eq!(rules.of("else").1.slow, Slow::Disconnect);
         let rules = rules.with_slow(Slow::Window);
         assert_eq!(rules.of("else").1.slow, Slow::Window);

@@ -108,7 +108,7 @@ fn ask(address: SocketAddr, request: &[u8]) -> (String, bool) {
 }
 
 fn start_api(sequencer: &StandIn, metrics: &Arc<Metrics>) -> control::Control {
-    let facts = control::Facts {
+    let facts = control::ControlConfig {
         tenant: Tenant::default(),
         build: Build {
             driver: "epoll",

@@ -8,6 +8,8 @@
 mod citations;
 #[path = "tidy/imports.rs"]
 mod imports;
+#[path = "tidy/names.rs"]
+mod names;
 #[path = "tidy/rooms.rs"]
 mod rooms;
 #[path = "tidy/rules.rs"]
@@ -76,6 +78,9 @@ fn every_file_keeps_the_house_rules() {
         for Complaint { line, what } in RULES.iter().flat_map(|rule| rule(source)) {
             told.push_str(&format!("{}:{line}: {what}\n", source.path));
         }
+    }
+    for twice in names::defined_twice(&sources) {
+        told.push_str(&format!("{twice}\n"));
     }
     assert!(told.is_empty(), "\n\n{told}");
 }

@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fanfare::node::{self, DriverChoice, Server, Settings};
-use fanfare::rule::{History, Rules, Window};
+use fanfare::rule::{HistoryRule, Rules, Window};
 use fanfare_ffi::code::{FANFARE_E_AGAIN, FANFARE_OK};
 use fanfare_ffi::outcome::{Done, Outcome, Ticket};
 use fanfare_ffi::publisher::{Publisher, PublisherSettings};
@@ -26,7 +26,7 @@ const MESSAGES: usize = 100_000;
 
 /// A node that keeps everything of this test.
 fn node(socket: &Path) -> Server {
-    let history = History { count: 1 << 20, bytes: 1 << 30, age_ms: 1 << 30 };
+    let history = HistoryRule { count: 1 << 20, bytes: 1 << 30, age_ms: 1 << 30 };
     let mut settings = Settings {
         socket: Some(socket.into()),
         driver: DriverChoice::Epoll,

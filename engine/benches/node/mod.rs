@@ -10,7 +10,7 @@ use fanfare::driver::Driver;
 use fanfare::limits::Limits;
 use fanfare::log::Memory;
 use fanfare::metrics::ShardMetrics;
-use fanfare::node::{self, Parts, Plans};
+use fanfare::node::{self, NodeParts, Plans};
 use fanfare::rule::Rules;
 use fanfare::sequencer::command::{Command, Publication};
 use fanfare::sequencer::{Step, Ticket};
@@ -49,7 +49,7 @@ impl<D: Driver> Node<D> {
         let context = Context { loopback: true, ..context };
         let plans =
             Plans::stepped(Epoch::from_random(7), context, Rules::default(), 1, connections_max);
-        Self(node::Node::new(Parts::join(plans, Memory::default()), [driver], NOW))
+        Self(node::Node::new(NodeParts::join(plans, Memory::default()), [driver], NOW))
     }
 
     /// Other bounds of the shard's ticks.

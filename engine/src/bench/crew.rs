@@ -15,7 +15,7 @@ use super::tally;
 use super::worker::{Command, Shared, Worker, WorkerReport};
 use crate::clock::Clock;
 use crate::driver::Waker;
-use crate::driver::dialing::{self, Found, Kind};
+use crate::driver::dialing::{self, AvailableDriver, Kind};
 
 /// Slots of a table beyond its clients: a slot is free again a moment after its socket was closed.
 const SPARE_SLOTS: usize = 1_024;
@@ -59,11 +59,11 @@ impl Crew {
         let each = crowd.div_ceil(threads);
         let threads = threads + usize::from(plan.mode.has_lone());
         let capacity = (each + SPARE_SLOTS).min(limit).min(TABLE_MAX);
-        let Found { kind, entries, advice } = match plan.driver {
-            Driver::Epoll => Found::epoll(None),
+        let AvailableDriver { kind, entries, advice } = match plan.driver {
+            Driver::Epoll => AvailableDriver::epoll(None),
             Driver::Auto => dialing::find(capacity, threads)?,
             Driver::Uring => match dialing::find(capacity, threads)? {
-                Found { kind: Kind::Epoll, advice, .. } => {
+                AvailableDriver { kind: Kind::Epoll, advice, .. } => {
                     return Err(advice.unwrap_or_else(|| "io_uring is not there".into()));
                 }
                 found => found,

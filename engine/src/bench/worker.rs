@@ -18,7 +18,7 @@ use super::progress::{Ids, Progress, Waiter};
 use super::request::{Requests, pong};
 use super::tally::Tally;
 use crate::clock::Clock;
-use crate::driver::dial::{Call, Dial, Dialed};
+use crate::driver::dial::{Dial, DialRequest, Dialed};
 use crate::driver::{Close, Event, Exception, Outgoing, Received, SendOutcome, Token};
 
 /// Longest sleep: commands wake it, so this only bounds how late a retry is.
@@ -288,7 +288,7 @@ impl Worker {
             let (source, destination) = spread.pair(self.clients.global(nth));
             let odd = self.clients.all[nth as usize].group == Group::Odd;
             let receive_bytes = receive_bytes.filter(|_| odd);
-            if !self.driver.dial(Call { nth, source, destination, receive_bytes }) {
+            if !self.driver.dial(DialRequest { nth, source, destination, receive_bytes }) {
                 self.queue.push_front(nth);
                 return;
             }

@@ -11,7 +11,7 @@ use fanfare_protocol::refusals;
 
 use super::exit;
 use super::serve_flags::{Serve, variable};
-use crate::config::units::{self, Endpoint};
+use crate::config::units::{self, OptionalAddress};
 
 const AFTER_HELP: &str = "\
 Three commands to begin with, each in a terminal of its own:
@@ -157,7 +157,7 @@ pub(super) struct Publish {
     /// [default: $XDG_RUNTIME_DIR/fanfare.sock, else /tmp/fanfare-$UID.sock]
     #[arg(long, value_name = "PATH", env = "FANFARE_SOCKET", hide_env_values = true,
         value_parser = units::socket_or_none)]
-    pub(super) socket: Option<Endpoint<PathBuf>>,
+    pub(super) socket: Option<OptionalAddress<PathBuf>>,
 }
 
 /// What `--kind` may say.

@@ -11,7 +11,7 @@ use crate::bench::plan::{Driver, Follows, Mode, Plan, Way};
 use crate::bench::target::Url;
 use crate::bench::{self, plot, table};
 use crate::config::default_socket;
-use crate::config::units::{self, Endpoint};
+use crate::config::units::{self, OptionalAddress};
 use crate::node::DriverChoice;
 
 pub(super) const AFTER_HELP: &str = "\
@@ -83,7 +83,7 @@ pub(super) struct Bench {
     /// [default: $XDG_RUNTIME_DIR/fanfare.sock, else /tmp/fanfare-$UID.sock]
     #[arg(long, value_name = "PATH", env = "FANFARE_SOCKET", hide_env_values = true,
         value_parser = units::socket_or_none)]
-    socket: Option<Endpoint<PathBuf>>,
+    socket: Option<OptionalAddress<PathBuf>>,
     /// Text that each WebSocket client sends first; {channel} is replaced
     #[arg(long, value_name = "TEXT")]
     subscribe_frame: Option<String>,
@@ -179,8 +179,8 @@ fn plan(arguments: &Bench) -> Result<Plan, String> {
     let url = Url::parse(&arguments.url, owned)?;
     let way = match (&arguments.publish_url, &arguments.socket) {
         (Some(text), _) => Some((Way::Http(Url::parse(text, owned)?), true)),
-        (None, Some(Endpoint::At(path))) => Some((Way::Socket(path.clone()), true)),
-        (None, Some(Endpoint::Off)) => None,
+        (None, Some(OptionalAddress::At(path))) => Some((Way::Socket(path.clone()), true)),
+        (None, Some(OptionalAddress::Off)) => None,
         (None, None) if url.path.is_some() => None,
         (None, None) => Some((Way::Socket(default_socket()), false)),
     };

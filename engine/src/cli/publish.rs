@@ -32,7 +32,7 @@ use super::arguments::{KindChoice, Publish};
 use super::exit::{self, Failure};
 use super::say::say;
 use crate::config::default_socket;
-use crate::config::units::Endpoint;
+use crate::config::units::OptionalAddress;
 use input::{Line, Lines};
 use ledger::Ledger;
 
@@ -86,10 +86,10 @@ fn declared(kind: KindChoice) -> DeclaredKind {
     }
 }
 
-fn connect(socket: Option<&Endpoint<PathBuf>>) -> Result<UnixStream, Failure> {
+fn connect(socket: Option<&OptionalAddress<PathBuf>>) -> Result<UnixStream, Failure> {
     let (path, named) = match socket {
-        Some(Endpoint::At(path)) => (path.clone(), true),
-        Some(Endpoint::Off) => {
+        Some(OptionalAddress::At(path)) => (path.clone(), true),
+        Some(OptionalAddress::Off) => {
             let what = "the socket is \"none\": name the one that the server listens at";
             return Err(Failure::new(exit::USAGE, what));
         }

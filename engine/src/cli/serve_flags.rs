@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
 
-use crate::config::units::{self, Endpoint};
+use crate::config::units::{self, OptionalAddress};
 use crate::config::{Overrides, Said, Source};
 use crate::node::DriverChoice;
 
@@ -23,12 +23,12 @@ pub(super) struct Serve {
     /// Where backends publish over HTTP, or "none" [default: 127.0.0.1:7071]
     #[arg(long, value_name = "ADDR", env = "FANFARE_API", hide_env_values = true,
         value_parser = units::address_or_none)]
-    api: Option<Endpoint<SocketAddr>>,
+    api: Option<OptionalAddress<SocketAddr>>,
     /// Where backends of this machine publish, or "none"
     /// [default: $XDG_RUNTIME_DIR/fanfare.sock, else /tmp/fanfare-$UID.sock]
     #[arg(long, value_name = "PATH", env = "FANFARE_SOCKET", hide_env_values = true,
         value_parser = units::socket_or_none)]
-    socket: Option<Endpoint<PathBuf>>,
+    socket: Option<OptionalAddress<PathBuf>>,
     /// auto, uring or epoll: auto takes io_uring where the kernel lets it [default: auto]
     #[arg(long, value_name = "DRIVER", env = "FANFARE_DRIVER", hide_env_values = true,
         value_parser = units::driver)]

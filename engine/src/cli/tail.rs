@@ -22,7 +22,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use super::arguments::Tail;
 use super::exit::{self, Failure};
 use super::say::say;
-use stream::{End, Stream};
+use stream::{Stream, StreamEnd};
 
 /// Longest wait between two attempts.
 const BACKOFF_MS_MAX: u64 = 30_000;
@@ -54,14 +54,14 @@ pub(super) fn run(arguments: &Tail) -> Result<ExitCode, Failure> {
             stream::Seen::Event(event) => tail.print(event),
         });
         match end {
-            End::Output(error) => {
+            StreamEnd::Output(error) => {
                 return exit::output(&error).map(|()| ExitCode::SUCCESS);
             }
-            End::Done => return Ok(ExitCode::SUCCESS),
-            End::Final(failure) => return Err(failure),
+            StreamEnd::Done => return Ok(ExitCode::SUCCESS),
+            StreamEnd::Final(failure) => return Err(failure),
             // At the very first attempt nobody knows whether there is a server at all.
-            End::Unreachable(what) if !was_open => return Err(no_server(&stream, &what)),
-            End::Unreachable(what) | End::Lost(what) => {
+            StreamEnd::Unreachable(what) if !was_open => return Err(no_server(&stream, &what)),
+            StreamEnd::Unreachable(what) | StreamEnd::Lost(what) => {
                 let wait = backoff.next();
                 say(&format!("{what}; connecting again in {:.1} s", wait.as_secs_f64()));
                 thread::sleep(wait);

@@ -6,20 +6,20 @@ use std::path::PathBuf;
 use toml::de::DeValue;
 
 use super::document::{Document, Section, expected};
-use super::limits::{self, Table};
+use super::limits::{self, LimitsTable};
 use super::read;
 use super::source::{Problem, Said, Source};
-use super::units::{self, Endpoint};
+use super::units::{self, OptionalAddress};
 use crate::auth::origin::Origins;
 use crate::node::DriverChoice;
-use crate::rule::{History, Pattern, Rule, Slow, Window};
+use crate::rule::{HistoryRule, Pattern, Rule, Slow, Window};
 
 /// What a file said. `None` where it was silent.
 #[derive(Debug, Default)]
 pub(super) struct File {
     pub(super) listen: Option<Said<SocketAddr>>,
-    pub(super) api: Option<Said<Endpoint<SocketAddr>>>,
-    pub(super) socket: Option<Said<Endpoint<PathBuf>>>,
+    pub(super) api: Option<Said<OptionalAddress<SocketAddr>>>,
+    pub(super) socket: Option<Said<OptionalAddress<PathBuf>>>,
     pub(super) socket_mode: Option<Said<u32>>,
     pub(super) socket_users: Option<Said<Vec<u32>>>,
     pub(super) driver: Option<Said<DriverChoice>>,
@@ -31,11 +31,11 @@ pub(super) struct File {
     pub(super) api_key_file: Option<Said<PathBuf>>,
     pub(super) no_dev: Option<Said<bool>>,
     pub(super) i_understand_insecure: Option<Said<bool>>,
-    pub(super) history: Kept<History>,
+    pub(super) history: Kept<HistoryRule>,
     pub(super) window: Kept<Window>,
     pub(super) slow: Slow,
     pub(super) channels: Vec<Rule>,
-    pub(super) limits: Table,
+    pub(super) limits: LimitsTable,
 }
 
 /// What a table says of history or window, over what holds without it, with the place of the bytes.
@@ -45,9 +45,9 @@ pub(super) struct Kept<T> {
     pub(super) bytes: Said<u64>,
 }
 
-impl Default for Kept<History> {
+impl Default for Kept<HistoryRule> {
     fn default() -> Self {
-        let value = History::DEFAULT;
+        let value = HistoryRule::DEFAULT;
         Self { value, bytes: Said::default(value.bytes as u64) }
     }
 }
@@ -72,7 +72,7 @@ pub(super) fn read(name: &str, text: &str) -> (File, Vec<Problem>) {
 
 impl File {
     fn read(root: Section<'_, '_>) -> Self {
-        let history = history(root.section("history"), History::DEFAULT);
+        let history = history(root.section("history"), HistoryRule::DEFAULT);
         let window = window(root.section("window"), Window::DEFAULT);
         let slow = slow(&root, Slow::default());
         let limits = limits::read(root.section("limits"));
@@ -110,7 +110,7 @@ impl File {
 /// One `[[channels]]`: what it does not say is as for all channels.
 fn channel(
     section: Section<'_, '_>,
-    all_history: History,
+    all_history: HistoryRule,
     all_window: Window,
     all_slow: Slow,
     budget: u64,
@@ -128,7 +128,7 @@ fn channel(
     Some(Rule { pattern, history: history.value, window: window.value, slow })
 }
 
-fn history(section: Section<'_, '_>, rest: History) -> Kept<History> {
+fn history(section: Section<'_, '_>, rest: HistoryRule) -> Kept<HistoryRule> {
     let count = section.value("count", |value| between(read::whole(value)?, 0, 1 << 32, ""));
     let bytes = section.value("bytes", |value| {
         let none = "; a channel that keeps nothing says count = 0";
@@ -140,7 +140,7 @@ fn history(section: Section<'_, '_>, rest: History) -> Kept<History> {
     });
     section.end();
     let bytes = bytes.unwrap_or_else(|| Said::default(rest.bytes as u64));
-    let value = History {
+    let value = HistoryRule {
         count: count.map_or(rest.count, |said| said.value),
         bytes: bytes.value as usize,
         age_ms: age.map_or(rest.age_ms, |said| said.value),
@@ -168,7 +168,7 @@ fn slow(section: &Section<'_, '_>, rest: Slow) -> Slow {
 
 /// One channel's history must not be larger than what the node keeps for all. Only what a table
 /// says itself is complained about there: the default fits into the smallest budget (1 MiB).
-fn within_budget(section: &Section<'_, '_>, history: &Kept<History>, budget: u64) {
+fn within_budget(section: &Section<'_, '_>, history: &Kept<HistoryRule>, budget: u64) {
     let said_here = history.bytes.source != Source::Default;
     if !said_here || history.value.count == 0 || history.bytes.value <= budget {
         return;
@@ -273,15 +273,15 @@ mod tests {
             "#,
         );
         assert_eq!(problems, []);
-        assert_eq!(file.api.unwrap().value, Endpoint::Off);
+        assert_eq!(file.api.unwrap().value, OptionalAddress::Off);
         assert_eq!(file.socket_mode.unwrap().value, 0o660);
         assert_eq!(file.socket_users.unwrap().value, [33, 8]);
         assert_eq!(file.max_connections.unwrap().value, 1_000);
         assert_eq!(file.hosts.unwrap().value, ["a.example", "[::1]:80"]);
-        assert_eq!(file.history.value, History { count: 7, ..History::DEFAULT });
+        assert_eq!(file.history.value, HistoryRule { count: 7, ..HistoryRule::DEFAULT });
         let [room, log] = &file.channels[..] else { panic!("{:?}", file.channels) };
         let age_ms = 3_600_000;
-        assert_eq!(room.history, History { count: 7, age_ms, ..History::DEFAULT });
+        assert_eq!(room.history, HistoryRule { count: 7, age_ms, ..HistoryRule::DEFAULT });
         assert_eq!(room.window, Window { bytes: 2_000_000, ..Window::DEFAULT });
         assert_eq!(log.history.count, 0);
         assert_eq!((file.slow, room.slow, log.slow), (Slow::Window, Slow::Window, Slow::Latest));

@@ -14,7 +14,7 @@ use super::{read, units};
 use crate::limits::Limits;
 
 /// Where a limit lives and what it counts.
-pub(super) enum Slot<'a> {
+pub(super) enum LimitSlot<'a> {
     Count(&'a mut usize),
     Count32(&'a mut u32),
     Bytes(&'a mut usize),
@@ -27,7 +27,7 @@ pub(super) struct Row {
     pub(super) key: &'static str,
     /// What it bounds, for the commented defaults.
     pub(super) about: &'static str,
-    slot: fn(&mut Limits) -> Slot<'_>,
+    slot: fn(&mut Limits) -> LimitSlot<'_>,
     /// Sane values, in the slot's unit: a number, bytes, milliseconds.
     min: u64,
     max: u64,
@@ -46,7 +46,7 @@ macro_rules! row {
         Row {
             key: $key,
             about: $about,
-            slot: |limits| Slot::$kind(&mut limits.$($field).+),
+            slot: |limits| LimitSlot::$kind(&mut limits.$($field).+),
             min: $min,
             max: $max,
         }
@@ -173,22 +173,30 @@ static RELATIONS: &[Relation] = &[
 
 /// What the table said.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Table {
+pub(super) struct LimitsTable {
     pub(super) limits: Limits,
     /// Who said each key that was said.
     pub(super) sources: BTreeMap<&'static str, Source>,
 }
 
 /// Reads the table.
-pub(super) fn read(section: Section<'_, '_>) -> Table {
-    let mut table = Table::default();
+pub(super) fn read(section: Section<'_, '_>) -> LimitsTable {
+    let mut table = LimitsTable::default();
     for row in ROWS {
         let said = match (row.slot)(&mut table.limits) {
-            Slot::Count(slot) => put(slot, row.number(&section, read::whole, |n| n.to_string())),
-            Slot::Count32(slot) => put(slot, row.number(&section, read::whole, |n| n.to_string())),
-            Slot::Bytes(slot) => put(slot, row.number(&section, read::size, units::bytes_text)),
-            Slot::Time(slot) => put(slot, row.number(&section, read::time, units::millis_text)),
-            Slot::Switch(slot) => section.value(row.key, read::switch).map(|said| {
+            LimitSlot::Count(slot) => {
+                put(slot, row.number(&section, read::whole, |n| n.to_string()))
+            }
+            LimitSlot::Count32(slot) => {
+                put(slot, row.number(&section, read::whole, |n| n.to_string()))
+            }
+            LimitSlot::Bytes(slot) => {
+                put(slot, row.number(&section, read::size, units::bytes_text))
+            }
+            LimitSlot::Time(slot) => {
+                put(slot, row.number(&section, read::time, units::millis_text))
+            }
+            LimitSlot::Switch(slot) => section.value(row.key, read::switch).map(|said| {
                 *slot = said.value;
                 said.source
             }),
@@ -225,20 +233,20 @@ impl Row {
     /// The value as TOML.
     pub(super) fn toml(&self, limits: &Limits) -> String {
         match (self.slot)(&mut limits.clone()) {
-            Slot::Count(count) => count.to_string(),
-            Slot::Count32(count) => count.to_string(),
-            Slot::Bytes(bytes) => format!("\"{}\"", units::bytes_text(*bytes as u64)),
-            Slot::Time(millis) => format!("\"{}\"", units::millis_text(*millis)),
-            Slot::Switch(on) => on.to_string(),
+            LimitSlot::Count(count) => count.to_string(),
+            LimitSlot::Count32(count) => count.to_string(),
+            LimitSlot::Bytes(bytes) => format!("\"{}\"", units::bytes_text(*bytes as u64)),
+            LimitSlot::Time(millis) => format!("\"{}\"", units::millis_text(*millis)),
+            LimitSlot::Switch(on) => on.to_string(),
         }
     }
 
     fn as_number(&self, limits: &Limits) -> u64 {
         match (self.slot)(&mut limits.clone()) {
-            Slot::Count(number) | Slot::Bytes(number) => *number as u64,
-            Slot::Count32(number) => u64::from(*number),
-            Slot::Time(millis) => *millis,
-            Slot::Switch(on) => u64::from(*on),
+            LimitSlot::Count(number) | LimitSlot::Bytes(number) => *number as u64,
+            LimitSlot::Count32(number) => u64::from(*number),
+            LimitSlot::Time(millis) => *millis,
+            LimitSlot::Switch(on) => u64::from(*on),
         }
     }
 }
@@ -248,7 +256,7 @@ fn row(key: &str) -> &'static Row {
 }
 
 /// What is wrong with the limits taken together.
-pub(super) fn check(table: &Table) -> Vec<Problem> {
+pub(super) fn check(table: &LimitsTable) -> Vec<Problem> {
     let limits = &table.limits;
     let mut problems = Vec::new();
     let mut complain = |keys: &[&str], what: String| {
@@ -288,7 +296,7 @@ mod tests {
             let value = row.as_number(&limits);
             assert!((row.min..=row.max).contains(&value), "{} = {value}", row.key);
         }
-        assert_eq!(check(&Table::default()), []);
+        assert_eq!(check(&LimitsTable::default()), []);
     }
 
     #[test]
@@ -296,9 +304,9 @@ mod tests {
         for row in ROWS {
             let mut limits = Limits::default();
             let fits = match (row.slot)(&mut limits) {
-                Slot::Count32(_) => u32::try_from(row.max).is_ok(),
-                Slot::Count(_) | Slot::Bytes(_) => usize::try_from(row.max).is_ok(),
-                Slot::Time(_) | Slot::Switch(_) => true,
+                LimitSlot::Count32(_) => u32::try_from(row.max).is_ok(),
+                LimitSlot::Count(_) | LimitSlot::Bytes(_) => usize::try_from(row.max).is_ok(),
+                LimitSlot::Time(_) | LimitSlot::Switch(_) => true,
             };
             assert!(fits && row.min <= row.max, "{}", row.key);
         }
@@ -311,10 +319,10 @@ mod tests {
             let mut limits = Limits::default();
             let before = limits.clone();
             match (row.slot)(&mut limits) {
-                Slot::Count(slot) | Slot::Bytes(slot) => *slot += 1,
-                Slot::Count32(slot) => *slot += 1,
-                Slot::Time(slot) => *slot += 1,
-                Slot::Switch(slot) => *slot = !*slot,
+                LimitSlot::Count(slot) | LimitSlot::Bytes(slot) => *slot += 1,
+                LimitSlot::Count32(slot) => *slot += 1,
+                LimitSlot::Time(slot) => *slot += 1,
+                LimitSlot::Switch(slot) => *slot = !*slot,
             }
             let changed = ROWS.iter().filter(|r| r.as_number(&limits) != r.as_number(&before));
             assert_eq!(changed.count(), 1, "{}", row.key);
@@ -334,7 +342,7 @@ mod tests {
             (|limits| limits.ring_entries = 1000, "1024"),
         ];
         for (change, word) in broken {
-            let mut table = Table::default();
+            let mut table = LimitsTable::default();
             change(&mut table.limits);
             let problems = check(&table);
             assert_eq!(problems.len(), 1, "{problems:?}");

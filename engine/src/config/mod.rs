@@ -24,12 +24,12 @@ use crate::auth::origin::Origins;
 use crate::channel::Tenant;
 use crate::error::StartError;
 use crate::node::{DriverChoice, Settings};
-use crate::rule::{History, Rule, Rules, Slow, Window};
+use crate::rule::{HistoryRule, Rule, Rules, Slow, Window};
 use file::File;
 use secret::SmallFile;
 pub use show::default_toml;
 pub use source::{Problem, Said, Source};
-use units::Endpoint;
+use units::OptionalAddress;
 
 /// Where clients connect unless something else is said.
 pub const DEFAULT_LISTEN: SocketAddr = loopback(7070);
@@ -59,9 +59,9 @@ pub struct Overrides {
     /// See [`Settings::listen`].
     pub listen: Option<Said<SocketAddr>>,
     /// See [`Settings::api`].
-    pub api: Option<Said<Endpoint<SocketAddr>>>,
+    pub api: Option<Said<OptionalAddress<SocketAddr>>>,
     /// See [`Settings::socket`].
-    pub socket: Option<Said<Endpoint<PathBuf>>>,
+    pub socket: Option<Said<OptionalAddress<PathBuf>>>,
     /// See [`Settings::driver`].
     pub driver: Option<Said<DriverChoice>>,
     /// See [`Settings::shards`].
@@ -86,7 +86,7 @@ pub struct Config {
     /// Who said what, by the path of the key; what is not here is a default.
     sources: BTreeMap<String, Source>,
     /// What is shown for all channels, and the rules before it.
-    history: History,
+    history: HistoryRule,
     window: Window,
     slow: Slow,
     rules: Vec<Rule>,
@@ -143,8 +143,8 @@ pub fn load_text(name: &str, text: &str) -> Result<Config, Problems> {
                     opens only what it is asked to: write listen = \"127.0.0.1:7070\", for example";
         problems.push(Problem::new(document::source_at(name, text, 0), what));
     }
-    file.api.get_or_insert_with(|| Said::default(Endpoint::Off));
-    file.socket.get_or_insert_with(|| Said::default(Endpoint::Off));
+    file.api.get_or_insert_with(|| Said::default(OptionalAddress::Off));
+    file.socket.get_or_insert_with(|| Said::default(OptionalAddress::Off));
     let config = Draft::merge(Overrides::default(), file, &mut problems).settle(&mut problems);
     if problems.is_empty() { Ok(config) } else { Err(Problems(problems)) }
 }
@@ -181,8 +181,8 @@ fn read_file(path: Option<&Said<PathBuf>>, problems: &mut Vec<Problem>) -> File 
 /// The merged sources, before they are judged together.
 struct Draft {
     listen: Said<SocketAddr>,
-    api: Said<Endpoint<SocketAddr>>,
-    socket: Said<Endpoint<PathBuf>>,
+    api: Said<OptionalAddress<SocketAddr>>,
+    socket: Said<OptionalAddress<PathBuf>>,
     socket_mode: Said<u32>,
     driver: Said<DriverChoice>,
     shards: Option<Said<usize>>,
@@ -202,8 +202,8 @@ impl Draft {
         let api_key = api_key(overrides.api_key, overrides.file.as_ref(), &mut file, problems);
         Self {
             listen: or(overrides.listen, &mut file.listen, DEFAULT_LISTEN),
-            api: or(overrides.api, &mut file.api, Endpoint::At(DEFAULT_API)),
-            socket: or(overrides.socket, &mut file.socket, Endpoint::At(default_socket())),
+            api: or(overrides.api, &mut file.api, OptionalAddress::At(DEFAULT_API)),
+            socket: or(overrides.socket, &mut file.socket, OptionalAddress::At(default_socket())),
             socket_mode: or(None, &mut file.socket_mode, DEFAULT_SOCKET_MODE),
             driver: or(overrides.driver, &mut file.driver, DriverChoice::Auto),
             shards: overrides.shards.or(file.shards.take()),

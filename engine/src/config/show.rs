@@ -8,7 +8,7 @@ use super::limits::ROWS;
 use super::units::{bytes_text, driver_name, millis_text};
 use super::{Config, Overrides, Source, load};
 use crate::node::Settings;
-use crate::rule::{History, Window};
+use crate::rule::{HistoryRule, Window};
 
 impl Config {
     /// Everything that would be used, with who said it; the API key as `***`.
@@ -200,8 +200,8 @@ fn put(page: &mut String, line: &str, source: &Source) {
     writeln!(page, "{line:<44} # {source}").expect("a String takes all");
 }
 
-fn history(history: History) -> String {
-    let History { count, bytes, age_ms } = history;
+fn history(history: HistoryRule) -> String {
+    let HistoryRule { count, bytes, age_ms } = history;
     let (bytes, age) = (bytes_text(bytes as u64), millis_text(age_ms));
     format!("{{ count = {count}, bytes = \"{bytes}\", age = \"{age}\" }}")
 }

@@ -90,7 +90,7 @@ fn listeners_that_others_reach_need_identity_or_a_word() {
     ] {
         let mut overrides = Overrides {
             listen: Some(flag("--listen", address(listen))),
-            api: Some(flag("--api", Endpoint::At(address(api)))),
+            api: Some(flag("--api", OptionalAddress::At(address(api)))),
             api_key: key.then(|| flag("FANFARE_API_KEY", "0123456789abcdef".into())),
             ..Overrides::default()
         };

@@ -18,14 +18,14 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// A place to listen at that may be switched off with the word `none`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Endpoint<T> {
+pub enum OptionalAddress<T> {
     /// Listen here.
     At(T),
     /// Do not listen.
     Off,
 }
 
-impl<T> Endpoint<T> {
+impl<T> OptionalAddress<T> {
     /// The place, if there is one.
     pub fn place(self) -> Option<T> {
         match self {
@@ -54,11 +54,11 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
 ///
 /// # Errors
 /// As [`address`].
-pub fn address_or_none(text: &str) -> Result<Endpoint<SocketAddr>, String> {
+pub fn address_or_none(text: &str) -> Result<OptionalAddress<SocketAddr>, String> {
     match text {
-        "none" => Ok(Endpoint::Off),
+        "none" => Ok(OptionalAddress::Off),
         _ => address(text)
-            .map(Endpoint::At)
+            .map(OptionalAddress::At)
             .map_err(|error| format!("{error}; or \"none\" to do without")),
     }
 }
@@ -67,9 +67,9 @@ pub fn address_or_none(text: &str) -> Result<Endpoint<SocketAddr>, String> {
 ///
 /// # Errors
 /// A sentence about a path that no Unix socket can have.
-pub fn socket_or_none(text: &str) -> Result<Endpoint<PathBuf>, String> {
+pub fn socket_or_none(text: &str) -> Result<OptionalAddress<PathBuf>, String> {
     if text == "none" {
-        return Ok(Endpoint::Off);
+        return Ok(OptionalAddress::Off);
     }
     if text.is_empty() || text.contains('\0') {
         return Err("a socket path is not empty and has no NUL; \"none\" does without".into());
@@ -81,7 +81,7 @@ pub fn socket_or_none(text: &str) -> Result<Endpoint<PathBuf>, String> {
             text.len()
         ));
     }
-    Ok(Endpoint::At(text.into()))
+    Ok(OptionalAddress::At(text.into()))
 }
 
 /// Reads a driver's name.
@@ -262,14 +262,14 @@ mod tests {
         for text in ["", "7070", ":7070", "127.0.0.1", "localhost:x", "example.com:80", "::1:80x"] {
             assert!(address(text).is_err(), "{text}");
         }
-        assert_eq!(address_or_none("none"), Ok(Endpoint::Off));
+        assert_eq!(address_or_none("none"), Ok(OptionalAddress::Off));
         assert!(address_or_none("nome").is_err());
     }
 
     #[test]
     fn socket_paths_fit_the_kernel() {
-        assert_eq!(socket_or_none("none"), Ok(Endpoint::Off));
-        assert_eq!(socket_or_none("/run/f.sock"), Ok(Endpoint::At("/run/f.sock".into())));
+        assert_eq!(socket_or_none("none"), Ok(OptionalAddress::Off));
+        assert_eq!(socket_or_none("/run/f.sock"), Ok(OptionalAddress::At("/run/f.sock".into())));
         assert!(socket_or_none(&"x".repeat(107)).is_ok());
         assert!(socket_or_none(&"x".repeat(108)).is_err());
         assert!(socket_or_none("").is_err());

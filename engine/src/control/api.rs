@@ -11,7 +11,7 @@ use crate::sequencer::inbox::Inbox;
 
 /// What the control thread is told of the node; fixed at start.
 #[derive(Clone, Debug)]
-pub struct Facts {
+pub struct ControlConfig {
     /// Whose channels backends name, until identity exists.
     pub tenant: Tenant,
     /// What the metrics page says of the program and its driver.
@@ -53,7 +53,7 @@ pub(super) fn json_bytes(limits: &Limits) -> usize {
 pub(super) struct Api {
     pub(super) inbox: Inbox,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) facts: Facts,
+    pub(super) facts: ControlConfig,
     /// Whether only this machine reaches the listener.
     pub(super) loopback: bool,
 }

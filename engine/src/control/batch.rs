@@ -27,14 +27,14 @@ use crate::sequencer::command::Publication;
 #[derive(Debug)]
 pub(super) enum PublishRequest {
     /// One message; the answer is one result.
-    One(Asked),
+    One(BatchMessage),
     /// Several; the answer is `results`.
-    Many(Vec<Asked>),
+    Many(Vec<BatchMessage>),
 }
 
 /// A message, and how it named its channels.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct BatchMessage {
     /// What is to be published.
     pub(super) publication: Publication,
     /// Whether it has a list of channels, be it of one, so that the answer has a list of places.
@@ -135,7 +135,7 @@ fn read_many(
     body: &str,
     tenant: &Tenant,
     limits: &Limits,
-) -> Result<Vec<Asked>, Fault> {
+) -> Result<Vec<BatchMessage>, Fault> {
     let limit = limits.batch_messages;
     let mut text = serde_json::Deserializer::from_str(messages.get());
     let items = Items { limit: limit + 1 }
@@ -211,12 +211,12 @@ impl Document<'_> {
         key: Option<&[u8]>,
         tenant: &Tenant,
         limits: &Limits,
-    ) -> Result<Asked, Fault> {
+    ) -> Result<BatchMessage, Fault> {
         let lists = self.channels.is_some();
         let mut channels = self.take_channels(tenant, limits)?;
         let channel = channels.remove(0);
         let publication = self.publication(channel, channels.into(), key, limits)?;
-        Ok(Asked { publication, lists })
+        Ok(BatchMessage { publication, lists })
     }
 
     /// At least one.

@@ -14,12 +14,12 @@ use super::answer::Fault;
 use super::api::Api;
 use super::connection::UNREAD_GRACE;
 use super::encoding::{Coding, Failed, codings, inflate, wire_limit};
-use crate::bodies::{BodySender, Share};
+use crate::bodies::{BodySender, BodyShare};
 
 /// A body that was read whole, with its share of the budget.
 pub(super) struct Taken {
     pub(super) bytes: Vec<u8>,
-    share: Share,
+    share: BodyShare,
 }
 
 impl Api {
@@ -73,7 +73,7 @@ impl Api {
     }
 
     async fn read(&self, mut body: Body, limit: usize) -> Result<Taken, Fault> {
-        let mut taken = Taken { bytes: Vec::new(), share: Share::default() };
+        let mut taken = Taken { bytes: Vec::new(), share: BodyShare::default() };
         loop {
             let frame = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
             match frame {
@@ -98,7 +98,7 @@ impl Api {
     /// The body without one of its codings. The deflated one is let go of when this is whole, so
     /// that both are paid for meanwhile.
     fn inflate(&self, deflated: Taken, coding: Coding, limit: usize) -> Result<Taken, Fault> {
-        let mut taken = Taken { bytes: Vec::new(), share: Share::default() };
+        let mut taken = Taken { bytes: Vec::new(), share: BodyShare::default() };
         let inflated = inflate(coding, &deflated.bytes, limit, |bytes| self.pay(&mut taken, bytes));
         taken.bytes = inflated.map_err(|failed| match failed {
             Failed::TooLarge => too_large(limit),

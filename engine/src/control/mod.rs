@@ -33,7 +33,7 @@ use fanfare_protocol::limits::POLL_BYTES_MAX;
 use tokio::sync::watch;
 
 use api::Api;
-pub use api::{Bounds, Facts};
+pub use api::{Bounds, ControlConfig};
 
 use crate::channel::Tenant;
 use crate::in_flight::InFlight;
@@ -81,7 +81,7 @@ pub fn serve(
     listener: TcpListener,
     inbox: Inbox,
     metrics: Arc<Metrics>,
-    facts: Facts,
+    facts: ControlConfig,
     guard: Guard,
 ) -> io::Result<Control> {
     let address = listener.local_addr()?;

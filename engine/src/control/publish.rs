@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::answer::{Fault, json, refusal_words};
 use super::api::{Api, json_bytes};
-use super::batch::{self, Asked, PublishRequest, with_room};
+use super::batch::{self, BatchMessage, PublishRequest, with_room};
 use super::gate::idempotency_key;
 use super::target;
 use crate::payload;
@@ -44,7 +44,7 @@ pub(super) async fn raw(State(api): State<Arc<Api>>, request: Request) -> Result
     let also = Box::default();
     let message =
         Publication { channel, also, kind, event, idempotency_key, ephemeral, except, data };
-    publish_one(&api, Asked { publication: with_room(message, limits)?, lists: false }).await
+    publish_one(&api, BatchMessage { publication: with_room(message, limits)?, lists: false }).await
 }
 
 /// A JSON body names one message or several.
@@ -80,15 +80,15 @@ async fn read_order(
     batch::read(&taken.bytes, key, &api.facts.tenant, &api.facts.limits)
 }
 
-async fn publish_one(api: &Api, asked: Asked) -> Result<Response, Fault> {
-    let Asked { publication, lists } = asked;
+async fn publish_one(api: &Api, asked: BatchMessage) -> Result<Response, Fault> {
+    let BatchMessage { publication, lists } = asked;
     let published =
         api.ask(|answer| Command::Publish(publication, PublishAnswer::Callback(answer))).await??;
     Ok(json(StatusCode::OK, &Receipt::of(&published, lists)))
 }
 
 /// One command, one answer: a result for each message, in order; never a part in silence.
-async fn publish_many(api: &Api, asked: Vec<Asked>) -> Result<Response, Fault> {
+async fn publish_many(api: &Api, asked: Vec<BatchMessage>) -> Result<Response, Fault> {
     let lists: Vec<bool> = asked.iter().map(|asked| asked.lists).collect();
     let publications = asked.into_iter().map(|asked| asked.publication).collect();
     let results = api.ask(|answer| Command::PublishBatch(publications, answer)).await?;

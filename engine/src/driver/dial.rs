@@ -19,7 +19,7 @@ pub const DIALS_MAX: usize = 256;
 
 /// A connection to be made.
 #[derive(Clone, Copy, Debug)]
-pub struct Call {
+pub struct DialRequest {
     /// The caller's name for it, told back in [`Dialed`].
     pub nth: u32,
     /// From where: an address of this machine, with a port that the kernel picks when it knows the
@@ -56,7 +56,7 @@ pub enum Dialed {
 pub trait Dial: Driver {
     /// Begins a call; whether there was room for it. Where not ([`DIALS_MAX`] are under way), it
     /// may be tried again after the next [`Driver::poll`]. What becomes of it is told once.
-    fn dial(&mut self, call: Call) -> bool;
+    fn dial(&mut self, call: DialRequest) -> bool;
 
     /// Appends what became of calls since this was last asked. Ask after each [`Driver::poll`].
     fn dialed(&mut self, dialed: &mut Vec<Dialed>);

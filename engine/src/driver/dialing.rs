@@ -21,7 +21,7 @@ pub enum Kind {
 
 /// What there is to dial with.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct AvailableDriver {
     /// Which driver.
     pub kind: Kind,
     /// [`super::DriverConfig::entries`] of each.
@@ -30,7 +30,7 @@ pub struct Found {
     pub advice: Option<String>,
 }
 
-impl Found {
+impl AvailableDriver {
     /// `epoll`, and why.
     pub fn epoll(advice: Option<String>) -> Self {
         Self { kind: Kind::Epoll, entries: 0, advice }
@@ -43,10 +43,12 @@ impl Found {
 /// # Errors
 ///
 /// io_uring works but the limits leave no room; which to raise.
-pub fn find(capacity: usize, drivers: usize) -> Result<Found, String> {
+pub fn find(capacity: usize, drivers: usize) -> Result<AvailableDriver, String> {
     match probe(capacity, drivers) {
-        Support::Uring { entries, advice } => Ok(Found { kind: Kind::Uring, entries, advice }),
-        Support::Blocked(why) => Ok(Found::epoll(Some(why))),
+        Support::Uring { entries, advice } => {
+            Ok(AvailableDriver { kind: Kind::Uring, entries, advice })
+        }
+        Support::Blocked(why) => Ok(AvailableDriver::epoll(Some(why))),
         Support::NoRoom(why) => Err(why),
     }
 }
@@ -79,7 +81,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::driver::dial::{Call, DIALS_MAX, Dialed};
+    use crate::driver::dial::{DIALS_MAX, DialRequest, Dialed};
     use crate::driver::{Close, Event, Outgoing, Received};
 
     const PATIENCE: Duration = Duration::from_secs(60);
@@ -109,8 +111,8 @@ mod tests {
         told
     }
 
-    fn call(destination: SocketAddr) -> Call {
-        Call { nth: 7, source: None, destination, receive_bytes: None }
+    fn call(destination: SocketAddr) -> DialRequest {
+        DialRequest { nth: 7, source: None, destination, receive_bytes: None }
     }
 
     #[test]
@@ -120,7 +122,7 @@ mod tests {
             let source = Some("127.9.8.7".parse().unwrap());
             let destination = listener.local_addr().unwrap();
             let receive_bytes = Some(4_096);
-            assert!(driver.dial(Call { source, receive_bytes, ..call(destination) }));
+            assert!(driver.dial(DialRequest { source, receive_bytes, ..call(destination) }));
             let mut events = Vec::new();
             let told = outcomes(&mut *driver, 1, &mut events);
             let [Dialed::Connected { token, nth: 7 }] = told[..] else { panic!("{told:?}") };
@@ -165,7 +167,7 @@ mod tests {
                 assert!(driver.dial(call(gone)));
                 let told = outcomes(&mut *driver, 1, &mut events);
                 assert_eq!(told, [Dialed::Failed { nth: 7, errno: libc::ECONNREFUSED }]);
-                assert!(driver.dial(Call { source: elsewhere, ..call(open) }));
+                assert!(driver.dial(DialRequest { source: elsewhere, ..call(open) }));
                 let told = outcomes(&mut *driver, 1, &mut events);
                 assert_eq!(told, [Dialed::Failed { nth: 7, errno: libc::EADDRNOTAVAIL }]);
             }
@@ -185,7 +187,7 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let destination = listener.local_addr().unwrap();
             let begun = (0..DIALS_MAX as u32 + 8)
-                .take_while(|nth| driver.dial(Call { nth: *nth, ..call(destination) }))
+                .take_while(|nth| driver.dial(DialRequest { nth: *nth, ..call(destination) }))
                 .count();
             assert_eq!(begun, DIALS_MAX);
             // Connections beyond the backlog of 128 wait; those that came are distinct.

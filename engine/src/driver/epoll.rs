@@ -17,7 +17,7 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags};
 
-use super::dial::{Call, DIALS_MAX, Dial, Dialed, bind_address_no_port};
+use super::dial::{DIALS_MAX, Dial, DialRequest, Dialed, bind_address_no_port};
 use super::{
     ACCEPTS_MAX, Close, Detached, Driver, DriverConfig, Event, Exception, NotAdopted, Outgoing,
     Received, SendOutcome, Token, Waker, canonical, debug_assert_distinct,
@@ -334,7 +334,7 @@ impl Driver for Epoll {
 }
 
 impl Dial for Epoll {
-    fn dial(&mut self, call: Call) -> bool {
+    fn dial(&mut self, call: DialRequest) -> bool {
         if self.dialing.len() >= DIALS_MAX {
             return false;
         }
@@ -351,7 +351,7 @@ impl Dial for Epoll {
 }
 
 impl Epoll {
-    fn begin_call(&mut self, call: Call) -> io::Result<()> {
+    fn begin_call(&mut self, call: DialRequest) -> io::Result<()> {
         let index = *self.free.last().ok_or(io::Error::from_raw_os_error(libc::ENFILE))?;
         let to = socket2::SockAddr::from(call.destination);
         let domain = socket2::Domain::for_address(call.destination);

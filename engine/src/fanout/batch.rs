@@ -10,7 +10,7 @@ use std::ops::Range;
 use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::message::{GapReason, GapView};
 
-use super::channels::{ChannelIndex, Channels};
+use super::channels::{ChannelIndex, FollowedChannels};
 use super::filter::{Ahead, Filter, Reads};
 use super::lane::{Renderer, Want};
 use super::owed::Owed;
@@ -76,7 +76,7 @@ struct Plan {
 
 /// What a visit found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(crate) enum VisitResult {
     /// Nothing is owed.
     Nothing,
     /// A send was planned; when it went whole, nothing more is owed.
@@ -167,18 +167,18 @@ impl Batch {
         member: u32,
         encoding: Encoding,
         subscriptions: &mut Subscriptions,
-        logs: &mut Channels,
+        logs: &mut FollowedChannels,
         renderer: &mut Renderer,
-    ) -> Found {
+    ) -> VisitResult {
         let start = self.pieces.len();
         let (subscriptions, filter) = subscriptions.parts();
         let (source, found) = match subscriptions {
-            [] => return Found::Nothing,
+            [] => return VisitResult::Nothing,
             [subscription] => {
                 let rendition = subscription.rendition(encoding);
                 let log = &mut logs.at_mut(subscription.channel).log;
                 if subscription.next < log.entries().first() {
-                    return Found::Lost;
+                    return VisitResult::Lost;
                 }
                 let reads = &mut Reads { log, rendition, renderer };
                 reads.pass(&mut subscription.next, filter);
@@ -186,7 +186,7 @@ impl Batch {
                     None => u64::MAX,
                     Some(filter) => match filter.ahead(subscription.next, SEND_BYTES_MAX, reads) {
                         Ahead::Before(before) => before,
-                        Ahead::TooLong => return Found::TooLong,
+                        Ahead::TooLong => return VisitResult::TooLong,
                     },
                 };
                 let seq = subscription.next;
@@ -194,22 +194,22 @@ impl Batch {
                 let end = log.entries().end();
                 let run = match log.run(want, rendition, renderer) {
                     Ok(Some(run)) => run,
-                    Ok(None) => return Found::Nothing,
-                    Err(no_room) => return Found::NoRoom(no_room),
+                    Ok(None) => return VisitResult::Nothing,
+                    Err(no_room) => return VisitResult::NoRoom(no_room),
                 };
                 let (channel, bytes) = (subscription.channel, run.len() as u32);
                 let piece = Piece { subscription: 0, channel, bytes, first: seq, next: run.next };
                 self.pieces.push(piece);
                 subscription.next = run.next;
-                let found = if run.next < end { Found::Part } else { Found::All };
+                let found = if run.next < end { VisitResult::Part } else { VisitResult::All };
                 (Source::Direct(run.slice()), found)
             }
             subscriptions => {
                 if !self.owed.find((subscriptions, filter), logs, encoding, renderer) {
-                    return Found::Lost;
+                    return VisitResult::Lost;
                 }
                 if self.owed.is_empty() {
-                    return Found::Nothing;
+                    return VisitResult::Nothing;
                 }
                 match self.gather((subscriptions, filter), logs, encoding, renderer) {
                     Ok(gathered) => gathered,
@@ -230,10 +230,10 @@ impl Batch {
     fn gather(
         &mut self,
         (subscriptions, filter): (&mut [Subscription], Option<&Filter>),
-        logs: &mut Channels,
+        logs: &mut FollowedChannels,
         encoding: Encoding,
         renderer: &mut Renderer,
-    ) -> Result<(Source, Found), Found> {
+    ) -> Result<(Source, VisitResult), VisitResult> {
         let (start, from) = (self.pieces.len(), self.gathered.len());
         let gathered = |end: usize| Source::Gathered { start: from, end };
         while let Some((position, nth)) = self.owed.pop() {
@@ -247,19 +247,21 @@ impl Batch {
                 let reads = &mut Reads { log, rendition, renderer };
                 match filter.ahead(subscription.next, room, reads) {
                     Ahead::Before(end) => before = before.min(end),
-                    Ahead::TooLong if alone => return Err(Found::TooLong),
-                    Ahead::TooLong => return Ok((gathered(self.gathered.len()), Found::Part)),
+                    Ahead::TooLong if alone => return Err(VisitResult::TooLong),
+                    Ahead::TooLong => {
+                        return Ok((gathered(self.gathered.len()), VisitResult::Part));
+                    }
                 }
             }
             let (channel, first) = (subscription.channel, subscription.next);
             let want = Want { seq: first, before, bytes: room, ahead: false };
             let run = match log.run(want, rendition, renderer) {
                 Ok(run) => run.expect("it is owed"),
-                Err(no_room) if alone => return Err(Found::NoRoom(no_room)),
-                Err(_) => return Ok((gathered(self.gathered.len()), Found::Part)),
+                Err(no_room) if alone => return Err(VisitResult::NoRoom(no_room)),
+                Err(_) => return Ok((gathered(self.gathered.len()), VisitResult::Part)),
             };
             if !alone && run.len() > room {
-                return Ok((gathered(self.gathered.len()), Found::Part));
+                return Ok((gathered(self.gathered.len()), VisitResult::Part));
             }
             let (bytes, next) = (run.len() as u32, run.next);
             let direct = (alone && run.len() >= DIRECT_BYTES_MIN).then(|| run.slice());
@@ -275,11 +277,11 @@ impl Batch {
             let parts = (&mut *subscriptions, filter);
             self.owed.pass_twins(position, parts, logs, encoding, renderer, note);
             if let Some(slice) = direct {
-                let found = if self.owed.is_empty() { Found::All } else { Found::Part };
+                let found = if self.owed.is_empty() { VisitResult::All } else { VisitResult::Part };
                 return Ok((Source::Direct(slice), found));
             }
         }
-        Ok((gathered(self.gathered.len()), Found::All))
+        Ok((gathered(self.gathered.len()), VisitResult::All))
     }
 
     /// Where what is owed first is too long for a member: writes to `out` the notice of that, what
@@ -289,7 +291,7 @@ impl Batch {
     pub(crate) fn withhold(
         &mut self,
         subscriptions: &mut Subscriptions,
-        logs: &mut Channels,
+        logs: &mut FollowedChannels,
         encoding: Encoding,
         renderer: &mut Renderer,
         out: &mut Vec<u8>,
@@ -359,7 +361,7 @@ impl Batch {
         nth: usize,
         taken: usize,
         subscriptions: &mut Subscriptions,
-        logs: &Channels,
+        logs: &FollowedChannels,
     ) -> Settled {
         let subscriptions = subscriptions.as_mut_slice();
         let Plan { source, logs: carried, .. } = &self.plans[nth];
@@ -401,7 +403,7 @@ impl Batch {
 /// many pieces at least the first message is the client's.
 fn keep_sent(
     subscriptions: &mut [Subscription],
-    logs: &Channels,
+    logs: &FollowedChannels,
     encoding: Encoding,
     pieces: &[Piece],
     taken: usize,

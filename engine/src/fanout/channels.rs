@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::log::Log;
+use super::log::ChannelLog;
 use crate::channel::ChannelId;
 
 /// Where a channel stands in this shard's table.
@@ -10,9 +10,9 @@ pub(super) type ChannelIndex = u32;
 
 /// One channel of the table.
 #[derive(Debug)]
-pub(crate) struct Channel {
+pub(crate) struct FollowedChannel {
     /// Its messages.
-    pub(super) log: Log,
+    pub(super) log: ChannelLog,
     /// Who follows it, in no order.
     pub(super) members: Vec<u32>,
     /// Where the sweep that is under way goes on; see [`super::sweep`].
@@ -25,7 +25,7 @@ pub(crate) struct Channel {
     pub(super) overgrown: bool,
 }
 
-impl Channel {
+impl FollowedChannel {
     /// One member more; its seat. Where a sweep is under way it stands between the sweep's place
     /// and its end, so that the sweep takes one visit more and still reaches all that were there.
     pub(super) fn join(&mut self, member: u32) -> u32 {
@@ -45,9 +45,9 @@ impl Channel {
 
 /// The table, and what all of it comes to.
 #[derive(Debug, Default)]
-pub(crate) struct Channels {
+pub(crate) struct FollowedChannels {
     indexes: HashMap<ChannelId, ChannelIndex>,
-    table: Vec<Option<Channel>>,
+    table: Vec<Option<FollowedChannel>>,
     free: Vec<ChannelIndex>,
     /// Seats that are taken.
     pub(super) subscriptions: u64,
@@ -56,16 +56,16 @@ pub(crate) struct Channels {
     ephemeral_lost: u64,
 }
 
-impl Channels {
+impl FollowedChannels {
     /// Where a channel stands.
     pub(super) fn find(&self, id: ChannelId) -> Option<ChannelIndex> {
         self.indexes.get(&id).copied()
     }
 
     /// Adds a channel that is not there yet.
-    pub(super) fn insert(&mut self, log: Log) -> ChannelIndex {
+    pub(super) fn insert(&mut self, log: ChannelLog) -> ChannelIndex {
         let id = log.id;
-        let channel = Channel {
+        let channel = FollowedChannel {
             log,
             members: Vec::new(),
             sweep_next: 0,
@@ -93,7 +93,7 @@ impl Channels {
     }
 
     /// Changes a log in another way than by a trim.
-    pub(super) fn change(&mut self, index: ChannelIndex, change: impl FnOnce(&mut Log)) {
+    pub(super) fn change(&mut self, index: ChannelIndex, change: impl FnOnce(&mut ChannelLog)) {
         let log = &mut self.at_mut(index).log;
         let before = log.loose_bytes();
         change(log);
@@ -112,17 +112,17 @@ impl Channels {
     }
 
     /// A channel that is there.
-    pub(super) fn at(&self, index: ChannelIndex) -> &Channel {
+    pub(super) fn at(&self, index: ChannelIndex) -> &FollowedChannel {
         self.table[index as usize].as_ref().expect("a followed channel is in the table")
     }
 
     /// A channel that is there.
-    pub(super) fn at_mut(&mut self, index: ChannelIndex) -> &mut Channel {
+    pub(super) fn at_mut(&mut self, index: ChannelIndex) -> &mut FollowedChannel {
         self.table[index as usize].as_mut().expect("a followed channel is in the table")
     }
 
     /// A channel, unless it was dropped meanwhile.
-    pub(super) fn get_mut(&mut self, index: ChannelIndex) -> Option<&mut Channel> {
+    pub(super) fn get_mut(&mut self, index: ChannelIndex) -> Option<&mut FollowedChannel> {
         self.table.get_mut(index as usize)?.as_mut()
     }
 
@@ -164,7 +164,7 @@ impl Channels {
     }
 
     /// All of them.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Channel> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &FollowedChannel> {
         self.table.iter().flatten()
     }
 }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use fanfare_protocol::dialect::Encoding;
 
-use super::entry::Entry;
+use super::entry::LogEntry;
 use crate::message::Message;
 use crate::presence;
 use crate::rule::Window;
@@ -32,7 +32,7 @@ const FIRST_SEQ: u64 = 1 << 32;
 /// Entries in the order of their seqs, and what they come to.
 #[derive(Debug)]
 pub(super) struct Entries {
-    list: VecDeque<Entry>,
+    list: VecDeque<LogEntry>,
     /// Seq of the next append.
     end: u64,
     /// Offset of the next kept message.
@@ -103,12 +103,12 @@ impl Entries {
 
     /// Whether the oldest one is ephemeral.
     pub(super) fn begin_ephemeral(&self) -> bool {
-        self.ephemeral > 0 && self.list.front().is_some_and(Entry::is_ephemeral)
+        self.ephemeral > 0 && self.list.front().is_some_and(LogEntry::is_ephemeral)
     }
 
     /// Whether the newest one is ephemeral.
     pub(super) fn end_ephemeral(&self) -> bool {
-        self.ephemeral > 0 && self.list.back().is_some_and(Entry::is_ephemeral)
+        self.ephemeral > 0 && self.list.back().is_some_and(LogEntry::is_ephemeral)
     }
 }
 
@@ -140,25 +140,25 @@ impl Entries {
     }
 
     /// Entry `seq`; `None` where it is not here.
-    pub(super) fn get(&self, seq: u64) -> Option<&Entry> {
+    pub(super) fn get(&self, seq: u64) -> Option<&LogEntry> {
         let nth = seq.checked_sub(self.first())?;
         self.list.get(usize::try_from(nth).ok()?)
     }
 
     /// Entry `seq`, which is here.
-    pub(super) fn at(&self, seq: u64) -> &Entry {
+    pub(super) fn at(&self, seq: u64) -> &LogEntry {
         &self.list[(seq - self.first()) as usize]
     }
 
     /// Position of entry `seq`; `None` where it is not here.
     pub(super) fn position(&self, seq: u64) -> Option<u64> {
-        self.get(seq).map(Entry::position)
+        self.get(seq).map(LogEntry::position)
     }
 
     /// Position of entry `seq`, and which of its publication's channels this is: how entries of
     /// several logs are merged.
     pub(super) fn rank(&self, seq: u64) -> Option<(u64, u8)> {
-        self.get(seq).map(Entry::rank)
+        self.get(seq).map(LogEntry::rank)
     }
 
     /// First offset at or after `seq`, which is no more than [`Entries::end`]. It is known of what
@@ -166,14 +166,14 @@ impl Entries {
     pub(super) fn offset_at(&self, seq: u64) -> u64 {
         match seq.checked_sub(self.first()) {
             None => self.first_offset() - (self.first() - seq),
-            Some(nth) => self.list.get(nth as usize).map_or(self.next_offset, Entry::offset),
+            Some(nth) => self.list.get(nth as usize).map_or(self.next_offset, LogEntry::offset),
         }
     }
 
     /// Where a client begins that is to get kept messages from `offset` on, and nothing ephemeral
     /// that came before that one.
     pub(super) fn seq_of(&self, offset: u64) -> u64 {
-        let before = |entry: &Entry| entry.next_offset() <= offset;
+        let before = |entry: &LogEntry| entry.next_offset() <= offset;
         self.first() + self.list.partition_point(before) as u64
     }
 
@@ -199,7 +199,7 @@ impl Entries {
     /// Position of the message with offset 1, where that is here.
     pub(super) fn began_at(&self) -> Option<u64> {
         let mut kept = self.list.iter().filter(|entry| !entry.is_ephemeral());
-        kept.next().filter(|first| first.offset() == 1).map(Entry::position)
+        kept.next().filter(|first| first.offset() == 1).map(LogEntry::position)
     }
 
     /// How many of these seqs, which may be of anything, are ephemeral entries.
@@ -230,7 +230,7 @@ impl Entries {
             _ => self.list.partition_point(|entry| entry.offset() < from),
         };
         let within = self.list.range(nth..).take_while(|entry| entry.offset() < to);
-        within.filter(|entry| !entry.is_ephemeral()).map(Entry::cost).sum()
+        within.filter(|entry| !entry.is_ephemeral()).map(LogEntry::cost).sum()
     }
 
     /// How many of the newest a window holds.
@@ -246,7 +246,7 @@ impl Entries {
         held as usize
     }
 
-    fn range(&self, seqs: Range<u64>) -> impl Iterator<Item = &Entry> {
+    fn range(&self, seqs: Range<u64>) -> impl Iterator<Item = &LogEntry> {
         let nth = |seq: u64| (seq - self.first()) as usize;
         self.list.range(nth(seqs.start)..nth(seqs.end))
     }
@@ -258,15 +258,15 @@ impl Entries {
     pub(super) fn append(&mut self, message: Arc<Message>) {
         assert_eq!(message.offset, self.next_offset, "the ring keeps each channel dense");
         self.next_offset = message.next_offset();
-        self.push(Entry::Message(message));
+        self.push(LogEntry::Message(message));
     }
 
     /// Appends a presence event.
-    pub(super) fn append_presence(&mut self, event: Arc<presence::Placed>) {
-        self.push(Entry::Presence(self.next_offset, event));
+    pub(super) fn append_presence(&mut self, event: Arc<presence::PlacedPresence>) {
+        self.push(LogEntry::Presence(self.next_offset, event));
     }
 
-    fn push(&mut self, entry: Entry) {
+    fn push(&mut self, entry: LogEntry) {
         self.count(&entry);
         self.end += 1;
         self.list.push_back(entry);
@@ -281,12 +281,12 @@ impl Entries {
         );
         for message in earlier.iter().rev() {
             self.cost += message.cost();
-            self.list.push_front(Entry::Message(Arc::clone(message)));
+            self.list.push_front(LogEntry::Message(Arc::clone(message)));
         }
     }
 
     /// Takes out the oldest one.
-    pub(super) fn pop(&mut self) -> Option<Entry> {
+    pub(super) fn pop(&mut self) -> Option<LogEntry> {
         let entry = self.list.pop_front()?;
         self.uncount(&entry);
         Some(entry)
@@ -314,7 +314,7 @@ impl Entries {
         let stay = self.list.split_off(message.map_or(0, |nth| nth + 1));
         *self = Self { end: self.end - stay.len() as u64, ..Self::after(0) };
         for mut entry in stay {
-            if let Entry::Presence(next, _) = &mut entry {
+            if let LogEntry::Presence(next, _) = &mut entry {
                 *next = self.next_offset;
             }
             self.push(entry);
@@ -327,7 +327,7 @@ impl Entries {
         *self = Self { end: self.end + 1, ..Self::after(0) };
     }
 
-    fn count(&mut self, entry: &Entry) {
+    fn count(&mut self, entry: &LogEntry) {
         let cost = entry.cost();
         self.cost += cost;
         self.presence += u32::from(entry.is_presence());
@@ -337,7 +337,7 @@ impl Entries {
         }
     }
 
-    fn uncount(&mut self, entry: &Entry) {
+    fn uncount(&mut self, entry: &LogEntry) {
         let cost = entry.cost();
         self.cost -= cost;
         self.presence -= u32::from(entry.is_presence());
@@ -353,9 +353,9 @@ impl Entries {
         self.list.iter().for_each(|entry| counted.count(entry));
         let sums = |it: &Self| (it.cost, it.ephemeral_cost, it.ephemeral, it.presence);
         assert_eq!(sums(self), sums(&counted));
-        let kept = self.list.iter().filter(|entry| !entry.is_ephemeral()).map(Entry::offset);
+        let kept = self.list.iter().filter(|entry| !entry.is_ephemeral()).map(LogEntry::offset);
         assert!(kept.eq(self.first_offset()..self.next_offset), "kept offsets are dense");
-        assert!(self.list.iter().is_sorted_by_key(Entry::rank), "in the order of all channels");
+        assert!(self.list.iter().is_sorted_by_key(LogEntry::rank), "in the order of all channels");
     }
 }
 
@@ -371,8 +371,8 @@ mod tests {
         sample::message(position, offset, ephemeral, 1, Vec::new())
     }
 
-    fn event(position: u64) -> Arc<presence::Placed> {
-        Arc::new(presence::Placed {
+    fn event(position: u64) -> Arc<presence::PlacedPresence> {
+        Arc::new(presence::PlacedPresence {
             channel: ChannelId(1),
             name: name(),
             position,

@@ -12,16 +12,16 @@ use crate::presence;
 
 /// One entry.
 #[derive(Debug)]
-pub(super) enum Entry {
+pub(super) enum LogEntry {
     /// A message that history keeps or that is ephemeral.
     Message(Arc<Message>),
     /// A presence event, and the offset of the kept message that comes next.
-    Presence(u64, Arc<presence::Placed>),
+    Presence(u64, Arc<presence::PlacedPresence>),
 }
 
-const _: () = assert!(size_of::<Entry>() == 16, "what presence needs lies beside a pointer");
+const _: () = assert!(size_of::<LogEntry>() == 16, "what presence needs lies beside a pointer");
 
-impl Entry {
+impl LogEntry {
     /// Whether it is a presence event.
     pub(super) fn is_presence(&self) -> bool {
         matches!(self, Self::Presence(..))

@@ -11,7 +11,7 @@
 //! members have had their turns: those who keep up lose nothing, and who lags hears its gap. While
 //! they are far over it no more of the order is read.
 
-use super::channels::{ChannelIndex, Channels};
+use super::channels::{ChannelIndex, FollowedChannels};
 use super::overgrown::Overgrown;
 use super::page::Pages;
 use super::room::{NoRoom, Room};
@@ -49,7 +49,7 @@ impl Eviction {
         &mut self,
         waits_for: Option<NoRoom>,
         windows: usize,
-        channels: &mut Channels,
+        channels: &mut FollowedChannels,
         pages: &Pages,
     ) {
         for _ in 0..LOOKS.min(2 * channels.places() as usize) {
@@ -71,7 +71,7 @@ impl Eviction {
     pub(super) fn tighten(
         &mut self,
         windows: usize,
-        channels: &mut Channels,
+        channels: &mut FollowedChannels,
         overgrown: &mut Overgrown,
     ) {
         if overgrown.has_tight() {
@@ -145,6 +145,6 @@ impl Eviction {
     }
 }
 
-fn next(hand: ChannelIndex, channels: &Channels) -> ChannelIndex {
+fn next(hand: ChannelIndex, channels: &FollowedChannels) -> ChannelIndex {
     if hand + 1 < channels.places() { hand + 1 } else { 0 }
 }

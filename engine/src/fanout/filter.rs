@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 
 use fanfare_protocol::limits::ENVELOPE_BYTES_MAX;
 
-use super::entry::Entry;
+use super::entry::LogEntry;
 use super::lane::{Renderer, Want};
 use super::lanes::Rendition;
-use super::log::Log;
+use super::log::ChannelLog;
 use crate::channel::ChannelId;
 use crate::origin::Origin;
 
@@ -69,7 +69,7 @@ impl Filter {
     }
 
     /// The client follows a log from `next` on: what is ephemeral there was said before it came.
-    pub(super) fn begin(&mut self, log: &Log, next: u64) {
+    pub(super) fn begin(&mut self, log: &ChannelLog, next: u64) {
         if log.entries().ephemeral_within(next..log.entries().end()) > 0 {
             let last = log.entries().position(log.entries().end() - 1);
             self.ephemeral_after.insert(log.id, last.unwrap_or_default());
@@ -90,7 +90,7 @@ impl Filter {
         while length <= bytes {
             match self.fate(before, reads) {
                 Some(Fate::Given) => {
-                    length += reads.log.entries().get(before).map_or(0, Entry::cost)
+                    length += reads.log.entries().get(before).map_or(0, LogEntry::cost)
                 }
                 Some(Fate::TooLong) if before == next => return Ahead::TooLong,
                 _ => break,
@@ -147,7 +147,7 @@ impl Filter {
     }
 
     /// Whether an entry is not for this client, whatever its length.
-    fn excludes(&self, entry: &Entry, reads: &Reads<'_>) -> bool {
+    fn excludes(&self, entry: &LogEntry, reads: &Reads<'_>) -> bool {
         let is_own = self.origin.is_some() && entry.except() == self.origin;
         let began = || self.ephemeral_after.get(&reads.log.id);
         let is_old =
@@ -159,7 +159,7 @@ impl Filter {
 /// A log, as one client reads it.
 pub(super) struct Reads<'a> {
     /// Which log.
-    pub(super) log: &'a mut Log,
+    pub(super) log: &'a mut ChannelLog,
     /// In which rendition.
     pub(super) rendition: Rendition,
     /// What renders it.
@@ -172,7 +172,7 @@ impl Reads<'_> {
     pub(super) fn pass(&mut self, next: &mut u64, filter: Option<&Filter>) {
         let Some(filter) = filter else {
             if self.log.entries().has_presence() && !self.rendition.encoding.tells_presence() {
-                while self.log.entries().get(*next).is_some_and(Entry::is_presence) {
+                while self.log.entries().get(*next).is_some_and(LogEntry::is_presence) {
                     *next += 1;
                 }
             }

@@ -6,7 +6,7 @@ use fanfare_protocol::id::Epoch;
 use fanfare_protocol::limits::{POLL_BYTES_MAX, POLL_MESSAGES_MAX};
 use fanfare_protocol::message::{GapReason, GapView};
 
-use super::channels::Channels;
+use super::channels::FollowedChannels;
 use super::filter::{Ahead, Filter, Reads};
 use super::lane::{Renderer, Run, Want};
 use super::owed::Owed;
@@ -72,7 +72,7 @@ impl Gathering {
         &mut self,
         (subscriptions, filter): (&mut [Subscription], Option<&Filter>),
         owed: &mut Owed,
-        logs: &mut Channels,
+        logs: &mut FollowedChannels,
         encoding: Encoding,
         renderer: &mut Renderer,
     ) -> Result<bool, NoRoom> {

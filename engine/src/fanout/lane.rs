@@ -22,7 +22,7 @@ use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::id::Epoch;
 
 use super::entries::Entries;
-use super::entry::Entry;
+use super::entry::LogEntry;
 use super::page::{PAGE_BYTES, Page, Pages, Slice};
 use super::room::{NoRoom, Room};
 
@@ -93,7 +93,7 @@ impl Renderer {
     ///
     /// # Errors
     /// Where there is none: it is to wait for some.
-    pub(super) fn room_for(&self, entry: &Entry, came: bool) -> Result<(), NoRoom> {
+    pub(super) fn room_for(&self, entry: &LogEntry, came: bool) -> Result<(), NoRoom> {
         let is_new = came && entry.position() > self.new_after;
         let wanted = NoRoom::of(is_new, entry.bytes() > PAGE_BYTES);
         if self.has_room(wanted) { Ok(()) } else { Err(wanted) }
@@ -111,7 +111,7 @@ impl Renderer {
     /// How long an entry is, rendered: for whoever asks only that.
     pub(super) fn measure(
         &mut self,
-        entry: &Entry,
+        entry: &LogEntry,
         view: Option<&str>,
         encoding: Encoding,
     ) -> usize {
@@ -120,7 +120,7 @@ impl Renderer {
     }
 
     /// Renders an entry as it stands in a lane.
-    fn render(&mut self, entry: &Entry, view: Option<&str>, encoding: Encoding) {
+    fn render(&mut self, entry: &LogEntry, view: Option<&str>, encoding: Encoding) {
         self.frame.clear();
         entry.render(view, encoding, self.epoch, &mut self.frame);
         self.work += self.frame.len();

@@ -6,9 +6,9 @@
 
 use fanfare_protocol::message::GapReason;
 
-use super::channels::Channels;
+use super::channels::FollowedChannels;
 use super::lives::EndedBy;
-use super::log::Log;
+use super::log::ChannelLog;
 use super::subscription::Subscription;
 use crate::sequencer::command::{Gap, Since, SubscribedChannel};
 
@@ -20,7 +20,7 @@ pub(crate) fn begin_late(
     reply: &mut SubscribedChannel,
     life: u64,
     present: u64,
-    channels: &Channels,
+    channels: &FollowedChannels,
 ) -> (Subscription, Option<u64>) {
     let channel = channels.find(reply.channel).expect("its log stays until it is left");
     let log = &channels.at(channel).log;
@@ -31,7 +31,7 @@ pub(crate) fn begin_late(
 /// Seq to begin with now, in the log of a channel of which the reply was told when the log was of
 /// this `life`; the order is at `present` now. The reply says from here on where that is, and what
 /// is missed by it.
-fn begin(log: &Log, life: u64, present: u64, reply: &mut SubscribedChannel) -> u64 {
+fn begin(log: &ChannelLog, life: u64, present: u64, reply: &mut SubscribedChannel) -> u64 {
     let (seq, entries) = (find(log, life, reply), log.entries());
     reply.last = entries.next_offset() - 1;
     if log.lives().present() != life {
@@ -45,7 +45,7 @@ fn begin(log: &Log, life: u64, present: u64, reply: &mut SubscribedChannel) -> u
     seq
 }
 
-fn find(log: &Log, life: u64, reply: &mut SubscribedChannel) -> u64 {
+fn find(log: &ChannelLog, life: u64, reply: &mut SubscribedChannel) -> u64 {
     let (entries, ended) = (log.entries(), log.lives().ended_since(life));
     let first = entries.first_offset();
     match reply.since {
@@ -83,14 +83,14 @@ mod tests {
     use crate::channel::{ChannelId, ChannelName, Tenant};
     use crate::clock::Millis;
     use crate::message::Message;
-    use crate::rule::{History, Rule, Window};
+    use crate::rule::{HistoryRule, Rule, Window};
     use fanfare_protocol::id::{Epoch, Id};
     use fanfare_protocol::message::Kind;
 
     /// A log with the last three of these messages, of which history keeps none.
-    fn log(messages: u64) -> Log {
+    fn log(messages: u64) -> ChannelLog {
         let (name, rule) = parts();
-        let mut log = Log::after(ChannelId(1), name, rule, 0);
+        let mut log = ChannelLog::after(ChannelId(1), name, rule, 0);
         (1..=messages).for_each(|offset| append(&mut log, offset));
         log.trim(&mut Vec::new(), &mut Pages::default());
         log
@@ -98,11 +98,11 @@ mod tests {
 
     fn parts() -> (Arc<ChannelName>, Arc<Rule>) {
         let window = Window { count: 3, ..Window::DEFAULT };
-        let rules = crate::rule::Rules::new(Vec::new(), History::DEFAULT, window);
+        let rules = crate::rule::Rules::new(Vec::new(), HistoryRule::DEFAULT, window);
         (Arc::new(ChannelName::new(Tenant::default(), "c")), Arc::clone(rules.of("c").1))
     }
 
-    fn append(log: &mut Log, offset: u64) {
+    fn append(log: &mut ChannelLog, offset: u64) {
         let message = Message {
             channel: ChannelId(1),
             name: Arc::new(ChannelName::new(Tenant::default(), "c")),
@@ -137,7 +137,7 @@ mod tests {
         }
     }
 
-    fn begins(log: &Log, since: Since, next: u64, gap: Option<Gap>) -> (u64, Option<Gap>) {
+    fn begins(log: &ChannelLog, since: Since, next: u64, gap: Option<Gap>) -> (u64, Option<Gap>) {
         let mut reply = told(since, next, gap);
         let seq = begin(log, 0, 70, &mut reply);
         let (first, end) = (log.entries().offset_at(seq), log.entries().next_offset());
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_life_is_named_anew_where_it_is_another() {
-        let named = |log: &Log| {
+        let named = |log: &ChannelLog| {
             let mut reply = told(Since::Now, 5, None);
             begin(log, 0, 70, &mut reply);
             reply.life

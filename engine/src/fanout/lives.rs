@@ -28,7 +28,7 @@ impl EndedBy {
 
 /// The lives of one channel that ended here. Most logs see none end, and hold a word for it.
 #[derive(Debug, Default)]
-pub(super) struct Lives(Option<Box<Ended>>);
+pub(super) struct PastLives(Option<Box<Ended>>);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Ended {
@@ -42,7 +42,7 @@ struct Ended {
     epoch_began: u64,
 }
 
-impl Lives {
+impl PastLives {
     fn ended_ones(&self) -> Ended {
         self.0.as_deref().copied().unwrap_or_default()
     }
@@ -104,15 +104,15 @@ mod tests {
 
     #[test]
     fn a_log_that_saw_no_life_end_holds_a_word() {
-        let lives = Lives::default();
-        assert_eq!((size_of::<Lives>(), lives.present()), (8, 0));
+        let lives = PastLives::default();
+        assert_eq!((size_of::<PastLives>(), lives.present()), (8, 0));
         assert_eq!((lives.ended(0), lives.ended_since(0)), (None, None));
         assert!(!lives.is_whole(7), "no epoch began here");
     }
 
     #[test]
     fn a_cursor_is_told_what_ended_its_life() {
-        let mut lives = Lives::default();
+        let mut lives = PastLives::default();
         lives.end(10);
         assert_eq!([9, 10].map(|cursor| lives.ended(cursor)), [Some(EndedBy::Forgetting), None]);
         lives.end_epoch(20);
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_life_is_told_from_the_present_one() {
-        let mut lives = Lives::default();
+        let mut lives = PastLives::default();
         lives.end(10);
         lives.end_epoch(20);
         lives.end(30);
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn an_epoch_is_whole_until_something_of_it_has_gone() {
-        let mut lives = Lives::default();
+        let mut lives = PastLives::default();
         lives.end_epoch(20);
         assert!(lives.is_whole(20) && !lives.is_whole(21));
         lives.move_up(5);

@@ -1,19 +1,19 @@
 //! What one shard keeps of one channel: the recent entries, once, and their rendered lanes.
 //!
 //! Cursors are seqs of [`Entries`]; what is said of a gap is said in offsets, and of kept messages
-//! only. What ended with a life of the channel is known by [`Lives`].
+//! only. What ended with a life of the channel is known by [`PastLives`].
 //!
 //! The log keeps whatever the channel's history still promises (its *floor*) and, beyond that, the
 //! live window: what a connected laggard can still get. The sequencer alone moves the floor.
-//! What neither holds is *loose* and dropped by [`Log::trim`], whose time [`super::overgrown`]
-//! knows.
+//! What neither holds is *loose* and dropped by [`ChannelLog::trim`]; [`super::overgrown`] knows
+//! when.
 
 use std::sync::Arc;
 
 use super::entries::Entries;
 use super::lane::{Renderer, Run, Want};
 use super::lanes::{Lanes, Rendition};
-use super::lives::Lives;
+use super::lives::PastLives;
 use super::page::Pages;
 use super::room::NoRoom;
 use crate::channel::{ChannelId, ChannelName};
@@ -23,14 +23,14 @@ use crate::rule::{Rule, Slow};
 
 /// One channel's log.
 #[derive(Debug)]
-pub(super) struct Log {
+pub(super) struct ChannelLog {
     /// The sequencer's number.
     pub(super) id: ChannelId,
     /// Its name.
     pub(super) name: Arc<ChannelName>,
     rule: Arc<Rule>,
     entries: Entries,
-    lives: Lives,
+    lives: PastLives,
     /// First offset that history promises, as far as this shard was told.
     floor: u64,
     /// Bytes of kept entries that lie before the floor.
@@ -41,9 +41,9 @@ pub(super) struct Log {
     pub(super) lanes: Lanes,
 }
 
-const _: () = assert!(size_of::<Log>() <= 160, "a shard may have a million of them");
+const _: () = assert!(size_of::<ChannelLog>() <= 160, "a shard may have a million of them");
 
-impl Log {
+impl ChannelLog {
     /// A log whose next kept message is behind `last`.
     pub(super) fn after(id: ChannelId, name: Arc<ChannelName>, rule: Arc<Rule>, last: u64) -> Self {
         Self {
@@ -51,7 +51,7 @@ impl Log {
             name,
             rule,
             entries: Entries::after(last),
-            lives: Lives::default(),
+            lives: PastLives::default(),
             // Not told yet. A guess above the true floor could never be lowered, and the log would
             // drop what history promises: an import first of all.
             floor: 1,
@@ -67,7 +67,7 @@ impl Log {
     }
 
     /// Which lives of the channel ended here.
-    pub(super) fn lives(&self) -> &Lives {
+    pub(super) fn lives(&self) -> &PastLives {
         &self.lives
     }
 
@@ -113,7 +113,7 @@ impl Log {
 }
 
 /// What the order tells.
-impl Log {
+impl ChannelLog {
     /// Puts messages that end where the log begins before it; empty is nothing.
     pub(super) fn import(&mut self, earlier: &[Arc<Message>], pages: &mut Pages) {
         if earlier.is_empty() {
@@ -133,7 +133,7 @@ impl Log {
     }
 
     /// Appends a presence event.
-    pub(super) fn append_presence(&mut self, event: Arc<presence::Placed>) {
+    pub(super) fn append_presence(&mut self, event: Arc<presence::PlacedPresence>) {
         self.entries.append_presence(event);
     }
 
@@ -156,8 +156,8 @@ impl Log {
         self.promise_nothing(pages);
     }
 
-    /// As [`Log::begin_anew`], because the epoch ended: every cursor is behind the log, also of
-    /// those who had everything.
+    /// As [`ChannelLog::begin_anew`], because the epoch ended: every cursor is behind the log,
+    /// also of those who had everything.
     pub(super) fn begin_epoch(&mut self, pages: &mut Pages) {
         self.entries.begin_epoch();
         self.lives.end_epoch(self.entries.first());
@@ -172,7 +172,7 @@ impl Log {
 }
 
 /// What is too much.
-impl Log {
+impl ChannelLog {
     /// Bytes of what history does not promise, which is here for connected laggards alone.
     pub(super) fn loose_bytes(&self) -> usize {
         self.loose_cost + self.entries.ephemeral_cost()

@@ -3,7 +3,7 @@
 
 use fanfare_protocol::message::{GapReason, GapView};
 
-use super::channels::Channels;
+use super::channels::FollowedChannels;
 use super::lives::EndedBy;
 use super::subscription::Subscriptions;
 use crate::rule::Slow;
@@ -11,7 +11,7 @@ use crate::rule::Slow;
 /// Whether one of these has left the live window of a channel whose rule is to disconnect, or of
 /// one that was forgotten meanwhile, so that nobody knows what was missed; what the rules of the
 /// others say does not matter then. The end of an epoch closes nobody who has lost nothing since.
-pub(crate) fn must_close(subscriptions: &Subscriptions, channels: &Channels) -> bool {
+pub(crate) fn must_close(subscriptions: &Subscriptions, channels: &FollowedChannels) -> bool {
     subscriptions.as_slice().iter().any(|it| {
         let log = &channels.at(it.channel).log;
         it.next < log.entries().first()
@@ -29,7 +29,7 @@ pub(crate) fn must_close(subscriptions: &Subscriptions, channels: &Channels) -> 
 /// nothing is told: they are counted.
 pub(crate) fn skip_lost(
     subscriptions: &mut Subscriptions,
-    channels: &mut Channels,
+    channels: &mut FollowedChannels,
     mut tell: impl FnMut(&GapView<'_>),
 ) -> u64 {
     let (mut gaps, mut ephemeral) = (0, 0);

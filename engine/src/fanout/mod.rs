@@ -53,12 +53,12 @@ use crate::sequencer::command::{EndedLife, SubscribedChannel};
 use channels::ChannelIndex;
 use eviction::Eviction;
 use lane::Renderer;
-use log::Log;
+use log::ChannelLog;
 use overgrown::Overgrown;
 use page::Page;
 
-pub(crate) use batch::{BATCH_SENDS_MAX, Batch, Found, Settled, Withheld};
-pub(crate) use channels::Channels;
+pub(crate) use batch::{BATCH_SENDS_MAX, Batch, Settled, VisitResult, Withheld};
+pub(crate) use channels::FollowedChannels;
 pub(crate) use filter::Filter;
 pub(crate) use gathering::Gathering;
 pub(crate) use late::begin_late;
@@ -73,7 +73,7 @@ pub(crate) use sweep::Sweep;
 #[derive(Debug)]
 pub(crate) struct Fanout {
     /// What there is of each channel, and who follows it.
-    pub(crate) channels: Channels,
+    pub(crate) channels: FollowedChannels,
     /// Who is owed a visit.
     pub(crate) sweep: Sweep,
     /// What is sent next.
@@ -90,7 +90,7 @@ impl Fanout {
     /// is what may be rendered.
     pub(crate) fn new(epoch: Epoch, quantum: usize, rendered_bytes: usize) -> Self {
         Self {
-            channels: Channels::default(),
+            channels: FollowedChannels::default(),
             sweep: Sweep::new(quantum),
             batch: Batch::default(),
             renderer: Renderer::new(epoch),
@@ -115,7 +115,7 @@ impl Fanout {
     }
 
     /// A presence event of a channel, where there is a log of it.
-    pub(crate) fn append_presence(&mut self, event: &Arc<presence::Placed>) {
+    pub(crate) fn append_presence(&mut self, event: &Arc<presence::PlacedPresence>) {
         let Some(channel) = self.channels.find(event.channel) else { return };
         self.channels.change(channel, |log| log.append_presence(Arc::clone(event)));
         self.has_grown(channel);
@@ -131,7 +131,7 @@ impl Fanout {
     pub(crate) fn import(&mut self, reply: &SubscribedChannel) -> Subscription {
         let channel = self.channels.find(reply.channel).unwrap_or_else(|| {
             let (name, rule) = (Arc::clone(&reply.name), Arc::clone(&reply.rule));
-            self.channels.insert(Log::after(reply.channel, name, rule, reply.last))
+            self.channels.insert(ChannelLog::after(reply.channel, name, rule, reply.last))
         });
         let pages = &mut self.renderer.pages;
         self.channels.change(channel, |log| {

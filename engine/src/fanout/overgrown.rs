@@ -12,7 +12,7 @@
 //! longer than [`TURNS`] of everybody who was queued: of the members of a thousand logs that come
 //! and go one is always queued.
 
-use super::channels::{Channel, ChannelIndex, Channels};
+use super::channels::{ChannelIndex, FollowedChannel, FollowedChannels};
 use super::log::moved_up;
 use super::page::Pages;
 use super::subscription::Subscriptions;
@@ -40,7 +40,7 @@ pub(crate) trait Members {
 
 /// What went with a trim.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Trimmed {
+pub(super) struct TrimResult {
     /// Bytes of live windows.
     pub(super) loose_bytes: usize,
     /// Ephemeral messages, once for each member that had not had them.
@@ -73,13 +73,13 @@ impl Overgrown {
     }
 
     /// Lets a log be trimmed of all that history does not promise.
-    pub(super) fn tighten(&mut self, index: ChannelIndex, channels: &mut Channels) {
+    pub(super) fn tighten(&mut self, index: ChannelIndex, channels: &mut FollowedChannels) {
         channels.at_mut(index).log.tighten();
         self.look(index, channels);
     }
 
     /// Looks at a log that has grown or whose floor has risen.
-    pub(super) fn look(&mut self, index: ChannelIndex, channels: &mut Channels) {
+    pub(super) fn look(&mut self, index: ChannelIndex, channels: &mut FollowedChannels) {
         let channel = channels.at_mut(index);
         if !channel.overgrown && channel.log.is_over() {
             channel.overgrown = true;
@@ -92,11 +92,11 @@ impl Overgrown {
     /// long enough.
     pub(super) fn trim(
         &mut self,
-        channels: &mut Channels,
+        channels: &mut FollowedChannels,
         pages: &mut Pages,
         members: &mut impl Members,
-    ) -> Trimmed {
-        let (mut trimmed, mut far) = (Trimmed::default(), false);
+    ) -> TrimResult {
+        let (mut trimmed, mut far) = (TrimResult::default(), false);
         let is_over = self.patience.is_some_and(|turns| members.turns() >= turns);
         let dropped = &mut self.dropped;
         self.channels.retain(|index| {
@@ -127,7 +127,7 @@ impl Overgrown {
 /// Returns how many ephemeral messages they lost together.
 fn move_up(
     index: ChannelIndex,
-    channel: &Channel,
+    channel: &FollowedChannel,
     dropped: &[u64],
     members: &mut impl Members,
 ) -> u64 {

@@ -5,10 +5,10 @@ use std::collections::BinaryHeap;
 
 use fanfare_protocol::dialect::Encoding;
 
-use super::channels::Channels;
+use super::channels::FollowedChannels;
 use super::filter::{Filter, Reads};
 use super::lane::Renderer;
-use super::log::Log;
+use super::log::ChannelLog;
 use super::subscription::Subscription;
 
 /// Position, which of the publication's channels, subscription: of those at one position the first
@@ -22,7 +22,7 @@ impl Owed {
     pub(super) fn find(
         &mut self,
         (subscriptions, filter): (&mut [Subscription], Option<&Filter>),
-        logs: &mut Channels,
+        logs: &mut FollowedChannels,
         encoding: Encoding,
         renderer: &mut Renderer,
     ) -> bool {
@@ -56,7 +56,7 @@ impl Owed {
 
     /// How far a run of this log that begins at `position` may go before another channel's message
     /// comes. Where its first message stands elsewhere too it is a run of its own.
-    pub(super) fn until_others(&self, log: &Log, position: u64) -> u64 {
+    pub(super) fn until_others(&self, log: &ChannelLog, position: u64) -> u64 {
         let other = self.0.peek().map(|Reverse((other, ..))| *other);
         other.map_or(u64::MAX, |other| log.entries().at_or_after(other.max(position + 1)))
     }
@@ -67,7 +67,7 @@ impl Owed {
         &mut self,
         position: u64,
         (subscriptions, filter): (&mut [Subscription], Option<&Filter>),
-        logs: &mut Channels,
+        logs: &mut FollowedChannels,
         encoding: Encoding,
         renderer: &mut Renderer,
         mut note: impl FnMut(u32, u64),

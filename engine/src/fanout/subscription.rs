@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fanfare_protocol::dialect::Encoding;
 
-use super::channels::{ChannelIndex, Channels};
+use super::channels::{ChannelIndex, FollowedChannels};
 use super::filter::{Filter, Reads};
 use super::lane::Renderer;
 use super::lanes::Rendition;
@@ -18,7 +18,7 @@ pub(crate) struct Subscription {
     /// Where the channel stands in the shard's table.
     pub(super) channel: ChannelIndex,
     /// Where this client stands among the channel's members, and by which view it reads.
-    pub(super) seat: Seat,
+    pub(super) seat: MemberSeat,
     /// Seq of the next entry to send.
     pub(super) next: u64,
 }
@@ -26,9 +26,9 @@ pub(crate) struct Subscription {
 /// A place among the members of a channel, and the number of a view beside it: in one word, because
 /// most clients read by none, and a subscription is sixteen bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Seat(u32);
+pub(super) struct MemberSeat(u32);
 
-impl Seat {
+impl MemberSeat {
     const PLACE_BITS: u32 = u32::BITS - ViewNumber::BITS;
 
     /// Of a member that stands there and reads by this view.
@@ -53,7 +53,7 @@ const _: () = assert!(size_of::<Subscription>() == 16);
 impl Subscription {
     /// Of a member that has still to [`Subscription::join`].
     pub(super) fn before_joining(channel: ChannelIndex, next: u64) -> Self {
-        Self { channel, seat: Seat::default(), next }
+        Self { channel, seat: MemberSeat::default(), next }
     }
 
     /// A member takes its seat in the channel, and reads it by `view` from here on, which has room;
@@ -63,18 +63,18 @@ impl Subscription {
         member: u32,
         filter: &mut Filter,
         view: Option<&Arc<str>>,
-        channels: &mut Channels,
+        channels: &mut FollowedChannels,
     ) {
         let channel = channels.at_mut(self.channel);
         filter.begin(&channel.log, self.next);
-        self.seat = Seat::new(channel.join(member), channel.log.lanes.enter(view));
+        self.seat = MemberSeat::new(channel.join(member), channel.log.lanes.enter(view));
         channels.subscriptions += 1;
     }
 
     /// It ends. Says who has its seat now, where anyone has: the caller lets it
     /// [`Subscriptions::take_seat`].
     #[must_use]
-    pub(crate) fn leave(self, channels: &mut Channels) -> Option<Moved> {
+    pub(crate) fn leave(self, channels: &mut FollowedChannels) -> Option<Moved> {
         let Self { channel: index, seat, .. } = self;
         channels.subscriptions -= 1;
         let channel = channels.at_mut(index);
@@ -84,17 +84,17 @@ impl Subscription {
     }
 
     /// What the sequencer calls its channel.
-    pub(crate) fn channel_id(self, channels: &Channels) -> ChannelId {
+    pub(crate) fn channel_id(self, channels: &FollowedChannels) -> ChannelId {
         channels.at(self.channel).log.id
     }
 
     /// Whether its channel has room for one more by `view`.
-    pub(crate) fn has_room_for(self, view: &str, channels: &Channels) -> bool {
+    pub(crate) fn has_room_for(self, view: &str, channels: &FollowedChannels) -> bool {
         channels.at(self.channel).log.lanes.has_room_for(view)
     }
 
     /// Which life of its channel the log is of now, for [`super::begin_late`].
-    pub(crate) fn life(self, channels: &Channels) -> u64 {
+    pub(crate) fn life(self, channels: &FollowedChannels) -> u64 {
         channels.at(self.channel).log.lives().present()
     }
 
@@ -196,7 +196,7 @@ impl Subscriptions {
     pub(crate) fn are_owed(
         &mut self,
         encoding: Encoding,
-        channels: &mut Channels,
+        channels: &mut FollowedChannels,
         renderer: &mut Renderer,
     ) -> bool {
         let (all, filter) = self.parts();
@@ -209,7 +209,7 @@ impl Subscriptions {
     }
 
     /// Whether all was sent of them up to `position`.
-    pub(crate) fn are_past(&self, position: u64, channels: &Channels) -> bool {
+    pub(crate) fn are_past(&self, position: u64, channels: &FollowedChannels) -> bool {
         let is_past = |it: &Subscription| {
             it.next >= channels.at(it.channel).log.entries().after_position(position)
         };
@@ -250,7 +250,7 @@ impl Subscriptions {
     /// Whoever moved to another seat of a channel stands there now.
     pub(crate) fn take_seat(&mut self, moved: Moved) {
         let seat = &mut self.of(moved.channel).seat;
-        *seat = Seat::new(moved.place, seat.view());
+        *seat = MemberSeat::new(moved.place, seat.view());
     }
 
     /// That of a channel of which this client is a member.

@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 
-use super::channels::{ChannelIndex, Channels};
+use super::channels::{ChannelIndex, FollowedChannels};
 
 /// The queues of channels whose members are owed a visit.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl Sweep {
     }
 
     /// Every member of the channel is owed a visit from now on.
-    pub(super) fn mark(&mut self, index: ChannelIndex, channels: &mut Channels) {
+    pub(super) fn mark(&mut self, index: ChannelIndex, channels: &mut FollowedChannels) {
         let channel = channels.at_mut(index);
         channel.sweep_left = channel.members.len() as u32;
         if channel.queued || channel.members.is_empty() {
@@ -52,7 +52,7 @@ impl Sweep {
 
     /// Says who is visited next, where nobody is left of those that were said before: at most a
     /// quantum of small audiences and one of large ones.
-    pub(crate) fn take_turns(&mut self, channels: &mut Channels) {
+    pub(crate) fn take_turns(&mut self, channels: &mut FollowedChannels) {
         if self.visits.is_empty() {
             take(&mut self.small, self.quantum, channels, &mut self.visits);
             take(&mut self.large, self.quantum, channels, &mut self.visits);
@@ -78,7 +78,7 @@ impl Sweep {
 fn take(
     queue: &mut VecDeque<ChannelIndex>,
     quantum: usize,
-    channels: &mut Channels,
+    channels: &mut FollowedChannels,
     visits: &mut VecDeque<u32>,
 ) {
     let mut budget = quantum;
@@ -112,7 +112,7 @@ fn take(
 mod tests {
     use std::sync::Arc;
 
-    use super::super::log::Log;
+    use super::super::log::ChannelLog;
     use super::*;
     use crate::channel::{ChannelId, ChannelName, Tenant};
     use crate::rule::Rules;
@@ -122,25 +122,25 @@ mod tests {
     }
 
     fn with_members(
-        channels: &mut Channels,
+        channels: &mut FollowedChannels,
         id: u64,
         members: std::ops::Range<u32>,
     ) -> ChannelIndex {
         let name = Arc::new(ChannelName::new(Tenant::default(), "c"));
         let rule = Arc::clone(Rules::default().of("c").1);
-        let index = channels.insert(Log::after(ChannelId(id), name, rule, 0));
+        let index = channels.insert(ChannelLog::after(ChannelId(id), name, rule, 0));
         channels.at_mut(index).members.extend(members);
         index
     }
 
-    fn tick(sweep: &mut Sweep, channels: &mut Channels) -> Vec<u32> {
+    fn tick(sweep: &mut Sweep, channels: &mut FollowedChannels) -> Vec<u32> {
         sweep.take_turns(channels);
         std::iter::from_fn(|| sweep.next_visit()).collect()
     }
 
     #[test]
     fn a_small_audience_is_served_in_the_next_tick_of_a_broadcast() {
-        let (mut sweep, mut channels) = (sweep(), Channels::default());
+        let (mut sweep, mut channels) = (sweep(), FollowedChannels::default());
         let broadcast = with_members(&mut channels, 1, 0..15_000);
         let one = with_members(&mut channels, 2, 15_000..15_001);
         sweep.mark(broadcast, &mut channels);
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn large_audiences_take_turns() {
-        let (mut sweep, mut channels) = (sweep(), Channels::default());
+        let (mut sweep, mut channels) = (sweep(), FollowedChannels::default());
         let a = with_members(&mut channels, 1, 0..1_000);
         let b = with_members(&mut channels, 2, 1_000..2_000);
         sweep.mark(a, &mut channels);
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn each_member_is_visited_once_and_the_start_rotates() {
-        let (mut sweep, mut channels) = (sweep(), Channels::default());
+        let (mut sweep, mut channels) = (sweep(), FollowedChannels::default());
         let channel = with_members(&mut channels, 1, 0..1_000);
         for round in 0..3 {
             sweep.mark(channel, &mut channels);

@@ -5,7 +5,7 @@ use fanfare_protocol::limits::IngestLimits;
 use fanfare_protocol::message::Kind;
 
 use super::ledger::{self, Slot};
-use super::session::Session;
+use super::session::PublisherSession;
 use crate::channel::{ChannelName, Tenant};
 use crate::limits::{CHANNEL_OVERHEAD_BYTES, MESSAGE_OVERHEAD_BYTES};
 use crate::payload;
@@ -71,7 +71,7 @@ impl Draft {
         }
     }
 
-    pub(super) fn enter(&mut self, session: &mut Session, groups: &mut Vec<Group>) {
+    pub(super) fn enter(&mut self, session: &mut PublisherSession, groups: &mut Vec<Group>) {
         if self.slots.is_empty() {
             return;
         }

@@ -40,7 +40,7 @@ pub mod machine {
     pub use super::ledger::{GroupEnd, Results};
     pub use super::publisher::Publisher;
     pub use super::publishers::{Admission, Key, Publishers};
-    pub use super::session::Session;
+    pub use super::session::PublisherSession;
     pub use super::sessions::{Counts, Sessions};
 }
 

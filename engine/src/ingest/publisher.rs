@@ -22,14 +22,14 @@ use fanfare_protocol::limits::SessionLimits;
 use super::config::{IngestConfig, Patience};
 use super::draft::{Draft, Group};
 use super::ledger::GroupEnd;
-use super::session::{Asked, Session};
+use super::session::{PublisherSession, SessionRequest};
 use crate::channel::Tenant;
 use crate::clock::Millis;
 use crate::sequencer::command::Refusal as SequencerRefusal;
 
 use greeting::Greeting;
 use incoming::Incoming;
-use lifecycle::{Farewell, Lifecycle};
+use lifecycle::{LastFrame, Lifecycle};
 use replies::Replies;
 
 /// The state of one connection.
@@ -37,7 +37,7 @@ use replies::Replies;
 pub struct Publisher {
     greeting: Greeting,
     pub(super) incoming: Incoming,
-    session: Session,
+    session: PublisherSession,
     replies: Replies,
     pub(super) lifecycle: Lifecycle,
     tenant: Tenant,
@@ -47,7 +47,7 @@ pub struct Publisher {
 
 impl Publisher {
     /// A publisher that has just connected.
-    pub fn new(settings: &IngestConfig, session: Session, now: Millis) -> Self {
+    pub fn new(settings: &IngestConfig, session: PublisherSession, now: Millis) -> Self {
         let greeting = Greeting::of(settings);
         Self {
             incoming: Incoming::new(greeting.limits, now),
@@ -135,7 +135,7 @@ impl Publisher {
                     if !self.session.ledger.confirm(sequence) {
                         const TEXT: &str = "the confirmation is ahead of the outcomes";
                         let (code, offset) = (ErrorCode::MALFORMED, self.incoming.last_number_at());
-                        self.lifecycle.settle(Farewell::Error(code, offset, TEXT));
+                        self.lifecycle.settle(LastFrame::Error(code, offset, TEXT));
                         break;
                     }
                 }
@@ -150,7 +150,7 @@ impl Publisher {
                     }
                 }
                 Err(violation) => {
-                    self.lifecycle.settle(Farewell::after(&violation));
+                    self.lifecycle.settle(LastFrame::after(&violation));
                     break;
                 }
             }
@@ -163,12 +163,12 @@ impl Publisher {
     }
 
     /// The session that it waits for, if it does.
-    pub(super) fn asks(&self) -> Option<Asked> {
+    pub(super) fn asks(&self) -> Option<SessionRequest> {
         let open = self.incoming.wish().filter(|_| self.lifecycle.is_open())?;
-        Some(Asked { open, user: self.session.user })
+        Some(SessionRequest { open, user: self.session.user })
     }
 
-    pub(super) fn session(&self) -> &Session {
+    pub(super) fn session(&self) -> &PublisherSession {
         &self.session
     }
 
@@ -177,11 +177,11 @@ impl Publisher {
     pub(super) fn begin(
         &mut self,
         now: Millis,
-        session: Session,
+        session: PublisherSession,
         known: bool,
         limits: SessionLimits,
         groups: &mut Vec<Group>,
-    ) -> Session {
+    ) -> PublisherSession {
         let Some((open, behind)) = self.incoming.take_wish() else { return session };
         let before = std::mem::replace(&mut self.session, session);
         let ledger = &mut self.session.ledger;
@@ -209,11 +209,11 @@ impl Publisher {
     }
 
     /// Gives its session up to another connection: nothing more is taken from this one.
-    pub(super) fn hand_over(&mut self, now: Millis) -> Session {
+    pub(super) fn hand_over(&mut self, now: Millis) -> PublisherSession {
         const TEXT: &str = "another connection has taken this session up";
         let session = self.session.take();
         let (code, offset) = (ErrorCode::SUPERSEDED, self.incoming.offset());
-        self.lifecycle.settle(Farewell::Error(code, offset, TEXT));
+        self.lifecycle.settle(LastFrame::Error(code, offset, TEXT));
         self.write_outcomes(now);
         session
     }
@@ -224,15 +224,15 @@ impl Publisher {
     }
 
     /// Its connection is gone. Returns its session, and whether the publisher is done with that.
-    pub(super) fn leave(&mut self) -> (Session, bool) {
+    pub(super) fn leave(&mut self) -> (PublisherSession, bool) {
         (self.session.take(), self.is_done())
     }
 
     /// It will send no more; outcomes may still be read by it.
     pub fn handle_end(&mut self, now: Millis) {
         self.lifecycle.mute();
-        let farewell = self.incoming.finish().err().map(|violation| Farewell::after(&violation));
-        self.settle(now, farewell.unwrap_or(Farewell::None));
+        let farewell = self.incoming.finish().err().map(|violation| LastFrame::after(&violation));
+        self.settle(now, farewell.unwrap_or(LastFrame::None));
     }
 
     /// Its socket has failed.
@@ -283,18 +283,18 @@ impl Publisher {
 
     /// Ends the connection with an ERROR frame, after the outcomes of what was published.
     pub(super) fn refuse(&mut self, now: Millis, code: ErrorCode, text: &'static str) {
-        self.settle(now, Farewell::Error(code, self.incoming.offset(), text));
+        self.settle(now, LastFrame::Error(code, self.incoming.offset(), text));
     }
 
     /// As [`Publisher::refuse`], because of what its OPEN confirms.
     pub(super) fn refuse_confirmed(&mut self, now: Millis, text: &'static str) {
         let (code, offset) = (ErrorCode::MALFORMED, self.incoming.last_number_at());
-        self.settle(now, Farewell::Error(code, offset, text));
+        self.settle(now, LastFrame::Error(code, offset, text));
     }
 
     /// The node takes its leave: outcomes, then GOODBYE.
     pub(super) fn say_goodbye(&mut self, now: Millis, code: GoodbyeCode) {
-        self.settle(now, Farewell::Goodbye(code));
+        self.settle(now, LastFrame::Goodbye(code));
     }
 
     /// Another epoch has begun. A publisher that was told the one before is told goodbye, so that
@@ -340,7 +340,7 @@ impl Publisher {
         const TEXT: &str = "you did not read your replies; read while you write. The outcomes of \
             what you sent last may not have been told";
         tracing::info!("a publisher did not read its replies and is ended");
-        let reason = Farewell::Error(ErrorCode::NOT_READING, self.incoming.offset(), TEXT);
+        let reason = LastFrame::Error(ErrorCode::NOT_READING, self.incoming.offset(), TEXT);
         if let Some(farewell) = self.lifecycle.part(now, reason) {
             self.replies.cut();
             farewell.write(self.session.ledger.settled(), self.replies.end());
@@ -348,7 +348,7 @@ impl Publisher {
     }
 
     /// Takes nothing more from it: the outcomes of what was taken follow, and then this farewell.
-    fn settle(&mut self, now: Millis, farewell: Farewell) {
+    fn settle(&mut self, now: Millis, farewell: LastFrame) {
         if self.lifecycle.is_open() {
             self.lifecycle.settle(farewell);
             self.write_outcomes(now);

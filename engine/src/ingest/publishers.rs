@@ -30,7 +30,7 @@ use super::draft::Group;
 use super::ledger::GroupEnd;
 use super::publisher::Publisher;
 use super::sessions::{Counts, Sessions};
-use crate::budget::Share;
+use crate::budget::BudgetShare;
 use crate::clock::Millis;
 use crate::in_flight::InFlight;
 
@@ -68,7 +68,7 @@ pub enum Admission {
 struct Seat {
     publisher: Publisher,
     /// What it holds of the budget.
-    share: Share,
+    share: BudgetShare,
     /// Whether it has one of the places for publishers, or is only told why it has none.
     is_guest: bool,
 }
@@ -91,7 +91,7 @@ pub struct Publishers {
     next_key: Key,
     sessions: Sessions<Key>,
     /// What sessions without a connection hold of the budget.
-    kept: Share,
+    kept: BudgetShare,
     groups: Vec<Group>,
     /// The publisher that may end its frame out of the reserve, and until when.
     reserve: Option<(Key, Millis)>,
@@ -112,7 +112,7 @@ impl Publishers {
             seats: BTreeMap::new(),
             next_key: first_key,
             sessions: Sessions::new(settings.sessions(), age_ms, settings.kept_bytes()),
-            kept: Share::default(),
+            kept: BudgetShare::default(),
             groups: Vec::new(),
             reserve: None,
             reserve_before: 0,
@@ -168,7 +168,7 @@ impl Publishers {
             publisher.refuse(now, code, text);
         }
         let is_guest = refusal.is_none();
-        self.seats.insert(key, Seat { publisher, share: Share::default(), is_guest });
+        self.seats.insert(key, Seat { publisher, share: BudgetShare::default(), is_guest });
         (Admission::Taken(key), !is_guest)
     }
 

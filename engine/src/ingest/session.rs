@@ -7,7 +7,7 @@ use super::ledger::Ledger;
 
 /// What is known of a publisher beyond its connection.
 #[derive(Debug)]
-pub struct Session {
+pub struct PublisherSession {
     /// Names it among all of this node's life.
     pub(super) number: u64,
     /// Its name on the wire; `None` where it ends with its connection.
@@ -17,7 +17,7 @@ pub struct Session {
     pub(super) ledger: Ledger,
 }
 
-impl Session {
+impl PublisherSession {
     /// Takes it from a connection, which has none from here on.
     pub(super) fn take(&mut self) -> Self {
         let none = Self { number: 0, id: None, user: self.user, ledger: Ledger::default() };
@@ -27,7 +27,7 @@ impl Session {
 
 /// Who asks for a session.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asked {
+pub(super) struct SessionRequest {
     pub(super) open: Open,
     pub(super) user: u32,
 }

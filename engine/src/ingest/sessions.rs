@@ -24,7 +24,7 @@ use fanfare_protocol::limits::SessionLimits;
 use super::draft::Group;
 use super::ledger::{GroupEnd, Ledger};
 use super::publisher::Publisher;
-use super::session::{Asked, Session};
+use super::session::{PublisherSession, SessionRequest};
 use crate::clock::Millis;
 use crate::sequencer::command::Refusal;
 
@@ -44,7 +44,7 @@ pub struct Sessions<K> {
     /// Numbers of those that have a name.
     names: HashMap<SessionId, u64>,
     /// Those without a connection.
-    kept: HashMap<u64, Session>,
+    kept: HashMap<u64, PublisherSession>,
     /// The same by user, oldest first.
     users: BTreeMap<u32, BTreeSet<KeptSince>>,
     /// The place of each of them there.
@@ -69,7 +69,7 @@ pub struct Counts {
 /// What becomes of a connection that asks for a session.
 enum Decision {
     Carry {
-        session: Session,
+        session: PublisherSession,
         known: bool,
     },
     Unknown,
@@ -98,10 +98,10 @@ impl<K: Copy + Ord> Sessions<K> {
     }
 
     /// A session for a connection that has none with a name, as long as it lasts.
-    pub fn nameless(&mut self, user: u32, connection: K) -> Session {
+    pub fn nameless(&mut self, user: u32, connection: K) -> PublisherSession {
         self.numbered += 1;
         self.carriers.insert(self.numbered, connection);
-        Session { number: self.numbered, id: None, user, ledger: Ledger::default() }
+        PublisherSession { number: self.numbered, id: None, user, ledger: Ledger::default() }
     }
 
     /// How many are kept without a connection.
@@ -152,7 +152,7 @@ impl<K: Copy + Ord> Sessions<K> {
     fn decide<C: AsMut<Publisher>>(
         &mut self,
         now: Millis,
-        Asked { open, user }: Asked,
+        SessionRequest { open, user }: SessionRequest,
         connection: K,
         connections: &mut BTreeMap<K, C>,
     ) -> Decision {
@@ -172,7 +172,7 @@ impl<K: Copy + Ord> Sessions<K> {
             self.numbered += 1;
             self.names.insert(open.session, self.numbered);
             let (number, id) = (self.numbered, Some(open.session));
-            let session = Session { number, id, user, ledger: Ledger::that_keeps() };
+            let session = PublisherSession { number, id, user, ledger: Ledger::that_keeps() };
             return Decision::Carry { session, known: false };
         };
         let carrier = self.carriers.get(&number).filter(|carrier| **carrier != connection);
@@ -237,7 +237,7 @@ impl<K: Copy + Ord> Sessions<K> {
 
     /// Outcomes came for a session without a connection, if there is one of this number.
     fn change_kept(&mut self, number: u64, change: impl FnOnce(&mut Ledger)) {
-        let Some(Session { ledger, .. }) = self.kept.get_mut(&number) else { return };
+        let Some(PublisherSession { ledger, .. }) = self.kept.get_mut(&number) else { return };
         self.kept_bytes -= ledger.bytes();
         change(ledger);
         ledger.write_to_nobody();
@@ -267,7 +267,7 @@ impl<K: Copy + Ord> Sessions<K> {
     }
 
     /// Forgets the oldest session of the user whose sessions weigh most.
-    fn forget_oldest_of_most(&mut self, weight: impl Fn(&Session) -> usize) {
+    fn forget_oldest_of_most(&mut self, weight: impl Fn(&PublisherSession) -> usize) {
         let weigh = |places: &&BTreeSet<KeptSince>| -> usize {
             places.iter().map(|(_, _, number)| weight(&self.kept[number])).sum()
         };
@@ -277,7 +277,7 @@ impl<K: Copy + Ord> Sessions<K> {
         self.forget(number);
     }
 
-    fn keep(&mut self, now: Millis, mut session: Session) {
+    fn keep(&mut self, now: Millis, mut session: PublisherSession) {
         session.ledger.write_to_nobody();
         session.ledger.shrink();
         let number = session.number;
@@ -289,7 +289,7 @@ impl<K: Copy + Ord> Sessions<K> {
         self.kept.insert(number, session);
     }
 
-    fn unkeep(&mut self, number: u64) -> Option<Session> {
+    fn unkeep(&mut self, number: u64) -> Option<PublisherSession> {
         let session = self.kept.remove(&number)?;
         self.kept_bytes -= session.ledger.bytes();
         let place = self.places.remove(&number)?;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use fanfare_protocol::id::{Epoch, Id};
 use fanfare_protocol::record::Secret;
 
-use super::{Event, Item, Log, Memory, RECORD_ITEMS};
+use super::{Item, Log, LogEvent, Memory, RECORD_ITEMS};
 use crate::clock::Millis;
 use crate::presence::Presence;
 use crate::sequencer::command::Publication;
@@ -100,12 +100,12 @@ impl<T> Log<T> for Interrupted<T> {
             let secret = Secret([epoch.number() as u8; 16]);
             self.shift += RECORD_ITEMS;
             self.last = (position, at);
-            return Some(Item { position, at, event: Event::Genesis { epoch, secret } });
+            return Some(Item { position, at, event: LogEvent::Genesis { epoch, secret } });
         }
         if let Some(presence) = self.others.take() {
             self.shift += RECORD_ITEMS;
             self.last = (position, at);
-            return Some(Item { position, at, event: Event::Presence(presence) });
+            return Some(Item { position, at, event: LogEvent::Presence(presence) });
         }
         let mut item = self.memory.next()?;
         item.position += self.shift;

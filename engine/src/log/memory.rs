@@ -6,7 +6,7 @@
 use crate::clock::Millis;
 use crate::sequencer::command::Publication;
 
-use super::{Event, Item, Log, RECORD_ITEMS};
+use super::{Item, Log, LogEvent, RECORD_ITEMS};
 
 /// The log of one node in memory.
 pub struct Memory<T> {
@@ -40,14 +40,14 @@ impl<T> Log<T> for Memory<T> {
         };
         self.at = at;
         let (position, ticket) = (self.position, Some(ticket));
-        Some(Item { position, at, event: Event::Published { publication, ticket } })
+        Some(Item { position, at, event: LogEvent::Published { publication, ticket } })
     }
 
     fn pass(&mut self, now: Millis) {
         // One that waits to be read will do, late as it is: what is due stays due.
         if self.offered.is_none() {
             let (position, at) = (self.position, now.max(self.at));
-            self.offered = Some(Item { position, at, event: Event::Heartbeat });
+            self.offered = Some(Item { position, at, event: LogEvent::Heartbeat });
         }
     }
 
@@ -75,7 +75,7 @@ mod tests {
         };
         log.offer(publication, ticket, Millis(now));
         let Some(Item { position, at, event }) = log.next() else { panic!("it stands at once") };
-        let Event::Published { ticket: given, .. } = event else { panic!("no message") };
+        let LogEvent::Published { ticket: given, .. } = event else { panic!("no message") };
         assert_eq!(given, Some(ticket));
         assert!(log.next().is_none(), "once");
         (position, at.0)

@@ -38,11 +38,11 @@ pub struct Item<T> {
     /// wherever the log is read is judged by this time and by no other.
     pub at: Millis,
     /// What it says.
-    pub event: Event<T>,
+    pub event: LogEvent<T>,
 }
 
 /// What an item of the log says.
-pub enum Event<T> {
+pub enum LogEvent<T> {
     /// Something was published.
     Published {
         /// What it is.
@@ -108,7 +108,8 @@ pub trait Log<T> {
     fn submit(&mut self) {}
 
     /// Lets the log say that time has passed, where it would not by itself: something is due. A
-    /// [`Event::Heartbeat`] of now or later follows; until it was read, it is not asked for again.
+    /// [`LogEvent::Heartbeat`] of now or later follows; until it was read, it is not asked for
+    /// again.
     fn pass(&mut self, now: Millis);
 
     /// Takes the next item, whoever offered it; `None` where the end of the log was reached.

@@ -6,8 +6,8 @@
 //! shards         ───┘                       └── ...
 //! ```
 //!
-//! [`Parts`] ties them together, once. A [`Server`] runs them on threads, with sockets and ways in
-//! for backends; a [`Node`] is stepped by whoever has it in hand, over whatever driver and at
+//! [`NodeParts`] ties them together, once. A [`Server`] runs them on threads, with sockets and ways
+//! in for backends; a [`Node`] is stepped by whoever has it in hand, over whatever driver and at
 //! whatever time.
 
 mod driver_choice;
@@ -21,7 +21,7 @@ mod threads;
 
 pub(crate) use driver_choice::machine;
 pub(crate) use listening::taken;
-pub use parts::{Parts, Plans};
-pub use server::{Addresses, Server, start, start_over, start_with, start_with_door};
+pub use parts::{NodeParts, Plans};
+pub use server::{Server, ServerAddresses, start, start_over, start_with, start_with_door};
 pub use settings::{DriverChoice, Settings};
 pub use stepped::Node;

@@ -70,13 +70,13 @@ impl Wake for Awake {
 }
 
 /// The parts, over a log of whoever makes them.
-pub struct Parts<L> {
+pub struct NodeParts<L> {
     /// The one order.
     pub sequencer: Sequencer<Writer<Entry>, L>,
     /// What it is asked: for whoever has to answer in its place, should it be lost.
     pub commands: Commands,
     /// What each shard is made with, beside its driver.
-    pub shards: Vec<shard::Parts>,
+    pub shards: Vec<shard::ShardParts>,
     /// The way in, for which nobody pays.
     pub inbox: Inbox,
     /// What all connections share.
@@ -87,7 +87,7 @@ pub struct Parts<L> {
     pub metrics: Arc<Metrics>,
 }
 
-impl<L: Log<Ticket>> Parts<L> {
+impl<L: Log<Ticket>> NodeParts<L> {
     /// Joins them.
     pub fn join(plans: Plans, log: L) -> Self {
         let Plans { epoch, context, secret, rules, machines, door, wakers, connections_max } =
@@ -104,7 +104,7 @@ impl<L: Log<Ticket>> Parts<L> {
         let sequencer = Sequencer::new(log, config, commands.clone(), writer, Arc::clone(&metrics));
         let addresses = Arc::new(Addresses::new(&limits));
         let paying = inbox.paying(InFlight::of(&metrics, &limits));
-        let part = |ring| shard::Parts {
+        let part = |ring| shard::ShardParts {
             ring,
             inbox: paying.for_clients(),
             epoch,

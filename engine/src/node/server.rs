@@ -17,7 +17,7 @@ use fanfare_protocol::record::Secret;
 
 use super::driver_choice::{Chosen, choose_driver, machine};
 use super::listening;
-use super::parts::{Parts, Plans};
+use super::parts::{NodeParts, Plans};
 use super::plan::{self, RESERVE};
 use super::settings::Settings;
 use super::threads::{Threads, unavailable};
@@ -43,7 +43,7 @@ use crate::vigil::Vigil;
 
 /// Where a node is.
 #[derive(Clone, Debug)]
-pub struct Addresses {
+pub struct ServerAddresses {
     /// Clients.
     pub listen: SocketAddr,
     /// Backends over HTTP.
@@ -54,7 +54,7 @@ pub struct Addresses {
 
 /// A node that runs. Dropping it without [`Server::stop`] leaves its threads running.
 pub struct Server {
-    addresses: Addresses,
+    addresses: ServerAddresses,
     driver: &'static str,
     inbox: Inbox,
     metrics: Arc<Metrics>,
@@ -147,8 +147,8 @@ fn start_node<L: Log<Ticket> + Send + 'static>(
         wakers: wakers.iter().map(|waker| Arc::clone(waker) as Arc<dyn Wake>).collect(),
         connections_max: plan.capacity - RESERVE,
     };
-    let parts = Parts::join(plans, log);
-    let Parts { sequencer, commands, shards, inbox, context, life, metrics } = parts;
+    let parts = NodeParts::join(plans, log);
+    let NodeParts { sequencer, commands, shards, inbox, context, life, metrics } = parts;
     let ready = Arc::new(AtomicBool::new(true));
     let vigil = Vigil::new(Arc::clone(&ready));
     let threads = Threads { wakers, life: Arc::clone(&life), vigil: Arc::clone(&vigil), clock };
@@ -158,7 +158,7 @@ fn start_node<L: Log<Ticket> + Send + 'static>(
             let _ = inbox.send(Command::Shutdown); // the shards that did start end with it
         })?;
     let mut running = Server {
-        addresses: Addresses { listen, api: None, socket: None },
+        addresses: ServerAddresses { listen, api: None, socket: None },
         driver: chosen.name,
         inbox: inbox.paying(InFlight::of(&metrics, &context.limits)),
         metrics,
@@ -208,7 +208,7 @@ impl Server {
             self.addresses.socket = Some(path.clone());
         }
         if let Some(listener) = api {
-            let facts = control::Facts {
+            let facts = control::ControlConfig {
                 tenant: self.context.tenant.clone(),
                 build: control::metrics_page::Build {
                     version: env!("CARGO_PKG_VERSION"),
@@ -235,7 +235,7 @@ impl Server {
     }
 
     /// Where it is.
-    pub fn addresses(&self) -> &Addresses {
+    pub fn addresses(&self) -> &ServerAddresses {
         &self.addresses
     }
 

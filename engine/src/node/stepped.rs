@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::parts::Parts;
+use super::parts::NodeParts;
 use crate::clock::Millis;
 use crate::driver::Driver;
 use crate::log::Log;
@@ -60,8 +60,8 @@ impl<D: Driver, L: Log<Ticket>> Node<D, L> {
     ///
     /// # Panics
     /// When there are not as many drivers as shards.
-    pub fn new(parts: Parts<L>, drivers: impl IntoIterator<Item = D>, now: Millis) -> Self {
-        let Parts { sequencer, shards, inbox, context, life, metrics, .. } = parts;
+    pub fn new(parts: NodeParts<L>, drivers: impl IntoIterator<Item = D>, now: Millis) -> Self {
+        let NodeParts { sequencer, shards, inbox, context, life, metrics, .. } = parts;
         let ended = vec![false; shards.len()];
         let shards: Vec<_> = std::iter::zip(drivers, shards)
             .map(|(driver, parts)| Shard::new(driver, parts, now))

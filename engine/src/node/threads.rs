@@ -18,7 +18,7 @@ use crate::ring::Writer;
 use crate::sequencer::command::Entry;
 use crate::sequencer::inbox::{Commands, refuse_until_shutdown};
 use crate::sequencer::{Sequencer, Ticket};
-use crate::shard::{Parts, Shard};
+use crate::shard::{Shard, ShardParts};
 use crate::vigil::{Guard, Vigil};
 
 /// The name of the sequencer's thread.
@@ -53,7 +53,7 @@ impl Threads {
     /// Starts a shard for each listener; returns when every driver stands.
     pub(super) fn start_shards(
         &self,
-        shards: Vec<Parts>,
+        shards: Vec<ShardParts>,
         listeners: Vec<TcpListener>,
         chosen: &Chosen,
         capacity: usize,
@@ -89,7 +89,7 @@ impl Threads {
 /// The thread of a shard. A ring belongs to the thread that made it, so the driver is made here.
 fn run<D: Driver>(
     driver: std::io::Result<D>,
-    parts: Parts,
+    parts: ShardParts,
     clock: Clock,
     said: &SyncSender<std::io::Result<()>>,
 ) {

@@ -26,7 +26,7 @@ use super::primitive::{AtomicU64, Ordering, UnsafeCell};
 pub(super) const GONE: u64 = u64::MAX;
 
 /// What all sides hold.
-pub(super) struct Shared<T> {
+pub(super) struct SharedRing<T> {
     /// Entries that are published, ever. Only the writer stores.
     ///
     /// Store: Release in `Writer::publish`. Load: Acquire in `Reader::drain`. What the writer put
@@ -34,7 +34,7 @@ pub(super) struct Shared<T> {
     /// and in a park are Relaxed: they touch no slot.
     pub(super) head: CachePadded<AtomicU64>,
     /// One for each reader.
-    pub(super) seats: Box<[Seat]>,
+    pub(super) seats: Box<[ReaderState]>,
     /// Entry `n` lies in slot `n & (slots - 1)`.
     slots: Box<[Slot<T>]>,
     /// First entry that the writer still held when it was dropped: what is left to drop here.
@@ -43,7 +43,7 @@ pub(super) struct Shared<T> {
 }
 
 /// One reader, as the writer sees it.
-pub(super) struct Seat {
+pub(super) struct ReaderState {
     /// Entries that the reader has passed, or [`GONE`]. Only its reader stores.
     ///
     /// Store: Release when a drain ends and when the reader is dropped. Load: Acquire in
@@ -66,15 +66,15 @@ struct Slot<T> {
 // SAFETY: items are dropped on whatever thread drops the last owner (hence `T: Send`) and borrowed
 // by all readers at once (hence `T: Sync`). The cells are accessed by the rules of the unsafe
 // methods below, which the gate (`head`, `cursor`) enforces across threads.
-unsafe impl<T: Send + Sync> Sync for Shared<T> {}
+unsafe impl<T: Send + Sync> Sync for SharedRing<T> {}
 // SAFETY: as above; it holds nothing that is bound to a thread.
-unsafe impl<T: Send + Sync> Send for Shared<T> {}
+unsafe impl<T: Send + Sync> Send for SharedRing<T> {}
 
-impl<T> Shared<T> {
+impl<T> SharedRing<T> {
     pub(super) fn new(entries: usize, readers: usize) -> Self {
         Self {
             head: CachePadded::new(AtomicU64::new(0)),
-            seats: (0..readers).map(|_| Seat::new()).collect(),
+            seats: (0..readers).map(|_| ReaderState::new()).collect(),
             slots: (0..entries).map(|_| Slot::new()).collect(),
             left: AtomicU64::new(0),
         }
@@ -137,7 +137,7 @@ impl<T> Shared<T> {
     }
 }
 
-impl<T> Drop for Shared<T> {
+impl<T> Drop for SharedRing<T> {
     fn drop(&mut self) {
         // Relaxed: the `Arc` orders everything that other owners did before this.
         let head = self.head.load(Ordering::Relaxed);
@@ -149,7 +149,7 @@ impl<T> Drop for Shared<T> {
     }
 }
 
-impl Seat {
+impl ReaderState {
     fn new() -> Self {
         Self {
             cursor: CachePadded::new(AtomicU64::new(0)),

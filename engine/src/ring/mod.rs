@@ -56,7 +56,7 @@ pub fn ring<T: Send + Sync>(
     assert!(entries.is_power_of_two(), "a ring has a power of two of entries, not {entries}");
     let readers = wakers.len();
     assert!((1..=READERS_MAX).contains(&readers), "a ring has 1 to 64 readers, not {readers}");
-    let shared = primitive::Arc::new(layout::Shared::new(entries, readers));
+    let shared = primitive::Arc::new(layout::SharedRing::new(entries, readers));
     let all = (0..readers).map(|number| Reader::new(shared.clone(), number as u8)).collect();
     (Writer::new(shared, bytes, wakers.into()), all)
 }

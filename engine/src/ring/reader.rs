@@ -1,11 +1,11 @@
 //! The reading end: a cursor of its own over entries that all share.
 
-use super::layout::{GONE, Shared};
+use super::layout::{GONE, SharedRing};
 use super::primitive::{Arc, Ordering};
 
 /// One reader. Dropping it lets the writer go on without it.
 pub struct Reader<T> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<SharedRing<T>>,
     number: u8,
     /// Entries passed; what this reader's seat says outside of a drain.
     cursor: u64,
@@ -14,7 +14,7 @@ pub struct Reader<T> {
 }
 
 impl<T> Reader<T> {
-    pub(super) fn new(shared: Arc<Shared<T>>, number: u8) -> Self {
+    pub(super) fn new(shared: Arc<SharedRing<T>>, number: u8) -> Self {
         Self { shared, number, cursor: 0, seen: 0 }
     }
 
@@ -39,7 +39,7 @@ impl<T> Reader<T> {
     pub fn drain_while(&mut self, max: usize, mut take: impl FnMut(&T) -> bool) -> usize {
         let from = self.cursor;
         if self.seen - from < max as u64 {
-            // Acquire: see `Shared::head`.
+            // Acquire: see `SharedRing::head`.
             self.seen = self.shared.head.load(Ordering::Acquire);
         }
         let to = self.seen.min(from.saturating_add(max as u64));

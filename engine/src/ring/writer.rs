@@ -10,21 +10,21 @@
 
 use std::sync::Arc as WakerArc;
 
-use super::layout::{GONE, Shared};
+use super::layout::{GONE, SharedRing};
 use super::parker::{Parker, Wake};
 use super::primitive::{Arc, Ordering};
 
 /// The one writer. Dropping it drops what was staged and not published; readers can still read the
 /// rest.
 pub struct Writer<T> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<SharedRing<T>>,
     wakers: Box<[WakerArc<dyn Wake>]>,
     /// One bit for each reader.
     everyone: u64,
     /// First entry held: the slowest cursor when last looked at. Cursors are looked at again only
     /// where what is held leaves no room.
     tail: u64,
-    /// What `Shared::head` says.
+    /// What `SharedRing::head` says.
     published: u64,
     /// The next entry's number; from `published` up to here entries are staged.
     next: u64,
@@ -44,7 +44,7 @@ pub struct Writer<T> {
 
 impl<T> Writer<T> {
     pub(super) fn new(
-        shared: Arc<Shared<T>>,
+        shared: Arc<SharedRing<T>>,
         bytes: usize,
         wakers: Box<[WakerArc<dyn Wake>]>,
     ) -> Self {
@@ -122,7 +122,7 @@ impl<T> Writer<T> {
         }
         self.published = self.next;
         let interested = std::mem::take(&mut self.staged_for);
-        // Release: see `Shared::head`.
+        // Release: see `SharedRing::head`.
         self.shared.head.store(self.published, Ordering::Release);
         Parker::before_looking();
         for (number, seat) in self.shared.seats.iter().enumerate() {

@@ -29,7 +29,7 @@ const POSITIONS_PER_UNIT: usize = 16;
 
 /// What the keeper of the log adds to a checkpoint's records.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Mark {
+pub struct CheckpointMark {
     /// A number that no other checkpoint has: pieces of two are told apart by it.
     pub incarnation: u64,
     /// The rolling hash of the log's bytes up to what was applied last.
@@ -64,7 +64,7 @@ impl Checkpoint {
     /// `places`.
     pub(super) fn new(
         (number, places): (u32, usize),
-        mark: Mark,
+        mark: CheckpointMark,
         applied: &Applied,
         secret: Secret,
     ) -> Self {

@@ -8,7 +8,7 @@ pub use fanfare_protocol::message::Published;
 use fanfare_protocol::message::{GapReason, Kind};
 pub use fanfare_protocol::refusals::Refusal;
 
-use crate::bodies::Share;
+use crate::bodies::BodyShare;
 use crate::channel::{ChannelId, ChannelName};
 use crate::clock::Millis;
 use crate::driver::Token;
@@ -122,7 +122,7 @@ pub enum PublishAnswer {
         /// Which one, and which of its requests this is.
         requester: Requester,
         /// What its body costs, until it is answered.
-        body: Share,
+        body: BodyShare,
     },
 }
 
@@ -288,7 +288,7 @@ pub enum Entry {
     /// each, at one position. They are one entry, so that nobody is visited between two of them.
     Messages(Box<[Arc<Message>]>),
     /// A presence event, for every shard that follows its channel.
-    Presence(Arc<presence::Placed>),
+    Presence(Arc<presence::PlacedPresence>),
     /// The reply to one connection's subscribe.
     Subscribed(Box<Subscribed>),
     /// This subscribe was refused; none of its channels is followed.

@@ -40,7 +40,7 @@ type Payers = Arc<[OnceLock<Payer>; PAYERS_MAX]>;
 
 /// Who sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
+pub(super) enum SenderKind {
     /// Those who publish, and whoever stops the node.
     Backends,
     /// The shards, for their clients.
@@ -55,10 +55,10 @@ struct Queues<T> {
 }
 
 impl<T> Queues<T> {
-    fn of(&self, side: Side) -> &T {
+    fn of(&self, side: SenderKind) -> &T {
         match side {
-            Side::Backends => &self.backends,
-            Side::Clients => &self.clients,
+            SenderKind::Backends => &self.backends,
+            SenderKind::Clients => &self.clients,
         }
     }
 }
@@ -70,7 +70,7 @@ pub struct Inbox {
     /// Below the queues, so that it wakes once this way into them has ended.
     waker: WakesAtEnd,
     /// Which of them this is a way into.
-    side: Side,
+    side: SenderKind,
     payers: Payers,
     /// Which of them pays for what is sent here; nobody where it was paid for before.
     payer: Option<usize>,
@@ -110,7 +110,8 @@ pub fn inbox(commands: usize) -> (Inbox, Commands) {
     let queues = Queues { backends: backends.0, clients: clients.0 };
     let waker = ThreadWaker::default();
     let (wakes, owned) = (WakesAtEnd(waker.clone()), Arc::clone(&payers));
-    let inbox = Inbox { queues, waker: wakes, side: Side::Backends, payers: owned, payer: None };
+    let inbox =
+        Inbox { queues, waker: wakes, side: SenderKind::Backends, payers: owned, payer: None };
     let queues = Queues { backends: backends.1, clients: clients.1 };
     (inbox, Commands { queues, waker, payers, owed: Cell::default() })
 }
@@ -132,7 +133,7 @@ impl Inbox {
 
     /// The same inbox, for a shard: what it asks for its clients.
     pub fn for_clients(&self) -> Self {
-        Self { side: Side::Clients, ..self.clone() }
+        Self { side: SenderKind::Clients, ..self.clone() }
     }
 
     /// The same inbox, for one that has paid for what it sends.
@@ -189,7 +190,7 @@ impl Commands {
     ///
     /// # Errors
     /// None waits, or nobody is left who could send one.
-    pub(super) fn try_recv(&self, side: Side) -> Result<Command, TryRecvError> {
+    pub(super) fn try_recv(&self, side: SenderKind) -> Result<Command, TryRecvError> {
         let waiting = self.queues.of(side).try_recv().inspect_err(|_| self.give_back());
         waiting.map(|waiting| self.take(waiting))
     }
@@ -316,7 +317,7 @@ mod tests {
         let requester = Requester { shard: 0, session, request: 1 };
         let largest = Command::Subscribe(Box::new(Subscribe { requester, channels }));
         assert!(shard.offer(largest).is_ok());
-        assert!(commands.try_recv(Side::Clients).is_ok());
+        assert!(commands.try_recv(SenderKind::Clients).is_ok());
     }
 
     #[test]
@@ -337,7 +338,7 @@ mod tests {
         assert!(other.offer(publish(1 << 20)).is_ok(), "the other has room");
         assert!(free.offer(publish(1 << 20)).is_ok() && one.offer(Command::Shutdown).is_ok());
         assert!(metrics.in_flight.held() > half);
-        while commands.try_recv(Side::Backends).is_ok() {}
+        while commands.try_recv(SenderKind::Backends).is_ok() {}
         assert_eq!(metrics.in_flight.held(), 0);
         assert!(one.offer(publish(1 << 20)).is_ok());
     }

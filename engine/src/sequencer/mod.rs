@@ -66,9 +66,9 @@ use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::rule::Rules;
 
-use checkpoint::{Mark, Written};
+use checkpoint::{CheckpointMark, Written};
 use command::{Command, Entry, Refusal};
-use inbox::{Commands, Side};
+use inbox::{Commands, SenderKind};
 use log_queue::LogQueue;
 use order::Order;
 use perform::{Performed, Performer, Phase, Work};
@@ -229,7 +229,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
                 Step::Ended => break,
             }
         }
-        for side in [Side::Backends, Side::Clients] {
+        for side in [SenderKind::Backends, SenderKind::Clients] {
             while let Ok(command) = self.inbox.try_recv(side) {
                 self.performer.refuse(command);
             }
@@ -250,7 +250,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
 
     /// Begins a checkpoint: of what is known now, however long it takes to be written. One that is
     /// being written is given up.
-    pub fn begin_checkpoint(&mut self, mark: Mark) {
+    pub fn begin_checkpoint(&mut self, mark: CheckpointMark) {
         self.performer.order.begin_checkpoint(mark);
     }
 
@@ -310,18 +310,18 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
 
     /// Takes turns: what backends publish is visible before clients have theirs.
     fn take_commands(&mut self, progress: &mut Progress) {
-        self.take_turn(Side::Backends, progress);
+        self.take_turn(SenderKind::Backends, progress);
         let Performer { order, log, ring, .. } = &mut self.performer;
         // Between the messages of a batch nothing comes that could come after it, and what found no
         // room in the ring is not overtaken.
         let in_a_batch = log.offers.are_in_a_batch() && !log.waits_for_room(order.now);
         if self.work.is_none() && !in_a_batch {
             ring.publish();
-            self.take_turn(Side::Clients, progress);
+            self.take_turn(SenderKind::Clients, progress);
         }
     }
 
-    fn take_turn(&mut self, side: Side, progress: &mut Progress) {
+    fn take_turn(&mut self, side: SenderKind, progress: &mut Progress) {
         let mut units = 0;
         while units < self.performer.units_per_turn
             && let Some(performed) = self.perform_next(side)
@@ -341,7 +341,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
     /// Performs what comes first: what found no room in the ring, what stands in the log, what
     /// waits for room in the log, the rest of a request of clients, the next command of this side.
     /// `None` where there is nothing to do.
-    fn perform_next(&mut self, side: Side) -> Option<Performed> {
+    fn perform_next(&mut self, side: SenderKind) -> Option<Performed> {
         if let Some(work) = self.work.take() {
             return Some(self.performer.perform(work));
         }
@@ -358,14 +358,14 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
         if !self.hears(side) {
             return None;
         }
-        if let Some(following) = self.performer.following.take_if(|_| side == Side::Clients) {
+        if let Some(following) = self.performer.following.take_if(|_| side == SenderKind::Clients) {
             return Some(self.performer.perform(Work::Slice(following)));
         }
         let command = self.next_command(side)?;
         Some(self.performer.perform(Work::Command(command)))
     }
 
-    fn next_command(&mut self, side: Side) -> Option<Command> {
+    fn next_command(&mut self, side: SenderKind) -> Option<Command> {
         match self.inbox.try_recv(side) {
             Ok(command) => Some(command),
             Err(TryRecvError::Empty) => None,
@@ -379,9 +379,9 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
 
     /// Whether commands of this side are taken: no more of backends' while something of theirs
     /// waits for room in the log, for as long as it would be published at all.
-    fn hears(&self, side: Side) -> bool {
+    fn hears(&self, side: SenderKind) -> bool {
         let Performer { phase, log, .. } = &self.performer;
-        side == Side::Clients || *phase != Phase::Open || !log.offers.are_waiting()
+        side == SenderKind::Clients || *phase != Phase::Open || !log.offers.are_waiting()
     }
 
     /// Tells the shards of floors that rose without a message. Late is safe: a shard that has not

@@ -20,7 +20,7 @@ use crate::rule::Rules;
 
 use super::applied::Applied;
 use super::channel::Channel;
-use super::checkpoint::{Checkpoint, Mark, Written};
+use super::checkpoint::{Checkpoint, CheckpointMark, Written};
 use super::command::{EndedLife, Entry, Publication, Published, Refusal};
 use super::followers::Followers;
 use super::keys::{Keys, Seen};
@@ -259,13 +259,13 @@ impl Order {
         position: u64,
         at: Millis,
         presence: Presence,
-    ) -> Option<(u64, Arc<presence::Placed>)> {
+    ) -> Option<(u64, Arc<presence::PlacedPresence>)> {
         self.applied.advance(position, at);
         let Presence { channel, change, member, info } = presence;
         let channel = self.channels.named(&channel)?;
         let (mask, name, channel) =
             (channel.audience.mask(), Arc::clone(&channel.name), channel.id);
-        let event = presence::Placed { channel, name, position, change, member, info };
+        let event = presence::PlacedPresence { channel, name, position, change, member, info };
         (mask != 0).then(|| (mask, Arc::new(event)))
     }
 
@@ -372,7 +372,7 @@ impl Order {
     }
 
     /// Begins a checkpoint of what is known now. One that is being written is given up.
-    pub(super) fn begin_checkpoint(&mut self, mark: Mark) {
+    pub(super) fn begin_checkpoint(&mut self, mark: CheckpointMark) {
         self.keys.begin_saving();
         let (applied, secret) = (&self.applied, self.keys.secret());
         self.channels.begin_checkpoint(|number, places| {

@@ -8,7 +8,7 @@ use fanfare_protocol::record::Secret;
 
 use crate::channel::ChannelId;
 use crate::clock::Millis;
-use crate::log::{Event, Item, Log};
+use crate::log::{Item, Log, LogEvent};
 use crate::message;
 use crate::metrics::Metrics;
 
@@ -55,10 +55,10 @@ pub(super) enum Performed {
 /// Entries and bytes that an item of the log may write at most, where so many channels have a life.
 fn room_of_item(item: &Item<Ticket>, lives: usize) -> (usize, usize) {
     match &item.event {
-        Event::Genesis { .. } => (1, Entry::ended_cost(lives)),
-        Event::Heartbeat => (1, Entry::ended_cost(LIVES_PER_HEARTBEAT)),
-        Event::Presence(presence) => (1, Entry::message_cost(presence.cost())),
-        Event::Published { publication, ticket, .. } => {
+        LogEvent::Genesis { .. } => (1, Entry::ended_cost(lives)),
+        LogEvent::Heartbeat => (1, Entry::ended_cost(LIVES_PER_HEARTBEAT)),
+        LogEvent::Presence(presence) => (1, Entry::message_cost(presence.cost())),
+        LogEvent::Published { publication, ticket, .. } => {
             let Publication { also, data, event, .. } = publication;
             let cost = message::cost_in(1 + also.len(), data.len(), event.as_deref());
             // It may end lives, of which shards are told: one whose time is over, and for each of
@@ -161,21 +161,21 @@ impl<S: Sink, L: Log<Ticket>> Performer<S, L> {
         let mut units = 1;
         let Item { position, at, event } = item;
         match event {
-            Event::Published { publication, ticket } => {
+            LogEvent::Published { publication, ticket } => {
                 units += publication.also.len();
                 self.place(position, at, publication, ticket);
             }
-            Event::Presence(presence) => {
+            LogEvent::Presence(presence) => {
                 if let Some((mask, event)) = self.order.place_presence(position, at, presence) {
                     self.ring.tell(mask, Entry::Presence(event));
                 }
             }
-            Event::Heartbeat => {
+            LogEvent::Heartbeat => {
                 self.log.time_has_passed();
                 self.order.pass(position, at);
                 self.tell_ended();
             }
-            Event::Genesis { epoch, secret } => {
+            LogEvent::Genesis { epoch, secret } => {
                 units += self.begin_epoch(Id { epoch, position }, secret, at);
             }
         }

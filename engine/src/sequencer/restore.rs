@@ -23,7 +23,7 @@ use fanfare_protocol::record::{self, Header};
 use crate::channel::{ChannelId, ChannelName, Tenant};
 use crate::clock::Millis;
 use crate::limits::Limits;
-use crate::log::{Event, Item};
+use crate::log::{Item, LogEvent};
 use crate::message::{Data, Message};
 use crate::rule::Rules;
 
@@ -189,7 +189,7 @@ impl Replay {
     pub fn apply<T>(&mut self, item: Item<T>) {
         let Item { position, at, event } = item;
         if position <= self.position {
-            if let Event::Published { publication, .. } = event {
+            if let LogEvent::Published { publication, .. } = event {
                 self.give_back(position, at, &publication);
             }
             return;
@@ -200,13 +200,13 @@ impl Replay {
         // As it was when this was applied first: each step begins with what is too old.
         while order.expire(EXPIRED_AT_ONCE) > 0 {}
         match event {
-            Event::Published { publication, .. } => {
+            LogEvent::Published { publication, .. } => {
                 // Whoever published it was told, or comes again.
                 let _ = order.place(position, at, publication);
             }
-            Event::Presence(presence) => drop(order.place_presence(position, at, presence)),
-            Event::Heartbeat => order.pass(position, at),
-            Event::Genesis { epoch, secret } => {
+            LogEvent::Presence(presence) => drop(order.place_presence(position, at, presence)),
+            LogEvent::Heartbeat => order.pass(position, at),
+            LogEvent::Genesis { epoch, secret } => {
                 order.begin_epoch(Id { epoch, position }, at, secret);
             }
         }

@@ -1,7 +1,7 @@
 //! What a session wants of its shard.
 
 use super::whole_answer::WholeAnswer;
-use crate::bodies::Share;
+use crate::bodies::BodyShare;
 use crate::channel::{ChannelId, ChannelName};
 use crate::driver::{Close, Token};
 use crate::sequencer::command::{Publication, Since};
@@ -28,7 +28,7 @@ pub(crate) enum Effect {
         /// What.
         publication: Box<Publication>,
         /// What its payload costs until it is answered.
-        body: Share,
+        body: BodyShare,
     },
     /// Follow this channel no longer.
     Unfollow(ChannelId),

@@ -1,7 +1,7 @@
 //! A client with requests and answers: one request after the other, until one of them is a stream
 //! or its last.
 //!
-//! What a call leads to is a [`Step`], which [`super::Session`] takes.
+//! What a call leads to is an [`ExchangeStep`], which [`super::Session`] takes.
 
 use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::dialect::machine::Answer;
@@ -19,7 +19,7 @@ use super::millis32::Millis32;
 use super::overdue::{Overdue, RECHECK_MS};
 use super::reading::{self, Next, Reading};
 use super::requests::FIRST;
-use super::shared::Shared;
+use super::shared::ShardResources;
 use super::socket::Socket;
 use super::stream::Stream;
 use super::waiting::Waiting;
@@ -61,7 +61,7 @@ pub(crate) struct Idle {
 
 /// What a call of an exchange leads to.
 #[derive(Debug)]
-pub(crate) enum Step {
+pub(crate) enum ExchangeStep {
     /// It goes on like this.
     On(Exchange),
     /// It is a stream from here on. What came behind the request is said over that.
@@ -83,37 +83,42 @@ impl Exchange {
     }
 
     /// Bytes of the client. One that is `over_limit` is told so when its request is known.
-    pub(super) fn take(mut self, bytes: &[u8], over_limit: bool, here: &mut Here<'_>) -> Step {
+    pub(super) fn take(
+        mut self,
+        bytes: &[u8],
+        over_limit: bool,
+        here: &mut Here<'_>,
+    ) -> ExchangeStep {
         if let Self::Asking(_) | Self::Waiting(_) | Self::Carrying(_) = self {
             self.keep_early(Box::new(Early::new(bytes)));
-            return Step::On(self);
+            return ExchangeStep::On(self);
         }
         let (taken, step) = self.read(bytes, over_limit, here);
         match step {
-            Step::On(mut next) if taken < bytes.len() => {
+            ExchangeStep::On(mut next) if taken < bytes.len() => {
                 next.keep_early(Box::new(Early::new(&bytes[taken..])));
-                Step::On(next)
+                ExchangeStep::On(next)
             }
             step => step,
         }
     }
 
     /// The answer to a request has gone out: what came with it is the next one.
-    pub(super) fn next(mut self, over_limit: bool, here: &mut Here<'_>) -> Step {
-        let Self::Idle(Idle { early, .. }) = &mut self else { return Step::On(self) };
-        let Some(mut early) = early.take() else { return Step::On(self) };
+    pub(super) fn next(mut self, over_limit: bool, here: &mut Here<'_>) -> ExchangeStep {
+        let Self::Idle(Idle { early, .. }) = &mut self else { return ExchangeStep::On(self) };
+        let Some(mut early) = early.take() else { return ExchangeStep::On(self) };
         let (taken, step) = self.read(early.rest(), over_limit, here);
         match step {
-            Step::On(mut next) if early.advance(taken) => {
+            ExchangeStep::On(mut next) if early.advance(taken) => {
                 next.keep_early(early);
-                Step::On(next)
+                ExchangeStep::On(next)
             }
             step => step,
         }
     }
 
     /// Takes bytes of a request. Says how many of them belonged to it.
-    fn read(self, bytes: &[u8], over_limit: bool, here: &mut Here<'_>) -> (usize, Step) {
+    fn read(self, bytes: &[u8], over_limit: bool, here: &mut Here<'_>) -> (usize, ExchangeStep) {
         let reading = match self {
             Self::Reading(reading) => *reading,
             Self::Idle(Idle { served: true, .. }) => {
@@ -122,28 +127,28 @@ impl Exchange {
             Self::Idle(idle) => Reading::new(idle.due.at(here.now)),
             Self::Asking(_) | Self::Waiting(_) | Self::Carrying(_) => {
                 debug_assert!(false, "no request is read while {self:?}");
-                return (bytes.len(), Step::On(self));
+                return (bytes.len(), ExchangeStep::On(self));
             }
         };
         let (taken, next) = reading.take(bytes, here);
         let step = match next {
-            Next::More(reading) => Step::On(Self::Reading(reading)),
+            Next::More(reading) => ExchangeStep::On(Self::Reading(reading)),
             Next::Answered { keep_alive } => next_or_leave(keep_alive, None, here),
-            Next::Refused => Step::refused(true),
+            Next::Refused => ExchangeStep::refused(true),
             Next::Follow { ask, keep_alive } => Self::ask(ask, keep_alive, over_limit, here),
             // Where the order was lost nobody is left who could answer a publish.
             Next::Publish { .. } if here.shared.ending => {
                 reading::refuse(Violation::Draining, None, here);
-                Step::refused(true)
+                ExchangeStep::refused(true)
             }
             Next::Publish { publication, body, keep_alive } => {
                 here.shared.want(Effect::Publish { request: FIRST, publication, body });
-                Step::On(Self::Asking(Box::new(Asking::to_publish(keep_alive))))
+                ExchangeStep::On(Self::Asking(Box::new(Asking::to_publish(keep_alive))))
             }
             Next::Hold { request, keep_alive } => Self::hold(request, keep_alive, over_limit, here),
             Next::Bring { brought, origin, keep_alive } => {
                 here.shared.want(Effect::Bring(brought));
-                Step::On(Self::Asking(Box::new(Asking::to_bring(origin, keep_alive))))
+                ExchangeStep::On(Self::Asking(Box::new(Asking::to_bring(origin, keep_alive))))
             }
         };
         here.shared.spare.take_back(&mut here.line.outbox);
@@ -156,10 +161,10 @@ impl Exchange {
         keep_alive: bool,
         over_limit: bool,
         here: &mut Here<'_>,
-    ) -> Step {
+    ) -> ExchangeStep {
         match asking::begin(ask, keep_alive, over_limit, here) {
-            Ok(asking) => Step::On(Self::Asking(Box::new(asking))),
-            Err(lingers) => Step::refused(lingers),
+            Ok(asking) => ExchangeStep::On(Self::Asking(Box::new(asking))),
+            Err(lingers) => ExchangeStep::refused(lingers),
         }
     }
 
@@ -169,14 +174,14 @@ impl Exchange {
         keep_alive: bool,
         over_limit: bool,
         here: &mut Here<'_>,
-    ) -> Step {
+    ) -> ExchangeStep {
         if let Some(violation) = here.shared.turns_away(over_limit) {
             reading::refuse(violation, request.origin.as_deref(), here);
-            return Step::refused(true);
+            return ExchangeStep::refused(true);
         }
         let origin = request.origin.clone();
         here.shared.want(Effect::Hold(request));
-        Step::On(Self::unheld(Unheld::new(origin, keep_alive)))
+        ExchangeStep::On(Self::unheld(Unheld::new(origin, keep_alive)))
     }
 
     /// A request that is to be held: it came from another shard, or has just been read.
@@ -196,11 +201,16 @@ impl Exchange {
     }
 
     /// It is held for this session: a stream begins, or it waits for its answer.
-    pub(crate) fn carry(mut self, session: Token, once: Option<Once>, here: &mut Here<'_>) -> Step {
+    pub(crate) fn carry(
+        mut self,
+        session: Token,
+        once: Option<Once>,
+        here: &mut Here<'_>,
+    ) -> ExchangeStep {
         if let Self::Carrying(carrying) = &mut self {
             carrying.begin(session, once, here);
         }
-        Step::On(self)
+        ExchangeStep::On(self)
     }
 
     /// It becomes a WebSocket that knocks for this session. What came behind the request is said
@@ -211,40 +221,40 @@ impl Exchange {
         (upgrade, key): (Upgrade, &AcceptKey),
         tenant: Tenant,
         here: &mut Here<'_>,
-    ) -> Step {
-        let Self::Carrying(carrying) = self else { return Step::On(self) };
+    ) -> ExchangeStep {
+        let Self::Carrying(carrying) = self else { return ExchangeStep::On(self) };
         let date = here.date();
         handshake::write_switch(here.private(), date, key);
         here.shared.metrics().websockets.add(1);
         here.shared.want(Effect::Visit);
         let limits = &here.shared.context.limits;
         let socket = Socket::knocking(session, upgrade, tenant, here.now, limits);
-        Step::Open(Box::new(Stream::Socket(socket)), carrying.into_unheld().into_early())
+        ExchangeStep::Open(Box::new(Stream::Socket(socket)), carrying.into_unheld().into_early())
     }
 
     /// This is its answer. Its session hears when it has gone out.
-    pub(crate) fn answer(mut self, answer: WholeAnswer, here: &mut Here<'_>) -> Step {
+    pub(crate) fn answer(mut self, answer: WholeAnswer, here: &mut Here<'_>) -> ExchangeStep {
         if let Self::Carrying(carrying) = &mut self {
             carrying.answer(answer, here);
         }
-        Step::On(self)
+        ExchangeStep::On(self)
     }
 
     /// It is held no more: its answer ends, where it has not.
-    pub(crate) fn release(self, here: &mut Here<'_>) -> Step {
-        let Self::Carrying(carrying) = self else { return Step::On(self) };
+    pub(crate) fn release(self, here: &mut Here<'_>) -> ExchangeStep {
+        let Self::Carrying(carrying) = self else { return ExchangeStep::On(self) };
         let (keep_alive, early) = carrying.release(here);
         next_or_leave(keep_alive, early, here)
     }
 
     /// Answers a request with what became of the thing that it brought to a session.
-    pub(crate) fn told(self, told: Told, here: &mut Here<'_>) -> Step {
+    pub(crate) fn told(self, told: Told, here: &mut Here<'_>) -> ExchangeStep {
         match self {
             Self::Asking(asking) if asking.is_to_bring() => match asking.told(told, here) {
                 Some((keep_alive, early)) => next_or_leave(keep_alive, early, here),
-                None => Step::refused(true),
+                None => ExchangeStep::refused(true),
             },
-            other => Step::On(other),
+            other => ExchangeStep::On(other),
         }
     }
 
@@ -278,22 +288,22 @@ impl Exchange {
     }
 
     /// The answer to a request after which nothing is followed.
-    pub(super) fn answered(self, answer: Answer<'_>, here: &mut Here<'_>) -> Step {
+    pub(super) fn answered(self, answer: Answer<'_>, here: &mut Here<'_>) -> ExchangeStep {
         match (self, answer) {
             (Self::Asking(asking), Answer::Published(published)) => {
                 let (keep_alive, early) = asking.answer(published, here);
                 next_or_leave(keep_alive, early, here)
             }
             (Self::Asking(asking), Answer::Refused(refusal)) => {
-                Step::refused(asking.refuse(refusal, here))
+                ExchangeStep::refused(asking.refuse(refusal, here))
             }
-            (other, _) => Step::On(other),
+            (other, _) => ExchangeStep::On(other),
         }
     }
 
     /// Answers a poll with what was gathered, up to `reached`.
-    pub(super) fn answer_poll(self, reached: Id, here: &mut Here<'_>) -> Step {
-        let Self::Waiting(waiting) = self else { return Step::On(self) };
+    pub(super) fn answer_poll(self, reached: Id, here: &mut Here<'_>) -> ExchangeStep {
+        let Self::Waiting(waiting) = self else { return ExchangeStep::On(self) };
         let (keep_alive, early) = waiting.answer(reached, here);
         here.shared.want(Effect::UnfollowAll);
         next_or_leave(keep_alive, early, here)
@@ -301,7 +311,7 @@ impl Exchange {
 
     /// The order has ended. A head that is under way is refused when it is whole; answers are on
     /// their way.
-    pub(super) fn order_ended(&mut self, has_private: bool, shared: &mut Shared) {
+    pub(super) fn order_ended(&mut self, has_private: bool, shared: &mut ShardResources) {
         match self {
             Self::Waiting(waiting) => {
                 waiting.begin_answer();
@@ -341,19 +351,21 @@ impl Exchange {
 
     /// Lets go of what it holds, because there is no memory for it: a request under way is told to
     /// come back. `None` where it cannot be told, because it does not take what it was sent before.
-    pub(super) fn let_go(self, here: &mut Here<'_>) -> Option<Step> {
+    pub(super) fn let_go(self, here: &mut Here<'_>) -> Option<ExchangeStep> {
         match self {
             Self::Idle(_) | Self::Carrying(_) => None,
             Self::Reading(reading) => {
                 reading::refuse(Violation::Busy, reading.reader(), here);
-                Some(Step::refused(true))
+                Some(ExchangeStep::refused(true))
             }
-            Self::Asking(asking) => Some(Step::refused(asking.turn_away(Violation::Busy, here))),
+            Self::Asking(asking) => {
+                Some(ExchangeStep::refused(asking.turn_away(Violation::Busy, here)))
+            }
             // It has its answer now, with whatever there is.
             Self::Waiting(mut waiting) => {
                 waiting.begin_answer();
                 here.shared.want(Effect::Visit);
-                Some(Step::On(Self::Waiting(waiting)))
+                Some(ExchangeStep::On(Self::Waiting(waiting)))
             }
         }
     }
@@ -444,7 +456,7 @@ impl Default for Exchange {
     }
 }
 
-impl Step {
+impl ExchangeStep {
     /// A refusal that ends the connection is written. Behind it nothing is kept.
     fn refused(lingers: bool) -> Self {
         Self::Leave { ms: REFUSED_CLOSE_MS, lingers }
@@ -452,13 +464,13 @@ impl Step {
 }
 
 /// An ordinary answer is in the outbox: the connection is free for its next request, or ends.
-fn next_or_leave(keep_alive: bool, early: Option<Box<Early>>, here: &mut Here<'_>) -> Step {
+fn next_or_leave(keep_alive: bool, early: Option<Box<Early>>, here: &mut Here<'_>) -> ExchangeStep {
     // Looked at when it may have stalled; one that has taken all is idle for longer.
     let look_ms = here.shared.context.limits.idle_ms.min(here.shared.context.limits.stall_ms);
     if !keep_alive || here.shared.ending {
-        return Step::Leave { ms: look_ms, lingers: false };
+        return ExchangeStep::Leave { ms: look_ms, lingers: false };
     }
     here.shared.want(Effect::Visit);
     let due = Millis32::after(here.now, look_ms);
-    Step::On(Exchange::Idle(Idle { early, due, served: true }))
+    ExchangeStep::On(Exchange::Idle(Idle { early, due, served: true }))
 }

@@ -4,7 +4,7 @@ use fanfare_protocol::http::HttpDate;
 
 use super::line::Line;
 use super::outbox::private;
-use super::shared::Shared;
+use super::shared::ShardResources;
 use crate::clock::Millis;
 
 /// Where it writes what only its client gets, the time from which what begins now runs, and what
@@ -13,12 +13,12 @@ pub(crate) struct Here<'a> {
     /// What is on its way to the client.
     pub(super) line: &'a mut Line,
     pub(super) now: Millis,
-    pub(super) shared: &'a mut Shared,
+    pub(super) shared: &'a mut ShardResources,
 }
 
 impl<'a> Here<'a> {
     /// For one call of the client at the end of this line.
-    pub(super) fn new(line: &'a mut Line, now: Millis, shared: &'a mut Shared) -> Self {
+    pub(super) fn new(line: &'a mut Line, now: Millis, shared: &'a mut ShardResources) -> Self {
         Self { line, now, shared }
     }
 

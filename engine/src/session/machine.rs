@@ -12,14 +12,14 @@ pub use fanfare_protocol::dialect::machine::Machines;
 use super::effect::Effect;
 use super::here::Here;
 use super::requests::Requests;
-use crate::bodies::{BodySender, Share};
+use crate::bodies::{BodySender, BodyShare};
 use crate::channel::{ChannelName, Tenant};
 use crate::payload;
 use crate::sequencer::command::{Publication, Subscribed};
 use crate::transport::since::by_own_time;
 
 /// One call of a machine.
-pub(super) struct Call<'a, 'h> {
+pub(super) struct MachineCall<'a, 'h> {
     pub(super) here: &'a mut Here<'h>,
     pub(super) requests: &'a mut Requests,
     /// Whose channels its client names.
@@ -45,7 +45,7 @@ pub(super) fn followed(reply: &Subscribed) -> Vec<Followed<'_>> {
     channels.collect()
 }
 
-impl Turn for Call<'_, '_> {
+impl Turn for MachineCall<'_, '_> {
     fn framing(&self) -> Framing {
         self.framing
     }
@@ -89,7 +89,7 @@ impl Turn for Call<'_, '_> {
         if data.len() > message_bytes || room.is_err() {
             return Err(Unasked::MessageTooLong);
         }
-        let mut body = Share::default();
+        let mut body = BodyShare::default();
         if !body.grow(
             self.here.shared.bodies(),
             message.len(),
@@ -127,7 +127,7 @@ impl Turn for Call<'_, '_> {
     }
 }
 
-impl Call<'_, '_> {
+impl MachineCall<'_, '_> {
     fn name(&self, channel: &str) -> Result<ChannelName, Unasked> {
         if !names::is_channel_name(channel) {
             return Err(Unasked::BadChannel);

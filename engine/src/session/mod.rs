@@ -2,8 +2,8 @@
 //! `Effect`s out. It knows neither the kernel nor channels' logs: [`crate::shard`] joins it to a
 //! socket, to the wheel, to the order and to the fan-out.
 //!
-//! **The one rule:** after each call that is given `Shared` the shard does the effects in it,
-//! before it calls another session, and lets its wheel look at `Session::due`.
+//! **The one rule:** after each call that is given `ShardResources` the shard does the effects in
+//! it, before it calls another session, and lets its wheel look at `Session::due`.
 //!
 //! ```text
 //!            bytes             whole              reply
@@ -79,11 +79,11 @@ pub(crate) use carrying::Unheld;
 pub(crate) use effect::Effect;
 #[cfg(test)]
 pub(crate) use events::spread_ms;
-pub(crate) use exchange::{Exchange, Step};
+pub(crate) use exchange::{Exchange, ExchangeStep};
 pub(crate) use held::Held;
 pub(crate) use outbox::{Outbox, Spare, took};
 pub(crate) use requests::REQUESTS_MAX;
-pub(crate) use shared::Shared;
+pub(crate) use shared::ShardResources;
 pub(crate) use whole_answer::WholeAnswer;
 
 /// A client.
@@ -117,7 +117,7 @@ impl Session {
         tenant: Tenant,
         encoding: Encoding,
         now: Millis,
-        shared: &mut Shared,
+        shared: &mut ShardResources,
     ) -> Self {
         let held = Held::new(machine, tenant, encoding, now, &shared.context.limits);
         let state = State::Stream(Stream::Held(Box::new(held)));
@@ -165,7 +165,7 @@ impl Session {
 /// What the client does.
 impl Session {
     /// Its bytes.
-    pub(crate) fn take(&mut self, bytes: &mut [u8], now: Millis, shared: &mut Shared) {
+    pub(crate) fn take(&mut self, bytes: &mut [u8], now: Millis, shared: &mut ShardResources) {
         match &mut self.state {
             State::Exchange(_) => {
                 let over_limit = self.over_limit;
@@ -184,7 +184,7 @@ impl Session {
     }
 
     /// It has ended its side.
-    pub(crate) fn client_ended(&mut self, now: Millis, shared: &mut Shared) {
+    pub(crate) fn client_ended(&mut self, now: Millis, shared: &mut ShardResources) {
         let has_private = self.line.has_private();
         match &mut self.state {
             // It has said all and may still listen: it gets its last words, and the end.
@@ -205,8 +205,8 @@ impl Session {
     pub(crate) fn exchange(
         &mut self,
         now: Millis,
-        shared: &mut Shared,
-        call: impl FnOnce(Exchange, &mut Here<'_>) -> Step,
+        shared: &mut ShardResources,
+        call: impl FnOnce(Exchange, &mut Here<'_>) -> ExchangeStep,
     ) {
         if let State::Exchange(exchange) = &mut self.state {
             let here = &mut Here::new(&mut self.line, now, shared);
@@ -216,21 +216,21 @@ impl Session {
     }
 
     /// What a call of an exchange led to.
-    fn step(&mut self, step: Step, now: Millis, shared: &mut Shared) {
+    fn step(&mut self, step: ExchangeStep, now: Millis, shared: &mut ShardResources) {
         match step {
-            Step::On(exchange) => self.state = State::Exchange(exchange),
-            Step::Open(stream, early) => {
+            ExchangeStep::On(exchange) => self.state = State::Exchange(exchange),
+            ExchangeStep::Open(stream, early) => {
                 self.state = State::Stream(*stream);
                 if let Some(mut early) = early {
                     self.take(early.rest(), now, shared);
                 }
             }
-            Step::Leave { ms, lingers } => self.leave(ms, lingers, now, shared),
+            ExchangeStep::Leave { ms, lingers } => self.leave(ms, lingers, now, shared),
         }
     }
 
     /// What a WebSocket client said, or its machine, or neither in time.
-    fn heard(&mut self, heard: Heard, now: Millis, shared: &mut Shared) {
+    fn heard(&mut self, heard: Heard, now: Millis, shared: &mut ShardResources) {
         if matches!(heard, Heard::Abandoned) {
             return shared.want(Effect::End(Close::Gracefully));
         }
@@ -265,7 +265,12 @@ impl Session {
     }
 
     /// A send did not go whole; `some` of it did. Whether it is blocked now, and not at its end.
-    pub(crate) fn took_part(&mut self, some: bool, now: Millis, shared: &mut Shared) -> bool {
+    pub(crate) fn took_part(
+        &mut self,
+        some: bool,
+        now: Millis,
+        shared: &mut ShardResources,
+    ) -> bool {
         let is_alive = self.line.flow.took_part(some, shared.context.limits.stall_ms, now);
         self.state.as_held().filter(|_| some).into_iter().for_each(Held::note_said);
         if !is_alive {
@@ -275,7 +280,7 @@ impl Session {
     }
 
     /// Everything that it was owed is sent.
-    pub(crate) fn drained(&mut self, now: Millis, shared: &mut Shared) {
+    pub(crate) fn drained(&mut self, now: Millis, shared: &mut ShardResources) {
         match &mut self.state {
             State::Leaving(leaving) if !leaving.lingers => {
                 shared.want(Effect::End(Close::Gracefully));
@@ -309,7 +314,7 @@ impl Session {
         reply: &Subscribed,
         spread: u16,
         now: Millis,
-        shared: &mut Shared,
+        shared: &mut ShardResources,
     ) {
         let mut early = None;
         match std::mem::take(&mut self.state) {
@@ -336,7 +341,7 @@ impl Session {
         request: u32,
         answer: Answer<'_>,
         now: Millis,
-        shared: &mut Shared,
+        shared: &mut ShardResources,
     ) {
         match &mut self.state {
             State::Exchange(_) => {
@@ -352,7 +357,7 @@ impl Session {
     }
 
     /// Everything up to that position was sent.
-    pub(crate) fn caught_up(&mut self, now: Millis, shared: &mut Shared) {
+    pub(crate) fn caught_up(&mut self, now: Millis, shared: &mut ShardResources) {
         let State::Stream(stream) = &mut self.state else { return };
         let heard = stream.caught_up(&mut Here::new(&mut self.line, now, shared));
         self.heard(heard, now, shared);
@@ -360,7 +365,7 @@ impl Session {
 
     /// The order has ended: it gets what is owed, then a farewell. Where the order was lost no
     /// answer comes any more to what it was asked.
-    pub(crate) fn order_ended(&mut self, owed: bool, now: Millis, shared: &mut Shared) {
+    pub(crate) fn order_ended(&mut self, owed: bool, now: Millis, shared: &mut ShardResources) {
         let has_private = self.line.has_private();
         match &mut self.state {
             State::Stream(Stream::Held(held)) if held.is_detached() => {
@@ -382,7 +387,7 @@ impl Session {
     }
 
     /// It is owed messages that are not kept any more, and its channel's rule is to disconnect.
-    pub(crate) fn close_slow(&mut self, now: Millis, shared: &mut Shared) {
+    pub(crate) fn close_slow(&mut self, now: Millis, shared: &mut ShardResources) {
         shared.metrics().slow_closed.add(1);
         self.farewell(Farewell::Slow, SLOW_CLOSE_MS, now, shared);
         if let State::Leaving(leaving) = &mut self.state {
@@ -392,7 +397,7 @@ impl Session {
 
     /// It holds most of a memory that is full. A stream that still takes bytes is closed as slow, a
     /// request under way is answered 503; who takes nothing is cut off, or would go on holding it.
-    pub(crate) fn let_go(&mut self, now: Millis, shared: &mut Shared) {
+    pub(crate) fn let_go(&mut self, now: Millis, shared: &mut ShardResources) {
         match &mut self.state {
             State::Stream(_) if !self.line.is_blocked() => return self.close_slow(now, shared),
             State::Stream(_) | State::Leaving(_) => {}
@@ -407,7 +412,7 @@ impl Session {
     }
 
     /// It is in the middle of a message or an answer, for which there is no room any more.
-    pub(crate) fn let_go_of_pages(&mut self, shared: &mut Shared) {
+    pub(crate) fn let_go_of_pages(&mut self, shared: &mut ShardResources) {
         shared.metrics().holders_closed.add(1);
         shared.want(Effect::End(Close::Abort));
     }
@@ -427,7 +432,7 @@ impl Session {
     }
 
     /// Answers a poll with what was gathered, up to `reached`.
-    pub(crate) fn answer_poll(&mut self, reached: Id, now: Millis, shared: &mut Shared) {
+    pub(crate) fn answer_poll(&mut self, reached: Id, now: Millis, shared: &mut ShardResources) {
         self.with_held(now, shared, Held::answer);
         self.exchange(now, shared, |exchange, here| exchange.answer_poll(reached, here));
     }
@@ -439,7 +444,7 @@ impl Session {
     pub(crate) fn with_held<T>(
         &mut self,
         now: Millis,
-        shared: &mut Shared,
+        shared: &mut ShardResources,
         call: impl FnOnce(&mut Held, &mut Here<'_>) -> T,
     ) -> Option<T> {
         let held = self.state.as_held()?;
@@ -447,14 +452,19 @@ impl Session {
     }
 
     /// A request is to be held for it.
-    pub(crate) fn comes(&mut self, hold: Hold, now: Millis, shared: &mut Shared) {
+    pub(crate) fn comes(&mut self, hold: Hold, now: Millis, shared: &mut ShardResources) {
         if let Some(heard) = self.with_held(now, shared, |held, here| held.comes(hold, here)) {
             self.heard(heard, now, shared);
         }
     }
 
     /// One whole message of this session's client.
-    pub(crate) fn bring(&mut self, bytes: &mut [u8], now: Millis, shared: &mut Shared) -> Told {
+    pub(crate) fn bring(
+        &mut self,
+        bytes: &mut [u8],
+        now: Millis,
+        shared: &mut ShardResources,
+    ) -> Told {
         if self.state.as_held().is_none() {
             return Told::Gone;
         }
@@ -466,7 +476,11 @@ impl Session {
     }
 
     /// Gives its WebSocket to the session that it knocks for.
-    pub(crate) fn give_socket(&mut self, now: Millis, shared: &mut Shared) -> Option<GivenSocket> {
+    pub(crate) fn give_socket(
+        &mut self,
+        now: Millis,
+        shared: &mut ShardResources,
+    ) -> Option<GivenSocket> {
         let socket = self.state.give_socket()?;
         let line = std::mem::replace(&mut self.line, Line::new(now));
         shared.want(Effect::UnfollowAll);
@@ -474,7 +488,12 @@ impl Session {
     }
 
     /// This WebSocket takes its client over, and what that has said over it already is heard.
-    pub(crate) fn take_over(&mut self, given: GivenSocket, now: Millis, shared: &mut Shared) {
+    pub(crate) fn take_over(
+        &mut self,
+        given: GivenSocket,
+        now: Millis,
+        shared: &mut ShardResources,
+    ) {
         let State::Stream(Stream::Held(held)) = std::mem::take(&mut self.state) else { return };
         let here = &mut Here::new(&mut self.line, now, shared);
         let TakenOver { socket, heard, mut early } = given.take_over(*held, here);
@@ -492,7 +511,7 @@ impl Session {
         &mut self,
         (unread, lost): (bool, bool),
         (told, now): (Millis, Millis),
-        shared: &mut Shared,
+        shared: &mut ShardResources,
     ) {
         let here = &mut Here::new(&mut self.line, now, shared);
         match self.state.deadline((unread, lost), told, here) {
@@ -518,14 +537,20 @@ impl Session {
         violation: Violation,
         reader: Option<&str>,
         now: Millis,
-        shared: &mut Shared,
+        shared: &mut ShardResources,
     ) {
         reading::refuse(violation, reader, &mut Here::new(&mut self.line, now, shared));
         self.leave(REFUSED_CLOSE_MS, true, now, shared);
     }
 
     /// Says farewell to a stream, which ends when that is sent.
-    fn farewell(&mut self, farewell: Farewell, close_ms: u64, now: Millis, shared: &mut Shared) {
+    fn farewell(
+        &mut self,
+        farewell: Farewell,
+        close_ms: u64,
+        now: Millis,
+        shared: &mut ShardResources,
+    ) {
         let retry_ms = shared.context.limits.retry_ms;
         let State::Stream(stream) = &self.state else { return };
         let lingers = stream.say_farewell(farewell, retry_ms, &mut self.line.outbox);
@@ -534,7 +559,7 @@ impl Session {
 
     /// Sends what is private and then ends; where it `lingers`, it reads and drops meanwhile and
     /// waits for the client to end its side, at most `ms`.
-    fn leave(&mut self, ms: u64, lingers: bool, now: Millis, shared: &mut Shared) {
+    fn leave(&mut self, ms: u64, lingers: bool, now: Millis, shared: &mut ShardResources) {
         let is_told = match &mut self.state {
             State::Stream(Stream::Held(held)) => {
                 held.leaves(&mut Here::new(&mut self.line, now, shared))

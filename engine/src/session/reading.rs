@@ -4,8 +4,8 @@ use fanfare_protocol::http::{Ending, Fed, HeadReader, Violation, response};
 
 use super::effect::Effect;
 use super::here::Here;
-use super::shared::Shared;
-use crate::bodies::{BodySender, Share};
+use super::shared::ShardResources;
+use crate::bodies::{BodySender, BodyShare};
 use crate::clock::Millis;
 use crate::payload;
 use crate::sequencer::command::Publication;
@@ -49,7 +49,7 @@ pub(super) enum Next {
     /// The request was good and asks to follow channels.
     Follow { ask: Box<FollowRequest>, keep_alive: bool },
     /// The request was good and publishes.
-    Publish { publication: Box<Publication>, body: Share, keep_alive: bool },
+    Publish { publication: Box<Publication>, body: BodyShare, keep_alive: bool },
     /// The request was good and is to be held.
     Hold { request: Box<HoldRequest>, keep_alive: bool },
     /// The request was good and brings something to a session.
@@ -199,7 +199,7 @@ fn take_body(
 fn settle(
     mut publication: Box<Publication>,
     data: &[u8],
-    shared: &Shared,
+    shared: &ShardResources,
 ) -> Result<Box<Publication>, Violation> {
     let (kind, message) = payload::settle(data);
     let Publication { channel, event, .. } = &*publication;
@@ -227,7 +227,7 @@ fn follow(pending: PendingFollow, data: &[u8], keep_alive: bool, here: &mut Here
 }
 
 /// A refusal was written.
-fn refused(ending: Ending, shared: &Shared) -> Next {
+fn refused(ending: Ending, shared: &ShardResources) -> Next {
     shared.metrics().requests_refused.add(1);
     match ending {
         Ending::KeepAlive => Next::Answered { keep_alive: true },

@@ -19,7 +19,7 @@ use crate::transport::Context;
 use crate::transport::door::Door;
 
 /// What every session of one shard uses.
-pub(crate) struct Shared {
+pub(crate) struct ShardResources {
     /// What is true for all clients of the node.
     pub(crate) context: Arc<Context>,
     /// How the node is.
@@ -41,7 +41,7 @@ pub(crate) struct Shared {
     effects: VecDeque<Effect>,
 }
 
-impl Shared {
+impl ShardResources {
     /// For the sessions of shard `shard`. Without `machines` clients only listen.
     pub(crate) fn new(
         shard: u8,

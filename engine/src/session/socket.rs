@@ -10,7 +10,7 @@ use super::here::Here;
 use super::millis32::Millis32;
 use super::overdue::RECHECK_MS;
 use super::requests::Requests;
-use super::shared::Shared;
+use super::shared::ShardResources;
 use super::speaker::{Knock, Speaker};
 use crate::channel::Tenant;
 use crate::clock::Millis;
@@ -55,7 +55,7 @@ impl Socket {
         reply: &Subscribed,
         first_ping_ms: u64,
         now: Millis,
-        shared: &Shared,
+        shared: &ShardResources,
     ) -> Self {
         let speaker = shared.machines().map(|machines| {
             let (machine, requests) = (machines(), Requests::new(reply));

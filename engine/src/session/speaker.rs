@@ -7,7 +7,7 @@ use fanfare_protocol::id::Id;
 
 use super::heard::Heard;
 use super::here::Here;
-use super::machine::{Call, followed};
+use super::machine::{MachineCall, followed};
 use super::requests::Requests;
 use crate::channel::Tenant;
 use crate::clock::Millis;
@@ -108,12 +108,13 @@ impl Speaker {
     fn turn(
         &mut self,
         here: &mut Here<'_>,
-        make: impl FnOnce(&mut dyn Machine, &mut Call<'_, '_>),
+        make: impl FnOnce(&mut dyn Machine, &mut MachineCall<'_, '_>),
     ) -> Heard {
         let (requests, tenant, framing) = (&mut self.requests, &self.tenant, self.framing);
         let (farewell, takes_over) = (None, false);
         let catches_up = false;
-        let mut call = Call { here, requests, tenant, framing, farewell, takes_over, catches_up };
+        let mut call =
+            MachineCall { here, requests, tenant, framing, farewell, takes_over, catches_up };
         make(&mut *self.machine, &mut call);
         match call.farewell {
             Some((code, reason)) => Heard::Dismissed(code, reason),

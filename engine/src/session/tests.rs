@@ -27,7 +27,7 @@ fn reached() -> Id {
 
 struct Bench {
     session: Session,
-    shared: Shared,
+    shared: ShardResources,
     now: Millis,
 }
 
@@ -43,7 +43,7 @@ impl Bench {
     fn at_door(over_limit: bool, door: Option<Arc<dyn Door>>) -> Self {
         let context = Context { dev: true, ..Context::new(Limits::default(), Tenant::default()) };
         let metrics = Arc::new(Metrics::new(1));
-        let shared = Shared::new(0, Arc::new(context), Arc::default(), metrics, None, door);
+        let shared = ShardResources::new(0, Arc::new(context), Arc::default(), metrics, None, door);
         let session = Session::new(over_limit, NOW, &shared.context.limits);
         Self { session, shared, now: NOW }
     }

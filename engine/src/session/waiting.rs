@@ -7,7 +7,7 @@ use super::reading::ending;
 use crate::clock::Millis;
 use crate::fanout::Gathering;
 use crate::transport::input::Early;
-use crate::transport::long_poll::{Around, Found, Poll};
+use crate::transport::long_poll::{Around, Poll, PollContents};
 
 /// A poll that waits for a message, or while its answer is gathered.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl Waiting {
         let keep_alive = keep_alive && !here.shared.ending; // and the answer says so
         let date = here.date();
         let Gathering { bytes: messages_bytes, ref gaps, last, is_all, .. } = *gathering;
-        let found = Found { messages_bytes, gaps, last, is_all };
+        let found = PollContents { messages_bytes, gaps, last, is_all };
         let Around { before, behind } = poll.answer(found, reached, date, ending(keep_alive));
         let outbox = here.line.outbox.get_or_insert_default();
         outbox.writer().extend_from_slice(&before);

@@ -15,7 +15,7 @@ use fanfare_protocol::http::Violation;
 use fanfare_protocol::id::Epoch;
 
 use super::carriers::{self, Carriers, Parted};
-use super::commands::Commands;
+use super::commands::CommandQueue;
 use super::connection::Connection;
 use super::connections::Connections;
 use super::parcel::Parcel;
@@ -30,7 +30,7 @@ use crate::fanout::{Fanout, must_close};
 use crate::metrics::ShardMetrics;
 use crate::sequencer::command::{Genesis, Requester};
 use crate::sequencer::relay::Relay;
-use crate::session::{Effect, Exchange, Held, Here, Session, Shared, Step, Told};
+use crate::session::{Effect, Exchange, ExchangeStep, Held, Here, Session, ShardResources, Told};
 use crate::transport::input::Brought;
 
 /// Clients that are let go in one tick for what they hold.
@@ -40,13 +40,13 @@ const LET_GO_AT_ONCE: usize = 64;
 pub(super) struct Clients {
     pub(super) number: u8,
     /// What their sessions have together.
-    pub(super) shared: Shared,
+    pub(super) shared: ShardResources,
     pub(super) addresses: Arc<Addresses>,
     pub(super) connections: Connections,
     /// What their channels keep, and whose turn it is.
     pub(super) fanout: Fanout,
     /// What the sequencer has still to be told.
-    pub(super) commands: Commands,
+    pub(super) commands: CommandQueue,
     /// What the driver has still to be told.
     pub(super) closes: Vec<(Token, Close)>,
     /// What the order has told so far of a request that it performs in slices.
@@ -72,7 +72,7 @@ impl Clients {
     /// None yet.
     pub(super) fn new(
         (number, epoch): (u8, Epoch),
-        shared: Shared,
+        shared: ShardResources,
         addresses: Arc<Addresses>,
         now: Millis,
     ) -> Self {
@@ -85,7 +85,7 @@ impl Clients {
             shared,
             addresses,
             connections: Connections::new(now),
-            commands: Commands::new(number),
+            commands: CommandQueue::new(number),
             closes: Vec::new(),
             slices: Slices::default(),
             carriers: Carriers::default(),
@@ -144,7 +144,7 @@ impl Clients {
         &mut self,
         token: Token,
         now: Millis,
-        call: impl FnOnce(&mut Session, &mut Shared),
+        call: impl FnOnce(&mut Session, &mut ShardResources),
     ) {
         let Some(connection) = self.connections.get_mut(token) else { return };
         call(&mut connection.session, &mut self.shared);
@@ -370,7 +370,7 @@ impl Clients {
         &mut self,
         token: Token,
         now: Millis,
-        call: impl FnOnce(Exchange, &mut Here<'_>) -> Step,
+        call: impl FnOnce(Exchange, &mut Here<'_>) -> ExchangeStep,
     ) {
         self.call(token, now, |session, shared| session.exchange(now, shared, call));
     }
@@ -385,7 +385,7 @@ impl Clients {
 
     /// Lets a session wait for its next request, or ends it where too many sessions wait already.
     pub(super) fn wait_for_socket(&mut self, session: Token, now: Millis) {
-        let Shared { life, context, ending, .. } = &self.shared;
+        let ShardResources { life, context, ending, .. } = &self.shared;
         if *ending || life.detached.load(Relaxed) > context.limits.detached_sessions {
             return self.end(session, Close::Gracefully);
         }

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use crate::bodies::Share;
+use crate::bodies::BodyShare;
 use crate::channel::{ChannelId, ChannelName};
 use crate::driver::Token;
 use crate::sequencer::command::{Command, Publication, PublishAnswer, Requester, Since, Subscribe};
@@ -23,7 +23,7 @@ const LEFT_AT_ONCE: usize = 256;
 
 /// Commands in their order, for which the inbox may have no room yet.
 #[derive(Default)]
-pub(super) struct Commands {
+pub(super) struct CommandQueue {
     shard: u8,
     waiting: VecDeque<Command>,
     /// Requests to follow many channels: a queue of their own, so that nothing else waits behind
@@ -41,7 +41,7 @@ pub(super) struct Commands {
     pub(super) backlog: bool,
 }
 
-impl Commands {
+impl CommandQueue {
     /// No commands yet, of shard `shard`.
     pub(super) fn new(shard: u8) -> Self {
         Self { shard, ..Self::default() }
@@ -145,7 +145,7 @@ impl Commands {
         session: Token,
         request: u32,
         publication: Publication,
-        body: Share,
+        body: BodyShare,
     ) {
         let requester = Requester { shard: self.shard, session, request };
         let answer = PublishAnswer::Connection { requester, body };
@@ -186,18 +186,18 @@ mod tests {
     use super::*;
     use crate::channel::Tenant;
 
-    fn commands() -> Commands {
-        Commands::new(0)
+    fn commands() -> CommandQueue {
+        CommandQueue::new(0)
     }
 
-    fn ask(commands: &mut Commands, index: u32, channels: usize) {
+    fn ask(commands: &mut CommandQueue, index: u32, channels: usize) {
         let names = (0..channels).map(|nth| ChannelName::new(Tenant::default(), &nth.to_string()));
         let channels = names.map(|name| (name, Since::Now)).collect();
         commands.subscribe(Token { index, generation: 1 }, 0, channels);
     }
 
     /// Who is asked for next, until no more may be.
-    fn next(commands: &mut Commands) -> Vec<u32> {
+    fn next(commands: &mut CommandQueue) -> Vec<u32> {
         let next = std::iter::from_fn(|| commands.next());
         let session = next.map(|command| match command {
             Command::Subscribe(subscribe) => subscribe.requester.session.index,

@@ -7,7 +7,7 @@ use super::connection::Connection;
 use super::holders::Holders;
 use super::page_holders::PageHolders;
 use super::room_queue::RoomQueue;
-use super::table::Table;
+use super::table::ConnectionTable;
 use super::wheel::Wheel;
 use crate::clock::Millis;
 use crate::driver::Token;
@@ -15,7 +15,7 @@ use crate::fanout::{Fanout, Members, Moved, NoRoom, Subscriptions};
 
 /// Who is there, and who waits for what.
 pub(super) struct Connections {
-    pub(super) table: Table,
+    pub(super) table: ConnectionTable,
     wheel: Wheel,
     /// Who holds memory of its own.
     pub(super) holders: Holders,
@@ -37,7 +37,7 @@ impl Connections {
     /// None yet.
     pub(super) fn new(now: Millis) -> Self {
         Self {
-            table: Table::default(),
+            table: ConnectionTable::default(),
             wheel: Wheel::new(now),
             holders: Holders::default(),
             page_holders: PageHolders::default(),

@@ -29,7 +29,7 @@ use crate::node_state::NodeState;
 use crate::ring::Reader;
 use crate::sequencer::command::Entry;
 use crate::sequencer::inbox::{Inbox, NotTaken};
-use crate::session::Shared;
+use crate::session::ShardResources;
 use crate::session::machine::Machines;
 use crate::transport::Context;
 use crate::transport::door::Door;
@@ -76,7 +76,7 @@ const POLLS_MAX: usize = 1_000;
 const ACCEPT_RETRY_MS: u64 = 100;
 
 /// What a shard is started with, beside its driver.
-pub struct Parts {
+pub struct ShardParts {
     /// Its side of the broadcast ring, which has its number.
     pub ring: Reader<Entry>,
     /// The sequencer.
@@ -134,11 +134,11 @@ pub struct Shard<D> {
 
 impl<D: Driver> Shard<D> {
     /// A shard without clients. `driver` was made on this thread.
-    pub fn new(driver: D, parts: Parts, now: Millis) -> Self {
-        let Parts { ring, inbox, epoch, context, life, addresses, .. } = parts;
-        let Parts { metrics, machines, door, connections_max, .. } = parts;
+    pub fn new(driver: D, parts: ShardParts, now: Millis) -> Self {
+        let ShardParts { ring, inbox, epoch, context, life, addresses, .. } = parts;
+        let ShardParts { metrics, machines, door, connections_max, .. } = parts;
         let inbox_turns = (metrics.shards.len() as u32).div_ceil(2);
-        let shared = Shared::new(ring.number(), context, life, metrics, machines, door);
+        let shared = ShardResources::new(ring.number(), context, life, metrics, machines, door);
         let clients = Clients::new((ring.number(), epoch), shared, addresses, now);
         Self {
             driver,
@@ -360,7 +360,7 @@ impl<D: Driver> Shard<D> {
     fn is_over(&mut self, now: Millis) -> bool {
         // What the node's other parts took of the time for its end is not there any more. Where the
         // order has ended without a stop, the shard has all of it.
-        let Shared { context, life, .. } = &self.clients.shared;
+        let ShardResources { context, life, .. } = &self.clients.shared;
         let mine = self.deadline.unwrap_or_else(|| now.plus(context.limits.shutdown_ms));
         let deadline = life.end().map_or(mine, |end| end.min(mine));
         self.deadline = Some(deadline);

@@ -4,7 +4,7 @@
 //! session hears of it, only with the last: there the whole request has its place. The order ends
 //! one request before it begins the next, so of each shard no more than one is under way.
 
-use crate::fanout::{Channels, Subscription, begin_late};
+use crate::fanout::{FollowedChannels, Subscription, begin_late};
 use crate::sequencer::command::{Subscribed, SubscribedChannel};
 
 /// The channels that were told, without what was imported, each with the life that its log had.
@@ -17,7 +17,7 @@ impl Slices {
         &mut self,
         reply: &Subscribed,
         imported: &[Subscription],
-        channels: &Channels,
+        channels: &FollowedChannels,
     ) {
         let lives = imported.iter().map(|subscription| subscription.life(channels));
         self.0.extend(reply.channels.iter().map(SubscribedChannel::without_import).zip(lives));
@@ -29,7 +29,7 @@ impl Slices {
         &mut self,
         last: &Subscribed,
         imported: &[Subscription],
-        logs: &Channels,
+        logs: &FollowedChannels,
     ) -> Option<(Subscribed, Vec<Subscription>)> {
         if self.0.is_empty() {
             return None;

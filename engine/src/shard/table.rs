@@ -15,7 +15,7 @@ const PAGE: usize = 256;
 
 /// All of them.
 #[derive(Debug, Default)]
-pub(super) struct Table {
+pub(super) struct ConnectionTable {
     pages: Vec<Page>,
     count: usize,
 }
@@ -27,7 +27,7 @@ struct Page {
     count: usize,
 }
 
-impl Table {
+impl ConnectionTable {
     /// Puts a connection in its place.
     pub(super) fn insert(&mut self, index: u32, connection: Connection) {
         let (page, place) = split(index);
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn each_is_found_by_its_own_token_only() {
-        let mut table = Table::default();
+        let mut table = ConnectionTable::default();
         let last = 3 * PAGE as u32 + 7;
         table.insert(last, connection(5));
         table.insert(0, connection(1));
@@ -149,8 +149,10 @@ mod tests {
 
     #[test]
     fn a_page_that_nobody_needs_is_given_back() {
-        let mut table = Table::default();
-        let pages = |table: &Table| table.pages.iter().map(|page| page.places.len()).sum::<usize>();
+        let mut table = ConnectionTable::default();
+        let pages = |table: &ConnectionTable| {
+            table.pages.iter().map(|page| page.places.len()).sum::<usize>()
+        };
         (0..4 * PAGE as u32).for_each(|index| table.insert(index, connection(1)));
         assert_eq!(pages(&table), 4 * PAGE, "nothing is held in reserve");
         (PAGE as u32..4 * PAGE as u32).for_each(|index| drop(table.remove(index)));

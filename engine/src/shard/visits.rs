@@ -6,7 +6,7 @@ use super::clients::Clients;
 use super::connection::Connection;
 use crate::clock::Millis;
 use crate::driver::{SendOutcome, Token};
-use crate::fanout::{BATCH_SENDS_MAX, Fanout, Found, NoRoom, Settled, must_close};
+use crate::fanout::{BATCH_SENDS_MAX, Fanout, NoRoom, Settled, VisitResult, must_close};
 
 /// Clients that are ended before one batch for the pages that they hold.
 const CLOSES_MAX: usize = 64;
@@ -143,27 +143,29 @@ impl Visits<'_> {
                     clients.fanout.batch.plan_copied(token.index, copy);
                 }
             }
-            Found::Part // what follows is looked at in the next visit
+            VisitResult::Part // what follows is looked at in the next visit
         } else {
             let Connection { encoding, subscriptions, .. } = connection;
             let Fanout { batch, channels, renderer, .. } = &mut clients.fanout;
             batch.visit(token.index, *encoding, subscriptions, channels, renderer)
         };
-        connection.flags.lagging &= !matches!(found, Found::Nothing | Found::All);
+        connection.flags.lagging &= !matches!(found, VisitResult::Nothing | VisitResult::All);
         match found {
             // What was left was skipped without a word: the next visit finds that it has caught up.
-            Found::Nothing if catches_up_to.is_some() => clients.connections.visit_soon(token),
-            Found::Nothing => {
+            VisitResult::Nothing if catches_up_to.is_some() => {
+                clients.connections.visit_soon(token)
+            }
+            VisitResult::Nothing => {
                 clients.call(token, now, |session, shared| session.drained(now, shared));
             }
-            Found::Lost | Found::TooLong => return self.skip(token, found),
-            Found::NoRoom(no_room) => return Err(no_room),
+            VisitResult::Lost | VisitResult::TooLong => return self.skip(token, found),
+            VisitResult::NoRoom(no_room) => return Err(no_room),
             // Not visited again, unless the order has ended and it is to be told goodbye, or its
             // machine waits to be told that it has caught up.
-            Found::All if !clients.shared.ending && catches_up_to.is_none() => {
+            VisitResult::All if !clients.shared.ending && catches_up_to.is_none() => {
                 connection.flags.planned = true;
             }
-            Found::All | Found::Part => {
+            VisitResult::All | VisitResult::Part => {
                 connection.flags.planned = true;
                 clients.connections.visit_soon(token);
             }
@@ -229,14 +231,14 @@ impl Visits<'_> {
     ///
     /// # Errors
     /// As [`Visits::visit`], of what it goes on with.
-    fn skip(&mut self, token: Token, found: Found) -> Result<(), NoRoom> {
+    fn skip(&mut self, token: Token, found: VisitResult) -> Result<(), NoRoom> {
         let (clients, now) = (&mut *self.clients, self.now);
         let Some(connection) = clients.connections.get_mut(token) else { return Ok(()) };
         if must_close(&connection.subscriptions, &clients.fanout.channels) {
             clients.call(token, now, |session, shared| session.close_slow(now, shared));
             return Ok(());
         }
-        if found == Found::Lost {
+        if found == VisitResult::Lost {
             connection.flags.lagging = true;
             let gaps = connection.skip_lost(&mut clients.fanout);
             clients.metrics().gaps.add(gaps);

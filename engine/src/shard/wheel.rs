@@ -13,7 +13,7 @@
 
 use super::connection::Connection;
 use super::link::{Link, NOBODY, NOWHERE};
-use super::table::Table;
+use super::table::ConnectionTable;
 use crate::clock::Millis;
 
 /// Milliseconds that share a bucket: nothing here needs to be more exact.
@@ -38,7 +38,7 @@ impl Wheel {
 
     /// Fires the connection at `at`, or up to one bucket later; or earlier, where it stands in an
     /// earlier bucket already.
-    pub(super) fn look_by(&mut self, table: &mut Table, index: u32, at: Millis) {
+    pub(super) fn look_by(&mut self, table: &mut ConnectionTable, index: u32, at: Millis) {
         let bucket = at.0.div_ceil(BUCKET_MS).clamp(self.next, self.next + BUCKETS - 1);
         let link = link(table, index);
         if link.bucket != NOWHERE {
@@ -58,7 +58,7 @@ impl Wheel {
     }
 
     /// Takes a connection out, where it stands in a bucket.
-    pub(super) fn remove(&mut self, table: &mut Table, index: u32) {
+    pub(super) fn remove(&mut self, table: &mut ConnectionTable, index: u32) {
         let Link { previous, next, bucket } = link(table, index);
         if bucket == NOWHERE {
             return;
@@ -75,7 +75,7 @@ impl Wheel {
     }
 
     /// Takes out everyone who was due by `now`.
-    pub(super) fn fire(&mut self, table: &mut Table, now: Millis, due: &mut Vec<u32>) {
+    pub(super) fn fire(&mut self, table: &mut ConnectionTable, now: Millis, due: &mut Vec<u32>) {
         let end = now.0 / BUCKET_MS + 1;
         if end <= self.next {
             return;
@@ -104,7 +104,7 @@ impl Wheel {
     }
 
     /// Panics where the lists contradict themselves or the table.
-    pub(super) fn invariants(&self, table: &Table) {
+    pub(super) fn invariants(&self, table: &ConnectionTable) {
         let mut found = 0;
         for (bucket, head) in self.heads.iter().enumerate() {
             let (mut previous, mut index) = (NOBODY, *head);
@@ -121,11 +121,11 @@ impl Wheel {
     }
 }
 
-fn member(table: &mut Table, index: u32) -> &mut Connection {
+fn member(table: &mut ConnectionTable, index: u32) -> &mut Connection {
     table.at_mut(index).expect("who ends leaves the wheel")
 }
 
-fn link(table: &mut Table, index: u32) -> Link {
+fn link(table: &mut ConnectionTable, index: u32) -> Link {
     member(table, index).link
 }
 
@@ -134,13 +134,13 @@ mod tests {
     use super::*;
     use crate::driver::sim::Chance;
 
-    fn table(connections: u32) -> Table {
-        let mut table = Table::default();
+    fn table(connections: u32) -> ConnectionTable {
+        let mut table = ConnectionTable::default();
         (0..connections).for_each(|index| table.insert(index, Connection::of_life(1)));
         table
     }
 
-    fn fired(wheel: &mut Wheel, table: &mut Table, now: Millis) -> Vec<u32> {
+    fn fired(wheel: &mut Wheel, table: &mut ConnectionTable, now: Millis) -> Vec<u32> {
         let mut due = Vec::new();
         wheel.fire(table, now, &mut due);
         wheel.invariants(table);

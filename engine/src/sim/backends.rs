@@ -19,7 +19,7 @@ use crate::in_flight::InFlight;
 use crate::ingest;
 use crate::ingest::machine::{Admission, Group, GroupEnd, Key, Publishers};
 use crate::limits::Limits;
-use crate::node::Parts;
+use crate::node::NodeParts;
 use crate::origin::Origin;
 use crate::sequencer::command::{Command, Published, Refusal};
 
@@ -80,8 +80,8 @@ pub(super) struct Backends {
 
 impl Backends {
     /// So many, none of which is connected.
-    pub(super) fn new<L>(seed: u64, lines: usize, epoch: Epoch, parts: &Parts<L>) -> Self {
-        let Parts { context, metrics, .. } = parts;
+    pub(super) fn new<L>(seed: u64, lines: usize, epoch: Epoch, parts: &NodeParts<L>) -> Self {
+        let NodeParts { context, metrics, .. } = parts;
         // One message to a group: a part of a group is heard before the group is answered, and the
         // oracle knows of a message by its answer.
         let limits = Limits { batch_messages: 1, ..context.limits.clone() };

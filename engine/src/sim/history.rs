@@ -16,7 +16,7 @@ use crate::sequencer::command::{Command, HistoryQuery};
 
 /// What was asked for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asked {
+pub(super) struct HistoryRequest {
     pub(super) channel: usize,
     /// After which position.
     pub(super) since: Option<u64>,
@@ -25,13 +25,18 @@ pub(super) struct Asked {
 
 /// The body of an answer.
 pub(super) struct Page {
-    asked: Asked,
+    asked: HistoryRequest,
     body: Vec<u8>,
 }
 
 /// The question, as the API asks it.
-pub(super) fn ask(asked: Asked, tenant: Tenant, truth: &Truth, answers: &Answers) -> Command {
-    let Asked { channel, since, limit } = asked;
+pub(super) fn ask(
+    asked: HistoryRequest,
+    tenant: Tenant,
+    truth: &Truth,
+    answers: &Answers,
+) -> Command {
+    let HistoryRequest { channel, since, limit } = asked;
     let name = channel_name(channel);
     let since = since.map(|position| Id { epoch: truth.epoch_of(position), position });
     let answers = Arc::clone(answers);
@@ -46,7 +51,7 @@ pub(super) fn ask(asked: Asked, tenant: Tenant, truth: &Truth, answers: &Answers
 impl Page {
     /// What publishers were answered by then says the same.
     pub(super) fn check(&self, (may_forget, keeps_all): (bool, bool), truth: &Truth) {
-        let Asked { channel, since, limit } = self.asked;
+        let HistoryRequest { channel, since, limit } = self.asked;
         let body: Value = serde_json::from_slice(&self.body).expect("JSON");
         let end = truth.position_in(body["id"].as_str().expect("an id"));
         let list = body["messages"].as_array().expect("a list");

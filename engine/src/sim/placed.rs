@@ -5,7 +5,7 @@
 use super::backends::{Answers, Told};
 use super::fact::number_in;
 use crate::clock::Millis;
-use crate::log::{Event, Item, Log};
+use crate::log::{Item, Log, LogEvent};
 use crate::sequencer::command::Publication;
 
 /// A log that tells what is read of it.
@@ -32,7 +32,7 @@ impl<L: Log<T>, T> Log<T> for Placed<L> {
 
     fn next(&mut self) -> Option<Item<T>> {
         let item = self.inner.next()?;
-        if let Event::Published { publication, .. } = &item.event
+        if let LogEvent::Published { publication, .. } = &item.event
             && let Some(number) = number_in(&publication.data)
         {
             let stands = Told::Stands { number, position: item.position };

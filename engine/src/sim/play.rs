@@ -7,7 +7,7 @@ use fanfare_protocol::dialect::machine::Machine;
 use fanfare_protocol::message::{Change, Kind};
 
 use super::canary::Canary;
-use super::history::Asked;
+use super::history::HistoryRequest;
 use super::lines::{Lines, Talk};
 use super::persona::{Allowance, Mood, Persona};
 use super::slow_log::LogTemper;
@@ -16,7 +16,7 @@ use super::truth::channel_name;
 use super::wire::{Way, request};
 use super::world::{COUNTED, Manner, Shape, World};
 use crate::driver::sim::{Chance, Temper};
-use crate::rule::{History, Slow, Window};
+use crate::rule::{HistoryRule, Slow, Window};
 use crate::shard::tick_budget::TickBudget;
 
 pub(super) const CHANNELS: usize = 5;
@@ -108,7 +108,7 @@ fn shape(seed: u64, chance: &mut Chance) -> (Shape, Allowance) {
         // A few of the longest messages are more than the default promises, and worlds grow old.
         (shape.history.bytes, shape.history.age_ms) = (1 << 30, 1 << 40);
     } else {
-        shape.history = History {
+        shape.history = HistoryRule {
             count: pick(chance, &[0, 1, 3, 20]),
             bytes: pick(chance, &[500, 5_000, 1_000_000]),
             age_ms: pick(chance, &[0, 300, 5_000, 600_000]),
@@ -238,7 +238,7 @@ fn read_history(world: &mut World, chance: &mut Chance) {
         _ => Some(world.truth.some_position(chance)),
     };
     let limit = pick(chance, &[1, 3, 100, 1_000]);
-    world.read_history(Asked { channel: chance.below(CHANNELS), since, limit });
+    world.read_history(HistoryRequest { channel: chance.below(CHANNELS), since, limit });
 }
 
 /// Nothing arrives in the log for a while, or it fails for good.

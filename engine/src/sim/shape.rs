@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::slow_log::LogTemper;
 use crate::driver::sim::Temper;
 use crate::limits::Limits;
-use crate::rule::{History, Slow, Window};
+use crate::rule::{HistoryRule, Slow, Window};
 use crate::session::machine::Machines;
 use crate::shard::tick_budget::TickBudget;
 use crate::transport::door::Door;
@@ -17,7 +17,7 @@ pub(crate) struct Shape {
     pub(crate) shards: usize,
     pub(crate) temper: Temper,
     pub(crate) limits: Limits,
-    pub(crate) history: History,
+    pub(crate) history: HistoryRule,
     pub(crate) window: Window,
     /// What becomes of slow clients of each channel; those beyond it disconnect.
     pub(crate) slow: Vec<Slow>,
@@ -50,7 +50,7 @@ impl Shape {
             shards: 1,
             temper: Temper::HONEST,
             limits,
-            history: History::DEFAULT,
+            history: HistoryRule::DEFAULT,
             window: Window::DEFAULT,
             slow: Vec::new(),
             capacity: (64, 64),

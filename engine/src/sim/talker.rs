@@ -7,7 +7,7 @@ mod session;
 use std::collections::BTreeMap;
 
 use self::errand::{Brought, Listening, PostStatus, SOCKET};
-use self::session::{Asked, Session};
+use self::session::{PendingRequest, Session};
 use super::canary::{Canary, spoil};
 use super::fact::{channel_name, channel_of};
 use super::follower::{Begin, ChannelTold, Follower};
@@ -94,7 +94,7 @@ impl Talker {
         } else {
             let channel = chance.below(CHANNELS);
             let first = vec![(channel, Begin::Now)];
-            asked.insert(0, Asked::Follow(first, world.truth.position()));
+            asked.insert(0, PendingRequest::Follow(first, world.truth.position()));
             let head = request(SOCKET, &[channel_name(channel)], None, 0, None);
             Listening::socket(world, shard, &head)
         };
@@ -142,7 +142,7 @@ impl Talker {
     }
 
     /// Something that it may ask for.
-    fn choose(&self, world: &mut World, chance: &mut Chance) -> Option<(Asked, String)> {
+    fn choose(&self, world: &mut World, chance: &mut Chance) -> Option<(PendingRequest, String)> {
         let session = self.session.as_ref()?;
         let channel = chance.below(CHANNELS);
         let (is_asked, follows) = (session.is_asked(channel), self.follower.follows(channel));
@@ -155,7 +155,10 @@ impl Talker {
             }
         };
         if may_leave && chance.percent(20) {
-            return Some((Asked::Leave(channel), format!("leave {}", channel_name(channel))));
+            return Some((
+                PendingRequest::Leave(channel),
+                format!("leave {}", channel_name(channel)),
+            ));
         }
         if !follows && !is_asked && chance.percent(60) {
             let mut channels = vec![(channel, self.follower.begin(channel, chance))];
@@ -167,13 +170,13 @@ impl Talker {
                 .iter()
                 .map(|(channel, begin)| self.follower.word(*channel, *begin, &world.truth));
             let line = format!("from {}", words.collect::<Vec<_>>().join(" "));
-            return Some((Asked::Follow(channels, world.truth.position()), line));
+            return Some((PendingRequest::Follow(channels, world.truth.position()), line));
         }
         if self.allowance.may_forget || session.asked.len() > 200 {
             return None; // what it publishes is to be the next of its channel, whatever ends
         }
         let (number, text) = world.say(channel);
-        Some((Asked::Say(number), format!("say {} {text}", channel_name(channel))))
+        Some((PendingRequest::Say(number), format!("say {} {text}", channel_name(channel))))
     }
 
     /// Sends lines.
@@ -341,7 +344,7 @@ impl Talker {
         self.answers += 1;
         let words: Vec<&str> = answer.split(' ').collect();
         match (asked, &words[..]) {
-            (Asked::Follow(wanted, asked_at), ["following", _, channels @ ..]) => {
+            (PendingRequest::Follow(wanted, asked_at), ["following", _, channels @ ..]) => {
                 for told in channels.chunks(4).map(ChannelTold::read) {
                     let begin = wanted.iter().find(|(channel, _)| *channel == told.channel);
                     let Some((_, begin)) = begin else { continue }; // it was left meanwhile
@@ -353,7 +356,7 @@ impl Talker {
                 let is_followed = |(channel, _): &(usize, _)| self.follower.follows(*channel);
                 assert!(wanted.iter().all(is_followed), "not all that it asked for: {text}");
             }
-            (Asked::Leave(channel), ["left", name, was]) => {
+            (PendingRequest::Leave(channel), ["left", name, was]) => {
                 assert_eq!(channel_of(name), channel);
                 assert_eq!(*was, "true", "it was followed, or asked for: {text}");
                 session.cancel(channel);
@@ -361,13 +364,15 @@ impl Talker {
                     self.follower.left(channel);
                 }
             }
-            (Asked::Say(number), ["at", offset, id]) => {
+            (PendingRequest::Say(number), ["at", offset, id]) => {
                 let position = world.truth.position_in(id);
                 let place = (position, vec![offset.parse().expect("an offset")]);
                 assert_eq!(Some(place), world.truth.place_of(number), "{text}");
             }
-            (Asked::Follow(..) | Asked::Say(_), ["Busy" | "TooManyRequests"]) => {}
-            (Asked::Follow(..) | Asked::Say(_), ["LogFailed"]) if world.log.has_failed() => {}
+            (PendingRequest::Follow(..) | PendingRequest::Say(_), ["Busy" | "TooManyRequests"]) => {
+            }
+            (PendingRequest::Follow(..) | PendingRequest::Say(_), ["LogFailed"])
+                if world.log.has_failed() => {}
             (_, other) => panic!("no answer to that: {other:?}"),
         }
     }

@@ -25,7 +25,7 @@ use crate::driver::sim::{Chance, Sim, SimNet};
 use crate::limits::Limits;
 use crate::log::{Epochs, Interrupted, Others};
 use crate::metrics::Metrics;
-use crate::node::{Node, Parts, Plans};
+use crate::node::{Node, NodeParts, Plans};
 use crate::node_state::NodeState;
 use crate::origin::{Named, Origin};
 use crate::presence::Presence;
@@ -118,7 +118,7 @@ impl World {
         let answers = Answers::default();
         let told = Placed::told(interrupted, Arc::clone(&answers));
         let slow = SlowLog::new(told, shape.log, log.clone(), shape.seed);
-        let parts = Parts::join(plans, slow);
+        let parts = NodeParts::join(plans, slow);
         let backends = Backends::new(shape.seed, shape.backends, epoch, &parts);
         let mut node = Node::new(parts, drivers, now);
         node.shards.iter_mut().for_each(|shard| shard.set_budget(shape.budget));
@@ -258,7 +258,7 @@ impl World {
     }
 
     /// A backend asks for what a channel keeps.
-    pub(super) fn read_history(&mut self, asked: history::Asked) {
+    pub(super) fn read_history(&mut self, asked: history::HistoryRequest) {
         self.offers.push_back(history::ask(asked, tenant(), &self.truth, &self.answers));
     }
 

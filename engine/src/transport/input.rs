@@ -9,7 +9,7 @@ use fanfare_protocol::ws::Receiver;
 
 use super::follow_body::PendingFollow;
 use super::request::is_poll;
-use crate::bodies::{Bodies, BodySender, Share};
+use crate::bodies::{Bodies, BodySender, BodyShare};
 use crate::clock::Millis;
 use crate::limits::Limits;
 use crate::sequencer::command::Publication;
@@ -41,13 +41,13 @@ pub struct Body {
     /// Bytes that were declared, within the configured size.
     pub length: usize,
     /// What the memory of `data` costs.
-    pub share: Share,
+    pub share: BodyShare,
 }
 
 impl Body {
     /// A body of `length`, of which nothing is here.
     pub fn new(purpose: Purpose, length: usize) -> Self {
-        Self { purpose, data: Vec::new(), length, share: Share::default() }
+        Self { purpose, data: Vec::new(), length, share: BodyShare::default() }
     }
 
     /// Takes as many of `bytes` as belong to it and returns how many that were; `None` where bodies
@@ -92,7 +92,7 @@ pub struct Brought {
     /// What the client says.
     pub data: Vec<u8>,
     /// What its memory costs until the session has taken it.
-    pub share: Share,
+    pub share: BodyShare,
 }
 
 /// What came behind a request: the next requests, or frames before our 101. While there is any,

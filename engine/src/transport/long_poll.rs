@@ -36,7 +36,7 @@ struct Notice {
 
 /// What was found for a poll.
 #[derive(Clone, Copy, Debug)]
-pub struct Found<'a> {
+pub struct PollContents<'a> {
     /// Bytes of its messages and of what separates them.
     pub messages_bytes: usize,
     /// Gaps of messages that are too long for it, rendered.
@@ -103,8 +103,14 @@ impl Poll {
     /// room, the id is the present, since a gap may lie behind the last message; where more
     /// follows, a gap that begins behind the last message is left to the next poll, which finds it
     /// again.
-    pub fn answer(&self, found: Found<'_>, reached: Id, date: HttpDate, ending: Ending) -> Around {
-        let Found { messages_bytes, gaps: too_long, is_all, .. } = found;
+    pub fn answer(
+        &self,
+        found: PollContents<'_>,
+        reached: Id,
+        date: HttpDate,
+        ending: Ending,
+    ) -> Around {
+        let PollContents { messages_bytes, gaps: too_long, is_all, .. } = found;
         let nothing_until = reached.position.max(self.begin);
         let mut last = found.last.unwrap_or(nothing_until);
         if is_all && !(self.gaps.is_empty() && too_long.is_empty()) {
@@ -158,7 +164,7 @@ mod tests {
             poll.push(&gap("b", 1), None);
             poll.missed(&gap("a", 6));
             poll.missed(&gap("c", 1));
-            let found = Found { messages_bytes: 9, gaps: &[], last: Some(last), is_all };
+            let found = PollContents { messages_bytes: 9, gaps: &[], last: Some(last), is_all };
             let date = HttpDate::from_unix_seconds(0);
             let around = poll.answer(found, reached, date, Ending::Close);
             let said = String::from_utf8_lossy(&around.behind);

@@ -10,8 +10,8 @@ use fanfare::driver::{
 };
 use fanfare::limits::Limits;
 use fanfare::log::Memory;
-use fanfare::node::{self, Parts, Plans};
-use fanfare::rule::{History, Rules, Window};
+use fanfare::node::{self, NodeParts, Plans};
+use fanfare::rule::{HistoryRule, Rules, Window};
 use fanfare::sequencer::Ticket;
 use fanfare::sequencer::command::{Command, Publication, PublishAnswer};
 use fanfare::shard::Tick;
@@ -89,13 +89,13 @@ impl Node {
             ..Limits::default()
         };
         // Small ones, so that pages are dropped and begun all the time.
-        let history = History { count: 20, bytes: 1 << 20, age_ms: 60_000 };
+        let history = HistoryRule { count: 20, bytes: 1 << 20, age_ms: 60_000 };
         let window = Window { count: 64, bytes: 1 << 20 };
         let rules = Rules::new(Vec::new(), history, window);
         let (driver, net) = Sim::new(1, CONNECTIONS, Temper::HONEST);
         let context = Context::new(limits, Tenant::default());
         let context = Context { loopback: true, dev: true, ..context };
-        let parts = Parts::join(
+        let parts = NodeParts::join(
             Plans::stepped(Epoch::from_random(1), context, rules, 1, CONNECTIONS),
             Memory::default(),
         );

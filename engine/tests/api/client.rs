@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use fanfare::channel::Tenant;
 use fanfare::control::metrics_page::Build;
-use fanfare::control::{Bounds, Control, Facts, serve};
+use fanfare::control::{Bounds, Control, ControlConfig, serve};
 use fanfare::limits::Limits;
 use fanfare::metrics::Metrics;
 use fanfare::vigil::Vigil;
@@ -77,7 +77,7 @@ impl Node {
     pub(crate) fn with(wishes: Wishes) -> Self {
         let sequencer = StandIn::start(wishes.inbox_commands);
         let ready = Arc::new(AtomicBool::new(true));
-        let facts = Facts {
+        let facts = ControlConfig {
             tenant: Tenant::default(),
             build: Build {
                 driver: "epoll",

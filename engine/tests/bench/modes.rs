@@ -2,7 +2,7 @@
 //! the result has what the mode is for.
 
 use fanfare::node::{DriverChoice, Server};
-use fanfare::rule::{History, Rules, Window};
+use fanfare::rule::{HistoryRule, Rules, Window};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -30,7 +30,7 @@ impl Target {
         let path = folder.path().join("s");
         let node = node_with(driver, |settings| {
             settings.socket = Some(path);
-            settings.rules = Rules::new(Vec::new(), History::DEFAULT, WINDOW);
+            settings.rules = Rules::new(Vec::new(), HistoryRule::DEFAULT, WINDOW);
         });
         Self { node, folder, driver }
     }

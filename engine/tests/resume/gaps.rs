@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fanfare::node::{Server, Settings};
-use fanfare::rule::{History, Window};
+use fanfare::rule::{HistoryRule, Window};
 use fanfare_protocol::id::Id;
 
 use crate::reader::{Reader, Transport};
@@ -11,7 +11,7 @@ use crate::support::step_timer::{StepTimer, undisturbed};
 use crate::support::{Client, keep, publish_all, rules, wait_until};
 use crate::{everywhere, fill, gap, on_both, unbounded};
 
-fn with_history(history: History) -> impl Fn(&mut Settings) {
+fn with_history(history: HistoryRule) -> impl Fn(&mut Settings) {
     move |settings| settings.rules = rules(&[("a", history, Window::DEFAULT)])
 }
 
@@ -53,7 +53,7 @@ fn trimmed_by_count() {
 #[test]
 fn trimmed_by_bytes() {
     // A message costs 160 bytes and its own: five of these fit, or four beside a longer one.
-    let history = History { count: 1_000, bytes: 1_000, age_ms: 600_000 };
+    let history = HistoryRule { count: 1_000, bytes: 1_000, age_ms: 600_000 };
     everywhere(with_history(history), |node, transport| {
         let listen = node.addresses().listen;
         let text = |length: usize| ("a", "x".repeat(length));
@@ -85,7 +85,7 @@ const AGE_MS: u64 = 4_000;
 #[test]
 fn expired_by_age() {
     let change = |settings: &mut Settings| {
-        let history = History { age_ms: AGE_MS, ..keep(1_000) };
+        let history = HistoryRule { age_ms: AGE_MS, ..keep(1_000) };
         settings.rules = rules(&[("**", history, Window::DEFAULT)]);
     };
     on_both(change, |node| {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use fanfare::node::{Server, Settings};
-use fanfare::rule::{History, Pattern, Rule, Rules, Slow, Window};
+use fanfare::rule::{HistoryRule, Pattern, Rule, Rules, Slow, Window};
 use serde_json::Value;
 
 use crate::reader::{Reader, Transport};
@@ -20,7 +20,7 @@ fn policies(settings: &mut Settings) {
         slow,
     };
     let rules = vec![rule("w", Slow::Window), rule("l", Slow::Latest)];
-    settings.rules = Rules::new(rules, History::DEFAULT, Window::DEFAULT);
+    settings.rules = Rules::new(rules, HistoryRule::DEFAULT, Window::DEFAULT);
     settings.shards = Some(1);
 }
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use fanfare::channel::{ChannelName, Tenant};
 use fanfare::log::Log;
 use fanfare::node::{self, DriverChoice, Server, Settings};
-use fanfare::rule::{History, Pattern, Rule, Rules, Slow, Window};
+use fanfare::rule::{HistoryRule, Pattern, Rule, Rules, Slow, Window};
 use fanfare::sequencer::Ticket;
 use fanfare::sequencer::command::{Command, Publication, Published};
 use fanfare_protocol::dialect::machine::Machine;
@@ -383,19 +383,19 @@ pub fn publish_all<'a>(
 }
 
 /// Rules by pattern, with the defaults for everything else.
-pub fn rules(rules: &[(&str, History, Window)]) -> Rules {
-    let rule = |(pattern, history, window): &(&str, History, Window)| Rule {
+pub fn rules(rules: &[(&str, HistoryRule, Window)]) -> Rules {
+    let rule = |(pattern, history, window): &(&str, HistoryRule, Window)| Rule {
         pattern: Pattern::parse(pattern).unwrap(),
         history: *history,
         window: *window,
         slow: Slow::default(),
     };
-    Rules::new(rules.iter().map(rule).collect(), History::DEFAULT, Window::DEFAULT)
+    Rules::new(rules.iter().map(rule).collect(), HistoryRule::DEFAULT, Window::DEFAULT)
 }
 
 /// A history bounded by a count alone.
-pub fn keep(count: u64) -> History {
-    History { count, bytes: 100_000_000, age_ms: 600_000 }
+pub fn keep(count: u64) -> HistoryRule {
+    HistoryRule { count, bytes: 100_000_000, age_ms: 600_000 }
 }
 
 /// Waits until `done`; panics with `what` after [`PATIENCE`].

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read};
 use std::time::Duration;
 
 use fanfare::node::{Server, Settings};
-use fanfare::rule::History;
+use fanfare::rule::HistoryRule;
 use socket2::SockRef;
 
 use crate::site::{on_both, with_history};
@@ -93,7 +93,7 @@ fn h4_slow_heads() {
 /// A megabyte, more than the kernel takes at once, and a client that takes its time with it.
 #[test]
 fn an_answer_may_be_read_slowly() {
-    with_history(History::DEFAULT, impatient, |site| {
+    with_history(HistoryRule::DEFAULT, impatient, |site| {
         for fields in ["", "Connection: close\r\n"] {
             site.case("a long answer, read bit by bit", |node| {
                 for _ in 0..15 {

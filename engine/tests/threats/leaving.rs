@@ -3,7 +3,7 @@
 use std::net::Shutdown;
 
 use fanfare::node::Server;
-use fanfare::rule::History;
+use fanfare::rule::HistoryRule;
 
 use crate::site::{on_both, with_history};
 use crate::support::{Client, publish, wait_until};
@@ -173,7 +173,7 @@ fn h31_reset() {
 #[test]
 fn l7_what_a_lost_poll_did_not_get_stays() {
     with_history(
-        History::DEFAULT,
+        HistoryRule::DEFAULT,
         |_| {},
         |site| {
             site.case("L7", |node| {

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use fanfare::node::{Server, Settings};
-use fanfare::rule::{History, Rule, Rules, Window};
+use fanfare::rule::{HistoryRule, Rule, Rules, Window};
 use socket2::SockRef;
 
 use crate::site::on_both;
@@ -140,7 +140,7 @@ fn w22_no_pong() {
 
 /// A window of four messages, so that a client leaves it soon.
 fn narrow(settings: &mut Settings) {
-    let history = History { count: 4, bytes: 1_000_000, age_ms: 100 };
+    let history = HistoryRule { count: 4, bytes: 1_000_000, age_ms: 100 };
     let mut rules: Vec<Rule> = settings.rules.iter().map(|rule| Rule::clone(rule)).collect();
     rules.pop();
     settings.rules = Rules::new(rules, history, Window { count: 4, bytes: 1_000_000 });

@@ -1,14 +1,14 @@
 //! W25, E1, L2: positions that are not this node's, not yet, or not any more, on all transports.
 
 use fanfare::node::Server;
-use fanfare::rule::History;
+use fanfare::rule::HistoryRule;
 use serde_json::{Value, json};
 
 use crate::site::with_history;
 use crate::support::{Client, publish};
 use crate::wire::{Answer, connect, get, status};
 
-const KEPT: History = History { count: 3, bytes: 1_000_000, age_ms: 600_000 };
+const KEPT: HistoryRule = HistoryRule { count: 3, bytes: 1_000_000, age_ms: 600_000 };
 const UNKNOWN: &str = "unknown";
 
 /// Publishes a number; its id.

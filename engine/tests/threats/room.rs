@@ -1,7 +1,7 @@
 //! H28: a node that has all the connections, or followed channels, that it may have.
 
 use fanfare::node::{Server, Settings};
-use fanfare::rule::{History, Rules, Window};
+use fanfare::rule::{HistoryRule, Rules, Window};
 
 use crate::site::on_both;
 use crate::support::{Client, NEVER_MS, wait_until};
@@ -61,7 +61,7 @@ fn h28_the_connection_limit() {
 
 /// The canary's channel is the only one that there may be, and keeps what it was told.
 fn one_that_keeps(settings: &mut Settings) {
-    let history = History { count: 1, bytes: 1_000_000, age_ms: NEVER_MS };
+    let history = HistoryRule { count: 1, bytes: 1_000_000, age_ms: NEVER_MS };
     settings.rules = Rules::new(Vec::new(), history, Window { count: 1, bytes: 1_000 });
     settings.limits.channels = 1;
 }

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use fanfare::auth::host::Hosts;
 use fanfare::node::{Server, Settings};
-use fanfare::rule::{History, Pattern, Rule, Rules, Slow, Window};
+use fanfare::rule::{HistoryRule, Pattern, Rule, Rules, Slow, Window};
 
 use crate::support::{Client, DRIVERS, NEVER_MS, PATIENCE, node_with, publish, wait_until};
 
 /// History of channels in these tests: short.
-const FORGETFUL: History = History { count: 100, bytes: 1_000_000, age_ms: 100 };
+const FORGETFUL: HistoryRule = HistoryRule { count: 100, bytes: 1_000_000, age_ms: 100 };
 
 /// What the canary hears is so long, where the node takes that, that it has a page of its own as
 /// the canary gets it: what is rendered for the canary is as much after each case.
@@ -40,7 +40,7 @@ pub(crate) fn on_both(change: impl Fn(&mut Settings) + Sync, cases: impl Fn(&Sit
 
 /// The same, where channels keep `history`.
 pub(crate) fn with_history(
-    history: History,
+    history: HistoryRule,
     change: impl Fn(&mut Settings) + Sync,
     cases: impl Fn(&Site) + Sync,
 ) {
@@ -73,10 +73,10 @@ pub(crate) fn with_history(
 }
 
 /// The canary's channel keeps one message, so that its log has one length.
-fn rules(history: History) -> Rules {
+fn rules(history: HistoryRule) -> Rules {
     let one = Rule {
         pattern: Pattern::parse("canary").unwrap(),
-        history: History { count: 1, ..FORGETFUL },
+        history: HistoryRule { count: 1, ..FORGETFUL },
         window: Window { count: 1, bytes: 1_000 },
         slow: Slow::default(),
     };

@@ -34,7 +34,7 @@ pub(super) enum Seen<'a> {
 }
 
 /// How a connection ended.
-pub(super) enum End {
+pub(super) enum StreamEnd {
     /// It was not made: why.
     Unreachable(String),
     /// It broke, or the server wants us to come back: why.
@@ -83,7 +83,7 @@ impl Stream {
         &self,
         last_id: &mut String,
         seen: &mut dyn FnMut(Seen<'_>) -> io::Result<()>,
-    ) -> End {
+    ) -> StreamEnd {
         let mut request = self.agent.get(&self.url).header("Accept", "text/event-stream");
         if !last_id.is_empty() {
             request = request.header("Last-Event-ID", last_id.as_str());
@@ -92,16 +92,16 @@ impl Stream {
             Ok(response) => response,
             Err(ureq::Error::BadUri(what)) => {
                 let what = format!("\"{}\" is not a base URL: {what}", self.base);
-                return End::Final(Failure::new(exit::USAGE, what));
+                return StreamEnd::Final(Failure::new(exit::USAGE, what));
             }
-            Err(error) => return End::Unreachable(self.why_unreachable(&error)),
+            Err(error) => return StreamEnd::Unreachable(self.why_unreachable(&error)),
         };
         if let Some(end) = self.judge(&response) {
             return end;
         }
         match seen(Seen::Open) {
             Ok(()) => read(response.into_body().into_reader(), last_id, seen),
-            Err(error) => End::Output(error),
+            Err(error) => StreamEnd::Output(error),
         }
     }
 
@@ -117,23 +117,23 @@ impl Stream {
     }
 
     /// What a status means, unless it opens a stream.
-    fn judge<B>(&self, response: &Response<B>) -> Option<End> {
+    fn judge<B>(&self, response: &Response<B>) -> Option<StreamEnd> {
         let status = response.status();
         let fail = |code, what: &str| {
             let what = format!("{} answers {status}: {what}", self.base);
-            Some(End::Final(Failure::new(code, what)))
+            Some(StreamEnd::Final(Failure::new(code, what)))
         };
         match status {
-            StatusCode::NO_CONTENT => Some(End::Done),
+            StatusCode::NO_CONTENT => Some(StreamEnd::Done),
             StatusCode::OK if is_event_stream(response) => None,
             StatusCode::OK => fail(exit::UNAVAILABLE, "that is no event stream; is it Fanfare?"),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 fail(exit::NO_PERMISSION, "you may not follow these channels")
             }
-            StatusCode::TOO_MANY_REQUESTS => Some(End::Lost("the server is too busy".into())),
+            StatusCode::TOO_MANY_REQUESTS => Some(StreamEnd::Lost("the server is too busy".into())),
             StatusCode::NOT_FOUND => fail(exit::UNAVAILABLE, "there is no /sse; is it Fanfare?"),
             _ if status.is_server_error() => {
-                Some(End::Lost(format!("the server answers {status}")))
+                Some(StreamEnd::Lost(format!("the server answers {status}")))
             }
             _ => fail(exit::DATA, "it does not take this request"),
         }
@@ -149,21 +149,21 @@ fn read(
     mut body: impl Read,
     last_id: &mut String,
     seen: &mut dyn FnMut(Seen<'_>) -> io::Result<()>,
-) -> End {
+) -> StreamEnd {
     let mut reader = sse::Reader::new(EVENT_BYTES_MAX);
     let mut events = Vec::new();
     let mut buffer = vec![0; 64 << 10];
     loop {
         let bytes = match body.read(&mut buffer) {
-            Ok(0) => return End::Lost("the server ended the stream".into()),
+            Ok(0) => return StreamEnd::Lost("the server ended the stream".into()),
             Ok(bytes) => &buffer[..bytes],
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return End::Lost(format!("the connection broke ({error})")),
+            Err(error) => return StreamEnd::Lost(format!("the connection broke ({error})")),
         };
         let fed = reader.feed(bytes, &mut events);
         for event in events.drain(..) {
             if let Err(error) = seen(Seen::Event(&event)) {
-                return End::Output(error);
+                return StreamEnd::Output(error);
             }
         }
         // After the events were printed: what has been kept is never asked for again, and what has
@@ -172,10 +172,10 @@ fn read(
             reader.last_id().clone_into(last_id);
         }
         if let Err(error) = seen(Seen::Alive { retry_ms: reader.retry_ms() }) {
-            return End::Output(error);
+            return StreamEnd::Output(error);
         }
         if let Err(error) = fed {
-            return End::Final(Failure::new(exit::DATA, error.to_string()));
+            return StreamEnd::Final(Failure::new(exit::DATA, error.to_string()));
         }
     }
 }
@@ -205,7 +205,7 @@ mod tests {
     use crate::cli::arguments::Command;
 
     /// Reads `pieces` as one connection: the events, the last id, how it ended.
-    fn read_all(pieces: &[&str]) -> (Vec<String>, String, End) {
+    fn read_all(pieces: &[&str]) -> (Vec<String>, String, StreamEnd) {
         let mut body: Box<dyn Read> = Box::new(io::empty());
         for piece in pieces {
             body = Box::new(body.chain(io::Cursor::new(piece.to_string())));
@@ -224,7 +224,7 @@ mod tests {
     fn the_last_id_is_that_of_the_last_whole_block() {
         let (seen, last_id, end) = read_all(&["id: a-1\n\nid: a-2\nda", "ta: x\n\nid: a-3\n"]);
         assert_eq!((seen, last_id.as_str()), (vec!["x".to_owned()], "a-2"));
-        assert!(matches!(end, End::Lost(_)));
+        assert!(matches!(end, StreamEnd::Lost(_)));
         let (_, last_id, _) = read_all(&["retry: 5\n\n: comment\n\n"]);
         assert_eq!(last_id, "before", "a stream without ids takes none away");
     }
@@ -237,7 +237,7 @@ mod tests {
             Seen::Event(_) => Err(io::ErrorKind::BrokenPipe.into()),
             _ => Ok(()),
         });
-        assert!(matches!(end, End::Output(_)));
+        assert!(matches!(end, StreamEnd::Output(_)));
         assert_eq!(last_id, "", "what was not printed is not kept as seen");
     }
 

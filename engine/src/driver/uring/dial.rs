@@ -20,7 +20,7 @@ use socket2::SockAddr;
 
 use super::Completion;
 use super::op::{ENTRIES_MAX, Op};
-use crate::driver::dial::{Call, DIALS_MAX};
+use crate::driver::dial::{DIALS_MAX, DialRequest};
 
 /// For options that are turned on.
 static ON: libc::c_int = 1;
@@ -50,7 +50,7 @@ pub(super) struct Dialer {
 
 /// What a completion of a lane means.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum DialStep {
     /// The chain begins.
     Going,
     /// A connection in this slot.
@@ -61,7 +61,7 @@ pub(super) enum Step {
 
 impl Dialer {
     /// Begins a call; whether there was a lane for it.
-    pub(super) fn dial(&mut self, call: Call, ops: &mut impl Extend<Op>) -> bool {
+    pub(super) fn dial(&mut self, call: DialRequest, ops: &mut impl Extend<Op>) -> bool {
         if self.free.is_empty() && self.lanes.len() < DIALS_MAX {
             self.free.push(self.lanes.len() as u16);
             self.lanes.push(None);
@@ -83,15 +83,15 @@ impl Dialer {
         lane: u16,
         completion: Completion,
         ops: &mut impl Extend<Op>,
-    ) -> Step {
+    ) -> DialStep {
         let Ok(slot) = u32::try_from(completion.result) else {
             let nth = self.end(lane).nth;
-            return Step::Failed { nth, errno: -completion.result };
+            return DialStep::Failed { nth, errno: -completion.result };
         };
         let at = self.lanes[usize::from(lane)].as_mut().expect("a lane lives until its chain ends");
         at.slot = slot;
         ops.extend([Op::Connect { lane }]);
-        Step::Going
+        DialStep::Going
     }
 
     /// The chain has ended. Where it failed, the slot is closed.
@@ -100,13 +100,13 @@ impl Dialer {
         lane: u16,
         completion: Completion,
         ops: &mut impl Extend<Op>,
-    ) -> Step {
+    ) -> DialStep {
         let Lane { nth, slot, .. } = self.end(lane);
         if completion.result >= 0 {
-            return Step::Connected { nth, slot };
+            return DialStep::Connected { nth, slot };
         }
         ops.extend([Op::Drop { slot }]);
-        Step::Failed { nth, errno: -completion.result }
+        DialStep::Failed { nth, errno: -completion.result }
     }
 
     /// Makes the socket.

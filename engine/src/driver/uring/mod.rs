@@ -48,13 +48,13 @@ use io_uring::types::{Fd, Fixed};
 use io_uring::{opcode, types::CancelBuilder};
 
 use self::accept::{AcceptOutcome, Acceptor};
-use self::dial::{Dialer, Step};
+use self::dial::{DialStep, Dialer};
 use self::entries::{Descriptors, install, register};
 use self::op::{ENTRIES_MAX, Op};
 use self::ring::{Completion, Ring, SIZES, place_of};
-use self::table::Table;
+use self::table::SocketTable;
 use self::user_data::{BATCHES, Tag};
-use super::dial::{Call, Dial, Dialed};
+use super::dial::{Dial, DialRequest, Dialed};
 use super::{
     Close, Detached, Driver, DriverConfig, Event, Exception, NotAdopted, Outgoing, Received,
     SEND_BYTES_MAX, SendOutcome, Token, Waker, debug_assert_distinct,
@@ -83,7 +83,7 @@ pub struct Uring {
 
 /// Everything that completions change.
 struct State {
-    table: Table,
+    table: SocketTable,
     acceptor: Acceptor,
     dialer: Dialer,
     /// Waits for the next [`Dial::dialed`].
@@ -129,7 +129,7 @@ impl Uring {
         };
         let sends_per_enter = SENDS_PER_ENTER.min(ring.entries() / 2);
         let state = State {
-            table: Table::new(capacity),
+            table: SocketTable::new(capacity),
             acceptor: Acceptor::new(want_peers),
             dialer: Dialer::default(),
             dialed: Vec::new(),
@@ -426,7 +426,7 @@ impl Driver for Uring {
 }
 
 impl Dial for Uring {
-    fn dial(&mut self, call: Call) -> bool {
+    fn dial(&mut self, call: DialRequest) -> bool {
         self.state.dialer.dial(call, &mut self.state.ops)
     }
 
@@ -478,27 +478,27 @@ impl State {
         }
     }
 
-    fn take_room(&mut self, token: Token, step: room::Step) {
-        if matches!(step, room::Step::Tell | room::Step::TellAndCancel) {
+    fn take_room(&mut self, token: Token, step: room::WatchStep) {
+        if matches!(step, room::WatchStep::Tell | room::WatchStep::TellAndCancel) {
             self.events.push(Event::Writable { token });
         }
         self.ops.extend(match step {
-            room::Step::Rest | room::Step::Tell => None,
-            room::Step::ArmOnce => Some(Op::WatchWritable(token)),
-            room::Step::ArmEdges => Some(Op::WatchEdges(token)),
-            room::Step::TellAndCancel => Some(Op::CancelEdges(token)),
+            room::WatchStep::Rest | room::WatchStep::Tell => None,
+            room::WatchStep::ArmOnce => Some(Op::WatchWritable(token)),
+            room::WatchStep::ArmEdges => Some(Op::WatchEdges(token)),
+            room::WatchStep::TellAndCancel => Some(Op::CancelEdges(token)),
         });
     }
 
-    fn take_step(&mut self, step: Step) {
+    fn take_step(&mut self, step: DialStep) {
         match step {
-            Step::Going => {}
-            Step::Connected { nth, slot } => {
+            DialStep::Going => {}
+            DialStep::Connected { nth, slot } => {
                 let token = self.table.begin(slot);
                 self.ops.push_back(Op::WatchReadable(token));
                 self.dialed.push(Dialed::Connected { token, nth });
             }
-            Step::Failed { nth, errno } => self.dialed.push(Dialed::Failed { nth, errno }),
+            DialStep::Failed { nth, errno } => self.dialed.push(Dialed::Failed { nth, errno }),
         }
     }
 

@@ -31,7 +31,7 @@ pub(super) enum Watch {
 
 /// What is to be done for a watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum WatchStep {
     /// Nothing.
     Rest,
     /// Arm the poll that ends by itself.
@@ -49,37 +49,37 @@ const ROOM: i32 = (libc::POLLOUT | libc::POLLERR | libc::POLLHUP | libc::POLLNVA
 
 impl Watch {
     /// Somebody wants to be told of room.
-    pub(super) fn ask(&mut self) -> Step {
+    pub(super) fn ask(&mut self) -> WatchStep {
         match self {
             Self::None => {
                 *self = Self::Once;
-                Step::ArmOnce
+                WatchStep::ArmOnce
             }
-            Self::Once | Self::Edges => Step::Rest,
+            Self::Once | Self::Edges => WatchStep::Rest,
             Self::Ending { again } => {
                 *again = true;
-                Step::Rest
+                WatchStep::Rest
             }
         }
     }
 
     /// A completion of what is armed, which stays armed where `more`.
-    pub(super) fn take(&mut self, result: i32, more: bool) -> Step {
+    pub(super) fn take(&mut self, result: i32, more: bool) -> WatchStep {
         // A poll that could not be armed must not be waited for.
         let room = result < 0 || result & ROOM != 0;
         let step;
         (*self, step) = match *self {
             Self::Once | Self::Edges if room && more => {
-                (Self::Ending { again: false }, Step::TellAndCancel)
+                (Self::Ending { again: false }, WatchStep::TellAndCancel)
             }
-            Self::Once | Self::Edges if room => (Self::None, Step::Tell),
-            Self::Edges if more => (Self::Edges, Step::Rest),
+            Self::Once | Self::Edges if room => (Self::None, WatchStep::Tell),
+            Self::Edges if more => (Self::Edges, WatchStep::Rest),
             // A multishot ends where the completion queue overflows.
-            Self::Once | Self::Edges => (Self::Edges, Step::ArmEdges),
+            Self::Once | Self::Edges => (Self::Edges, WatchStep::ArmEdges),
             // What the cancelled one saw was told, or is seen by the next one when it is armed.
-            Self::Ending { .. } if more => (*self, Step::Rest),
-            Self::Ending { again: true } => (Self::Once, Step::ArmOnce),
-            Self::Ending { again: false } | Self::None => (Self::None, Step::Rest),
+            Self::Ending { .. } if more => (*self, WatchStep::Rest),
+            Self::Ending { again: true } => (Self::Once, WatchStep::ArmOnce),
+            Self::Ending { again: false } | Self::None => (Self::None, WatchStep::Rest),
         };
         step
     }
@@ -96,31 +96,35 @@ mod tests {
     fn room_ends_a_watch_and_so_does_a_failure() {
         for result in [OUT, OUT | END, i32::from(libc::POLLHUP), -libc::ENOMEM] {
             let mut watch = Watch::default();
-            assert_eq!((watch.ask(), watch.ask()), (Step::ArmOnce, Step::Rest));
-            assert_eq!((watch.take(result, false), watch), (Step::Tell, Watch::None), "{result}");
+            assert_eq!((watch.ask(), watch.ask()), (WatchStep::ArmOnce, WatchStep::Rest));
+            assert_eq!(
+                (watch.take(result, false), watch),
+                (WatchStep::Tell, Watch::None),
+                "{result}"
+            );
         }
     }
 
     #[test]
     fn the_end_of_the_peers_side_is_no_room() {
         let mut watch = Watch::Once;
-        assert_eq!(watch.take(END, false), Step::ArmEdges);
-        assert_eq!((watch.take(END, true), watch.ask()), (Step::Rest, Step::Rest));
-        assert_eq!(watch.take(END, false), Step::ArmEdges, "the completion queue overflowed");
-        assert_eq!(watch.take(OUT, true), Step::TellAndCancel);
+        assert_eq!(watch.take(END, false), WatchStep::ArmEdges);
+        assert_eq!((watch.take(END, true), watch.ask()), (WatchStep::Rest, WatchStep::Rest));
+        assert_eq!(watch.take(END, false), WatchStep::ArmEdges, "the completion queue overflowed");
+        assert_eq!(watch.take(OUT, true), WatchStep::TellAndCancel);
     }
 
     #[test]
     fn never_are_two_armed() {
         let mut watch = Watch::Edges;
-        assert_eq!(watch.take(OUT, true), Step::TellAndCancel);
-        assert_eq!((watch.take(OUT, true), watch.ask()), (Step::Rest, Step::Rest));
-        assert_eq!(watch.take(OUT, true), Step::Rest, "it is not told for the next watch");
-        assert_eq!(watch.take(-libc::ECANCELED, false), Step::ArmOnce);
-        assert_eq!((watch.take(OUT, false), watch), (Step::Tell, Watch::None));
+        assert_eq!(watch.take(OUT, true), WatchStep::TellAndCancel);
+        assert_eq!((watch.take(OUT, true), watch.ask()), (WatchStep::Rest, WatchStep::Rest));
+        assert_eq!(watch.take(OUT, true), WatchStep::Rest, "it is not told for the next watch");
+        assert_eq!(watch.take(-libc::ECANCELED, false), WatchStep::ArmOnce);
+        assert_eq!((watch.take(OUT, false), watch), (WatchStep::Tell, Watch::None));
 
         let mut watch = Watch::Ending { again: false };
-        assert_eq!((watch.take(-libc::ECANCELED, false), watch), (Step::Rest, Watch::None));
-        assert_eq!(watch.ask(), Step::ArmOnce);
+        assert_eq!((watch.take(-libc::ECANCELED, false), watch), (WatchStep::Rest, Watch::None));
+        assert_eq!(watch.ask(), WatchStep::ArmOnce);
     }
 }

@@ -19,13 +19,13 @@ struct Slot {
 }
 
 /// The lives of all slots.
-pub(super) struct Table {
+pub(super) struct SocketTable {
     slots: Vec<Slot>,
     /// Slots that are not free: somebody lives there, or the kernel has not said that it is closed.
     taken: usize,
 }
 
-impl Table {
+impl SocketTable {
     pub(super) fn new(capacity: usize) -> Self {
         Self { slots: vec![Slot::default(); capacity], taken: 0 }
     }
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_token_of_an_earlier_life_matches_nothing() {
-        let mut table = Table::new(2);
+        let mut table = SocketTable::new(2);
         assert!(!table.is_live(Token { index: 1, generation: 0 }), "nobody lives here yet");
         let first = table.begin(1);
         assert!(table.is_live(first));
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn lives_are_still_told_apart_after_the_generation_wrapped() {
-        let mut table = Table::new(1);
+        let mut table = SocketTable::new(1);
         table.slots[0].generation = u32::MAX - 1;
         let last = table.begin(0);
         assert_eq!(last.generation, u32::MAX);

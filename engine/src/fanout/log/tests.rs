@@ -5,26 +5,26 @@ use fanfare_protocol::id::Epoch;
 use fanfare_protocol::message::Change;
 use proptest::prelude::*;
 
-use super::super::entry::Entry;
+use super::super::entry::LogEntry;
 use super::super::lives::EndedBy;
 use super::super::sample::{self, name};
 use super::super::views::ViewNumber;
 use super::*;
-use crate::rule::{History, Pattern, Window};
+use crate::rule::{HistoryRule, Pattern, Window};
 
 /// A log of a channel that keeps much and whose window is two messages.
-fn log_after(last: u64) -> Log {
+fn log_after(last: u64) -> ChannelLog {
     log_with(last, Window { count: 2, bytes: 1 << 20 })
 }
 
-fn log_with(last: u64, window: Window) -> Log {
+fn log_with(last: u64, window: Window) -> ChannelLog {
     let rule = Rule {
         pattern: Pattern::parse("**").unwrap(),
-        history: History { count: 100, bytes: 1 << 20, age_ms: 60_000 },
+        history: HistoryRule { count: 100, bytes: 1 << 20, age_ms: 60_000 },
         window,
         slow: Slow::Latest,
     };
-    Log::after(ChannelId(1), name(), Arc::new(rule), last)
+    ChannelLog::after(ChannelId(1), name(), Arc::new(rule), last)
 }
 
 fn message(offset: u64, floor: u64) -> Arc<Message> {
@@ -35,10 +35,10 @@ fn message_at(position: u64, offset: u64, ephemeral: bool, floor: u64) -> Arc<Me
     sample::message(position, offset, ephemeral, floor, position.to_string().into_bytes())
 }
 
-fn event(position: u64) -> Arc<presence::Placed> {
+fn event(position: u64) -> Arc<presence::PlacedPresence> {
     let (member, info) = (position.to_string().into(), Box::default());
     let change = Change::Join;
-    Arc::new(presence::Placed {
+    Arc::new(presence::PlacedPresence {
         channel: ChannelId(1),
         name: name(),
         position,
@@ -48,17 +48,17 @@ fn event(position: u64) -> Arc<presence::Placed> {
     })
 }
 
-fn append(log: &mut Log, message: Arc<Message>) {
+fn append(log: &mut ChannelLog, message: Arc<Message>) {
     log.append(message);
 }
 
-fn trim(log: &mut Log) -> Vec<u64> {
+fn trim(log: &mut ChannelLog) -> Vec<u64> {
     let mut dropped = Vec::new();
     log.trim(&mut dropped, &mut Pages::default());
     dropped
 }
 
-fn import(log: &mut Log, messages: &[Arc<Message>]) {
+fn import(log: &mut ChannelLog, messages: &[Arc<Message>]) {
     log.import(messages, &mut Pages::default());
 }
 
@@ -67,7 +67,7 @@ fn renderer() -> Renderer {
 }
 
 /// Renders everything from `seq` on, page by page.
-fn read_from(log: &mut Log, seq: u64, encoding: Encoding, renderer: &mut Renderer) {
+fn read_from(log: &mut ChannelLog, seq: u64, encoding: Encoding, renderer: &mut Renderer) {
     let rendition = Rendition { encoding, view: ViewNumber::default() };
     let mut want = Want { seq, before: u64::MAX, bytes: usize::MAX, ahead: true };
     while let Some(run) = log.run(want, rendition, renderer).expect("there is room") {
@@ -77,7 +77,7 @@ fn read_from(log: &mut Log, seq: u64, encoding: Encoding, renderer: &mut Rendere
 }
 
 /// First offset of the log, and offset of the next kept message.
-fn offsets(log: &Log) -> (u64, u64) {
+fn offsets(log: &ChannelLog) -> (u64, u64) {
     (log.entries.first_offset(), log.entries.next_offset())
 }
 
@@ -227,7 +227,7 @@ proptest! {
 }
 
 /// Everything promised is there, not much else is, and the lane says the same as the entries.
-fn check(log: &Log, last: u64, floor: u64) {
+fn check(log: &ChannelLog, last: u64, floor: u64) {
     let promised = (last + 1).saturating_sub(floor);
     assert!(offsets(log).0 <= floor.max(1) || promised == 0);
     let window = log.rule.window;
@@ -239,7 +239,7 @@ fn check(log: &Log, last: u64, floor: u64) {
 }
 
 /// What a laggard lost of kept messages is what it is told, and the rest is what it gets.
-fn check_owed(log: &Log, laggard: &Laggard) {
+fn check_owed(log: &ChannelLog, laggard: &Laggard) {
     let kept = laggard.owed.iter().filter(|(_, ephemeral)| !*ephemeral);
     let owed: Vec<u64> = kept.map(|(offset, _)| *offset).collect();
     let first_owed = owed.first().copied().unwrap_or(log.entries.next_offset());
@@ -253,7 +253,7 @@ fn check_owed(log: &Log, laggard: &Laggard) {
     let begins = laggard.cursor.max(log.entries.first());
     let given = (begins..log.entries.end()).map(|seq| log.entries.at(seq));
     let given = given.filter(|entry| !entry.is_ephemeral());
-    let given: Vec<u64> = given.map(Entry::offset).collect();
+    let given: Vec<u64> = given.map(LogEntry::offset).collect();
     let told = log.entries.offset_at(begins);
     let expected: Vec<u64> = owed.into_iter().filter(|offset| *offset >= told).collect();
     assert_eq!(given, expected, "{laggard:?}");

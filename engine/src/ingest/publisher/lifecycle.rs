@@ -27,7 +27,7 @@ enum Phase {
     /// It is read, as long as it keeps within the window.
     Open,
     /// It is read no more; when all outcomes are written, the farewell follows.
-    Settling(Farewell),
+    Settling(LastFrame),
     /// Nothing more is written; what is left is sent.
     Flushing,
     /// It has read nothing for too long: what is left is sent until then, as far as there is room;
@@ -51,7 +51,7 @@ impl Lifecycle {
     }
 
     /// The farewell that follows when all outcomes are written.
-    pub(super) fn settling(&self) -> Option<Farewell> {
+    pub(super) fn settling(&self) -> Option<LastFrame> {
         match self.phase {
             Phase::Settling(farewell) => Some(farewell),
             _ => None,
@@ -92,7 +92,7 @@ impl Lifecycle {
     }
 
     /// Nothing more is taken from it. When all outcomes are written this farewell follows.
-    pub(super) fn settle(&mut self, farewell: Farewell) {
+    pub(super) fn settle(&mut self, farewell: LastFrame) {
         if self.is_open() {
             self.phase = Phase::Settling(farewell);
         }
@@ -101,7 +101,7 @@ impl Lifecycle {
     /// It has said that it is done with its session.
     pub(super) fn end_session(&mut self) {
         self.has_ended = true;
-        self.settle(Farewell::None);
+        self.settle(LastFrame::None);
     }
 
     /// All is written.
@@ -111,10 +111,10 @@ impl Lifecycle {
 
     /// It has read nothing for too long. Returns what it is still to be told, if anything: the
     /// error that it was about to be told, or else `reason`.
-    pub(super) fn part(&mut self, now: Millis, reason: Farewell) -> Option<Farewell> {
+    pub(super) fn part(&mut self, now: Millis, reason: LastFrame) -> Option<LastFrame> {
         match std::mem::replace(&mut self.phase, Phase::Parting(now.plus(LINGER_MS))) {
             Phase::Flushing => None,
-            Phase::Settling(error @ Farewell::Error(..)) => Some(error),
+            Phase::Settling(error @ LastFrame::Error(..)) => Some(error),
             _ => Some(reason),
         }
     }
@@ -142,7 +142,7 @@ impl Lifecycle {
 
 /// What a connection ends with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Farewell {
+pub(super) enum LastFrame {
     /// The publisher has ended: nothing.
     None,
     /// An ERROR frame: its code, the offset of what it is about, and why.
@@ -151,7 +151,7 @@ pub(super) enum Farewell {
     Goodbye(GoodbyeCode),
 }
 
-impl Farewell {
+impl LastFrame {
     /// What one is told who broke the protocol.
     pub(super) fn after(violation: &Violation) -> Self {
         Self::Error(violation.code, violation.offset, violation.text())

@@ -8,7 +8,7 @@ use fanfare_protocol::id::Epoch;
 use fanfare_protocol::record::Secret;
 use fanfare_protocol::record::checkpoint::Wrong;
 
-use super::super::checkpoint::{Mark, Written};
+use super::super::checkpoint::{CheckpointMark, Written};
 use super::super::command::*;
 use super::super::restore::{Replay, Restoring};
 use super::journal::{Journal, NAMES, Replica, assert_same, said, small_limits, small_rules};
@@ -132,7 +132,7 @@ impl World {
 
     fn begin(&mut self) {
         let sequencer = &mut self.mortal.sequencer;
-        sequencer.begin_checkpoint(Mark { incarnation: self.chance.draw(), chain: 0 });
+        sequencer.begin_checkpoint(CheckpointMark { incarnation: self.chance.draw(), chain: 0 });
         let position = sequencer.performer.order.applied.position;
         let state = self.mortal.state();
         self.under_way = Some(Saved { bytes: Vec::new(), state, position });

@@ -17,7 +17,7 @@ use super::node::{EPOCH, Recorded, SECRET, name, publication, rule, rules};
 use crate::channel::{ChannelName, Tenant};
 use crate::clock::Millis;
 use crate::limits::Limits;
-use crate::log::{Event, Item, Log, RECORD_ITEMS};
+use crate::log::{Item, Log, LogEvent, RECORD_ITEMS};
 use crate::metrics::Metrics;
 use crate::origin::Origin;
 use crate::rule::Rules;
@@ -124,10 +124,12 @@ impl Journal {
                     except: read.except.and_then(|origin| Origin::parse(&format!("{origin:016x}"))),
                     data: read.data.into(),
                 };
-                Event::Published { publication, ticket: None }
+                LogEvent::Published { publication, ticket: None }
             }
-            record::Item::Heartbeat => Event::Heartbeat,
-            record::Item::Genesis(secret) => Event::Genesis { epoch: record.header.epoch, secret },
+            record::Item::Heartbeat => LogEvent::Heartbeat,
+            record::Item::Genesis(secret) => {
+                LogEvent::Genesis { epoch: record.header.epoch, secret }
+            }
             other => panic!("{other:?} is not written here"),
         };
         Some(Item { position, at: *at, event })
@@ -158,7 +160,7 @@ impl Log<Ticket> for Reader {
     fn next(&mut self) -> Option<Item<Ticket>> {
         let mut item = self.journal.read(self.read)?;
         self.read += 1;
-        if let Event::Published { ticket, .. } = &mut item.event {
+        if let LogEvent::Published { ticket, .. } = &mut item.event {
             *ticket = self.tickets.pop_front();
         }
         Some(item)

@@ -17,7 +17,7 @@ use crate::limits::Limits;
 use crate::log::{Epochs, Interrupted, Others};
 use crate::message::Message;
 use crate::metrics::Metrics;
-use crate::rule::{History, Pattern, Rule, Rules, Slow, Window};
+use crate::rule::{HistoryRule, Pattern, Rule, Rules, Slow, Window};
 
 pub(super) const EPOCH: u64 = 7;
 pub(super) const SECRET: Secret = Secret([9; 16]);
@@ -115,7 +115,7 @@ pub(super) fn name(text: &str) -> ChannelName {
 }
 
 pub(super) fn rule(pattern: &str, count: u64, bytes: usize, age_ms: u64) -> Rule {
-    let history = History { count, bytes, age_ms };
+    let history = HistoryRule { count, bytes, age_ms };
     Rule {
         pattern: Pattern::parse(pattern).unwrap(),
         history,
@@ -126,7 +126,7 @@ pub(super) fn rule(pattern: &str, count: u64, bytes: usize, age_ms: u64) -> Rule
 
 /// Everything is kept, except as `rules` say.
 pub(super) fn rules(rules: Vec<Rule>) -> Rules {
-    let all = History { count: u64::MAX, bytes: usize::MAX, age_ms: 1 << 40 };
+    let all = HistoryRule { count: u64::MAX, bytes: usize::MAX, age_ms: 1 << 40 };
     Rules::new(rules, all, Window::DEFAULT)
 }
 

@@ -7,7 +7,7 @@ use fanfare_protocol::id::Id;
 
 use super::super::command::{Gap, Published, Since};
 use super::node::{EPOCH, at};
-use crate::rule::{History, Rules};
+use crate::rule::{HistoryRule, Rules};
 
 pub(super) const SHARDS: usize = 3;
 
@@ -27,7 +27,7 @@ pub(super) struct Said {
 #[derive(Debug)]
 pub(super) struct ModelLife {
     name: &'static str,
-    rule: History,
+    rule: HistoryRule,
     pub(super) ended: bool,
     watermark: u64,
     pub(super) last: u64,
@@ -255,7 +255,7 @@ impl Oracle {
 
     /// Messages are promised for their age, and a use may have been a second later than is known.
     fn promised(&self, life: usize) -> u64 {
-        let History { count, bytes, age_ms } = self.lives[life].rule;
+        let HistoryRule { count, bytes, age_ms } = self.lives[life].rule;
         if count > 0 && bytes > 0 { age_ms + 1_000 } else { 1_000 }
     }
 

@@ -15,7 +15,7 @@ use super::node::{EPOCH, Recorded, SECRET, name, publication, rule, rules, sessi
 use super::presence::join;
 use crate::clock::Millis;
 use crate::limits::Limits;
-use crate::log::{Event, Item, Log, RECORD_ITEMS};
+use crate::log::{Item, Log, LogEvent, RECORD_ITEMS};
 use crate::metrics::Metrics;
 use crate::presence::Presence;
 
@@ -80,18 +80,20 @@ impl Log<Ticket> for Reader {
         }
         let mut publication = match said {
             Said::Published(publication) => publication,
-            Said::Heartbeat => return Some(Item { position, at, event: Event::Heartbeat }),
-            Said::Presence(it) => return Some(Item { position, at, event: Event::Presence(it) }),
+            Said::Heartbeat => return Some(Item { position, at, event: LogEvent::Heartbeat }),
+            Said::Presence(it) => {
+                return Some(Item { position, at, event: LogEvent::Presence(it) });
+            }
             Said::Genesis(epoch) => {
                 let secret = Secret([epoch.number() as u8; 16]);
-                return Some(Item { position, at, event: Event::Genesis { epoch, secret } });
+                return Some(Item { position, at, event: LogEvent::Genesis { epoch, secret } });
             }
         };
         if self.misread == Some(self.read - 1) {
             publication.channel = name("misread");
         }
         let ticket = if node == self.node { self.tickets.pop_front() } else { None };
-        Some(Item { position, at, event: Event::Published { publication, ticket } })
+        Some(Item { position, at, event: LogEvent::Published { publication, ticket } })
     }
 }
 

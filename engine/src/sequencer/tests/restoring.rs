@@ -6,7 +6,7 @@ use fanfare_protocol::message::GapReason;
 use fanfare_protocol::record::checkpoint::{Unreadable, Wrong};
 use fanfare_protocol::record::{self, Header};
 
-use super::super::checkpoint::{Mark, Written};
+use super::super::checkpoint::{CheckpointMark, Written};
 use super::super::command::*;
 use super::super::keys::Seen;
 use super::super::restore::{Replay, Restoring};
@@ -32,7 +32,7 @@ fn publish(replica: &mut Replica, now: u64, publication: Publication) {
 
 fn saved(replica: &mut Replica, units: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
-    replica.sequencer.begin_checkpoint(Mark { incarnation: 3, chain: 4 });
+    replica.sequencer.begin_checkpoint(CheckpointMark { incarnation: 3, chain: 4 });
     while replica.sequencer.write_checkpoint(units, &mut bytes) == Written::More {}
     bytes
 }
@@ -114,7 +114,7 @@ fn a_checkpoint_of_many_channels_stops_nobody() {
     }
     let (state, position) = (node.state(), node.sequencer.performer.order.applied.position);
     let mut bytes = Vec::new();
-    node.sequencer.begin_checkpoint(Mark::default());
+    node.sequencer.begin_checkpoint(CheckpointMark::default());
     let (mut pieces, mut written) = (0, Written::More);
     while written == Written::More {
         let before = bytes.len();

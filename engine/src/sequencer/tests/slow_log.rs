@@ -11,7 +11,7 @@ use super::super::command::*;
 use super::super::inbox::{Inbox, NotTaken, inbox};
 use super::super::{Sequencer, SequencerConfig, Step, Ticket};
 use super::node::{EPOCH, Recorded, SECRET, name, publication, requester, rule, rules};
-use crate::bodies::Share;
+use crate::bodies::BodyShare;
 use crate::clock::{Clock, Millis};
 use crate::limits::Limits;
 use crate::log::{Item, Log, Memory, ThreadWaker};
@@ -84,7 +84,7 @@ impl Rig {
     fn publish_for_client(&mut self, request: u32) {
         let answer = PublishAnswer::Connection {
             requester: requester(0, 1, request),
-            body: Share::default(),
+            body: BodyShare::default(),
         };
         let command = Command::Publish(publication("said", 10), answer);
         assert!(self.clients.offer(command).is_ok());

@@ -13,7 +13,7 @@ use super::super::{Sequencer, SequencerConfig, Step};
 use super::node::{
     EPOCH, Node, SECRET, id, name, position, publication, requester, rule, rules, session,
 };
-use crate::bodies::Share;
+use crate::bodies::BodyShare;
 use crate::clock::Clock;
 use crate::limits::Limits;
 use crate::log::Memory;
@@ -29,7 +29,7 @@ fn offsets(entries: &[(u64, Entry)]) -> Vec<u64> {
 }
 
 fn connection(shard: u8, index: u32) -> PublishAnswer {
-    PublishAnswer::Connection { requester: requester(shard, index, 7), body: Share::default() }
+    PublishAnswer::Connection { requester: requester(shard, index, 7), body: BodyShare::default() }
 }
 
 fn nobody(channel: &str) -> Command {

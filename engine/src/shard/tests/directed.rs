@@ -6,7 +6,7 @@ use super::peer::Peer;
 use super::wire::{Said, Way};
 use super::world::{Shape, World};
 use crate::driver::sim::Standing;
-use crate::rule::{History, Window};
+use crate::rule::{HistoryRule, Window};
 use crate::sequencer::command::Command;
 
 const RAW: Way = Way::Socket { json: false };
@@ -14,7 +14,7 @@ const JSON: Way = Way::Socket { json: true };
 const SSE: Way = Way::Events { json: false };
 
 fn small_window() -> World {
-    let history = History { count: 2, bytes: 100_000, age_ms: 600_000 };
+    let history = HistoryRule { count: 2, bytes: 100_000, age_ms: 600_000 };
     let window = Window { count: 16, bytes: 1_000_000 };
     World::new(&Shape { history, window, ..Shape::plain() })
 }
@@ -358,7 +358,7 @@ fn an_end_of_file_ends_a_stream_at_once_in_any_phase() {
 
 #[test]
 fn a_history_that_is_longer_than_the_window_is_given_whole() {
-    let history = History { count: 500, bytes: 1_000_000, age_ms: 600_000 };
+    let history = HistoryRule { count: 500, bytes: 1_000_000, age_ms: 600_000 };
     let window = Window { count: 4, bytes: 1_000 };
     let mut world = World::new(&Shape { history, window, ..Shape::plain() });
     for _ in 0..400 {

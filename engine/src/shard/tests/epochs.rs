@@ -6,7 +6,7 @@ use fanfare_protocol::message::Kind;
 use super::peer::Peer;
 use super::wire::{GapSaid, Said, Way};
 use super::world::{Shape, World};
-use crate::rule::{History, Slow, Window};
+use crate::rule::{HistoryRule, Slow, Window};
 use crate::sequencer::command::Command;
 
 const RAW: Way = Way::Socket { json: false };
@@ -155,7 +155,7 @@ fn who_is_subscribing_just_then_is_answered_right() {
 
 /// A window of four messages, and a client that takes nothing beyond the first.
 fn blocked(way: Way, slow: Slow) -> (World, Peer) {
-    let history = History { count: 2, bytes: 1 << 20, age_ms: 600_000 };
+    let history = HistoryRule { count: 2, bytes: 1 << 20, age_ms: 600_000 };
     let window = Window { count: 4, bytes: 1 << 20 };
     let mut world = World::new(&Shape { history, window, slow: vec![slow], ..Shape::plain() });
     let peer = Peer::follow(&mut world, way, &[0]);

@@ -9,7 +9,7 @@ use super::wire::Way;
 use super::world::{Shape, World};
 use crate::driver::sim::Chance;
 use crate::fanout::BATCH_SENDS_MAX;
-use crate::rule::{History, Window};
+use crate::rule::{HistoryRule, Window};
 
 const RAW: Way = Way::Socket { json: false };
 
@@ -45,7 +45,7 @@ fn a_message_to_one_client_goes_out_in_the_next_tick_of_a_broadcast() {
 
 #[test]
 fn live_messages_do_not_wait_for_a_storm_of_resumes() {
-    let history = History { count: 5_000, bytes: 8_000_000, age_ms: 600_000 };
+    let history = HistoryRule { count: 5_000, bytes: 8_000_000, age_ms: 600_000 };
     let shape = Shape { capacity: (1_100, 1_100), history, ..Shape::plain() };
     let mut world = World::new(&shape);
     for _ in 0..200 {
@@ -122,7 +122,7 @@ fn who_comes_and_goes_in_a_sweep_makes_nobody_be_passed_over() {
 
 #[test]
 fn a_burst_pushes_no_healthy_client_out_of_the_window() {
-    let history = History { count: 1, bytes: 1_000_000, age_ms: 600_000 };
+    let history = HistoryRule { count: 1, bytes: 1_000_000, age_ms: 600_000 };
     let window = Window { count: 64, bytes: 1_000_000 };
     let shape = Shape { capacity: (1_100, 1_100), history, window, ..Shape::plain() };
     let mut world = World::new(&shape);
@@ -140,7 +140,7 @@ fn a_burst_pushes_no_healthy_client_out_of_the_window() {
 
 #[test]
 fn live_messages_do_not_wait_for_those_who_catch_up_by_polls() {
-    let history = History { count: 5_000, bytes: 8_000_000, age_ms: 600_000 };
+    let history = HistoryRule { count: 5_000, bytes: 8_000_000, age_ms: 600_000 };
     let shape = Shape { capacity: (200, 200), history, ..Shape::plain() };
     let mut world = World::new(&shape);
     for _ in 0..60 {

@@ -6,7 +6,7 @@ use super::peer::Peer;
 use super::wire::Way;
 use super::world::{COUNTED, Shape, World};
 use crate::limits::Limits;
-use crate::rule::{History, Window};
+use crate::rule::{HistoryRule, Window};
 use crate::shard::tick_budget::TickBudget;
 
 const RAW: Way = Way::Socket { json: false };
@@ -55,7 +55,7 @@ fn who_comes_back_gets_what_followed_in_each_channel() {
 
 #[test]
 fn who_comes_back_late_is_told_exactly_what_it_missed() {
-    let history = History { count: 2, ..History::DEFAULT };
+    let history = HistoryRule { count: 2, ..HistoryRule::DEFAULT };
     let window = Window { count: 2, ..Window::DEFAULT };
     let mut world = World::new(&Shape { history, window, ..exact_shape() });
     let mut speaker = peer(&mut world);
@@ -73,7 +73,7 @@ fn who_comes_back_late_is_told_exactly_what_it_missed() {
 
 #[test]
 fn of_another_life_nothing_is_known() {
-    let history = History { age_ms: 100, ..History::DEFAULT };
+    let history = HistoryRule { age_ms: 100, ..HistoryRule::DEFAULT };
     let limits = Limits { channel_idle_ms: 500, ..exact_shape().limits };
     let mut world = World::new(&Shape { history, limits, ..exact_shape() });
     let mut speaker = peer(&mut world);

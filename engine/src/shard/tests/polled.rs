@@ -10,7 +10,7 @@ use super::peer::Peer;
 use super::wire::Way;
 use super::world::{COUNTED, Manner, Shape, World};
 use crate::driver::sim::Standing;
-use crate::rule::{History, Slow, Window};
+use crate::rule::{HistoryRule, Slow, Window};
 use crate::shard::tick_budget::TickBudget;
 
 /// A client on shard 0 that follows `c0`, for which nothing is held.
@@ -65,7 +65,7 @@ fn an_answer_says_its_length_and_its_connection_has_the_next() {
 fn an_answer_is_the_same_however_it_is_taken() {
     let answer = |bytes: usize| {
         let mut shape = shape(2);
-        shape.history = History { count: 2, bytes: 100_000_000, age_ms: 600_000 };
+        shape.history = HistoryRule { count: 2, bytes: 100_000_000, age_ms: 600_000 };
         shape.window = Window { count: 16, bytes: 1 << 30 };
         shape.slow = vec![Slow::Window];
         let mut world = World::new(&shape);
@@ -163,7 +163,7 @@ fn what_is_said_while_an_answer_is_gathered_stands_behind_what_was() {
 #[test]
 fn who_loses_its_stream_in_the_tick_of_a_trim_stays_where_it_is() {
     let mut shape = shape(1);
-    shape.history = History { count: 0, ..History::DEFAULT };
+    shape.history = HistoryRule { count: 0, ..HistoryRule::DEFAULT };
     shape.window = Window { count: 1, bytes: 1 << 20 };
     shape.slow = vec![Slow::Window];
     let mut world = World::new(&shape);

@@ -17,7 +17,7 @@ use super::wire::Way;
 use super::world::{Shape, World};
 use crate::driver::sim::Standing;
 use crate::limits::Limits;
-use crate::rule::{History, Slow, Window};
+use crate::rule::{HistoryRule, Slow, Window};
 use crate::transport::door::{Door, Errand, Hold};
 
 const EVENTS: Way = Way::Events { json: true };
@@ -165,7 +165,7 @@ fn a_poll_is_not_answered_for_what_it_is_told_nothing_of() {
 /// Its followers have had every message, so nobody is closed for what they were not told yet.
 #[test]
 fn a_life_may_end_right_behind_it() {
-    let history = History { age_ms: 100, ..History::DEFAULT };
+    let history = HistoryRule { age_ms: 100, ..HistoryRule::DEFAULT };
     let limits = Limits { channel_idle_ms: 500, ..shape().limits };
     let mut world = World::new(&Shape { history, limits, ..shape() });
     let mut stream = witness(&mut world, "c0");

@@ -8,7 +8,7 @@ use super::wire::{Said, Way, request};
 use super::world::{Shape, World};
 use crate::driver::sim::{Client, Standing};
 use crate::limits::Limits;
-use crate::rule::History;
+use crate::rule::HistoryRule;
 use crate::shard::tick_budget::TickBudget;
 
 const JSON: Way = Way::Socket { json: true };
@@ -88,7 +88,7 @@ fn where_everyone_holds_little_and_all_is_used_up_the_limit_still_holds() {
 /// An answer is gathered in turns, and what of it is nobody else's is counted from the first on.
 #[test]
 fn what_is_gathered_for_a_poll_is_its_clients() {
-    let history = History { count: 1_000, bytes: 8_000_000, age_ms: 600_000 };
+    let history = HistoryRule { count: 1_000, bytes: 8_000_000, age_ms: 600_000 };
     let budget = TickBudget { batches: 1, ..TickBudget::DEFAULT };
     let mut world = World::new(&Shape { history, budget, ..Shape::plain() });
     // Each is told as a gap of its own: the next one stands in the other channel.

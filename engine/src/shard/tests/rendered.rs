@@ -9,7 +9,7 @@ use super::wire::{Said, Way, request};
 use super::world::{COUNTED, Manner, Shape, World};
 use crate::driver::sim::Standing;
 use crate::limits::Limits;
-use crate::rule::{History, Slow, Window};
+use crate::rule::{HistoryRule, Slow, Window};
 use crate::shard::tick_budget::TickBudget;
 
 const JSON: Way = Way::Socket { json: true };
@@ -264,7 +264,7 @@ fn who_waits_for_room_keeps_nobody_waiting_and_misses_what_leaves_the_window() {
     let shape = Shape::plain();
     let limits = Limits { rendered_bytes: 100_000, ..shape.limits };
     let window = Window { count: 2, bytes: 1 << 30 };
-    let history = History { count: 2, bytes: 1 << 30, age_ms: 600_000 };
+    let history = HistoryRule { count: 2, bytes: 1 << 30, age_ms: 600_000 };
     let slow = vec![Slow::Window; 200];
     let mut world = World::new(&Shape { limits, window, history, slow, ..shape });
     let mut other = Peer::follow(&mut world, JSON, &[100]);
@@ -369,7 +369,7 @@ fn what_was_gathered_is_an_answer_where_there_is_no_room_for_more() {
 fn most_of_windows(budget: usize, ephemeral: bool) -> usize {
     const CHANNELS: usize = 10;
     const MESSAGES: usize = 3_000;
-    let history = History { count: 1, bytes: 1_000_000, age_ms: 600_000 };
+    let history = HistoryRule { count: 1, bytes: 1_000_000, age_ms: 600_000 };
     let window = Window { count: 10_000, bytes: 1 << 30 };
     let tick = TickBudget { units: 16, ..COUNTED };
     let shape = Shape { history, window, budget: tick, capacity: (4_000, 4_000), ..Shape::plain() };

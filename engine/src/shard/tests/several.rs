@@ -6,7 +6,7 @@ use super::commands;
 use super::peer::Peer;
 use super::wire::{MessageSaid, Said, Way, request};
 use super::world::{Manner, Shape, World};
-use crate::rule::{History, Slow, Window};
+use crate::rule::{HistoryRule, Slow, Window};
 
 const STREAMS: [Way; 2] = [Way::Socket { json: true }, Way::Events { json: true }];
 
@@ -99,7 +99,7 @@ fn whoever_comes_back_gets_it_once_and_after_it_not_again() {
 #[test]
 fn a_gap_of_the_first_keeps_nothing_from_whoever_follows_another() {
     for way in STREAMS.into_iter().chain([Way::Poll]) {
-        let history = History { count: 1, bytes: 1 << 20, age_ms: 600_000 };
+        let history = HistoryRule { count: 1, bytes: 1 << 20, age_ms: 600_000 };
         let mut world = World::new(&Shape { history, ..Shape::plain() });
         publish(&mut world, &[0, 1]);
         publish(&mut world, &[0]);

@@ -7,7 +7,7 @@ use super::peer::Peer;
 use super::wire::{GapSaid, Said, Way};
 use super::world::{Shape, World};
 use crate::driver::sim::Standing;
-use crate::rule::{History, Slow, Window};
+use crate::rule::{HistoryRule, Slow, Window};
 use crate::sequencer::command::Command;
 
 const RAW: Way = Way::Socket { json: false };
@@ -17,7 +17,7 @@ const STREAMS: [Way; 4] = [RAW, JSON, SSE, Way::Events { json: true }];
 
 /// Channels with these policies, windows of 16 messages, and histories of two.
 fn world(slow: &[Slow]) -> World {
-    let history = History { count: 2, bytes: 100_000_000, age_ms: 600_000 };
+    let history = HistoryRule { count: 2, bytes: 100_000_000, age_ms: 600_000 };
     let window = Window { count: 16, bytes: 1 << 30 };
     World::new(&Shape { history, window, slow: slow.into(), ..Shape::plain() })
 }

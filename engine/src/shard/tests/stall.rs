@@ -7,7 +7,7 @@ use super::peer::Peer;
 use super::wire::Way;
 use super::world::{Shape, World};
 use crate::driver::sim::{Standing, Temper};
-use crate::rule::{History, Window};
+use crate::rule::{HistoryRule, Window};
 
 const RAW: Way = Way::Socket { json: false };
 const SSE: Way = Way::Events { json: false };
@@ -101,7 +101,7 @@ fn who_took_all_while_we_stood_still_has_not_stalled() {
 fn who_is_too_slow_is_cut_off_in_its_time_in_every_transport() {
     for way in STREAMS {
         for half_closed in [false, true] {
-            let history = History { count: 2, bytes: 100_000, age_ms: 600_000 };
+            let history = HistoryRule { count: 2, bytes: 100_000, age_ms: 600_000 };
             let window = Window { count: 16, bytes: 1_000_000 };
             let mut world = World::new(&Shape { history, window, ..Shape::plain() });
             let peer = Peer::follow(&mut world, way, &[0]);

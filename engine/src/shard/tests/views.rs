@@ -13,7 +13,7 @@ use super::peer::Peer;
 use super::truth::channel_name;
 use super::wire::{Way, request};
 use super::world::{Shape, World};
-use crate::rule::{History, Slow, Window};
+use crate::rule::{HistoryRule, Slow, Window};
 
 /// A client whose messages come as JSON, and what its machine says as it is.
 fn client(world: &mut World) -> Peer {
@@ -134,7 +134,7 @@ fn what_is_no_view_is_not_asked() {
 
 #[test]
 fn a_gap_is_told_by_the_view_of_whoever_is_too_slow() {
-    let history = History { count: 2, bytes: 100_000_000, age_ms: 600_000 };
+    let history = HistoryRule { count: 2, bytes: 100_000_000, age_ms: 600_000 };
     let window = Window { count: 2, bytes: 1 << 30 };
     let machine = || Box::new(Words::default()) as Box<dyn Machine>;
     let slow = vec![Slow::Window; 2];

@@ -9,7 +9,7 @@ use super::commands::{Words, heard};
 use super::peer::Peer;
 use super::wire::{GapSaid, Said, Way, request};
 use super::world::{Manner, Shape, World};
-use crate::rule::{History, Slow, Window};
+use crate::rule::{HistoryRule, Slow, Window};
 
 const STREAMS: [Way; 3] =
     [Way::Socket { json: true }, Way::Events { json: true }, Way::Events { json: false }];
@@ -17,7 +17,7 @@ const EPHEMERAL: Manner = Manner { ephemeral: true, except: None };
 
 /// Windows of 8 messages, and histories of 100.
 fn world() -> World {
-    let history = History { count: 100, bytes: 100_000_000, age_ms: 600_000 };
+    let history = HistoryRule { count: 100, bytes: 100_000_000, age_ms: 600_000 };
     let window = Window { count: 8, bytes: 1 << 30 };
     World::new(&Shape { history, window, slow: vec![Slow::Window], ..Shape::plain() })
 }
@@ -276,7 +276,7 @@ fn the_line_that_says_when_to_come_back_counts_for_no_message() {
 /// and none of it is left out.
 #[test]
 fn a_gap_that_an_answer_ends_in_is_told_on_from_there() {
-    let history = History { count: 1_500, bytes: 100_000_000, age_ms: 600_000 };
+    let history = HistoryRule { count: 1_500, bytes: 100_000_000, age_ms: 600_000 };
     let mut world = World::new(&Shape { history, ..Shape::plain() });
     for nth in 0..1_600 {
         world.publish(0, 10, Kind::Text);

@@ -12,7 +12,7 @@ use crate::sim::wire::masked;
 use crate::sim::world::World;
 
 /// Something that it asked for.
-pub(super) enum Asked {
+pub(super) enum PendingRequest {
     /// To follow these, each from there; and how far the order was then.
     Follow(Vec<(usize, Begin)>, u64),
     Leave(usize),
@@ -28,7 +28,7 @@ pub(super) struct Session {
     pub(super) listens: Vec<Listening>,
     pub(super) brings: Vec<Brought>,
     /// What has no answer yet, by number.
-    pub(super) asked: BTreeMap<u64, Asked>,
+    pub(super) asked: BTreeMap<u64, PendingRequest>,
     /// Since when nothing is held for it.
     pub(super) detached: Option<Millis>,
     /// Whether it has done something, or let something be done, by which it may be ended.
@@ -42,7 +42,11 @@ pub(super) struct Session {
 
 impl Session {
     /// One that begins, by these requests.
-    pub(super) fn new(listens: Listening, asked: BTreeMap<u64, Asked>, now: Millis) -> Self {
+    pub(super) fn new(
+        listens: Listening,
+        asked: BTreeMap<u64, PendingRequest>,
+        now: Millis,
+    ) -> Self {
         Self {
             id: None,
             listens: vec![listens],
@@ -60,20 +64,22 @@ impl Session {
     }
 
     pub(super) fn is_asked_to_leave(&self, channel: usize) -> bool {
-        self.asked.values().any(|asked| matches!(asked, Asked::Leave(it) if *it == channel))
+        self.asked
+            .values()
+            .any(|asked| matches!(asked, PendingRequest::Leave(it) if *it == channel))
     }
 
     pub(super) fn is_asked_to_follow(&self, channel: usize) -> bool {
         self.asked.values().any(|asked| match asked {
-            Asked::Follow(wanted, _) => wanted.iter().any(|(it, _)| *it == channel),
-            Asked::Leave(_) | Asked::Say(_) => false,
+            PendingRequest::Follow(wanted, _) => wanted.iter().any(|(it, _)| *it == channel),
+            PendingRequest::Leave(_) | PendingRequest::Say(_) => false,
         })
     }
 
     /// What it asked for a channel comes to nothing.
     pub(super) fn cancel(&mut self, channel: usize) {
         for asked in self.asked.values_mut() {
-            if let Asked::Follow(wanted, _) = asked {
+            if let PendingRequest::Follow(wanted, _) = asked {
                 wanted.retain(|(it, _)| *it != channel);
             }
         }
