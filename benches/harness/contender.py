@@ -48,6 +48,7 @@ class Contender:
         self.own = told.get("own", {} if self.has_socket else None)
         self.only = told.get("works")
         self.version_command = facts.get("version", "")
+        self.environment = {}  # what `run` finds in its environment, beside all that is there
         self.process = None
         self.port = self.pid = None
 
@@ -72,12 +73,14 @@ class Contender:
         """Starts it and returns when it takes connections."""
         self.port = port
         self.pidfile = pathlib.Path(scratch) / self.key.replace(":", "-")
+        self.pidfile.unlink(missing_ok=True)  # of the last time
         self.log = self.pidfile.with_suffix(".log")
         command = ["taskset", "-c", str(core), str(self.folder / "run"), self.variant]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [*command, str(port), str(self.pidfile)],
-                cwd=TOP, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                cwd=TOP, env=os.environ | self.environment, stdin=subprocess.DEVNULL,
+                stdout=log, stderr=log, start_new_session=True,
             )
         until = time.monotonic() + STARTS_WITHIN
         while not (self.answers() and self.pidfile.exists() and self.pidfile.read_text().strip()):

@@ -5,6 +5,7 @@ import os
 import pathlib
 import platform
 import random
+import resource
 import socket
 import subprocess
 
@@ -53,6 +54,12 @@ def record_file():
     """Where today's lines of this machine go."""
     today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
     return TOP / "benches" / "record" / platform.node() / f"{today}.jsonl"
+
+
+def open_many_files():
+    """Lets this process and what it starts have as many descriptors as it may ask for."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def free_ports(count):

@@ -62,9 +62,17 @@ class Results:
         if not figure.has_limit or limit in (None, contender) or pair not in self.steps:
             return None
         beside = self.runs.get(pair, self.steps).get((work.key, limit), [])
-        pairs = zip(self.sound(self.steps[pair], figure), self.sound(beside, figure))
-        ratios = [one / other for one, other in pairs if one is not None and other]
+        ratios = self.ratios(self.steps[pair], beside, figure)
         return statistics.median(ratios) if ratios else None
+
+    @classmethod
+    def ratios(cls, steps, beside, figure):
+        """A figure over that of another in the same round, of the rounds where both are above zero.
+
+        What memory grew by may be below it, and CPU that the kernel did not count is zero.
+        """
+        pairs = zip(cls.sound(steps, figure), cls.sound(beside, figure))
+        return [one / other for one, other in pairs if (one or 0) > 0 and (other or 0) > 0]
 
     def limit_of(self, work):
         """The contender that this work is held against."""
