@@ -11,8 +11,8 @@ use super::probe::Probe;
 use super::progress::Progress;
 use super::read::Violation;
 use super::scan::Found;
+use super::shared::Shared;
 use super::tally::Tally;
-use super::worker::Shared;
 
 /// RFC 6455, section 7.1.5: closed without a close frame.
 const NO_CLOSE_FRAME: u16 = 1006;

@@ -25,10 +25,12 @@
 #![allow(clippy::box_collection)]
 
 mod arrivals;
+mod channels;
 mod clients;
 mod connection;
 mod crew;
 mod ledger;
+mod measure;
 mod modes;
 pub mod plan;
 pub mod plot;
@@ -40,6 +42,8 @@ pub mod report;
 mod request;
 mod run;
 mod scan;
+mod section;
+mod shared;
 pub mod table;
 mod tally;
 pub mod target;
@@ -53,5 +57,9 @@ pub use report::Report;
 /// # Errors
 /// A sentence: why there is no result. What a server did wrong is in the result.
 pub fn run(plan: Plan, show: bool) -> Result<Report, String> {
-    run::run(plan, show)
+    plan.check()?;
+    match plan.mode {
+        plan::Mode::Channels => channels::run(&plan, show),
+        _ => measure::whole_run(plan, show),
+    }
 }

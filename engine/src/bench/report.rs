@@ -6,29 +6,15 @@ use serde_json::{Map, Value, json};
 use super::arrivals::Arrivals;
 use super::plan::{Group, Mode, Plan};
 use super::run::{Run, round};
+use super::section::Section;
 use super::tally::{self, Tally};
 use super::worker::WorkerReport;
 use crate::driver::dialing::Kind;
-use crate::os::machine::{self, Cpu};
+use crate::os::machine;
 
 /// A thread that ran or wanted to run for more than this share of the time was the bottleneck, or
 /// may have been.
 const BUSY: f64 = 0.9;
-
-/// The measured part of a run.
-#[derive(Debug, Default)]
-pub(super) struct Section {
-    pub(super) began: u64,
-    pub(super) own: Cpu,
-    pub(super) server: Option<Cpu>,
-    pub(super) drops: Option<u64>,
-    pub(super) nanos: u64,
-    pub(super) delivered: u64,
-    pub(super) own_nanos: u64,
-    pub(super) busiest_nanos: u64,
-    pub(super) server_nanos: Option<u64>,
-    pub(super) dropped: Option<u64>,
-}
 
 /// A latency distribution with its name.
 #[derive(Clone, Debug)]

@@ -1,4 +1,4 @@
-//! One run from its beginning to its report.
+//! A run under way: its clients, its publishers, and what every mode does with them.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -11,15 +11,15 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::crew::Crew;
-use super::modes;
 use super::plan::{Group, Mode, Plan};
 use super::publish::Publisher;
-use super::report::{self, Report, Section};
+use super::section::Section;
+use super::shared::Shared;
 use super::target::Url;
-use super::worker::{Command, Shared};
+use super::worker::Command;
 use crate::os::machine::{self, Cpu};
 
-const SECOND: u64 = 1_000_000_000;
+pub(super) const SECOND: u64 = 1_000_000_000;
 /// What a server has to take a first connection.
 const FIND_MAX: Duration = Duration::from_secs(10);
 /// How often waits look.
@@ -55,18 +55,6 @@ pub(super) struct Run {
     shown: (u64, u64),
 }
 
-/// Runs a plan.
-pub(super) fn run(plan: Plan, show: bool) -> Result<Report, String> {
-    plan.check()?;
-    if plan.mode == Mode::Channels {
-        return modes::channels::run(&plan, show);
-    }
-    let memory = Memory::now(plan.server_pid);
-    let run = Run::start(plan, show)?;
-    let (run, section) = run.measured(&memory)?;
-    report::make(run, section)
-}
-
 /// That somebody answers, before thousands find that nobody does.
 fn find_server(url: &Url) -> Result<(), String> {
     let found = TcpStream::connect_timeout(&url.address, FIND_MAX);
@@ -77,21 +65,6 @@ fn find_server(url: &Url) -> Result<(), String> {
             url.text
         )
     })
-}
-
-/// A reason with what clients met, the most frequent first.
-fn with_failures(crew: Crew, why: String) -> String {
-    let failures = crew.finish([0, 0]).map(|outcome| outcome.failures).unwrap_or_default();
-    let mut failures: Vec<_> = failures.into_iter().collect();
-    failures.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let mut words = failures.iter().map(|(what, count)| format!("{count} x {what}"));
-    match words.next() {
-        None => why,
-        Some(first) => {
-            let rest: String = words.take(3).map(|word| format!(", {word}")).collect();
-            format!("{why}; clients met: {first}{rest}")
-        }
-    }
 }
 
 impl Run {
@@ -115,16 +88,6 @@ impl Run {
             find_server(&run.plan().url)?;
         }
         Ok(run)
-    }
-
-    /// Connects everyone and measures. Memory is what has grown since `memory`.
-    pub(super) fn measured(mut self, memory: &Memory) -> Result<(Self, Section), String> {
-        let measured = self.measure(memory);
-        self.clear_line();
-        match measured {
-            Ok(section) => Ok((self, section)),
-            Err(why) => Err(with_failures(self.crew, why)),
-        }
     }
 
     pub(super) fn plan(&self) -> &Plan {
@@ -152,40 +115,7 @@ impl Run {
         Ok(())
     }
 
-    fn measure(&mut self, memory: &Memory) -> Result<Section, String> {
-        let mode = self.plan().mode;
-        let connecting = self.begin_section();
-        self.connect()?;
-        if mode == Mode::Connect {
-            let section = self.end_section(connecting);
-            if self.crew.sum(|p| &p.over) == 0 {
-                self.check()?;
-            }
-            return Ok(section);
-        }
-        let everyone = u64::from(self.plan().everyone());
-        if self.crew.sum(|p| &p.open) < everyone {
-            return Err(self.explain_missing());
-        }
-        if mode == Mode::Idle {
-            self.wait_for(SECOND, "settling", |_| false);
-            self.note_memory(memory, "memory");
-            let section = self.begin_section();
-            modes::wait::run(self);
-            let section = self.end_section(section);
-            self.check()?;
-            return Ok(section);
-        }
-        self.roll_call()?;
-        let section = self.begin_section();
-        modes::run(self)?;
-        self.drain();
-        let section = self.end_section(section);
-        self.note_memory(memory, "memory");
-        Ok(section)
-    }
-
-    fn connect(&mut self) -> Result<(), String> {
+    pub(super) fn connect(&mut self) -> Result<(), String> {
         let everyone = u64::from(self.plan().everyone());
         let began = self.now();
         self.crew.tell(Command::Dial);
@@ -215,7 +145,7 @@ impl Run {
         all.map(|progress| progress.last_open_nanos.load(Relaxed)).max().unwrap_or(0)
     }
 
-    fn explain_missing(&self) -> String {
+    pub(super) fn explain_missing(&self) -> String {
         let (open, everyone) = (self.crew.sum(|p| &p.open), self.plan().everyone());
         format!("only {open} of {everyone} clients were connected to {}", self.plan().url.text)
     }
@@ -255,17 +185,6 @@ impl Run {
             let first = self.publishers[usize::from(stream)].last() + 1;
             self.crew.tell(Command::Phase { stream, first });
         }
-    }
-
-    /// One message to all, where there is a way to publish: proof that who is connected is served.
-    fn check(&mut self) -> Result<(), String> {
-        if self.publishers.is_empty() {
-            return Ok(());
-        }
-        self.roll_call()?;
-        self.publishers[0].publish_now()?;
-        self.drain();
-        Ok(())
     }
 
     /// Waits until all have all, or nothing has arrived for a while.
@@ -348,13 +267,13 @@ impl Run {
         );
     }
 
-    fn clear_line(&self) {
+    pub(super) fn clear_line(&self) {
         if self.show {
             let _ = write!(std::io::stderr(), "\r\x1b[K");
         }
     }
 
-    fn begin_section(&self) -> Section {
+    pub(super) fn begin_section(&self) -> Section {
         Section {
             began: self.now(),
             own: Cpu::own(),
@@ -364,7 +283,7 @@ impl Run {
         }
     }
 
-    fn end_section(&self, begun: Section) -> Section {
+    pub(super) fn end_section(&self, begun: Section) -> Section {
         let own = Cpu::own();
         let server = self.plan().server_pid.and_then(Cpu::of);
         Section {

@@ -13,11 +13,11 @@ use crossbeam_channel::Receiver;
 use super::arrivals::Arrivals;
 use super::clients::{Clients, Effect};
 use super::connection::{Connection, ConnectionState};
-use super::plan::{Group, Plan, Transport};
-use super::progress::{Ids, Progress, Waiter};
-use super::request::{Requests, pong};
+use super::plan::{Group, Transport};
+use super::progress::Progress;
+use super::request::pong;
+use super::shared::Shared;
 use super::tally::Tally;
-use crate::clock::Clock;
 use crate::driver::dial::{Dial, DialRequest, Dialed};
 use crate::driver::{Close, Event, Exception, Outgoing, Received, SendOutcome, Token};
 
@@ -60,25 +60,6 @@ pub enum Command {
     Churn(f64),
     /// End; what was published last, by stream.
     Finish([u32; 2]),
-}
-
-/// What the threads of a run share.
-#[derive(Debug)]
-pub struct Shared {
-    /// What is run.
-    pub plan: Plan,
-    /// Which run, so that its messages are known.
-    pub run: u32,
-    /// The run's clock.
-    pub clock: Clock,
-    /// What clients say.
-    pub requests: Requests,
-    /// Where clients may resume.
-    pub ids: Ids,
-    /// Each thread's numbers.
-    pub progress: Vec<Progress>,
-    /// Who waits for them.
-    pub waiter: Waiter,
 }
 
 /// What a thread has seen, at the end.

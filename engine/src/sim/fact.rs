@@ -87,6 +87,9 @@ pub(crate) fn number_in(payload: &[u8]) -> Option<u64> {
     std::str::from_utf8(&payload[start..end]).ok()?.parse().ok()
 }
 
+/// How many channels a world has.
+pub(super) const CHANNELS: usize = 5;
+
 pub(crate) fn channel_name(channel: usize) -> String {
     format!("c{channel}")
 }

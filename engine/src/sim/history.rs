@@ -1,12 +1,9 @@
 //! Backends that ask the API for what a channel keeps: pages that are whole, from where they asked
 //! on, with an exact gap where that is kept no more.
 
-use std::sync::Arc;
-
 use fanfare_protocol::id::Id;
 use serde_json::Value;
 
-use super::backends::{Answers, Told};
 use super::fact::{Fact, channel_name, channel_of};
 use super::truth::Truth;
 use super::wire::{gap, object};
@@ -29,21 +26,20 @@ pub(super) struct Page {
     body: Vec<u8>,
 }
 
-/// The question, as the API asks it.
+/// The question, as the API asks it; the answer goes to `tell`.
 pub(super) fn ask(
     asked: HistoryRequest,
     tenant: Tenant,
     truth: &Truth,
-    answers: &Answers,
+    tell: impl FnOnce(Page) + Send + 'static,
 ) -> Command {
     let HistoryRequest { channel, since, limit } = asked;
     let name = channel_name(channel);
     let since = since.map(|position| Id { epoch: truth.epoch_of(position), position });
-    let answers = Arc::clone(answers);
     let channel = ChannelName::new(tenant, &name);
     let answer = Box::new(move |mut page| {
         let body = control::page_body(&name, &mut page);
-        answers.lock().unwrap().push(Told::Page(Page { asked, body }));
+        tell(Page { asked, body });
     });
     Command::History(Box::new(HistoryQuery { channel, since, limit, answer }))
 }

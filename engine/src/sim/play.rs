@@ -7,6 +7,7 @@ use fanfare_protocol::dialect::machine::Machine;
 use fanfare_protocol::message::{Change, Kind};
 
 use super::canary::Canary;
+use super::fact::CHANNELS;
 use super::history::HistoryRequest;
 use super::lines::{Lines, Talk};
 use super::persona::{Allowance, Mood, Persona};
@@ -18,8 +19,6 @@ use super::world::{COUNTED, Manner, Shape, World};
 use crate::driver::sim::{Chance, Temper};
 use crate::rule::{HistoryRule, Slow, Window};
 use crate::shard::tick_budget::TickBudget;
-
-pub(super) const CHANNELS: usize = 5;
 
 fn pick<T: Copy>(chance: &mut Chance, of: &[T]) -> T {
     of[chance.below(of.len())]

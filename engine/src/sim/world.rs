@@ -259,7 +259,9 @@ impl World {
 
     /// A backend asks for what a channel keeps.
     pub(super) fn read_history(&mut self, asked: history::HistoryRequest) {
-        self.offers.push_back(history::ask(asked, tenant(), &self.truth, &self.answers));
+        let answers = Arc::clone(&self.answers);
+        let tell = move |page| answers.lock().unwrap().push(Told::Page(page));
+        self.offers.push_back(history::ask(asked, tenant(), &self.truth, tell));
     }
 
     /// A client has a message for this channel: its number, and what it is.

@@ -1,9 +1,8 @@
 //! A presence event in a record: somebody came to a channel or left it, and that has no place yet.
 
 use super::header::FIRST_REQUIRED;
-use super::publication::{field, text};
+use super::publication::{field, push_with_length, text};
 use super::violation::{Fault, Violation, violation};
-use super::write::long;
 use crate::message::Change;
 use crate::reader::Reader;
 
@@ -43,12 +42,12 @@ impl<'a> Presence<'a> {
         let mut fields = Vec::new();
         if !self.tenant.is_empty() {
             fields.push(field::TENANT);
-            long(self.tenant.as_bytes(), &mut fields);
+            push_with_length(self.tenant.as_bytes(), &mut fields);
         }
         let bytes = u16::try_from(fields.len()).expect("fields are short");
         out.extend_from_slice(&bytes.to_le_bytes());
-        long(self.channel.as_bytes(), out);
-        long(self.member.as_bytes(), out);
+        push_with_length(self.channel.as_bytes(), out);
+        push_with_length(self.member.as_bytes(), out);
         out.extend_from_slice(&fields);
         out.extend_from_slice(self.info);
     }

@@ -172,6 +172,13 @@ impl<'a> Publication<'a> {
     }
 }
 
+/// Appends a length of 16 bits and the bytes that have it.
+pub(super) fn push_with_length(bytes: &[u8], out: &mut Vec<u8>) {
+    let length = u16::try_from(bytes.len()).expect("names and keys are at most 65,535 bytes");
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(bytes);
+}
+
 pub(super) fn text(bytes: &[u8], at: u64) -> Result<&str, Violation> {
     std::str::from_utf8(bytes).map_err(|_| violation(at, Fault::Name))
 }

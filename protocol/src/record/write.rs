@@ -3,8 +3,7 @@
 use super::header::{Header, ITEM_BYTES, ITEMS_MAX, VERSION};
 use super::item::Item;
 use super::item::number;
-use super::publication::Publication;
-use super::publication::{Delivery, field};
+use super::publication::{Delivery, Publication, field, push_with_length};
 use crate::message::Change;
 
 /// A record under way: its header is written, its items follow one by one.
@@ -107,7 +106,7 @@ fn body_of(publication: &Publication<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(&[publication.kind as u8, count]);
     let fields_bytes_at = out.len();
     out.extend_from_slice(&[0; 2]);
-    publication.channels.for_each(|name| long(name.as_bytes(), out));
+    publication.channels.for_each(|name| push_with_length(name.as_bytes(), out));
     let fields_at = out.len();
     fields(publication, out);
     let bytes = u16::try_from(out.len() - fields_at).expect("fields are short");
@@ -118,7 +117,7 @@ fn body_of(publication: &Publication<'_>, out: &mut Vec<u8>) {
 fn fields(publication: &Publication<'_>, out: &mut Vec<u8>) {
     let mut write = |number: u8, value: &[u8]| {
         out.push(number);
-        long(value, out);
+        push_with_length(value, out);
     };
     if let Some(event) = publication.event {
         write(field::EVENT, event.as_bytes());
@@ -135,11 +134,4 @@ fn fields(publication: &Publication<'_>, out: &mut Vec<u8>) {
     if let Some(origin) = publication.except {
         write(field::EXCEPT, &origin.get().to_le_bytes());
     }
-}
-
-/// A length of 16 bits and what has it.
-pub(super) fn long(bytes: &[u8], out: &mut Vec<u8>) {
-    let length = u16::try_from(bytes.len()).expect("names and keys are at most 65,535 bytes");
-    out.extend_from_slice(&length.to_le_bytes());
-    out.extend_from_slice(bytes);
 }

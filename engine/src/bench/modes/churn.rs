@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::{nanos, publish_beside};
+use super::pace::{nanos, publish_beside};
 use crate::bench::run::Run;
 use crate::bench::worker::Command;
 

@@ -4,7 +4,8 @@
 //! other clients are left in peace; then their channel saturates. The two latencies of the one are
 //! the result.
 
-use super::{nanos, publish_beside, saturate};
+use super::pace::{self, nanos, publish_beside};
+use super::saturate;
 use crate::bench::run::Run;
 
 const LONE: usize = 1;
@@ -26,7 +27,7 @@ pub(super) fn run(run: &mut Run) -> Result<(), String> {
     let stop = std::sync::atomic::AtomicBool::new(false);
     let (broadcast, paced) = std::thread::scope(|scope| {
         let pacer =
-            scope.spawn(|| super::publish_at_rate(&mut lone, &shared, until, &stop, &mut || {}));
+            scope.spawn(|| pace::publish_at_rate(&mut lone, &shared, until, &stop, &mut || {}));
         let broadcast = saturate::saturate(run, 2 * third);
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
         (broadcast, pacer.join().unwrap_or_else(|_| Err("a pacer failed".into())))

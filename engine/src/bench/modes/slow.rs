@@ -1,7 +1,7 @@
 //! `slow`: some clients stop reading. What does it cost the others, how much memory does it take,
 //! and what are the slow ones told when they read again?
 
-use super::{nanos, publish_beside};
+use super::pace::{nanos, publish_beside};
 use crate::bench::run::{Memory, Run};
 use crate::bench::worker::Command;
 

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use serde_json::json;
 
-use super::{nanos, publish_beside};
+use super::pace::{nanos, publish_beside};
 use crate::bench::run::{Run, round};
 use crate::bench::worker::Command;
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::nanos;
+use super::pace::nanos;
 use crate::bench::publish::Publisher;
 use crate::bench::run::Run;
 

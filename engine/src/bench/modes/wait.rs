@@ -1,6 +1,6 @@
 //! `idle`: nothing, for as long as it was asked for; what the server does meanwhile is the result.
 
-use super::nanos;
+use super::pace::nanos;
 use crate::bench::run::Run;
 
 /// Waits.

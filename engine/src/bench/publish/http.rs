@@ -16,12 +16,12 @@ use fanfare_protocol::id::Id;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
-use super::Outlet;
+use super::outlet::Outlet;
 use crate::bench::plan::Mode;
 use crate::bench::read::body::Body;
 use crate::bench::read::head::{HeadReader, Length};
+use crate::bench::shared::Shared;
 use crate::bench::target::Url;
-use crate::bench::worker::Shared;
 
 /// A server that says nothing for so long is stuck.
 const STUCK: Duration = Duration::from_secs(10);

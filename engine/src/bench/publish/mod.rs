@@ -1,24 +1,16 @@
 //! The publisher of a run: one stream of messages with probes, over HTTP or Fanfare's Unix socket.
 
 mod http;
+mod outlet;
 mod socket;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
+use self::outlet::Outlet;
 use super::plan::Way;
 use super::probe::Probe;
-use super::worker::Shared;
-
-/// How messages go out. An error is a sentence; nothing can be published after it.
-trait Outlet: Send {
-    /// Publishes a payload to a channel, as the message with this sequence. May return before the
-    /// server has it.
-    fn send(&mut self, channel: &str, sequence: u32, payload: &[u8]) -> Result<(), String>;
-
-    /// Sees to it that what was sent is under way.
-    fn flush(&mut self) -> Result<(), String>;
-}
+use super::shared::Shared;
 
 /// Publishes one stream.
 pub struct Publisher {

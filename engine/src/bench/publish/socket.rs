@@ -14,9 +14,9 @@ use fanfare_protocol::ingest::client::{Decoder, Reply};
 use fanfare_protocol::ingest::{DeclaredKind, PublishFrame, write};
 use fanfare_protocol::message::Kind;
 
-use super::Outlet;
+use super::outlet::Outlet;
 use crate::bench::plan::Mode;
-use crate::bench::worker::Shared;
+use crate::bench::shared::Shared;
 
 /// A server that takes nothing for so long is stuck.
 const STUCK: Duration = Duration::from_secs(10);

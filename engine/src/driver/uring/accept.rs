@@ -24,8 +24,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use arrayvec::ArrayVec;
 
-use super::Completion;
 use super::op::Op;
+use super::ring::Completion;
 use crate::driver::{ACCEPTS_MAX, canonical};
 
 /// One-shot accepts side by side: what one poll accepts at most.

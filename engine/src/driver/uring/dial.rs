@@ -18,8 +18,8 @@ use io_uring::squeue::{Entry, Flags};
 use io_uring::types::{DestinationSlot, Fixed};
 use socket2::SockAddr;
 
-use super::Completion;
 use super::op::{ENTRIES_MAX, Op};
+use super::ring::Completion;
 use crate::driver::dial::{DIALS_MAX, DialRequest};
 
 /// For options that are turned on.

@@ -1,5 +1,5 @@
-//! `channels`: what a server remembers for a channel that keeps a message, for a client, and for
-//! each channel that a client follows.
+//! The mode `channels`, which is several runs: what a server remembers for a channel that keeps a
+//! message, for a client, and for each channel that a client follows.
 //!
 //! Memory is measured by what it grows by, and a server keeps what clients leave behind for those
 //! who come: so nobody leaves before the end, and each step adds to the last.
@@ -8,15 +8,17 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::bench::plan::{Follows, Mode, Plan};
-use crate::bench::report::{self, Report};
-use crate::bench::run::{Memory, Run, round};
+use super::measure::measured;
+use super::plan::{Follows, Mode, Plan};
+use super::report::{self, Report};
+use super::run::{Memory, Run, round};
+use super::section::Section;
 
 /// From the last message until memory is looked at.
 const SETTLE: Duration = Duration::from_secs(1);
 
 /// Runs all steps.
-pub(in crate::bench) fn run(plan: &Plan, show: bool) -> Result<Report, String> {
+pub(super) fn run(plan: &Plan, show: bool) -> Result<Report, String> {
     let steps = [
         ("one shared channel", Follows::Shared(1)),
         ("a channel of its own", Follows::Own),
@@ -34,7 +36,7 @@ pub(in crate::bench) fn run(plan: &Plan, show: bool) -> Result<Report, String> {
             found.insert("channel_with_one_message_bytes".into(), fill(&mut run, plan.fill)?);
         }
         let memory = Memory::now(plan.server_pid);
-        let (run, section) = run.measured(&memory)?;
+        let (run, section) = measured(run, &memory)?;
         runs.push((name, run, section));
     }
     let clients = f64::from(plan.clients());
@@ -73,7 +75,7 @@ fn fill(run: &mut Run, channels: u32) -> Result<Value, String> {
 /// The last step's report with what all came to; sound where all steps were.
 fn whole(
     plan: &Plan,
-    runs: Vec<(&'static str, Run, report::Section)>,
+    runs: Vec<(&'static str, Run, Section)>,
     mut found: Map<String, Value>,
 ) -> Result<Report, String> {
     let (mut sound, mut steps, mut last) = (true, Map::new(), None);
