@@ -35,13 +35,16 @@ pub struct InFlight {
     budget: Arc<Budget>,
     /// What all may hold together, but for the frame that [`Limits::in_flight_reserve`] is for.
     bytes: usize,
+    /// What is held of that frame, which takes no room from others.
+    reserve: Arc<Budget>,
 }
 
 impl InFlight {
     /// The node's.
     pub fn of(metrics: &Metrics, limits: &Limits) -> Self {
         let bytes = limits.all_in_flight() - limits.in_flight_reserve();
-        Self { budget: Arc::clone(&metrics.in_flight), bytes }
+        let reserve = Arc::clone(&metrics.in_flight_reserve);
+        Self { budget: Arc::clone(&metrics.in_flight), bytes, reserve }
     }
 
     /// Up to where all may hold, for one who has `held` and wants so many bytes more.
@@ -64,6 +67,11 @@ impl InFlight {
     /// Makes a part as large as what is there.
     pub fn set(&self, share: &mut BudgetShare, bytes: usize) {
         share.set(&self.budget, bytes);
+    }
+
+    /// Makes a part of the reserve as large as what is there.
+    pub fn set_reserved(&self, share: &mut BudgetShare, bytes: usize) {
+        share.set(&self.reserve, bytes);
     }
 
     /// Whether all hold more than they may, but for so many bytes: the reserve is used.
@@ -117,7 +125,7 @@ mod tests {
     use super::*;
 
     fn thousand() -> InFlight {
-        InFlight { budget: Arc::default(), bytes: 1_000 }
+        InFlight { budget: Arc::default(), bytes: 1_000, reserve: Arc::default() }
     }
 
     #[test]

@@ -201,6 +201,8 @@ pub struct Metrics {
     pub budgets: Budgets,
     /// What waits for the order, which is its own gauge too: see [`crate::in_flight`].
     pub in_flight: Arc<Budget>,
+    /// What of it is held out of the reserve.
+    pub in_flight_reserve: Arc<Budget>,
 }
 
 impl Metrics {

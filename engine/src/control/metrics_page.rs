@@ -191,7 +191,7 @@ const NODE: &[Row<Metrics>] = &[
         m.bodies.refused()
     }),
     ("fanfare_in_flight_bytes", "Bytes that wait for the order", GAUGE, |m| {
-        m.in_flight.held() as u64
+        (m.in_flight.held() + m.in_flight_reserve.held()) as u64
     }),
     ("fanfare_in_flight_refused", "Found no room in limits.in_flight_bytes", COUNTER, |m| {
         m.in_flight.refused()

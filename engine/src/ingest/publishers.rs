@@ -48,7 +48,7 @@ const BEGUN_BYTES: usize = BUFFER_BYTES_KEPT + 2 * NOTHING_BYTES;
 /// Bytes of memory that one byte of the socket may become outside of a long frame: by the shortest
 /// messages with the longest refusals.
 const BYTE_COST: usize = 48;
-/// The same inside of a long frame until it is whole: its buffer grows by doubling.
+/// The same of a long frame that is whole: its bytes, and its messages.
 const FRAME_BYTE_COST: usize = 2;
 /// Connections beyond the limit that are told why they are not served; further ones are dropped
 /// without a word.
@@ -79,6 +79,17 @@ impl AsMut<Publisher> for Seat {
     }
 }
 
+/// The reserve, while a publisher may end its frame out of it.
+#[derive(Debug)]
+struct Reserve {
+    holder: Key,
+    until: Millis,
+    /// What the holder had paid for before.
+    paid: usize,
+    /// What it holds beyond that.
+    share: BudgetShare,
+}
+
 /// The publishers, and the sessions of those who left.
 #[derive(Debug)]
 pub struct Publishers {
@@ -93,8 +104,8 @@ pub struct Publishers {
     /// What sessions without a connection hold of the budget.
     kept: BudgetShare,
     groups: Vec<Group>,
-    /// The publisher that may end its frame out of the reserve, and until when.
-    reserve: Option<(Key, Millis)>,
+    /// Who may end its frame out of the reserve.
+    reserve: Option<Reserve>,
     /// The publisher that had the reserve last.
     reserve_before: Key,
     /// When the node shuts down: until when publishers are waited for.
@@ -205,12 +216,14 @@ impl Publishers {
             return 0;
         }
         let missing = publisher.incoming.missing_bytes();
-        if self.reserve.is_some_and(|(holder, _)| holder == key) {
+        if self.reserve.as_ref().is_some_and(|reserve| reserve.holder == key) {
             return missing.min(TURN_BYTES);
         }
         let under_way = publisher.under_way_bytes();
         let whole_costs = self.settings.limits.batch_overhead_bytes();
-        let reading = Reading::within(self.in_flight.room(under_way), missing, whole_costs);
+        let room = self.in_flight.room(under_way);
+        let growth = |more| publisher.incoming.growth(more);
+        let reading = Reading::within(room, missing, whole_costs, growth);
         // A lack of room is no refusal: nothing was asked for yet.
         let has_room = reading.bytes > 0 && self.in_flight.pay(share, under_way, reading.cost);
         let bytes = if has_room { reading.bytes } else { 0 };
@@ -226,7 +239,7 @@ impl Publishers {
     pub fn handle_bytes(&mut self, now: Millis, key: Key, bytes: &[u8]) {
         let Some(seat) = self.seats.get_mut(&key) else { return };
         seat.publisher.handle_bytes(now, bytes, &mut self.groups);
-        self.in_flight.set(&mut seat.share, seat.publisher.bytes());
+        count(&self.in_flight, self.reserve.as_mut(), key, seat);
     }
 
     /// Ends a connection whose user may not do what it did, and tells it why.
@@ -290,7 +303,8 @@ impl Publishers {
         const TEXT: &str = "the memory for messages is used up, and the rest of your frame did not \
             come while there was room kept for it";
         let patience = self.patience;
-        let is_late = self.reserve.is_some_and(|(holder, until)| holder == key && told >= until);
+        let is_over = |it: &Reserve| it.holder == key && told >= it.until;
+        let is_late = self.reserve.as_ref().is_some_and(is_over);
         let Some(publisher) = self.get(key) else { return };
         publisher.handle_deadline(told, now, patience);
         if is_late {
@@ -302,7 +316,7 @@ impl Publishers {
     pub fn next_deadline(&self) -> Option<Millis> {
         let publishers = self.seats.values().map(|seat| &seat.publisher);
         let deadlines = publishers.filter_map(|publisher| publisher.deadline(self.patience));
-        let reserve = self.reserve.map(|(_, until)| until);
+        let reserve = self.reserve.as_ref().map(|reserve| reserve.until);
         deadlines.chain(reserve).chain(self.ends).chain(self.sessions.next_expiry()).min()
     }
 
@@ -320,8 +334,14 @@ impl Publishers {
         // and beginnings of frames, which were read without asking for room.
         let mut lasting = self.sessions.kept_bytes();
         self.in_flight.set(&mut self.kept, lasting);
-        for Seat { publisher, share, .. } in self.seats.values_mut() {
-            self.in_flight.set(share, publisher.bytes());
+        let is_mid_frame =
+            |key: &Key| self.seats.get(key).is_some_and(|it| it.publisher.is_mid_frame());
+        if let Some(over) = self.reserve.take_if(|reserve| !is_mid_frame(&reserve.holder)) {
+            self.reserve_before = over.holder;
+        }
+        for (key, seat) in &mut self.seats {
+            count(&self.in_flight, self.reserve.as_mut(), *key, seat);
+            let publisher = &seat.publisher;
             lasting += publisher.bytes() - publisher.under_way_bytes() + BEGUN_BYTES;
         }
         self.give_reserve(now, lasting);
@@ -331,21 +351,18 @@ impl Publishers {
     /// Lets the publishers that are in the middle of a frame without room for it use the reserve,
     /// one after the other.
     fn give_reserve(&mut self, now: Millis, lasting: usize) {
-        let is_mid_frame = |seat: &Seat| seat.publisher.is_mid_frame();
-        if let Some((holder, _)) = self.reserve
-            && !self.seats.get(&holder).is_some_and(is_mid_frame)
-        {
-            (self.reserve, self.reserve_before) = (None, holder);
-        }
         // Where all together hold too much, its last use has not been freed yet.
         if self.reserve.is_some() || self.in_flight.is_over_but_for(lasting) {
             return;
         }
-        let waits = |seat: &Seat| seat.publisher.incoming.is_held() && is_mid_frame(seat);
+        let waits = |Seat { publisher, .. }: &Seat| {
+            publisher.incoming.is_held() && publisher.is_mid_frame()
+        };
         let next = self.seats.range(self.reserve_before + 1..).find(|(_, seat)| waits(seat));
         let next = next.or_else(|| self.seats.iter().find(|(_, seat)| waits(seat)));
-        let Some(key) = next.map(|(key, _)| *key) else { return };
-        self.reserve = Some((key, now.plus(self.patience.frame_ms)));
+        let Some((key, seat)) = next.map(|(key, seat)| (*key, seat)) else { return };
+        let (until, paid) = (now.plus(self.patience.frame_ms), seat.publisher.bytes());
+        self.reserve = Some(Reserve { holder: key, until, paid, share: BudgetShare::default() });
         if let Some(publisher) = self.get(key) {
             publisher.incoming.hold(now, false);
         }
@@ -374,6 +391,17 @@ impl Publishers {
     }
 }
 
+/// Counts what a publisher holds: beyond what it had, it is out of the reserve that it has.
+fn count(in_flight: &InFlight, reserve: Option<&mut Reserve>, key: Key, seat: &mut Seat) {
+    let mut bytes = seat.publisher.bytes();
+    if let Some(reserve) = reserve.filter(|reserve| reserve.holder == key) {
+        let reserved = bytes.saturating_sub(reserve.paid);
+        in_flight.set_reserved(&mut reserve.share, reserved);
+        bytes -= reserved;
+    }
+    in_flight.set(&mut seat.share, bytes);
+}
+
 /// How many bytes may be read, and what they may come to at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Reading {
@@ -383,8 +411,14 @@ struct Reading {
 
 impl Reading {
     /// What fits into `room` for one whose begun frame misses so much, and whose whole frame comes
-    /// to `whole_costs` beside its bytes.
-    fn within(room: usize, missing: usize, whole_costs: usize) -> Self {
+    /// to `whole_costs` beside its bytes. `growth` says by how much more the frame's buffer takes
+    /// when so many bytes more have come.
+    fn within(
+        room: usize,
+        missing: usize,
+        whole_costs: usize,
+        growth: impl Fn(usize) -> usize,
+    ) -> Self {
         let whole = missing.saturating_mul(FRAME_BYTE_COST).saturating_add(whole_costs);
         if missing == 0 || room >= whole {
             let begun = if missing == 0 { 0 } else { whole };
@@ -394,9 +428,19 @@ impl Reading {
                 if bytes < missing { bytes * FRAME_BYTE_COST } else { begun + more * BYTE_COST };
             return Self { bytes, cost };
         }
-        // All but its end, at most.
-        let bytes = (room / FRAME_BYTE_COST).min(missing - 1).min(TURN_BYTES);
-        Self { bytes, cost: bytes * FRAME_BYTE_COST }
+        // All but its end, at most; or what there is room for without a larger buffer. That grows
+        // by as much as it has: where less was paid, no room would be left to whoever comes.
+        let bytes = (missing - 1).min(TURN_BYTES);
+        let cost = growth(bytes);
+        if cost <= room {
+            return Self { bytes, cost };
+        }
+        let (mut fit, mut beyond) = (0, bytes);
+        while beyond - fit > 1 {
+            let middle = usize::midpoint(fit, beyond);
+            if growth(middle) == 0 { fit = middle } else { beyond = middle }
+        }
+        Self { bytes: fit, cost: 0 }
     }
 }
 

@@ -62,6 +62,15 @@ impl Assembler {
         self.buffer.capacity()
     }
 
+    /// The same when so many bytes more have come of the begun frame, which has as many.
+    pub(super) fn capacity_with(&self, more: usize) -> usize {
+        let len = self.buffer.len() + more;
+        match self.total(&self.buffer, 0) {
+            Ok(Some(total)) if len > self.capacity() => room_for(len, total),
+            _ => self.capacity(),
+        }
+    }
+
     /// Bytes that the begun frame still misses; 0 where none is begun, or its length has not come.
     pub(super) fn missing(&self) -> usize {
         if !self.is_mid_frame() {
@@ -152,12 +161,16 @@ impl Assembler {
     fn collect(&mut self, piece: &[u8], wanted: usize) {
         let len = self.buffer.len() + piece.len();
         if len > self.buffer.capacity() {
-            let room = (2 * len).min(wanted.max(64));
-            self.buffer.reserve_exact(room - self.buffer.len());
+            self.buffer.reserve_exact(room_for(len, wanted) - self.buffer.len());
         }
         self.buffer.extend_from_slice(piece);
         self.taken += piece.len() as u64;
     }
+}
+
+/// The room that is made for a frame that is `wanted` bytes long when so many of it have come.
+fn room_for(len: usize, wanted: usize) -> usize {
+    (2 * len).min(wanted.max(64))
 }
 
 impl<'a> Frame<'a> {

@@ -163,6 +163,11 @@ impl Decoder {
         self.frames.capacity()
     }
 
+    /// The same when so many bytes more have come of it, which misses as many.
+    pub fn buffer_bytes_with(&self, more: usize) -> usize {
+        self.frames.capacity_with(more)
+    }
+
     /// Bytes of it that have not come; 0 between two frames, and as long as its length is not told.
     pub fn missing_bytes(&self) -> usize {
         self.frames.missing()

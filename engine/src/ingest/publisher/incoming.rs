@@ -85,6 +85,11 @@ impl Incoming {
         self.is_held = is_held;
     }
 
+    /// By how much more is held when so many bytes have come of the frame that it has begun.
+    pub(in crate::ingest) fn growth(&self, more: usize) -> usize {
+        self.decoder.buffer_bytes_with(more) - self.decoder.buffer_bytes()
+    }
+
     /// Bytes that the frame still misses that it has begun, as far as that is known.
     pub(in crate::ingest) fn missing_bytes(&self) -> usize {
         self.decoder.missing_bytes()

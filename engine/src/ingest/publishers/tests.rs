@@ -169,6 +169,29 @@ fn one_who_sends_a_little_gets_through_whatever_others_hold() {
     assert_eq!(publications.sum::<usize>(), 5);
 }
 
+/// Or whoever is in the middle of a frame would keep all backends from publishing, and all clients
+/// from following, for as long as it is waited for.
+#[test]
+fn who_has_the_reserve_leaves_as_much_room_to_others_as_anyone_has() {
+    for count in [20, 60] {
+        let mut world = World::new(|limits| {
+            (limits.in_flight_bytes, limits.message_bytes) = (20_000_000, 1_000_000);
+        });
+        for _ in 0..count {
+            let mut bytes = messages(1, 1_000_000);
+            bytes.pop();
+            world.connect(bytes);
+        }
+        while world.turn(NOW) > 0 {}
+        let held = world.publishers.held();
+        let reserved = world.metrics.in_flight_reserve.held();
+        assert!(held > 0 && reserved > 0, "{held} wait, {reserved} bytes are reserved");
+        assert!(world.held() + reserved <= world.most());
+        let room = world.publishers.in_flight.room(0);
+        assert!(room >= 100_000, "{room} are left to {count} and one more");
+    }
+}
+
 #[test]
 fn frames_for_which_there_is_no_room_end_one_after_the_other_each_in_its_time() {
     let all = Limits { message_bytes: 100_000, batch_messages: 10, ..Limits::default() };
@@ -185,11 +208,12 @@ fn frames_for_which_there_is_no_room_end_one_after_the_other_each_in_its_time() 
     world.answer();
     world.turn(NOW);
     // The next one sends a byte now and then: never late, and never done.
-    let (slow, _) = world.publishers.reserve.expect("somebody waits for it");
+    let holder = |world: &World| world.publishers.reserve.as_ref().map(|it| it.holder);
+    let slow = holder(&world).expect("somebody waits for it");
     let rest = world.clients.remove(&slow).unwrap();
     let mut now = NOW;
     for byte in rest.iter().take(2) {
-        assert_eq!(world.publishers.reserve.map(|(holder, _)| holder), Some(slow));
+        assert_eq!(holder(&world), Some(slow));
         now = now.plus(world.limits.head_ms * 2 / 3);
         assert!(world.publishers.read_at_most(now, slow) > 0);
         world.publishers.handle_bytes(now, slow, &[*byte]);
@@ -263,12 +287,15 @@ fn sessions_without_a_connection_hold_a_quarter() {
 
 #[test]
 fn what_may_be_read_is_what_there_is_room_for() {
-    let within = |room, missing| Reading::within(room, missing, 1_000);
+    // A buffer that has room for 30 bytes more, and then for all of a frame.
+    let growth = |more| if more > 30 { 100 } else { 0 };
+    let within = |room, missing| Reading::within(room, missing, 1_000, growth);
     assert_eq!(within(480, 0), Reading { bytes: 10, cost: 480 });
     assert_eq!(within(usize::MAX, 0).bytes, TURN_BYTES);
     // Of a frame: all but its last byte, or all of it and what it comes to, or more than it.
-    assert_eq!(within(100, 200), Reading { bytes: 50, cost: 100 });
-    assert_eq!(within(1_399, 200), Reading { bytes: 199, cost: 398 });
+    assert_eq!(within(99, 200), Reading { bytes: 30, cost: 0 });
+    assert_eq!(within(100, 200), Reading { bytes: 199, cost: 100 });
+    assert_eq!(within(1_399, 200), Reading { bytes: 199, cost: 100 });
     assert_eq!(within(1_400, 200), Reading { bytes: 200, cost: 1_400 });
     assert_eq!(within(1_448, 200), Reading { bytes: 201, cost: 1_448 });
     assert_eq!(within(usize::MAX, 1 << 20), Reading { bytes: TURN_BYTES, cost: 2 * TURN_BYTES });
