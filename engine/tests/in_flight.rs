@@ -108,7 +108,7 @@ fn ask(address: SocketAddr, request: &[u8]) -> (String, bool) {
 }
 
 fn start_api(sequencer: &StandIn, metrics: &Arc<Metrics>) -> control::Control {
-    let facts = control::ControlConfig {
+    let config = control::ControlConfig {
         tenant: Tenant::default(),
         build: Build {
             driver: "epoll",
@@ -129,7 +129,7 @@ fn start_api(sequencer: &StandIn, metrics: &Arc<Metrics>) -> control::Control {
     };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let guard = Vigil::new(Arc::default()).guard("control", || {});
-    control::serve(listener, sequencer.inbox.clone(), Arc::clone(metrics), facts, guard).unwrap()
+    control::serve(listener, sequencer.inbox.clone(), Arc::clone(metrics), config, guard).unwrap()
 }
 
 fn start_socket(path: &Path, sequencer: &StandIn, metrics: &Arc<Metrics>) -> ingest::Handle {

@@ -53,7 +53,7 @@ pub(super) fn json_bytes(limits: &Limits) -> usize {
 pub(super) struct Api {
     pub(super) inbox: Inbox,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) facts: ControlConfig,
+    pub(super) config: ControlConfig,
     /// Whether only this machine reaches the listener.
     pub(super) loopback: bool,
 }

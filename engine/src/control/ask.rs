@@ -38,7 +38,7 @@ impl Api {
             ),
             NotTaken::Ended(_) => Fault::from(crate::sequencer::command::Refusal::ShuttingDown),
         })?;
-        match timeout(Duration::from_millis(self.facts.bounds.answer_ms), hear).await {
+        match timeout(Duration::from_millis(self.config.bounds.answer_ms), hear).await {
             Ok(Ok(answer)) => Ok(answer),
             // The command was dropped unanswered, or is still waiting for room in the ring.
             Ok(Err(_)) | Err(_) => Err(Fault::new(

@@ -47,7 +47,7 @@ impl Api {
             _ => {}
         }
         let mut read = pin!(self.read(body, most));
-        let body_time = Duration::from_millis(self.facts.bounds.body_ms);
+        let body_time = Duration::from_millis(self.config.bounds.body_ms);
         let taken = match timeout(body_time, &mut read).await {
             Err(_) => timeout(UNREAD_GRACE, read).await,
             in_time => in_time,
@@ -113,7 +113,7 @@ impl Api {
 
     /// Takes the next bytes' share of the budget.
     fn pay(&self, taken: &mut Taken, bytes: usize) -> Result<(), Fault> {
-        let limits = &self.facts.limits;
+        let limits = &self.config.limits;
         if taken.share.grow(&self.metrics.bodies, bytes, BodySender::Backend, limits) {
             return Ok(());
         }

@@ -63,7 +63,7 @@ pub(super) async fn accept(listener: StdListener, api: Arc<Api>, mut stop: Stop)
         Err(error) => return tracing::error!(%error, "the API does not listen: no event queue"),
     };
     let router = routes::router(&api);
-    let room = Arc::new(Semaphore::new(api.facts.bounds.connections));
+    let room = Arc::new(Semaphore::new(api.config.bounds.connections));
     let room_for_refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
     let mut tasks = JoinSet::new();
     loop {
@@ -102,7 +102,7 @@ pub(super) async fn accept(listener: StdListener, api: Arc<Api>, mut stop: Stop)
 
 /// One connection, from its first byte to its end.
 async fn converse(stream: TcpStream, api: &Api, router: Router, mut stop: Stop) {
-    let limits = &api.facts.limits;
+    let limits = &api.config.limits;
     set_options(&stream, limits.stall_ms);
     let heard = Arc::new(AtomicBool::new(false));
     let service = service(router, Arc::clone(&heard), Kept::new(api));
@@ -166,10 +166,10 @@ struct Kept {
 impl Kept {
     fn new(api: &Api) -> Self {
         // A second less than the truth, for the way here.
-        let seconds = (api.facts.limits.idle_ms / 1_000).saturating_sub(1);
+        let seconds = (api.config.limits.idle_ms / 1_000).saturating_sub(1);
         let text = (seconds > 0).then(|| format!("timeout={seconds}"));
         let idle = text.map(|text| HeaderValue::try_from(text).expect("digits"));
-        Self { ready: Arc::clone(&api.facts.ready), idle }
+        Self { ready: Arc::clone(&api.config.ready), idle }
     }
 
     fn tell(&self, is_kept: bool, fields: &mut HeaderMap) {

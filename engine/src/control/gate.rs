@@ -74,7 +74,7 @@ impl Api {
         }
         // A stranger's page that rebinds its own name to 127.0.0.1 is of the same host, but must
         // say that name. Who has the key needs no such proof.
-        if self.loopback && self.facts.api_key.is_none() && !is_loopback_host(host) {
+        if self.loopback && self.config.api_key.is_none() && !is_loopback_host(host) {
             return Err(Fault::new(
                 StatusCode::FORBIDDEN,
                 "foreign_host",
@@ -86,7 +86,7 @@ impl Api {
     }
 
     fn judge_key(&self, fields: &HeaderMap) -> Result<(), Fault> {
-        let Some(key) = &self.facts.api_key else { return Ok(()) };
+        let Some(key) = &self.config.api_key else { return Ok(()) };
         let sent = one(fields, &AUTHORIZATION)?.and_then(|value| bearer(value.as_bytes()));
         // Constant in time for keys of one length; the length is no secret.
         if sent.is_some_and(|sent| bool::from(sent.ct_eq(key.as_bytes()))) {

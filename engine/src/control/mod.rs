@@ -81,15 +81,15 @@ pub fn serve(
     listener: TcpListener,
     inbox: Inbox,
     metrics: Arc<Metrics>,
-    facts: ControlConfig,
+    config: ControlConfig,
     guard: Guard,
 ) -> io::Result<Control> {
     let address = listener.local_addr()?;
     listener.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let loopback = address.ip().is_loopback();
-    let inbox = inbox.paying(InFlight::of(&metrics, &facts.limits));
-    let api = Arc::new(Api { inbox, metrics, facts, loopback });
+    let inbox = inbox.paying(InFlight::of(&metrics, &config.limits));
+    let api = Arc::new(Api { inbox, metrics, config, loopback });
     let (stop, stopped) = watch::channel(None);
     let thread = std::thread::Builder::new().name(THREAD.into()).spawn(move || {
         guard.watch(|| runtime.block_on(connection::accept(listener, api, stopped)));

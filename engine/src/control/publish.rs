@@ -22,13 +22,13 @@ use crate::sequencer::command::{Command, Publication, PublishAnswer, Published, 
 /// The raw body is the message; its kind is decided here.
 pub(super) async fn raw(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Fault> {
     let (head, body) = request.into_parts();
-    let channel = target::channel(&head.uri, &api.facts.tenant)?;
+    let channel = target::channel(&head.uri, &api.config.tenant)?;
     target::spelled_right(&head.uri, &["event", "ephemeral", "except"])?;
     let event = target::event(target::parameter(&head.uri, "event")?)?;
     let ephemeral = target::ephemeral(target::parameter(&head.uri, "ephemeral")?)?;
     let except = target::except(target::parameter(&head.uri, "except")?)?;
     let key = idempotency_key(&head.headers)?.map(Into::into);
-    let limits = &api.facts.limits;
+    let limits = &api.config.limits;
     let mut taken = api.take(&head.headers, body, limits.message_bytes).await?;
     let kind = match media_type(&head.headers) {
         Some(kind) if kind.eq_ignore_ascii_case(b"application/octet-stream") => Kind::Binary,
@@ -76,8 +76,8 @@ async fn read_order(
     body: Body,
     key: Option<&[u8]>,
 ) -> Result<PublishRequest, Fault> {
-    let taken = api.take(fields, body, json_bytes(&api.facts.limits)).await?;
-    batch::read(&taken.bytes, key, &api.facts.tenant, &api.facts.limits)
+    let taken = api.take(fields, body, json_bytes(&api.config.limits)).await?;
+    batch::read(&taken.bytes, key, &api.config.tenant, &api.config.limits)
 }
 
 async fn publish_one(api: &Api, asked: BatchMessage) -> Result<Response, Fault> {

@@ -33,7 +33,7 @@ struct Kept {
 
 /// A channel's numbers; zeros where nobody used it, as a channel needs no making.
 pub(super) async fn stats(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Fault> {
-    let channel = target::channel(&uri, &api.facts.tenant)?;
+    let channel = target::channel(&uri, &api.config.tenant)?;
     let name = Arc::clone(&channel.name);
     let ChannelStats { subscribers, offset, history_messages, history_bytes } =
         api.ask(|answer| Command::Stats(channel, answer)).await?;
@@ -43,7 +43,7 @@ pub(super) async fn stats(State(api): State<Arc<Api>>, uri: Uri) -> Result<Respo
 
 /// What a channel keeps after a place, oldest first.
 pub(super) async fn history(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Fault> {
-    let channel = target::channel(&uri, &api.facts.tenant)?;
+    let channel = target::channel(&uri, &api.config.tenant)?;
     let name = Arc::clone(&channel.name);
     target::spelled_right(&uri, &["since", "limit"])?;
     let since = target::parameter(&uri, "since")?.map(|text| since(&text)).transpose()?;

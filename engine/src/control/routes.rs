@@ -30,7 +30,7 @@ pub(super) fn router(api: &Arc<Api>) -> Router {
 }
 
 async fn metrics(State(api): State<Arc<Api>>) -> Response {
-    let page = metrics_page::page(&api.metrics, &api.facts.build);
+    let page = metrics_page::page(&api.metrics, &api.config.build);
     ([(header::CONTENT_TYPE, metrics_page::CONTENT_TYPE)], page).into_response()
 }
 
@@ -41,7 +41,7 @@ async fn healthz() -> &'static str {
 
 /// The node serves clients.
 async fn readyz(State(api): State<Arc<Api>>) -> Result<&'static str, Fault> {
-    if api.facts.ready.load(Acquire) {
+    if api.config.ready.load(Acquire) {
         return Ok("ready\n");
     }
     Err(Fault::unavailable(

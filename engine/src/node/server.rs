@@ -208,7 +208,7 @@ impl Server {
             self.addresses.socket = Some(path.clone());
         }
         if let Some(listener) = api {
-            let facts = control::ControlConfig {
+            let config = control::ControlConfig {
                 tenant: self.context.tenant.clone(),
                 build: control::metrics_page::Build {
                     version: env!("CARGO_PKG_VERSION"),
@@ -226,7 +226,7 @@ impl Server {
             let metrics = Arc::clone(&self.metrics);
             let (inbox, guard) =
                 (self.inbox.clone(), self.vigil.guard(control::THREAD, || {}).with_short_slices());
-            let control = control::serve(listener, inbox, metrics, facts, guard)
+            let control = control::serve(listener, inbox, metrics, config, guard)
                 .map_err(|error| unavailable("the API's thread could not be started", &error))?;
             self.addresses.api = Some(control.address());
             self.control = Some(control);

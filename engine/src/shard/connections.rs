@@ -168,8 +168,8 @@ impl Connections {
 
     /// Whether rendered pages can be freed now, or a connection can be visited that waits for room.
     pub(super) fn makes_room(&self, fanout: &Fanout, now: Millis) -> bool {
-        let goes_on = || self.room_queue.goes_on || fanout.has_idle_pages();
-        self.room_queue.wanted().any(|wanted| fanout.has_room(wanted) || goes_on())
+        let may_find_pages = || self.room_queue.was_cut_short || fanout.has_idle_pages();
+        self.room_queue.wanted().any(|wanted| fanout.has_room(wanted) || may_find_pages())
             || self.lets_go_next(fanout).is_some_and(|(_, due)| due <= now)
     }
 

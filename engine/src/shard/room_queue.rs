@@ -1,7 +1,8 @@
-//! Those for whom there was no room to render what they are owed first, in the order in which they
-//! came. They hold nothing meanwhile. Whoever waits for what was published just now does not wait
-//! behind those who wait for what is older, nor for a page of short messages behind those who wait
-//! for a long one: that has less room.
+//! The clients that wait for room to render the first message that they are owed, in the order in
+//! which they came. While they wait they hold no memory. Each kind of message has a queue of its
+//! own, so that nobody who wants what was published just now waits behind those who want older
+//! messages, and nobody who wants a page of short messages behind those who want a long one, for
+//! which there is room less often.
 
 use std::collections::VecDeque;
 
@@ -11,15 +12,16 @@ use crate::fanout::NoRoom;
 /// A queue for each kind of room.
 #[derive(Default)]
 pub(super) struct RoomQueue {
-    /// In the order of [`NoRoom::ALL`], in which they are served.
+    /// One for each kind, in the order of [`NoRoom::ALL`]: the first is served first.
     queues: [VecDeque<Token>; 4],
-    /// Whether the last batch ended before any of them had come in vain: what they want may be
-    /// rendered by now.
-    pub(super) goes_on: bool,
+    /// Whether the last round of them was cut short: the batch was full before one was visited for
+    /// whom there still was no room. What the others want may be rendered by now, so the next batch
+    /// looks without asking for room first.
+    pub(super) was_cut_short: bool,
 }
 
 impl RoomQueue {
-    /// Who waits for this.
+    /// Those who wait for room of this kind.
     pub(super) fn of(&mut self, wanted: NoRoom) -> &mut VecDeque<Token> {
         &mut self.queues[wanted as usize]
     }
@@ -29,12 +31,12 @@ impl RoomQueue {
         self.queues.iter().map(VecDeque::len).sum()
     }
 
-    /// For what anybody waits.
+    /// The kinds of room that somebody waits for.
     pub(super) fn wanted(&self) -> impl DoubleEndedIterator<Item = NoRoom> {
         NoRoom::ALL.into_iter().filter(|wanted| !self.queues[*wanted as usize].is_empty())
     }
 
-    /// That of these of which there is least.
+    /// Of the kinds that somebody waits for, the one that there is least of.
     pub(super) fn waits_for(&self) -> Option<NoRoom> {
         self.wanted().next_back()
     }

@@ -74,18 +74,19 @@ impl Visits<'_> {
     }
 
     /// Where there is room, visits those who have waited longest for it, until one of them finds
-    /// none; those who share what was rendered for the first need none. Nobody is looked at before:
-    /// what one has missed meanwhile is told once, when its time comes.
+    /// none. Those who want what was rendered for the first of them need no room of their own.
+    /// Nobody is looked at before its turn, so what one has missed meanwhile is told once, then.
     fn visit_waiting(&mut self, until: usize) {
-        let (mut left, goes_on) = (WAITING_MAX, self.clients.connections.room_queue.goes_on);
+        let was_cut_short = self.clients.connections.room_queue.was_cut_short;
+        let mut left = WAITING_MAX;
         for wanted in NoRoom::ALL {
-            if !goes_on && !self.clients.fanout.has_room(wanted) {
+            if !was_cut_short && !self.clients.fanout.has_room(wanted) {
                 continue;
             }
             loop {
                 let is_over = self.clients.fanout.is_batch_half_full() || left == 0;
                 if is_over || self.clients.units >= until {
-                    self.clients.connections.room_queue.goes_on = true;
+                    self.clients.connections.room_queue.was_cut_short = true;
                     return;
                 }
                 let Some(token) = self.clients.connections.next_for_room(wanted) else { break };
@@ -98,7 +99,7 @@ impl Visits<'_> {
                 }
             }
         }
-        self.clients.connections.room_queue.goes_on = false;
+        self.clients.connections.room_queue.was_cut_short = false;
     }
 
     fn visit_or_wait(&mut self, token: Token) {

@@ -299,20 +299,20 @@ impl Follower {
         let channel = channel_of(&said.channel);
         let followed = self.followed.get_mut(&channel);
         let followed = followed.unwrap_or_else(|| panic!("not followed: {said:?}"));
-        let goes_on = is_whole || truth.slow(channel) != Slow::Disconnect;
+        let stream_stays_open = is_whole || truth.slow(channel) != Slow::Disconnect;
         if said.reason == "epoch" {
             assert_eq!(said.bounds, None, "{said:?}");
             let mut untold = truth.epochs.iter().filter(|it| it.position > followed.epoch.0);
             let first = untold.next().unwrap_or_else(|| panic!("no epoch began: {followed:?}"));
             let last = truth.epoch_at(truth.position()).position;
-            (followed.epoch, followed.is_open) = ((first.position, last), goes_on);
+            (followed.epoch, followed.is_open) = ((first.position, last), stream_stays_open);
             return;
         }
         if is_whole && self.may_forget && said.reason == "unknown" {
             followed.is_open = true; // it was forgotten while the answer was made
             return;
         }
-        assert!(said.reason == "slow" && goes_on, "goes on after {said:?}");
+        assert!(said.reason == "slow" && stream_stays_open, "goes on after {said:?}");
         let (first, last) = said.bounds.expect("what is not given is known");
         if followed.is_open || followed.epoch.0 < followed.epoch.1 {
             followed.is_open = true; // of which epoch it speaks is told by what comes next

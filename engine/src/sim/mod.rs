@@ -17,6 +17,7 @@ pub mod lines;
 mod persona;
 mod placed;
 mod play;
+mod publications;
 mod shape;
 pub(crate) mod slow_log;
 mod talker;

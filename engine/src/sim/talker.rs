@@ -111,10 +111,10 @@ impl Talker {
         let is_clean = self.is_held && lost.is_untouched(world);
         // Somebody may try to go on with it all the same.
         session.is_over |= self.is_held && lost.is_told_by_stream() && chance.percent(50);
-        let goes_on = is_clean || session.is_over;
+        let keeps_session = is_clean || session.is_over;
         lost.reset(world);
         session.is_tainted = true;
-        if !goes_on {
+        if !keeps_session {
             self.lose(world);
         }
     }

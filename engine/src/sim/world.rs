@@ -1,7 +1,7 @@
 //! A whole node in one thread: the real sequencer, the real ring and real shards over the simulated
 //! driver. Whoever has it in hand makes time and chance, so that a run is a function of its seed.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -14,6 +14,7 @@ pub(crate) use super::fact::Manner;
 use super::fact::{Keyed, UnderWay};
 use super::history;
 use super::placed::Placed;
+use super::publications::Publications;
 pub(crate) use super::shape::{COUNTED, Shape};
 use super::slow_log::{Hand, SlowLog};
 use super::trace::Trace;
@@ -36,9 +37,6 @@ use crate::sequencer::inbox::NotTaken;
 use crate::shard::Shard;
 use crate::transport::Context;
 
-/// Of how many messages under a key one may be published again.
-const KEYED_MAX: usize = 16;
-
 /// Whose channels all are: not the tenant that there always is, which nobody may take for granted.
 fn tenant() -> Tenant {
     Tenant::new("sim")
@@ -54,8 +52,6 @@ pub(crate) struct World {
     /// Whose presence stands in the log.
     others: Others,
     read_epochs: Vec<Id>,
-    /// Messages of clients that the order has read of the log, and where they stand.
-    read: VecDeque<(u64, u64)>,
     /// What is done to its log.
     pub(crate) log: Hand,
     pub(crate) node: Node<Sim, SlowLog<Placed<Interrupted<Ticket>>, Ticket>>,
@@ -72,10 +68,7 @@ pub(crate) struct World {
     pub(super) backends: Backends,
     /// For how many steps each shard stands still.
     stalled: Vec<u32>,
-    under_way: HashMap<u64, UnderWay>,
-    numbers: u64,
-    /// The newest of what was published under a key.
-    keyed: VecDeque<Keyed>,
+    publications: Publications,
     /// Whether what is published again is so without its key.
     pub(super) forgets_keys: bool,
     /// Whether channels may be forgotten, and whether all of them is kept.
@@ -133,7 +126,6 @@ impl World {
             others,
             epochs_told: 0,
             read_epochs: Vec::new(),
-            read: VecDeque::new(),
             origins_key,
             nets,
             life: Arc::clone(node.life()),
@@ -146,9 +138,7 @@ impl World {
             answers,
             backends,
             stalled: vec![0; shape.shards],
-            under_way: HashMap::new(),
-            numbers: 0,
-            keyed: VecDeque::new(),
+            publications: Publications::default(),
             forgets_keys: false,
             keeps: (true, false),
         }
@@ -174,61 +164,30 @@ impl World {
         kind: Kind,
         manner: Manner,
     ) {
-        let (number, payload) = self.payload(bytes, kind);
-        let message = Keyed { number, channels, kind, payload };
+        let message = self.publications.make(channels, bytes, kind);
         self.put(message, manner, None);
     }
 
     /// A publisher has a message for these channels, of about this length, under a key of its own.
     pub(super) fn publish_keyed(&mut self, channels: Vec<usize>, bytes: usize, kind: Kind) {
-        let (number, payload) = self.payload(bytes, kind);
-        let message = Keyed { number, channels, kind, payload };
-        self.keyed.push_back(message.clone());
-        if self.keyed.len() > KEYED_MAX {
-            self.keyed.pop_front();
-        }
+        let message = self.publications.make(channels, bytes, kind);
+        self.publications.remember(message.clone());
         let key = message.key();
         self.put(message, Manner::default(), Some(&key));
     }
 
     /// A publisher does not know what became of one of these, and publishes it again.
     pub(super) fn publish_again(&mut self, chance: &mut Chance) {
-        if self.keyed.is_empty() {
-            return;
-        }
-        let message = self.keyed[chance.below(self.keyed.len())].clone();
+        let Some(message) = self.publications.any_keyed(chance) else { return };
         let key = Some(message.key()).filter(|_| !self.forgets_keys);
         self.put(message, Manner::default(), key.as_deref());
     }
 
-    /// The number of a new message, and what it says.
-    fn payload(&mut self, bytes: usize, kind: Kind) -> (u64, Vec<u8>) {
-        self.numbers += 1;
-        let text = format!("#n{};", self.numbers);
-        let filler = if kind == Kind::Text { "line one\nline two\n" } else { "filler " };
-        let text: String = text.chars().chain(filler.chars().cycle().take(bytes)).collect();
-        let payload = match kind {
-            Kind::Text => text.into_bytes(),
-            Kind::Json => serde_json::to_vec(&text).unwrap(),
-            Kind::Binary => [b"\xff\xfe", text.as_bytes()].concat(),
-        };
-        (self.numbers, payload)
-    }
-
     /// A message is on its way: on the socket of backends, over HTTP, or from within.
     fn put(&mut self, message: Keyed, manner: Manner, key: Option<&str>) {
+        self.publications.begin(&message, manner);
         let Keyed { number, channels, kind, payload } = message;
         let names: Vec<String> = channels.iter().map(|channel| channel_name(*channel)).collect();
-        let (copy, by_client) = (payload.clone(), false);
-        let under_way = self.under_way.entry(number).or_insert(UnderWay {
-            channels,
-            kind,
-            payload: copy,
-            manner,
-            by_client,
-            asked: 0,
-        });
-        under_way.asked += 1;
         let Manner { ephemeral, except } = manner;
         let except = except.map(|client| self.origin(client));
         if self.backends.are_there() && !number.is_multiple_of(3) {
@@ -266,13 +225,7 @@ impl World {
 
     /// A client has a message for this channel: its number, and what it is.
     pub(super) fn say(&mut self, channel: usize) -> (u64, String) {
-        self.numbers += 1;
-        let text = format!("#n{};said", self.numbers);
-        let (payload, manner) = (text.clone().into_bytes(), Manner::default());
-        let (channels, kind, by_client) = (vec![channel], Kind::Text, true);
-        let asked = UnderWay { channels, kind, payload, manner, by_client, asked: 1 };
-        self.under_way.insert(self.numbers, asked);
-        (self.numbers, text)
+        self.publications.begin_by_client(channel)
     }
 
     /// What the connection of a client is called.
@@ -354,7 +307,7 @@ impl World {
             match told {
                 Told::Page(page) => pages.push(page),
                 Told::Answer(answer) => self.settle(answer),
-                Told::Stands { number, position } => self.read.push_back((number, position)),
+                Told::Stands { number, position } => self.publications.note_read(number, position),
                 Told::Epoch(epoch) => {
                     // Its first word is of the one that there was.
                     if let Some(nth) = self.read_epochs.iter().position(|id| id.epoch == epoch) {
@@ -374,7 +327,7 @@ impl World {
 
     /// A publisher has its outcome.
     fn settle(&mut self, Answer { number, group, result }: Answer) {
-        let asked = self.take_under_way(number);
+        let asked = self.publications.settle(number);
         let UnderWay { channels, kind, payload, manner: Manner { ephemeral, except }, .. } = asked;
         self.trace.note(self.now, format!("{number} {result:?}").as_bytes());
         if let Some(group) = group {
@@ -393,7 +346,7 @@ impl World {
                 "it has the place that it had: {number}"
             );
             // It stands in the log again, and nobody is told where.
-            let (_, again) = *self.read.iter().find(|read| read.0 == number).expect("it was read");
+            let again = self.publications.read_at(number);
             self.placed_up_to(again);
             return self.truth.reached(again);
         }
@@ -407,31 +360,9 @@ impl World {
         self.truth.placed(number, facts.collect());
     }
 
-    /// What an outcome is of, of which it may have several.
-    fn take_under_way(&mut self, number: u64) -> UnderWay {
-        let asked = self.under_way.get_mut(&number).expect("asked for");
-        asked.asked -= 1;
-        if asked.asked == 0 {
-            return self.under_way.remove(&number).expect("it is there");
-        }
-        asked.clone()
-    }
-
-    /// What was read of the log up to there is placed: a message of a client, who alone hears how,
-    /// is the next of its channel.
+    /// What was read of the log up to there is placed.
     fn placed_up_to(&mut self, to: u64) {
-        while let Some((number, position)) = self.read.pop_front_if(|(_, position)| *position <= to)
-        {
-            if !self.under_way.get(&number).is_some_and(|asked| asked.by_client) {
-                continue;
-            }
-            let UnderWay { channels, kind, payload, .. } =
-                self.under_way.remove(&number).expect("it is there");
-            let channel = channels[0];
-            let offset = self.truth.next_offset(channel);
-            let fact = Fact { channel, life: 0, position, offset, except: None, kind, payload };
-            self.truth.placed(number, vec![fact]);
-        }
+        self.publications.place_up_to(to, &mut self.truth);
     }
 
     pub(crate) fn tick(&mut self, shard: usize) {

@@ -77,7 +77,7 @@ impl Node {
     pub(crate) fn with(wishes: Wishes) -> Self {
         let sequencer = StandIn::start(wishes.inbox_commands);
         let ready = Arc::new(AtomicBool::new(true));
-        let facts = ControlConfig {
+        let config = ControlConfig {
             tenant: Tenant::default(),
             build: Build {
                 driver: "epoll",
@@ -96,7 +96,7 @@ impl Node {
         let metrics = Arc::new(Metrics::new(1));
         let guard = Vigil::new(Arc::default()).guard("control", || {});
         let inbox = sequencer.inbox.clone();
-        let control = serve(listener, inbox, Arc::clone(&metrics), facts, guard).unwrap();
+        let control = serve(listener, inbox, Arc::clone(&metrics), config, guard).unwrap();
         let address = control.address();
         Self { address, sequencer, ready, metrics, control: Some(control) }
     }
