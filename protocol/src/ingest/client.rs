@@ -247,10 +247,10 @@ fn read_answer(mut body: Reader<'_>) -> Option<Answer<'_>> {
 }
 
 fn read_hello(body: &mut Reader<'_>) -> Option<Hello> {
-    let version = body.u8()?;
+    let (version, epoch) = (body.u8()?, Epoch::from_random(body.u64()?));
     Some(Hello {
         version,
-        epoch: Epoch::from_random(body.u64()?),
+        epoch,
         limits: IngestLimits {
             frame_bytes: body.u32()?,
             message_bytes: body.u32()?,
@@ -259,7 +259,7 @@ fn read_hello(body: &mut Reader<'_>) -> Option<Hello> {
             channels: IngestLimits::DEFAULT.channels,
         },
         session: match version {
-            VERSION_WITH_SESSIONS => Some(Standing::read(body)?),
+            VERSION_WITH_SESSIONS => Some(Standing::read(body, epoch)?),
             _ => None,
         },
     })

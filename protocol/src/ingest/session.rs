@@ -56,8 +56,9 @@ impl Open {
 }
 
 impl Standing {
-    /// Reads what a HELLO has behind the limits of version 1.
-    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+    /// Reads what a HELLO of this epoch has behind the limits of version 1. The servers that first
+    /// spoke version 2 had one epoch for life, and said no more than that.
+    pub(super) fn read(reader: &mut Reader<'_>, epoch: Epoch) -> Option<Self> {
         Some(Self {
             known: reader.u8()? & FLAG_KNOWN != 0,
             taken: reader.u64()?,
@@ -66,7 +67,10 @@ impl Standing {
                 sessions: reader.u32()?,
                 age_s: reader.u32()?,
             },
-            life: Epoch::from_random(reader.u64()?),
+            life: match reader.is_empty() {
+                true => epoch,
+                false => Epoch::from_random(reader.u64()?),
+            },
         })
     }
 }

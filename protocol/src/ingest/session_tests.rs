@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::assemble::LENGTH_BYTES;
 use super::client::{Hello, Reply};
 use super::fuzz::{LIMITS, UNCONFIRMED, frames, stands_at, tell_client, tell_server};
 use super::server::{Decoder, Event, Fault, Violation};
@@ -170,6 +171,30 @@ proptest! {
         write::hello(&hello, &mut stream);
         let (told, violation) = tell_client(&stream, &[]);
         prop_assert_eq!((told, violation), (vec![format!("{:?}", Reply::Hello(hello))], None));
+    }
+
+    /// The first servers of version 2 said no more than this.
+    #[test]
+    fn a_hello_without_a_life_is_of_its_epoch_and_a_cut_one_is_none(taken: u64, cut in 1usize..8) {
+        let limits = SessionLimits { unconfirmed: 1, sessions: 2, age_s: 3 };
+        let epoch = Epoch::from_random(7);
+        let hello = Hello {
+            version: VERSION_WITH_SESSIONS,
+            epoch,
+            limits: IngestLimits::DEFAULT,
+            session: Some(Standing { known: true, taken, limits, life: epoch }),
+        };
+        let mut stream = Vec::new();
+        write::hello(&hello, &mut stream);
+        let shorter = |by: usize| {
+            let mut stream = stream[..stream.len() - by].to_vec();
+            let length = (stream.len() - LENGTH_BYTES) as u32;
+            stream[..LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
+            tell_client(&stream, &[])
+        };
+        let (told, violation) = shorter(8);
+        prop_assert_eq!((told, violation), (vec![format!("{:?}", Reply::Hello(hello))], None));
+        prop_assert!(shorter(cut).1.is_some());
     }
 
     #[test]
