@@ -6,7 +6,7 @@ use crate::limits::{CHANNEL_NAME_BYTES_MAX, EVENT_NAME_BYTES_MAX, VIEW_BYTES_MAX
 
 /// Whether `name` may name a channel: 1 to 255 bytes of UTF-8, no control character, no `*`.
 pub fn is_channel_name(name: &str) -> bool {
-    (1..=CHANNEL_NAME_BYTES_MAX).contains(&name.len()) && !has_control(name) && !name.contains('*')
+    (1..=CHANNEL_NAME_BYTES_MAX).contains(&name.len()) && !has_control_or(name, b'*')
 }
 
 /// Whether `view` may be a view of a channel ([`crate::dialect::Codec`]): 1 to 1,024 bytes without
@@ -41,13 +41,18 @@ pub fn origin_number(text: &[u8]) -> Option<NonZeroU64> {
     NonZeroU64::new(number)
 }
 
-/// Nearly all names are ASCII, and every published message has one: without an end in the middle
-/// the loop takes sixteen bytes at once.
 fn has_control(name: &str) -> bool {
+    has_control_or(name, 0)
+}
+
+/// Whether there is a control character in it, or this ASCII character. Nearly all names are ASCII,
+/// and every published message has one: without an end in the middle the loop takes sixteen bytes
+/// at once.
+fn has_control_or(name: &str, other: u8) -> bool {
     if name.is_ascii() {
-        name.bytes().fold(false, |found, byte| found | byte.is_ascii_control())
+        name.bytes().fold(false, |found, byte| found | byte.is_ascii_control() | (byte == other))
     } else {
-        name.chars().any(char::is_control)
+        name.chars().any(|char| char.is_control() || char == char::from(other))
     }
 }
 

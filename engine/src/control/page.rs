@@ -52,7 +52,7 @@ mod tests {
     use super::*;
     use crate::channel::{ChannelId, ChannelName, Tenant};
     use crate::clock::Millis;
-    use crate::message::Message;
+    use crate::message::{Filling, Message};
     use fanfare_protocol::id::{Epoch, Id};
     use fanfare_protocol::message::Kind;
 
@@ -72,6 +72,7 @@ mod tests {
                 kind: Kind::Text,
                 event: None,
                 data: vec![with; *size].into(),
+                filling: Filling::default(),
             })
         };
         HistoryPage {

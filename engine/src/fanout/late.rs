@@ -82,7 +82,7 @@ mod tests {
     use super::*;
     use crate::channel::{ChannelId, ChannelName, Tenant};
     use crate::clock::Millis;
-    use crate::message::Message;
+    use crate::message::{Filling, Message};
     use crate::rule::{HistoryRule, Rule, Window};
     use fanfare_protocol::id::{Epoch, Id};
     use fanfare_protocol::message::Kind;
@@ -116,6 +116,7 @@ mod tests {
             kind: Kind::Text,
             event: None,
             data: Vec::new().into(),
+            filling: Filling::default(),
         };
         log.append(Arc::new(message));
     }

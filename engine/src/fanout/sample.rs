@@ -6,7 +6,7 @@ use fanfare_protocol::message::Kind;
 
 use crate::channel::{ChannelId, ChannelName, Tenant};
 use crate::clock::Millis;
-use crate::message::Message;
+use crate::message::{Filling, Message};
 
 /// Whose it is.
 pub(super) fn name() -> Arc<ChannelName> {
@@ -34,5 +34,6 @@ pub(super) fn message(
         kind: Kind::Text,
         event: None,
         data: data.into(),
+        filling: Filling::default(),
     })
 }

@@ -4,8 +4,9 @@ use fanfare_protocol::ingest::{ChannelReceipt, DeclaredKind, PublishFrame, Refus
 use fanfare_protocol::limits::IngestLimits;
 use fanfare_protocol::message::Kind;
 
-use super::ledger::{self, Slot};
+use super::ledger;
 use super::session::PublisherSession;
+use super::slots::Slots;
 use crate::channel::{ChannelName, Tenant};
 use crate::limits::{CHANNEL_OVERHEAD_BYTES, MESSAGE_OVERHEAD_BYTES};
 use crate::payload;
@@ -23,15 +24,15 @@ pub struct Group {
 /// The messages of one read that are not entered yet.
 #[derive(Default)]
 pub(super) struct Draft {
-    pub(super) slots: Vec<Slot>,
+    pub(super) slots: Slots,
     publications: Vec<Publication>,
     /// What they take until their outcomes are told.
     bytes: usize,
 }
 
-/// What a message takes beside its publication: its place in the ledger, its result, and its
-/// outcome, told and kept.
-const BESIDE_BYTES: usize = size_of::<Slot>()
+/// What a message takes beside its publication, at most: what the ledger notes of it, its result,
+/// and its outcome, told and kept.
+const BESIDE_BYTES: usize = Slots::NOTE_BYTES
     + size_of::<Result<Published, SequencerRefusal>>()
     + ledger::OUTCOME_BYTES
     + REPLY_BYTES;
@@ -61,12 +62,12 @@ impl Draft {
                 let also = publication.also.len() * CHANNEL_BESIDE_BYTES;
                 self.bytes += BESIDE_BYTES + PIECES_BYTES + publication.cost() + also;
                 self.publications.push(publication);
-                self.slots.push(Slot::Asked { answer: frame.answer });
+                self.slots.push_asked(frame.answer);
             }
             Err(refusal) => {
                 // Its text is told, and kept to be told again.
                 self.bytes += BESIDE_BYTES + 2 * refusal.text.len();
-                self.slots.push(Slot::Refused(refusal));
+                self.slots.push_refused(refusal);
             }
         }
     }
@@ -109,7 +110,8 @@ pub fn publication_after(
     limits: &IngestLimits,
     tenant: &Tenant,
 ) -> Result<Publication, Refusal> {
-    let checked = frame.check(limits)?;
+    let good = before.map(|before| &*before.channel.name);
+    let checked = frame.check_after(good, limits)?;
     let (kind, data) = match checked.kind {
         DeclaredKind::Detect => payload::settle(checked.data),
         DeclaredKind::Known(Kind::Json) => {
@@ -125,13 +127,18 @@ pub fn publication_after(
             .map_err(Refusal::too_large)?;
     }
     let same = before.map(|before| &before.channel);
-    let same = same.filter(|same| *same.name == *checked.channel && same.tenant == *tenant);
+    let same = same.filter(|same| std::ptr::eq(&*same.name, checked.channel));
+    let same = same.filter(|same| same.tenant == *tenant);
+    let also = match checked.is_for_one() {
+        true => Box::default(),
+        false => checked.also().map(|name| ChannelName::new(tenant.clone(), name)).collect(),
+    };
     Ok(Publication {
         channel: match same {
             Some(same) => same.clone(),
             None => ChannelName::new(tenant.clone(), checked.channel),
         },
-        also: checked.also().map(|name| ChannelName::new(tenant.clone(), name)).collect(),
+        also,
         kind,
         event: checked.event.map(Into::into),
         idempotency_key: checked.idempotency_key.map(Into::into),

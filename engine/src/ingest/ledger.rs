@@ -18,6 +18,8 @@ use fanfare_protocol::refusals;
 
 use crate::sequencer::command::{Published, Refusal};
 
+use super::slots::{Note, Slots};
+
 /// The results of one group's command.
 pub type Results = Vec<Result<Published, Refusal>>;
 
@@ -32,22 +34,10 @@ pub enum GroupEnd {
     Lost,
 }
 
-/// One message that has no outcome yet.
-#[derive(Debug)]
-pub(super) enum Slot {
-    /// It is in the group's command.
-    Asked {
-        /// Whether it wants an ANSWER of its own.
-        answer: bool,
-    },
-    /// It was refused here.
-    Refused(WireRefusal),
-}
-
 #[derive(Debug)]
 struct Group {
-    slots: Vec<Slot>,
-    /// One for each slot that was asked; `None` until the sequencer answered.
+    slots: Slots,
+    /// One for each message that was not refused here; `None` until the sequencer answered.
     results: Option<Results>,
     /// What its messages take until they leave the ledger.
     bytes: usize,
@@ -193,11 +183,11 @@ impl Ledger {
 
     /// Enters the next messages, in order, as a group that takes so many bytes; returns its number.
     /// A group whose messages were all refused here waits only for the groups before it.
-    pub(super) fn enter(&mut self, slots: Vec<Slot>, bytes: usize) -> u64 {
-        let asked = slots.iter().any(|slot| matches!(slot, Slot::Asked { .. }));
+    pub(super) fn enter(&mut self, slots: Slots, bytes: usize) -> u64 {
+        let results = slots.are_all_refused().then(Vec::new);
         self.messages += slots.len();
         self.under_way += bytes;
-        self.groups.push_back(Group { slots, results: (!asked).then(Vec::new), bytes });
+        self.groups.push_back(Group { slots, results, bytes });
         self.front + self.groups.len() as u64 - 1
     }
 
@@ -232,23 +222,17 @@ impl Ledger {
             self.messages -= group.slots.len();
             self.under_way -= group.bytes;
             let mut results = group.results.expect("looked at above").into_iter();
-            for slot in group.slots {
+            for note in group.slots {
                 self.settled += 1;
-                let outcome = match slot {
-                    Slot::Refused(refusal) => Err(refusal),
-                    Slot::Asked { answer } => {
-                        let result = results.next().expect("one result for each that was asked");
-                        result.map(|place| (answer, place)).map_err(wire)
-                    }
+                let said = match note {
+                    Some(Note::Refused(refusal)) => Said::Refused(refusal),
+                    wants_answer => match results.next().expect("one for each that was asked") {
+                        Ok(_) if wants_answer.is_none() => continue,
+                        Ok(place) => Said::Answer(place),
+                        Err(refusal) => Said::Refused(wire(refusal)),
+                    },
                 };
-                let said = match outcome {
-                    Ok((false, _)) => continue,
-                    Ok((true, place)) => Said::Answer(place),
-                    Err(refusal) => {
-                        refused += 1;
-                        Said::Refused(refusal)
-                    }
-                };
+                refused += u64::from(matches!(said, Said::Refused(_)));
                 write_said(self.settled, &said, epoch, out);
                 if self.keeps {
                     self.said_bytes += said.bytes();
@@ -326,18 +310,32 @@ mod tests {
         words
     }
 
-    const ASKED: Slot = Slot::Asked { answer: false };
-    const ANSWERED: Slot = Slot::Asked { answer: true };
-    fn not_json() -> Slot {
-        Slot::Refused(WireRefusal::not_json("is not valid JSON"))
+    /// A message that goes to the sequencer, one that wants an answer too, one that is refused.
+    enum Message {
+        Asked,
+        Answered,
+        NotJson,
+    }
+    use Message::{Answered, Asked, NotJson};
+
+    fn slots<const N: usize>(messages: [Message; N]) -> Slots {
+        let mut slots = Slots::default();
+        for message in messages {
+            match message {
+                Asked => slots.push_asked(false),
+                Answered => slots.push_asked(true),
+                NotJson => slots.push_refused(WireRefusal::not_json("is not valid JSON")),
+            }
+        }
+        slots
     }
 
     #[test]
     fn outcomes_leave_in_the_order_of_their_messages() {
         let mut ledger = Ledger::default();
-        let first = ledger.enter(vec![ASKED, not_json(), ANSWERED], 100);
-        let second = ledger.enter(vec![not_json()], 100);
-        let third = ledger.enter(vec![ANSWERED, ASKED], 100);
+        let first = ledger.enter(slots([Asked, NotJson, Answered]), 100);
+        let second = ledger.enter(slots([NotJson]), 100);
+        let third = ledger.enter(slots([Answered, Asked]), 100);
         assert_eq!((ledger.messages(), ledger.settled()), (6, 0));
         assert_eq!((ledger.under_way_bytes(), ledger.bytes()), (300, 300));
         let mut out = Vec::new();
@@ -364,7 +362,7 @@ mod tests {
     fn a_session_tells_again_what_is_not_confirmed_and_no_more() {
         let mut ledger = Ledger::that_keeps();
         let mut out = Vec::new();
-        let first = ledger.enter(vec![ASKED, not_json(), ANSWERED, ASKED], 100);
+        let first = ledger.enter(slots([Asked, NotJson, Answered, Asked]), 100);
         assert!(!ledger.confirm(1), "nothing was told");
         ledger.settle(first, vec![place(1), place(2), place(3)]);
         ledger.write(epoch(), &mut out);
@@ -381,7 +379,7 @@ mod tests {
         assert!(ledger.confirm(2) && ledger.confirm(1) && !ledger.confirm(5));
         assert_eq!(again(&ledger), expected[1..]);
         // What comes home while there is no connection is kept too.
-        let second = ledger.enter(vec![ANSWERED], 100);
+        let second = ledger.enter(slots([Answered]), 100);
         assert_eq!((ledger.taken(), ledger.settled()), (5, 4));
         ledger.settle(second, vec![Err(Refusal::ChannelLimit)]);
         ledger.write_to_nobody();
@@ -409,7 +407,7 @@ mod tests {
             Published { id: Id { epoch: Epoch::from_random(2), position: 9 }, ..place(2).unwrap() },
         );
         for result in [old, Ok(new)] {
-            let group = ledger.enter(vec![ANSWERED], 100);
+            let group = ledger.enter(slots([Answered]), 100);
             ledger.settle(group, vec![result]);
         }
         let epochs = |out: &[u8]| -> Vec<Option<u64>> {
@@ -437,11 +435,11 @@ mod tests {
     #[test]
     fn a_local_refusal_alone_is_told_at_once_and_results_count_once() {
         let mut ledger = Ledger::default();
-        ledger.enter(vec![not_json()], 100);
+        ledger.enter(slots([NotJson]), 100);
         let mut out = Vec::new();
         assert_eq!(ledger.write(epoch(), &mut out), 1);
         assert_eq!(read(&out), ["refused 1 463", "ack 1"]);
-        let group = ledger.enter(vec![ASKED], 100);
+        let group = ledger.enter(slots([Asked]), 100);
         ledger.refuse(group, Refusal::ShuttingDown);
         ledger.settle(group, vec![place(1)]);
         ledger.settle(group + 5, vec![place(1)]);

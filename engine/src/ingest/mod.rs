@@ -19,6 +19,7 @@ mod publisher;
 mod publishers;
 mod session;
 mod sessions;
+mod slots;
 pub mod socket;
 mod thread;
 

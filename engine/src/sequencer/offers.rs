@@ -30,6 +30,8 @@ pub enum Ticket {
 struct Batch {
     /// How many of its messages have no outcome.
     left: usize,
+    /// Up to the last message that has one; those between that have none count as [`Refusal::Busy`]
+    /// until they have.
     results: Vec<Result<Published, Refusal>>,
     /// Until it is answered.
     answer: Option<BatchAnswer>,
@@ -76,7 +78,7 @@ impl Offers {
     pub(super) fn begin_batch(&mut self, publications: Vec<Publication>, answer: BatchAnswer) {
         debug_assert!(!self.are_waiting() && !publications.is_empty());
         let left = publications.len();
-        let results = vec![Err(Refusal::Busy); left];
+        let results = Vec::with_capacity(left);
         self.batches.push_back(Batch { left, results, answer: Some(answer) });
         self.batch = publications.into_iter().enumerate();
     }
@@ -114,7 +116,13 @@ impl Offers {
         result: Result<Published, Refusal>,
     ) {
         let batch = &mut self.batches[(batch - self.gone) as usize];
-        batch.results[nth] = result;
+        match batch.results.get_mut(nth) {
+            Some(slot) => *slot = result,
+            None => {
+                batch.results.resize(nth, Err(Refusal::Busy));
+                batch.results.push(result);
+            }
+        }
         batch.left -= 1;
         if batch.left > 0 {
             return;

@@ -13,7 +13,7 @@ use fanfare_protocol::record::Secret;
 use crate::channel::{ChannelId, ChannelName};
 use crate::clock::Millis;
 use crate::limits::Limits;
-use crate::message::{self, Data, Message};
+use crate::message::{self, Data, Filling, Message};
 use crate::origin::Origin;
 use crate::presence::{self, Presence};
 use crate::rule::Rules;
@@ -106,6 +106,7 @@ impl Content {
             kind,
             event,
             data,
+            filling: Filling::default(),
         }
     }
 }
@@ -288,17 +289,17 @@ impl Order {
         lives.into_iter().for_each(|id| self.end_life(id));
         self.keys.begin_anew(secret);
         self.applied.begin_epoch(id, at);
-        self.take_ended().lives.into()
+        self.take_ended().unwrap_or_default().lives.into()
     }
 
-    /// Takes the lives that ended, of which shards are to be told.
-    pub(super) fn take_ended(&mut self) -> EndedLives {
-        std::mem::take(&mut self.ended)
+    /// Takes the lives that ended, of which shards are to be told; nearly always there are none.
+    pub(super) fn take_ended(&mut self) -> Option<EndedLives> {
+        (!self.ended.lives.is_empty()).then(|| std::mem::take(&mut self.ended))
     }
 
     /// The record of a channel, whose life begins here where it has none.
     fn find_or_begin(&mut self, name: &ChannelName) -> Result<ChannelId, Refusal> {
-        if let Some(id) = self.channels.find(name)
+        if let Some(id) = self.channels.find_again(name)
             && self.channels.living(id).has_life()
         {
             return Ok(id);

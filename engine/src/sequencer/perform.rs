@@ -406,8 +406,7 @@ impl<S: Sink, L: Log<Ticket>> Performer<S, L> {
 
     /// Tells the shards of lives that ended. Comes before whatever is decided afterwards.
     fn tell_ended(&mut self) {
-        let EndedLives { mask, lives } = self.order.take_ended();
-        if !lives.is_empty() {
+        if let Some(EndedLives { mask, lives }) = self.order.take_ended() {
             self.ring.tell(mask, Entry::Ended(lives.into()));
         }
     }

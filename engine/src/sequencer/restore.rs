@@ -24,7 +24,7 @@ use crate::channel::{ChannelId, ChannelName, Tenant};
 use crate::clock::Millis;
 use crate::limits::Limits;
 use crate::log::{Item, LogEvent};
-use crate::message::{Data, Message};
+use crate::message::{Data, Filling, Message};
 use crate::rule::Rules;
 
 use super::command::Publication;
@@ -244,6 +244,7 @@ impl Replay {
                 kind: publication.kind,
                 event: publication.event.clone(),
                 data: data.clone(),
+                filling: Filling::default(),
             });
             order.retention.give_back(&message, &mut order.channels);
         }

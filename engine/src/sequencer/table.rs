@@ -25,6 +25,8 @@ pub(super) struct Channels {
     names: HashMap<Arc<ChannelName>, ChannelId>,
     slots: Vec<Slot>,
     free: Vec<u32>,
+    /// The record that was published to last: most publishers stay with a channel for a while.
+    recent: ChannelId,
     /// The checkpoint that is being written.
     checkpoint: Option<Box<Checkpoint>>,
     /// Checkpoints that were begun.
@@ -44,6 +46,7 @@ impl Channels {
             names: HashMap::new(),
             slots: Vec::new(),
             free: Vec::new(),
+            recent: ChannelId(u64::MAX),
             checkpoint: None,
             checkpoints: 0,
         }
@@ -58,6 +61,16 @@ impl Channels {
     /// The number of the record of this name.
     pub(super) fn find(&self, name: &ChannelName) -> Option<ChannelId> {
         self.names.get(name).copied()
+    }
+
+    /// As [`Channels::find`], for who may ask for the same name again: then it is compared with one
+    /// name, and not hashed.
+    pub(super) fn find_again(&mut self, name: &ChannelName) -> Option<ChannelId> {
+        let is_recent = self.of(self.recent).is_some_and(|channel| *channel.name == *name);
+        if !is_recent {
+            self.recent = self.find(name)?;
+        }
+        Some(self.recent)
     }
 
     /// The record of this name.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crossbeam_channel::RecvTimeoutError;
 use fanfare::channel::ChannelId;
 use fanfare::clock::Millis;
-use fanfare::message::Message;
+use fanfare::message::{Filling, Message};
 use fanfare::sequencer::command::{
     ChannelStats, Command, Gap, HistoryPage, HistoryQuery, Publication, PublishAnswer, Published,
     Refusal,
@@ -187,5 +187,6 @@ fn message(publication: &Publication, position: u64, offset: u64) -> Message {
         kind: publication.kind,
         event: publication.event.clone(),
         data: publication.data.clone().into(),
+        filling: Filling::default(),
     }
 }

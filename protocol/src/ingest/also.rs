@@ -41,7 +41,10 @@ impl<'a> ChannelNames<'a> {
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.clone().next().is_none()
+        match &self.0 {
+            Listed::Given(names) => names.is_empty(),
+            Listed::Read(reader) => reader.is_empty(), // no name of it is cut
+        }
     }
 
     /// Bytes of a field that holds them.

@@ -15,7 +15,7 @@ use crate::clock::Millis;
 use crate::driver::Token;
 use crate::limits::Limits;
 use crate::log::{Epochs, Interrupted, Others};
-use crate::message::Message;
+use crate::message::{Filling, Message};
 use crate::metrics::Metrics;
 use crate::rule::{HistoryRule, Pattern, Rule, Rules, Slow, Window};
 
@@ -37,6 +37,7 @@ pub(in super::super) fn message(offset: u64, position: u64) -> Arc<Message> {
         kind: Kind::Text,
         event: None,
         data: Box::<[u8]>::default().into(),
+        filling: Filling::default(),
     })
 }
 
