@@ -70,7 +70,7 @@ impl Way {
     }
 }
 
-/// What outlives a message's way through the sequencer.
+/// Numbers that both a message's callers and the sequencer's thread change.
 #[derive(Default)]
 struct Shared {
     counters: Counters,
@@ -201,7 +201,7 @@ impl Embedded {
         if self.vigil.lost().is_some() { Err(FANFARE_E_PANIC) } else { Ok(()) }
     }
 
-    /// One message, without the vectors of many.
+    /// Offers one message, without the vectors that a batch needs.
     pub(crate) fn offer_one(&self, message: &PublishFrame<'_>, done: Done) -> Result<(), Code> {
         self.sound()?;
         let publication = ingest::publication(message, &self.limits, &self.tenant)

@@ -38,20 +38,21 @@ pub type Flushed = Box<dyn FnOnce(Result<(), Code>) + Send>;
 pub enum Done {
     /// Nobody: counters only.
     Nobody,
-    /// One who waits, at one of the places of a ticket.
+    /// One who waits with a ticket, in which the message has this place.
     Wait(Arc<Ticket>, usize),
     /// A callback, on a thread of the library.
     Call(Box<dyn FnOnce(Outcome) + Send>),
 }
 
 impl Done {
-    /// Whether the place is wanted, not only that there is one.
+    /// Whether the place itself is wanted, and not only that the message has one.
     pub(crate) fn wants_place(&self) -> bool {
         !matches!(self, Self::Nobody)
     }
 }
 
-/// One callback for all outcomes of a batch, in the order of its messages: one that hears each.
+/// For each message of a batch one that hears its outcome. Together they make one call, with all
+/// outcomes in the order of the messages.
 pub fn together(count: usize, call: impl FnOnce(Vec<Outcome>) + Send + 'static) -> Vec<Done> {
     struct Gathered<F> {
         outcomes: Vec<Option<Outcome>>,
@@ -117,7 +118,8 @@ thread_local! {
     static RECALLING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Drops what was not taken, with the senders in it, wherever they are: nobody hears anything.
+/// Drops messages that were not taken. The [`OutcomeSender`]s in them, however deep, tell nobody
+/// anything.
 pub(crate) fn recall<T>(untaken: T) {
     RECALLING.set(true);
     drop(untaken);
@@ -143,7 +145,8 @@ impl Ticket {
         Arc::new(Self { state, all: Condvar::new() })
     }
 
-    /// Waits at most so long; what is known then, `None` for what is on its way.
+    /// Waits at most so long. Returns what is known then: `None` for a message that is still on its
+    /// way.
     pub fn wait(&self, patience: Duration) -> Vec<Option<Outcome>> {
         let open = |state: &mut (_, usize)| state.1 > 0;
         let waited = self.all.wait_timeout_while(self.lock(), patience, open);

@@ -69,7 +69,8 @@ impl Fault {
         Self { closes: true, ..self }
     }
 
-    /// The same refusal of one message among `count`, named as programs count and as people do.
+    /// The same refusal for one message among `count`. Its number is told as programs count and as
+    /// people do.
     pub(super) fn at(self, nth: usize, count: usize) -> Self {
         let ordinal = ordinal(nth + 1);
         let message = format!("messages[{nth}] (the {ordinal} of {count}): {}", self.message);

@@ -1,4 +1,4 @@
-//! Asks the sequencer and waits for its answer, without ever making it wait.
+//! Asks the sequencer and waits for its answer. The sequencer never waits for anybody here.
 
 use std::time::Duration;
 

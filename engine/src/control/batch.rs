@@ -37,7 +37,8 @@ pub(super) enum PublishRequest {
 pub(super) struct BatchMessage {
     /// What is to be published.
     pub(super) publication: Publication,
-    /// Whether it has a list of channels, be it of one, so that the answer has a list of places.
+    /// Whether it names its channels in a list, even one of a single channel: then its answer has a
+    /// list of places.
     pub(super) lists: bool,
 }
 
@@ -74,13 +75,13 @@ pub(super) fn with_room(message: Publication, limits: &Limits) -> Result<Publica
     Ok(message)
 }
 
-/// A field that stands there is there, `null` too: `"data":null` publishes `null`.
+/// A field that is there counts even if it is `null`: `"data":null` publishes `null`.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-/// A list that stands there is one: `"channels":null` is of the wrong type, as `"messages":null`
-/// is.
+/// A field that is there has to be a list: `"channels":null` is of the wrong type, and so is
+/// `"messages":null`.
 fn list<'de, D: Deserializer<'de>>(names: D) -> Result<Option<Vec<Cow<'de, str>>>, D::Error> {
     Vec::deserialize(names).map(Some)
 }

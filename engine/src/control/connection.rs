@@ -6,8 +6,9 @@
 //!
 //! A request that is sent in the moment in which a silent connection is ended is lost without an
 //! answer. So the silence is longer than that of the proxies and clients that we know (60 s), each
-//! answer says how long it will be, a second less, and whoever heeds that never meets the end; and
-//! from the signal to stop on every answer says that it is the last one.
+//! answer says how long it will be, a second less, and a client that heeds that never sends into a
+//! connection that is being ended; and from the signal to stop on every answer says that it is the
+//! last one.
 
 use std::convert::Infallible;
 use std::io::{Error, ErrorKind};
@@ -108,7 +109,7 @@ async fn converse(stream: TcpStream, api: &Api, router: Router, mut stop: Stop) 
     let service = service(router, Arc::clone(&heard), Kept::new(api));
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .half_close(true) // who says no more still waits for the answer to what was said
+        .half_close(true) // a client that has ended its side still waits for its answer
         .header_read_timeout(Duration::from_millis(limits.idle_ms))
         .max_headers(limits.http.fields)
         .max_buf_size(limits.http.head_bytes.max(8 << 10)) // hyper's own least

@@ -63,8 +63,8 @@ fn unknown(what: &str) -> Fault {
         .closing()
 }
 
-/// The most that a body may have on the wire which has `limit` bytes when it is inflated: what
-/// cannot be made smaller grows a little by its coding.
+/// Most bytes on the wire of a body that has `limit` bytes once it is inflated: data that cannot be
+/// compressed grows a little by its coding.
 pub(super) fn wire_limit(limit: usize) -> usize {
     limit.saturating_add(limit / 64).saturating_add(1_024)
 }

@@ -17,9 +17,9 @@ use super::api::Api;
 use crate::auth::host::is_loopback_host;
 use crate::auth::origin::{Access, Origins};
 
-/// Lets a request pass or answers it. One that asks for a WebSocket, which nothing here becomes, is
-/// the last of its connection: a proxy may take that for a tunnel from here on, and what its peer
-/// sends through it is no request (THREATS H15).
+/// Lets a request pass or answers it. One that asks for a WebSocket, which the API never becomes,
+/// is the last of its connection: a proxy may take the connection for a tunnel from here on, and
+/// what a client sends through that is no request (THREATS H15).
 pub(super) async fn pass(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
     let is_last = asks_for_websocket(request.headers());
     let mut response = match api.judge(request.uri(), request.headers()) {
@@ -101,8 +101,8 @@ impl Api {
     }
 }
 
-/// hyper undoes `chunked` where it ends the list, and hands on what stands before it: a body that
-/// would be published in the clothes of its coding.
+/// hyper undoes `chunked` where it ends the list, but no coding that stands before it: the coded
+/// bytes would be published as if they were the message.
 fn judge_coding(fields: &HeaderMap) -> Result<(), Fault> {
     let mut codings = fields.get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {

@@ -24,8 +24,9 @@ pub(super) fn history(channel: &str, page: &mut HistoryPage, bytes_max: usize) -
     out
 }
 
-/// The messages as they are told, which is how they are counted: what is escaped is longer than
-/// what is kept. One is given whatever its size; what is cut off is `more`.
+/// The messages in the form in which they are sent. They are counted in that form, because escaped
+/// text is longer than what history keeps. The first is given whatever its size; `more` says that
+/// others were left out.
 fn items(page: &mut HistoryPage, bytes_max: usize) -> Vec<u8> {
     let mut out = Vec::new();
     for (nth, message) in page.messages.iter().enumerate() {

@@ -87,7 +87,8 @@ async fn publish_one(api: &Api, asked: BatchMessage) -> Result<Response, Fault> 
     Ok(json(StatusCode::OK, &Receipt::of(&published, lists)))
 }
 
-/// One command, one answer: a result for each message, in order; never a part in silence.
+/// One command and one answer, which has a result for each message, in order: none is dropped in
+/// silence.
 async fn publish_many(api: &Api, asked: Vec<BatchMessage>) -> Result<Response, Fault> {
     let lists: Vec<bool> = asked.iter().map(|asked| asked.lists).collect();
     let publications = asked.into_iter().map(|asked| asked.publication).collect();
@@ -97,14 +98,15 @@ async fn publish_many(api: &Api, asked: Vec<BatchMessage>) -> Result<Response, F
     Ok(json(StatusCode::OK, &Results { results }))
 }
 
-/// A message has its place. One that nothing keeps has no numbers to come back to.
+/// The answer for a message that has its place. An ephemeral one has no id and no offset, because
+/// nobody can come back to it.
 #[derive(Serialize)]
 struct Receipt {
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<String>,
     #[serde(flatten)]
     channels: Channels,
-    /// Said only where it is so.
+    /// Left out where it is false.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     duplicate: bool,
 }

@@ -31,7 +31,8 @@ struct Kept {
     bytes: u64,
 }
 
-/// A channel's numbers; zeros where nobody used it, as a channel needs no making.
+/// A channel's numbers. They are zeros where nobody has used it, because a channel need not be
+/// created.
 pub(super) async fn stats(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Fault> {
     let channel = target::channel(&uri, &api.config.tenant)?;
     let name = Arc::clone(&channel.name);

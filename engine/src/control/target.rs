@@ -46,8 +46,8 @@ pub(super) fn parameter<'a>(uri: &'a Uri, name: &str) -> Result<Option<Cow<'a, s
     Ok(value.map(|value| decode(value, Plus::Space).unwrap_or(Cow::Borrowed(UNREADABLE))))
 }
 
-/// Refuses what is nearly one of the parameters that a path knows: a message that was to have a
-/// name would be published without one.
+/// Refuses a parameter that is nearly one of those that a path knows. Otherwise a message whose
+/// publisher mistyped `event` would be published without one.
 pub(super) fn spelled_right(uri: &Uri, known: &[&str]) -> Result<(), Fault> {
     let keys = Query::new(uri.query().unwrap_or_default()).keys();
     for key in keys.filter(|key| !known.contains(&&**key)) {
@@ -68,7 +68,7 @@ pub(super) fn event(name: Option<Cow<'_, str>>) -> Result<Option<Box<str>>, Faul
     }
 }
 
-/// Whether a message is for those who follow now alone.
+/// Whether a message is ephemeral: only for those who follow its channel now.
 pub(super) fn ephemeral(value: Option<Cow<'_, str>>) -> Result<bool, Fault> {
     match value.as_deref() {
         None | Some("0") => Ok(false),

@@ -20,7 +20,7 @@ pub(super) struct Applied {
     pub(super) state: u64,
     /// The last position of any life of a channel that ended.
     pub(super) watermark: u64,
-    /// When what was placed.
+    /// Which positions were placed when.
     pub(super) times: Times,
 }
 

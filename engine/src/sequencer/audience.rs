@@ -16,7 +16,8 @@ struct Interest {
     /// First offset that the shard's log of the channel holds or held: what floors told it to drop
     /// is not subtracted.
     log_from: u64,
-    /// Which wait for the end of the interest counts, where there are no subscribers.
+    /// The number of the wait that ends the interest, where there are no subscribers. Waits with
+    /// other numbers were given up.
     ticket: u64,
 }
 
@@ -32,7 +33,7 @@ impl Audience {
     }
 
     /// One connection of `shard` more. A shard that had no interest begins its log at `log_from`.
-    /// Says whether an interest lingered that now does no more.
+    /// Returns whether an interest lingered, which now is in use again.
     pub(super) fn join(&mut self, shard: u8, log_from: u64) -> bool {
         self.subscribers += 1;
         match self.shards.iter_mut().find(|interest| interest.shard == shard) {
@@ -71,8 +72,9 @@ impl Audience {
         })
     }
 
-    /// The channel's life ended. Its next message has offset 1, and that is what each log of those
-    /// who still follow begins with; interests that linger end with it: which shards' those are.
+    /// The channel's life ended. Its next message has offset 1, and the log of each shard that
+    /// still follows begins with that. Interests that linger end with the life; returns whose they
+    /// are.
     pub(super) fn begin_anew(&mut self) -> Vec<u8> {
         let ended = self.lingering().collect();
         self.shards.retain_mut(|interest| {

@@ -63,7 +63,7 @@ impl Channel {
         }
     }
 
-    /// Whether it was published to, and that is not forgotten.
+    /// Whether it was published to, and was not forgotten since.
     pub(super) fn has_life(&self) -> bool {
         self.life.offset > 0
     }
@@ -73,8 +73,8 @@ impl Channel {
         self.life.offset + 1 - self.history.len() as u64
     }
 
-    /// The position by which its life is named, where the order is at `position`: that of its first
-    /// message; before there is one, the next.
+    /// The position that names its life, which is that of the life's first message. Before there is
+    /// one it is the position after `position`, the order's last.
     pub(super) fn life_name(&self, position: u64) -> u64 {
         if self.has_life() { self.life.began } else { position + 1 }
     }
@@ -90,13 +90,14 @@ impl Channel {
             Start::Floor(gap) => (self.floor(), gap),
             Start::After(position) => self.start_after(position),
             Start::Offset(offset, life) => self.start_after_offset(offset, life),
-            // What was asked for is what there is, so nothing of it is missing.
+            // Only what there is was asked for, so nothing is missing.
             Start::Newest(count) => {
                 ((self.life.offset + 1).saturating_sub(count).max(self.floor()), None)
             }
             Start::Time(at, position) => match self.history.before(at) {
                 0 => self.start_after(position),
-                // What is older than a kept message that is too old is not asked for either.
+                // Trimmed messages are older than those that are kept. If one of these is too old
+                // already, none of the trimmed was asked for.
                 older => (self.floor() + older as u64, None),
             },
         }
@@ -117,13 +118,14 @@ impl Channel {
     }
 
     fn start_after_offset(&self, offset: u64, life: u64) -> (u64, Option<Gap>) {
-        // It is named by where it began, or by a place before that since which no other life ended.
+        // A client may name it by where it began, or by an earlier position after which no other
+        // life ended.
         let is_this = self.life.unknown_before < life && life <= self.life.began;
         if !is_this {
             return (self.floor(), UNKNOWN);
         }
         if offset > self.life.offset {
-            return (self.life.offset + 1, UNKNOWN); // nobody can have been told that
+            return (self.life.offset + 1, UNKNOWN); // nobody was ever told such an offset
         }
         let (first, floor, reason) = (offset + 1, self.floor(), self.trimmed.reason());
         let gap = (first < floor).then(|| Gap { bounds: Some((first, floor - 1)), reason });

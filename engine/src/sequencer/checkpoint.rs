@@ -9,9 +9,8 @@
 //! Keys come and go at the ends of one queue, so the same holds of them: those that are forgotten
 //! before their turn are set aside (`Keys::begin_saving`).
 //!
-//! **Messages are not in it**: of those that a channel keeps it says where they stand in the log,
-//! and of those that are kept no more likewise, as far as that is remembered. A journal writes each
-//! message once.
+//! **Messages are not in it**: it says where in the log those stand that a channel keeps, and those
+//! that it has trimmed, as far as that is remembered. A journal writes each message once.
 
 use fanfare_protocol::message::GapReason;
 use fanfare_protocol::record::checkpoint::{
@@ -60,8 +59,8 @@ pub(super) struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Of what was applied; digests of keys are made under the secret, and the table has so many
-    /// `places`.
+    /// A checkpoint of what was applied. Digests of keys are made under `secret`; the table has so
+    /// many `places`.
     pub(super) fn new(
         (number, places): (u32, usize),
         mark: CheckpointMark,

@@ -77,9 +77,9 @@ const _: () = assert!(
 /// A message that has no place yet.
 #[derive(Debug, Clone)]
 pub struct Publication {
-    /// Where to.
+    /// The channel that gets it.
     pub channel: ChannelName,
-    /// Where to as well, at the same position: channels of the same tenant, no name twice.
+    /// Further channels that get it, at the same position: of the same tenant, no name twice.
     pub also: Box<[ChannelName]>,
     /// What `data` is, decided where it entered.
     pub kind: Kind,
@@ -171,10 +171,10 @@ pub enum Since {
 }
 
 /// The reply to [`Subscribe`], or one of several. A request that is much work is performed in
-/// slices, each with a reply of its own; messages may stand between them, for which the shard has
-/// the logs of what was told before. The whole request has its place where its last reply stands:
-/// what stands before that in the ring is not the client's, but for what it asked for of the past;
-/// all that stands after it is.
+/// slices, each with a reply of its own; messages may stand between the replies, and the shard
+/// already keeps them in the logs of the channels that were told before. The whole request has its
+/// place where its last reply stands: the client gets everything that stands after that in the
+/// ring, and of what stands before it only what it asked for of the past.
 #[derive(Debug)]
 pub struct Subscribed {
     /// Who asked.
@@ -223,7 +223,7 @@ pub struct SubscribedChannel {
 }
 
 impl SubscribedChannel {
-    /// The same, when its import is where it belongs.
+    /// The same, once its imported messages are in the shard's log.
     pub fn without_import(&self) -> Self {
         let Self { channel, since, next, last, life, floor, gap, gap_begins, .. } = *self;
         let (name, rule) = (Arc::clone(&self.name), Arc::clone(&self.rule));
@@ -316,7 +316,8 @@ pub enum Entry {
 pub struct EndedLife {
     /// The record's number, which stays where somebody follows the channel.
     pub channel: ChannelId,
-    /// A bit for each shard that does. The interest of each other one has ended.
+    /// A bit for each shard on which somebody follows it. The interest of every other shard has
+    /// ended.
     pub followed: u64,
 }
 

@@ -24,7 +24,7 @@ pub(super) struct Followers {
 }
 
 impl Followers {
-    /// None, on so many shards.
+    /// Nobody follows anything yet, on so many shards.
     ///
     /// # Panics
     /// When that is not 1 to 64.
@@ -87,8 +87,8 @@ impl Followers {
         self.subscriptions += 1;
     }
 
-    /// One connection of `shard` follows these channels no more. Says in which of them that shard's
-    /// interest ended with it: it must be told before anything else is.
+    /// One connection of `shard` follows these channels no more. Returns those in which the shard's
+    /// interest ended with it: the shard must be told before it is told anything else.
     pub(super) fn leave(
         &mut self,
         shard: u8,
@@ -141,8 +141,8 @@ impl Followers {
         self.lingering[shard].next_due(all).is_some_and(|due| due <= now)
     }
 
-    /// Ends the interests of a shard that are due, `max` at most: it must be told before anything
-    /// else is.
+    /// Ends the interests of a shard that are due, `max` at most. The shard must be told before it
+    /// is told anything else.
     pub(super) fn end_due(
         &mut self,
         shard: usize,

@@ -21,10 +21,10 @@ use super::command::{Command, PublishAnswer, Refusal};
 use crate::in_flight::{InFlight, Payer};
 use crate::log::ThreadWaker;
 
-/// Ways into one inbox that are paid for: shards, the API, this process.
+/// Senders to one inbox that pay for what they send: shards, the API, this process.
 const PAYERS_MAX: usize = 8;
-/// What was taken is given back in pieces of so many bytes, and when nothing more waits: not for
-/// each message.
+/// What commands had paid is given back once they are taken: in pieces of so many bytes, and when
+/// nothing more waits, but not for each message.
 const GIVEN_BACK_BYTES: usize = 64 << 10;
 
 /// How long whoever stands in for the reader waits at a time.
@@ -67,12 +67,13 @@ impl<T> Queues<T> {
 #[derive(Clone)]
 pub struct Inbox {
     queues: Queues<Sender<Waiting>>,
-    /// Below the queues, so that it wakes once this way into them has ended.
+    /// Declared after the queues, so it is dropped after them: the reader that it wakes finds that
+    /// this sender is gone.
     waker: WakesAtEnd,
-    /// Which of them this is a way into.
+    /// To which of the queues it sends.
     side: SenderKind,
     payers: Payers,
-    /// Which of them pays for what is sent here; nobody where it was paid for before.
+    /// Which of the payers pays for what is sent here; none where it was paid for before.
     payer: Option<usize>,
 }
 
@@ -81,11 +82,11 @@ pub struct Commands {
     queues: Queues<Receiver<Waiting>>,
     waker: ThreadWaker,
     payers: Payers,
-    /// What was taken of one payer and is not given back.
+    /// A payer, and how much of what its commands had paid is still to be given back to it.
     owed: Cell<(usize, usize)>,
 }
 
-/// A way in that ends is something new too: it may have been the last.
+/// Wakes the reader when a sender is dropped: it may have been the last one.
 #[derive(Clone)]
 struct WakesAtEnd(ThreadWaker);
 

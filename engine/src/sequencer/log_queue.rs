@@ -16,7 +16,8 @@ pub(super) struct LogQueue<L> {
     pub(super) offers: Offers,
     /// Since when the log has taken nothing, where it has no room.
     full_since: Option<Millis>,
-    /// How long it is waited for then. A stop is to have time for what else it is made of.
+    /// How long the sequencer waits for room then: a part of `shutdown`, so that a stop has time
+    /// for the rest of its work.
     patience_ms: u64,
     /// Whether the log was asked to say that time has passed, and has not said it.
     time_asked: bool,
@@ -37,7 +38,7 @@ impl<L: Log<Ticket>> LogQueue<L> {
         }
     }
 
-    /// What was offered in this step goes on its way.
+    /// Sends on its way what was offered in this step.
     pub(super) fn submit(&mut self) {
         self.log.submit();
     }
@@ -80,8 +81,9 @@ impl<L: Log<Ticket>> LogQueue<L> {
         Ok(self.log.offer_next(publication, ticket, now))
     }
 
-    /// Whether the log has no room now, and is to be waited for. One that takes nothing for long is
-    /// not: whoever publishes is told so, and the end of the node is heard of behind them.
+    /// Whether the log has no room now and the sequencer waits for it. It does not wait for a log
+    /// that has taken nothing for long: publishes are refused then, and a shutdown that stands
+    /// behind them in the inbox is heard of.
     pub(super) fn waits_for_room(&self, now: Millis) -> bool {
         let is_full = self.log.readiness() == Readiness::Full;
         is_full && self.patience_ends().is_none_or(|end| now < end)

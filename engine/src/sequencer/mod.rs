@@ -1,8 +1,8 @@
 //! The sequencer: the one owner of channels and the one writer of the order.
 //!
-//! It takes commands from the inbox one at a time: whose turn it is is said here. Each is performed
-//! (`perform`), which decides (`order`) and writes what happened into the broadcast ring. Whatever
-//! a shard is told it is told through that ring, so that replies, messages, floors and the ends of
+//! It takes commands from the inbox one at a time, and this file says whose turn it is. `perform`
+//! does one command: it has `order` decide, and writes what happened into the broadcast ring.
+//! Shards are told everything through that ring, so that replies, messages, floors and the ends of
 //! interests have one order, and a subscription starts at an exact place.
 //!
 //! One step, in this order:
@@ -14,7 +14,7 @@
 //!    performed only when the ring has room for everything it may write. One that finds no room
 //!    stays here and nothing overtakes it: that is the backpressure. A request to follow that is
 //!    more than a turn goes on in the next turn of clients;
-//! 4. floors that rose meanwhile;
+//! 4. tells the shards of floors that rose without a message;
 //! 5. publishes the ring once, for all of it.
 //!
 //! Each part is bounded, so a step is. It never waits: [`Sequencer::run`] does, between steps.
@@ -236,7 +236,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
         }
     }
 
-    /// Sleeps until a command comes, the log rings, or something is due.
+    /// Sleeps until a command comes, the log wakes it, or something is due.
     fn wait_for_command(&mut self) {
         let most = if self.held > 0 { SLEEP_WHILE_HELD_MS } else { SLEEP_MS_MAX };
         let Performer { order, log, phase, .. } = &mut self.performer;
@@ -282,9 +282,9 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
             self.end_interests(shard, progress);
         }
         let Performer { order, log, .. } = &mut self.performer;
-        // Lives and keys end by the log's time alone, so it is the log that says that it has come.
-        // Not while something waits that may be offered to the log itself: what the log says comes
-        // after it, in the next step.
+        // Lives and keys end by the log's time alone, so the log is asked to say that time has
+        // passed. It is not asked while something waits that may be offered to it: the log would
+        // say so after that, in the next step.
         if self.work.is_none() && order.next_end().is_some_and(|end| end <= order.now) {
             log.ask_for_time(order.now);
         }
@@ -303,7 +303,8 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
         }
         let (now, all) = (order.now, &mut order.channels);
         let ended = order.followers.end_due(shard, now, CHANNELS_PER_ENTRY, all);
-        // What is left of their audiences held no record: only a channel that has a life lingers.
+        // No record is dropped with them: an interest lingers only in a channel that has a life,
+        // and that keeps the record.
         ring.tell(1 << shard, Entry::Released(ended.into()));
         progress.worked = true;
     }
@@ -312,8 +313,8 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
     fn take_commands(&mut self, progress: &mut Progress) {
         self.take_turn(SenderKind::Backends, progress);
         let Performer { order, log, ring, .. } = &mut self.performer;
-        // Between the messages of a batch nothing comes that could come after it, and what found no
-        // room in the ring is not overtaken.
+        // Nothing is taken between the messages of a batch, and nothing overtakes what found no
+        // room in the ring.
         let in_a_batch = log.offers.are_in_a_batch() && !log.waits_for_room(order.now);
         if self.work.is_none() && !in_a_batch {
             ring.publish();
@@ -377,8 +378,8 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
         }
     }
 
-    /// Whether commands of this side are taken: no more of backends' while something of theirs
-    /// waits for room in the log, for as long as it would be published at all.
+    /// Whether commands of this side are taken. Those of backends are not while a publish of theirs
+    /// waits for room in the log and may still get it.
     fn hears(&self, side: SenderKind) -> bool {
         let Performer { phase, log, .. } = &self.performer;
         side == SenderKind::Clients || *phase != Phase::Open || !log.offers.are_waiting()

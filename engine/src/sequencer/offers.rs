@@ -44,7 +44,8 @@ pub(super) struct Offers {
     batch: Enumerate<std::vec::IntoIter<Publication>>,
     /// What was published alone and found no room in the log, behind that batch.
     waiting: VecDeque<(Publication, PublishAnswer)>,
-    /// Batches whose messages have not all been placed, oldest first, and those between them.
+    /// Batches whose messages have not all been placed, oldest first, and whole ones that came
+    /// between them.
     batches: VecDeque<Batch>,
     /// How many batches have left that queue.
     gone: u64,
@@ -53,7 +54,7 @@ pub(super) struct Offers {
 }
 
 impl Offers {
-    /// Whether something waits to be offered: nothing that comes later is before it.
+    /// Whether something waits to be offered: nothing that comes later overtakes it.
     pub(super) fn are_waiting(&self) -> bool {
         self.batch.len() > 0 || !self.waiting.is_empty()
     }
@@ -63,7 +64,7 @@ impl Offers {
         self.waiting.len() < WAITING_MAX
     }
 
-    /// Whether the middle of a batch is what waits.
+    /// Whether what waits is the rest of a batch.
     pub(super) fn are_in_a_batch(&self) -> bool {
         self.batch.len() > 0
     }
@@ -73,8 +74,8 @@ impl Offers {
         self.under_way == 0 && self.batches.is_empty() && !self.are_waiting()
     }
 
-    /// A batch is to be offered, with nothing between. There is one at least in it, and nothing
-    /// waits.
+    /// A batch is to be offered, with nothing between its messages. It has one at least, and
+    /// nothing waits before it.
     pub(super) fn begin_batch(&mut self, publications: Vec<Publication>, answer: BatchAnswer) {
         debug_assert!(!self.are_waiting() && !publications.is_empty());
         let left = publications.len();
@@ -98,12 +99,12 @@ impl Offers {
         Some((publication, Ticket::Alone(answer)))
     }
 
-    /// The log has one more.
+    /// The log has taken one more message.
     pub(super) fn offered(&mut self) {
         self.under_way += 1;
     }
 
-    /// The log has given one back.
+    /// The log has given a message back: it stands there, or is lost.
     pub(super) fn given_back(&mut self) {
         self.under_way -= 1;
     }

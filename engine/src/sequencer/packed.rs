@@ -36,7 +36,7 @@ impl Packed {
         Self { bytes: 0, blocks: LazyQueue::new(), blocks_live: 0, blocks_begun: 0 }
     }
 
-    /// What they take.
+    /// Bytes that they take.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -71,7 +71,7 @@ impl Packed {
         }
     }
 
-    /// A channel has these no more.
+    /// A channel forgets all of these.
     pub(super) fn forget(&mut self, trimmed: &Trimmed) {
         self.bytes -= trimmed.bytes();
         self.blocks_live -= trimmed.blocks();

@@ -1,4 +1,5 @@
-//! Reads of the order: a page of history, a channel's numbers. They never begin a record.
+//! Reads of the order: a page of history, a channel's numbers. They never make a record for a
+//! channel that has none.
 
 use fanfare_protocol::id::Id;
 

@@ -1,6 +1,6 @@
 //! What one shard sends to another. It goes through inbox and ring like any reply, so it is counted
-//! where all that waits for the order is counted, and it comes in the order's order. What it is is
-//! the shards' business.
+//! where all that waits for the order is counted, and it keeps its place among all that the order
+//! tells. Only the shards know what is in it.
 
 use std::any::Any;
 use std::fmt;

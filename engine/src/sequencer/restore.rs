@@ -1,15 +1,15 @@
 //! An order comes back: from a checkpoint, what the log still has of the messages that history
 //! kept, and what stands in the log behind the checkpoint.
 //!
-//! 1. The checkpoint is read ([`Restoring`]), and nothing in it believed: the first thing that is
-//!    wrong ends it, with its place.
+//! 1. The checkpoint is read ([`Restoring`]), and nothing in it is believed: the first thing that
+//!    is wrong ends the reading, and the error names its place.
 //! 2. The log is read from [`Replay::from`] on ([`Replay::apply`]). What stands there up to the
 //!    checkpoint's place was placed once: it is only given back to the channels that say that they
 //!    keep it. What stands behind is placed, by the log's time, as it was before.
 //! 3. A sequencer goes on from there ([`super::Sequencer::restored`]).
 //!
 //! What a checkpoint promises and the log does not have any more is trimmed: its place is known, so
-//! the gap is told exactly. Nobody follows anything yet; who does, says so again.
+//! the gap is told exactly. Nobody follows anything yet: clients connect and ask again.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -64,8 +64,8 @@ pub struct Replay {
 }
 
 impl Restoring {
-    /// Nothing was read yet. Limits and rules are those of now: what they allow no more goes when
-    /// the log is read, but no life ends for a lower `limits.channels`.
+    /// Nothing was read yet. Limits and rules are those of now: messages that they no longer allow
+    /// are trimmed while the log is read, but no life ends because `limits.channels` is lower.
     ///
     /// # Panics
     /// When `shards` is not 1 to 64.
@@ -151,7 +151,7 @@ impl Read {
     }
 
     fn positions(&mut self, positions: &Positions<'_>) {
-        // They follow their life, and are right: the reader has seen to both.
+        // The reader has checked that positions follow their life and fit it.
         let Some(id) = self.channel else { return };
         if positions.begun > 0 {
             let bytes = self.order.channels.living(id).trimmed.restore_block(positions);
@@ -197,11 +197,11 @@ impl Replay {
         self.lose_missing();
         let order = &mut self.order;
         order.now = order.now.max(at);
-        // As it was when this was applied first: each step begins with what is too old.
+        // As when this item was applied first: each step began by dropping what was too old.
         while order.expire(EXPIRED_AT_ONCE) > 0 {}
         match event {
             LogEvent::Published { publication, .. } => {
-                // Whoever published it was told, or comes again.
+                // Its publisher was answered before, or will ask again.
                 let _ = order.place(position, at, publication);
             }
             LogEvent::Presence(presence) => drop(order.place_presence(position, at, presence)),
@@ -238,7 +238,8 @@ impl Replay {
                 offset,
                 ephemeral: false,
                 except: publication.except,
-                // What history kept when this was new is over; shards are told the floor of now.
+                // The floor when this was new is of no use any more: shards are told the present
+                // one.
                 floor: 1,
                 at,
                 kind: publication.kind,

@@ -62,15 +62,17 @@ impl Start {
         }
     }
 
-    /// What whoever starts here missed of a channel without a life: where one may have been
-    /// forgotten after that position (`watermark`), nobody knows, and that is said.
+    /// What a client that starts here missed of a channel that has no life now. A life that was
+    /// forgotten may have ended as late as `watermark`: for a client from before that nobody knows,
+    /// and it is told so.
     pub(super) fn gap_without_life(self, watermark: u64) -> Option<Gap> {
         match self {
             Self::Next(gap) | Self::Floor(gap) => gap,
             Self::After(position) | Self::Time(_, position) if position < watermark => {
                 unbounded(GapReason::Unknown)
             }
-            // It had something, and that is over; or it may be that what it had nothing of yet is.
+            // The client had messages of a life that is over; or it had none yet, and the life may
+            // be over all the same.
             Self::Offset(offset, life) if offset > 0 || life <= watermark => {
                 unbounded(GapReason::Unknown)
             }

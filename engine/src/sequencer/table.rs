@@ -39,7 +39,7 @@ struct Slot {
 }
 
 impl Channels {
-    /// None yet: each gets the rule that its name has.
+    /// No records yet. Each will get the rule that its name has.
     pub(super) fn new(rules: Rules) -> Self {
         Self {
             rules,
@@ -152,8 +152,8 @@ impl Channels {
 
 /// Checkpoints.
 impl Channels {
-    /// Begins one, which `begin` makes of its number and of how many places there are. One that is
-    /// being written is given up.
+    /// Begins a checkpoint, which `begin` makes from its number and from how many places there are.
+    /// One that is being written is given up.
     pub(super) fn begin_checkpoint(&mut self, begin: impl FnOnce(u32, usize) -> Checkpoint) {
         self.checkpoints = self.checkpoints.wrapping_add(1).max(1);
         self.checkpoint = Some(Box::new(begin(self.checkpoints, self.slots.len())));

@@ -34,7 +34,8 @@ impl Times {
         self.entries.push((at, position));
     }
 
-    /// Another epoch begins at this time: where anything was placed before is not asked any more.
+    /// Another epoch begins at this time: nobody asks any more where something was placed before
+    /// it.
     pub(super) fn begin_epoch(&mut self, at: Millis) {
         *self = Self { epoch_began: Some(at), ..Self::default() };
     }
@@ -75,8 +76,9 @@ impl Times {
         self.coarse = ENTRIES_MAX / 4;
     }
 
-    /// A position behind which everything lies that was placed at `at` or later, and nothing else
-    /// where that is known. `last` is the last position of all.
+    /// A position after which everything stands that was placed at `at` or later. Nothing else
+    /// stands after it, where times are still known that exactly. `last` is the last position of
+    /// all.
     pub(super) fn before(&self, at: Millis, last: u64) -> u64 {
         let nth = self.entries.partition_point(|(time, _)| *time < at);
         let Some((time, first)) = self.entries.get(nth) else { return last };

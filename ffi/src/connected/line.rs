@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::link::{self, Link};
 use super::pipeline::{Item, Pipeline};
 use super::shared::Shared;
-use super::talk::{Hope, Lost};
+use super::talk::{Lost, Retry};
 use crate::code::{Code, FANFARE_E_PIPE};
 use crate::terms::PublisherSettings;
 
@@ -38,7 +38,7 @@ pub(super) struct Line {
     /// Pseudo-random, for the pauses.
     dice: u64,
     incoming: Vec<Item>,
-    /// Why there is no hope, where there is none.
+    /// Why no other attempt to connect can succeed, where that is known.
     refused: Option<Code>,
 }
 
@@ -126,7 +126,7 @@ impl Line {
         }
     }
 
-    /// What waits without hope is told so, and does not wait.
+    /// Where no attempt can succeed, tells so to what waits.
     fn refuse(&mut self) {
         if let Some(code) = self.refused
             && let Ok(fresh) = link::draw()
@@ -138,9 +138,9 @@ impl Line {
     fn lose(&mut self, lost: Lost, now: Millis) {
         let link = self.link.take();
         let is_good = |link: &Link| link.talk.served || now.since(link.since) >= GOOD_MS;
-        let was_good = link.as_ref().is_some_and(is_good) && lost.hope == Hope::Soon;
+        let was_good = link.as_ref().is_some_and(is_good) && lost.retry == Retry::Soon;
         self.pipeline.lose(link.map_or(0, |link| link.talk.unsent_message_bytes()));
-        self.refused = (lost.hope == Hope::None).then_some(lost.code);
+        self.refused = (lost.retry == Retry::Never).then_some(lost.code);
         self.refuse();
         self.pause_ms = if was_good { PAUSE_MS_MIN } else { (self.pause_ms * 2).min(PAUSE_MS_MAX) };
         // Marsaglia's xorshift.

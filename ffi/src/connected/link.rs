@@ -12,7 +12,7 @@ use rustix::net::{
 };
 
 use super::pipeline::Pipeline;
-use super::talk::{Hope, Lost, Talk};
+use super::talk::{Lost, Retry, Talk};
 use crate::code::FANFARE_E_FORBIDDEN;
 
 /// Bytes read at once.
@@ -25,7 +25,7 @@ pub(super) struct Link {
     socket: OwnedFd,
     pub(super) talk: Talk,
     /// Whether a write failed: what the server said last is still to be read.
-    deaf: bool,
+    write_failed: bool,
     pub(super) since: Millis,
 }
 
@@ -36,7 +36,7 @@ impl Link {
             Errno::ACCESS | Errno::PERM => Lost {
                 code: FANFARE_E_FORBIDDEN,
                 text: Some("the mode of the socket, or of a directory above it, forbids it".into()),
-                hope: Hope::None,
+                retry: Retry::Never,
             },
             _ => Lost::unavailable(),
         };
@@ -46,17 +46,17 @@ impl Link {
         let address = SocketAddrUnix::new(path).map_err(lost)?;
         connect(&socket, &address).map_err(lost)?;
         let fresh = draw().map_err(|_| Lost::unavailable())?;
-        Ok(Self { socket, talk: Talk::begin(pipeline, fresh), deaf: false, since: now })
+        Ok(Self { socket, talk: Talk::begin(pipeline, fresh), write_failed: false, since: now })
     }
 
-    /// Whose life the server's is, once the session is open.
+    /// The server's epoch, once the session is open.
     pub(super) fn epoch(&self) -> Option<Epoch> {
         self.talk.epoch
     }
 
     /// Whether it waits for room in the socket.
     pub(super) fn wants_to_write(&self) -> bool {
-        !self.deaf && self.talk.unsent_bytes() > 0
+        !self.write_failed && self.talk.unsent_bytes() > 0
     }
 
     /// Writes what may be written and reads what there is.
@@ -71,14 +71,14 @@ impl Link {
     /// Says that the publisher is done, where that can be said without waiting: a session that
     /// nobody will take up needs no place at the server.
     pub(super) fn end(&self, pipeline: &mut Pipeline) {
-        if let Some(words) = self.talk.farewell(pipeline).filter(|_| !self.deaf) {
+        if let Some(words) = self.talk.farewell(pipeline).filter(|_| !self.write_failed) {
             // Where it does not go out whole the session ends by its age.
             let _ = send(&self.socket, &words, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
         }
     }
 
     fn write(&mut self, pipeline: &mut Pipeline, now: Millis) {
-        while !self.deaf {
+        while !self.write_failed {
             let unsent = self.talk.unsent(pipeline, now);
             if unsent.is_empty() {
                 return;
@@ -87,7 +87,7 @@ impl Link {
                 Ok(bytes) => self.talk.wrote(bytes),
                 Err(Errno::AGAIN) => return,
                 Err(Errno::INTR) => {}
-                Err(_) => self.deaf = true,
+                Err(_) => self.write_failed = true,
             }
         }
     }
@@ -98,7 +98,7 @@ impl Link {
             match read(&self.socket, &mut buffer) {
                 Ok(0) => return Err(Lost::unavailable()),
                 Ok(bytes) => self.talk.hear(&buffer[..bytes], pipeline)?,
-                Err(Errno::AGAIN) if self.deaf => return Err(Lost::unavailable()),
+                Err(Errno::AGAIN) if self.write_failed => return Err(Lost::unavailable()),
                 Err(Errno::AGAIN) => return Ok(()),
                 Err(Errno::INTR) => {}
                 Err(_) => return Err(Lost::unavailable()),
@@ -108,7 +108,7 @@ impl Link {
     }
 }
 
-/// The name of a session.
+/// Draws the name of a session, which nobody can guess.
 pub(super) fn draw() -> Result<SessionId, getrandom::Error> {
     let mut id = [0; 16];
     getrandom::fill(&mut id)?;

@@ -83,7 +83,7 @@ impl Connected {
     pub(crate) fn offer(&self, messages: &[PublishFrame<'_>], done: Vec<Done>) -> Result<(), Code> {
         for message in messages {
             message.check(&SHAPE).map_err(|refusal| code::of_refusal(refusal.code))?;
-            // The server would find out; but then the rest of a batch were published.
+            // The server would find out too, but after it has published the rest of a batch.
             let says_json = message.kind == DeclaredKind::Known(Kind::Json);
             if says_json && detect(message.data) != Kind::Json {
                 return Err(FANFARE_E_BAD_DATA);
@@ -193,5 +193,5 @@ impl Connected {
     }
 }
 
-/// Flushes that may wait; one that nobody waits for is a mistake in a loop.
+/// Flushes that may wait at a time. A program that asks for more has a mistake in a loop.
 const FLUSHES_MAX: usize = 1 << 16;

@@ -132,7 +132,8 @@ impl Pipeline {
         Open { session: self.session, resumes: self.has_sent, confirmed: self.confirmed }
     }
 
-    /// A server has answered that; `fresh` is what a session may be called that is needed now.
+    /// The server has answered the opening with this. `fresh` is the name of another session,
+    /// should one be needed.
     pub(super) fn greet(&mut self, hello: &Hello, fresh: SessionId) -> Greeting {
         let Some(standing) = hello.session else { return Greeting::Nonsense };
         self.limits = hello.limits;
@@ -149,8 +150,8 @@ impl Pipeline {
         Greeting::Open
     }
 
-    /// The server took everything up to `taken` and nothing behind it: that is sent again. Whether
-    /// it can be.
+    /// The server took everything up to `taken` and nothing behind it. That is sent again; returns
+    /// whether it can be.
     fn take_up(&mut self, taken: u64) -> bool {
         let Some(ours) = taken.checked_sub(self.base - 1) else { return false };
         if ours > self.flying.len() as u64 {
@@ -159,7 +160,8 @@ impl Pipeline {
         for nth in (0..self.flying.len()).rev() {
             let is_taken = (nth as u64) < ours;
             let slot = &mut self.flying[nth];
-            // Of what was taken, that may have been refused because the node was shutting down.
+            // Of what the server took, messages that it refused because it was shutting down are
+            // sent again too.
             if let Some(mut item) = slot.take_if(|item| !is_taken || item.first_sent.is_none()) {
                 item.first_sent = None;
                 self.waiting.push_front(item);
@@ -235,7 +237,8 @@ impl Pipeline {
                 self.settle(answer.sequence, Ok(place));
             }
             Reply::Refused { code: RefusalCode::SHUTTING_DOWN, sequence, .. } => {
-                // Not published, and to be sent again elsewhere: it stays, and is no riddle.
+                // It was not published, and is to be sent again on another connection: it stays,
+                // and what became of it is known.
                 if let Some(Some(item)) = self.flown(sequence) {
                     item.first_sent = None;
                 }
@@ -278,7 +281,7 @@ impl Pipeline {
     /// Gives up what was first sent too long ago. Only without a connection.
     pub(super) fn expire(&mut self, now: Millis) {
         while self.next_expiry().is_some_and(|due| due <= now) {
-            let mut sent = self.flying.iter_mut().filter(|slot| is_riddle(slot));
+            let mut sent = self.flying.iter_mut().filter(|slot| is_unknown(slot));
             let Some(item) = sent.next().and_then(Option::take) else { return };
             self.settled.push((item, Err(FANFARE_E_UNKNOWN)));
         }
@@ -343,7 +346,8 @@ impl Pipeline {
         {
             self.base += 1;
             let Some(item) = slot else { continue };
-            // An answer comes before the acknowledgement, so nobody asked for the place.
+            // A message whose place was asked for has been answered before it is acknowledged.
+            // Where that was left out, the place is unknown.
             let outcome = if item.sender.wants_place() {
                 Err(FANFARE_E_UNKNOWN)
             } else {
@@ -355,7 +359,7 @@ impl Pipeline {
 }
 
 /// Whether nobody knows what became of it.
-fn is_riddle(slot: &Option<Item>) -> bool {
+fn is_unknown(slot: &Option<Item>) -> bool {
     slot.as_ref().is_some_and(|item| item.first_sent.is_some())
 }
 

@@ -8,7 +8,7 @@ use fanfare::os::coalescing_waker::CoalescingWaker;
 use fanfare_protocol::id::Epoch;
 
 use super::pipeline::Item;
-use super::talk::{Hope, Lost};
+use super::talk::{Lost, Retry};
 use crate::code::{self, Code, FANFARE_E_UNAVAILABLE};
 use crate::outcome::Flushed;
 use crate::terms::{Counters, Failure};
@@ -16,7 +16,7 @@ use crate::terms::{Counters, Failure};
 /// What callers and the thread share.
 pub(super) struct Shared {
     pub(super) queue: Mutex<Queue>,
-    /// Rung when something of the queue changed that somebody waits for.
+    /// Notified when something of the queue changed that somebody waits for.
     pub(super) changed: Condvar,
     /// Wakes the thread when something came into the queue.
     pub(super) waker: CoalescingWaker,
@@ -42,7 +42,7 @@ pub(super) struct Queue {
     pub(super) epoch: u64,
     pub(super) connected: bool,
     pub(super) last_error: Code,
-    /// Why messages are refused, where there is no hope.
+    /// Why messages are refused, where no attempt to connect can succeed.
     pub(super) refused: Option<Code>,
     /// Why the server or the kernel turned us away, for people.
     pub(super) turned_away: Option<String>,
@@ -76,12 +76,12 @@ impl Shared {
     }
 
     /// The connection is lost, or was not made.
-    pub(super) fn lost(&self, Lost { code, text, hope }: Lost) {
+    pub(super) fn lost(&self, Lost { code, text, retry }: Lost) {
         let mut queue = self.lock();
         queue.connected = false;
         queue.last_error = code;
-        queue.refused = (hope == Hope::None).then_some(code);
-        queue.turned_away = text.filter(|_| hope != Hope::Soon);
+        queue.refused = (retry == Retry::Never).then_some(code);
+        queue.turned_away = text.filter(|_| retry != Retry::Soon);
         self.changed.notify_all();
     }
 

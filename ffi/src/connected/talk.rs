@@ -16,7 +16,7 @@ pub(super) struct Talk {
     sent: usize,
     /// The name of a session, should another one be needed.
     fresh: SessionId,
-    /// Whose life it is, once the session is open.
+    /// The server's epoch, once the session is open.
     pub(super) epoch: Option<Epoch>,
     /// Whether any message had an outcome here.
     pub(super) served: bool,
@@ -28,42 +28,42 @@ pub(super) struct Lost {
     pub(super) code: Code,
     /// For people, where the server or the kernel has said more.
     pub(super) text: Option<String>,
-    pub(super) hope: Hope,
+    pub(super) retry: Retry,
 }
 
 /// Whether another attempt may do better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hope {
-    /// It may, at once.
+pub(super) enum Retry {
+    /// It may, and soon.
     Soon,
     /// It may, but whoever opens a publisher is told.
     Later,
-    /// Not before somebody has changed something.
-    None,
+    /// It cannot, before somebody has changed something.
+    Never,
 }
 
 impl Lost {
     pub(super) fn unavailable() -> Self {
-        Self { code: FANFARE_E_UNAVAILABLE, text: None, hope: Hope::Soon }
+        Self { code: FANFARE_E_UNAVAILABLE, text: None, retry: Retry::Soon }
     }
 
     fn of(reply: &Reply<'_>) -> Self {
         let Reply::Error { code, text, versions, .. } = *reply else { return Self::unavailable() };
         let said = format!("the server said: {text}");
-        let (code, text, hope) = match code {
-            ErrorCode::FORBIDDEN => (FANFARE_E_FORBIDDEN, said, Hope::None),
+        let (code, text, retry) = match code {
+            ErrorCode::FORBIDDEN => (FANFARE_E_FORBIDDEN, said, Retry::Never),
             ErrorCode::BAD_VERSION => {
                 let (low, high) = versions;
                 let text = format!(
                     "the server speaks versions {low} to {high} of the publish protocol, and this \
                      library {VERSION_WITH_SESSIONS}: update the older of them"
                 );
-                (FANFARE_E_VERSION, text, Hope::None)
+                (FANFARE_E_VERSION, text, Retry::Never)
             }
-            ErrorCode::NO_ROOM => (-Code::from(code.0), said, Hope::Later),
-            _ => (-Code::from(code.0), said, Hope::Soon),
+            ErrorCode::NO_ROOM => (-Code::from(code.0), said, Retry::Later),
+            _ => (-Code::from(code.0), said, Retry::Soon),
         };
-        Self { code, text: Some(text), hope }
+        Self { code, text: Some(text), retry }
     }
 }
 
@@ -98,7 +98,7 @@ impl Talk {
         self.out.len() - self.sent
     }
 
-    /// The same of messages: there are none before the session is open.
+    /// How much of messages is begun and not written. There are none before the session is open.
     pub(super) fn unsent_message_bytes(&self) -> usize {
         if self.epoch.is_some() { self.unsent_bytes() } else { 0 }
     }
