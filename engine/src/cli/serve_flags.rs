@@ -7,7 +7,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
 
 use crate::config::units::{self, OptionalAddress};
-use crate::config::{Overrides, Said, Source};
+use crate::config::{Overrides, Source, Sourced};
 use crate::node::DriverChoice;
 
 /// Flags of `serve`.
@@ -81,12 +81,12 @@ impl Serve {
     }
 }
 
-fn said<T: Clone>(matches: &ArgMatches, id: &str, value: &Option<T>) -> Option<Said<T>> {
+fn said<T: Clone>(matches: &ArgMatches, id: &str, value: &Option<T>) -> Option<Sourced<T>> {
     let source = match matches.value_source(id) {
         Some(ValueSource::EnvVariable) => Source::Environment(variable(id).into()),
         _ => Source::Flag(format!("--{}", id.replace('_', "-")).into()),
     };
-    value.clone().map(|value| Said { value, source })
+    value.clone().map(|value| Sourced { value, source })
 }
 
 /// The variable of the environment that stands for a flag.
@@ -96,10 +96,10 @@ pub(super) fn variable(id: &str) -> String {
 
 /// The API key of the environment. One that is set but empty is passed on, to be refused: it is
 /// most likely a secret that did not arrive, and to go on without would open the API.
-fn api_key() -> Result<Option<Said<String>>, String> {
+fn api_key() -> Result<Option<Sourced<String>>, String> {
     const NAME: &str = "FANFARE_API_KEY";
     match std::env::var(NAME) {
-        Ok(value) => Ok(Some(Said { value, source: Source::Environment(NAME.into()) })),
+        Ok(value) => Ok(Some(Sourced { value, source: Source::Environment(NAME.into()) })),
         Err(std::env::VarError::NotPresent) => Ok(None),
         Err(std::env::VarError::NotUnicode(_)) => Err(format!("{NAME} is not UTF-8")),
     }

@@ -12,7 +12,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::meant;
-use super::source::{Problem, Said, Source};
+use super::source::{Problem, Source, Sourced};
 
 /// The text of a file and what was found wrong with it.
 pub(super) struct Document<'t> {
@@ -194,7 +194,7 @@ impl<'d, 't> Section<'d, 't> {
         &self,
         key: &'static str,
         read: impl FnOnce(&DeValue<'t>) -> Result<T, String>,
-    ) -> Option<Said<T>> {
+    ) -> Option<Sourced<T>> {
         self.read(key, |value| read(value.get_ref()).map_err(|what| (value.span(), what)))
     }
 
@@ -203,7 +203,7 @@ impl<'d, 't> Section<'d, 't> {
         &self,
         key: &'static str,
         read: impl Fn(&DeValue<'t>) -> Result<T, String>,
-    ) -> Option<Said<Vec<T>>> {
+    ) -> Option<Sourced<Vec<T>>> {
         self.read(key, |value| {
             let entries = value
                 .get_ref()
@@ -290,10 +290,10 @@ impl<'d, 't> Section<'d, 't> {
         &self,
         key: &'static str,
         read: impl FnOnce(&Spanned<DeValue<'t>>) -> Result<T, (Range<usize>, String)>,
-    ) -> Option<Said<T>> {
+    ) -> Option<Sourced<T>> {
         let value = self.ask(key)?;
         match read(value) {
-            Ok(read) => Some(Said { value: read, source: self.document.source(&value.span()) }),
+            Ok(read) => Some(Sourced { value: read, source: self.document.source(&value.span()) }),
             Err((span, what)) => {
                 self.document.complain(&span, format!("{key}: {what}"));
                 None

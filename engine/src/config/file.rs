@@ -8,7 +8,7 @@ use toml::de::DeValue;
 use super::document::{Document, Section, expected};
 use super::limits::{self, LimitsTable};
 use super::read;
-use super::source::{Problem, Said, Source};
+use super::source::{Problem, Source, Sourced};
 use super::units::{self, OptionalAddress};
 use crate::auth::origin::Origins;
 use crate::node::DriverChoice;
@@ -17,20 +17,20 @@ use crate::rule::{HistoryRule, Pattern, Rule, Slow, Window};
 /// What a file said. `None` where it was silent.
 #[derive(Debug, Default)]
 pub(super) struct File {
-    pub(super) listen: Option<Said<SocketAddr>>,
-    pub(super) api: Option<Said<OptionalAddress<SocketAddr>>>,
-    pub(super) socket: Option<Said<OptionalAddress<PathBuf>>>,
-    pub(super) socket_mode: Option<Said<u32>>,
-    pub(super) socket_users: Option<Said<Vec<u32>>>,
-    pub(super) driver: Option<Said<DriverChoice>>,
-    pub(super) shards: Option<Said<usize>>,
-    pub(super) max_connections: Option<Said<usize>>,
-    pub(super) origins: Option<Said<Vec<String>>>,
-    pub(super) hosts: Option<Said<Vec<String>>>,
-    pub(super) api_key: Option<Said<String>>,
-    pub(super) api_key_file: Option<Said<PathBuf>>,
-    pub(super) no_dev: Option<Said<bool>>,
-    pub(super) i_understand_insecure: Option<Said<bool>>,
+    pub(super) listen: Option<Sourced<SocketAddr>>,
+    pub(super) api: Option<Sourced<OptionalAddress<SocketAddr>>>,
+    pub(super) socket: Option<Sourced<OptionalAddress<PathBuf>>>,
+    pub(super) socket_mode: Option<Sourced<u32>>,
+    pub(super) socket_users: Option<Sourced<Vec<u32>>>,
+    pub(super) driver: Option<Sourced<DriverChoice>>,
+    pub(super) shards: Option<Sourced<usize>>,
+    pub(super) max_connections: Option<Sourced<usize>>,
+    pub(super) origins: Option<Sourced<Vec<String>>>,
+    pub(super) hosts: Option<Sourced<Vec<String>>>,
+    pub(super) api_key: Option<Sourced<String>>,
+    pub(super) api_key_file: Option<Sourced<PathBuf>>,
+    pub(super) no_dev: Option<Sourced<bool>>,
+    pub(super) i_understand_insecure: Option<Sourced<bool>>,
     pub(super) history: Kept<HistoryRule>,
     pub(super) window: Kept<Window>,
     pub(super) slow: Slow,
@@ -42,20 +42,20 @@ pub(super) struct File {
 #[derive(Debug)]
 pub(super) struct Kept<T> {
     pub(super) value: T,
-    pub(super) bytes: Said<u64>,
+    pub(super) bytes: Sourced<u64>,
 }
 
 impl Default for Kept<HistoryRule> {
     fn default() -> Self {
         let value = HistoryRule::DEFAULT;
-        Self { value, bytes: Said::default(value.bytes as u64) }
+        Self { value, bytes: Sourced::default(value.bytes as u64) }
     }
 }
 
 impl Default for Kept<Window> {
     fn default() -> Self {
         let value = Window::DEFAULT;
-        Self { value, bytes: Said::default(value.bytes as u64) }
+        Self { value, bytes: Sourced::default(value.bytes as u64) }
     }
 }
 
@@ -139,7 +139,7 @@ fn history(section: Section<'_, '_>, rest: HistoryRule) -> Kept<HistoryRule> {
         age => Ok(age),
     });
     section.end();
-    let bytes = bytes.unwrap_or_else(|| Said::default(rest.bytes as u64));
+    let bytes = bytes.unwrap_or_else(|| Sourced::default(rest.bytes as u64));
     let value = HistoryRule {
         count: count.map_or(rest.count, |said| said.value),
         bytes: bytes.value as usize,
@@ -156,7 +156,7 @@ fn window(section: Section<'_, '_>, rest: Window) -> Kept<Window> {
     let bytes =
         section.value("bytes", |value| bytes_between(read::size(value)?, 1 << 10, 1 << 40, ""));
     section.end();
-    let bytes = bytes.unwrap_or_else(|| Said::default(rest.bytes as u64));
+    let bytes = bytes.unwrap_or_else(|| Sourced::default(rest.bytes as u64));
     let value =
         Window { count: count.map_or(rest.count, |said| said.value), bytes: bytes.value as usize };
     Kept { value, bytes }
@@ -181,7 +181,7 @@ fn within_budget(section: &Section<'_, '_>, history: &Kept<HistoryRule>, budget:
     section.complain_at(&history.bytes.source, what);
 }
 
-fn origins(root: &Section<'_, '_>) -> Option<Said<Vec<String>>> {
+fn origins(root: &Section<'_, '_>) -> Option<Sourced<Vec<String>>> {
     let list = root.list("origins", |value| {
         let origin = read::text(value)?;
         Origins::new(std::slice::from_ref(&origin)).map(|_| origin)

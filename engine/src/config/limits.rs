@@ -9,7 +9,7 @@ use fanfare_protocol::limits::{CHANNEL_NAME_BYTES_MAX, FIELDS_MAX, MESSAGE_CHANN
 use toml::de::DeValue;
 
 use super::document::Section;
-use super::source::{Problem, Said, Source};
+use super::source::{Problem, Source, Sourced};
 use super::{read, units};
 use crate::limits::Limits;
 
@@ -207,7 +207,7 @@ pub(super) fn read(section: Section<'_, '_>) -> LimitsTable {
     table
 }
 
-fn put<T: TryFrom<u64>>(slot: &mut T, said: Option<Said<u64>>) -> Option<Source> {
+fn put<T: TryFrom<u64>>(slot: &mut T, said: Option<Sourced<u64>>) -> Option<Source> {
     let said = said?;
     *slot = T::try_from(said.value).ok().expect("a row's bounds fit into its slot");
     Some(said.source)
@@ -219,7 +219,7 @@ impl Row {
         section: &Section<'_, '_>,
         read: fn(&DeValue<'_>) -> Result<u64, String>,
         text: fn(u64) -> String,
-    ) -> Option<Said<u64>> {
+    ) -> Option<Sourced<u64>> {
         section.value(self.key, |value| {
             let number = read(value)?;
             if (self.min..=self.max).contains(&number) {

@@ -28,7 +28,7 @@ use crate::rule::{HistoryRule, Rule, Rules, Slow, Window};
 use file::File;
 use secret::SmallFile;
 pub use show::default_toml;
-pub use source::{Problem, Said, Source};
+pub use source::{Problem, Source, Sourced};
 use units::OptionalAddress;
 
 /// Where clients connect unless something else is said.
@@ -55,25 +55,25 @@ pub fn default_socket() -> PathBuf {
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
     /// The configuration file.
-    pub file: Option<Said<PathBuf>>,
+    pub file: Option<Sourced<PathBuf>>,
     /// See [`Settings::listen`].
-    pub listen: Option<Said<SocketAddr>>,
+    pub listen: Option<Sourced<SocketAddr>>,
     /// See [`Settings::api`].
-    pub api: Option<Said<OptionalAddress<SocketAddr>>>,
+    pub api: Option<Sourced<OptionalAddress<SocketAddr>>>,
     /// See [`Settings::socket`].
-    pub socket: Option<Said<OptionalAddress<PathBuf>>>,
+    pub socket: Option<Sourced<OptionalAddress<PathBuf>>>,
     /// See [`Settings::driver`].
-    pub driver: Option<Said<DriverChoice>>,
+    pub driver: Option<Sourced<DriverChoice>>,
     /// See [`Settings::shards`].
-    pub shards: Option<Said<usize>>,
+    pub shards: Option<Sourced<usize>>,
     /// See [`crate::limits::Limits::connections`].
-    pub max_connections: Option<Said<usize>>,
+    pub max_connections: Option<Sourced<usize>>,
     /// See [`Settings::api_key`]; never a flag, because everyone sees flags (`ps`).
-    pub api_key: Option<Said<String>>,
+    pub api_key: Option<Sourced<String>>,
     /// See [`Settings::hosts`].
-    pub hosts: Option<Said<Vec<String>>>,
+    pub hosts: Option<Sourced<Vec<String>>>,
     /// No development mode, although every listener is on loopback and there is no API key.
-    pub no_dev: Option<Said<bool>>,
+    pub no_dev: Option<Sourced<bool>>,
     /// The operator accepts listeners that anyone may use.
     pub insecure_understood: bool,
 }
@@ -143,14 +143,14 @@ pub fn load_text(name: &str, text: &str) -> Result<Config, Problems> {
                     opens only what it is asked to: write listen = \"127.0.0.1:7070\", for example";
         problems.push(Problem::new(document::source_at(name, text, 0), what));
     }
-    file.api.get_or_insert_with(|| Said::default(OptionalAddress::Off));
-    file.socket.get_or_insert_with(|| Said::default(OptionalAddress::Off));
+    file.api.get_or_insert_with(|| Sourced::default(OptionalAddress::Off));
+    file.socket.get_or_insert_with(|| Sourced::default(OptionalAddress::Off));
     let config = Draft::merge(Overrides::default(), file, &mut problems).settle(&mut problems);
     if problems.is_empty() { Ok(config) } else { Err(Problems(problems)) }
 }
 
-fn read_file(path: Option<&Said<PathBuf>>, problems: &mut Vec<Problem>) -> File {
-    let Some(Said { value: path, source }) = path else { return File::default() };
+fn read_file(path: Option<&Sourced<PathBuf>>, problems: &mut Vec<Problem>) -> File {
+    let Some(Sourced { value: path, source }) = path else { return File::default() };
     let name = path.display().to_string();
     let text = match SmallFile::read(path) {
         Ok(file) => file,
@@ -180,24 +180,28 @@ fn read_file(path: Option<&Said<PathBuf>>, problems: &mut Vec<Problem>) -> File 
 
 /// The merged sources, before they are judged together.
 struct Draft {
-    listen: Said<SocketAddr>,
-    api: Said<OptionalAddress<SocketAddr>>,
-    socket: Said<OptionalAddress<PathBuf>>,
-    socket_mode: Said<u32>,
-    driver: Said<DriverChoice>,
-    shards: Option<Said<usize>>,
-    max_connections: Option<Said<usize>>,
-    api_key: Option<Said<String>>,
-    hosts: Said<Vec<String>>,
-    no_dev: Said<bool>,
+    listen: Sourced<SocketAddr>,
+    api: Sourced<OptionalAddress<SocketAddr>>,
+    socket: Sourced<OptionalAddress<PathBuf>>,
+    socket_mode: Sourced<u32>,
+    driver: Sourced<DriverChoice>,
+    shards: Option<Sourced<usize>>,
+    max_connections: Option<Sourced<usize>>,
+    api_key: Option<Sourced<String>>,
+    hosts: Sourced<Vec<String>>,
+    no_dev: Sourced<bool>,
     insecure_understood: bool,
     file: File,
 }
 
 impl Draft {
     fn merge(overrides: Overrides, mut file: File, problems: &mut Vec<Problem>) -> Self {
-        fn or<T>(first: Option<Said<T>>, second: &mut Option<Said<T>>, default: T) -> Said<T> {
-            first.or(second.take()).unwrap_or_else(|| Said::default(default))
+        fn or<T>(
+            first: Option<Sourced<T>>,
+            second: &mut Option<Sourced<T>>,
+            default: T,
+        ) -> Sourced<T> {
+            first.or(second.take()).unwrap_or_else(|| Sourced::default(default))
         }
         let api_key = api_key(overrides.api_key, overrides.file.as_ref(), &mut file, problems);
         Self {
@@ -340,7 +344,7 @@ impl Draft {
     }
 
     fn sources(&self) -> BTreeMap<String, Source> {
-        fn of<T>(said: Option<&Said<T>>) -> Option<Source> {
+        fn of<T>(said: Option<&Sourced<T>>) -> Option<Source> {
             said.map(|said| said.source.clone()).filter(|source| *source != Source::Default)
         }
         let said = [
@@ -367,11 +371,11 @@ impl Draft {
 
 /// The API key, from the environment, or from the file, or from the file that the file names.
 fn api_key(
-    environment: Option<Said<String>>,
-    config: Option<&Said<PathBuf>>,
+    environment: Option<Sourced<String>>,
+    config: Option<&Sourced<PathBuf>>,
     file: &mut File,
     problems: &mut Vec<Problem>,
-) -> Option<Said<String>> {
+) -> Option<Sourced<String>> {
     let (inline, named) = (file.api_key.take(), file.api_key_file.take());
     if let (Some(_), Some(named)) = (&inline, &named) {
         let what = "api_key and api_key_file are both there: remove one of the two";
@@ -380,11 +384,11 @@ fn api_key(
     if environment.is_some() || inline.is_some() {
         return environment.or(inline);
     }
-    let Said { value: path, source } = named?;
+    let Sourced { value: path, source } = named?;
     // Beside the file that names it, wherever the process was started.
     let folder = config.and_then(|config| config.value.parent()).unwrap_or(Path::new(""));
     match secret::key_of_file(&folder.join(path)) {
-        Ok(value) => Some(Said { value, source }),
+        Ok(value) => Some(Sourced { value, source }),
         Err(what) => {
             problems.push(Problem::new(source, format!("api_key_file: {what}")));
             None

@@ -35,14 +35,14 @@ impl fmt::Display for Source {
 
 /// A value with its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said<T> {
+pub struct Sourced<T> {
     /// What was said.
     pub value: T,
     /// By whom.
     pub source: Source,
 }
 
-impl<T> Said<T> {
+impl<T> Sourced<T> {
     /// A value that nobody said.
     pub fn default(value: T) -> Self {
         Self { value, source: Source::Default }

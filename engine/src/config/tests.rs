@@ -16,8 +16,8 @@ fn file(toml: &str) -> (TempDir, Overrides) {
     (folder, Overrides { file, ..Overrides::default() })
 }
 
-fn flag<T>(name: &str, value: T) -> Said<T> {
-    Said { value, source: Source::Flag(name.into()) }
+fn flag<T>(name: &str, value: T) -> Sourced<T> {
+    Sourced { value, source: Source::Flag(name.into()) }
 }
 
 fn address(text: &str) -> SocketAddr {
@@ -193,7 +193,7 @@ fn two_keys_and_empty_keys_are_refused() {
     fs::set_permissions(folder.path().join("fanfare.toml"), Permissions::from_mode(0o600)).unwrap();
     assert!(complaints(&folder, overrides)[0].contains("both there"));
     let source = Source::Environment("FANFARE_API_KEY".into());
-    let api_key = Some(Said { value: String::new(), source });
+    let api_key = Some(Sourced { value: String::new(), source });
     let found = complaints(&folder, Overrides { api_key, ..Overrides::default() });
     assert!(found[0].starts_with("FANFARE_API_KEY: the API key is empty"), "{found:?}");
 }

@@ -106,7 +106,7 @@ async fn converse(stream: TcpStream, api: &Api, router: Router, mut stop: Stop) 
     let limits = &api.config.limits;
     set_options(&stream, limits.stall_ms);
     let heard = Arc::new(AtomicBool::new(false));
-    let service = service(router, Arc::clone(&heard), Kept::new(api));
+    let service = service(router, Arc::clone(&heard), KeepAlive::new(api));
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .half_close(true) // a client that has ended its side still waits for its answer
@@ -158,13 +158,13 @@ fn too_late() -> String {
 
 /// What answers say of their connection's future.
 #[derive(Clone)]
-struct Kept {
+struct KeepAlive {
     ready: Arc<AtomicBool>,
     /// `None` where the silence that is allowed is too short to be told in seconds.
     idle: Option<HeaderValue>,
 }
 
-impl Kept {
+impl KeepAlive {
     fn new(api: &Api) -> Self {
         // A second less than the truth, for the way here.
         let seconds = (api.config.limits.idle_ms / 1_000).saturating_sub(1);
@@ -201,7 +201,7 @@ fn is_kept(request: &Request<Incoming>) -> bool {
 fn service(
     router: Router,
     heard: Arc<AtomicBool>,
-    kept: Kept,
+    kept: KeepAlive,
 ) -> impl Service<
     Request<Incoming>,
     Response = Response,

@@ -60,7 +60,7 @@ pub(super) enum Opened {
 
 /// What became of something that was brought to a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum BringResult {
     /// It has taken it.
     Taken,
     /// It is not there any more.
@@ -89,14 +89,14 @@ impl Asking {
     /// whether another request may follow, with the bytes of it that are here.
     pub(super) fn told(
         self,
-        told: Told,
+        told: BringResult,
         here: &mut Here<'_>,
     ) -> Option<(bool, Option<Box<Early>>)> {
         let Requested::Bring { origin } = self.requested else {
             return Some((self.keep_alive, self.early));
         };
         let violation = match told {
-            Told::Taken => {
+            BringResult::Taken => {
                 let cors = origin.as_deref().map(response::cors);
                 let fields = cors.as_deref().unwrap_or_default();
                 let (status, content_type) = (Status::Ok, ContentType::Text);
@@ -106,8 +106,8 @@ impl Asking {
                 answer.write(here.private(), b"ok\n");
                 return Some((self.keep_alive, self.early));
             }
-            Told::Gone => Violation::SessionGone,
-            Told::Full => Violation::SessionFull,
+            BringResult::Gone => Violation::SessionGone,
+            BringResult::Full => Violation::SessionFull,
         };
         reading::refuse(violation, origin.as_deref(), here);
         None

@@ -6,7 +6,7 @@ use crate::channel::{ChannelId, ChannelName};
 use crate::driver::{Close, Token};
 use crate::sequencer::command::{Publication, Since};
 use crate::transport::door::HoldRequest;
-use crate::transport::input::Brought;
+use crate::transport::input::BroughtMessage;
 
 /// What a session wants of its shard: done in order, after the call that led to it.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub(crate) enum Effect {
     /// Its WebSocket takes over the client that it knocks for.
     TakeOver,
     /// Bring this to a session, and tell the client what became of it.
-    Bring(Box<Brought>),
+    Bring(Box<BroughtMessage>),
     /// The head of a request is whole: its address may begin another connection.
     HeadDone,
     /// End the socket, and the session.

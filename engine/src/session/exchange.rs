@@ -9,7 +9,7 @@ use fanfare_protocol::http::Violation;
 use fanfare_protocol::id::Id;
 use fanfare_protocol::ws::handshake::{self, AcceptKey};
 
-use super::asking::{self, Asking, Told};
+use super::asking::{self, Asking, BringResult};
 use super::carrying::{Carrying, Unheld};
 use super::effect::Effect;
 use super::flow::Flow;
@@ -248,7 +248,7 @@ impl Exchange {
     }
 
     /// Answers a request with what became of the thing that it brought to a session.
-    pub(crate) fn told(self, told: Told, here: &mut Here<'_>) -> ExchangeStep {
+    pub(crate) fn told(self, told: BringResult, here: &mut Here<'_>) -> ExchangeStep {
         match self {
             Self::Asking(asking) if asking.is_to_bring() => match asking.told(told, here) {
                 Some((keep_alive, early)) => next_or_leave(keep_alive, early, here),

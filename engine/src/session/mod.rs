@@ -74,7 +74,7 @@ use requests::FIRST;
 use state::State;
 use stream::Stream;
 
-pub(crate) use asking::Told;
+pub(crate) use asking::BringResult;
 pub(crate) use carrying::Unheld;
 pub(crate) use effect::Effect;
 #[cfg(test)]
@@ -464,15 +464,15 @@ impl Session {
         bytes: &mut [u8],
         now: Millis,
         shared: &mut ShardResources,
-    ) -> Told {
+    ) -> BringResult {
         if self.state.as_held().is_none() {
-            return Told::Gone;
+            return BringResult::Gone;
         }
         if !self.wants_bytes(false) {
-            return Told::Full;
+            return BringResult::Full;
         }
         self.take(bytes, now, shared);
-        Told::Taken
+        BringResult::Taken
     }
 
     /// Gives its WebSocket to the session that it knocks for.

@@ -13,7 +13,7 @@ use crate::transport::decision::Decision;
 use crate::transport::door::HoldRequest;
 use crate::transport::follow_body::PendingFollow;
 use crate::transport::follow_request::FollowRequest;
-use crate::transport::input::{Body, Brought, Purpose};
+use crate::transport::input::{Body, BroughtMessage, Purpose};
 use crate::transport::request;
 
 /// A request of which a part is here.
@@ -53,7 +53,7 @@ pub(super) enum Next {
     /// The request was good and is to be held.
     Hold { request: Box<HoldRequest>, keep_alive: bool },
     /// The request was good and brings something to a session.
-    Bring { brought: Box<Brought>, origin: Option<Box<str>>, keep_alive: bool },
+    Bring { brought: Box<BroughtMessage>, origin: Option<Box<str>>, keep_alive: bool },
 }
 
 /// What a whole head led to.
@@ -188,7 +188,7 @@ fn take_body(
         },
         Purpose::Follow(pending) => follow(*pending, &data, keep_alive, here),
         Purpose::Bring { session, origin } => {
-            let brought = Box::new(Brought { session, data, share });
+            let brought = Box::new(BroughtMessage { session, data, share });
             Next::Bring { brought, origin, keep_alive }
         }
     };

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use fanfare_protocol::http::Violation;
 use fanfare_protocol::ws::handshake::AcceptKey;
 
-use super::carriers::Parted;
+use super::carriers::ApartNotice;
 use super::clients::Clients;
 use super::connection::Connection;
 use super::parcel::{Moving, Parcel};
@@ -15,7 +15,7 @@ use crate::channel::Tenant;
 use crate::clock::Millis;
 use crate::driver::{Close, Detached, Token};
 use crate::sequencer::relay::Relay;
-use crate::session::{Held, Session, Told};
+use crate::session::{BringResult, Held, Session};
 use crate::session_id::SessionId;
 use crate::transport::door::{Carriage, Hold, HoldRequest, Upgrade};
 
@@ -31,22 +31,24 @@ impl Apart<'_> {
     pub(super) fn part(&mut self) {
         while let Some(parted) = self.clients.carriers.parted.pop_front() {
             match parted {
-                Parted::LetGo(carrier) => {
+                ApartNotice::LetGo(carrier) => {
                     self.clients.exchange(carrier, self.now, |it, here| it.release(here));
                 }
-                Parted::Answer(carrier, answer) => {
+                ApartNotice::Answer(carrier, answer) => {
                     self.clients.exchange(carrier, self.now, |it, here| it.answer(*answer, here));
                 }
-                Parted::TakesOver(socket) => self.take_over(socket),
-                Parted::Carries(session, by)
+                ApartNotice::TakesOver(socket) => self.take_over(socket),
+                ApartNotice::Carries(session, by)
                     if self.clients.carriers.carrier(session) == Some(by) =>
                 {
                     self.clients.call(session, self.now, |session, shared| {
                         session.with_held(self.now, shared, Held::has_come);
                     });
                 }
-                Parted::Carries(..) => {}
-                Parted::Lost { session, has_answered } => self.lose_socket(session, has_answered),
+                ApartNotice::Carries(..) => {}
+                ApartNotice::Lost { session, has_answered } => {
+                    self.lose_socket(session, has_answered)
+                }
             }
         }
     }
@@ -151,7 +153,7 @@ impl Apart<'_> {
             return Err(Violation::SessionGone);
         }
         let before = self.clients.detach(session, self.now);
-        self.clients.carriers.parted.extend(before.map(Parted::LetGo));
+        self.clients.carriers.parted.extend(before.map(ApartNotice::LetGo));
         self.clients.connections.get_mut(session).map(|_| ()).ok_or(Violation::SessionGone)
     }
 
@@ -228,7 +230,7 @@ impl Apart<'_> {
     pub(super) fn unpack(&mut self, parcel: Parcel) {
         match parcel {
             Parcel::Bring(from, mut brought) => {
-                let mut told = Told::Gone;
+                let mut told = BringResult::Gone;
                 if let Some(session) = self.clients.carriers.find(&brought.session) {
                     let data = &mut brought.data;
                     self.clients.call(session, self.now, |it, shared| {

@@ -32,13 +32,13 @@ pub(super) struct Carriers {
     /// Requests that came here from other shards for that, with their sockets.
     pub(super) arrivals: VecDeque<Box<Moving>>,
     /// What is still to be told to requests and sessions that met or parted.
-    pub(super) parted: VecDeque<Parted>,
+    pub(super) parted: VecDeque<ApartNotice>,
 }
 
 /// A notice for a request or a session. It is given when no other session is being called and no
 /// batch of sends is under way.
 #[derive(Debug)]
-pub(super) enum Parted {
+pub(super) enum ApartNotice {
     /// To this request: it is no longer held.
     LetGo(Token),
     /// To this request, which is held: here is its answer.
@@ -157,7 +157,7 @@ impl Carriers {
     /// The parts of pages in answers that are told next.
     pub(super) fn slices(&self) -> impl Iterator<Item = &Slice> {
         let answers = self.parted.iter().filter_map(|parted| match parted {
-            Parted::Answer(_, answer) => Some(answer.slices()),
+            ApartNotice::Answer(_, answer) => Some(answer.slices()),
             _ => None,
         });
         answers.flatten()

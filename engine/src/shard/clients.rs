@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use fanfare_protocol::http::Violation;
 use fanfare_protocol::id::Epoch;
 
-use super::carriers::{self, Carriers, Parted};
+use super::carriers::{self, ApartNotice, Carriers};
 use super::commands::CommandQueue;
 use super::connection::Connection;
 use super::connections::Connections;
@@ -30,8 +30,10 @@ use crate::fanout::{Fanout, must_close};
 use crate::metrics::ShardMetrics;
 use crate::sequencer::command::{Genesis, Requester};
 use crate::sequencer::relay::Relay;
-use crate::session::{Effect, Exchange, ExchangeStep, Held, Here, Session, ShardResources, Told};
-use crate::transport::input::Brought;
+use crate::session::{
+    BringResult, Effect, Exchange, ExchangeStep, Held, Here, Session, ShardResources,
+};
+use crate::transport::input::BroughtMessage;
 
 /// Clients that are let go in one tick for what they hold.
 const LET_GO_AT_ONCE: usize = 64;
@@ -172,17 +174,18 @@ impl Clients {
                 }
                 Effect::Hold(request) => self.carriers.to_hold.push_back((token, request)),
                 Effect::Carries(session) => {
-                    self.carriers.parted.push_back(Parted::Carries(session, token));
+                    self.carriers.parted.push_back(ApartNotice::Carries(session, token));
                 }
                 Effect::Answer(answer) => {
-                    let answer = self.carriers.carrier(token).map(|it| Parted::Answer(it, answer));
+                    let answer =
+                        self.carriers.carrier(token).map(|it| ApartNotice::Answer(it, answer));
                     self.carriers.parted.extend(answer);
                 }
                 Effect::LetGo => {
                     let carrier = self.detach(token, now);
-                    self.carriers.parted.extend(carrier.map(Parted::LetGo));
+                    self.carriers.parted.extend(carrier.map(ApartNotice::LetGo));
                 }
-                Effect::TakeOver => self.carriers.parted.push_back(Parted::TakesOver(token)),
+                Effect::TakeOver => self.carriers.parted.push_back(ApartNotice::TakesOver(token)),
                 Effect::Bring(brought) => self.bring(token, *brought, now),
                 Effect::End(how) => self.end(token, how),
             }
@@ -343,7 +346,7 @@ impl Clients {
             if let Some(session) = self.connections.get_mut(session) {
                 session.flags.lagging = true;
             }
-            self.carriers.parted.push_back(Parted::Lost { session, has_answered });
+            self.carriers.parted.push_back(ApartNotice::Lost { session, has_answered });
         }
     }
 
@@ -396,10 +399,10 @@ impl Clients {
     }
 
     /// Brings what a client says to its session on whichever shard, through the order's ring.
-    fn bring(&mut self, from: Token, brought: Brought, now: Millis) {
+    fn bring(&mut self, from: Token, brought: BroughtMessage, now: Millis) {
         let shard = brought.session.shard;
         if usize::from(shard) >= self.shared.shards() {
-            return self.tell(from, Told::Gone, now);
+            return self.tell(from, BringResult::Gone, now);
         }
         let requester = Requester { shard: self.number, session: from, request: 0 };
         let bytes = brought.data.len();
@@ -407,7 +410,7 @@ impl Clients {
     }
 
     /// Tells a request what became of what it brought to a session.
-    pub(super) fn tell(&mut self, token: Token, told: Told, now: Millis) {
+    pub(super) fn tell(&mut self, token: Token, told: BringResult, now: Millis) {
         self.exchange(token, now, |it, here| it.told(told, here));
     }
 }

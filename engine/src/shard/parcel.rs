@@ -8,17 +8,17 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::driver::Detached;
 use crate::node_state::NodeState;
 use crate::sequencer::command::Requester;
-use crate::session::{Told, Unheld};
+use crate::session::{BringResult, Unheld};
 use crate::transport::door::HoldRequest;
-use crate::transport::input::Brought;
+use crate::transport::input::BroughtMessage;
 
 /// What is on its way between two shards.
 #[derive(Debug)]
 pub(super) enum Parcel {
     /// What a client says, for its session; the answer goes to this requester.
-    Bring(Requester, Brought),
+    Bring(Requester, BroughtMessage),
     /// The answer: what became of it.
-    Told(Requester, Told),
+    Told(Requester, BringResult),
     /// A request that is to be held, with its socket.
     Hold(Box<Moving>),
 }

@@ -34,7 +34,7 @@ pub(super) struct Answer {
 }
 
 /// What the sequencer tells whoever is no shard.
-pub(super) enum Told {
+pub(super) enum OrderNotice {
     Answer(Answer),
     /// A message is about to be placed there.
     Stands {
@@ -48,7 +48,7 @@ pub(super) enum Told {
 }
 
 /// Where the sequencer leaves them.
-pub(super) type Answers = Arc<Mutex<Vec<Told>>>;
+pub(super) type Answers = Arc<Mutex<Vec<OrderNotice>>>;
 
 /// One publisher's connections, one after the other.
 #[derive(Default)]
@@ -235,7 +235,7 @@ fn command(Group { number: group, publications }: Group, answers: &Answers) -> C
     let answer = move |results: Vec<_>| {
         let result = results.into_iter().next().expect("a result for the message");
         let answer = Answer { number, group: Some(group), result };
-        answers.lock().unwrap().push(Told::Answer(answer));
+        answers.lock().unwrap().push(OrderNotice::Answer(answer));
     };
     Command::PublishBatch(publications, Box::new(answer))
 }

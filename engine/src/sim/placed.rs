@@ -2,7 +2,7 @@
 //! to a callback, but a client may be gone before it hears its own, and others have its message all
 //! the same.
 
-use super::backends::{Answers, Told};
+use super::backends::{Answers, OrderNotice};
 use super::fact::number_in;
 use crate::clock::Millis;
 use crate::log::{Item, Log, LogEvent};
@@ -35,7 +35,7 @@ impl<L: Log<T>, T> Log<T> for Placed<L> {
         if let LogEvent::Published { publication, .. } = &item.event
             && let Some(number) = number_in(&publication.data)
         {
-            let stands = Told::Stands { number, position: item.position };
+            let stands = OrderNotice::Stands { number, position: item.position };
             self.answers.lock().unwrap().push(stands);
         }
         Some(item)

@@ -9,7 +9,7 @@ use fanfare_protocol::id::{Epoch, Id};
 use fanfare_protocol::message::{Change, Kind};
 
 use super::api;
-use super::backends::{Answer, Answers, Backends, Told};
+use super::backends::{Answer, Answers, Backends, OrderNotice};
 pub(crate) use super::fact::Manner;
 use super::fact::{Keyed, UnderWay};
 use super::history;
@@ -117,7 +117,7 @@ impl World {
         node.shards.iter_mut().for_each(|shard| shard.set_budget(shape.budget));
         node.sequencer.set_turn(shape.budget.units);
         let epoch_answers = Arc::clone(&answers);
-        let hear = move |epoch| epoch_answers.lock().unwrap().push(Told::Epoch(epoch));
+        let hear = move |epoch| epoch_answers.lock().unwrap().push(OrderNotice::Epoch(epoch));
         let hears = node.inbox().offer(Command::HearEpochs(Box::new(hear)));
         assert!(hears.is_ok(), "nothing else was asked");
         Self {
@@ -211,7 +211,11 @@ impl World {
         };
         let answers = Arc::clone(&self.answers);
         let answer = move |result| {
-            answers.lock().unwrap().push(Told::Answer(Answer { number, group: None, result }));
+            answers.lock().unwrap().push(OrderNotice::Answer(Answer {
+                number,
+                group: None,
+                result,
+            }));
         };
         self.offers.push_back(Command::Publish(command, PublishAnswer::Callback(Box::new(answer))));
     }
@@ -219,7 +223,7 @@ impl World {
     /// A backend asks for what a channel keeps.
     pub(super) fn read_history(&mut self, asked: history::HistoryRequest) {
         let answers = Arc::clone(&self.answers);
-        let tell = move |page| answers.lock().unwrap().push(Told::Page(page));
+        let tell = move |page| answers.lock().unwrap().push(OrderNotice::Page(page));
         self.offers.push_back(history::ask(asked, tenant(), &self.truth, tell));
     }
 
@@ -305,10 +309,12 @@ impl World {
         let mut pages = Vec::new();
         for told in answers {
             match told {
-                Told::Page(page) => pages.push(page),
-                Told::Answer(answer) => self.settle(answer),
-                Told::Stands { number, position } => self.publications.note_read(number, position),
-                Told::Epoch(epoch) => {
+                OrderNotice::Page(page) => pages.push(page),
+                OrderNotice::Answer(answer) => self.settle(answer),
+                OrderNotice::Stands { number, position } => {
+                    self.publications.note_read(number, position)
+                }
+                OrderNotice::Epoch(epoch) => {
                     // Its first word is of the one that there was.
                     if let Some(nth) = self.read_epochs.iter().position(|id| id.epoch == epoch) {
                         let id = self.read_epochs.swap_remove(nth);

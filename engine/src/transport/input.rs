@@ -86,7 +86,7 @@ impl Body {
 
 /// A whole message that a request brings to a session.
 #[derive(Debug)]
-pub struct Brought {
+pub struct BroughtMessage {
     /// To which.
     pub session: SessionId,
     /// What the client says.
