@@ -82,7 +82,7 @@ impl<T> Reader<T> {
 
 impl<T> Drop for Reader<T> {
     fn drop(&mut self) {
-        // Release: as every move of the cursor, see `Seat::cursor`.
+        // Release: as every move of the cursor, see `ReaderState::cursor`.
         self.shared.seats[usize::from(self.number)].cursor.store(GONE, Ordering::Release);
     }
 }
@@ -95,7 +95,7 @@ struct Progress<'a, T> {
 impl<T> Drop for Progress<'_, T> {
     fn drop(&mut self) {
         let Reader { shared, number, cursor, .. } = &*self.reader;
-        // Release: see `Seat::cursor`. No borrow of an item outlives its call of `take`.
+        // Release: see `ReaderState::cursor`. No borrow of an item outlives its call of `take`.
         shared.seats[usize::from(*number)].cursor.store(*cursor, Ordering::Release);
     }
 }

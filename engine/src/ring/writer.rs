@@ -138,7 +138,7 @@ impl<T> Writer<T> {
     /// Drops the entries that all readers have passed. Returns how many are still held, staged
     /// ones included.
     pub fn release(&mut self) -> usize {
-        // Acquire: see `Seat::cursor`.
+        // Acquire: see `ReaderState::cursor`.
         let cursors = self.shared.seats.iter().map(|seat| seat.cursor.load(Ordering::Acquire));
         let mut slowest = cursors.min().unwrap_or(GONE);
         if slowest == GONE {
