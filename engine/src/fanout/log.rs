@@ -190,14 +190,6 @@ impl ChannelLog {
         self.tight = Some(loose > 1);
     }
 
-    /// Seq before which that takes something.
-    pub(super) fn loose_end(&self) -> u64 {
-        let entries = &self.entries;
-        let last = entries.end() - u64::from(self.tight.unwrap_or(true));
-        let promised = entries.seq_of(self.floor.min(entries.next_offset()));
-        if entries.ephemeral() > 0 { last } else { promised.min(last) }
-    }
-
     /// Whether that is still to come.
     pub(super) fn is_tight(&self) -> bool {
         self.tight.is_some()

@@ -47,7 +47,6 @@ use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::id::Epoch;
 
 use crate::channel::ChannelId;
-use crate::clock::Millis;
 use crate::message::Message;
 use crate::presence;
 use crate::sequencer::command::{EndedLife, SubscribedChannel};
@@ -188,11 +187,6 @@ impl Fanout {
 
 /// Budgets and turns.
 impl Fanout {
-    /// Until when a log waits for members though no more of the order is read, at the latest.
-    pub(crate) fn waits_until(&self) -> Option<Millis> {
-        self.overgrown.waits_until().filter(|_| self.holds_back())
-    }
-
     /// A batch begins: what is rendered is brought back into its budget first, whatever that takes
     /// where somebody waits for room. Messages behind the position `new_after` are new.
     pub(crate) fn begin_batch(&mut self, waits_for: Option<NoRoom>, new_after: u64) {
@@ -256,10 +250,10 @@ impl Fanout {
 
     /// Trims every log whose members have all had their turn. What keeps a log from it is work that
     /// is under way, so the next tick comes soon.
-    pub(crate) fn trim(&mut self, members: &mut impl Members, now: Millis) {
+    pub(crate) fn trim(&mut self, members: &mut impl Members) {
         if !self.sweep.is_visiting() {
             let pages = &mut self.renderer.pages;
-            let trimmed = self.overgrown.trim(&mut self.channels, pages, members, now);
+            let trimmed = self.overgrown.trim(&mut self.channels, pages, members);
             self.channels.lost(trimmed.ephemeral);
             self.channels.trimmed(trimmed.loose_bytes);
             self.eviction.trimmed(trimmed.waits);

@@ -8,34 +8,22 @@
 //! first one, and one that was told a gap and takes a little now and then is not waited for until
 //! it has caught up: thousands of such would keep publishers waiting for ever.
 //!
-//! A log for whose window there is no room in the budget is *tight*. It waits for those who would
-//! lose by it: they stand before what is to go, and have a turn, or have taken bytes within a
-//! second, because a client that reads as fast as it can is blocked most of the time where it is
-//! sent more than that. All that ends after [`PATIENCE_MS`], when everybody who was queued has had
-//! [`TURNS`]. Where somebody was waited for in vain nobody who is blocked is for
-//! [`VAIN_MS`]: clients that take a little now and then hold publishers for a tenth of the time at
-//! most, however many come.
+//! A log for whose window there is no room in the budget is *tight*. It waits, too, but not for
+//! longer than [`TURNS`] of everybody who was queued: of the members of a thousand logs that come
+//! and go one is always queued.
 
 use super::channels::{ChannelIndex, FollowedChannel, FollowedChannels};
 use super::log::moved_up;
 use super::page::Pages;
 use super::subscription::Subscriptions;
-use crate::clock::Millis;
 
 /// Turns that everybody who was queued has had when a tight log waits no more.
 const TURNS: u64 = 4;
-/// For how long a tight log waits.
-const PATIENCE_MS: u64 = 1_000;
-/// For how long it does not wait for the blocked, when one was waited for in vain.
-const VAIN_MS: u64 = 10 * PATIENCE_MS;
 
 /// The members, as a log that is to be trimmed asks for them.
 pub(crate) trait Members {
     /// Whether a member is owed something and has its turn soon: a log waits for it.
     fn has_turn(&self, member: u32) -> bool;
-
-    /// Whether a member that is blocked has taken bytes a moment ago, and does not lag.
-    fn takes(&self, member: u32, now: Millis) -> bool;
 
     /// Whether a member may be owed something and is not waited for.
     fn is_behind(&self, member: u32) -> bool;
@@ -67,20 +55,10 @@ pub(super) struct Overgrown {
     channels: Vec<ChannelIndex>,
     /// Whether one of them is far over it.
     far: bool,
-    /// When tight logs wait no more, where some wait.
-    patience: Option<TightWait>,
-    /// Until when they wait for nobody who is blocked.
-    vain: Millis,
+    /// How many turns there have been when tight logs wait no more, where some wait.
+    patience: Option<u64>,
     /// Reusable memory for the seqs that went with a log's trim.
     dropped: Vec<u64>,
-}
-
-/// How long tight logs wait.
-#[derive(Clone, Copy, Debug)]
-struct TightWait {
-    /// How many turns there have been then, at least.
-    turns: u64,
-    until: Millis,
 }
 
 impl Overgrown {
@@ -92,11 +70,6 @@ impl Overgrown {
     /// Whether logs for whose windows there is no room wait for their members.
     pub(super) fn has_tight(&self) -> bool {
         self.patience.is_some()
-    }
-
-    /// Until when they do.
-    pub(super) fn waits_until(&self) -> Option<Millis> {
-        self.patience.map(|patience| patience.until)
     }
 
     /// Lets a log be trimmed of all that history does not promise.
@@ -122,22 +95,14 @@ impl Overgrown {
         channels: &mut FollowedChannels,
         pages: &mut Pages,
         members: &mut impl Members,
-        now: Millis,
     ) -> TrimResult {
         let (mut trimmed, mut far) = (TrimResult::default(), false);
-        let is_over =
-            self.patience.is_some_and(|it| members.turns() >= it.turns && now >= it.until);
-        if is_over {
-            self.vain = now.plus(VAIN_MS);
-        }
-        let is_patient = now >= self.vain;
+        let is_over = self.patience.is_some_and(|turns| members.turns() >= turns);
         let dropped = &mut self.dropped;
         self.channels.retain(|index| {
             let Some(channel) = channels.get_mut(*index) else { return false };
-            let waits = match channel.log.is_tight() {
-                true => !is_over && is_needed(*index, channel, members, is_patient.then_some(now)),
-                false => channel.members.iter().any(|member| members.has_turn(*member)),
-            };
+            let waits = !(is_over && channel.log.is_tight())
+                && channel.members.iter().any(|member| members.has_turn(*member));
             if channel.queued || waits {
                 far |= channel.log.is_far_over();
                 trimmed.waits |= channel.log.is_tight();
@@ -151,30 +116,11 @@ impl Overgrown {
             false
         });
         self.far = far;
-        let patience = || TightWait {
-            turns: members.turns() + TURNS * (members.queued() as u64 + 1),
-            until: now.plus(PATIENCE_MS),
-        };
+        let patience = || members.turns() + TURNS * (members.queued() as u64 + 1);
         let going_on = self.patience.filter(|_| !is_over);
         self.patience = trimmed.waits.then(|| going_on.unwrap_or_else(patience));
         trimmed
     }
-}
-
-/// Whether somebody who is waited for would lose by the trim of a tight log: of the blocked, who
-/// has taken bytes shortly before this time, where there is one.
-fn is_needed(
-    index: ChannelIndex,
-    channel: &FollowedChannel,
-    members: &mut impl Members,
-    patient: Option<Millis>,
-) -> bool {
-    let loose_end = channel.log.loose_end();
-    channel.members.iter().any(|member| {
-        let waits =
-            members.has_turn(*member) || patient.is_some_and(|now| members.takes(*member, now));
-        waits && members.subscriptions(*member).of(index).next < loose_end
-    })
 }
 
 /// Lets the cursors of those who may be owed some of it move with the entries that they stand at.

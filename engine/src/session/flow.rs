@@ -5,8 +5,6 @@ use crate::clock::Millis;
 
 /// How often a client whose buffer is full is looked at: has it left the live window?
 const CHECK_MS: u64 = 1_000;
-/// How long a client whose buffer is full is one that takes what it is sent, after it took some.
-const TAKES_MS: u64 = 1_000;
 
 /// What sends have found.
 #[derive(Debug)]
@@ -81,12 +79,6 @@ impl Flow {
     /// Whether it is blocked and nothing was taken of what waits, for as long as this.
     pub(super) fn has_stalled(&self, stall_ms: u64, now: Millis) -> bool {
         self.blocked && now.since(self.waits_since.at(now)) >= stall_ms
-    }
-
-    /// Whether it is blocked and takes what waits all the same.
-    pub(super) fn takes(&self, now: Millis) -> bool {
-        let waits_for = || now.since(self.waits_since.at(now));
-        self.blocked && self.waits_since != Millis32::NEVER && waits_for() < TAKES_MS
     }
 
     /// When bytes were last taken.

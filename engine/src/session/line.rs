@@ -42,9 +42,4 @@ impl Line {
     pub(crate) fn is_blocked(&self) -> bool {
         self.flow.is_blocked()
     }
-
-    /// Whether there was some a moment ago.
-    pub(crate) fn takes(&self, now: Millis) -> bool {
-        self.flow.takes(now)
-    }
 }

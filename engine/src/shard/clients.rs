@@ -454,7 +454,7 @@ impl Clients {
     }
 
     /// Trims logs whose members have all had their turn.
-    pub(super) fn trim_logs(&mut self, now: Millis) {
-        self.fanout.trim(&mut self.connections, now);
+    pub(super) fn trim_logs(&mut self) {
+        self.fanout.trim(&mut self.connections);
     }
 }

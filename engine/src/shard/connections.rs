@@ -268,11 +268,6 @@ impl Members for Connections {
         connection.flags.queued && !connection.is_behind()
     }
 
-    fn takes(&self, member: u32, now: Millis) -> bool {
-        let Connection { session, flags, .. } = self.table.at(member).expect("a member is open");
-        session.line.takes(now) && !flags.lagging && !flags.wants_room
-    }
-
     fn is_behind(&self, member: u32) -> bool {
         self.table.at(member).expect("a member is open").is_behind()
     }

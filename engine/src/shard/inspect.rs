@@ -16,11 +16,6 @@ impl<D: Driver> Shard<D> {
             && !self.events.iter().any(is_new)
     }
 
-    /// Whether it reads no more of what the order tells before its clients have taken some.
-    pub fn waits_for_clients(&self) -> bool {
-        self.clients.fanout.waits_until().is_some()
-    }
-
     /// Whether it would not sleep now.
     #[cfg(test)]
     pub(crate) fn has_work(&self, now: crate::clock::Millis) -> bool {

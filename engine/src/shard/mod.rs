@@ -203,7 +203,7 @@ impl<D: Driver> Shard<D> {
         self.offer_commands(now);
         self.clients.gauge(); // whoever is answered is counted
         self.send(now);
-        self.clients.trim_logs(now);
+        self.clients.trim_logs();
         self.clients.gauge();
         self.close();
         self.accept_or_not(now);
@@ -401,7 +401,6 @@ impl<D: Driver> Shard<D> {
         }
         let accept = (self.accept_again > now).then_some(self.accept_again);
         let lets_go = self.clients.connections.lets_go_next(&self.clients.fanout);
-        let waits_until = self.clients.fanout.waits_until();
         let due = self
             .clients
             .connections
@@ -410,16 +409,12 @@ impl<D: Driver> Shard<D> {
             .chain(self.deadline)
             .chain(accept)
             .chain(lets_go.map(|(_, due)| due))
-            .chain(waits_until)
             .min();
         let mut timeout = due.map(|due| Duration::from_millis(due.since(now)));
         if self.clients.commands.backlog {
             timeout = Some(INBOX_RETRY * self.inbox_turns);
         }
         let (driver, events) = (&mut self.driver, &mut self.events);
-        if waits_until.is_some() {
-            return driver.poll(timeout, events); // what the ring has is not read meanwhile
-        }
         let slept = self.ring.park(|| driver.poll(timeout, events));
         if slept.is_none() {
             self.driver.poll(Some(Duration::ZERO), &mut self.events);

@@ -258,8 +258,7 @@ fn rest(world: &mut World, cast: &mut Cast, chance: &mut Chance) {
     let (mut quiet, mut steps, mut before) = (0, 0, 0);
     // A lying network may keep anything back for a while.
     while quiet < 25 {
-        let for_room = world.metrics.shards.iter().any(|shard| shard.waiting_for_room.read() > 0);
-        if for_room || world.node.shards.iter().any(|shard| shard.waits_for_clients()) {
+        if world.metrics.shards.iter().any(|shard| shard.waiting_for_room.read() > 0) {
             world.jump(20); // whoever holds what others wait for has a second
         }
         world.step();

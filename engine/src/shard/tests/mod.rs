@@ -23,7 +23,6 @@ mod slow;
 mod stall;
 mod upgraded;
 mod views;
-mod windows;
 mod withheld;
 
 use crate::sim::{lines, truth, wire, world};
