@@ -13,7 +13,9 @@ use fanfare::channel::{ChannelName, Tenant};
 use fanfare::config;
 use fanfare::ingest;
 use fanfare::node::{self, Server};
-use fanfare::sequencer::command::{Command, Publication, PublishAnswer, Published, Refusal};
+use fanfare::sequencer::command::{
+    BatchAnswer, BatchSummary, Command, Publication, PublishAnswer, Published, Refusal,
+};
 use fanfare::sequencer::inbox::{Inbox, NotTaken};
 use fanfare::vigil::Vigil;
 use fanfare_protocol::ingest::PublishFrame;
@@ -48,6 +50,8 @@ pub(crate) struct Embedded {
     settings: PublisherSettings,
     limits: IngestLimits,
     tenant: Tenant,
+    /// The channel that one message was published to last.
+    recent: Mutex<Option<ChannelName>>,
     epoch: u64,
     ports: (u16, u16),
 }
@@ -112,14 +116,12 @@ impl Room {
     }
 
     /// All messages have their outcomes, and nobody hears them: they are counted.
-    fn settle_unheard(&mut self, results: &[Result<Published, Refusal>]) {
-        let published = results.iter().flatten().count() as u64;
-        let duplicates = results.iter().flatten().filter(|place| place.duplicate).count() as u64;
+    fn settle_unheard(&mut self, all: &BatchSummary) {
         let Self { shared, open, .. } = self;
         *open = 0;
-        shared.counters.published.fetch_add(published, Relaxed);
-        shared.counters.duplicates.fetch_add(duplicates, Relaxed);
-        shared.counters.refused.fetch_add(results.len() as u64 - published, Relaxed);
+        shared.counters.published.fetch_add(all.placed as u64, Relaxed);
+        shared.counters.duplicates.fetch_add(all.duplicates as u64, Relaxed);
+        shared.counters.refused.fetch_add(all.refused.len() as u64, Relaxed);
     }
 }
 
@@ -190,6 +192,7 @@ impl Embedded {
             settings,
             limits,
             tenant,
+            recent: Mutex::default(),
             epoch,
             ports,
         })
@@ -204,8 +207,7 @@ impl Embedded {
     /// Offers one message, without the vectors that a batch needs.
     pub(crate) fn offer_one(&self, message: &PublishFrame<'_>, done: Done) -> Result<(), Code> {
         self.sound()?;
-        let publication = ingest::publication(message, &self.limits, &self.tenant)
-            .map_err(|refusal| of_refusal(refusal.code))?;
+        let publication = self.publication(message)?;
         let way = self.way.read().unwrap_or_else(PoisonError::into_inner);
         let way = way.as_ref().ok_or(FANFARE_E_PIPE)?;
         let mut room = self.admit(1, cost(&publication))?;
@@ -217,29 +219,43 @@ impl Embedded {
         way.offer(Command::Publish(publication, PublishAnswer::Callback(answer)))
     }
 
+    /// The message as the order takes it. Where another thread publishes at this very moment, the
+    /// channel that was published to last is not looked at.
+    fn publication(&self, message: &PublishFrame<'_>) -> Result<Publication, Code> {
+        let mut recent = self.recent.try_lock().ok();
+        let before = recent.as_deref().and_then(Option::as_ref);
+        let publication = ingest::publication(before, message, &self.limits, &self.tenant)
+            .map_err(|refusal| of_refusal(refusal.code))?;
+        let is_same = before.is_some_and(|it| Arc::ptr_eq(&it.name, &publication.channel.name));
+        if let Some(recent) = recent.as_deref_mut().filter(|_| !is_same) {
+            *recent = Some(publication.channel.clone());
+        }
+        Ok(publication)
+    }
+
     pub(crate) fn offer(&self, messages: &[PublishFrame<'_>], done: Vec<Done>) -> Result<(), Code> {
         self.sound()?;
         let mut publications: Vec<Publication> = Vec::with_capacity(messages.len());
         for message in messages {
-            let before = publications.last();
-            let read = ingest::publication_after(before, message, &self.limits, &self.tenant);
+            let before = publications.last().map(|before| &before.channel);
+            let read = ingest::publication(before, message, &self.limits, &self.tenant);
             publications.push(read.map_err(|refusal| of_refusal(refusal.code))?);
         }
         let way = self.way.read().unwrap_or_else(PoisonError::into_inner);
         let way = way.as_ref().ok_or(FANFARE_E_PIPE)?;
         let mut room = self.admit(publications.len(), publications.iter().map(cost).sum())?;
         if !done.iter().any(Done::wants_place) {
-            let answer = Box::new(move |results: Vec<_>| room.settle_unheard(&results));
+            let answer = BatchAnswer::Summary(Box::new(move |all| room.settle_unheard(&all)));
             return way.offer(Command::PublishBatch(publications, answer));
         }
         let senders = done.into_iter().map(|done| OutcomeSender::new(forward(done, &way.errands)));
         let senders: Vec<OutcomeSender> = senders.collect();
-        let answer = Box::new(move |results: Vec<_>| {
+        let answer = BatchAnswer::Each(Box::new(move |results: Vec<_>| {
             room.give_back();
             senders.into_iter().zip(results).for_each(|(sender, result)| {
                 room.settle(sender, result);
             });
-        });
+        }));
         way.offer(Command::PublishBatch(publications, answer))
     }
 

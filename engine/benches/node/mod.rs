@@ -12,7 +12,7 @@ use fanfare::log::Memory;
 use fanfare::metrics::ShardMetrics;
 use fanfare::node::{self, NodeParts, Plans};
 use fanfare::rule::Rules;
-use fanfare::sequencer::command::{Command, Publication};
+use fanfare::sequencer::command::{BatchAnswer, Command, Publication};
 use fanfare::sequencer::{Step, Ticket};
 use fanfare::shard::tick_budget::TickBudget;
 use fanfare::transport::Context;
@@ -93,7 +93,7 @@ impl<D: Driver> Node<D> {
             data: data.into_bytes().into(),
         };
         let publications = texts.into_iter().map(publication).collect();
-        let command = Command::PublishBatch(publications, Box::new(|_| {}));
+        let command = Command::PublishBatch(publications, BatchAnswer::Each(Box::new(|_| {})));
         assert!(self.0.inbox().offer(command).is_ok(), "the inbox has room");
         self.order();
     }

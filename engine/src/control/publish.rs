@@ -17,7 +17,9 @@ use super::batch::{self, BatchMessage, PublishRequest, with_room};
 use super::gate::idempotency_key;
 use super::target;
 use crate::payload;
-use crate::sequencer::command::{Command, Publication, PublishAnswer, Published, Refusal};
+use crate::sequencer::command::{
+    BatchAnswer, Command, Publication, PublishAnswer, Published, Refusal,
+};
 
 /// The raw body is the message; its kind is decided here.
 pub(super) async fn raw(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Fault> {
@@ -92,7 +94,8 @@ async fn publish_one(api: &Api, asked: BatchMessage) -> Result<Response, Fault> 
 async fn publish_many(api: &Api, asked: Vec<BatchMessage>) -> Result<Response, Fault> {
     let lists: Vec<bool> = asked.iter().map(|asked| asked.lists).collect();
     let publications = asked.into_iter().map(|asked| asked.publication).collect();
-    let results = api.ask(|answer| Command::PublishBatch(publications, answer)).await?;
+    let results =
+        api.ask(|answer| Command::PublishBatch(publications, BatchAnswer::Each(answer))).await?;
     let results = results.iter().zip(lists).map(|(result, lists)| BatchResult::of(result, lists));
     let results = results.collect();
     Ok(json(StatusCode::OK, &Results { results }))

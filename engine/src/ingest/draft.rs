@@ -4,13 +4,13 @@ use fanfare_protocol::ingest::{ChannelReceipt, DeclaredKind, PublishFrame, Refus
 use fanfare_protocol::limits::IngestLimits;
 use fanfare_protocol::message::Kind;
 
-use super::ledger;
+use super::ledger::{self, GroupResults};
 use super::session::PublisherSession;
 use super::slots::Slots;
 use crate::channel::{ChannelName, Tenant};
 use crate::limits::{CHANNEL_OVERHEAD_BYTES, MESSAGE_OVERHEAD_BYTES};
 use crate::payload;
-use crate::sequencer::command::{Publication, Published, Refusal as SequencerRefusal};
+use crate::sequencer::command::{BatchAnswer, Publication, Published, Refusal as SequencerRefusal};
 
 /// Messages that go to the sequencer as one command.
 #[derive(Debug)]
@@ -19,6 +19,18 @@ pub struct Group {
     pub number: (u64, u64),
     /// The messages, at least one.
     pub publications: Vec<Publication>,
+    /// Whether it is to be told where they stand, and not only which of them do not.
+    pub wants_places: bool,
+}
+
+impl Group {
+    /// What is to hear how they end, and passes it on to `tell` as the ledger wants it.
+    pub fn answer(&self, tell: impl FnOnce(GroupResults) + Send + 'static) -> BatchAnswer {
+        match self.wants_places {
+            true => BatchAnswer::Each(Box::new(|results| tell(GroupResults::Each(results)))),
+            false => BatchAnswer::Summary(Box::new(|all| tell(GroupResults::Refused(all.refused)))),
+        }
+    }
 }
 
 /// The messages of one read that are not entered yet.
@@ -56,8 +68,8 @@ const _: () = assert!(
 
 impl Draft {
     pub(super) fn add(&mut self, frame: &PublishFrame<'_>, limits: &IngestLimits, tenant: &Tenant) {
-        let before = self.publications.last();
-        match publication_after(before, frame, limits, tenant) {
+        let before = self.publications.last().map(|before| &before.channel);
+        match publication(before, frame, limits, tenant) {
             Ok(publication) => {
                 let also = publication.also.len() * CHANNEL_BESIDE_BYTES;
                 self.bytes += BESIDE_BYTES + PIECES_BYTES + publication.cost() + also;
@@ -76,41 +88,30 @@ impl Draft {
         if self.slots.is_empty() {
             return;
         }
+        let wants_places = self.slots.want_answers();
         let (slots, bytes) = (std::mem::take(&mut self.slots), std::mem::take(&mut self.bytes));
         let number = (session.number, session.ledger.enter(slots, bytes));
         let publications = std::mem::take(&mut self.publications);
         if !publications.is_empty() {
-            groups.push(Group { number, publications });
+            groups.push(Group { number, publications, wants_places });
         }
     }
 }
 
 /// What a frame asks to publish: the same for a publisher on the socket and for one inside of this
-/// process.
+/// process. Most publishers stay with a channel for a while: where it is the one that was published
+/// to `before`, its name is known to be good, and it is shared and not copied.
 ///
 /// # Errors
 /// What is wrong with the message, as the socket's publishers are told it.
-pub fn publication(
-    frame: &PublishFrame<'_>,
-    limits: &IngestLimits,
-    tenant: &Tenant,
-) -> Result<Publication, Refusal> {
-    publication_after(None, frame, limits, tenant)
-}
-
-/// As [`publication`], behind another one: most publishers stay with a channel for a while, and
-/// then its name is shared and not copied.
-///
-/// # Errors
-/// As [`publication`].
 #[inline] // it is long, and moved if it is returned
-pub fn publication_after(
-    before: Option<&Publication>,
+pub fn publication(
+    before: Option<&ChannelName>,
     frame: &PublishFrame<'_>,
     limits: &IngestLimits,
     tenant: &Tenant,
 ) -> Result<Publication, Refusal> {
-    let good = before.map(|before| &*before.channel.name);
+    let good = before.map(|before| &*before.name);
     let checked = frame.check_after(good, limits)?;
     let (kind, data) = match checked.kind {
         DeclaredKind::Detect => payload::settle(checked.data),
@@ -126,8 +127,7 @@ pub fn publication_after(
         payload::room(limits.message_bytes as usize, name, checked.event, kind, data)
             .map_err(Refusal::too_large)?;
     }
-    let same = before.map(|before| &before.channel);
-    let same = same.filter(|same| std::ptr::eq(&*same.name, checked.channel));
+    let same = before.filter(|same| std::ptr::eq(&*same.name, checked.channel));
     let same = same.filter(|same| same.tenant == *tenant);
     let also = match checked.is_for_one() {
         true => Box::default(),

@@ -21,13 +21,38 @@ use crate::sequencer::command::{Published, Refusal};
 use super::slots::{Note, Slots};
 
 /// The results of one group's command.
-pub type Results = Vec<Result<Published, Refusal>>;
+#[derive(Debug)]
+pub enum GroupResults {
+    /// Of each message, in order.
+    Each(Vec<Result<Published, Refusal>>),
+    /// All have their places, which nobody asked for, but for these: each by its number among the
+    /// messages of the command, from 0, in order.
+    Refused(Vec<(usize, Refusal)>),
+}
+
+impl GroupResults {
+    /// One for each message, in order: its place, where that was asked for.
+    fn into_each(self) -> impl Iterator<Item = Result<Option<Published>, Refusal>> {
+        let (each, refused) = match self {
+            Self::Each(each) => (Some(each.into_iter()), Vec::new()),
+            Self::Refused(refused) => (None, refused),
+        };
+        let (mut each, mut refused) = (each, refused.into_iter().peekable());
+        (0..).map_while(move |nth| match &mut each {
+            Some(each) => each.next().map(|result| result.map(Some)),
+            None => Some(match refused.next_if(|(refused, _)| *refused == nth) {
+                Some((_, refusal)) => Err(refusal),
+                None => Ok(None),
+            }),
+        })
+    }
+}
 
 /// What became of a group that was given to the sequencer.
 #[derive(Debug)]
 pub enum GroupEnd {
     /// One result for each of its messages.
-    Results(Results),
+    Results(GroupResults),
     /// The sequencer has ended and did not take it.
     NotTaken,
     /// The sequencer took the command and ended without an answer: nobody knows the outcome.
@@ -38,7 +63,7 @@ pub enum GroupEnd {
 struct Group {
     slots: Slots,
     /// One for each message that was not refused here; `None` until the sequencer answered.
-    results: Option<Results>,
+    results: Option<GroupResults>,
     /// What its messages take until they leave the ledger.
     bytes: usize,
 }
@@ -184,7 +209,7 @@ impl Ledger {
     /// Enters the next messages, in order, as a group that takes so many bytes; returns its number.
     /// A group whose messages were all refused here waits only for the groups before it.
     pub(super) fn enter(&mut self, slots: Slots, bytes: usize) -> u64 {
-        let results = slots.are_all_refused().then(Vec::new);
+        let results = (slots.asked() == 0).then(|| GroupResults::Refused(Vec::new()));
         self.messages += slots.len();
         self.under_way += bytes;
         self.groups.push_back(Group { slots, results, bytes });
@@ -192,7 +217,7 @@ impl Ledger {
     }
 
     /// The sequencer's results for a group; the first ones count.
-    pub(super) fn settle(&mut self, group: u64, results: Results) {
+    pub(super) fn settle(&mut self, group: u64, results: GroupResults) {
         if let Some(group) = self.group(group) {
             group.results.get_or_insert(results);
         }
@@ -201,8 +226,9 @@ impl Ledger {
     /// Refuses the messages of a group that went to the sequencer, because it did not take them.
     pub(super) fn refuse(&mut self, group: u64, refusal: Refusal) {
         if let Some(group) = self.group(group) {
-            let count = group.slots.len();
-            group.results.get_or_insert_with(|| vec![Err(refusal); count]);
+            let all = 0..group.slots.asked();
+            let all = || GroupResults::Refused(all.map(|nth| (nth, refusal)).collect());
+            group.results.get_or_insert_with(all);
         }
     }
 
@@ -221,14 +247,14 @@ impl Ledger {
             self.front += 1;
             self.messages -= group.slots.len();
             self.under_way -= group.bytes;
-            let mut results = group.results.expect("looked at above").into_iter();
+            let mut results = group.results.expect("looked at above").into_each();
             for note in group.slots {
                 self.settled += 1;
                 let said = match note {
                     Some(Note::Refused(refusal)) => Said::Refused(refusal),
                     wants_answer => match results.next().expect("one for each that was asked") {
                         Ok(_) if wants_answer.is_none() => continue,
-                        Ok(place) => Said::Answer(place),
+                        Ok(place) => Said::Answer(place.expect("it was asked for")),
                         Err(refusal) => Said::Refused(wire(refusal)),
                     },
                 };
@@ -339,11 +365,11 @@ mod tests {
         assert_eq!((ledger.messages(), ledger.settled()), (6, 0));
         assert_eq!((ledger.under_way_bytes(), ledger.bytes()), (300, 300));
         let mut out = Vec::new();
-        ledger.settle(third, vec![place(9), Err(Refusal::ChannelLimit)]);
+        ledger.settle(third, GroupResults::Each(vec![place(9), Err(Refusal::ChannelLimit)]));
         assert_eq!(ledger.write(epoch(), &mut out), 0);
         assert_eq!(out, b"", "nothing passes the first group");
         assert_eq!(second, 1);
-        ledger.settle(first, vec![place(7), place(8)]);
+        ledger.settle(first, GroupResults::Each(vec![place(7), place(8)]));
         assert_eq!(ledger.write(epoch(), &mut out), 3);
         let expected = [
             "refused 2 463",
@@ -364,7 +390,7 @@ mod tests {
         let mut out = Vec::new();
         let first = ledger.enter(slots([Asked, NotJson, Answered, Asked]), 100);
         assert!(!ledger.confirm(1), "nothing was told");
-        ledger.settle(first, vec![place(1), place(2), place(3)]);
+        ledger.settle(first, GroupResults::Each(vec![place(1), place(2), place(3)]));
         ledger.write(epoch(), &mut out);
         let expected = ["refused 2 463", "answer 3 2/20", "ack 4"];
         assert_eq!(read(&out), expected);
@@ -381,7 +407,7 @@ mod tests {
         // What comes home while there is no connection is kept too.
         let second = ledger.enter(slots([Answered]), 100);
         assert_eq!((ledger.taken(), ledger.settled()), (5, 4));
-        ledger.settle(second, vec![Err(Refusal::ChannelLimit)]);
+        ledger.settle(second, GroupResults::Each(vec![Err(Refusal::ChannelLimit)]));
         ledger.write_to_nobody();
         assert_eq!(again(&ledger), ["answer 3 2/20", "refused 5 507", "ack 5"]);
         assert!(ledger.confirm(5));
@@ -408,7 +434,7 @@ mod tests {
         );
         for result in [old, Ok(new)] {
             let group = ledger.enter(slots([Answered]), 100);
-            ledger.settle(group, vec![result]);
+            ledger.settle(group, GroupResults::Each(vec![result]));
         }
         let epochs = |out: &[u8]| -> Vec<Option<u64>> {
             let mut decoder = Decoder::new();
@@ -441,11 +467,11 @@ mod tests {
         assert_eq!(read(&out), ["refused 1 463", "ack 1"]);
         let group = ledger.enter(slots([Asked]), 100);
         ledger.refuse(group, Refusal::ShuttingDown);
-        ledger.settle(group, vec![place(1)]);
-        ledger.settle(group + 5, vec![place(1)]);
+        ledger.settle(group, GroupResults::Each(vec![place(1)]));
+        ledger.settle(group + 5, GroupResults::Each(vec![place(1)]));
         out.clear();
         ledger.write(epoch(), &mut out);
-        ledger.settle(group, vec![place(1)]);
+        ledger.settle(group, GroupResults::Each(vec![place(1)]));
         ledger.write(epoch(), &mut out);
         assert_eq!(read(&out), ["refused 2 503", "ack 2"]);
     }

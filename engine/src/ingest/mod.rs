@@ -33,12 +33,12 @@ use crate::metrics::Metrics;
 use crate::sequencer::inbox::Inbox;
 use crate::vigil::Guard;
 pub use config::IngestConfig;
-pub use draft::{publication, publication_after};
+pub use draft::publication;
 
 /// What the thread runs, without sockets, clock and threads: for models and simulations of it.
 pub mod machine {
     pub use super::draft::Group;
-    pub use super::ledger::{GroupEnd, Results};
+    pub use super::ledger::{GroupEnd, GroupResults};
     pub use super::publisher::Publisher;
     pub use super::publishers::{Admission, Key, Publishers};
     pub use super::session::PublisherSession;

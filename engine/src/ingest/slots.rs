@@ -39,9 +39,14 @@ impl Slots {
         self.len == 0
     }
 
-    /// Whether the sequencer gets none of them.
-    pub(super) fn are_all_refused(&self) -> bool {
-        self.refused == self.len
+    /// How many of them go to the sequencer.
+    pub(super) fn asked(&self) -> usize {
+        (self.len - self.refused) as usize
+    }
+
+    /// Whether one wants an answer of its own.
+    pub(super) fn want_answers(&self) -> bool {
+        self.noted.len() > self.refused as usize
     }
 
     /// The next message goes to the sequencer.
@@ -102,7 +107,7 @@ mod tests {
         slots.push_refused(Refusal::not_json("is not valid JSON"));
         slots.push_asked(true);
         slots.push_asked(false);
-        assert_eq!((slots.len(), slots.are_all_refused()), (4, false));
+        assert_eq!((slots.len(), slots.asked(), slots.want_answers()), (4, 3, true));
         let notes: Vec<_> = slots.into_iter().collect();
         assert!(matches!(notes[..], [None, Some(Note::Refused(_)), Some(Note::WantsAnswer), None]));
     }
@@ -112,6 +117,7 @@ mod tests {
         let mut slots = Slots::default();
         (0..1_000).for_each(|_| slots.push_asked(false));
         assert_eq!((slots.len(), slots.noted.capacity()), (1_000, 0));
+        assert!(!slots.want_answers());
         assert_eq!(slots.into_iter().filter(Option::is_none).count(), 1_000);
     }
 }

@@ -23,7 +23,7 @@ use rustix::net::{
 
 use super::config::IngestConfig;
 use super::draft::Group;
-use super::ledger::{GroupEnd, Results};
+use super::ledger::{GroupEnd, GroupResults};
 use super::publisher::Publisher;
 use super::publishers::{Admission, Key, Publishers, TURN_BYTES};
 use super::sessions::Counts;
@@ -90,7 +90,7 @@ struct ResultsSender {
 }
 
 impl ResultsSender {
-    fn send(mut self, results: Results) {
+    fn send(mut self, results: GroupResults) {
         self.is_sent = true;
         self.notices.send(Notice::GroupEnd(self.group, GroupEnd::Results(results)));
     }
@@ -363,12 +363,12 @@ impl Ingest {
 /// Gives groups to the sequencer; those that it did not take, because it has ended.
 fn pass_on(groups: Vec<Group>, inbox: &Inbox, notices: &Arc<NoticeSender>) -> Vec<Number> {
     let mut not_taken = Vec::new();
-    for Group { number, publications } in groups {
+    for group in groups {
         let notices = Arc::clone(notices);
-        let sender = ResultsSender { notices, group: number, is_sent: false };
-        let answer = Box::new(move |results| sender.send(results));
-        if inbox.send(Command::PublishBatch(publications, answer)).is_err() {
-            not_taken.push(number);
+        let sender = ResultsSender { notices, group: group.number, is_sent: false };
+        let answer = group.answer(|results| sender.send(results));
+        if inbox.send(Command::PublishBatch(group.publications, answer)).is_err() {
+            not_taken.push(group.number);
         }
     }
     not_taken

@@ -126,8 +126,40 @@ pub enum PublishAnswer {
     },
 }
 
-/// Hears how each message of a batch ended, on the sequencer's thread: it must not wait.
-pub type BatchAnswer = Box<dyn FnOnce(Vec<Result<Published, Refusal>>) + Send>;
+/// How each message of a batch ended, in order.
+pub type EachResult = Vec<Result<Published, Refusal>>;
+
+/// Hears how the messages of a batch ended, on the sequencer's thread: it must not wait.
+pub enum BatchAnswer {
+    /// How each of them did.
+    Each(Box<dyn FnOnce(EachResult) + Send>),
+    /// For whoever does not ask where they stand: most of those who publish much.
+    Summary(Box<dyn FnOnce(BatchSummary) + Send>),
+}
+
+/// How the messages of a batch ended, without their places.
+#[derive(Debug, Default)]
+pub struct BatchSummary {
+    /// Messages that have a place.
+    pub placed: usize,
+    /// How many of them had it already.
+    pub duplicates: usize,
+    /// All others: which one of the batch each is, from 0, in order.
+    pub refused: Vec<(usize, Refusal)>,
+}
+
+impl BatchAnswer {
+    /// All of so many messages are refused.
+    pub fn refuse(self, messages: usize, refusal: Refusal) {
+        match self {
+            Self::Each(answer) => answer(vec![Err(refusal); messages]),
+            Self::Summary(answer) => {
+                let refused = (0..messages).map(|nth| (nth, refusal)).collect();
+                answer(BatchSummary { refused, ..BatchSummary::default() });
+            }
+        }
+    }
+}
 
 /// A connection that asks for something, and which of its requests this is. The answer names both,
 /// so a connection may have many requests under way, and one that nobody waits for any more is

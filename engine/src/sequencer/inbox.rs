@@ -268,7 +268,7 @@ pub fn refuse_until_shutdown(commands: &Commands) {
                 answer(Err(Refusal::ShuttingDown));
             }
             Ok(Command::PublishBatch(publications, answer)) => {
-                answer(vec![Err(Refusal::ShuttingDown); publications.len()]);
+                answer.refuse(publications.len(), Refusal::ShuttingDown);
             }
             Ok(Command::Shutdown) | Err(RecvTimeoutError::Disconnected) => return,
             Ok(_) | Err(RecvTimeoutError::Timeout) => {}

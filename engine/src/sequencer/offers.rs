@@ -8,7 +8,9 @@
 use std::collections::VecDeque;
 use std::iter::Enumerate;
 
-use super::command::{BatchAnswer, Publication, PublishAnswer, Published, Refusal};
+use super::command::{
+    BatchAnswer, BatchSummary, EachResult, Publication, PublishAnswer, Published, Refusal,
+};
 
 /// Publishes of clients that may wait for room in the log.
 const WAITING_MAX: usize = 256;
@@ -30,11 +32,56 @@ pub enum Ticket {
 struct Batch {
     /// How many of its messages have no outcome.
     left: usize,
-    /// Up to the last message that has one; those between that have none count as [`Refusal::Busy`]
-    /// until they have.
-    results: Vec<Result<Published, Refusal>>,
-    /// Until it is answered.
-    answer: Option<BatchAnswer>,
+    results: Gathered,
+}
+
+/// What is to be told of a batch, and to whom.
+enum Gathered {
+    /// Up to the last message that has its own; those between that have none count as
+    /// [`Refusal::Busy`] until they have.
+    Each(EachResult, Box<dyn FnOnce(EachResult) + Send>),
+    Summary(BatchSummary, Box<dyn FnOnce(BatchSummary) + Send>),
+    /// It was told.
+    Told,
+}
+
+impl Gathered {
+    fn new(messages: usize, answer: BatchAnswer) -> Self {
+        match answer {
+            BatchAnswer::Each(answer) => Self::Each(Vec::with_capacity(messages), answer),
+            BatchAnswer::Summary(answer) => Self::Summary(BatchSummary::default(), answer),
+        }
+    }
+
+    fn note(&mut self, nth: usize, result: Result<Published, Refusal>) {
+        match (self, result) {
+            (Self::Each(results, _), result) => match results.get_mut(nth) {
+                Some(known) => *known = result,
+                None => {
+                    results.resize(nth, Err(Refusal::Busy));
+                    results.push(result);
+                }
+            },
+            (Self::Summary(summary, _), Ok(published)) => {
+                summary.placed += 1;
+                summary.duplicates += usize::from(published.duplicate);
+            }
+            (Self::Summary(summary, _), Err(refusal)) => summary.refused.push((nth, refusal)),
+            (Self::Told, _) => {}
+        }
+    }
+
+    fn tell(&mut self) {
+        match std::mem::replace(self, Self::Told) {
+            Self::Each(results, answer) => answer(results),
+            Self::Summary(mut summary, answer) => {
+                // A log may give back in another order what it lost.
+                summary.refused.sort_unstable_by_key(|(nth, _)| *nth);
+                answer(summary);
+            }
+            Self::Told => {}
+        }
+    }
 }
 
 /// Everything that is on its way.
@@ -79,8 +126,7 @@ impl Offers {
     pub(super) fn begin_batch(&mut self, publications: Vec<Publication>, answer: BatchAnswer) {
         debug_assert!(!self.are_waiting() && !publications.is_empty());
         let left = publications.len();
-        let results = Vec::with_capacity(left);
-        self.batches.push_back(Batch { left, results, answer: Some(answer) });
+        self.batches.push_back(Batch { left, results: Gathered::new(left, answer) });
         self.batch = publications.into_iter().enumerate();
     }
 
@@ -117,20 +163,12 @@ impl Offers {
         result: Result<Published, Refusal>,
     ) {
         let batch = &mut self.batches[(batch - self.gone) as usize];
-        match batch.results.get_mut(nth) {
-            Some(slot) => *slot = result,
-            None => {
-                batch.results.resize(nth, Err(Refusal::Busy));
-                batch.results.push(result);
-            }
-        }
+        batch.results.note(nth, result);
         batch.left -= 1;
         if batch.left > 0 {
             return;
         }
-        if let Some(answer) = batch.answer.take() {
-            answer(std::mem::take(&mut batch.results));
-        }
+        batch.results.tell();
         while self.batches.front().is_some_and(|batch| batch.left == 0) {
             self.batches.pop_front();
             self.gone += 1;

@@ -214,7 +214,7 @@ impl<S: Sink, L: Log<Ticket>> Performer<S, L> {
                 // Each message is offered and given room on its own, so that a batch may be larger
                 // than the ring; nothing else is published between them.
                 match publications.len() {
-                    0 => answer(Vec::new()),
+                    0 => answer.refuse(0, Refusal::Busy),
                     _ => self.log.offers.begin_batch(publications, answer),
                 }
             }
@@ -388,7 +388,7 @@ impl<S: Sink, L: Log<Ticket>> Performer<S, L> {
             }
             Command::PublishBatch(publications, answer) => {
                 refused.add(publications.len() as u64);
-                answer(vec![Err(Refusal::ShuttingDown); publications.len()]);
+                answer.refuse(publications.len(), Refusal::ShuttingDown);
             }
             Command::Subscribe(request) if self.phase != Phase::Ended => {
                 let entry = Entry::SubscribeRefused(request.requester, Refusal::ShuttingDown);

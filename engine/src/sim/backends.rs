@@ -17,11 +17,11 @@ use crate::clock::Millis;
 use crate::driver::sim::Chance;
 use crate::in_flight::InFlight;
 use crate::ingest;
-use crate::ingest::machine::{Admission, Group, GroupEnd, Key, Publishers};
+use crate::ingest::machine::{Admission, Group, GroupEnd, GroupResults, Key, Publishers};
 use crate::limits::Limits;
 use crate::node::NodeParts;
 use crate::origin::Origin;
-use crate::sequencer::command::{Command, Published, Refusal};
+use crate::sequencer::command::{BatchAnswer, Command, Published, Refusal};
 
 /// The user that they all are.
 const USER: u32 = 1_000;
@@ -186,7 +186,7 @@ impl Backends {
         group: (u64, u64),
         result: Result<Published, Refusal>,
     ) {
-        self.publishers.end_group(now, group, GroupEnd::Results(vec![result]));
+        self.publishers.end_group(now, group, GroupEnd::Results(GroupResults::Each(vec![result])));
     }
 
     /// Each reads what it is told, in pieces too, and those who are over are let go.
@@ -228,7 +228,7 @@ impl Backends {
 }
 
 /// The command that a group is.
-fn command(Group { number: group, publications }: Group, answers: &Answers) -> Command {
+fn command(Group { number: group, publications, .. }: Group, answers: &Answers) -> Command {
     let [publication] = &publications[..] else { panic!("one message to a group") };
     let number = number_in(&publication.data).expect("a message of ours");
     let answers = Arc::clone(answers);
@@ -237,7 +237,7 @@ fn command(Group { number: group, publications }: Group, answers: &Answers) -> C
         let answer = Answer { number, group: Some(group), result };
         answers.lock().unwrap().push(OrderNotice::Answer(answer));
     };
-    Command::PublishBatch(publications, Box::new(answer))
+    Command::PublishBatch(publications, BatchAnswer::Each(Box::new(answer)))
 }
 
 impl Line {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use fanfare::node::{DriverChoice, Server};
 use fanfare::rule::Window;
-use fanfare::sequencer::command::Command;
+use fanfare::sequencer::command::{BatchAnswer, Command};
 
 use crate::publisher::{publish_until_goodbye, publisher_that_reads_nothing};
 use crate::support::{
@@ -127,7 +127,7 @@ fn a_burst_right_before_the_end_is_delivered_whole() {
             let messages = (1..=burst).map(|number: u64| ("a", number.to_string()));
             let messages = batch(messages.chain([("b", "last".to_owned())]));
             // Nothing stands between the last message and the end of the order.
-            let publish = Command::PublishBatch(messages, Box::new(drop));
+            let publish = Command::PublishBatch(messages, BatchAnswer::Each(Box::new(drop)));
             assert!(node.inbox().send(publish).is_ok());
             assert!(node.inbox().send(Command::Shutdown).is_ok());
             let stop = thread::spawn(|| in_time("everyone leaves at once", || node.stop()));

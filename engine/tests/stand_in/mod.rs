@@ -12,8 +12,8 @@ use fanfare::channel::ChannelId;
 use fanfare::clock::Millis;
 use fanfare::message::{Filling, Message};
 use fanfare::sequencer::command::{
-    ChannelStats, Command, Gap, HistoryPage, HistoryQuery, Publication, PublishAnswer, Published,
-    Refusal,
+    BatchAnswer, BatchSummary, ChannelStats, Command, Gap, HistoryPage, HistoryQuery, Publication,
+    PublishAnswer, Published, Refusal,
 };
 use fanfare::sequencer::inbox::{Inbox, inbox};
 use fanfare_protocol::id::{Epoch, Id};
@@ -128,7 +128,7 @@ fn answer(command: Command, log: &Mutex<Vec<Publication>>, sizes: &Mutex<Vec<usi
         Command::PublishBatch(publications, _) if &*publications[0].channel.name == LOST => {}
         Command::PublishBatch(publications, answer) => {
             sizes.lock().unwrap().push(publications.len());
-            answer(publications.into_iter().map(|p| place(p, log)).collect());
+            answer_batch(answer, publications.into_iter().map(|p| place(p, log)));
         }
         Command::History(query) => history(*query, &log.lock().unwrap()),
         Command::Stats(channel, answer) => {
@@ -188,5 +188,21 @@ fn message(publication: &Publication, position: u64, offset: u64) -> Message {
         event: publication.event.clone(),
         data: publication.data.clone().into(),
         filling: Filling::default(),
+    }
+}
+
+fn answer_batch(answer: BatchAnswer, results: impl Iterator<Item = Result<Published, Refusal>>) {
+    match answer {
+        BatchAnswer::Each(answer) => answer(results.collect()),
+        BatchAnswer::Summary(answer) => {
+            let mut summary = BatchSummary::default();
+            for (nth, result) in results.enumerate() {
+                match result {
+                    Ok(_) => summary.placed += 1,
+                    Err(refusal) => summary.refused.push((nth, refusal)),
+                }
+            }
+            answer(summary);
+        }
     }
 }

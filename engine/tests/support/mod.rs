@@ -16,7 +16,7 @@ use fanfare::log::Log;
 use fanfare::node::{self, DriverChoice, Server, Settings};
 use fanfare::rule::{HistoryRule, Pattern, Rule, Rules, Slow, Window};
 use fanfare::sequencer::Ticket;
-use fanfare::sequencer::command::{Command, Publication, Published};
+use fanfare::sequencer::command::{BatchAnswer, Command, Publication, Published};
 use fanfare_protocol::dialect::machine::Machine;
 use fanfare_protocol::message::Kind;
 use serde_json::Value;
@@ -376,7 +376,7 @@ pub fn publish_all<'a>(
     let publications = batch(messages);
     let (said, heard) = mpsc::channel();
     let answer = Box::new(move |results| said.send(results).unwrap());
-    let sent = node.inbox().send(Command::PublishBatch(publications, answer));
+    let sent = node.inbox().send(Command::PublishBatch(publications, BatchAnswer::Each(answer)));
     assert!(sent.is_ok(), "the node has ended");
     let results = heard.recv_timeout(PATIENCE).expect("the sequencer answers");
     results.into_iter().map(|result| result.expect("there is room")).collect()

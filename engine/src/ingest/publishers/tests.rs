@@ -6,6 +6,7 @@ use fanfare_protocol::id::{Epoch, Id};
 use fanfare_protocol::ingest::client::{Decoder, Reply};
 use fanfare_protocol::ingest::{PublishFrame, SessionId, session, write};
 
+use super::super::ledger::GroupResults;
 use super::*;
 use crate::channel::Tenant;
 use crate::limits::Limits;
@@ -85,7 +86,7 @@ impl World {
 
     /// The order places all that it was asked.
     fn answer(&mut self) {
-        for Group { number, publications } in std::mem::take(&mut self.asked) {
+        for Group { number, publications, .. } in std::mem::take(&mut self.asked) {
             let results = publications.iter().map(|_| {
                 self.published += 1;
                 let id = Id { epoch: Epoch::from_random(1), position: self.published };
@@ -97,7 +98,7 @@ impl World {
                     also: None,
                 })
             });
-            let end = GroupEnd::Results(results.collect());
+            let end = GroupEnd::Results(GroupResults::Each(results.collect()));
             self.publishers.end_group(NOW, number, end);
         }
     }
@@ -322,7 +323,7 @@ fn an_epoch_that_begins_is_told_to_those_who_know_the_old_one() {
     let Group { number, .. } = world.asked.pop_front().unwrap();
     let (offset, subscribers, duplicate, also) = (1, 0, false, None);
     let place = Published { id: placed, offset, subscribers, duplicate, also };
-    world.publishers.end_group(NOW, number, GroupEnd::Results(vec![Ok(place)]));
+    world.publishers.end_group(NOW, number, GroupEnd::Results(GroupResults::Each(vec![Ok(place)])));
     world.publishers.handle_bytes(NOW, silent, &hello());
     let mut told = |key| {
         let mut decoder = Decoder::new();

@@ -138,7 +138,8 @@ fn answers_that_straddle_name_their_epochs() {
         assert_eq!(seen.lock().unwrap().len(), 2, "of the epoch before what is in it");
         answer.send(results).unwrap();
     });
-    node.send(Command::PublishBatch(vec![publication("a", 1), publication("b", 1)], answer));
+    let publications = vec![publication("a", 1), publication("b", 1)];
+    node.send(Command::PublishBatch(publications, BatchAnswer::Each(answer)));
     node.run();
     assert_eq!(results.recv().unwrap(), at(0).epoch);
     let batch = batch.recv().unwrap();

@@ -255,7 +255,7 @@ impl Node {
     pub(super) fn batch(&mut self, batch: Vec<Publication>) -> Vec<Result<Published, Refusal>> {
         let (answer, heard) = mpsc::channel();
         let answer = Box::new(move |results| answer.send(results).unwrap());
-        self.send(Command::PublishBatch(batch, answer));
+        self.send(Command::PublishBatch(batch, BatchAnswer::Each(answer)));
         self.run();
         heard.try_recv().expect("the answer is called")
     }

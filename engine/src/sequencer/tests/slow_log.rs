@@ -76,7 +76,9 @@ impl Rig {
         let (answer, heard) = mpsc::channel();
         let answer = Box::new(move |results| answer.send(results).unwrap());
         let batch = channels.iter().map(|channel| publication(channel, 10)).collect();
-        assert!(self.backends.offer(Command::PublishBatch(batch, answer)).is_ok());
+        assert!(
+            self.backends.offer(Command::PublishBatch(batch, BatchAnswer::Each(answer))).is_ok()
+        );
         self.run();
         heard
     }

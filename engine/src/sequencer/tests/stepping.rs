@@ -122,7 +122,8 @@ fn a_batch_larger_than_the_ring_keeps_together() {
     node.subscribe(0, &["a", "b"], Since::Now).unwrap();
     let (answer, heard) = mpsc::channel();
     let batch = (0..1_000).map(|_| publication("a", 1)).collect();
-    node.send(Command::PublishBatch(batch, Box::new(move |all| answer.send(all).unwrap())));
+    let answer = BatchAnswer::Each(Box::new(move |all| answer.send(all).unwrap()));
+    node.send(Command::PublishBatch(batch, answer));
     node.send(nobody("b"));
     node.run();
     let results = heard.try_recv().unwrap();
@@ -195,7 +196,7 @@ fn the_end_comes_after_what_was_asked_before_and_answers_the_rest() {
     let (batch, batch_heard) = mpsc::channel();
     node.send(Command::PublishBatch(
         vec![publication("a", 1), publication("a", 1)],
-        Box::new(move |results| batch.send(results).unwrap()),
+        BatchAnswer::Each(Box::new(move |results| batch.send(results).unwrap())),
     ));
     let channels = [(name("b"), Since::Now)].into();
     let late = Subscribe { requester: requester(1, 5, 3), channels };

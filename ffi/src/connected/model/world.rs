@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use fanfare::channel::Tenant;
 use fanfare::clock::Millis;
 use fanfare::ingest::IngestConfig;
-use fanfare::ingest::machine::{Group, GroupEnd, Publisher, Results, Sessions};
+use fanfare::ingest::machine::{Group, GroupEnd, GroupResults, Publisher, Sessions};
 use fanfare::limits::Limits;
 use fanfare::sequencer::command::Published;
 use fanfare_protocol::id::{Epoch, Id};
@@ -28,7 +28,7 @@ struct Server {
     /// At the sequencer.
     asked: VecDeque<Group>,
     /// On their way back.
-    answered: VecDeque<((u64, u64), Results)>,
+    answered: VecDeque<((u64, u64), GroupResults)>,
     /// Numbers of messages, in the order of their positions.
     history: Vec<u64>,
     /// The same of the epochs that it had before, all together.
@@ -116,7 +116,7 @@ impl Server {
     fn sequence(&mut self) {
         let Some(group) = self.asked.pop_front() else { return };
         let epoch = self.settings.epoch;
-        let results = group.publications.into_iter().map(|publication| {
+        let mut results = group.publications.into_iter().map(|publication| {
             let before = publication.idempotency_key.as_ref().and_then(|key| self.keys.get(key));
             if let Some(place) = before {
                 return Ok(Published { duplicate: true, ..place.clone() });
@@ -132,7 +132,13 @@ impl Server {
             }
             Ok(place)
         });
-        let results = results.collect();
+        let results = match group.wants_places {
+            true => GroupResults::Each(results.collect()),
+            false => {
+                assert!(results.all(|result| result.is_ok()), "this order refuses nothing");
+                GroupResults::Refused(Vec::new())
+            }
+        };
         self.answered.push_back((group.number, results));
     }
 }
