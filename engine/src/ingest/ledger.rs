@@ -51,7 +51,7 @@ impl GroupResults {
 /// What became of a group that was given to the sequencer.
 #[derive(Debug)]
 pub enum GroupEnd {
-    /// One result for each of its messages.
+    /// How its messages ended.
     Results(GroupResults),
     /// The sequencer has ended and did not take it.
     NotTaken,
@@ -62,7 +62,7 @@ pub enum GroupEnd {
 #[derive(Debug)]
 struct Group {
     slots: Slots,
-    /// One for each message that was not refused here; `None` until the sequencer answered.
+    /// How those ended that were not refused here; `None` until the sequencer answered.
     results: Option<GroupResults>,
     /// What its messages take until they leave the ledger.
     bytes: usize,

@@ -24,7 +24,7 @@ pub enum Command {
     /// Publish one message.
     Publish(Publication, PublishAnswer),
     /// Publish many, each to its own channel, one after the other with nothing between. The
-    /// answer has one result for each, in order.
+    /// answer tells how each ended, or the refused alone, as it is asked for.
     PublishBatch(Vec<Publication>, BatchAnswer),
     /// A connection of a shard follows channels from a place; the reply comes in the ring.
     Subscribe(Box<Subscribe>),
