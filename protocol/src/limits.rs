@@ -107,7 +107,7 @@ pub struct SessionLimits {
 
 impl SessionLimits {
     /// Those of a server that nobody has configured.
-    pub const DEFAULT: Self = Self { unconfirmed: 8_000, sessions: 1_024, age_s: 300 };
+    pub const DEFAULT: Self = Self { unconfirmed: 1_899, sessions: 1_024, age_s: 300 };
 }
 
 /// Longest frame of the server on the Unix socket, so that a publisher reads into a fixed buffer.

@@ -3,10 +3,13 @@
 use std::path::PathBuf;
 
 use fanfare_protocol::id::Epoch;
+use fanfare_protocol::ingest::ChannelReceipt;
 use fanfare_protocol::limits::{IngestLimits, SessionLimits};
 
 use crate::channel::Tenant;
 use crate::limits::Limits;
+
+use super::ledger::OUTCOME_BYTES;
 
 /// How long a publisher may let us wait.
 #[derive(Clone, Copy, Debug)]
@@ -17,8 +20,8 @@ pub(super) struct Patience {
     pub(super) stall_ms: u64,
 }
 
-/// What an outcome takes that was not confirmed, with the text of a refusal.
-const KEPT_BYTES: usize = 256;
+/// What an outcome takes at most that was not confirmed and is a refusal, with its text.
+const REFUSED_BYTES: usize = 256;
 
 /// What the socket is started with.
 #[derive(Clone, Debug)]
@@ -44,7 +47,7 @@ impl IngestConfig {
     /// for itself.
     pub(super) fn wire(&self) -> IngestLimits {
         let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        let batch_messages = number(self.limits.batch_messages);
+        let batch_messages = number(self.limits.batch_messages.min(self.outcomes_of_one()));
         IngestLimits {
             frame_bytes: number(self.limits.publish_frame_bytes()),
             message_bytes: number(self.limits.message_bytes),
@@ -58,17 +61,22 @@ impl IngestConfig {
     pub fn sessions(&self) -> SessionLimits {
         let number = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
         let window = self.wire().window;
-        let each = self.limits.all_in_flight() / self.limits.publishers.max(1);
         SessionLimits {
-            // What is under way, and some times as much as lies between two confirmations; but no
-            // more than has room when all publishers let it come to that.
-            unconfirmed: window
-                .saturating_mul(8)
-                .min(number((each / KEPT_BYTES) as u64))
-                .max(window),
+            // What is under way, and some times as much as lies between two confirmations.
+            unconfirmed: window.saturating_mul(8).min(number(self.outcomes_of_one() as u64)),
             sessions: number(self.limits.publisher_sessions as u64),
             age_s: number(self.limits.publisher_session_age_ms / 1_000),
         }
+    }
+
+    /// Outcomes that are kept for one publisher that confirms none. Where all let it come to that,
+    /// and each message was in as many channels as may be, they have half of what may be in flight:
+    /// the API, clients who ask, and whoever has little under way go on.
+    fn outcomes_of_one(&self) -> usize {
+        let further = self.limits.channels_per_message.saturating_sub(1);
+        let answered = OUTCOME_BYTES + further * size_of::<ChannelReceipt>();
+        let each = self.limits.all_in_flight() / 2 / self.limits.publishers.max(1);
+        (each / answered.max(REFUSED_BYTES)).max(1)
     }
 
     /// Bytes that sessions without a connection may hold, of those that may be in flight.

@@ -1,10 +1,13 @@
 //! Who is read, how much of it, and that nobody waits for ever.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use fanfare_protocol::id::{Epoch, Id};
 use fanfare_protocol::ingest::client::{Decoder, Reply};
-use fanfare_protocol::ingest::{PublishFrame, SessionId, session, write};
+use fanfare_protocol::ingest::{
+    ChannelNames, ChannelReceipt, PublishFrame, SessionId, session, write,
+};
 
 use super::super::ledger::GroupResults;
 use super::*;
@@ -87,7 +90,7 @@ impl World {
     /// The order places all that it was asked.
     fn answer(&mut self) {
         for Group { number, publications, .. } in std::mem::take(&mut self.asked) {
-            let results = publications.iter().map(|_| {
+            let results = publications.iter().map(|publication| {
                 self.published += 1;
                 let id = Id { epoch: Epoch::from_random(1), position: self.published };
                 Ok(Published {
@@ -95,7 +98,8 @@ impl World {
                     offset: self.published,
                     subscribers: 0,
                     duplicate: false,
-                    also: None,
+                    also: (!publication.also.is_empty())
+                        .then(|| Arc::new(vec![ChannelReceipt::default(); publication.also.len()])),
                 })
             });
             let end = GroupEnd::Results(GroupResults::Each(results.collect()));
@@ -257,7 +261,7 @@ fn a_byte_comes_to_no_more_than_was_paid_for_it() {
 fn sessions_without_a_connection_hold_a_quarter() {
     let mut world = World::new(|limits| {
         small(limits);
-        limits.batch_messages = 1_000;
+        (limits.batch_messages, limits.publishers) = (1_000, 2);
     });
     let most = world.limits.all_in_flight() / 4;
     let mut ids = 0_u8;
@@ -284,6 +288,46 @@ fn sessions_without_a_connection_hold_a_quarter() {
         assert!(forgotten > 0 || world.publishers.sessions.kept_bytes() > kept);
     }
     assert!(world.publishers.sessions.kept_bytes() > most / 2);
+}
+
+/// Nobody breaks a rule here: each confirms nothing, has messages in as many channels as may be,
+/// and sends no more than it was promised.
+#[test]
+fn outcomes_that_nobody_confirms_leave_half_to_others() {
+    for budget in [1, 40_000_000] {
+        let mut world = World::new(|limits| {
+            (limits.in_flight_bytes, limits.batch_messages) = (budget, 1_000);
+            limits.publishers = 20;
+        });
+        let also: Vec<String> =
+            (1..world.limits.channels_per_message).map(|nth| nth.to_string()).collect();
+        let also: Vec<&[u8]> = also.iter().map(|name| name.as_bytes()).collect();
+        let frame = PublishFrame {
+            answer: true,
+            also: ChannelNames::of(&also),
+            ..PublishFrame::new("a", b"x")
+        };
+        let mut message = Vec::new();
+        write::publish(&frame, &mut message);
+        let promised = world.publishers.settings.sessions().unconfirmed as usize;
+        for id in 0..20 {
+            let mut bytes = Vec::new();
+            write::session_preface(&mut bytes);
+            let id = SessionId([id; 16]);
+            let open = session::Open { session: id, resumes: false, confirmed: 0 };
+            write::open(&open, &mut bytes);
+            bytes.extend(message.repeat(promised));
+            world.connect(bytes);
+        }
+        let mut idle = 0;
+        while idle < 3 {
+            idle = if world.turn(NOW) > 0 { 0 } else { idle + 1 };
+            world.answer();
+        }
+        let (held, all) = (world.held(), world.limits.all_in_flight());
+        assert_eq!((world.clients.len(), world.published as usize), (20, 20 * promised));
+        assert!(held > all / 4 && held <= all / 2, "{held} of {all}");
+    }
 }
 
 #[test]
