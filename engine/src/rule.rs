@@ -134,6 +134,22 @@ impl Pattern {
         }
         segments.next().is_none()
     }
+
+    /// Whether it matches every name that `other` matches.
+    pub fn covers(&self, other: &Self) -> bool {
+        let mut others = other.0.split(':');
+        for part in self.0.split(':') {
+            match (part, others.next()) {
+                ("**", _) => return true,
+                // A rest of any length is more than one segment.
+                (_, None | Some("**")) => return false,
+                ("*", Some(_)) => {}
+                (part, Some(other)) if part == other => {}
+                _ => return false,
+            }
+        }
+        others.next().is_none()
+    }
 }
 
 /// The rules in their order, closed by one that matches everything.
@@ -201,6 +217,29 @@ mod tests {
                 expected,
                 "{pattern} {name}"
             );
+        }
+    }
+
+    #[test]
+    fn a_pattern_covers_what_can_match_nothing_more() {
+        let cases = [
+            ("**", "room:*", true),
+            ("**", "**", true),
+            ("room:*", "room:*", true),
+            ("room:*", "room:vip", true),
+            ("room:*", "room:**", false),
+            ("room:*", "room:*:log", false),
+            ("room:**", "room", true),
+            ("room:**", "room:*:log", true),
+            ("room:**", "room:**", true),
+            ("room:vip", "room:*", false),
+            ("*:log", "a:log", true),
+            ("room", "room:x", false),
+            ("room:x", "room", false),
+        ];
+        for (earlier, later, expected) in cases {
+            let [earlier, later] = [earlier, later].map(|text| Pattern::parse(text).unwrap());
+            assert_eq!(earlier.covers(&later), expected, "{earlier:?} {later:?}");
         }
     }
 

@@ -98,8 +98,8 @@ fn work(out: &mut String, json: &Value) {
     }
     let own = format!("{} of a core", work["own_cpu_share"]);
     line(out, "generator", &own);
-    let busiest = format!("{} the busiest thread", work["own_busiest_thread_share"]);
-    line(out, "", &busiest);
+    let busy = &work["own_busiest_thread_share"];
+    line(out, "", &format!("{busy} of the time its busiest thread ran or waited for a core"));
     if work["bound_by_generator"] == true {
         line(out, "", "THE GENERATOR WAS THE BOTTLENECK: use more --threads, or fewer clients");
     }

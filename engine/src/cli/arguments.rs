@@ -23,7 +23,8 @@ Without a command, and before any flag, the command is serve:
   fanfare --listen 127.0.0.1:8080            is fanfare serve --listen 127.0.0.1:8080
 
 Environment:
-  Every flag of serve has a variable: --listen is FANFARE_LISTEN, and so on (fanfare serve --help).
+  Every flag of serve but --i-understand-insecure has a variable: --listen is FANFARE_LISTEN, and
+  so on (fanfare serve --help).
   FANFARE_API_KEY   what the API asks for as Bearer, 16 characters or more; never a flag, because
                     everyone sees flags
   FANFARE_LOG       what is logged: a level (debug), or one for each part (warn,fanfare=debug);
@@ -34,6 +35,7 @@ Exit codes:
   0 done   64 wrong flags   65 data refused
   69 a server, a port or the like is not there, or the machine will not hold it (doctor)
   74 input or output failed   77 not allowed   78 the configuration is wrong
+  101 a bug of Fanfare: please report what stands on standard error
   129, 130, 143 ended at once by a second SIGHUP, SIGINT, SIGTERM";
 
 const SERVE_AFTER_HELP: &str = "\

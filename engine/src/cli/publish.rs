@@ -8,7 +8,7 @@
 mod input;
 mod ledger;
 
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
@@ -69,7 +69,12 @@ pub(super) fn run(arguments: &Publish) -> Result<ExitCode, Failure> {
         Some(data) if data != "-" => writer.one(data.as_bytes()),
         // On a thread of its own, which is left behind where the server ends first: nothing
         // interrupts a read of standard input.
-        _ => drop(thread::spawn(move || writer.lines(io::stdin().lock()))),
+        _ => {
+            if io::stdin().is_terminal() {
+                say("reading messages from standard input, one a line; Ctrl-D ends");
+            }
+            drop(thread::spawn(move || writer.lines(io::stdin().lock())));
+        }
     }
     let read = session.read_to_the_end(&said);
     said.settle(u64::MAX); // nobody waits for outcomes that do not come

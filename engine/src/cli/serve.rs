@@ -101,6 +101,9 @@ fn failure(error: StartError) -> Failure {
 /// the low soft limit protects, and the io_uring table of sockets is bounded by it too.
 pub(super) fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return;
+    }
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     match setrlimit(Resource::Nofile, raised) {
         Ok(()) => debug!(from = limit.current, to = limit.maximum, "raised the open files limit"),

@@ -221,7 +221,8 @@ impl<'d, 't> Section<'d, 't> {
         let value = self.ask(key);
         let table = value.and_then(|value| value.get_ref().as_table());
         if let (Some(value), None) = (value, table) {
-            self.document.complain(&value.span(), expected("a table", value.get_ref()));
+            let what = format!("{key}: {}", expected("a table", value.get_ref()));
+            self.document.complain(&value.span(), what);
         }
         let span = value.map_or(0..0, Spanned::span);
         Section::new(self.document, self.path_of(key), table, span)
@@ -243,7 +244,8 @@ impl<'d, 't> Section<'d, 't> {
                     sections.push(Section::new(self.document, path.clone(), table, entry.span()));
                 }
                 None => {
-                    self.document.complain(&entry.span(), expected("a table", entry.get_ref()));
+                    let what = format!("{key}: {}", expected("a table", entry.get_ref()));
+                    self.document.complain(&entry.span(), what);
                 }
             }
         }
@@ -404,7 +406,7 @@ mod tests {
             complaints("color = 5\nshape = 'round'\n"),
             [
                 "f:1:9: color: this is a string, and here stands an integer",
-                "f:2:9: this is a table, and here stands a string",
+                "f:2:9: shape: this is a table, and here stands a string",
             ]
         );
         assert_eq!(

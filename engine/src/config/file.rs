@@ -306,7 +306,7 @@ mod tests {
         refused("origins = [\"https://a.example\", \"b.example\"]", "1:33", "origin");
         refused("hosts = [\"a.example\", \"https://b\"]", "1:23", "no scheme");
         refused("hosts = \"a.example\"", "1:9", "a list");
-        refused("history = 5", "1:11", "a table");
+        refused("history = 5", "1:11", "history: this is a table");
         refused("history = { count = 5, bytes = \"0B\" }", "1:32", "count = 0");
         refused("history = { age = \"0s\" }", "1:19", "count = 0");
         refused("history = { age = 5 }", "1:19", "unit");

@@ -274,8 +274,8 @@ impl Draft {
 
     /// Every listener that other machines reach and that asks nobody who they are.
     fn exposed(&self) -> Vec<Problem> {
-        const ACCEPT: &str = "or accept it with --i-understand-insecure, in a configuration \
-                              i_understand_insecure = true";
+        const ACCEPT: &str = "or accept it with the flag --i-understand-insecure (it has no \
+                              variable), in a configuration i_understand_insecure = true";
         let mut problems = Vec::new();
         if !is_loopback(self.listen.value) {
             let what = format!(

@@ -9,15 +9,17 @@ use crate::message::OVERHEAD_BYTES;
 use crate::rule::Rule;
 
 impl Config {
-    /// A sentence for each channel rule whose channels cannot keep the largest message.
+    /// A sentence for each channel rule whose channels cannot keep the largest message, and for
+    /// each that never counts, since an earlier one matches all that it matches.
     pub fn warnings(&self) -> Vec<String> {
         let message_bytes = self.settings.limits.message_bytes;
         let largest = message_bytes + EVENT_NAME_BYTES_MAX + OVERHEAD_BYTES;
-        self.settings
-            .rules
-            .iter()
-            .filter_map(|rule| warning(rule, message_bytes, largest))
-            .collect()
+        let rules: Vec<&Rule> = self.settings.rules.iter().map(|rule| &**rule).collect();
+        // The last one is of whatever no rule of the configuration matches.
+        let said = &rules[..rules.len() - 1];
+        let too_small = rules.iter().filter_map(|rule| warning(rule, message_bytes, largest));
+        let hidden = (0..said.len()).filter_map(|nth| never_counts(&said[..nth], said[nth]));
+        too_small.chain(hidden).collect()
     }
 }
 
@@ -37,5 +39,17 @@ fn warning(rule: &Rule, message_bytes: usize, largest: usize) -> Option<String> 
         bytes_text(bytes as u64),
         rule.pattern.as_str(),
         bytes_text(message_bytes as u64),
+    ))
+}
+
+fn never_counts(earlier: &[&Rule], rule: &Rule) -> Option<String> {
+    let covers = |earlier: &&&Rule| earlier.pattern.covers(&rule.pattern);
+    let first = earlier.iter().find(covers)?;
+    Some(format!(
+        "the rule of the channels \"{}\" never counts: the first rule that matches a channel \
+         wins, and an earlier one, of \"{}\", matches all of these. Put it before that one, or \
+         remove it",
+        rule.pattern.as_str(),
+        first.pattern.as_str(),
     ))
 }

@@ -135,7 +135,7 @@ fn declared(fields: &HeaderMap) -> Option<u64> {
 fn too_large(limit: usize) -> Fault {
     let message = format!(
         "the body has more than {limit} bytes, inflated where it is compressed: send less, or \
-         raise the message size limit"
+         raise limits.message_bytes"
     );
     Fault::too_large("body_too_large", message).closing()
 }

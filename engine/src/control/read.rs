@@ -47,6 +47,7 @@ pub(super) async fn history(State(api): State<Arc<Api>>, uri: Uri) -> Result<Res
     let channel = target::channel(&uri, &api.config.tenant)?;
     let name = Arc::clone(&channel.name);
     target::spelled_right(&uri, &["since", "limit"])?;
+    target::no_last(&uri)?;
     let since = target::parameter(&uri, "since")?.map(|text| since(&text)).transpose()?;
     let limit = match target::parameter(&uri, "limit")? {
         Some(text) => limit(&text)?,

@@ -59,6 +59,18 @@ pub(super) fn spelled_right(uri: &Uri, known: &[&str]) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Refuses the `last` of those who follow: whoever gave it to the history would get other messages
+/// than the newest.
+pub(super) fn no_last(uri: &Uri) -> Result<(), Fault> {
+    let mut keys = Query::new(uri.query().unwrap_or_default()).keys();
+    if keys.any(|key| key == "last") {
+        let message = "\"last\" is of /ws, /sse and /poll: here it is \"limit\", the most messages \
+                       of an answer, oldest first";
+        return Err(Fault::bad_request("misspelled_parameter", message));
+    }
+    Ok(())
+}
+
 /// An event name that may be published.
 pub(super) fn event(name: Option<Cow<'_, str>>) -> Result<Option<Box<str>>, Fault> {
     match name {

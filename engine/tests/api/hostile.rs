@@ -313,7 +313,7 @@ fn names_that_may_not_be() {
         let answer = node.post(&format!("/v1/channels/a?{near}"), "", "x");
         assert_eq!((answer.status, &*answer.error()), (400, "misspelled_parameter"), "{near}");
     }
-    for near in ["Since=x", "limits=1", "limt=1"] {
+    for near in ["Since=x", "limits=1", "limt=1", "last=2", "last="] {
         let answer = node.get(&format!("/v1/channels/a/history?{near}"));
         assert_eq!((answer.status, &*answer.error()), (400, "misspelled_parameter"), "{near}");
     }

@@ -65,7 +65,7 @@ fn a_listener_that_others_reach_is_refused() {
     let folder = folder("");
     for flags in [["--listen", "0.0.0.0:0"], ["--api", "0.0.0.0:0"]] {
         let refused = run(fanfare(folder.path()).args(flags), "");
-        refused.expect(78, &[flags[0], "--i-understand-insecure"]);
+        refused.expect(78, &[flags[0], "the flag --i-understand-insecure (it has no variable)"]);
         let mut check = fanfare(folder.path());
         check.args(["config", "check", "--i-understand-insecure"]).args(flags);
         run(&mut check, "").expect(0, &["development mode: off"]);
@@ -96,6 +96,15 @@ fn a_log_filter_that_cannot_be_read_is_configuration() {
     let mut command = fanfare(folder.path());
     command.args(["--listen", "127.0.0.1:0", "--api", "none", "--socket", "none"]);
     run(command.env("FANFARE_LOG", "fanfare=loud"), "").expect(78, &["FANFARE_LOG"]);
+}
+
+#[test]
+fn a_rule_that_an_earlier_one_leaves_nothing_is_said() {
+    let behind_all = check("[[channels]]\nmatch = '**'\n[[channels]]\nmatch = 'room:*'\n");
+    behind_all.expect(0, &["warning: the rule of the channels \"room:*\" never counts", "\"**\""]);
+    assert_eq!(behind_all.err.lines().count(), 1, "{behind_all:#?}");
+    let in_order = check("[[channels]]\nmatch = 'room:*'\n[[channels]]\nmatch = '**'\n");
+    assert_eq!(in_order.err, "", "what stands behind \"**\" by default is nobody's rule");
 }
 
 #[test]

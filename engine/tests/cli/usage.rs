@@ -15,10 +15,12 @@ fn help_shows_the_way() {
             "fanfare publish demo '{\"hello\":\"world\"}'",
             "fanfare tail demo",
             "serve",
+            "Every flag of serve but --i-understand-insecure has a variable",
             "FANFARE_API_KEY",
             "FANFARE_LOG",
             "Exit codes",
             "78",
+            "101 a bug",
         ],
     );
     let serve = ["--listen", "FANFARE_LISTEN", "--i-understand-insecure", "SIGTERM"];
@@ -77,7 +79,8 @@ fn without_a_server_it_says_where_it_looked_and_how_to_start_one() {
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let tail = run(fanfare(folder.path()).args(["tail", "demo", "--url", &url]), "");
-    tail.expect(69, &[&url, "start one with `fanfare`", "FANFARE_URL"]);
+    let where_it_looked = format!("no Fanfare answers at {url} (Connection refused");
+    tail.expect(69, &[&where_it_looked, "start one with `fanfare`", "FANFARE_URL"]);
     let bench =
         run(fanfare(folder.path()).args(["bench", "idle", "--socket", "none", "--url", &url]), "");
     bench.expect(69, &["no server answers at", &url, "start one with `fanfare`"]);

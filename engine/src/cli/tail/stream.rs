@@ -108,7 +108,10 @@ impl Stream {
     /// Whoever answers in plain text was asked in TLS by mistake; the library tells that from
     /// other troubles of TLS by its words alone.
     fn why_unreachable(&self, error: &ureq::Error) -> String {
-        let why = error.to_string();
+        let why = match error {
+            ureq::Error::Io(error) => error.to_string(),
+            error => error.to_string(),
+        };
         if !why.contains("corrupt message") {
             return why;
         }
