@@ -6,10 +6,12 @@
 // Screenshots are left in target/screenshots, to be looked at.
 
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
 import test, { after, before } from 'node:test';
+import { promisify } from 'node:util';
 import { chromium } from 'playwright-core';
 import { DRIVER, LIMIT, PATIENCE_MS, TOP, atEnd, startNode, until, within } from './node.mjs';
 import { startProxy } from './proxy.mjs';
@@ -186,6 +188,32 @@ test('named events, several channels, and payloads that look like markup', LIMIT
     assert.deepEqual(page.faults, []);
     await page.context().close();
   }
+});
+
+test('a refused event name is not kept, and its refusal until the next word', LIMIT, async (t) => {
+  const node = await startNode(t);
+  const page = await open(t, `${node.http}/#transport=sse`);
+  await state(page, 'live');
+  await page.fill('#pub-event', 'fanfare.mine');
+  await page.click('#publish');
+  await page.waitForSelector('#publish-answer.bad');
+  assert.equal(await page.inputValue('#names'), '');
+  await page.fill('#pub-event', 'paid');
+  assert.equal(await text(page, '#publish-answer'), '');
+  await publish(page, 'under a name', 1);
+  assert.equal(await page.inputValue('#names'), 'paid');
+  await page.waitForSelector('#log li[data-kind=message] .event');
+});
+
+test('the line of a backend is right with a key and any address', LIMIT, async (t) => {
+  const key = 'a-key-of-16-or-more';
+  const node = await startNode(t, { toml: `api_key = "${key}"` });
+  const page = await open(t, `${node.http}/#pub-channel=it's`);
+  await state(page, 'live');
+  const line = await text(page, '#curl-api');
+  const env = { ...process.env, FANFARE_API: `127.0.0.1:${node.api}`, FANFARE_API_KEY: key };
+  const { stdout } = await promisify(execFile)('sh', ['-c', line], { env });
+  assert.equal(JSON.parse(stdout).offset, 1, stdout);
 });
 
 test('a phone: nothing sticks out, and everything is within reach', LIMIT, async (t) => {
