@@ -142,12 +142,28 @@ impl Inbox {
         Self { payer: None, ..self.clone() }
     }
 
-    /// Offers a command without waiting: for shards and the control thread.
+    /// Offers a command without waiting, and wakes the reader: for the control thread.
     ///
     /// # Errors
     /// The command comes back where there is no room for it, or nobody who would take it.
     #[allow(clippy::result_large_err)] // the command itself comes back, as it must
     pub fn offer(&self, command: Command) -> Result<(), NotTaken> {
+        self.offer_asleep(command).inspect(|()| self.wake())
+    }
+
+    /// Wakes the reader, which looks for what was offered.
+    pub fn wake(&self) {
+        self.waker.0.wake();
+    }
+
+    /// As [`Inbox::offer`], but the reader may sleep on until [`Inbox::wake`]: for shards, which
+    /// offer many at a time. Where both share a core, a reader that is woken for the first takes
+    /// that one alone.
+    ///
+    /// # Errors
+    /// As [`Inbox::offer`].
+    #[allow(clippy::result_large_err)] // as above
+    pub fn offer_asleep(&self, command: Command) -> Result<(), NotTaken> {
         let paid = match (self.payer, command.cost()) {
             (Some(payer), bytes @ 1..) => {
                 if !self.payer(payer).pay(bytes) {
@@ -159,7 +175,7 @@ impl Inbox {
         };
         let give_back = || paid.into_iter().for_each(|(by, bytes)| self.payer(by).give_back(bytes));
         let sent = self.queues.of(self.side).try_send(Waiting { command, paid });
-        sent.map(|()| self.waker.0.wake()).map_err(|error| {
+        sent.map_err(|error| {
             give_back();
             match error {
                 TrySendError::Full(waiting) => NotTaken::Full(waiting.command),

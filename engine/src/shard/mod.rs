@@ -296,18 +296,23 @@ impl<D: Driver> Shard<D> {
 
     /// Tells the sequencer what it has room for; the rest is offered again in the next tick.
     fn offer_commands(&mut self, now: Millis) {
+        self.clients.commands.backlog = false;
+        let mut offered = false;
         while let Some(command) = self.order_side(now).next_command() {
-            match self.inbox.offer(command) {
-                Ok(()) => {}
+            match self.inbox.offer_asleep(command) {
+                Ok(()) => offered = true,
                 Err(NotTaken::Full(command)) => {
                     self.clients.metrics().inbox_full.add(1);
                     self.clients.commands.backlog = true;
-                    return self.clients.commands.put_back(command);
+                    self.clients.commands.put_back(command);
+                    break;
                 }
                 Err(NotTaken::Ended(command)) => self.order_side(now).not_taken(command),
             }
         }
-        self.clients.commands.backlog = false;
+        if offered {
+            self.inbox.wake();
+        }
     }
 
     fn order_side(&mut self, now: Millis) -> FromOrder<'_> {
