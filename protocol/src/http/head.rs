@@ -121,7 +121,9 @@ impl HeadReader {
         let mut stepped = Ok(());
         let mut taken = 0;
         while taken < readable.len() && self.at != At::Whole && stepped.is_ok() {
-            stepped = self.step(readable[taken], before + taken, limits);
+            taken += self.pass_over(&readable[taken..]);
+            let Some(byte) = readable.get(taken) else { break };
+            stepped = self.step(*byte, before + taken, limits);
             taken += 1;
         }
         // Only now, and only what belongs to this head: of many requests in one input each is
@@ -173,6 +175,22 @@ impl HeadReader {
         *self = Self::new();
     }
 
+    /// How many of the next bytes belong to the name or the value that is being read and change
+    /// nothing: most of a head, in a loop of a few instructions.
+    fn pass_over(&mut self, bytes: &[u8]) -> usize {
+        let end = match self.at {
+            At::Name => bytes.iter().position(|byte| !is_token_byte(*byte)),
+            At::Value => bytes.iter().position(|byte| !is_value_byte(*byte)),
+            _ => return 0,
+        };
+        let passed = end.unwrap_or(bytes.len());
+        #[cfg(test)]
+        {
+            self.looked_at += passed;
+        }
+        passed
+    }
+
     fn step(&mut self, byte: u8, offset: usize, limits: &HttpLimits) -> Result<(), Violation> {
         #[cfg(test)]
         {
@@ -202,8 +220,7 @@ impl HeadReader {
             (At::Name, b':') => At::Value,
             (At::Name, byte) if is_token_byte(byte) => At::Name,
             (At::Value, b'\r') => At::LineLf,
-            // HTAB, SP, VCHAR and obs-text (RFC 9110, section 5.5).
-            (At::Value, b'\t' | 0x20..=0x7e | 0x80..) => At::Value,
+            (At::Value, byte) if is_value_byte(byte) => At::Value,
             // A folded line, a space before the colon, a bare CR or LF, NUL, a control character.
             (At::LineLf | At::EndLf | At::LineStart | At::Name | At::Value, _) => {
                 return Err(Violation::FieldLine);
@@ -263,6 +280,11 @@ impl HeadReader {
             _ => Err(Violation::RequestLine),
         }
     }
+}
+
+/// HTAB, SP, VCHAR and obs-text (RFC 9110, section 5.5).
+fn is_value_byte(byte: u8) -> bool {
+    matches!(byte, b'\t' | 0x20..=0x7e | 0x80..)
 }
 
 #[cfg(test)]
