@@ -127,6 +127,7 @@ pub fn publication(
         payload::room(limits.message_bytes as usize, name, checked.event, kind, data)
             .map_err(Refusal::too_large)?;
     }
+    // The very name that was called good, where it is the same.
     let same = before.filter(|same| std::ptr::eq(&*same.name, checked.channel));
     let same = same.filter(|same| same.tenant == *tenant);
     let also = match checked.is_for_one() {

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 /// Wakes the thread that sleeps over an inbox and a log.
 ///
-/// It is called after each command, so a wake exchanges one word where nobody sleeps, and holds no
-/// lock: one that the woken thread needs next would have both threads change places twice for each
-/// command, where they share a core.
+/// It is called after each command of a backend, and once for all that a tick of a shard offers. A
+/// wake exchanges one word where nobody sleeps, and holds no lock: one that the woken thread needs
+/// next would have both threads change places twice for each command, where they share a core.
 #[derive(Clone, Debug, Default)]
 pub struct ThreadWaker(Arc<OnceLock<Thread>>);
 
@@ -46,8 +46,7 @@ impl ThreadWaker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicUsize;
-    use std::sync::atomic::Ordering::{Acquire, Release};
+    use crate::os::waker::tests::wakes_are_heard;
 
     /// Nobody waits for so long: a wake that is slept through hangs its test.
     const HANG: Duration = Duration::from_secs(3_600);
@@ -62,24 +61,9 @@ mod tests {
 
     #[test]
     fn whatever_was_done_before_a_wake_is_seen_and_no_wake_is_slept_through() {
-        const WAKES: usize = 20_000;
-        let (waker, done) = (ThreadWaker::default(), Arc::new(AtomicUsize::new(0)));
-        let other = thread::spawn({
-            let (waker, done) = (waker.clone(), Arc::clone(&done));
-            move || {
-                for nth in 1..=WAKES {
-                    done.store(nth, Release);
-                    waker.wake();
-                    if nth % 64 == 0 {
-                        thread::yield_now(); // so that the other falls asleep now and then
-                    }
-                }
-            }
-        });
+        let waker = ThreadWaker::default();
         waker.attach();
-        while done.load(Acquire) < WAKES {
-            waker.sleep(HANG);
-        }
-        other.join().unwrap();
+        let others = waker.clone();
+        wakes_are_heard(move || others.wake(), || waker.sleep(HANG));
     }
 }

@@ -62,39 +62,13 @@ impl AsFd for CoalescingWaker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::os::waker::tests::wakes_are_heard;
     use std::os::fd::AsRawFd;
-    use std::sync::atomic::AtomicUsize;
-    use std::sync::atomic::Ordering::{Acquire, Release};
-    use std::thread;
 
     use mio::unix::SourceFd;
     use mio::{Events, Interest, Poll, Token};
     use rustix::event::{PollFd, PollFlags, poll};
     use rustix::io::Errno;
-
-    const WAKES: usize = 20_000;
-
-    /// Wakes a thread so often, which sleeps by `sleep` until it has seen the last: a wake that is
-    /// slept through hangs the test.
-    fn wakes_are_heard(waker: &Arc<CoalescingWaker>, mut sleep: impl FnMut()) {
-        let done = Arc::new(AtomicUsize::new(0));
-        let other = thread::spawn({
-            let (waker, done) = (Arc::clone(waker), Arc::clone(&done));
-            move || {
-                for nth in 1..=WAKES {
-                    done.store(nth, Release);
-                    waker.wake();
-                    if nth % 64 == 0 {
-                        thread::yield_now(); // so that the thread falls asleep now and then
-                    }
-                }
-            }
-        });
-        while done.load(Acquire) < WAKES {
-            sleep();
-        }
-        other.join().unwrap();
-    }
 
     fn is_readable(waker: &CoalescingWaker) -> bool {
         let none = rustix::event::Timespec::default();
@@ -104,10 +78,14 @@ mod tests {
     #[test]
     fn no_wake_is_slept_through_level_triggered() {
         let waker = Arc::new(CoalescingWaker::new().unwrap());
-        wakes_are_heard(&waker, || match poll(&mut [PollFd::new(&*waker, PollFlags::IN)], None) {
-            Ok(_) => waker.drain(),
-            Err(error) => assert_eq!(error, Errno::INTR),
-        });
+        let others = Arc::clone(&waker);
+        wakes_are_heard(
+            move || others.wake(),
+            || match poll(&mut [PollFd::new(&*waker, PollFlags::IN)], None) {
+                Ok(_) => waker.drain(),
+                Err(error) => assert_eq!(error, Errno::INTR),
+            },
+        );
     }
 
     #[test]
@@ -117,10 +95,14 @@ mod tests {
         let descriptor = waker.as_fd().as_raw_fd();
         let mut source = SourceFd(&descriptor);
         poll.registry().register(&mut source, Token(0), Interest::READABLE).unwrap();
-        wakes_are_heard(&waker, || match poll.poll(&mut events, None) {
-            Ok(()) => waker.clear(),
-            Err(error) => assert_eq!(error.kind(), io::ErrorKind::Interrupted),
-        });
+        let others = Arc::clone(&waker);
+        wakes_are_heard(
+            move || others.wake(),
+            || match poll.poll(&mut events, None) {
+                Ok(()) => waker.clear(),
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::Interrupted),
+            },
+        );
     }
 
     #[test]

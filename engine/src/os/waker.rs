@@ -67,8 +67,34 @@ impl AsFd for Waker {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering::{Acquire, Release};
+    use std::thread;
+
+    /// Another thread wakes this one so often, which sleeps by `sleep` until it has seen the last:
+    /// a wake that is slept through hangs the test. For every kind of waker.
+    pub(crate) fn wakes_are_heard(wake: impl Fn() + Send + 'static, mut sleep: impl FnMut()) {
+        const WAKES: usize = 20_000;
+        let done = Arc::new(AtomicUsize::new(0));
+        let other = thread::spawn({
+            let done = Arc::clone(&done);
+            move || {
+                for nth in 1..=WAKES {
+                    done.store(nth, Release);
+                    wake();
+                    if nth % 64 == 0 {
+                        thread::yield_now(); // so that the thread falls asleep now and then
+                    }
+                }
+            }
+        });
+        while done.load(Acquire) < WAKES {
+            sleep();
+        }
+        other.join().unwrap();
+    }
 
     #[test]
     fn a_wake_never_blocks_even_where_the_counter_is_full() {

@@ -212,7 +212,7 @@ impl Commands {
         waiting.map(|waiting| self.take(waiting))
     }
 
-    /// What wakes the reader: after each command, and by the log.
+    /// What wakes the reader, for senders and for the log.
     pub(super) fn waker(&self) -> ThreadWaker {
         self.waker.clone()
     }

@@ -154,7 +154,8 @@ impl<'a> PublishFrame<'a> {
     }
 
     /// As [`PublishFrame::check`], where it is known that a channel may be called `good`: most
-    /// publishers stay with a channel for a while.
+    /// publishers stay with a channel for a while. Where this is that channel, its name in what is
+    /// returned is `good` itself.
     ///
     /// # Errors
     /// As [`PublishFrame::check`].
