@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use source::Source;
 
 /// Folders with Rust files of ours, from the top of the workspace. Those to come may be absent.
-const FOLDERS: [&str; 5] = ["protocol", "engine", "ffi", "benches", "fuzz"];
+const FOLDERS: [&str; 6] = ["protocol", "identity", "engine", "ffi", "benches", "fuzz"];
 
 /// Folders with files that others wrote or that a build makes.
 const PASSED_OVER: [&str; 4] = ["target", "node_modules", "corpus", "artifacts"];

@@ -18,7 +18,7 @@ struct Border {
 
 const BORDERS: &[Border] = &[
     Border {
-        of: &["protocol/src/"],
+        of: &["protocol/src/", "identity/src/"],
         but: &[],
         not: &[
             "fanfare",

@@ -1,4 +1,4 @@
-//! docs/ARCHITECTURE.md names every folder of the three `src`: a room that it passes over is one
+//! docs/ARCHITECTURE.md names every folder of the four `src`: a room that it passes over is one
 //! that a newcomer finds by accident.
 
 use std::fs;
@@ -20,7 +20,7 @@ fn every_room_is_named() {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the engine is in a workspace");
     let page = fs::read_to_string(top.join(PAGE)).expect("the page is there");
     let mut folders = Vec::new();
-    for source in ["protocol/src", "engine/src", "ffi/src"] {
+    for source in ["protocol/src", "identity/src", "engine/src", "ffi/src"] {
         for entry in fs::read_dir(top.join(source)).expect("it is one of ours") {
             let entry = entry.expect("the folder can be read");
             if entry.path().is_dir() {

@@ -110,7 +110,7 @@ pub(super) fn clocks_are_read_in_one_place(source: &Source) -> Vec<Complaint> {
 /// there always is. Nobody else may mean it without having been told.
 pub(super) fn tenants_come_from_configuration(source: &Source) -> Vec<Complaint> {
     const HOMES: [&str; 3] =
-        ["engine/src/config/", "engine/src/node/settings.rs", "engine/src/channel.rs"];
+        ["engine/src/config/", "engine/src/node/settings.rs", "identity/src/tenant.rs"];
     let ours = source.path.contains("/src/") && !source.path.starts_with("benches/");
     if !ours || HOMES.iter().any(|home| source.path.starts_with(home)) {
         return Vec::new();
