@@ -3,7 +3,7 @@
 //! `docs/ARCHITECTURE.md` follows one message through it. Imports run one way: `sequencer`,
 //! `shard`, `ingest` and `control` meet only in [`node`], which starts them and joins them.
 
-pub mod auth;
+pub mod admission;
 pub mod bench;
 pub mod bodies;
 pub mod budget;

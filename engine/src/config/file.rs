@@ -10,7 +10,7 @@ use super::limits::{self, LimitsTable};
 use super::read;
 use super::source::{Problem, Source, Sourced};
 use super::units::{self, OptionalAddress};
-use crate::auth::origin::Origins;
+use crate::admission::origin::Origins;
 use crate::node::DriverChoice;
 use crate::rule::{HistoryRule, Pattern, Rule, Slow, Window};
 

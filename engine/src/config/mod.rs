@@ -19,8 +19,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use crate::auth::host::Hosts;
-use crate::auth::origin::Origins;
+use crate::admission::host::Hosts;
+use crate::admission::origin::Origins;
 use crate::channel::Tenant;
 use crate::error::StartError;
 use crate::node::{DriverChoice, Settings};

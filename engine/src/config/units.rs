@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use crate::auth::host::Hosts;
+use crate::admission::host::Hosts;
 use crate::node::DriverChoice;
 use crate::rule::Slow;
 

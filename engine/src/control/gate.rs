@@ -14,8 +14,8 @@ use subtle::ConstantTimeEq;
 
 use super::answer::Fault;
 use super::api::Api;
-use crate::auth::host::is_loopback_host;
-use crate::auth::origin::{Access, Origins};
+use crate::admission::host::is_loopback_host;
+use crate::admission::origin::{Access, Origins};
 
 /// Lets a request pass or answers it. One that asks for a WebSocket, which the API never becomes,
 /// is the last of its connection: a proxy may take the connection for a tunnel from here on, and

@@ -66,8 +66,8 @@ fn address(check: &'static str, spot: &Spot, flag: &str) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use crate::auth::host::Hosts;
-    use crate::auth::origin::Origins;
+    use crate::admission::host::Hosts;
+    use crate::admission::origin::Origins;
     use crate::doctor::facts::Facts;
     use crate::doctor::facts::tests::{change, expect, sound};
     use crate::doctor::finding::Verdict;

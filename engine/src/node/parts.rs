@@ -7,7 +7,7 @@ use std::sync::Arc;
 use fanfare_protocol::id::Epoch;
 use fanfare_protocol::record::Secret;
 
-use crate::auth::address::Addresses;
+use crate::admission::address::Addresses;
 use crate::in_flight::InFlight;
 use crate::log::Log;
 use crate::metrics::Metrics;

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::auth::host::Hosts;
-use crate::auth::origin::Origins;
+use crate::admission::host::Hosts;
+use crate::admission::origin::Origins;
 use crate::channel::Tenant;
 use crate::limits::Limits;
 use crate::rule::Rules;

@@ -22,7 +22,7 @@ use super::parcel::Parcel;
 use super::recent::Recent;
 use super::slices::Slices;
 use super::tick_budget::TickBudget;
-use crate::auth::address::Addresses;
+use crate::admission::address::Addresses;
 use crate::channel::ChannelId;
 use crate::clock::Millis;
 use crate::driver::{Close, Outgoing, Received, Token};

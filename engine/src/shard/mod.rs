@@ -20,7 +20,7 @@ use arrayvec::ArrayVec;
 use fanfare_protocol::http::Violation;
 use fanfare_protocol::id::Epoch;
 
-use crate::auth::address::Addresses;
+use crate::admission::address::Addresses;
 use crate::clock::{Clock, Millis};
 use crate::driver::{Driver, Event, Exception, Outgoing, SendOutcome, Token};
 use crate::fanout::BATCH_SENDS_MAX;

@@ -4,8 +4,8 @@
 
 use fanfare_protocol::http::Request;
 
-use crate::auth::host::Hosts;
-use crate::auth::origin::Origins;
+use crate::admission::host::Hosts;
+use crate::admission::origin::Origins;
 use crate::channel::Tenant;
 use crate::clock::Wall;
 use crate::limits::Limits;

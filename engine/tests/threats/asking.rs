@@ -1,6 +1,6 @@
 //! Channels that are asked for in a body: POST and QUERY of /sse and /poll.
 
-use fanfare::auth::origin::Origins;
+use fanfare::admission::origin::Origins;
 use fanfare::node::Server;
 
 use crate::site::on_both;

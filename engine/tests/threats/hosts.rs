@@ -1,7 +1,7 @@
 //! Names under which a node answers, and what development mode does not outlive: DNS rebinding, an
 //! API key, a proxy on the way.
 
-use fanfare::auth::host::Hosts;
+use fanfare::admission::host::Hosts;
 use fanfare::node::{Server, Settings};
 
 use crate::site::on_both;

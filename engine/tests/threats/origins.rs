@@ -1,6 +1,6 @@
 //! H20 and E9: which pages may connect, and what a browser is told about it.
 
-use fanfare::auth::origin::Origins;
+use fanfare::admission::origin::Origins;
 use fanfare::node::{Server, Settings};
 
 use crate::site::on_both;

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use fanfare::auth::host::Hosts;
+use fanfare::admission::host::Hosts;
 use fanfare::node::{Server, Settings};
 use fanfare::rule::{HistoryRule, Pattern, Rule, Rules, Slow, Window};
 

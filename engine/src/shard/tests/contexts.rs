@@ -9,7 +9,7 @@ use super::commands::{ask, heard, shape};
 use super::peer::Peer;
 use super::wire::{Said, Way, request};
 use super::world::World;
-use crate::auth::origin::Origins;
+use crate::admission::origin::Origins;
 use crate::channel::{ChannelName, Tenant};
 use crate::limits::Limits;
 use crate::sequencer::command::{Command, Publication, PublishAnswer};

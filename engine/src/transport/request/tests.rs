@@ -5,7 +5,7 @@ use fanfare_protocol::id::{Epoch, Id};
 use fanfare_protocol::limits::LAST_EVENT_ID_BYTES_MAX;
 
 use super::*;
-use crate::auth::origin::Origins;
+use crate::admission::origin::Origins;
 use crate::channel::Tenant;
 use crate::clock::{Millis, Wall};
 use crate::limits::Limits;
