@@ -54,25 +54,33 @@ impl Rights {
     pub const TO_LISTEN: Self = Self(0b1101);
 
     /// Whether this right is among them.
-    pub fn has(self, right: Right) -> bool {
+    pub const fn has(self, right: Right) -> bool {
         self.0 & 1 << right as u8 != 0
     }
 
     /// These and one more.
     #[must_use]
-    pub fn with(self, right: Right) -> Self {
+    pub const fn with(self, right: Right) -> Self {
         Self(self.0 | 1 << right as u8)
     }
 
     /// Those of both.
     #[must_use]
-    pub fn and(self, others: Self) -> Self {
+    pub const fn and(self, others: Self) -> Self {
         Self(self.0 | others.0)
     }
 
     /// Each of them, in the order of [`Right::ALL`].
     pub fn iter(self) -> impl Iterator<Item = Right> {
         Right::ALL.into_iter().filter(move |right| self.has(*right))
+    }
+}
+
+impl fmt::Display for Rights {
+    /// Their names with commas, or "nothing".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.iter().map(Right::as_str).collect();
+        f.write_str(if names.is_empty() { "nothing".into() } else { names.join(", ") }.as_str())
     }
 }
 
