@@ -149,7 +149,8 @@ impl ApiKeyHash {
         let parts = text.strip_prefix(HASH).and_then(|rest| rest.split_once(':'));
         let found = parts.and_then(|(id, hex)| Some((is_id(id).then_some(id)?, unhex(hex)?)));
         let (id, digest) = found.ok_or(
-            "this is not the hash of a key: it is \"sha256:ID:HEX\", as `fanfare api-key` prints it",
+            "this is not the hash of a key: it is \"sha256:ID:HEX\", as `fanfare api-key` prints \
+             it",
         )?;
         Ok(Self { id: id.into(), digest })
     }
