@@ -11,6 +11,7 @@ use super::reading::{self, ending};
 use super::requests::FIRST;
 use super::socket::Socket;
 use super::stream::Stream;
+use super::tenure::Tenure;
 use super::waiting::Waiting;
 use crate::channel::ChannelName;
 use crate::sequencer::command::{Published, Refusal, Since, Subscribed};
@@ -139,6 +140,7 @@ impl Asking {
         let Self { requested, keep_alive, early, .. } = self;
         let Requested::Follow(ask) = requested else { unreachable!("it asked to follow") };
         let (date, context) = (here.date(), here.shared.context.clone());
+        here.line.tenure = ask.identity.clone().map(|it| Box::new(Tenure::new(it)));
         let stream = match ask.endpoint {
             Endpoint::WebSocket => {
                 websocket::open(&ask, reply, &context, date, here.private());
@@ -146,7 +148,6 @@ impl Asking {
                 let first_ping_ms = spread_ms(spread, context.limits.ping_ms);
                 Stream::Socket(Socket::new(
                     ask.encoding,
-                    ask.tenant(),
                     reply,
                     first_ping_ms,
                     here.now,
@@ -213,16 +214,15 @@ impl Asking {
     }
 }
 
-/// Asks the sequencer to follow, unless there is no room for one more (`over_limit`), no memory, or
-/// the node shuts down. Then it is refused, and the error says whether the connection lingers until
-/// the client ends its side.
+/// Asks the sequencer to follow, unless there is no room for one more, no memory, or the node shuts
+/// down. Then it is refused, and the error says whether the connection lingers until the client
+/// ends its side.
 pub(super) fn begin(
     ask: Box<FollowRequest>,
     keep_alive: bool,
-    over_limit: bool,
     here: &mut Here<'_>,
 ) -> Result<Asking, bool> {
-    if let Some(violation) = here.shared.turns_away(over_limit) {
+    if let Some(violation) = here.shared.turns_away(here.line.flow.is_over_limit()) {
         return Err(refuse(&ask, violation, here));
     }
     let since = ask.since(here.shared.context.wall, here.now);

@@ -3,6 +3,9 @@
 //!
 //! What a call leads to is an [`ExchangeStep`], which [`super::Session`] takes.
 
+use std::sync::Arc;
+
+use fanfare_identity::Identity;
 use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::dialect::machine::Answer;
 use fanfare_protocol::http::Violation;
@@ -22,9 +25,9 @@ use super::requests::FIRST;
 use super::shared::ShardResources;
 use super::socket::Socket;
 use super::stream::Stream;
+use super::tenure::Tenure;
 use super::waiting::Waiting;
 use super::whole_answer::WholeAnswer;
-use crate::channel::Tenant;
 use crate::clock::Millis;
 use crate::driver::{Close, Token};
 use crate::limits::Limits;
@@ -82,18 +85,13 @@ impl Exchange {
         Self::Idle(Idle { early: None, due, served: false })
     }
 
-    /// Bytes of the client. One that is `over_limit` is told so when its request is known.
-    pub(super) fn take(
-        mut self,
-        bytes: &[u8],
-        over_limit: bool,
-        here: &mut Here<'_>,
-    ) -> ExchangeStep {
+    /// Bytes of the client.
+    pub(super) fn take(mut self, bytes: &[u8], here: &mut Here<'_>) -> ExchangeStep {
         if let Self::Asking(_) | Self::Waiting(_) | Self::Carrying(_) = self {
             self.keep_early(Box::new(Early::new(bytes)));
             return ExchangeStep::On(self);
         }
-        let (taken, step) = self.read(bytes, over_limit, here);
+        let (taken, step) = self.read(bytes, here);
         match step {
             ExchangeStep::On(mut next) if taken < bytes.len() => {
                 next.keep_early(Box::new(Early::new(&bytes[taken..])));
@@ -104,10 +102,10 @@ impl Exchange {
     }
 
     /// The answer to a request has gone out: what came with it is the next one.
-    pub(super) fn next(mut self, over_limit: bool, here: &mut Here<'_>) -> ExchangeStep {
+    pub(super) fn next(mut self, here: &mut Here<'_>) -> ExchangeStep {
         let Self::Idle(Idle { early, .. }) = &mut self else { return ExchangeStep::On(self) };
         let Some(mut early) = early.take() else { return ExchangeStep::On(self) };
-        let (taken, step) = self.read(early.rest(), over_limit, here);
+        let (taken, step) = self.read(early.rest(), here);
         match step {
             ExchangeStep::On(mut next) if early.advance(taken) => {
                 next.keep_early(early);
@@ -118,7 +116,7 @@ impl Exchange {
     }
 
     /// Takes bytes of a request. Says how many of them belonged to it.
-    fn read(self, bytes: &[u8], over_limit: bool, here: &mut Here<'_>) -> (usize, ExchangeStep) {
+    fn read(self, bytes: &[u8], here: &mut Here<'_>) -> (usize, ExchangeStep) {
         let reading = match self {
             Self::Reading(reading) => *reading,
             Self::Idle(Idle { served: true, .. }) => {
@@ -135,7 +133,7 @@ impl Exchange {
             Next::More(reading) => ExchangeStep::On(Self::Reading(reading)),
             Next::Answered { keep_alive } => next_or_leave(keep_alive, None, here),
             Next::Refused => ExchangeStep::refused(true),
-            Next::Follow { ask, keep_alive } => Self::ask(ask, keep_alive, over_limit, here),
+            Next::Follow { ask, keep_alive } => Self::ask(ask, keep_alive, here),
             // Where the order was lost nobody is left who could answer a publish.
             Next::Publish { .. } if here.shared.ending => {
                 reading::refuse(Violation::Draining, None, here);
@@ -145,7 +143,7 @@ impl Exchange {
                 here.shared.want(Effect::Publish { request: FIRST, publication, body });
                 ExchangeStep::On(Self::Asking(Box::new(Asking::to_publish(keep_alive))))
             }
-            Next::Hold { request, keep_alive } => Self::hold(request, keep_alive, over_limit, here),
+            Next::Hold { request, keep_alive } => Self::hold(request, keep_alive, here),
             Next::Bring { brought, origin, keep_alive } => {
                 here.shared.want(Effect::Bring(brought));
                 ExchangeStep::On(Self::Asking(Box::new(Asking::to_bring(origin, keep_alive))))
@@ -156,26 +154,16 @@ impl Exchange {
     }
 
     /// Asks the sequencer to follow.
-    fn ask(
-        ask: Box<FollowRequest>,
-        keep_alive: bool,
-        over_limit: bool,
-        here: &mut Here<'_>,
-    ) -> ExchangeStep {
-        match asking::begin(ask, keep_alive, over_limit, here) {
+    fn ask(ask: Box<FollowRequest>, keep_alive: bool, here: &mut Here<'_>) -> ExchangeStep {
+        match asking::begin(ask, keep_alive, here) {
             Ok(asking) => ExchangeStep::On(Self::Asking(Box::new(asking))),
             Err(lingers) => ExchangeStep::refused(lingers),
         }
     }
 
     /// Asks to be held for a session, unless nobody more is taken in.
-    fn hold(
-        request: Box<HoldRequest>,
-        keep_alive: bool,
-        over_limit: bool,
-        here: &mut Here<'_>,
-    ) -> ExchangeStep {
-        if let Some(violation) = here.shared.turns_away(over_limit) {
+    fn hold(request: Box<HoldRequest>, keep_alive: bool, here: &mut Here<'_>) -> ExchangeStep {
+        if let Some(violation) = here.shared.turns_away(here.line.flow.is_over_limit()) {
             reading::refuse(violation, request.origin.as_deref(), here);
             return ExchangeStep::refused(true);
         }
@@ -219,16 +207,17 @@ impl Exchange {
         self,
         session: Token,
         (upgrade, key): (Upgrade, &AcceptKey),
-        tenant: Tenant,
+        identity: Option<Arc<Identity>>,
         here: &mut Here<'_>,
     ) -> ExchangeStep {
         let Self::Carrying(carrying) = self else { return ExchangeStep::On(self) };
         let date = here.date();
+        here.line.tenure = identity.map(|it| Box::new(Tenure::new(it)));
         handshake::write_switch(here.private(), date, key);
         here.shared.metrics().websockets.add(1);
         here.shared.want(Effect::Visit);
         let limits = &here.shared.context.limits;
-        let socket = Socket::knocking(session, upgrade, tenant, here.now, limits);
+        let socket = Socket::knocking(session, upgrade, here.now, limits);
         ExchangeStep::Open(Box::new(Stream::Socket(socket)), carrying.into_unheld().into_early())
     }
 
@@ -465,6 +454,7 @@ impl ExchangeStep {
 
 /// An ordinary answer is in the outbox: the connection is free for its next request, or ends.
 fn next_or_leave(keep_alive: bool, early: Option<Box<Early>>, here: &mut Here<'_>) -> ExchangeStep {
+    here.line.tenure = None; // each request says itself whom it speaks for
     // Looked at when it may have stalled; one that has taken all is idle for longer.
     let look_ms = here.shared.context.limits.idle_ms.min(here.shared.context.limits.stall_ms);
     if !keep_alive || here.shared.ending {

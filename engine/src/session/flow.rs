@@ -1,4 +1,4 @@
-//! How a client takes what it is sent, as far as the kernel tells.
+//! How a client takes what it is sent, as far as the kernel tells, and whether it came too many.
 
 use super::millis32::Millis32;
 use crate::clock::Millis;
@@ -17,13 +17,32 @@ pub(super) struct Flow {
     checked: Millis32,
     /// The kernel's buffer was full; a watch for room is armed.
     blocked: bool,
+    /// It came when there was no room for one more: it is told so when its request is known. (Here
+    /// it takes no memory, and anywhere else eight bytes of each connection.)
+    over_limit: bool,
 }
 
 impl Flow {
     /// Nothing was sent yet.
     pub(super) fn new(now: Millis) -> Self {
         let (waits_since, checked) = (Millis32::NEVER, Millis32::NEVER);
-        Self { progress: Millis32::of(now), waits_since, checked, blocked: false }
+        Self {
+            progress: Millis32::of(now),
+            waits_since,
+            checked,
+            blocked: false,
+            over_limit: false,
+        }
+    }
+
+    /// The same of a client that came when there was no room.
+    pub(super) fn over_limit(now: Millis) -> Self {
+        Self { over_limit: true, ..Self::new(now) }
+    }
+
+    /// Whether it came when there was no room.
+    pub(super) fn is_over_limit(&self) -> bool {
+        self.over_limit
     }
 
     /// A send went whole.

@@ -38,7 +38,9 @@ impl GivenSocket {
         let mut speaker = client.speaker;
         let heard = speaker.carried_in(socket.encoding.framing(), here);
         let unsent = here.take_private();
-        *here.line = line;
+        // It is the client, not the socket, that speaks for somebody.
+        let tenure = here.line.tenure.take();
+        *here.line = Line { tenure, ..line };
         here.private().extend_from_slice(&unsent);
         here.shared.want(Effect::Visit);
         let early = socket.take_over(speaker);

@@ -5,6 +5,7 @@ use fanfare_protocol::http::HttpDate;
 use super::line::Line;
 use super::outbox::private;
 use super::shared::ShardResources;
+use crate::channel::Tenant;
 use crate::clock::Millis;
 
 /// Where it writes what only its client gets, the time from which what begins now runs, and what
@@ -42,6 +43,11 @@ impl<'a> Here<'a> {
     /// Takes back what was written for the client and of which nothing was sent.
     pub(super) fn take_private(&mut self) -> Vec<u8> {
         self.line.outbox.take().map(|outbox| outbox.into_unsent()).unwrap_or_default()
+    }
+
+    /// Whose channels the client names.
+    pub(super) fn tenant(&self) -> Tenant {
+        self.shared.context.tenant_of(self.line.identity().map(|identity| &**identity))
     }
 
     /// The `Date` of an answer that is written now.

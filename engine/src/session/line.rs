@@ -1,21 +1,33 @@
-//! What is on its way to one client: what only it gets, and how it takes what it is sent.
+//! The line to one client: who is at its end, what is on its way there for that client alone, and
+//! how it takes what it is sent.
+
+use std::sync::Arc;
+
+use fanfare_identity::Identity;
 
 use super::flow::Flow;
 use super::outbox::Outbox;
-use crate::clock::Millis;
+use super::tenure::Tenure;
 
-/// The way.
+/// The line.
 #[derive(Debug)]
 pub(crate) struct Line {
+    /// Whom its client speaks for, where it has shown a token.
+    pub(super) tenure: Option<Box<Tenure>>,
     /// What only it gets; `None` while that is nothing.
     pub(super) outbox: Option<Box<Outbox>>,
     pub(super) flow: Flow,
 }
 
 impl Line {
-    /// Nothing was sent yet.
-    pub(super) fn new(now: Millis) -> Self {
-        Self { outbox: None, flow: Flow::new(now) }
+    /// Nothing was sent yet to a client of which nothing is known.
+    pub(super) fn new(flow: Flow) -> Self {
+        Self { tenure: None, outbox: None, flow }
+    }
+
+    /// Whom its client speaks for; `None` is nobody in particular.
+    pub(crate) fn identity(&self) -> Option<&Arc<Identity>> {
+        self.tenure.as_deref().map(Tenure::identity)
     }
 
     /// What only this client gets.

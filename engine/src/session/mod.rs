@@ -45,24 +45,28 @@ mod socket;
 mod speaker;
 mod state;
 mod stream;
+mod tenure;
 #[cfg(test)]
 mod tests;
 mod waiting;
 mod whole_answer;
 
+use std::sync::Arc;
+
+use fanfare_identity::Identity;
 use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::dialect::machine::{Answer, Machine};
 use fanfare_protocol::http::Violation;
 use fanfare_protocol::id::Id;
 use fanfare_protocol::message::GapView;
 
-use crate::channel::Tenant;
 use crate::clock::Millis;
 use crate::driver::Close;
 use crate::limits::Limits;
 use crate::sequencer::command::{Refusal, Subscribed};
 use crate::session_id::SessionId;
 use crate::transport::door::Hold;
+use flow::Flow;
 use given_socket::{GivenSocket, TakenOver};
 use heard::Heard;
 pub(crate) use here::Here;
@@ -73,6 +77,7 @@ use overdue::Overdue;
 use requests::FIRST;
 use state::State;
 use stream::Stream;
+use tenure::Tenure;
 
 pub(crate) use asking::BringResult;
 pub(crate) use carrying::Unheld;
@@ -91,8 +96,6 @@ pub(crate) use whole_answer::WholeAnswer;
 pub(crate) struct Session {
     pub(crate) state: State,
     pub(crate) line: Line,
-    /// It came when there was no room: it is told so when its request is known.
-    over_limit: bool,
 }
 
 impl Session {
@@ -100,13 +103,15 @@ impl Session {
     pub(crate) fn new(over_limit: bool, now: Millis, limits: &Limits) -> Self {
         let due = Millis32::after(now, limits.head_ms);
         let state = State::Exchange(Exchange::new(due));
-        Self { state, line: Line::new(now), over_limit }
+        let flow = if over_limit { Flow::over_limit(now) } else { Flow::new(now) };
+        Self { state, line: Line::new(flow) }
     }
 
     /// Bytes of memory that only this client uses, beside the entry of its connection.
     pub(crate) fn memory(&self) -> usize {
         let outbox = self.line.outbox.as_ref().map_or(0, |it| size_of::<Outbox>() + it.memory());
-        outbox + self.state.memory()
+        let tenure = self.line.tenure.as_ref().map_or(0, |_| size_of::<Tenure>());
+        outbox + tenure + self.state.memory()
     }
 
     /// A client that begins apart from its sockets, heard by this machine, which learns what it is
@@ -114,14 +119,15 @@ impl Session {
     pub(crate) fn held(
         machine: Box<dyn Machine>,
         id: &SessionId,
-        tenant: Tenant,
+        identity: Option<Arc<Identity>>,
         encoding: Encoding,
         now: Millis,
         shared: &mut ShardResources,
     ) -> Self {
-        let held = Held::new(machine, tenant, encoding, now, &shared.context.limits);
+        let held = Held::new(machine, encoding, now, &shared.context.limits);
         let state = State::Stream(Stream::Held(Box::new(held)));
-        let mut session = Self { state, line: Line::new(now), over_limit: false };
+        let mut session = Self { state, line: Line::new(Flow::new(now)) };
+        session.line.tenure = identity.map(|it| Box::new(Tenure::new(it)));
         if let Some(heard) = session.with_held(now, shared, |held, here| held.begin(id, here)) {
             session.heard(heard, now, shared);
         }
@@ -131,7 +137,7 @@ impl Session {
     /// One that comes from another shard, to be held.
     pub(crate) fn unheld(unheld: Unheld, now: Millis) -> Self {
         let state = State::Exchange(Exchange::unheld(unheld));
-        Self { state, line: Line::new(now), over_limit: false }
+        Self { state, line: Line::new(Flow::new(now)) }
     }
 
     /// Whether what the client sends is read now; `hangup` says that it may have ended its side.
@@ -168,8 +174,7 @@ impl Session {
     pub(crate) fn take(&mut self, bytes: &mut [u8], now: Millis, shared: &mut ShardResources) {
         match &mut self.state {
             State::Exchange(_) => {
-                let over_limit = self.over_limit;
-                self.exchange(now, shared, |exchange, here| exchange.take(bytes, over_limit, here));
+                self.exchange(now, shared, |exchange, here| exchange.take(bytes, here));
             }
             State::Stream(stream) => {
                 let heard = stream.take(bytes, &mut Here::new(&mut self.line, now, shared));
@@ -297,8 +302,7 @@ impl Session {
                     .for_each(|it| shared.want(Effect::Carries(it)));
             }
             State::Exchange(_) => {
-                let over_limit = self.over_limit;
-                self.exchange(now, shared, |exchange, here| exchange.next(over_limit, here));
+                self.exchange(now, shared, |exchange, here| exchange.next(here));
             }
         }
     }
@@ -482,7 +486,7 @@ impl Session {
         shared: &mut ShardResources,
     ) -> Option<GivenSocket> {
         let socket = self.state.give_socket()?;
-        let line = std::mem::replace(&mut self.line, Line::new(now));
+        let line = std::mem::replace(&mut self.line, Line::new(Flow::new(now)));
         shared.want(Effect::UnfollowAll);
         Some(GivenSocket { socket, line })
     }

@@ -11,7 +11,6 @@ use super::carriers::ApartNotice;
 use super::clients::Clients;
 use super::connection::Connection;
 use super::parcel::{Moving, Parcel};
-use crate::channel::Tenant;
 use crate::clock::Millis;
 use crate::driver::{Close, Detached, Token};
 use crate::sequencer::relay::Relay;
@@ -67,14 +66,14 @@ impl Apart<'_> {
         }
         let held = match request.carriage {
             Carriage::Begin(hold) => self
-                .begin(carrier, hold, &request.tenant)
+                .begin(carrier, hold, request)
                 .map(|session| self.attach(session, carrier, hold)),
             Carriage::Held(id, hold) => self.find(&id).and_then(|session| {
                 self.make_room(session).map(|()| self.attach(session, carrier, hold))
             }),
             Carriage::Socket(id, upgrade, key) => self
                 .find(&id)
-                .and_then(|session| self.knock(session, carrier, (upgrade, &key), &request.tenant)),
+                .and_then(|session| self.knock(session, carrier, (upgrade, &key), request)),
         };
         if let Err(violation) = held {
             self.refuse(carrier, violation, request);
@@ -103,7 +102,12 @@ impl Apart<'_> {
     }
 
     /// Begins a session apart from its sockets, of which this is the first.
-    fn begin(&mut self, carrier: Token, hold: Hold, tenant: &Tenant) -> Result<Token, Violation> {
+    fn begin(
+        &mut self,
+        carrier: Token,
+        hold: Hold,
+        request: &HoldRequest,
+    ) -> Result<Token, Violation> {
         let machines = self.clients.shared.machines().cloned().ok_or(Violation::NotFound)?;
         let (limits, life) = (&self.clients.shared.context.limits, &self.clients.shared.life);
         if life.connections.load(Relaxed) >= limits.connections {
@@ -123,7 +127,8 @@ impl Apart<'_> {
         let encoding = hold.encoding;
         let session = {
             let (machine, shared) = (machines(), &mut self.clients.shared);
-            Session::held(machine, &id, tenant.clone(), encoding, self.now, shared)
+            let identity = request.identity.clone();
+            Session::held(machine, &id, identity, encoding, self.now, shared)
         };
         let mut connection = Connection::new(token.generation, session);
         connection.flags.counted = counted;
@@ -176,7 +181,7 @@ impl Apart<'_> {
         session: Token,
         socket: Token,
         upgrade: (Upgrade, &AcceptKey),
-        tenant: &Tenant,
+        request: &HoldRequest,
     ) -> Result<(), Violation> {
         let (now, Clients { carriers, connections, .. }) = (self.now, &mut *self.clients);
         if carriers.knocker(session, connections).is_some() {
@@ -184,7 +189,7 @@ impl Apart<'_> {
         }
         carriers.knock(session, socket);
         self.clients.exchange(socket, self.now, |it, here| {
-            it.knock(session, upgrade, tenant.clone(), here)
+            it.knock(session, upgrade, request.identity.clone(), here)
         });
         self.clients.call(session, now, |it, shared| {
             it.with_held(now, shared, Held::hurry);

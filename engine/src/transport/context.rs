@@ -2,7 +2,7 @@
 //! as it is. Nothing in it changes: who has it has all of it, of one moment. A shard can be
 //! given another one in its place.
 
-use fanfare_protocol::http::Request;
+use fanfare_identity::Identity;
 
 use crate::admission::host::Hosts;
 use crate::admission::origin::Origins;
@@ -30,7 +30,7 @@ pub struct Context {
     pub dev: bool,
     /// The time of day, for the `Date` of answers.
     pub wall: Wall,
-    /// Whose channels clients name, until identity exists: asked for by [`Context::tenant_of`].
+    /// Whose channels clients name who have shown no token.
     pub tenant: Tenant,
     /// A random number of this node, by which connections have names unlike any other node's:
     /// [`crate::origin`].
@@ -53,9 +53,9 @@ impl Context {
         }
     }
 
-    /// Whose channels this request names, and whatever its connection says later: the one place
-    /// where a connection is given its tenant. For now it is the configuration's, whoever asks.
-    pub fn tenant_of(&self, _request: &Request<'_>) -> Tenant {
-        self.tenant.clone()
+    /// Whose channels a client names that speaks for `identity`: the one place where a connection
+    /// is given its tenant.
+    pub fn tenant_of(&self, identity: Option<&Identity>) -> Tenant {
+        identity.map_or(&self.tenant, |identity| &identity.tenant).clone()
     }
 }

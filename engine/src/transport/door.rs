@@ -4,12 +4,14 @@
 //! Such a client is a session that is apart from its sockets. The request that is held may end and
 //! be followed by the next; whatever brings bytes may come to another shard.
 
+use std::sync::Arc;
+
+use fanfare_identity::Identity;
 use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::dialect::machine::Machine;
 use fanfare_protocol::http::{ContentType, Request, Violation};
 use fanfare_protocol::ws::handshake::AcceptKey;
 
-use crate::channel::Tenant;
 use crate::session_id::SessionId;
 
 /// Knows which requests are of its protocol.
@@ -91,8 +93,8 @@ pub struct HoldRequest {
     pub carriage: Carriage,
     /// The origin of the page that asks and may read the answer.
     pub origin: Option<Box<str>>,
-    /// Whose channels a client names that begins with it, or knocks.
-    pub tenant: Tenant,
+    /// Whom a client speaks for that begins with it, or knocks; `None` is nobody in particular.
+    pub identity: Option<Arc<Identity>>,
 }
 
 impl Hold {

@@ -7,6 +7,7 @@ use super::Context;
 use super::decision::Decision;
 use super::door::{Carriage, Errand, HoldRequest};
 use super::follow_request::takes_chunks;
+use super::request::Asker;
 
 /// Decides about a request that is to do this.
 ///
@@ -16,15 +17,16 @@ pub(super) fn decide(
     errand: Errand,
     request: &Request<'_>,
     context: &Context,
-    reader: Option<&str>,
+    asker: &Asker<'_>,
 ) -> Result<Decision, Violation> {
-    let (origin, tenant) = (reader.map(Box::from), context.tenant_of(request));
+    let (origin, identity) = (asker.reader.map(Box::from), asker.identity.clone());
     let (carriage, hold) = match errand {
         Errand::Begin(hold) => (Carriage::Begin(hold), hold),
         Errand::Hold(session, hold) => (Carriage::Held(session, hold), hold),
         Errand::Upgrade(session, upgrade) => {
             let carriage = Carriage::Socket(session, upgrade, handshake::decide(request)?);
-            return Ok(Decision::Hold(Box::new(HoldRequest { carriage, origin, tenant })));
+            let held = HoldRequest { carriage, origin, identity };
+            return Ok(Decision::Hold(Box::new(held)));
         }
         Errand::Bring(session) => {
             let Body::Length(length) = request.body else {
@@ -42,5 +44,5 @@ pub(super) fn decide(
     if hold.once.is_none() && !takes_chunks(request) {
         return Err(Violation::HttpVersion);
     }
-    Ok(Decision::Hold(Box::new(HoldRequest { carriage, origin, tenant })))
+    Ok(Decision::Hold(Box::new(HoldRequest { carriage, origin, identity })))
 }

@@ -3,6 +3,9 @@
 //! A request says it in two parts. [`FollowHead`] is what its head says; [`Parameters`] are what
 //! its query says, or a body that came later.
 
+use std::sync::Arc;
+
+use fanfare_identity::Identity;
 use fanfare_protocol::dialect::{Encoding, Form, plain};
 use fanfare_protocol::framing::Framing;
 use fanfare_protocol::http::parameters::{LastEventId, Parameters};
@@ -13,6 +16,7 @@ use fanfare_protocol::since::Since as Asked;
 use fanfare_protocol::ws::handshake::AcceptKey;
 
 use super::Context;
+use super::request::Asker;
 use super::since::by_own_time;
 use crate::channel::{ChannelName, Tenant};
 use crate::clock::{Millis, Wall};
@@ -48,6 +52,8 @@ pub enum WantedOpening {
 pub struct FollowRequest {
     /// Where it came.
     pub endpoint: Endpoint,
+    /// Whom it speaks for; `None` is nobody in particular.
+    pub identity: Option<Arc<Identity>>,
     /// The channels, no name twice.
     pub channels: Vec<ChannelName>,
     /// From where.
@@ -68,11 +74,6 @@ pub struct FollowRequest {
 }
 
 impl FollowRequest {
-    /// Whose channels they are: all of one tenant, and one of them at least.
-    pub fn tenant(&self) -> &Tenant {
-        &self.channels[0].tenant
-    }
-
     /// Where to begin in every channel, if it is asked for at `now`, by the time of day that `wall`
     /// says.
     pub fn since(&self, wall: Wall, now: Millis) -> Since {
@@ -87,6 +88,8 @@ pub struct FollowHead {
     pub endpoint: Endpoint,
     /// Whose channels it names.
     tenant: Tenant,
+    /// Whom it speaks for.
+    identity: Option<Arc<Identity>>,
     /// What `Last-Event-ID` says, where it says something.
     last_event_id: Option<Asked>,
     /// Whether a stream may come in chunks.
@@ -98,15 +101,15 @@ pub struct FollowHead {
 }
 
 impl FollowHead {
-    /// Reads a head. `reader` is the origin of a page that may read the answer.
+    /// Reads a head.
     ///
     /// # Errors
     /// [`Violation::NotAcceptable`].
-    pub fn new(
+    pub(super) fn new(
         request: &Request<'_>,
         context: &Context,
         endpoint: Endpoint,
-        reader: Option<&str>,
+        asker: &Asker<'_>,
     ) -> Result<Self, Violation> {
         if endpoint == Endpoint::EventStream && !request.accepts(&accept::EVENT_STREAM) {
             return Err(Violation::NotAcceptable);
@@ -118,9 +121,10 @@ impl FollowHead {
             Err(_) => Some(Asked::Unreadable),
         };
         let takes_chunks = takes_chunks(request);
-        let origin = reader.map(Into::into);
-        let tenant = context.tenant_of(request);
-        Ok(Self { endpoint, tenant, last_event_id, takes_chunks, origin, accept_key: None })
+        let (origin, identity) = (asker.reader.map(Into::into), asker.identity.clone());
+        let tenant = context.tenant_of(identity.as_deref());
+        let accept_key = None;
+        Ok(Self { endpoint, tenant, identity, last_event_id, takes_chunks, origin, accept_key })
     }
 
     /// Puts both parts together.
@@ -132,6 +136,7 @@ impl FollowHead {
         Ok(FollowRequest {
             endpoint: self.endpoint,
             channels: parameters.channels.iter().map(|name| channel(&**name)).collect(),
+            identity: self.identity.clone(),
             begin: begin(self.last_event_id, parameters)?,
             encoding: self.encoding(parameters)?,
             wait_ms: wait_ms(parameters.wait.as_deref())?,

@@ -1,5 +1,8 @@
 //! What a request of the public listener asks for: routes, parameters, origins.
 
+use std::sync::Arc;
+
+use fanfare_identity::Identity;
 use fanfare_protocol::http::parameters::Parameters;
 use fanfare_protocol::http::response::{self, ANY_ORIGIN, Field, Methods, NO_STORE};
 use fanfare_protocol::http::{
@@ -25,6 +28,14 @@ use crate::sequencer::command::Publication;
 const TO_A_FILE: [Field<'static>; 2] =
     [("Access-Control-Allow-Origin", "null"), ("Vary", "Origin")];
 
+/// Who asks.
+pub(super) struct Asker<'a> {
+    /// The origin of a page that may read the answer.
+    pub(super) reader: Option<&'a str>,
+    /// Whom it speaks for; `None` is nobody in particular.
+    pub(super) identity: Option<Arc<Identity>>,
+}
+
 /// Decides about a whole head; writes the answer where one is due already, with `date` in it.
 pub fn decide(
     request: &Request<'_>,
@@ -47,6 +58,7 @@ pub fn decide(
     let origin =
         origin.map(|origin| if context.origins.allows_any() { ANY_ORIGIN } else { origin });
     let reader = origin.filter(|_| access == Access::Allowed);
+    let asker = Asker { reader, identity: None };
     let errand = door.and_then(|door| door.errand(request));
     if access == Access::Refused && (errand.is_some() || is_guarded(&request.path)) {
         return match origin {
@@ -65,8 +77,8 @@ pub fn decide(
         Some(_) if !matches!(request.method, Method::Get | Method::Post) => {
             Err(Violation::MethodNotCarry)
         }
-        Some(errand) => errand.and_then(|errand| errand::decide(errand, request, context, reader)),
-        None => route(request, context, life, dev, date, reader, out),
+        Some(errand) => errand.and_then(|errand| errand::decide(errand, request, context, &asker)),
+        None => route(request, context, life, dev, date, &asker, out),
     };
     match decision {
         Ok(decision) => decision,
@@ -112,31 +124,31 @@ fn route(
     life: &NodeState,
     dev: bool,
     date: HttpDate,
-    reader: Option<&str>,
+    asker: &Asker<'_>,
     out: &mut Vec<u8>,
 ) -> Result<Decision, Violation> {
     match (&*request.path, request.method) {
         ("/ws", _) => {
             let accept_key = handshake::decide(request)?;
-            let mut follow = follow_request(request, context, Endpoint::WebSocket, reader)?;
+            let mut follow = follow_request(request, context, Endpoint::WebSocket, asker)?;
             follow.accept_key = Some(accept_key);
             Ok(Decision::Follow(Box::new(follow)))
         }
         ("/" | "/healthz" | "/readyz" | "/sse" | "/poll", Method::Options) => {
             let followed = matches!(&*request.path, "/sse" | "/poll");
             let methods = if followed { Methods::Follow } else { Methods::Read };
-            options(request, methods, date, reader, out)
+            options(request, methods, date, asker.reader, out)
         }
         ("/sse" | "/poll", Method::Get | Method::Head) => {
             request.without_body()?;
             let endpoint = followed_by(request);
-            let follow = follow_request(request, context, endpoint, reader)?;
+            let follow = follow_request(request, context, endpoint, asker)?;
             if request.method == Method::Head {
-                return Ok(answer_head(request, endpoint, date, reader, out));
+                return Ok(answer_head(request, endpoint, date, asker.reader, out));
             }
             Ok(Decision::Follow(Box::new(follow)))
         }
-        ("/sse" | "/poll", Method::Post | Method::Query) => follow(request, context, reader),
+        ("/sse" | "/poll", Method::Post | Method::Query) => follow(request, context, asker),
         ("/playground/publish", Method::Post) => publish(request, context, dev),
         ("/playground/publish", _) => Err(Violation::MethodNotPost),
         ("/" | "/healthz" | "/readyz", Method::Get | Method::Head) => {
@@ -205,9 +217,9 @@ fn follow_request(
     request: &Request<'_>,
     context: &Context,
     endpoint: Endpoint,
-    reader: Option<&str>,
+    asker: &Asker<'_>,
 ) -> Result<FollowRequest, Violation> {
-    let head = FollowHead::new(request, context, endpoint, reader)?;
+    let head = FollowHead::new(request, context, endpoint, asker)?;
     let channels_max = context.limits.channels_per_connection;
     head.with(&Parameters::of(request.query(), channels_max)?)
 }
@@ -220,13 +232,13 @@ fn followed_by(request: &Request<'_>) -> Endpoint {
 fn follow(
     request: &Request<'_>,
     context: &Context,
-    reader: Option<&str>,
+    asker: &Asker<'_>,
 ) -> Result<Decision, Violation> {
     let endpoint = followed_by(request);
     let length = match request.body {
         Body::None | Body::Length(0) => {
             return Ok(Decision::Follow(Box::new(follow_request(
-                request, context, endpoint, reader,
+                request, context, endpoint, asker,
             )?)));
         }
         Body::Length(length) => usize::try_from(length).unwrap_or(usize::MAX),
@@ -237,7 +249,7 @@ fn follow(
         return Err(Violation::BodyTooLong);
     }
     let pending =
-        PendingFollow::new(FollowHead::new(request, context, endpoint, reader)?, request, form);
+        PendingFollow::new(FollowHead::new(request, context, endpoint, asker)?, request, form);
     Ok(Decision::Read(Box::new(pending), length))
 }
 
@@ -269,7 +281,7 @@ fn publish(request: &Request<'_>, context: &Context, dev: bool) -> Result<Decisi
         return Err(Violation::BadEvent);
     }
     let publication = Publication {
-        channel: ChannelName::new(context.tenant_of(request), &name),
+        channel: ChannelName::new(context.tenant_of(None), &name),
         also: Box::default(),
         kind: fanfare_protocol::message::Kind::Text, // decided when the body is whole
         event: event.map(|event| event.as_ref().into()),

@@ -10,6 +10,7 @@ use crate::clock::{Millis, Wall};
 use crate::limits::Limits;
 use crate::sequencer::command::Since;
 use crate::transport::follow_request::{Endpoint, WantedOpening};
+use crate::transport::request::Asker;
 
 const NOW: Millis = Millis(60_000);
 const WALL: Wall = Wall::Since(0);
@@ -21,7 +22,8 @@ fn asked(query: &str, form: BodyForm, body: impl AsRef<[u8]>) -> Result<FollowRe
     let mut reader = HeadReader::new();
     reader.feed(head.as_bytes(), &HttpLimits::DEFAULT).unwrap();
     let request = reader.request(&HttpLimits::DEFAULT).unwrap();
-    let head = FollowHead::new(&request, &context, Endpoint::EventStream, None).unwrap();
+    let asker = Asker { reader: None, identity: None };
+    let head = FollowHead::new(&request, &context, Endpoint::EventStream, &asker).unwrap();
     PendingFollow::new(head, &request, form).with(body.as_ref(), &context)
 }
 
