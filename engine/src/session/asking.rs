@@ -148,6 +148,7 @@ impl Asking {
                 let first_ping_ms = spread_ms(spread, context.limits.ping_ms);
                 Stream::Socket(Socket::new(
                     ask.encoding,
+                    here.tenant(),
                     reply,
                     first_ping_ms,
                     here.now,

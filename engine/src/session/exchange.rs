@@ -216,8 +216,8 @@ impl Exchange {
         handshake::write_switch(here.private(), date, key);
         here.shared.metrics().websockets.add(1);
         here.shared.want(Effect::Visit);
-        let limits = &here.shared.context.limits;
-        let socket = Socket::knocking(session, upgrade, here.now, limits);
+        let (tenant, limits) = (here.tenant(), &here.shared.context.limits);
+        let socket = Socket::knocking(session, upgrade, tenant, here.now, limits);
         ExchangeStep::Open(Box::new(Stream::Socket(socket)), carrying.into_unheld().into_early())
     }
 

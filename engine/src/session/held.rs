@@ -30,6 +30,7 @@ use super::here::Here;
 use super::requests::Requests;
 use super::speaker::Speaker;
 use super::whole_answer::WholeAnswer;
+use crate::channel::Tenant;
 use crate::clock::Millis;
 use crate::fanout::Gathering;
 use crate::limits::Limits;
@@ -82,11 +83,12 @@ impl Held {
     /// One that begins, and for which no request is held yet.
     pub(super) fn new(
         machine: Box<dyn Machine>,
+        tenant: Tenant,
         encoding: Encoding,
         now: Millis,
         limits: &Limits,
     ) -> Self {
-        let speaker = Speaker::new(machine, Requests::none(), encoding.framing());
+        let speaker = Speaker::new(machine, Requests::none(), tenant, encoding.framing());
         let carriage = Carriage::Detached { due: now.plus(limits.detached_ms) };
         Self { speaker, encoding, carriage }
     }

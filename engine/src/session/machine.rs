@@ -13,7 +13,7 @@ use super::effect::Effect;
 use super::here::Here;
 use super::requests::Requests;
 use crate::bodies::{BodySender, BodyShare};
-use crate::channel::ChannelName;
+use crate::channel::{ChannelName, Tenant};
 use crate::payload;
 use crate::sequencer::command::{Publication, Subscribed};
 use crate::transport::since::by_own_time;
@@ -22,6 +22,8 @@ use crate::transport::since::by_own_time;
 pub(super) struct MachineCall<'a, 'h> {
     pub(super) here: &'a mut Here<'h>,
     pub(super) requests: &'a mut Requests,
+    /// Whose channels its client names.
+    pub(super) tenant: &'a Tenant,
     pub(super) framing: Framing,
     /// With which the machine ended its connection.
     pub(super) farewell: Option<(CloseCode, &'static str)>,
@@ -70,7 +72,7 @@ impl Turn for MachineCall<'_, '_> {
     }
 
     fn unfollow(&mut self, channel: &str) -> bool {
-        let name = ChannelName::new(self.here.tenant(), channel);
+        let name = ChannelName::new(self.tenant.clone(), channel);
         let Some(followed) = self.requests.unfollow(&name) else { return false };
         if let Some(channel) = followed {
             self.here.shared.want(Effect::Unfollow(channel));
@@ -130,6 +132,6 @@ impl MachineCall<'_, '_> {
         if !names::is_channel_name(channel) {
             return Err(Unasked::BadChannel);
         }
-        Ok(ChannelName::new(self.here.tenant(), channel))
+        Ok(ChannelName::new(self.tenant.clone(), channel))
     }
 }

@@ -124,7 +124,8 @@ impl Session {
         now: Millis,
         shared: &mut ShardResources,
     ) -> Self {
-        let held = Held::new(machine, encoding, now, &shared.context.limits);
+        let tenant = shared.context.tenant_of(identity.as_deref());
+        let held = Held::new(machine, tenant, encoding, now, &shared.context.limits);
         let state = State::Stream(Stream::Held(Box::new(held)));
         let mut session = Self { state, line: Line::new(Flow::new(now)) };
         session.line.tenure = identity.map(|it| Box::new(Tenure::new(it)));

@@ -12,6 +12,7 @@ use super::overdue::RECHECK_MS;
 use super::requests::Requests;
 use super::shared::ShardResources;
 use super::speaker::{Knock, Speaker};
+use crate::channel::Tenant;
 use crate::clock::Millis;
 use crate::driver::Token;
 use crate::limits::Limits;
@@ -50,6 +51,7 @@ impl Socket {
     /// One whose first ping is due in `first_ping_ms`.
     pub(super) fn new(
         encoding: Encoding,
+        tenant: Tenant,
         reply: &Subscribed,
         first_ping_ms: u64,
         now: Millis,
@@ -57,7 +59,7 @@ impl Socket {
     ) -> Self {
         let speaker = shared.machines().map(|machines| {
             let (machine, requests) = (machines(), Requests::new(reply));
-            Box::new(Speaker::new(machine, requests, encoding.framing()))
+            Box::new(Speaker::new(machine, requests, tenant, encoding.framing()))
         });
         Self {
             frames: None,
@@ -72,9 +74,15 @@ impl Socket {
     }
 
     /// One that knocks for a session.
-    pub(super) fn knocking(session: Token, upgrade: Upgrade, now: Millis, limits: &Limits) -> Self {
+    pub(super) fn knocking(
+        session: Token,
+        upgrade: Upgrade,
+        tenant: Tenant,
+        now: Millis,
+        limits: &Limits,
+    ) -> Self {
         let Upgrade { encoding, knocker } = upgrade;
-        let mut speaker = Speaker::new(knocker(), Requests::none(), encoding.framing());
+        let mut speaker = Speaker::new(knocker(), Requests::none(), tenant, encoding.framing());
         speaker.knock = Some(Knock { session, due: now.plus(limits.head_ms), early: None });
         Self {
             frames: None,

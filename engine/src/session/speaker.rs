@@ -9,6 +9,7 @@ use super::heard::Heard;
 use super::here::Here;
 use super::machine::{MachineCall, followed};
 use super::requests::Requests;
+use crate::channel::Tenant;
 use crate::clock::Millis;
 use crate::driver::Token;
 use crate::sequencer::command::Subscribed;
@@ -17,6 +18,8 @@ use crate::sequencer::command::Subscribed;
 pub(super) struct Speaker {
     machine: Box<dyn Machine>,
     pub(super) requests: Requests,
+    /// Whose channels it names, for as long as it is here.
+    tenant: Tenant,
     /// In what frames are carried that its machine writes.
     framing: Framing,
     /// Where its socket has come for a client of other requests.
@@ -36,8 +39,13 @@ pub(super) struct Knock {
 
 impl Speaker {
     /// One whose machine has not been called.
-    pub(super) fn new(machine: Box<dyn Machine>, requests: Requests, framing: Framing) -> Self {
-        Self { machine, requests, framing, knock: None }
+    pub(super) fn new(
+        machine: Box<dyn Machine>,
+        requests: Requests,
+        tenant: Tenant,
+        framing: Framing,
+    ) -> Self {
+        Self { machine, requests, tenant, framing, knock: None }
     }
 
     /// It begins, and is called this where requests on other sockets name it.
@@ -102,10 +110,11 @@ impl Speaker {
         here: &mut Here<'_>,
         make: impl FnOnce(&mut dyn Machine, &mut MachineCall<'_, '_>),
     ) -> Heard {
-        let (requests, framing) = (&mut self.requests, self.framing);
+        let (requests, tenant, framing) = (&mut self.requests, &self.tenant, self.framing);
         let (farewell, takes_over) = (None, false);
         let catches_up = false;
-        let mut call = MachineCall { here, requests, framing, farewell, takes_over, catches_up };
+        let mut call =
+            MachineCall { here, requests, tenant, framing, farewell, takes_over, catches_up };
         make(&mut *self.machine, &mut call);
         match call.farewell {
             Some((code, reason)) => Heard::Dismissed(code, reason),
