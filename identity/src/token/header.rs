@@ -1,4 +1,4 @@
-//! What a token says of its own signature. It is not believed: it only chooses which keys are tried.
+//! What a token says of its own signature. It is not believed: it chooses which keys are tried.
 
 use std::borrow::Cow;
 
