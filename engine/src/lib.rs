@@ -36,5 +36,6 @@ pub mod session;
 pub mod session_id;
 pub mod shard;
 pub mod sim;
+pub mod tenancy;
 pub mod transport;
 pub mod vigil;

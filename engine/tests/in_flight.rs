@@ -118,7 +118,7 @@ fn start_api(sequencer: &StandIn, metrics: &Arc<Metrics>) -> control::Control {
             version: "0.0.0",
             started_unix_s: 1,
         },
-        api_key: None,
+        api_keys: fanfare_identity::ApiKeys::default(),
         limits: limits(),
         bounds: control::Bounds {
             answer_ms: 3_600_000,
@@ -137,6 +137,7 @@ fn start_socket(path: &Path, sequencer: &StandIn, metrics: &Arc<Metrics>) -> ing
         path: path.into(),
         mode: 0o600,
         users: Vec::new(),
+        peers: Vec::new(),
         limits: limits(),
         epoch: epoch(),
         life: epoch(),

@@ -83,6 +83,7 @@ fn who_is_stuck_in_a_message_of_its_own_is_ended_where_there_is_no_room() {
                 history: keep(1),
                 window: Window { count: 1, bytes: 2 << 20 },
                 slow: Slow::Latest,
+                ..Rule::default()
             };
             settings.rules = Rules::new(vec![rule], keep(1), Window::DEFAULT);
         },

@@ -34,6 +34,7 @@ pub(super) fn run(
     warnings: &[String],
 ) -> Result<ExitCode, Failure> {
     let config = load(arguments, matches)?;
+    config.refuse_unenforced().map_err(failure)?;
     crate::diagnostics::start().map_err(|what| Failure::new(exit::CONFIG, what))?;
     warnings.iter().chain(&config.warnings()).for_each(|warning| warn!("{warning}"));
     let Config { settings, .. } = config;

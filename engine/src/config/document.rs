@@ -268,6 +268,17 @@ impl<'d, 't> Section<'d, 't> {
         }
     }
 
+    /// Where the table begins.
+    pub(super) fn source(&self) -> Source {
+        self.document.source(&self.span)
+    }
+
+    /// The same for people, without a column: `fanfare.toml:12`.
+    pub(super) fn place(&self) -> Arc<str> {
+        let (line, _) = line_and_column(self.document.text, self.span.start);
+        format!("{}:{line}", self.document.name).into()
+    }
+
     /// Whether the document has this key here.
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.is_some_and(|table| table.contains_key(key))

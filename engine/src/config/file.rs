@@ -3,16 +3,16 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use toml::de::DeValue;
-
-use super::document::{Document, Section, expected};
+use super::channels::{self, Rest, RuleDraft};
+use super::document::{Document, Section};
 use super::limits::{self, LimitsTable};
 use super::read;
-use super::source::{Problem, Source, Sourced};
+use super::source::{Problem, Sourced};
+use super::tenants::Tenants;
 use super::units::{self, OptionalAddress};
 use crate::admission::origin::Origins;
 use crate::node::DriverChoice;
-use crate::rule::{HistoryRule, Pattern, Rule, Slow, Window};
+use crate::rule::{HistoryRule, Slow, Window};
 
 /// What a file said. `None` where it was silent.
 #[derive(Debug, Default)]
@@ -34,7 +34,8 @@ pub(super) struct File {
     pub(super) history: Kept<HistoryRule>,
     pub(super) window: Kept<Window>,
     pub(super) slow: Slow,
-    pub(super) channels: Vec<Rule>,
+    pub(super) channels: Vec<RuleDraft>,
+    pub(super) tenants: Tenants,
     pub(super) limits: LimitsTable,
 }
 
@@ -72,113 +73,39 @@ pub(super) fn read(name: &str, text: &str) -> (File, Vec<Problem>) {
 
 impl File {
     fn read(root: Section<'_, '_>) -> Self {
-        let history = history(root.section("history"), HistoryRule::DEFAULT);
-        let window = window(root.section("window"), Window::DEFAULT);
-        let slow = slow(&root, Slow::default());
+        let history = channels::history(root.section("history"), HistoryRule::DEFAULT);
+        let window = channels::window(root.section("window"), Window::DEFAULT);
+        let slow = channels::slow(&root, Slow::default());
         let limits = limits::read(root.section("limits"));
         let budget = limits.limits.history_bytes as u64;
-        within_budget(&root, &history, budget);
-        let channels = (root.sections("channels").into_iter())
-            .filter_map(|section| channel(section, history.value, window.value, slow, budget))
-            .collect();
+        channels::within_budget(&root, &history, budget);
+        let rest = Rest { history: history.value, window: window.value, slow, budget };
+        let channels = channels::read_all(root.sections("channels"), rest);
         let file = Self {
             listen: root.value("listen", read::word(units::address)),
             api: root.value("api", read::word(units::address_or_none)),
             socket: root.value("socket", read::word(units::socket_or_none)),
             socket_mode: root.value("socket_mode", read::mode),
-            socket_users: root.list("socket_users", uid),
+            socket_users: root.list("socket_users", read::id),
             driver: root.value("driver", read::word(units::driver)),
             shards: root.value("shards", read::whole_word(units::shards)),
             max_connections: root.value("max_connections", read::whole_word(units::connections)),
             origins: origins(&root),
             hosts: root.list("hosts", read::word(units::host)),
             api_key: root.value("api_key", read::text),
-            api_key_file: root.value("api_key_file", path),
+            api_key_file: root.value("api_key_file", read::path),
             no_dev: root.value("no_dev", read::switch),
             i_understand_insecure: root.value("i_understand_insecure", read::switch),
             history,
             window,
             slow,
             channels,
+            tenants: Tenants::read(&root, rest),
             limits,
         };
         root.end();
         file
     }
-}
-
-/// One `[[channels]]`: what it does not say is as for all channels.
-fn channel(
-    section: Section<'_, '_>,
-    all_history: HistoryRule,
-    all_window: Window,
-    all_slow: Slow,
-    budget: u64,
-) -> Option<Rule> {
-    let pattern = section.value("match", |value| Pattern::parse(&read::text(value)?));
-    let history = history(section.section("history"), all_history);
-    let window = window(section.section("window"), all_window);
-    let slow = slow(&section, all_slow);
-    within_budget(&section, &history, budget);
-    if pattern.is_none() && !section.has("match") {
-        section.complain("this rule has no \"match\": write match = \"room:*\", for example");
-    }
-    section.end();
-    let pattern = pattern?.value;
-    Some(Rule { pattern, history: history.value, window: window.value, slow })
-}
-
-fn history(section: Section<'_, '_>, rest: HistoryRule) -> Kept<HistoryRule> {
-    let count = section.value("count", |value| between(read::whole(value)?, 0, 1 << 32, ""));
-    let bytes = section.value("bytes", |value| {
-        let none = "; a channel that keeps nothing says count = 0";
-        bytes_between(read::size(value)?, 1 << 10, 1 << 40, none)
-    });
-    let age = section.value("age", |value| match read::time(value)? {
-        0 => Err("0s would keep nothing: to say so, write count = 0".into()),
-        age => Ok(age),
-    });
-    section.end();
-    let bytes = bytes.unwrap_or_else(|| Sourced::default(rest.bytes as u64));
-    let value = HistoryRule {
-        count: count.map_or(rest.count, |said| said.value),
-        bytes: bytes.value as usize,
-        age_ms: age.map_or(rest.age_ms, |said| said.value),
-    };
-    Kept { value, bytes }
-}
-
-fn window(section: Section<'_, '_>, rest: Window) -> Kept<Window> {
-    let count = section.value("count", |value| {
-        let why = ": without a window nobody could be behind by even one message";
-        between(read::whole(value)?, 1, 1 << 24, why)
-    });
-    let bytes =
-        section.value("bytes", |value| bytes_between(read::size(value)?, 1 << 10, 1 << 40, ""));
-    section.end();
-    let bytes = bytes.unwrap_or_else(|| Sourced::default(rest.bytes as u64));
-    let value =
-        Window { count: count.map_or(rest.count, |said| said.value), bytes: bytes.value as usize };
-    Kept { value, bytes }
-}
-
-fn slow(section: &Section<'_, '_>, rest: Slow) -> Slow {
-    section.value("slow", read::word(units::slow)).map_or(rest, |said| said.value)
-}
-
-/// One channel's history must not be larger than what the node keeps for all. Only what a table
-/// says itself is complained about there: the default fits into the smallest budget (1 MiB).
-fn within_budget(section: &Section<'_, '_>, history: &Kept<HistoryRule>, budget: u64) {
-    let said_here = history.bytes.source != Source::Default;
-    if !said_here || history.value.count == 0 || history.bytes.value <= budget {
-        return;
-    }
-    let (bytes, budget) = (units::bytes_text(history.bytes.value), units::bytes_text(budget));
-    let what = format!(
-        "one channel's history of {bytes} does not fit into [limits] history_bytes = {budget}, \
-         which bounds all channels together: lower history.bytes or raise history_bytes"
-    );
-    section.complain_at(&history.bytes.source, what);
 }
 
 fn origins(root: &Section<'_, '_>) -> Option<Sourced<Vec<String>>> {
@@ -192,34 +119,6 @@ fn origins(root: &Section<'_, '_>) -> Option<Sourced<Vec<String>>> {
         return None;
     }
     Some(list)
-}
-
-fn uid(value: &DeValue<'_>) -> Result<u32, String> {
-    let ask = "a numeric user id, as `id -u NAME` prints it";
-    let uid = value.as_integer().ok_or_else(|| expected(ask, value))?;
-    u32::from_str_radix(uid.as_str(), uid.radix()).map_err(|_| format!("{uid} is not {ask}"))
-}
-
-fn path(value: &DeValue<'_>) -> Result<PathBuf, String> {
-    match read::text(value)? {
-        text if text.is_empty() => Err("a path is not empty".into()),
-        text => Ok(text.into()),
-    }
-}
-
-fn between(number: u64, min: u64, max: u64, why: &str) -> Result<u64, String> {
-    if (min..=max).contains(&number) {
-        return Ok(number);
-    }
-    Err(format!("{number} is not between {min} and {max}{why}"))
-}
-
-fn bytes_between(number: u64, min: u64, max: u64, why: &str) -> Result<u64, String> {
-    if (min..=max).contains(&number) {
-        return Ok(number);
-    }
-    let [number, min, max] = [number, min, max].map(units::bytes_text);
-    Err(format!("{number} is not between {min} and {max}{why}"))
 }
 
 #[cfg(test)]
@@ -281,6 +180,7 @@ mod tests {
         assert_eq!(file.history.value, HistoryRule { count: 7, ..HistoryRule::DEFAULT });
         let [room, log] = &file.channels[..] else { panic!("{:?}", file.channels) };
         let age_ms = 3_600_000;
+        let (room, log) = (&room.rule, &log.rule);
         assert_eq!(room.history, HistoryRule { count: 7, age_ms, ..HistoryRule::DEFAULT });
         assert_eq!(room.window, Window { bytes: 2_000_000, ..Window::DEFAULT });
         assert_eq!(log.history.count, 0);
@@ -328,6 +228,16 @@ mod tests {
     fn channel_rules_are_checked() {
         refused("[[channels]]\nhistory = { count = 1 }", "1:1", "no \"match\"");
         refused("[[channels]]\nmatch = \"a*\"", "2:9", "whole segment");
+        refused(
+            "[[channels]]\nmatch = \"a\"\nallow = { user = [\"read\"] }",
+            "3:19",
+            "\"history\"",
+        );
+        refused("[[channels]]\nmatch = \"a\"\nallow = { users = [] }", "3:11", "\"user\"");
+        refused("[[channels]]\nmatch = \"a\"\nallow = [\"user\"]", "3:9", "a table");
+        refused("[[channels]]\nmatch = \"a\"\npresence = \"on\"", "3:12", "true or false");
+        let nobody = "[[channels]]\nmatch = \"{user}\"\nallow = { anonymous = [\"subscribe\"] }";
+        refused(nobody, "3:9", "no name that could stand for {user}");
         refused("[[channels]]\nmatch = \"a\"\nhistroy = { count = 1 }", "3:1", "\"history\"");
         refused("[[channels]]\nmatch = \"a\"\nslow = \"no\"", "3:8", "\"latest\"");
         refused("[channels]\nmatch = \"a\"", "1:1", "[[channels]]");

@@ -4,14 +4,18 @@
 //! that says what to do. Nothing is started from a configuration that has a problem, and nothing
 //! is corrected in silence.
 
+mod channels;
 mod document;
 mod file;
+mod keys;
 mod limits;
 pub(crate) mod meant;
 mod read;
 mod secret;
 mod show;
+mod shown;
 mod source;
+mod tenants;
 pub mod units;
 mod warnings;
 
@@ -24,11 +28,13 @@ use crate::admission::origin::Origins;
 use crate::channel::Tenant;
 use crate::error::StartError;
 use crate::node::{DriverChoice, Settings};
-use crate::rule::{HistoryRule, Rule, Rules, Slow, Window};
+use crate::rule::{Access, Rule, Rules};
+use channels::RuleDraft;
 use file::File;
 use secret::SmallFile;
 pub use show::default_toml;
 pub use source::{Problem, Source, Sourced};
+use tenants::SettledTenants;
 use units::OptionalAddress;
 
 /// Where clients connect unless something else is said.
@@ -85,15 +91,31 @@ pub struct Config {
     pub settings: Settings,
     /// Who said what, by the path of the key; what is not here is a default.
     sources: BTreeMap<String, Source>,
-    /// What is shown for all channels, and the rules before it.
-    history: HistoryRule,
-    window: Window,
-    slow: Slow,
-    rules: Vec<Rule>,
     origins: Vec<String>,
     hosts: Vec<String>,
     no_dev: bool,
     insecure_understood: bool,
+    /// It says who may do what, or by what that is known.
+    judges_clients: bool,
+}
+
+impl Config {
+    /// Refuses a configuration by which clients would have to be judged: this build reads it, and
+    /// does not judge them yet.
+    ///
+    /// # Errors
+    /// [`StartError::Config`], which says so.
+    pub fn refuse_unenforced(&self) -> Result<(), StartError> {
+        if !self.judges_clients {
+            return Ok(());
+        }
+        Err(StartError::Config(
+            "this build reads [auth], [[tenants]] and allow = { ... }, but does not yet enforce \
+             them for clients, so that nothing is started with them: take them out (`fanfare \
+             config check` reads them)"
+                .into(),
+        ))
+    }
 }
 
 /// Everything that is wrong with a configuration; never empty.
@@ -172,8 +194,11 @@ fn read_file(path: Option<&Sourced<PathBuf>>, problems: &mut Vec<Problem>) -> Fi
             File::default()
         }
     };
-    if let (Some(key), Err(what)) = (&file.api_key, text.check_private(path)) {
-        problems.push(Problem::new(key.source.clone(), what));
+    let api_key = file.api_key.as_ref().map(|key| &key.source);
+    if let Some(secret) = api_key.or_else(|| file.tenants.inline_secret())
+        && let Err(what) = text.check_private(path)
+    {
+        problems.push(Problem::new(secret.clone(), what));
     }
     file
 }
@@ -191,6 +216,8 @@ struct Draft {
     hosts: Sourced<Vec<String>>,
     no_dev: Sourced<bool>,
     insecure_understood: bool,
+    /// Where files are that the configuration names.
+    folder: PathBuf,
     file: File,
 }
 
@@ -203,7 +230,10 @@ impl Draft {
         ) -> Sourced<T> {
             first.or(second.take()).unwrap_or_else(|| Sourced::default(default))
         }
-        let api_key = api_key(overrides.api_key, overrides.file.as_ref(), &mut file, problems);
+        // Beside the file that names them, wherever the process was started.
+        let folder = overrides.file.as_ref().and_then(|file| file.value.parent());
+        let folder = folder.unwrap_or(Path::new("")).to_owned();
+        let api_key = api_key(overrides.api_key, &folder, &mut file, problems);
         Self {
             listen: or(overrides.listen, &mut file.listen, DEFAULT_LISTEN),
             api: or(overrides.api, &mut file.api, OptionalAddress::At(DEFAULT_API)),
@@ -217,22 +247,29 @@ impl Draft {
             no_dev: or(overrides.no_dev, &mut file.no_dev, false),
             insecure_understood: overrides.insecure_understood
                 || file.i_understand_insecure.as_ref().is_some_and(|said| said.value),
+            folder,
             file,
         }
     }
 
     /// Judges what only shows when everything is known, and makes the settings.
-    fn settle(self, problems: &mut Vec<Problem>) -> Config {
+    fn settle(mut self, problems: &mut Vec<Problem>) -> Config {
         problems.extend(limits::check(&self.file.limits));
         problems.extend(self.addresses_clash());
         problems.extend(self.socket_unreachable());
         problems.extend(self.key_unusable());
+        problems.extend(self.cookies_for_anybody());
         let exposed = self.exposed();
         let insecure = !exposed.is_empty();
         if !self.insecure_understood {
             problems.extend(exposed);
         }
-        self.into_config(insecure)
+        let judges = self.judges_clients();
+        let on = judges || self.has_api_key();
+        let tenants = std::mem::take(&mut self.file.tenants);
+        let mut tenants = tenants.settle(&Tenant::default(), &self.folder, problems);
+        tenants.tenancy.on = on;
+        Config { judges_clients: judges, ..self.into_config(insecure, tenants) }
     }
 
     fn api_place(&self) -> Option<SocketAddr> {
@@ -241,6 +278,28 @@ impl Draft {
 
     fn all_loopback(&self) -> bool {
         is_loopback(self.listen.value) && self.api_place().is_none_or(is_loopback)
+    }
+
+    /// Whether the configuration says who may do what, or by what that is known.
+    fn judges_clients(&self) -> bool {
+        let allows = self.file.channels.iter().any(|rule| rule.allow.is_some());
+        allows || self.file.tenants.judges_clients()
+    }
+
+    fn has_api_key(&self) -> bool {
+        self.api_key.is_some() || self.file.tenants.has_api_keys()
+    }
+
+    /// A browser sends its cookies along whatever page asks, so that every page would speak for
+    /// the user (THREATS G3).
+    fn cookies_for_anybody(&self) -> Option<Problem> {
+        let origins = self.file.origins.as_ref()?;
+        let any = origins.value.iter().any(|origin| origin == "*");
+        (any && self.file.tenants.cookie().is_some()).then(|| {
+            let what = "origins: \"*\" lets every page in, and [auth.cookie] has a browser speak \
+                        for its user on each: list the pages that may, or do without the cookie";
+            Problem::new(origins.source.clone(), what)
+        })
     }
 
     fn addresses_clash(&self) -> Option<Problem> {
@@ -277,17 +336,17 @@ impl Draft {
         const ACCEPT: &str = "or accept it with the flag --i-understand-insecure (it has no \
                               variable), in a configuration i_understand_insecure = true";
         let mut problems = Vec::new();
-        if !is_loopback(self.listen.value) {
+        if !is_loopback(self.listen.value) && !self.judges_clients() {
             let what = format!(
-                "listen is {}, which other machines can reach, and this version asks no client who \
-                 it is, so that anyone there follows every channel: listen on 127.0.0.1 behind a \
-                 proxy that checks, {ACCEPT}",
+                "listen is {}, which other machines can reach, and nothing says who may follow \
+                 what, so that anyone there follows every channel: add [auth] (docs/AUTH.md), \
+                 listen on 127.0.0.1 behind a proxy that checks, {ACCEPT}",
                 self.listen.value
             );
             problems.push(Problem::new(self.listen.source.clone(), what));
         }
         match self.api_place() {
-            Some(api) if !is_loopback(api) && self.api_key.is_none() => {
+            Some(api) if !is_loopback(api) && !self.has_api_key() => {
                 let what = format!(
                     "api is {api}, which other machines can reach, and there is no API key, so \
                      that anyone there publishes: set FANFARE_API_KEY, use 127.0.0.1, {ACCEPT}"
@@ -299,8 +358,9 @@ impl Draft {
         problems
     }
 
-    fn into_config(self, insecure: bool) -> Config {
-        let dev = self.all_loopback() && !self.no_dev.value && self.api_key.is_none();
+    fn into_config(self, insecure: bool, tenants: SettledTenants) -> Config {
+        let SettledTenants { tenancy, rules: own } = tenants;
+        let dev = self.all_loopback() && !self.no_dev.value && !tenancy.on;
         let sources = self.sources();
         let mut limits = self.file.limits.limits;
         let connections_asked = self.max_connections.is_some();
@@ -309,7 +369,16 @@ impl Draft {
         }
         let (history, window) = (self.file.history.value, self.file.window.value);
         let slow = self.file.slow;
-        let rules = self.file.channels;
+        let unsaid = if tenancy.on { Access::CLOSED } else { Access::OPEN };
+        let rest = Rule { history, window, slow, access: unsaid, ..Rule::default() };
+        let settle = |rules: Vec<RuleDraft>| -> Vec<Rule> {
+            rules.into_iter().map(|rule| rule.settle(unsaid)).collect()
+        };
+        let rules = own
+            .into_iter()
+            .fold(Rules::closed_by(settle(self.file.channels), rest), |rules, (tenant, own)| {
+                rules.with_own(tenant, settle(own))
+            });
         let origins = self.file.origins.map_or_else(Vec::new, |said| said.value);
         let settings = Settings {
             listen: self.listen.value,
@@ -322,24 +391,22 @@ impl Draft {
             limits,
             connections_asked,
             tenant: Tenant::default(),
-            rules: Rules::new(rules.clone(), history, window).with_slow(slow),
+            rules,
             origins: Origins::new(&origins).unwrap_or_default(),
             hosts: Hosts::new(&self.hosts.value).unwrap_or_default(),
-            api_key: self.api_key.map(|said| said.value),
+            api_key: self.api_key.map(|said| said.value.into()),
+            tenancy,
             dev,
             insecure,
         };
         Config {
             settings,
             sources,
-            history,
-            window,
-            slow,
-            rules,
             origins,
             hosts: self.hosts.value,
             no_dev: self.no_dev.value,
             insecure_understood: self.insecure_understood,
+            judges_clients: false,
         }
     }
 
@@ -372,7 +439,7 @@ impl Draft {
 /// The API key, from the environment, or from the file, or from the file that the file names.
 fn api_key(
     environment: Option<Sourced<String>>,
-    config: Option<&Sourced<PathBuf>>,
+    folder: &Path,
     file: &mut File,
     problems: &mut Vec<Problem>,
 ) -> Option<Sourced<String>> {
@@ -385,8 +452,6 @@ fn api_key(
         return environment.or(inline);
     }
     let Sourced { value: path, source } = named?;
-    // Beside the file that names it, wherever the process was started.
-    let folder = config.and_then(|config| config.value.parent()).unwrap_or(Path::new(""));
     match secret::key_of_file(&folder.join(path)) {
         Ok(value) => Some(Sourced { value, source }),
         Err(what) => {
@@ -405,5 +470,7 @@ fn later(first: &Source, second: &Source) -> Source {
     if *second == Source::Default { first.clone() } else { second.clone() }
 }
 
+#[cfg(test)]
+mod tenancy_tests;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! TOML values as the types of the configuration; errors are sentences.
 
+use std::path::PathBuf;
+
 use toml::de::{DeInteger, DeValue};
 
 use super::document::expected;
@@ -62,6 +64,45 @@ pub(super) fn mode(value: &DeValue<'_>) -> Result<u32, String> {
         }
         _ => Err(expected("a file mode, as in \"0600\"", value)),
     }
+}
+
+/// The path of a file.
+pub(super) fn path(value: &DeValue<'_>) -> Result<PathBuf, String> {
+    match text(value)? {
+        text if text.is_empty() => Err("a path is not empty".into()),
+        text => Ok(text.into()),
+    }
+}
+
+/// The number of a user or a group.
+pub(super) fn id(value: &DeValue<'_>) -> Result<u32, String> {
+    let ask = "a numeric user or group id, as `id -u NAME` or `id -g NAME` prints it";
+    let id = value.as_integer().ok_or_else(|| expected(ask, value))?;
+    u32::from_str_radix(id.as_str(), id.radix()).map_err(|_| format!("{id} is not {ask}"))
+}
+
+/// A whole number within bounds; `why` goes on with the sentence about one that is not.
+pub(super) fn between(value: &DeValue<'_>, min: u64, max: u64, why: &str) -> Result<u64, String> {
+    let number = whole(value)?;
+    if (min..=max).contains(&number) {
+        return Ok(number);
+    }
+    Err(format!("{number} is not between {min} and {max}{why}"))
+}
+
+/// A size within bounds; `why` goes on with the sentence about one that is not.
+pub(super) fn bytes_between(
+    value: &DeValue<'_>,
+    min: u64,
+    max: u64,
+    why: &str,
+) -> Result<u64, String> {
+    let number = size(value)?;
+    if (min..=max).contains(&number) {
+        return Ok(number);
+    }
+    let [number, min, max] = [number, min, max].map(units::bytes_text);
+    Err(format!("{number} is not between {min} and {max}{why}"))
 }
 
 fn number(integer: &DeInteger<'_>) -> Result<u64, String> {

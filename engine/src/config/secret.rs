@@ -52,13 +52,21 @@ impl SmallFile {
     }
 }
 
-/// The key that a file holds: one line.
-pub(super) fn key_of_file(path: &Path) -> Result<String, String> {
+/// The secret that a file holds, without the end of its last line.
+pub(super) fn bytes_of_file(path: &Path) -> Result<Vec<u8>, String> {
     let file = SmallFile::read(path)?;
     file.check_private(path)?;
-    let text = String::from_utf8(file.bytes)
-        .map_err(|_| format!("{} is not text, so it is no API key", path.display()))?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+    let mut bytes = file.bytes;
+    while let Some(b'\r' | b'\n') = bytes.last() {
+        bytes.pop();
+    }
+    Ok(bytes)
+}
+
+/// The key that a file holds: one line.
+pub(super) fn key_of_file(path: &Path) -> Result<String, String> {
+    String::from_utf8(bytes_of_file(path)?)
+        .map_err(|_| format!("{} is not text, so it is no API key", path.display()))
 }
 
 /// Refuses a key that no client could send or that anyone could guess. The sentence never holds

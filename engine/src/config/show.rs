@@ -5,6 +5,7 @@
 use std::fmt::Write;
 
 use super::limits::ROWS;
+use super::shown;
 use super::units::{bytes_text, driver_name, millis_text};
 use super::{Config, Overrides, Source, load};
 use crate::node::Settings;
@@ -23,20 +24,11 @@ impl Config {
         }
         writeln!(page, "# development mode: {}", if self.settings.dev { "on" } else { "off" })
             .expect("a String takes all");
-        writeln!(page, "\nhistory = {}", history(self.history)).expect("a String takes all");
-        writeln!(page, "window = {}", window(self.window)).expect("a String takes all");
-        writeln!(page, "slow = \"{}\"", self.slow.as_str()).expect("a String takes all");
-        for rule in &self.rules {
-            let pattern = quoted(rule.pattern.as_str());
-            let (history, window) = (history(rule.history), window(rule.window));
-            let slow = rule.slow.as_str();
-            write!(
-                page,
-                "\n[[channels]]\nmatch = {pattern}\nhistory = {history}\nwindow = {window}\n\
-                 slow = \"{slow}\"\n"
-            )
-            .expect("a String takes all");
-        }
+        let rest = self.settings.rules.common().last().expect("there is a last rule");
+        writeln!(page, "\nhistory = {}", history(rest.history)).expect("a String takes all");
+        writeln!(page, "window = {}", window(rest.window)).expect("a String takes all");
+        writeln!(page, "slow = \"{}\"", rest.slow.as_str()).expect("a String takes all");
+        page.push_str(&shown::page(&self.settings));
         page.push_str("\n[limits]\n");
         for row in ROWS {
             let source = self.sources.get(&format!("limits.{}", row.key));
@@ -154,6 +146,7 @@ static LINES: &[Line] = &[
 /// Every key with its default and what it is for: a file to begin with.
 pub fn default_toml() -> String {
     let defaults = load(Overrides::default()).expect("the defaults have no problem");
+    let rest = defaults.settings.rules.common().last().expect("there is a last rule");
     let mut page = String::from(
         "# Fanfare's configuration: every key with its default. Flags win over the\n\
          # environment, the environment over this file. `fanfare config check --config FILE`\n\
@@ -183,10 +176,20 @@ pub fn default_toml() -> String {
          \n# Channels that differ; the first match wins. `:` parts segments, `*` is one, `**` any\n\
          # rest.\n\
          # [[channels]]\n# match = \"room:*\"\n# history = {{ count = 100, age = \"1h\" }}\n\
+         # allow = {{ anonymous = [\"subscribe\"], user = [\"publish\"] }}\n\
+         # presence = false\n\
+         \n# Who clients are: their tokens are signed by this key, and then nothing is allowed\n\
+         # that neither the token nor a rule allows (docs/AUTH.md).\n\
+         # [auth]\n# secret_file = \"token-secret\"\n\
+         \n# What a backend may do, by the hash of its key (`fanfare api-key` makes one).\n\
+         # [[api_keys]]\n# hash = \"sha256:ID:HEX\"\n# actions = [\"publish\", \"read\"]\n\
+         \n# Customers who must not see each other's channels.\n\
+         # [[tenants]]\n# name = \"acme\"\n# [[tenants.keys]]\n# kid = \"2026\"\n\
+         # secret_file = \"acme-secret\"\n\
          \n[limits]\n",
-        history(defaults.history),
-        window(defaults.window),
-        defaults.slow.as_str(),
+        history(rest.history),
+        window(rest.window),
+        rest.slow.as_str(),
     )
     .expect("a String takes all");
     for row in ROWS {
@@ -200,17 +203,17 @@ fn put(page: &mut String, line: &str, source: &Source) {
     writeln!(page, "{line:<44} # {source}").expect("a String takes all");
 }
 
-fn history(history: HistoryRule) -> String {
+pub(super) fn history(history: HistoryRule) -> String {
     let HistoryRule { count, bytes, age_ms } = history;
     let (bytes, age) = (bytes_text(bytes as u64), millis_text(age_ms));
     format!("{{ count = {count}, bytes = \"{bytes}\", age = \"{age}\" }}")
 }
 
-fn window(window: Window) -> String {
+pub(super) fn window(window: Window) -> String {
     format!("{{ count = {}, bytes = \"{}\" }}", window.count, bytes_text(window.bytes as u64))
 }
 
-fn list(entries: &[String]) -> String {
+pub(super) fn list(entries: &[String]) -> String {
     let entries: Vec<_> = entries.iter().map(|entry| quoted(entry)).collect();
     format!("[{}]", entries.join(", "))
 }
@@ -220,6 +223,6 @@ fn quoted_or_none(text: Option<String>) -> String {
 }
 
 /// A TOML string, escaped where it must be.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
 }

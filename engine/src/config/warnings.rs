@@ -14,11 +14,22 @@ impl Config {
     pub fn warnings(&self) -> Vec<String> {
         let message_bytes = self.settings.limits.message_bytes;
         let largest = message_bytes + EVENT_NAME_BYTES_MAX + OVERHEAD_BYTES;
-        let rules: Vec<&Rule> = self.settings.rules.iter().map(|rule| &**rule).collect();
+        let rules = &self.settings.rules;
+        let common: Vec<&Rule> = rules.common().map(|rule| &**rule).collect();
         // The last one is of whatever no rule of the configuration matches.
-        let said = &rules[..rules.len() - 1];
-        let too_small = rules.iter().filter_map(|rule| warning(rule, message_bytes, largest));
-        let hidden = (0..said.len()).filter_map(|nth| never_counts(&said[..nth], said[nth]));
+        let said = &common[..common.len() - 1];
+        let own = self
+            .settings
+            .tenancy
+            .tenants
+            .iter()
+            .map(|one| -> Vec<&Rule> { rules.own(&one.tenant).map(|rule| &**rule).collect() });
+        let tables: Vec<_> = own.chain([said.to_vec()]).collect();
+        let all = tables.iter().flatten().chain(common.last());
+        let too_small = all.filter_map(|rule| warning(rule, message_bytes, largest));
+        let hidden = tables.iter().flat_map(|table| {
+            (0..table.len()).filter_map(|nth| never_counts(&table[..nth], table[nth]))
+        });
         too_small.chain(hidden).collect()
     }
 }

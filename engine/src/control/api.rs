@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use fanfare_identity::ApiKeys;
+
+use super::caller::Refusals;
 use super::metrics_page;
 use crate::channel::Tenant;
 use crate::limits::Limits;
@@ -12,12 +15,12 @@ use crate::sequencer::inbox::Inbox;
 /// What the control thread is told of the node; fixed at start.
 #[derive(Clone, Debug)]
 pub struct ControlConfig {
-    /// Whose channels backends name, until identity exists.
+    /// Whose channels a request names that needs no key.
     pub tenant: Tenant,
     /// What the metrics page says of the program and its driver.
     pub build: metrics_page::Build,
-    /// The bearer key, when one is required.
-    pub api_key: Option<String>,
+    /// The keys of backends; with none, no key is asked for.
+    pub api_keys: ApiKeys,
     /// What the node may use.
     pub limits: Limits,
     /// What this listener may use.
@@ -54,6 +57,7 @@ pub(super) struct Api {
     pub(super) inbox: Inbox,
     pub(super) metrics: Arc<Metrics>,
     pub(super) config: ControlConfig,
+    pub(super) refusals: Refusals,
     /// Whether only this machine reaches the listener.
     pub(super) loopback: bool,
 }

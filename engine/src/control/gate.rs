@@ -4,26 +4,34 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::header::{
-    AUTHORIZATION, CONNECTION, EXPECT, HOST, ORIGIN, TRANSFER_ENCODING, UPGRADE, WWW_AUTHENTICATE,
+    AUTHORIZATION, CONNECTION, EXPECT, HOST, ORIGIN, TRANSFER_ENCODING, UPGRADE,
 };
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use fanfare_protocol::refusals;
-use subtle::ConstantTimeEq;
 
 use super::answer::Fault;
 use super::api::Api;
+use super::caller::{Asked, Caller, action_of};
+use super::routes;
 use crate::admission::host::is_loopback_host;
 use crate::admission::origin::{Access, Origins};
 
 /// Lets a request pass or answers it. One that asks for a WebSocket, which the API never becomes,
 /// is the last of its connection: a proxy may take the connection for a tunnel from here on, and
 /// what a client sends through that is no request (THREATS H15).
-pub(super) async fn pass(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+pub(super) async fn pass(
+    State(api): State<Arc<Api>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let is_last = asks_for_websocket(request.headers());
-    let mut response = match api.judge(request.uri(), request.headers()) {
-        Ok(()) => next.run(request).await,
+    let mut response = match api.judge(request.method(), request.uri(), request.headers()) {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
         Err(fault) => fault.closing().into_response(),
     };
     if is_last {
@@ -39,7 +47,7 @@ fn asks_for_websocket(fields: &HeaderMap) -> bool {
 }
 
 impl Api {
-    fn judge(&self, uri: &Uri, fields: &HeaderMap) -> Result<(), Fault> {
+    fn judge(&self, method: &Method, uri: &Uri, fields: &HeaderMap) -> Result<Caller, Fault> {
         let host = host(uri, fields)?;
         if fields
             .get_all(EXPECT)
@@ -54,10 +62,11 @@ impl Api {
         }
         judge_coding(fields)?;
         self.judge_origin(host, fields)?;
-        if matches!(uri.path(), "/healthz" | "/readyz") {
-            return Ok(()); // A probe has no key, and learns nothing but that.
+        match action_of(method, uri.path()) {
+            // A probe has no key, and learns nothing but that.
+            Some(Asked::Nothing) => Ok(self.nobody()),
+            asked => self.judge_key(asked, fields),
         }
-        self.judge_key(fields)
     }
 
     /// Pages of other sites have no business here, not even pages of this machine on another port:
@@ -74,7 +83,7 @@ impl Api {
         }
         // A stranger's page that rebinds its own name to 127.0.0.1 is of the same host, but must
         // say that name. Who has the key needs no such proof.
-        if self.loopback && self.config.api_key.is_none() && !is_loopback_host(host) {
+        if self.loopback && self.config.api_keys.is_empty() && !is_loopback_host(host) {
             return Err(Fault::new(
                 StatusCode::FORBIDDEN,
                 "foreign_host",
@@ -85,19 +94,30 @@ impl Api {
         Ok(())
     }
 
-    fn judge_key(&self, fields: &HeaderMap) -> Result<(), Fault> {
-        let Some(key) = &self.config.api_key else { return Ok(()) };
-        let sent = one(fields, &AUTHORIZATION)?.and_then(|value| bearer(value.as_bytes()));
-        // Constant in time for keys of one length; the length is no secret.
-        if sent.is_some_and(|sent| bool::from(sent.ct_eq(key.as_bytes()))) {
-            return Ok(());
-        }
-        Err(Fault::new(
-            StatusCode::UNAUTHORIZED,
-            "unauthorized",
-            "the API key is missing or wrong: send it as \"Authorization: Bearer KEY\"",
-        )
-        .with(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"fanfare\"")))
+    /// Who asks, if the key may do what is asked for. Of a path that is not there only those who
+    /// have some key are told so.
+    fn judge_key(&self, asked: Option<Asked>, fields: &HeaderMap) -> Result<Caller, Fault> {
+        let keys = &self.config.api_keys;
+        let caller = if keys.is_empty() {
+            self.nobody()
+        } else {
+            let field = one(fields, &AUTHORIZATION)?;
+            let sent = field.and_then(|value| bearer(value.as_bytes()));
+            let key = sent.and_then(|sent| keys.find(sent));
+            let key = key.ok_or_else(|| self.refusals.unknown(field.is_some()))?;
+            if let Some(Asked::Key(action)) = asked
+                && !key.actions.has(action)
+            {
+                return Err(self.refusals.forbidden(action, key.hash.id(), &key.place));
+            }
+            Caller { tenant: key.tenant.clone() }
+        };
+        if asked.is_none() { Err(routes::unknown_path()) } else { Ok(caller) }
+    }
+
+    /// One that no key speaks for.
+    fn nobody(&self) -> Caller {
+        Caller { tenant: self.config.tenant.clone() }
     }
 }
 

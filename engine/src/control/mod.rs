@@ -13,6 +13,7 @@ mod api;
 mod ask;
 mod batch;
 mod body;
+mod caller;
 mod connection;
 mod encoding;
 mod gate;
@@ -34,6 +35,7 @@ use tokio::sync::watch;
 
 use api::Api;
 pub use api::{Bounds, ControlConfig};
+use caller::Refusals;
 
 use crate::channel::Tenant;
 use crate::in_flight::InFlight;
@@ -89,7 +91,7 @@ pub fn serve(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let loopback = address.ip().is_loopback();
     let inbox = inbox.paying(InFlight::of(&metrics, &config.limits));
-    let api = Arc::new(Api { inbox, metrics, config, loopback });
+    let api = Arc::new(Api { inbox, metrics, config, refusals: Refusals::default(), loopback });
     let (stop, stopped) = watch::channel(None);
     let thread = std::thread::Builder::new().name(THREAD.into()).spawn(move || {
         guard.watch(|| runtime.block_on(connection::accept(listener, api, stopped)));

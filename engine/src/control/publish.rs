@@ -14,17 +14,23 @@ use serde::Serialize;
 use super::answer::{Fault, json, refusal_words};
 use super::api::{Api, json_bytes};
 use super::batch::{self, BatchMessage, PublishRequest, with_room};
+use super::caller::Caller;
 use super::gate::idempotency_key;
 use super::target;
+use crate::channel::Tenant;
 use crate::payload;
 use crate::sequencer::command::{
     BatchAnswer, Command, Publication, PublishAnswer, Published, Refusal,
 };
 
 /// The raw body is the message; its kind is decided here.
-pub(super) async fn raw(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Fault> {
+pub(super) async fn raw(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    request: Request,
+) -> Result<Response, Fault> {
     let (head, body) = request.into_parts();
-    let channel = target::channel(&head.uri, &api.config.tenant)?;
+    let channel = target::channel(&head.uri, &caller.tenant)?;
     target::spelled_right(&head.uri, &["event", "ephemeral", "except"])?;
     let event = target::event(target::parameter(&head.uri, "event")?)?;
     let ephemeral = target::ephemeral(target::parameter(&head.uri, "ephemeral")?)?;
@@ -52,6 +58,7 @@ pub(super) async fn raw(State(api): State<Arc<Api>>, request: Request) -> Result
 /// A JSON body names one message or several.
 pub(super) async fn json_body(
     State(api): State<Arc<Api>>,
+    caller: Caller,
     request: Request,
 ) -> Result<Response, Fault> {
     let (head, body) = request.into_parts();
@@ -65,7 +72,7 @@ pub(super) async fn json_body(
         )
         .closing());
     }
-    let order = read_order(&api, &head.headers, body, key).await?;
+    let order = read_order(&api, &caller.tenant, &head.headers, body, key).await?;
     match order {
         PublishRequest::One(asked) => publish_one(&api, asked).await,
         PublishRequest::Many(asked) => publish_many(&api, asked).await,
@@ -74,12 +81,13 @@ pub(super) async fn json_body(
 
 async fn read_order(
     api: &Api,
+    tenant: &Tenant,
     fields: &HeaderMap,
     body: Body,
     key: Option<&[u8]>,
 ) -> Result<PublishRequest, Fault> {
     let taken = api.take(fields, body, json_bytes(&api.config.limits)).await?;
-    batch::read(&taken.bytes, key, &api.config.tenant, &api.config.limits)
+    batch::read(&taken.bytes, key, tenant, &api.config.limits)
 }
 
 async fn publish_one(api: &Api, asked: BatchMessage) -> Result<Response, Fault> {

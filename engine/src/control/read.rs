@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::answer::{Fault, json, json_bytes};
 use super::api::Api;
+use super::caller::Caller;
 use super::{page, target};
 use crate::sequencer::command::{ChannelStats, Command, HistoryQuery};
 
@@ -33,8 +34,12 @@ struct Kept {
 
 /// A channel's numbers. They are zeros where nobody has used it, because a channel need not be
 /// created.
-pub(super) async fn stats(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Fault> {
-    let channel = target::channel(&uri, &api.config.tenant)?;
+pub(super) async fn stats(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    uri: Uri,
+) -> Result<Response, Fault> {
+    let channel = target::channel(&uri, &caller.tenant)?;
     let name = Arc::clone(&channel.name);
     let ChannelStats { subscribers, offset, history_messages, history_bytes } =
         api.ask(|answer| Command::Stats(channel, answer)).await?;
@@ -43,8 +48,12 @@ pub(super) async fn stats(State(api): State<Arc<Api>>, uri: Uri) -> Result<Respo
 }
 
 /// What a channel keeps after a place, oldest first.
-pub(super) async fn history(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Fault> {
-    let channel = target::channel(&uri, &api.config.tenant)?;
+pub(super) async fn history(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    uri: Uri,
+) -> Result<Response, Fault> {
+    let channel = target::channel(&uri, &caller.tenant)?;
     let name = Arc::clone(&channel.name);
     target::spelled_right(&uri, &["since", "limit"])?;
     target::no_last(&uri)?;

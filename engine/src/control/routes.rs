@@ -23,7 +23,7 @@ pub(super) fn router(api: &Arc<Api>) -> Router {
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
-        .fallback(unknown_path)
+        .fallback(async || unknown_path())
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(Arc::clone(api), gate::pass))
         .with_state(Arc::clone(api))
@@ -52,7 +52,7 @@ async fn readyz(State(api): State<Arc<Api>>) -> Result<&'static str, Fault> {
 }
 
 /// The body of an unknown path is not read, so the connection ends.
-async fn unknown_path() -> Fault {
+pub(super) fn unknown_path() -> Fault {
     Fault::new(
         StatusCode::NOT_FOUND,
         "unknown_path",

@@ -99,7 +99,10 @@ mod tests {
     fn parts() -> (Arc<ChannelName>, Arc<Rule>) {
         let window = Window { count: 3, ..Window::DEFAULT };
         let rules = crate::rule::Rules::new(Vec::new(), HistoryRule::DEFAULT, window);
-        (Arc::new(ChannelName::new(Tenant::default(), "c")), Arc::clone(rules.of("c").1))
+        (
+            Arc::new(ChannelName::new(Tenant::default(), "c")),
+            Arc::clone(rules.of(&Tenant::default(), "c").1),
+        )
     }
 
     fn append(log: &mut ChannelLog, offset: u64) {

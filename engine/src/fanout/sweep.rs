@@ -127,7 +127,7 @@ mod tests {
         members: std::ops::Range<u32>,
     ) -> ChannelIndex {
         let name = Arc::new(ChannelName::new(Tenant::default(), "c"));
-        let rule = Arc::clone(Rules::default().of("c").1);
+        let rule = Arc::clone(Rules::default().of(&Tenant::default(), "c").1);
         let index = channels.insert(ChannelLog::after(ChannelId(id), name, rule, 0));
         channels.at_mut(index).members.extend(members);
         index

@@ -8,6 +8,7 @@ use fanfare_protocol::limits::{IngestLimits, SessionLimits};
 
 use crate::channel::Tenant;
 use crate::limits::Limits;
+use crate::tenancy::{PeerId, SocketPeer};
 
 use super::ledger::OUTCOME_BYTES;
 
@@ -32,17 +33,43 @@ pub struct IngestConfig {
     pub mode: u32,
     /// Peers beside root and our own user, by uid.
     pub users: Vec<u32>,
+    /// Whose channels peers write to that are named here; the first that matches counts.
+    pub peers: Vec<SocketPeer>,
     /// What the node may use.
     pub limits: Limits,
     /// The node's present epoch, for HELLO.
     pub epoch: Epoch,
     /// The epoch with which the node began, by which publishers know it again.
     pub life: Epoch,
-    /// Whose channels publishers here write to.
+    /// Whose channels all other publishers write to.
     pub tenant: Tenant,
 }
 
+/// Who a peer is, as the kernel says: never what it says itself, nor its process, whose number may
+/// be another's by the time it is looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its user.
+    pub user: u32,
+    /// Its process's own group.
+    pub group: u32,
+}
+
 impl IngestConfig {
+    /// Whose channels this peer writes to; `None` where it may not publish here. `own_user` is the
+    /// node's.
+    pub fn tenant_of(&self, peer: Peer, own_user: u32) -> Option<&Tenant> {
+        let is_meant = |named: &&SocketPeer| match named.who {
+            PeerId::User(user) => user == peer.user,
+            PeerId::Group(group) => group == peer.group,
+        };
+        if let Some(named) = self.peers.iter().find(is_meant) {
+            return Some(&named.tenant);
+        }
+        let is_known = peer.user == 0 || peer.user == own_user || self.users.contains(&peer.user);
+        is_known.then_some(&self.tenant)
+    }
+
     /// What a publisher may send. The window has room for one batch, so that a batch never waits
     /// for itself.
     pub(super) fn wire(&self) -> IngestLimits {
@@ -94,18 +121,51 @@ impl IngestConfig {
 mod tests {
     use super::*;
 
-    /// The protocol's defaults are what `docs/PROTOCOLS.md` shows.
-    #[test]
-    fn a_server_that_nobody_has_configured_says_what_the_page_shows() {
-        let settings = IngestConfig {
+    fn settings() -> IngestConfig {
+        IngestConfig {
             path: PathBuf::new(),
             mode: 0,
             users: Vec::new(),
+            peers: Vec::new(),
             limits: Limits::default(),
             epoch: Epoch::from_random(1),
             life: Epoch::from_random(1),
             tenant: Tenant::default(),
+        }
+    }
+
+    /// D1: a peer has its tenant by its user or its group, in the order of the list, and nobody
+    /// else is let in.
+    #[test]
+    fn a_peer_is_known_by_what_the_kernel_says() {
+        let named = |who, tenant| SocketPeer { who, tenant: Tenant::new(tenant) };
+        let settings = IngestConfig {
+            users: vec![5],
+            peers: vec![
+                named(PeerId::User(33), "web"),
+                named(PeerId::Group(34), "jobs"),
+                named(PeerId::User(0), "ops"),
+            ],
+            ..settings()
         };
+        let tenant = |user, group| {
+            settings.tenant_of(Peer { user, group }, 1_000).map(|tenant| tenant.as_str().to_owned())
+        };
+        assert_eq!(tenant(33, 7).as_deref(), Some("web"));
+        assert_eq!(tenant(33, 34).as_deref(), Some("web"), "the first that matches");
+        assert_eq!(tenant(7, 34).as_deref(), Some("jobs"));
+        assert_eq!(tenant(0, 0).as_deref(), Some("ops"), "root too, where it is named");
+        assert_eq!(tenant(5, 7).as_deref(), Some("default"));
+        assert_eq!(tenant(1_000, 7).as_deref(), Some("default"), "the node's own user");
+        for (user, group) in [(34, 33), (7, 0), (7, 5), (u32::MAX, u32::MAX)] {
+            assert_eq!(tenant(user, group), None, "{user} {group}");
+        }
+    }
+
+    /// The protocol's defaults are what `docs/PROTOCOLS.md` shows.
+    #[test]
+    fn a_server_that_nobody_has_configured_says_what_the_page_shows() {
+        let settings = settings();
         assert_eq!(settings.wire(), IngestLimits::DEFAULT);
         assert_eq!(settings.sessions(), SessionLimits::DEFAULT);
     }

@@ -32,7 +32,7 @@ use crate::error::StartError;
 use crate::metrics::Metrics;
 use crate::sequencer::inbox::Inbox;
 use crate::vigil::Guard;
-pub use config::IngestConfig;
+pub use config::{IngestConfig, Peer};
 pub use draft::publication;
 
 /// What the thread runs, without sockets, clock and threads: for models and simulations of it.

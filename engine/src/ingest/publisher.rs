@@ -46,8 +46,13 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// A publisher that has just connected.
-    pub fn new(settings: &IngestConfig, session: PublisherSession, now: Millis) -> Self {
+    /// A publisher that has just connected, and names channels of this tenant.
+    pub fn new(
+        settings: &IngestConfig,
+        tenant: Tenant,
+        session: PublisherSession,
+        now: Millis,
+    ) -> Self {
         let greeting = Greeting::of(settings);
         Self {
             incoming: Incoming::new(greeting.limits, now),
@@ -55,7 +60,7 @@ impl Publisher {
             session,
             replies: Replies::new(now),
             lifecycle: Lifecycle::new(),
-            tenant: settings.tenant.clone(),
+            tenant,
             refused: 0,
         }
     }

@@ -25,7 +25,7 @@ use fanfare_protocol::id::Epoch;
 use fanfare_protocol::ingest::server::BUFFER_BYTES_KEPT;
 use fanfare_protocol::ingest::{ErrorCode, GoodbyeCode};
 
-use super::config::{IngestConfig, Patience};
+use super::config::{IngestConfig, Patience, Peer};
 use super::draft::Group;
 use super::ledger::GroupEnd;
 use super::publisher::Publisher;
@@ -147,21 +147,20 @@ impl Publishers {
         self.seats.values().filter(|seat| seat.publisher.incoming.is_held()).count()
     }
 
-    /// Whether this user may publish.
-    pub fn knows(&self, user: Option<u32>) -> bool {
-        user.is_some_and(|user| {
-            user == 0 || user == self.own_user || self.settings.users.contains(&user)
-        })
+    /// Whether this peer may publish.
+    pub fn knows(&self, peer: Option<Peer>) -> bool {
+        peer.is_some_and(|peer| self.settings.tenant_of(peer, self.own_user).is_some())
     }
 
-    /// Admits a new connection of this user, where the user is known. The second value says whether
-    /// it was turned away.
-    pub fn admit(&mut self, now: Millis, user: Option<u32>) -> (Admission, bool) {
+    /// Admits a new connection of this peer, where it is known. The second value says whether it
+    /// was turned away.
+    pub fn admit(&mut self, now: Millis, peer: Option<Peer>) -> (Admission, bool) {
         const STRANGER: &str = "your user may not publish on this socket; the node's own user, \
             root and those in its configuration may";
         const NO_ROOM: &str = "as many publishers are connected as may be; share a connection, or \
             raise the limit of publishers";
-        let refusal = if !self.knows(user) {
+        let tenant = peer.and_then(|peer| self.settings.tenant_of(peer, self.own_user)).cloned();
+        let refusal = if tenant.is_none() {
             Some((ErrorCode::FORBIDDEN, STRANGER))
         } else if !self.has_place() {
             Some((ErrorCode::NO_ROOM, NO_ROOM))
@@ -173,8 +172,10 @@ impl Publishers {
         }
         let key = self.next_key;
         self.next_key += 1;
-        let session = self.sessions.nameless(user.unwrap_or(u32::MAX), key);
-        let mut publisher = Publisher::new(&self.settings, session, now);
+        let session = self.sessions.nameless(peer.map_or(u32::MAX, |peer| peer.user), key);
+        // One that is refused names nothing.
+        let tenant = tenant.unwrap_or_else(|| self.settings.tenant.clone());
+        let mut publisher = Publisher::new(&self.settings, tenant, session, now);
         if let Some((code, text)) = refusal {
             publisher.refuse(now, code, text);
         }

@@ -21,7 +21,7 @@ use rustix::net::{
     sockopt::{set_socket_send_buffer_size, socket_peercred},
 };
 
-use super::config::IngestConfig;
+use super::config::{IngestConfig, Peer};
 use super::draft::Group;
 use super::ledger::{GroupEnd, GroupResults};
 use super::publisher::Publisher;
@@ -250,12 +250,12 @@ impl Ingest {
     }
 
     fn admit(&mut self, mut stream: UnixStream, told: Millis, now: Millis) {
-        // Only the user: a process number may be another process's by the time it is looked up.
-        let user = socket_peercred(&stream).ok().map(|peer| peer.uid.as_raw());
-        if self.publishers.knows(user) {
+        let peer = socket_peercred(&stream).ok();
+        let peer = peer.map(|peer| Peer { user: peer.uid.as_raw(), group: peer.gid.as_raw() });
+        if self.publishers.knows(peer) {
             self.make_place(told, now);
         }
-        let (admission, is_refused) = self.publishers.admit(now, user);
+        let (admission, is_refused) = self.publishers.admit(now, peer);
         self.metrics.ingest.turned_away.add(u64::from(is_refused));
         let Admission::Taken(key) = admission else { return };
         let both = Interest::READABLE | Interest::WRITABLE;

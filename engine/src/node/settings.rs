@@ -3,11 +3,14 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use fanfare_identity::ApiKeys;
+
 use crate::admission::host::Hosts;
 use crate::admission::origin::Origins;
 use crate::channel::Tenant;
 use crate::limits::Limits;
 use crate::rule::Rules;
+use crate::tenancy::{PlainApiKey, Tenancy};
 
 /// Which driver the shards use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -53,9 +56,11 @@ pub struct Settings {
     /// loopback names alone in development mode, and every name otherwise.
     pub hosts: Hosts,
     /// The API's bearer key, when one is required.
-    pub api_key: Option<String>,
+    pub api_key: Option<PlainApiKey>,
+    /// Tenants, the keys of their tokens and of their backends.
+    pub tenancy: Tenancy,
     /// Development mode, for this machine alone: the playground publishes, and pages of this
-    /// machine may connect. An API key ends it, whatever stands here.
+    /// machine may connect. Whoever says who may do what ends it, whatever stands here.
     pub dev: bool,
     /// A listener that other machines reach asks nobody who they are, and the operator said so
     /// knowingly: warned of again and again, and told by a metric.
@@ -66,7 +71,13 @@ impl Settings {
     /// Whether a node with these settings is in development mode. Who has given it a key means it
     /// for more than this machine.
     pub fn development(&self) -> bool {
-        self.dev && self.api_key.is_none()
+        self.dev && self.api_key.is_none() && !self.tenancy.on
+    }
+
+    /// The keys of backends, of all tenants.
+    pub fn backends(&self) -> ApiKeys {
+        let plain = self.api_key.as_ref().map(|key| key.hashed(self.tenant.clone()));
+        ApiKeys::new(self.tenancy.api_keys.iter().cloned().chain(plain))
     }
 
     /// Everything on loopback and free ports, no Unix socket: what a test or an embedder begins
@@ -88,6 +99,7 @@ impl Settings {
             origins: Origins::default(),
             hosts: Hosts::default(),
             api_key: None,
+            tenancy: Tenancy::default(),
             dev: true,
             insecure: false,
         }

@@ -23,8 +23,8 @@ pub(super) struct Channel {
     pub(super) id: ChannelId,
     pub(super) name: Arc<ChannelName>,
     pub(super) rule: Arc<Rule>,
-    /// The rule's number in the table.
-    pub(super) rule_number: usize,
+    /// The number of the rule's pace.
+    pub(super) pace: usize,
     pub(super) life: Life,
     pub(super) history: History,
     pub(super) trimmed: Trimmed,
@@ -46,13 +46,13 @@ impl Channel {
     pub(super) fn new(
         id: ChannelId,
         name: Arc<ChannelName>,
-        (rule_number, rule): (usize, &Arc<Rule>),
+        (pace, rule): (usize, &Arc<Rule>),
     ) -> Self {
         Self {
             id,
             name,
             rule: Arc::clone(rule),
-            rule_number,
+            pace,
             life: Life::default(),
             history: History::default(),
             trimmed: Trimmed::default(),

@@ -12,16 +12,16 @@
 //! **Forgetting is remembered**: the watermark rises to the last position of the life that ended.
 //! Whoever comes back from before it to a channel without its life is told of a gap without bounds.
 //!
-//! All channels of a rule are promised the same, so those of one rule stand in a list in the order
-//! of their last use, and the first of each is all that has to be looked at. The lists run through
-//! the records themselves: a move is O(1) and takes no memory. Channels of one message are used at
-//! one position, in the order in which it named them; of two lists the one of the first rule goes
-//! first then, since numbers of records differ from node to node. A busy channel moves once in
+//! All channels of a rule are promised the same, so those of rules of one pace stand in a list in
+//! the order of their last use, and the first of each is all that has to be looked at. The lists
+//! run through the records themselves: a move is O(1) and takes no memory. Channels of one message
+//! are used at one position, in the order in which it named them; of two lists the first goes first
+//! then, since numbers of records differ from node to node. A busy channel moves once in
 //! [`USED_AGAIN_MS`] and not with each message, which would be three cache misses for each.
 
 use crate::channel::ChannelId;
 use crate::clock::Millis;
-use crate::rule::{Rule, Rules};
+use crate::rule::{Pace, Rules};
 
 use super::applied::Applied;
 use super::life::{Neighbour, USED_AGAIN_MS};
@@ -32,7 +32,7 @@ pub(super) struct Lives {
     /// Most that there may be.
     limit: usize,
     len: usize,
-    /// One for each rule.
+    /// One for each pace of the rules.
     lists: Vec<List>,
     /// Lives that ended.
     pub(super) ended: u64,
@@ -42,7 +42,7 @@ pub(super) struct Lives {
     last_put: (u64, u8),
 }
 
-/// The lives of one rule's channels, in the order of their last use.
+/// The lives of channels whose rules have one pace, in the order of their last use.
 struct List {
     /// How long after the last use a life is promised to whoever returns.
     promised_ms: u64,
@@ -53,10 +53,7 @@ struct List {
 }
 
 impl List {
-    fn new(rule: &Rule, idle_ms: u64) -> Self {
-        let history = &rule.history;
-        let keeps = history.count > 0 && history.bytes > 0 && history.age_ms > 0;
-        let kept_ms = if keeps { history.age_ms } else { 0 };
+    fn new(Pace { kept_ms, .. }: Pace, idle_ms: u64) -> Self {
         // A use may have been later than is known; and what is kept for nobody is still on its way
         // to those who are connected.
         let promised_ms = kept_ms.saturating_add(USED_AGAIN_MS);
@@ -67,7 +64,7 @@ impl List {
 
 impl Lives {
     pub(super) fn new(limit: usize, idle_ms: u64, rules: &Rules) -> Self {
-        let lists = rules.iter().map(|rule| List::new(rule, idle_ms)).collect();
+        let lists = rules.paces().map(|pace| List::new(pace, idle_ms)).collect();
         Self { limit, len: 0, lists, ended: 0, next_end: Millis(u64::MAX), last_put: (0, 0) }
     }
 
@@ -89,7 +86,7 @@ impl Lives {
         self.put_last(id, applied.position, applied.at, all);
     }
 
-    /// A channel has the life that its record says. Those of one rule come in the order of their
+    /// A channel has the life that its record says. Those of one pace come in the order of their
     /// last use; there may be more of them than may begin.
     pub(super) fn restore(&mut self, id: ChannelId, all: &mut Channels) {
         let channel = all.living(id);
@@ -171,16 +168,16 @@ impl Lives {
 
     fn take_out(&mut self, id: ChannelId, all: &mut Channels) {
         let channel = all.living(id);
-        let rule = channel.rule_number;
+        let pace = channel.pace;
         let before = std::mem::take(&mut channel.life.before).id();
         let after = std::mem::take(&mut channel.life.after).id();
         match before {
             Some(before) => all.living(before).life.after = Neighbour::of(after),
-            None => self.lists[rule].oldest = after,
+            None => self.lists[pace].oldest = after,
         }
         match after {
             Some(after) => all.living(after).life.before = Neighbour::of(before),
-            None => self.lists[rule].newest = before,
+            None => self.lists[pace].newest = before,
         }
     }
 
@@ -191,7 +188,7 @@ impl Lives {
         };
         let channel = all.living(id);
         channel.used_nth = self.last_put.1;
-        let list = &mut self.lists[channel.rule_number];
+        let list = &mut self.lists[channel.pace];
         let before = list.newest.replace(id);
         (channel.life.used, channel.life.used_at) = (at, position);
         (channel.life.before, channel.life.after) = (Neighbour::of(before), Neighbour::NOBODY);
@@ -205,10 +202,10 @@ impl Lives {
     /// Panics where the lists contradict the records.
     pub(super) fn invariants(&self, all: &Channels) {
         let mut len = 0;
-        for (rule, list) in self.lists.iter().enumerate() {
+        for (pace, list) in self.lists.iter().enumerate() {
             let (mut before, mut used_at, mut next) = (None, (0, 0), list.oldest);
             while let Some(channel) = next.and_then(|id| all.of(id)) {
-                assert_eq!(channel.rule_number, rule);
+                assert_eq!(channel.pace, pace);
                 assert_eq!(channel.life.before.id(), before);
                 let used = (channel.life.used_at, channel.used_nth);
                 assert!(used > used_at, "in the order of last use");

@@ -2,7 +2,7 @@
 //!
 //! Each channel bounds its own history by count and bytes when it is published to. What must happen
 //! to channels that are not is found here without a walk over all of them: every kept message has
-//! an entry in the queue of its rule. All messages of a rule grow old at the same pace, so the
+//! an entry in the queue of its rule's pace. All messages there grow old equally fast, so the
 //! queue's order is that of expiry; and positions rise along it, so the oldest message of the node
 //! is at the front of one of the few queues.
 //!
@@ -34,8 +34,8 @@ const PACKED_SHARE: usize = 8;
 pub(super) struct Retention {
     budget: usize,
     message_bytes: usize,
-    /// Messages of each rule, in the order of the rules.
-    rules: Vec<Kept>,
+    /// Messages by the paces of the rules.
+    paces: Vec<Kept>,
     packed: Packed,
     /// Channels whose floor rose without a message, and whose shards have not heard of it.
     untold: VecDeque<ChannelId>,
@@ -54,13 +54,13 @@ struct KeptMessage {
 
 impl Retention {
     pub(super) fn new(budget: usize, rules: &Rules) -> Self {
-        let kept = rules.iter().map(|rule| Kept {
-            age_ms: rule.history.age_ms,
+        let kept = rules.paces().map(|pace| Kept {
+            age_ms: pace.age_ms,
             queue: LazyQueue::new(),
             live: 0,
         });
-        let (rules, packed, untold) = (kept.collect(), Packed::new(), VecDeque::new());
-        Self { budget, message_bytes: 0, rules, packed, untold }
+        let (paces, packed, untold) = (kept.collect(), Packed::new(), VecDeque::new());
+        Self { budget, message_bytes: 0, paces, packed, untold }
     }
 
     /// Bytes that are kept, packed positions too.
@@ -70,7 +70,7 @@ impl Retention {
 
     /// Messages that are kept.
     pub(super) fn messages(&self) -> usize {
-        self.rules.iter().map(|rule| rule.live).sum()
+        self.paces.iter().map(|pace| pace.live).sum()
     }
 
     /// Drops what must go so that the next message of a channel, of this cost, can be kept, or says
@@ -106,13 +106,13 @@ impl Retention {
     pub(super) fn keep(&mut self, message: &Arc<Message>, all: &mut Channels) {
         let channel = all.living(message.channel);
         channel.history.push(Arc::clone(message));
-        let rule = &mut self.rules[channel.rule_number];
+        let pace = &mut self.paces[channel.pace];
         self.message_bytes += message.cost();
-        rule.live += 1;
+        pace.live += 1;
         // Those at its front that are gone are dropped by the next step's look at what expires: to
         // look for each message would fetch an old one from memory.
         let entry = KeptMessage { channel: message.channel, position: message.position };
-        rule.queue.push(entry, rule.live, |kept| is_kept(all, kept));
+        pace.queue.push(entry, pace.live, |kept| is_kept(all, kept));
     }
 
     /// The next message of a channel, which keeps none, is not kept either: its place is.
@@ -155,7 +155,7 @@ impl Retention {
             (std::mem::take(&mut channel.history), std::mem::take(&mut channel.trimmed));
         self.message_bytes -= history.bytes();
         self.packed.forget(&trimmed);
-        self.rules[channel.rule_number].live -= history.len();
+        self.paces[channel.pace].live -= history.len();
     }
 
     /// How many channels have a floor that their shards have not heard of.
@@ -190,8 +190,8 @@ impl Retention {
         assert!(self.bytes() <= self.budget, "{} of {} bytes", self.bytes(), self.budget);
         assert!(self.packed.bytes() <= self.budget / PACKED_SHARE);
         self.packed.invariants(all);
-        for rule in &self.rules {
-            rule.queue.invariants(rule.live, |kept| is_kept(all, kept));
+        for pace in &self.paces {
+            pace.queue.invariants(pace.live, |kept| is_kept(all, kept));
         }
         for channel in all.iter() {
             assert!(!channel.floor_untold || self.untold.contains(&channel.id));
@@ -203,7 +203,7 @@ impl Retention {
         let channel = all.changing(id);
         let Some(message) = channel.history.pop() else { return false };
         self.message_bytes -= message.cost();
-        self.rules[channel.rule_number].live -= 1;
+        self.paces[channel.pace].live -= 1;
         self.remember_trimmed(id, (message.offset, message.position), reason, all);
         true
     }
@@ -245,20 +245,20 @@ impl Retention {
 
     /// The channel whose front is the node's oldest message.
     fn oldest(&mut self, all: &Channels) -> Option<ChannelId> {
-        let fronts = self.rules.iter_mut().filter_map(|rule| {
-            let kept = rule.queue.first(|kept| is_kept(all, kept))?;
+        let fronts = self.paces.iter_mut().filter_map(|pace| {
+            let kept = pace.queue.first(|kept| is_kept(all, kept))?;
             Some((kept.position, kept.channel))
         });
-        // Of one message in channels of several rules that of the first rule, on every node.
+        // Of one message in channels of several paces that of the first pace, on every node.
         fronts.min_by_key(|(position, _)| *position).map(|(_, channel)| channel)
     }
 
     /// The channel whose front expires next, and when.
     fn next_expiring(&mut self, all: &Channels) -> Option<(Millis, ChannelId)> {
-        let fronts = self.rules.iter_mut().filter_map(|rule| {
-            let kept = rule.queue.first(|kept| is_kept(all, kept))?;
+        let fronts = self.paces.iter_mut().filter_map(|pace| {
+            let kept = pace.queue.first(|kept| is_kept(all, kept))?;
             let first = all.of(kept.channel)?.history.first()?;
-            Some((first.at.plus(rule.age_ms), first.position, kept.channel))
+            Some((first.at.plus(pace.age_ms), first.position, kept.channel))
         });
         let first = fronts.min_by_key(|(due, position, _)| (*due, *position));
         first.map(|(due, _, channel)| (due, channel))

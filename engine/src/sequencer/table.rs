@@ -117,7 +117,7 @@ impl Channels {
         let entry = &mut self.slots[slot as usize];
         let id = ChannelId(u64::from(entry.life) << 32 | u64::from(slot));
         let name = Arc::new(name.clone());
-        let rule = self.rules.of(&name.name);
+        let rule = self.rules.of(&name.tenant, &name.name);
         entry.channel = Some(Box::new(Channel::new(id, Arc::clone(&name), rule)));
         self.names.insert(name, id);
         id

@@ -72,7 +72,7 @@ impl Bench {
     fn subscribed(&mut self, request: u32) {
         let session = Token { index: 3, generation: 1 };
         let name = Arc::new(ChannelName::new(Tenant::default(), "a"));
-        let rule = Arc::clone(Rules::default().of("a").1);
+        let rule = Arc::clone(Rules::default().of(&Tenant::default(), "a").1);
         let channel = SubscribedChannel {
             channel: ChannelId(1),
             name,

@@ -25,6 +25,7 @@ use crate::sequencer::command::{BatchAnswer, Command, Published, Refusal};
 
 /// The user that they all are.
 const USER: u32 = 1_000;
+const PEER: ingest::Peer = ingest::Peer { user: USER, group: USER };
 
 /// What became of a message, and the group of a socket's publisher that it came with.
 pub(super) struct Answer {
@@ -90,6 +91,7 @@ impl Backends {
             path: "unused".into(),
             mode: 0o600,
             users: vec![USER],
+            peers: Vec::new(),
             limits,
             epoch,
             life: epoch,
@@ -121,7 +123,7 @@ impl Backends {
         let line = &mut self.lines[nth];
         let mut bytes = Vec::new();
         if line.key.is_none() {
-            let (Admission::Taken(key), false) = self.publishers.admit(now, Some(USER)) else {
+            let (Admission::Taken(key), false) = self.publishers.admit(now, Some(PEER)) else {
                 panic!("there is room for all");
             };
             *line = Line { key: Some(key), ..Line::default() };

@@ -84,6 +84,7 @@ impl World {
             history: shape.history,
             window: shape.window,
             slow: *slow,
+            ..Rule::default()
         });
         let rules = Rules::new(rules.collect(), shape.history, shape.window);
         // A small number may be that of one connection, whose name would be another's too.

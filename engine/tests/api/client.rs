@@ -12,6 +12,7 @@ use fanfare::control::{Bounds, Control, ControlConfig, serve};
 use fanfare::limits::Limits;
 use fanfare::metrics::Metrics;
 use fanfare::vigil::Vigil;
+use fanfare_identity::{ApiKey, ApiKeys};
 
 use crate::stand_in::StandIn;
 
@@ -30,7 +31,7 @@ pub(crate) struct Node {
 
 /// What a test changes of the defaults.
 pub(crate) struct Wishes {
-    pub(crate) api_key: Option<String>,
+    pub(crate) api_keys: Vec<ApiKey>,
     pub(crate) limits: Limits,
     pub(crate) bounds: Bounds,
     pub(crate) inbox_commands: usize,
@@ -60,7 +61,7 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 impl Default for Wishes {
     fn default() -> Self {
         Self {
-            api_key: None,
+            api_keys: Vec::new(),
             limits: limits(),
             bounds: bounds(),
             inbox_commands: 64,
@@ -87,7 +88,7 @@ impl Node {
                 version: "0.0.0",
                 started_unix_s: 1,
             },
-            api_key: wishes.api_key,
+            api_keys: ApiKeys::new(wishes.api_keys),
             limits: wishes.limits,
             bounds: wishes.bounds,
             ready: Arc::clone(&ready),

@@ -6,8 +6,10 @@
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
+use fanfare::channel::Tenant;
 use fanfare::control::Bounds;
 use fanfare::limits::Limits;
+use fanfare::tenancy::PlainApiKey;
 
 use crate::client::{Client, Node, PATIENCE, Wishes, bounds, post, until};
 
@@ -236,7 +238,8 @@ fn pages_of_other_sites_are_refused() {
 
 #[test]
 fn the_key_is_required_where_it_is_set() {
-    let node = Node::with(Wishes { api_key: Some("secret-key".into()), ..Wishes::default() });
+    let key = PlainApiKey::from("secret-key").hashed(Tenant::default());
+    let node = Node::with(Wishes { api_keys: vec![key], ..Wishes::default() });
     for fields in [
         "",
         "Authorization: Bearer secret-kez\r\n",

@@ -7,5 +7,6 @@ mod stand_in;
 mod client;
 mod encoding;
 mod hostile;
+mod keys;
 mod publishing;
 mod reading;

@@ -4,6 +4,8 @@ use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::mem::MaybeUninit;
 use std::time::{Duration, Instant};
 
+use fanfare::channel::Tenant;
+use fanfare::tenancy::{PeerId, SocketPeer};
 use fanfare_protocol::ingest::{PublishFrame, write};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
@@ -46,6 +48,25 @@ fn strangers_are_told_so() {
     assert_eq!(try_as(4_322), Some(ERROR));
     assert_eq!(node.metrics.ingest.turned_away.read(), 1);
     still_serves(&node);
+}
+
+/// D1: whose channels a publisher names is by its user or group, and not by what it says.
+#[test]
+fn publishers_have_the_tenant_of_their_user_or_group() {
+    let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let named = |who, tenant| SocketPeer { who, tenant: Tenant::new(tenant) };
+    for (who, expected) in [
+        (PeerId::User(own.0), "acme"),
+        (PeerId::Group(own.1), "acme"),
+        (PeerId::User(own.0.wrapping_add(1)), "default"),
+    ] {
+        let node = Node::with(|settings| settings.peers = vec![named(who, "acme")]);
+        let mut client = node.publisher();
+        client.publish(&[PublishFrame::new("room", b"1")]);
+        assert_eq!(client.reply(), "ack 1");
+        let published = node.sequencer.published.lock().unwrap();
+        assert_eq!(published[0].channel.tenant.as_str(), expected, "{who:?}");
+    }
 }
 
 /// D4: what is wrong, and at which byte.

@@ -52,6 +52,7 @@ pub(crate) fn settings(path: PathBuf) -> IngestConfig {
         path,
         mode: 0o600,
         users,
+        peers: Vec::new(),
         limits: limits(),
         epoch: epoch(),
         life: epoch(),

@@ -18,6 +18,7 @@ fn policies(settings: &mut Settings) {
         history: keep(20),
         window: Window { count: 16, bytes: 1 << 30 },
         slow,
+        ..Rule::default()
     };
     let rules = vec![rule("w", Slow::Window), rule("l", Slow::Latest)];
     settings.rules = Rules::new(rules, HistoryRule::DEFAULT, Window::DEFAULT);

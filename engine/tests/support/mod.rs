@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use fanfare::channel::{ChannelName, Tenant};
 use fanfare::log::Log;
 use fanfare::node::{self, DriverChoice, Server, Settings};
-use fanfare::rule::{HistoryRule, Pattern, Rule, Rules, Slow, Window};
+use fanfare::rule::{HistoryRule, Pattern, Rule, Rules, Window};
 use fanfare::sequencer::Ticket;
 use fanfare::sequencer::command::{BatchAnswer, Command, Publication, Published};
 use fanfare_protocol::dialect::machine::Machine;
@@ -388,7 +388,7 @@ pub fn rules(rules: &[(&str, HistoryRule, Window)]) -> Rules {
         pattern: Pattern::parse(pattern).unwrap(),
         history: *history,
         window: *window,
-        slow: Slow::default(),
+        ..Rule::default()
     };
     Rules::new(rules.iter().map(rule).collect(), HistoryRule::DEFAULT, Window::DEFAULT)
 }

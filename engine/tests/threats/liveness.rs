@@ -141,7 +141,7 @@ fn w22_no_pong() {
 /// A window of four messages, so that a client leaves it soon.
 fn narrow(settings: &mut Settings) {
     let history = HistoryRule { count: 4, bytes: 1_000_000, age_ms: 100 };
-    let mut rules: Vec<Rule> = settings.rules.iter().map(|rule| Rule::clone(rule)).collect();
+    let mut rules: Vec<Rule> = settings.rules.common().map(|rule| Rule::clone(rule)).collect();
     rules.pop();
     settings.rules = Rules::new(rules, history, Window { count: 4, bytes: 1_000_000 });
 }

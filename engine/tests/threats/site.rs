@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use fanfare::admission::host::Hosts;
 use fanfare::node::{Server, Settings};
-use fanfare::rule::{HistoryRule, Pattern, Rule, Rules, Slow, Window};
+use fanfare::rule::{HistoryRule, Pattern, Rule, Rules, Window};
 
 use crate::support::{Client, DRIVERS, NEVER_MS, PATIENCE, node_with, publish, wait_until};
 
@@ -78,7 +78,7 @@ fn rules(history: HistoryRule) -> Rules {
         pattern: Pattern::parse("canary").unwrap(),
         history: HistoryRule { count: 1, ..FORGETFUL },
         window: Window { count: 1, bytes: 1_000 },
-        slow: Slow::default(),
+        ..Rule::default()
     };
     Rules::new(vec![one], history, Window::DEFAULT)
 }

@@ -23,6 +23,7 @@ fn log_with(last: u64, window: Window) -> ChannelLog {
         history: HistoryRule { count: 100, bytes: 1 << 20, age_ms: 60_000 },
         window,
         slow: Slow::Latest,
+        ..Rule::default()
     };
     ChannelLog::after(ChannelId(1), name(), Arc::new(rule), last)
 }

@@ -17,6 +17,7 @@ use crate::metrics::Metrics;
 use crate::sequencer::command::Published;
 
 const USER: u32 = 7;
+const PEER: Peer = Peer { user: USER, group: USER };
 const NOW: Millis = Millis(1_000);
 
 /// Publishers whose bytes are all there from the beginning, and an order that is asked by hand.
@@ -38,6 +39,7 @@ impl World {
             path: "unused".into(),
             mode: 0o600,
             users: Vec::new(),
+            peers: Vec::new(),
             limits: limits.clone(),
             epoch: Epoch::from_random(1),
             life: Epoch::from_random(1),
@@ -51,7 +53,7 @@ impl World {
 
     /// One that will send all of this.
     fn connect(&mut self, bytes: Vec<u8>) -> Key {
-        let (admission, refused) = self.publishers.admit(NOW, Some(USER));
+        let (admission, refused) = self.publishers.admit(NOW, Some(PEER));
         let Admission::Taken(key) = admission else { panic!("it has a place") };
         assert!(!refused);
         self.clients.insert(key, bytes.into());

@@ -17,7 +17,7 @@ use crate::limits::Limits;
 use crate::log::{Epochs, Interrupted, Others};
 use crate::message::{Filling, Message};
 use crate::metrics::Metrics;
-use crate::rule::{HistoryRule, Pattern, Rule, Rules, Slow, Window};
+use crate::rule::{HistoryRule, Pattern, Rule, Rules, Window};
 
 pub(super) const EPOCH: u64 = 7;
 pub(super) const SECRET: Secret = Secret([9; 16]);
@@ -117,12 +117,7 @@ pub(super) fn name(text: &str) -> ChannelName {
 
 pub(super) fn rule(pattern: &str, count: u64, bytes: usize, age_ms: u64) -> Rule {
     let history = HistoryRule { count, bytes, age_ms };
-    Rule {
-        pattern: Pattern::parse(pattern).unwrap(),
-        history,
-        window: Window::DEFAULT,
-        slow: Slow::default(),
-    }
+    Rule { pattern: Pattern::parse(pattern).unwrap(), history, ..Rule::default() }
 }
 
 /// Everything is kept, except as `rules` say.

@@ -7,6 +7,7 @@ use fanfare_protocol::id::Id;
 
 use super::super::command::{Gap, Published, Since};
 use super::node::{EPOCH, at};
+use crate::channel::Tenant;
 use crate::rule::{HistoryRule, Rules};
 
 pub(super) const SHARDS: usize = 3;
@@ -290,7 +291,7 @@ impl Oracle {
         self.find_or_make(name);
         self.lives.push(ModelLife {
             name,
-            rule: self.rules.of(name).1.history,
+            rule: self.rules.of(&Tenant::default(), name).1.history,
             ended: false,
             watermark: self.watermark,
             last: 0,

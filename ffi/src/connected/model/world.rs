@@ -73,6 +73,7 @@ fn life(epoch: u64) -> Server {
         path: "unused".into(),
         mode: 0o600,
         users: Vec::new(),
+        peers: Vec::new(),
         limits,
         epoch: Epoch::from_random(epoch),
         life: Epoch::from_random(epoch),
@@ -94,7 +95,7 @@ fn life(epoch: u64) -> Server {
 impl Server {
     fn connect(&mut self, now: Millis, connection: usize) {
         let session = self.sessions.nameless(USER, connection);
-        let publisher = Publisher::new(&self.settings, session, now);
+        let publisher = Publisher::new(&self.settings, self.settings.tenant.clone(), session, now);
         self.connections.insert(connection, publisher);
     }
 
