@@ -160,6 +160,15 @@ pub struct IngestMetrics {
     pub sessions_forgotten: Number,
 }
 
+/// What is counted of key sets that endpoints publish.
+#[derive(Debug, Default)]
+pub struct KeyMetrics {
+    /// Key sets that were fetched.
+    pub fetched: Number,
+    /// Fetches that failed; the keys that were there stay.
+    pub failed: Number,
+}
+
 /// What may be held, as it is said beside what is held: fixed at start.
 #[derive(Debug, Default)]
 pub struct Budgets {
@@ -195,6 +204,8 @@ pub struct Metrics {
     pub sequencer: SequencerMetrics,
     /// The Unix socket's.
     pub ingest: IngestMetrics,
+    /// Those of key sets.
+    pub keys: KeyMetrics,
     /// The budget of request bodies, which is its own gauge.
     pub bodies: Arc<Bodies>,
     /// What may be held.

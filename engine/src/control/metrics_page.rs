@@ -215,6 +215,12 @@ const NODE: &[Row<Metrics>] = &[
     ("fanfare_publisher_sessions_forgotten", "Sessions forgotten before their end", COUNTER, |m| {
         m.ingest.sessions_forgotten.read()
     }),
+    ("fanfare_key_sets_fetched", "Key sets fetched from endpoints", COUNTER, |m| {
+        m.keys.fetched.read()
+    }),
+    ("fanfare_key_sets_failed", "Fetches of key sets that failed", COUNTER, |m| {
+        m.keys.failed.read()
+    }),
     // The process's, as standard error is.
     ("fanfare_log_dropped", "Lines of the log that could not be written", COUNTER, |_| {
         crate::diagnostics::dropped()

@@ -207,6 +207,11 @@ impl HeldKey {
         Self { until_s: self.until_s.or(Some(until_s)), ..self }
     }
 
+    /// The same key at an endpoint of another configuration.
+    pub(super) fn moved(&self, policy: &Arc<KeyPolicy>, endpoint: EndpointId) -> Self {
+        Self { policy: Arc::clone(policy), endpoint: Some(endpoint), ..self.clone() }
+    }
+
     pub(super) fn is_good(&self, now_s: u64) -> bool {
         self.until_s.is_none_or(|until_s| now_s <= until_s)
     }

@@ -107,6 +107,17 @@ impl KeySources {
         (state.asked_s, state.failed) = (Some(now_s), true);
     }
 
+    /// Takes over what other sources know of an endpoint of theirs, which is the same by another
+    /// configuration: nothing where it is used for another algorithm.
+    pub fn keep(&mut self, endpoint: EndpointId, others: &Self, before: EndpointId) {
+        let Endpoint { state, keys } = &mut self.endpoints[endpoint.index()];
+        let old = &others.endpoints[before.index()];
+        if state.only == old.state.only && keys.is_empty() {
+            (state.asked_s, state.failed) = (old.state.asked_s, old.state.failed);
+            *keys = old.keys.iter().map(|held| held.moved(&state.policy, endpoint)).collect();
+        }
+    }
+
     /// The keys as they are now.
     pub fn snapshot(&self) -> KeySet {
         let keys = self.stated.iter().chain(self.endpoints.iter().flat_map(|one| &one.keys));
