@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use fanfare_identity::keys::{Algorithm, EndpointId, JwkSet, Key, KeyPolicy, KeySources};
 use fanfare_identity::{Actions, ApiKey, ApiKeyHash};
 
 use crate::channel::Tenant;
@@ -31,6 +32,22 @@ pub struct Tenancy {
 }
 
 impl Tenancy {
+    /// Where keys come from, and the addresses that key sets are fetched from, by
+    /// [`EndpointId::index`].
+    ///
+    /// # Errors
+    /// A sentence about the first key that is none; a configuration that was loaded has none such.
+    pub fn key_sources(&self) -> Result<(KeySources, Vec<Box<str>>), String> {
+        let (mut sources, mut endpoints) = (KeySources::default(), Vec::new());
+        for key in &self.keys {
+            let endpoint = key.add_to(&mut sources, self.tokens.require_exp)?;
+            if let (Some(_), KeyMaterial::Jwks(url)) = (endpoint, &key.material) {
+                endpoints.push(url.clone());
+            }
+        }
+        Ok((sources, endpoints))
+    }
+
     /// Whether there is something in it that clients are to be judged by.
     pub fn judges_clients(&self) -> bool {
         !self.keys.is_empty() || !self.tenants.is_empty()
@@ -93,8 +110,8 @@ pub struct KeySpec {
     pub tenant: Tenant,
     /// What tokens may call it.
     pub kid: Option<Box<str>>,
-    /// The one algorithm that it is for, as RFC 7518 names it; `None` where its key set says.
-    pub alg: Option<&'static str>,
+    /// The one algorithm that it is for; `None` where its key set says.
+    pub alg: Option<Algorithm>,
     /// The key.
     pub material: KeyMaterial,
     /// What `iss` has to be.
@@ -103,6 +120,37 @@ pub struct KeySpec {
     pub audiences: Box<[Box<str>]>,
     /// Where it stands: `fanfare.toml:12`.
     pub place: Arc<str>,
+}
+
+impl KeySpec {
+    /// Adds it to where keys come from, and gives its endpoint where it has one.
+    ///
+    /// # Errors
+    /// A sentence: it is no key of its algorithm, too weak, or another tenant's too.
+    pub fn add_to(
+        &self,
+        sources: &mut KeySources,
+        require_exp: bool,
+    ) -> Result<Option<EndpointId>, String> {
+        let (tenant, issuer) = (self.tenant.clone(), self.issuer.clone());
+        let policy = KeyPolicy { tenant, issuer, audiences: self.audiences.clone(), require_exp };
+        let (policy, kid) = (Arc::new(policy), self.kid.as_deref());
+        match &self.material {
+            KeyMaterial::Secret(secret) => {
+                let key = Key::secret(self.alg.unwrap_or(Algorithm::Hs256), secret)?;
+                sources.add_key(&policy, kid, key)?;
+            }
+            KeyMaterial::PublicKey(text) if text.trim_ascii_start().starts_with(b"{") => {
+                sources.add_set(&policy, JwkSet::read(text, self.alg)?)?;
+            }
+            KeyMaterial::PublicKey(text) => {
+                let alg = self.alg.ok_or("a key in PEM does not say what it is for: say alg")?;
+                sources.add_key(&policy, kid, Key::pem(alg, text)?)?;
+            }
+            KeyMaterial::Jwks(_) => return Ok(Some(sources.add_endpoint(&policy, self.alg))),
+        }
+        Ok(None)
+    }
 }
 
 /// What signatures are checked with.

@@ -7,6 +7,8 @@
 mod configuration;
 #[path = "cli/doctor.rs"]
 mod doctor;
+#[path = "cli/identity.rs"]
+mod identity;
 #[path = "cli/publish.rs"]
 mod publish;
 #[path = "cli/server.rs"]

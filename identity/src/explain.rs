@@ -6,7 +6,7 @@
 use crate::access::{RuleAccess, decide};
 use crate::grants::Grant;
 use crate::identity::Identity;
-use crate::right::Right;
+use crate::right::{Right, Rights};
 
 /// Grants that are shown one by one; of the rest their number is said.
 const GRANTS_SHOWN_MAX: usize = 100;
@@ -73,9 +73,10 @@ fn step(grant: &Grant, right: Right, channel: &str) -> String {
 
 fn counts(rule: RuleAccess<'_>, identity: &Identity, channel: &str) -> String {
     let (anonymous, user) = (rule.access.anonymous, rule.access.user);
+    let more = if user == Rights::NONE { "nothing more".into() } else { user.to_string() };
     let mut line = format!(
         "rule: \"{}\" ({}) is the first that matches; it allows everybody {anonymous}, and users \
-         with a token {user}",
+         with a token {more}",
         rule.pattern.as_str(),
         rule.place
     );
@@ -97,7 +98,6 @@ mod tests {
     use crate::grants::Grants;
     use crate::identity::User;
     use crate::pattern::Pattern;
-    use crate::right::Rights;
     use crate::tenant::Tenant;
 
     fn ann() -> Identity {
@@ -129,7 +129,7 @@ mod tests {
                 "grant: \"news:*\" of subscribe, presence, history: does not match",
                 "grant: \"hall\" of publish: matches, and does not give history",
                 "rule: \"hall\" (f.toml:12) is the first that matches; it allows everybody \
-                 subscribe, and users with a token nothing",
+                 subscribe, and users with a token nothing more",
                 "refused: history \"hall\": no grant of a token gives it, and the rule \"hall\" \
                  (f.toml:12) allows it to nobody",
             ]

@@ -111,7 +111,13 @@ pub(super) enum Command {
     /// Say whether this machine will hold what serve would start, and what to change
     #[command(after_help = super::doctor::AFTER_HELP)]
     Doctor(Box<super::doctor::Doctor>),
-    /// Check a configuration, or print one to begin with
+    /// Say whether somebody may do something with a channel, and what decides it
+    #[command(after_help = super::explain::AFTER_HELP)]
+    Explain(super::explain::Explain),
+    /// Make a key for a backend, and its hash for the configuration
+    #[command(after_help = super::api_key::AFTER_HELP)]
+    ApiKey(super::api_key::ApiKey),
+    /// Check a configuration, explain it, or print one to begin with
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
@@ -125,6 +131,8 @@ pub(super) enum ConfigCommand {
     Check(Serve),
     /// Print a commented file with every key and its default
     ShowDefault,
+    /// Say which rule counts for a channel, where it stands, and what it keeps and allows
+    Explain(super::config::ExplainChannel),
 }
 
 /// Arguments of `publish`.
@@ -199,7 +207,7 @@ pub(super) struct Tail {
     pub(super) url: String,
 }
 
-fn channel(text: &str) -> Result<String, String> {
+pub(super) fn channel(text: &str) -> Result<String, String> {
     if fanfare_protocol::names::is_channel_name(text) {
         return Ok(text.into());
     }

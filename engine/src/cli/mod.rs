@@ -3,12 +3,14 @@
 //! `fanfare` without a command serves, and so does `fanfare --listen …`: a first argument that is a
 //! flag is a flag of `serve`.
 
+mod api_key;
 mod arguments;
 mod bench;
 mod config;
 mod doctor;
 mod environment;
 mod exit;
+mod explain;
 mod publish;
 mod say;
 mod serve;
@@ -50,5 +52,10 @@ fn run(words: Vec<OsString>) -> Result<ExitCode, Failure> {
             config::check(&arguments, &matches)
         }
         Command::Config { command: ConfigCommand::ShowDefault } => config::show_default(),
+        Command::Config { command: ConfigCommand::Explain(arguments) } => {
+            config::explain(&arguments, &matches)
+        }
+        Command::Explain(arguments) => explain::run(&arguments, &matches),
+        Command::ApiKey(arguments) => api_key::run(&arguments),
     }
 }

@@ -81,6 +81,18 @@ impl Serve {
     }
 }
 
+/// What counts for a command that reads the configuration and starts nothing: the file, and the key
+/// of the environment. It has no listener that anybody could reach.
+pub(super) fn of_file(config: &Option<PathBuf>, matches: &ArgMatches) -> Result<Overrides, String> {
+    let mut matches = matches;
+    while let Some((_, deeper)) = matches.subcommand() {
+        matches = deeper;
+    }
+    let file = said(matches, "config", config);
+    let api_key = api_key()?;
+    Ok(Overrides { file, api_key, insecure_understood: true, ..Overrides::default() })
+}
+
 fn said<T: Clone>(matches: &ArgMatches, id: &str, value: &Option<T>) -> Option<Sourced<T>> {
     let source = match matches.value_source(id) {
         Some(ValueSource::EnvVariable) => Source::Environment(variable(id).into()),

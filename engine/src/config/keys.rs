@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+use fanfare_identity::keys::{Algorithm, KeySources};
 use toml::de::DeValue;
 
 use super::document::{Section, expected};
@@ -19,17 +20,11 @@ use crate::tenancy::{KeyMaterial, KeySpec};
 const SECRET_BYTES_MIN: usize = 32;
 /// Names of keys, issuers and audiences.
 const WORD_BYTES_MAX: usize = 255;
-/// Those that have a secret.
-const SYMMETRIC: [&str; 3] = ["HS256", "HS384", "HS512"];
-/// Those that have a public key.
-const ASYMMETRIC: [&str; 9] =
-    ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
-
 /// What a table says of a key.
 #[derive(Debug)]
 pub(super) struct KeyDraft {
     kid: Option<Sourced<Box<str>>>,
-    alg: Option<Sourced<&'static str>>,
+    alg: Option<Sourced<Algorithm>>,
     issuer: Option<Sourced<Box<str>>>,
     audiences: Option<Sourced<Box<[Box<str>]>>>,
     said: Vec<Sourced<Said>>,
@@ -37,6 +32,16 @@ pub(super) struct KeyDraft {
     is_told: bool,
     table: Source,
     place: std::sync::Arc<str>,
+}
+
+/// What a key is judged beside.
+pub(super) struct Beside<'a> {
+    /// Where files are unless they say.
+    pub(super) folder: &'a Path,
+    /// The keys before it.
+    pub(super) keys: KeySources,
+    /// Whether tokens need an end.
+    pub(super) require_exp: bool,
 }
 
 /// In which way.
@@ -102,12 +107,11 @@ impl KeyDraft {
         inline.map(|said| &said.source)
     }
 
-    /// The key of this tenant, or what is wrong with it. Files are in `folder` unless they say
-    /// where.
+    /// The key of this tenant, or what is wrong with it.
     pub(super) fn settle(
         mut self,
         tenant: &Tenant,
-        folder: &Path,
+        beside: &mut Beside<'_>,
         problems: &mut Vec<Problem>,
     ) -> Option<KeySpec> {
         let mut complain = |source: &Source, what: String| {
@@ -129,16 +133,16 @@ impl KeyDraft {
         };
         let (is_secret, key) = (said.is_secret(), said.key());
         if let Some(alg) = &self.alg
-            && SYMMETRIC.contains(&alg.value) != is_secret
+            && alg.value.is_symmetric() != is_secret
         {
-            let fits = if is_secret { &SYMMETRIC[..] } else { &ASYMMETRIC[..] };
-            let what = format!("alg: {} is not for a {key}: use {}", alg.value, fits.join(", "));
+            let fits = names(|alg| alg.is_symmetric() == is_secret);
+            let what = format!("alg: {} is not for a {key}: use {fits}", alg.value);
             complain(&alg.source, what);
             return None;
         }
-        let alg = self.alg.map(|said| said.value).or(is_secret.then_some("HS256"));
-        match material(said, alg.is_some(), folder) {
-            Ok(material) => Some(KeySpec {
+        let alg = self.alg.map(|said| said.value).or(is_secret.then_some(Algorithm::Hs256));
+        let spec = material(said, alg.is_some(), beside.folder).and_then(|material| {
+            let spec = KeySpec {
                 tenant: tenant.clone(),
                 kid: self.kid.map(|said| said.value),
                 alg,
@@ -146,12 +150,10 @@ impl KeyDraft {
                 issuer: self.issuer.map(|said| said.value),
                 audiences: self.audiences.map_or_else(Box::default, |said| said.value),
                 place: self.place,
-            }),
-            Err(what) => {
-                complain(&source, format!("{key}: {what}"));
-                None
-            }
-        }
+            };
+            spec.add_to(&mut beside.keys, beside.require_exp).map(|_| spec)
+        });
+        spec.map_err(|what| complain(&source, format!("{key}: {what}"))).ok()
     }
 }
 
@@ -200,13 +202,18 @@ fn public_key(path: &Path, has_alg: bool) -> Result<KeyMaterial, String> {
     }
 }
 
-fn alg(value: &DeValue<'_>) -> Result<&'static str, String> {
+fn alg(value: &DeValue<'_>) -> Result<Algorithm, String> {
     let word = read::text(value)?;
-    let mut all = SYMMETRIC.into_iter().chain(ASYMMETRIC);
-    all.find(|alg| *alg == word).ok_or_else(|| {
-        let all: Vec<_> = SYMMETRIC.into_iter().chain(ASYMMETRIC).collect();
-        format!("\"{word}\" is not an algorithm of tokens: there are {}", all.join(", "))
+    Algorithm::parse(&word).ok_or_else(|| {
+        let all = names(|_| true);
+        format!("\"{word}\" is not an algorithm of tokens: there are {all}")
     })
+}
+
+fn names(fits: impl Fn(Algorithm) -> bool) -> String {
+    let names: Vec<_> =
+        Algorithm::ALL.into_iter().filter(|alg| fits(*alg)).map(Algorithm::as_str).collect();
+    names.join(", ")
 }
 
 fn word(value: &DeValue<'_>) -> Result<Box<str>, String> {

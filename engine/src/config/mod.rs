@@ -6,6 +6,7 @@
 
 mod channels;
 mod document;
+mod explain;
 mod file;
 mod keys;
 mod limits;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use fanfare_identity::keys::Algorithm;
 use fanfare_identity::{Access, ApiKey, Rights};
 
 use super::show::{history, list, quoted, window};
@@ -99,7 +100,7 @@ fn put_key(page: &mut String, key: &KeySpec) {
     let of = |word: &str, value: Option<&str>| {
         value.map(|value| format!("{word} = {}\n", quoted(value))).unwrap_or_default()
     };
-    page.push_str(&of("alg", *alg));
+    page.push_str(&of("alg", alg.map(Algorithm::as_str)));
     page.push_str(&of("kid", kid.as_deref()));
     page.push_str(&of("issuer", issuer.as_deref()));
     if !audiences.is_empty() {

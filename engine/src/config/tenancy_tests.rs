@@ -4,6 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use fanfare_identity::keys::Algorithm;
 use fanfare_identity::{Access, Action, Actions, MadeKey, Right, Rights};
 use tempfile::TempDir;
 
@@ -12,8 +13,11 @@ use crate::tenancy::{KeyMaterial, PeerId, SocketPeer, TenantLimits, TokenSetting
 
 /// As long as a secret must be, and not a byte longer.
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
-/// What looks like a public key to whoever does not check it.
-const PEM: &str = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n";
+/// A public key of P-256, as `openssl pkey -pubout` writes it.
+const PEM: &str = "-----BEGIN PUBLIC KEY-----\n\
+    MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEd0gJIrYHe6Sv8rXzQa9JnJb2T1PC\n\
+    7qyn6EubXx9PRsti6kV/hHn7K2LFNAqHe1ILoFsBQWZG+d8Sljmb1jPm/Q==\n\
+    -----END PUBLIC KEY-----\n";
 
 /// A folder with a private configuration file of this text, a secret and a public key beside it.
 struct Written {
@@ -32,6 +36,7 @@ fn written(toml: &str) -> Written {
     private(&folder.path().join("secret"), &format!("{SECRET}\n"));
     fs::write(folder.path().join("public.pem"), PEM).unwrap();
     fs::write(folder.path().join("private.pem"), PEM.replace("PUBLIC", "PRIVATE")).unwrap();
+    fs::write(folder.path().join("broken.pem"), PEM.replace("MFkw", "AAAA")).unwrap();
     fs::write(folder.path().join("text"), "hello").unwrap();
     let file = Some(Sourced { value: path, source: Source::Flag("--config".into()) });
     Written { folder, overrides: Overrides { file, ..Overrides::default() } }
@@ -72,7 +77,7 @@ fn one_secret_is_all_that_it_takes() {
     assert!(tenancy.on && !dev, "it ends development mode by itself");
     assert_eq!(tenancy.tokens, TokenSettings::default());
     let [key] = &tenancy.keys[..] else { panic!("{:?}", tenancy.keys) };
-    assert!(key.tenant.is_default() && key.alg == Some("HS256"));
+    assert!(key.tenant.is_default() && key.alg == Some(Algorithm::Hs256));
     assert_eq!(key.material, KeyMaterial::Secret(SECRET.as_bytes().into()));
     assert!(key.place.ends_with("f.toml:1"), "{}", key.place);
 }
@@ -114,7 +119,7 @@ fn a_configuration_of_two_tenants_is_read() {
     let [first, second, third] = &tenancy.keys[..] else { panic!() };
     assert_eq!((first.kid.as_deref(), first.issuer.as_deref()), (Some("1"), Some("https://a")));
     assert_eq!(first.audiences.len(), 2);
-    assert_eq!((second.alg, third.alg), (Some("ES256"), None));
+    assert_eq!((second.alg, third.alg), (Some(Algorithm::Es256), None));
     let limits = TenantLimits {
         connections: Some(10),
         publish_rate: Some(5),
@@ -189,6 +194,9 @@ fn keys_that_are_none_are_refused() {
     let key = |line: &str| format!("[auth]\nalg = 'ES256'\n{line}\n");
     refused(&key("public_key_file = 'private.pem'"), "3:19", "holds a private key");
     refused(&key("public_key_file = 'text'"), "3:19", "neither a public key in PEM");
+    refused(&key("public_key_file = 'broken.pem'"), "3:19", "no public key for ES256");
+    let curve = key("public_key_file = 'public.pem'").replace("ES256", "ES384");
+    refused(&curve, "3:19", "no public key for ES384");
     refused(&key("public_key_file = 'absent'"), "3:19", "cannot read absent");
     refused("[auth]\npublic_key_file = 'public.pem'\n", "2:19", "does not say what it is for");
     refused("[auth]\njwks_url = 'http://id.example.com/k'\n", "2:12", "use https");
@@ -234,6 +242,10 @@ fn tenants_are_checked_together() {
     refused("[[tenants]]\nname = 'a:b'\n", "2:8", "letters, digits");
     refused("[[tenants]]\nname = 'a'\n[[tenants]]\nname = 'a'\n", "4:8", "f.toml:1 already");
     refused("[[tenants]]\nname = 'a'\n[[tenants.keys]]\nkid = 'x'\n", "3:1", "names no key");
+    let shared = format!(
+        "[auth]\nsecret = '{SECRET}'\n[[tenants]]\nname = 'a'\nkeys = [{{ secret = '{SECRET}' }}]\n"
+    );
+    refused(&shared, "5:20", "have the same key");
     refused("[[tenants]]\nname = 'a'\nlimts = {}\n", "3:1", "\"limits\"");
     refused("[[tenants]]\nname = 'a'\nlimits = { conections = 1 }\n", "3:12", "\"connections\"");
     refused("[[tenants]]\nname = 'a'\nlimits = { publish_rate = 0 }\n", "3:27", "between 1");
@@ -255,7 +267,7 @@ fn tenants_are_checked_together() {
 fn nothing_that_is_shown_holds_a_secret() {
     let hash = hash();
     let written = written(&format!(
-        "api_key = 'plain-0123456789'\n[auth]\nsecret = '{SECRET}'\n\
+        "api_key = 'plain-0123456789'\n[auth]\nsecret = '{SECRET}+'\n\
          [[tenants]]\nname = 'acme'\nlimits = {{ history_bytes = '1MB' }}\n\
          [[tenants.keys]]\nkid = 'k'\nsecret_file = 'secret'\n\
          [[tenants.api_keys]]\nhash = '{hash}'\nactions = ['publish']\n\

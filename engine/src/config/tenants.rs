@@ -7,12 +7,13 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use fanfare_identity::keys::KeySources;
 use fanfare_identity::{Actions, ApiKey, ApiKeyHash};
 use toml::de::DeValue;
 
 use super::channels::{self, Rest, RuleDraft};
 use super::document::Section;
-use super::keys::KeyDraft;
+use super::keys::{Beside, KeyDraft};
 use super::meant;
 use super::read;
 use super::source::{Problem, Source, Sourced};
@@ -129,18 +130,20 @@ impl Tenants {
         let mut api_keys: Vec<(Tenant, ApiKeyDraft)> =
             self.api_keys.into_iter().map(|key| (default.clone(), key)).collect();
         let tenancy = &mut settled.tenancy;
+        let require_exp = self.auth.as_ref().is_none_or(|auth| auth.settings.require_exp);
+        let beside = &mut Beside { folder, keys: KeySources::default(), require_exp };
         if let Some(auth) = self.auth {
             tenancy.tokens = auth.settings;
             // Where tenants have their keys, [auth] may say no more than how tokens come.
             if auth.key.has_key() || !any_keys {
-                tenancy.keys.extend(auth.key.settle(default, folder, problems));
+                tenancy.keys.extend(auth.key.settle(default, beside, problems));
             }
         }
         for draft in self.tenants {
             let Some(name) = draft.name else { continue };
             let tenant = Tenant::new(&name.value);
             let keys = draft.keys.into_iter();
-            tenancy.keys.extend(keys.filter_map(|key| key.settle(&tenant, folder, problems)));
+            tenancy.keys.extend(keys.filter_map(|key| key.settle(&tenant, beside, problems)));
             api_keys.extend(draft.api_keys.into_iter().map(|key| (tenant.clone(), key)));
             settled.rules.push((tenant.clone(), draft.channels));
             let TenantDraft { limits, place, .. } = draft;
