@@ -108,6 +108,9 @@ pub(super) enum Command {
     /// Load a server and measure it: connections, latency, throughput, memory, loss
     #[command(after_help = super::bench::AFTER_HELP)]
     Bench(Box<super::bench::Bench>),
+    /// Make a token for development, or explain one (token check)
+    #[command(after_help = super::token::AFTER_HELP, args_conflicts_with_subcommands = true)]
+    Token(Box<super::token::TokenCommand>),
     /// Say whether this machine will hold what serve would start, and what to change
     #[command(after_help = super::doctor::AFTER_HELP)]
     Doctor(Box<super::doctor::Doctor>),

@@ -16,6 +16,7 @@ mod say;
 mod serve;
 mod serve_flags;
 mod tail;
+mod token;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -47,6 +48,7 @@ fn run(words: Vec<OsString>) -> Result<ExitCode, Failure> {
         Command::Publish(arguments) => publish::run(&arguments),
         Command::Tail(arguments) => tail::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Token(arguments) => token::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments, &matches),
         Command::Config { command: ConfigCommand::Check(arguments) } => {
             config::check(&arguments, &matches)

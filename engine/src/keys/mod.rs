@@ -9,9 +9,11 @@ mod asks;
 mod authorities;
 mod fetch;
 mod freshness;
+mod plan;
 mod renewal;
 
 pub use address::KeyAddress;
 pub use asks::{ENDPOINTS_MAX, KeyAsks};
 pub use authorities::Authorities;
-pub use renewal::{KeyEndpoint, KeyPlan, KeyRenewal, THREAD};
+pub use plan::{KeyEndpoint, KeyPlan};
+pub use renewal::{KeyRenewal, THREAD};

@@ -11,11 +11,10 @@ use fanfare_identity::keys::{ASK_AGAIN_S, EndpointId, JwkSet, KeySet, KeySources
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinSet, LocalSet};
 
-use super::address::KeyAddress;
 use super::asks::{ENDPOINTS_MAX, KeyAsks};
-use super::authorities::Authorities;
 use super::fetch::{Published, fetch};
 use super::freshness::pause_after;
+use super::plan::{KeyEndpoint, KeyPlan};
 use crate::clock::{self, Clock};
 use crate::diagnostics::line_limit::LineLimit;
 use crate::metrics::Metrics;
@@ -27,26 +26,6 @@ pub const THREAD: &str = "fanfare-keys";
 const FETCHES_MAX: usize = 8;
 /// Between lines of the log about one endpoint that fails.
 const LINE_PAUSE_MS: u64 = 60_000;
-
-/// An endpoint as the configuration has it.
-#[derive(Clone, Debug)]
-pub struct KeyEndpoint {
-    /// What [`KeySources::add_endpoint`] gave for it.
-    pub id: EndpointId,
-    /// Where it is.
-    pub address: KeyAddress,
-    /// Who vouches for it.
-    pub authorities: Authorities,
-}
-
-/// All that a configuration says of keys.
-#[derive(Debug, Default)]
-pub struct KeyPlan {
-    /// Keys, and places for those that endpoints have.
-    pub sources: KeySources,
-    /// The endpoints of these sources, in their order.
-    pub endpoints: Vec<KeyEndpoint>,
-}
 
 /// The running thread. Dropping it without [`KeyRenewal::stop`] ends the thread too, unwaited for.
 #[derive(Debug)]

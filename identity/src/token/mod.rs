@@ -9,8 +9,10 @@ mod grants;
 mod header;
 mod limits;
 mod members;
+mod unverified;
 
 pub(crate) use claims::{Claims, issuer_hint};
 pub(crate) use envelope::Envelope;
 pub(crate) use header::Header;
 pub use limits::{GRANTS_MAX, INFO_BYTES_MAX, LEEWAY_S, TOKEN_BYTES_MAX};
+pub use unverified::Unverified;
