@@ -41,6 +41,9 @@ pub(super) struct Check {
     /// One of these has to be in the token's aud
     #[arg(long, value_name = "NAME")]
     audience: Vec<Box<str>>,
+    /// Whose key it is
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    tenant: String,
     /// Take tokens that never end
     #[arg(long)]
     no_exp: bool,
@@ -99,7 +102,7 @@ impl Check {
             issuer: self.issuer.clone(),
             audiences: self.audience.clone().into(),
             require_exp: !self.no_exp,
-            ..KeyPolicy::new(Tenant::default())
+            ..KeyPolicy::new(Tenant::new(&self.tenant))
         });
         let (alg, kid) = (self.secret.alg, self.secret.kid.as_deref());
         let mut plan = KeyPlan::default();
@@ -140,7 +143,11 @@ fn explain(identity: &Identity, now_s: u64, page: &mut String) {
         .user
         .as_ref()
         .map_or("nobody in particular".into(), |user| format!("the user {:?}", user.as_str()));
-    let _ = writeln!(page, "It is good. Its bearer is {user}, and may:");
+    let _ = writeln!(
+        page,
+        "It is good. Its bearer is {user} of the tenant {:?}, and may:",
+        identity.tenant.as_str()
+    );
     for grant in identity.grants.iter() {
         let rights: Vec<_> = grant.rights.iter().map(|right| right.as_str()).collect();
         let rights = if rights.is_empty() { "nothing".into() } else { rights.join(", ") };
