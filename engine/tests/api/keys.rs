@@ -84,7 +84,7 @@ fn a_key_does_what_its_actions_say_and_nothing_else() {
     }
 }
 
-/// P8: who may not is told the same of a channel that is there and of one that is not.
+/// P18: who may not is told the same of a channel that is there and of one that is not.
 #[test]
 fn what_is_there_is_told_to_nobody_who_may_not() {
     let (publisher, publishes) = key("acme", &["publish"], 1);
