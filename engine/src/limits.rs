@@ -5,6 +5,8 @@ use fanfare_protocol::limits::{
     POLL_BYTES_MAX, WsLimits,
 };
 
+use crate::admission::rate::Rate;
+
 /// Limits and times of one node. Times are milliseconds.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -14,8 +16,16 @@ pub struct Limits {
     pub connections_per_address: usize,
     /// Connections of one peer address whose head is unfinished; 0 for no limit.
     pub heads_per_address: usize,
-    /// Whether the two above count loopback peers.
+    /// Connections that begin in a second from one peer address, and requests of one client of a
+    /// trusted proxy; 0 for no limit.
+    pub handshakes_per_address: u32,
+    /// How many of them may come at once.
+    pub handshakes_burst: u32,
+    /// Whether the four above count loopback peers.
     pub count_loopback: bool,
+    /// Connections that all shards together accept in a second; 0 for no limit. Who comes beyond
+    /// that waits to be accepted.
+    pub handshakes: u32,
     /// Channels that were published to and are not forgotten.
     pub channels: usize,
     /// Channels that are followed, whether they were published to or not.
@@ -108,7 +118,10 @@ impl Default for Limits {
             connections: 10_000,
             connections_per_address: 64,
             heads_per_address: 100,
+            handshakes_per_address: 100,
+            handshakes_burst: 500,
             count_loopback: false,
+            handshakes: 0,
             channels: 1_000_000,
             followed_channels: 1_000_000,
             channels_per_connection: 1_000,
@@ -162,6 +175,17 @@ pub(crate) const CHANNEL_OVERHEAD_BYTES: usize = 136;
 pub(crate) const FOLLOW_BYTES: usize = 128;
 
 impl Limits {
+    /// How often one address may come.
+    pub fn handshake_rate(&self) -> Rate {
+        Rate { per_s: self.handshakes_per_address, burst: self.handshakes_burst }
+    }
+
+    /// How often one of so many shards accepts. What waits meanwhile waits in the kernel, in the
+    /// order in which it came, so a tenth of a second is all that comes at once.
+    pub fn accept_rate(&self, shards: usize) -> Rate {
+        Rate { per_s: self.handshakes, burst: self.handshakes.div_ceil(10) }.share(shards)
+    }
+
     /// What one of so many shards may render. However little that is, four of the longest messages
     /// have room in it, where they have in all together: or nobody would get them whole.
     pub fn rendered_share(&self, shards: usize) -> usize {

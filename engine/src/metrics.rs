@@ -65,6 +65,18 @@ pub struct ShardMetrics {
     pub accepted: Number,
     /// Sockets turned away because the shard or the peer's address had no room.
     pub turned_away: Number,
+    /// Of these, since their address had all the connections that it may have.
+    pub address_connections_refused: Number,
+    /// Of these, since their address had so many unfinished heads.
+    pub address_heads_refused: Number,
+    /// Of these, since their address came too often.
+    pub address_rate_refused: Number,
+    /// Of these, with RST and without a word, because too many were to be told.
+    pub refused_silently: Number,
+    /// Requests of trusted proxies that do not say readably for whom they are.
+    pub forwarded_unreadable: Number,
+    /// Connections ended for the want of a right header of the PROXY protocol.
+    pub proxy_headers_refused: Number,
     /// Requests answered with a 4xx or 5xx.
     pub requests_refused: Number,
     /// WebSockets that we closed for a fault of the client's.

@@ -17,6 +17,8 @@ mod asking;
 mod close;
 #[path = "threats/deadlines.rs"]
 mod deadlines;
+#[path = "threats/forwarded.rs"]
+mod forwarded;
 #[path = "threats/frames.rs"]
 mod frames;
 #[path = "threats/heads.rs"]
@@ -37,6 +39,8 @@ mod parameters;
 mod pipeline;
 #[path = "threats/process.rs"]
 mod process;
+#[path = "threats/proxied.rs"]
+mod proxied;
 #[path = "threats/publish.rs"]
 mod publish;
 #[path = "threats/resume.rs"]

@@ -15,6 +15,7 @@ pub mod limits;
 pub mod message;
 pub mod names;
 pub mod poll;
+pub mod proxy;
 mod reader;
 pub mod record;
 pub mod refusals;

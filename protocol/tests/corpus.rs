@@ -15,6 +15,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("position", fanfare_protocol::id::fuzz::position),
     ("checkpoint", fanfare_protocol::record::fuzz::checkpoint),
     ("record", fanfare_protocol::record::fuzz::record),
+    ("proxy_header", fanfare_protocol::proxy::fuzz::header),
 ];
 
 #[test]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::channels::{self, Rest, RuleDraft};
 use super::document::{Document, Section};
 use super::limits::{self, LimitsTable};
+use super::proxies::ProxiesSaid;
 use super::read;
 use super::source::{Problem, Sourced};
 use super::tenants::Tenants;
@@ -27,6 +28,7 @@ pub(super) struct File {
     pub(super) max_connections: Option<Sourced<usize>>,
     pub(super) origins: Option<Sourced<Vec<String>>>,
     pub(super) hosts: Option<Sourced<Vec<String>>>,
+    pub(super) proxies: ProxiesSaid,
     pub(super) api_key: Option<Sourced<String>>,
     pub(super) api_key_file: Option<Sourced<PathBuf>>,
     pub(super) no_dev: Option<Sourced<bool>>,
@@ -92,6 +94,7 @@ impl File {
             max_connections: root.value("max_connections", read::whole_word(units::connections)),
             origins: origins(&root),
             hosts: root.list("hosts", read::word(units::host)),
+            proxies: ProxiesSaid::read(&root),
             api_key: root.value("api_key", read::text),
             api_key_file: root.value("api_key_file", read::path),
             no_dev: root.value("no_dev", read::switch),
@@ -124,6 +127,7 @@ fn origins(root: &Section<'_, '_>) -> Option<Sourced<Vec<String>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admission::forwarded::ForwardedField;
 
     fn problems(toml: &str) -> Vec<String> {
         read("f.toml", toml).1.iter().map(Problem::to_string).collect()
@@ -153,6 +157,9 @@ mod tests {
             max_connections = 1_000
             origins = ["https://a.example"]
             hosts = ["a.example", "[::1]:80"]
+            trusted_proxies = ["10.0.0.0/8", "::1"]
+            proxy_header = "Forwarded"
+            proxy_protocol = true
             api_key_file = "key"
             no_dev = true
             history = { count = 7 }
@@ -177,6 +184,10 @@ mod tests {
         assert_eq!(file.socket_users.unwrap().value, [33, 8]);
         assert_eq!(file.max_connections.unwrap().value, 1_000);
         assert_eq!(file.hosts.unwrap().value, ["a.example", "[::1]:80"]);
+        assert_eq!(file.proxies.list(), ["10.0.0.0/8", "::1"]);
+        let proxies = file.proxies.proxies();
+        assert!(proxies.proxy_protocol && proxies.field == ForwardedField::Forwarded);
+        assert!(proxies.trusts([10, 1, 2, 3].into()) && file.proxies.problems().is_empty());
         assert_eq!(file.history.value, HistoryRule { count: 7, ..HistoryRule::DEFAULT });
         let [room, log] = &file.channels[..] else { panic!("{:?}", file.channels) };
         let age_ms = 3_600_000;
@@ -206,6 +217,9 @@ mod tests {
         refused("origins = [\"https://a.example\", \"b.example\"]", "1:33", "origin");
         refused("hosts = [\"a.example\", \"https://b\"]", "1:23", "no scheme");
         refused("hosts = \"a.example\"", "1:9", "a list");
+        refused("trusted_proxies = [\"::1\", \"10.1.0.0/8\"]", "1:27", "\"10.0.0.0/8\"");
+        refused("proxy_header = \"X-Real-IP\"", "1:16", "\"Forwarded\"");
+        refused("proxy_protocol = 1", "1:18", "proxy_protocol");
         refused("history = 5", "1:11", "history: this is a table");
         refused("history = { count = 5, bytes = \"0B\" }", "1:32", "count = 0");
         refused("history = { age = \"0s\" }", "1:19", "count = 0");

@@ -11,6 +11,7 @@ mod file;
 mod keys;
 mod limits;
 pub(crate) mod meant;
+mod proxies;
 mod read;
 mod secret;
 mod show;
@@ -94,6 +95,7 @@ pub struct Config {
     sources: BTreeMap<String, Source>,
     origins: Vec<String>,
     hosts: Vec<String>,
+    trusted_proxies: Vec<String>,
     no_dev: bool,
     insecure_understood: bool,
     /// It says who may do what, or by what that is known.
@@ -260,6 +262,7 @@ impl Draft {
         problems.extend(self.socket_unreachable());
         problems.extend(self.key_unusable());
         problems.extend(self.cookies_for_anybody());
+        problems.extend(self.file.proxies.problems());
         let exposed = self.exposed();
         let insecure = !exposed.is_empty();
         if !self.insecure_understood {
@@ -381,6 +384,7 @@ impl Draft {
                 rules.with_own(tenant, settle(own))
             });
         let origins = self.file.origins.map_or_else(Vec::new, |said| said.value);
+        let proxies = self.file.proxies;
         let settings = Settings {
             listen: self.listen.value,
             api: self.api.value.place(),
@@ -395,6 +399,7 @@ impl Draft {
             rules,
             origins: Origins::new(&origins).unwrap_or_default(),
             hosts: Hosts::new(&self.hosts.value).unwrap_or_default(),
+            proxies: proxies.proxies(),
             api_key: self.api_key.map(|said| said.value.into()),
             tenancy,
             dev,
@@ -405,6 +410,7 @@ impl Draft {
             sources,
             origins,
             hosts: self.hosts.value,
+            trusted_proxies: proxies.list(),
             no_dev: self.no_dev.value,
             insecure_understood: self.insecure_understood,
             judges_clients: false,
@@ -427,6 +433,9 @@ impl Draft {
             ("origins", of(self.file.origins.as_ref())),
             ("api_key", of(self.api_key.as_ref())),
             ("hosts", of(Some(&self.hosts))),
+            ("trusted_proxies", of(self.file.proxies.trusted.as_ref())),
+            ("proxy_header", of(self.file.proxies.field.as_ref())),
+            ("proxy_protocol", of(self.file.proxies.protocol.as_ref())),
             ("no_dev", of(Some(&self.no_dev))),
             ("i_understand_insecure", of(self.file.i_understand_insecure.as_ref())),
         ];

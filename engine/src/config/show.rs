@@ -121,6 +121,29 @@ static LINES: &[Line] = &[
         absent: "",
     },
     Line {
+        key: "trusted_proxies",
+        about: "proxies that are believed when they say for whom they ask: addresses and ranges,\n\
+                # [\"127.0.0.1\", \"10.0.0.0/8\"]; their clients are counted, and they are not",
+        value: |config| Some(list(&config.trusted_proxies)),
+        absent: "",
+    },
+    Line {
+        key: "proxy_header",
+        about: "where they say it: \"X-Forwarded-For\" or \"Forwarded\"; the other is not read",
+        value: |config| {
+            let proxies = &config.settings.proxies;
+            (!proxies.is_empty()).then(|| quoted(proxies.field.name()))
+        },
+        absent: "\"X-Forwarded-For\", where there are trusted proxies",
+    },
+    Line {
+        key: "proxy_protocol",
+        about: "whether each connection of theirs begins with a PROXY header (v1, v2);\n\
+                # then nobody else may connect",
+        value: |config| Some(config.settings.proxies.proxy_protocol.to_string()),
+        absent: "",
+    },
+    Line {
         key: "api_key",
         about: "what the API asks for as Bearer, 16 characters or more (or api_key_file = PATH,\n\
                 # or FANFARE_API_KEY)",

@@ -30,7 +30,15 @@ impl Config {
         let hidden = tables.iter().flat_map(|table| {
             (0..table.len()).filter_map(|nth| never_counts(&table[..nth], table[nth]))
         });
-        too_small.chain(hidden).collect()
+        too_small.chain(hidden).chain(self.everyone_is_trusted()).collect()
+    }
+
+    fn everyone_is_trusted(&self) -> Option<String> {
+        let all = self.trusted_proxies.iter().find(|range| range.ends_with("/0"))?;
+        Some(format!(
+            "trusted_proxies has \"{all}\": whoever connects is believed when it says for whom it \
+             asks, so that no limit by address holds for anybody. Name the proxies alone"
+        ))
     }
 }
 

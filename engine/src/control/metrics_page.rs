@@ -98,6 +98,33 @@ const SHARD: &[Row<ShardMetrics>] = &[
     ("fanfare_turned_away", "Sockets turned away for want of room", COUNTER, |m| {
         m.turned_away.read()
     }),
+    (
+        "fanfare_address_connections_refused",
+        "Turned away for limits.connections_per_address",
+        COUNTER,
+        |m| m.address_connections_refused.read(),
+    ),
+    ("fanfare_address_heads_refused", "Turned away for limits.heads_per_address", COUNTER, |m| {
+        m.address_heads_refused.read()
+    }),
+    (
+        "fanfare_address_rate_refused",
+        "Turned away for limits.handshakes_per_address",
+        COUNTER,
+        |m| m.address_rate_refused.read(),
+    ),
+    ("fanfare_refused_silently", "Turned away with RST, being too many", COUNTER, |m| {
+        m.refused_silently.read()
+    }),
+    (
+        "fanfare_forwarded_unreadable",
+        "Requests of trusted proxies that do not say for whom they are",
+        COUNTER,
+        |m| m.forwarded_unreadable.read(),
+    ),
+    ("fanfare_proxy_headers_refused", "Connections without the right PROXY header", COUNTER, |m| {
+        m.proxy_headers_refused.read()
+    }),
     ("fanfare_requests_refused", "Requests answered with 4xx or 5xx", COUNTER, |m| {
         m.requests_refused.read()
     }),

@@ -23,13 +23,15 @@ pub(super) fn judge(case: &Case<'_>) -> Vec<Finding> {
 /// What one peer address may have. A proxy is one address, and only on loopback it is not counted.
 fn per_address(case: &Case<'_>) -> Option<Finding> {
     let each = case.settings.limits.connections_per_address;
-    if each == 0 || case.settings.listen.ip().to_canonical().is_loopback() {
+    let is_loopback = case.settings.listen.ip().to_canonical().is_loopback();
+    if each == 0 || is_loopback || !case.settings.proxies.is_empty() {
         return None;
     }
     let is = format!("{each} connections of one");
     let why = "behind a proxy on another machine or in another container that is all clients";
     Some(
         Finding::advice("peer addresses", is, why)
+            .change("trusted_proxies = [\"ADDRESS OF THE PROXY\"], so that its clients are counted")
             .change("connections_per_address = 0 and heads_per_address = 0 under [limits]"),
     )
 }

@@ -102,7 +102,7 @@ impl<L: Log<Ticket>> NodeParts<L> {
         let config =
             sequencer::SequencerConfig { epoch, secret, shards, limits: limits.clone(), rules };
         let sequencer = Sequencer::new(log, config, commands.clone(), writer, Arc::clone(&metrics));
-        let addresses = Arc::new(Addresses::new(&limits));
+        let addresses = Arc::new(Addresses::new(context.origins_key));
         let paying = inbox.paying(InFlight::of(&metrics, &limits));
         let part = |ring| shard::ShardParts {
             ring,

@@ -131,6 +131,7 @@ fn start_node<L: Log<Ticket> + Send + 'static>(
         loopback: listen.ip().is_loopback(),
         origins: settings.origins.clone(),
         hosts: settings.hosts.clone(),
+        proxies: settings.proxies.clone(),
         dev: settings.development(),
         wall: Wall::System,
         origins_key: random()?,

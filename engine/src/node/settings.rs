@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use fanfare_identity::ApiKeys;
 
+use crate::admission::forwarded::TrustedProxies;
 use crate::admission::host::Hosts;
 use crate::admission::origin::Origins;
 use crate::channel::Tenant;
@@ -55,6 +56,8 @@ pub struct Settings {
     /// Names under which clients are answered, beside loopback ones. With none listed it is
     /// loopback names alone in development mode, and every name otherwise.
     pub hosts: Hosts,
+    /// Proxies that are believed when they say for whom they ask.
+    pub proxies: TrustedProxies,
     /// The API's bearer key, when one is required.
     pub api_key: Option<PlainApiKey>,
     /// Tenants, the keys of their tokens and of their backends.
@@ -98,6 +101,7 @@ impl Settings {
             rules: Rules::default(),
             origins: Origins::default(),
             hosts: Hosts::default(),
+            proxies: TrustedProxies::default(),
             api_key: None,
             tenancy: Tenancy::default(),
             dev: true,

@@ -6,6 +6,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use super::driver_choice::Chosen;
+use crate::admission::peers::wants_peers;
 use crate::clock::Clock;
 use crate::driver::epoll::Epoll;
 use crate::driver::uring::Uring;
@@ -61,12 +62,13 @@ impl Threads {
         let (said, heard) = sync_channel(shards.len());
         let mut threads = Vec::new();
         for ((parts, listener), waker) in shards.into_iter().zip(listeners).zip(&self.wakers) {
+            let context = &parts.context;
             let name = format!("fanfare-shard-{}", parts.ring.number());
             let config = DriverConfig {
                 listener,
                 waker: Arc::clone(waker),
                 capacity,
-                want_peers: parts.addresses.wanted(parts.context.loopback),
+                want_peers: wants_peers(&context.limits, &context.proxies, context.loopback),
                 entries: chosen.entries,
             };
             let (clock, tables, said) = (self.clock, chosen.tables, said.clone());

@@ -223,7 +223,8 @@ pub(super) fn begin(
     keep_alive: bool,
     here: &mut Here<'_>,
 ) -> Result<Asking, bool> {
-    if let Some(violation) = here.shared.turns_away(here.line.flow.is_over_limit()) {
+    let full = || here.shared.turns_away(here.line.flow.is_over_limit());
+    if let Some(violation) = ask.turned_away.or_else(full) {
         return Err(refuse(&ask, violation, here));
     }
     let since = ask.since(here.shared.context.wall, here.now);

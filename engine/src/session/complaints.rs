@@ -1,5 +1,6 @@
 //! Refusals that an operator should hear of, because only the configuration can end them: a page
-//! whose origin is not listed, a name under which this node does not answer. Strangers can make as
+//! whose origin is not listed, a name under which this node does not answer, a proxy that does not
+//! say for whom it asks. Strangers can make as
 //! many as they like, so the log gets one line of a kind in a while from each shard, and how many
 //! it is for.
 
@@ -18,11 +19,23 @@ const CHARS_MAX: usize = 100;
 pub(super) struct Complaints {
     origins: LineLimit<PAUSE_MS>,
     hosts: LineLimit<PAUSE_MS>,
+    proxies: LineLimit<PAUSE_MS>,
 }
 
 impl Complaints {
     /// Tells of a refusal, where it is one of those, and its time has come.
     pub(super) fn about(&mut self, violation: Violation, request: &Request<'_>, now: Millis) {
+        if violation == Violation::BadForwarded {
+            if let Some(untold) = self.proxies.take(now) {
+                tracing::warn!(
+                    untold,
+                    "a request was refused: a trusted proxy sent it and does not say readably for \
+                     whom; its X-Forwarded-For, or what proxy_header names, must end in the \
+                     address of its client"
+                );
+            }
+            return;
+        }
         let is_origin = matches!(violation, Violation::Origin | Violation::NullOrigin);
         if !is_origin && violation != Violation::ForeignHost {
             return;

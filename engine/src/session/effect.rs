@@ -49,6 +49,8 @@ pub(crate) enum Effect {
     Bring(Box<BroughtMessage>),
     /// The head of a request is whole: its address may begin another connection.
     HeadDone,
+    /// A request has its answer, and the connection waits for the next one.
+    Served,
     /// End the socket, and the session.
     End(Close),
 }

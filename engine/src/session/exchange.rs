@@ -460,6 +460,7 @@ fn next_or_leave(keep_alive: bool, early: Option<Box<Early>>, here: &mut Here<'_
     if !keep_alive || here.shared.ending {
         return ExchangeStep::Leave { ms: look_ms, lingers: false };
     }
+    here.shared.want(Effect::Served);
     here.shared.want(Effect::Visit);
     let due = Millis32::after(here.now, look_ms);
     ExchangeStep::On(Exchange::Idle(Idle { early, due, served: true }))

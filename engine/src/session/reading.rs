@@ -133,6 +133,14 @@ fn decide(reader: &HeadReader, rest: usize, here: &mut Here<'_>) -> Headed {
     // Who is to leave is told so with an answer, before the end.
     request.keep_alive &= !here.shared.draining();
     let keep_alive = request.keep_alive;
+    let turned_away = here.shared.asks(&request.fields, here.now).err();
+    if let Some(violation) = turned_away
+        && (violation == Violation::BadForwarded || !request::is_event_stream(&request))
+    {
+        here.shared.complaints.about(violation, &request, here.now);
+        refuse(violation, None, here);
+        return Headed::Next(Next::Refused);
+    }
     let (life, door) = (here.shared.life.clone(), here.shared.door());
     let decision =
         request::decide(&request, &context, &life, door.as_deref(), date, here.private());
@@ -144,7 +152,10 @@ fn decide(reader: &HeadReader, rest: usize, here: &mut Here<'_>) -> Headed {
             here.shared.complaints.about(violation, &request, here.now);
             return Headed::Next(refused(ending, here.shared));
         }
-        Decision::Follow(ask) => return Headed::Next(Next::Follow { ask, keep_alive }),
+        Decision::Follow(mut ask) => {
+            ask.turned_away = turned_away;
+            return Headed::Next(Next::Follow { ask, keep_alive });
+        }
         Decision::Publish(publication, length) => Body::new(Purpose::Publish(publication), length),
         Decision::Read(pending, length) => Body::new(Purpose::Follow(pending), length),
         Decision::Hold(request) => return Headed::Next(Next::Hold { request, keep_alive }),

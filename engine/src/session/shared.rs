@@ -4,12 +4,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use fanfare_protocol::dialect::machine::Machines;
-use fanfare_protocol::http::{Ending, HttpDate, Violation, response};
+use fanfare_protocol::http::{Ending, Fields, HttpDate, Violation, response};
 
 use super::complaints::Complaints;
 use super::dates::Dates;
 use super::effect::Effect;
 use super::outbox::Spare;
+use crate::admission::address::TurnedAway;
+use crate::admission::peers::{AdmittedPeers, NotForwarded};
 use crate::bodies::Bodies;
 use crate::clock::Millis;
 use crate::driver::Close;
@@ -29,6 +31,10 @@ pub(crate) struct ShardResources {
     /// Whether the memory that clients have for themselves is used up: new requests are told to
     /// come back.
     pub(crate) is_full: bool,
+    /// Whose the connections are.
+    pub(crate) peers: AdmittedPeers,
+    /// The connection whose session is called.
+    pub(crate) caller: u32,
     /// Outboxes that nobody uses.
     pub(crate) spare: Spare,
     /// Refusals that an operator is told of.
@@ -48,8 +54,8 @@ impl ShardResources {
         context: Arc<Context>,
         life: Arc<NodeState>,
         metrics: Arc<Metrics>,
-        machines: Option<Machines>,
-        door: Option<Arc<dyn Door>>,
+        (machines, door): (Option<Machines>, Option<Arc<dyn Door>>),
+        peers: AdmittedPeers,
     ) -> Self {
         let dates = Dates::new(context.wall);
         Self {
@@ -57,6 +63,8 @@ impl ShardResources {
             life,
             ending: false,
             is_full: false,
+            peers,
+            caller: 0,
             spare: Spare::default(),
             complaints: Complaints::default(),
             metrics,
@@ -86,6 +94,42 @@ impl ShardResources {
         };
         self.metrics().turned_away.add(1);
         Some(violation)
+    }
+
+    /// The connection whose session is called has a request with these fields. Where a trusted
+    /// proxy sent it, its client is counted from here on.
+    ///
+    /// # Errors
+    /// The request is refused for this.
+    pub(super) fn asks(&mut self, fields: &Fields<'_>, now: Millis) -> Result<(), Violation> {
+        let Context { limits, proxies, .. } = &*self.context;
+        if proxies.is_empty() {
+            return Ok(());
+        }
+        match self.peers.asks(self.caller, fields, (limits, proxies), now) {
+            Ok(()) => Ok(()),
+            Err(NotForwarded::TurnedAway(why)) => Err(self.turned_away(why)),
+            Err(NotForwarded::Unreadable) => {
+                self.metrics().forwarded_unreadable.add(1);
+                Err(Violation::BadForwarded)
+            }
+        }
+    }
+
+    /// Counts somebody as turned away for his address; says what he is told.
+    pub(crate) fn turned_away(&self, why: TurnedAway) -> Violation {
+        let metrics = self.metrics();
+        metrics.turned_away.add(1);
+        let (number, violation) = match why {
+            TurnedAway::NotAProxy => (&metrics.proxy_headers_refused, Violation::NotHttp),
+            TurnedAway::Connections => {
+                (&metrics.address_connections_refused, Violation::TooManyFromAddress)
+            }
+            TurnedAway::Heads => (&metrics.address_heads_refused, Violation::TooManyFromAddress),
+            TurnedAway::TooFast => (&metrics.address_rate_refused, Violation::TooFastFromAddress),
+        };
+        number.add(1);
+        violation
     }
 
     /// Wants this done.

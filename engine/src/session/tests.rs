@@ -10,6 +10,8 @@ use fanfare_protocol::id::{Epoch, Id};
 
 use super::overdue::RECHECK_MS;
 use super::*;
+use crate::admission::address::Addresses;
+use crate::admission::peers::AdmittedPeers;
 use crate::channel::{ChannelId, ChannelName, Tenant};
 use crate::driver::Token;
 use crate::metrics::Metrics;
@@ -43,7 +45,11 @@ impl Bench {
     fn at_door(over_limit: bool, door: Option<Arc<dyn Door>>) -> Self {
         let context = Context { dev: true, ..Context::new(Limits::default(), Tenant::default()) };
         let metrics = Arc::new(Metrics::new(1));
-        let shared = ShardResources::new(0, Arc::new(context), Arc::default(), metrics, None, door);
+        let shared = {
+            let peers = AdmittedPeers::new(Arc::new(Addresses::new(0)));
+            let context = Arc::new(context);
+            ShardResources::new(0, context, Arc::default(), metrics, (None, door), peers)
+        };
         let session = Session::new(over_limit, NOW, &shared.context.limits);
         Self { session, shared, now: NOW }
     }
@@ -116,6 +122,7 @@ impl Bench {
                 Effect::Unfollow(_) => "unfollow".into(),
                 Effect::UnfollowAll => "unfollow all".into(),
                 Effect::HeadDone => "head done".into(),
+                Effect::Served => continue, // the end of every answer that is not the last
                 Effect::Hold(_) => "hold".into(),
                 Effect::Carries(_) => "carries".into(),
                 Effect::Answer(_) => "answer".into(),

@@ -14,7 +14,7 @@ use super::parcel::{Moving, Parcel};
 use crate::clock::Millis;
 use crate::driver::{Close, Detached, Token};
 use crate::sequencer::relay::Relay;
-use crate::session::{BringResult, Held, Session};
+use crate::session::{BringResult, Held, Session, ShardResources};
 use crate::session_id::SessionId;
 use crate::transport::door::{Carriage, Hold, HoldRequest, Upgrade};
 
@@ -109,18 +109,18 @@ impl Apart<'_> {
         request: &HoldRequest,
     ) -> Result<Token, Violation> {
         let machines = self.clients.shared.machines().cloned().ok_or(Violation::NotFound)?;
-        let (limits, life) = (&self.clients.shared.context.limits, &self.clients.shared.life);
+        let ShardResources { context, life, .. } = &self.clients.shared;
+        let (limits, life) = (&context.limits, Arc::clone(life));
         if life.connections.load(Relaxed) >= limits.connections {
             return Err(Violation::Full);
         }
         let (token, id) = self.clients.carriers.open(self.clients.number).ok_or(Violation::Full)?;
-        let counted = self.clients.connections.get_mut(carrier).is_some_and(|it| it.flags.counted);
-        if counted
-            && !self.clients.addresses.enter_beside(self.clients.number, token.index, carrier.index)
-        {
+        let ShardResources { peers, context, .. } = &mut self.clients.shared;
+        let Ok(counted) = peers.come_beside(token.index, carrier.index, &context.limits) else {
+            self.clients.metrics().address_connections_refused.add(1);
             self.clients.carriers.close(token);
             return Err(Violation::TooManyFromAddress);
-        }
+        };
         life.connections.fetch_add(1, Relaxed);
         life.detached.fetch_add(1, Relaxed);
         self.clients.metrics().connections.add(1);
@@ -259,9 +259,7 @@ impl Apart<'_> {
     ) {
         let connection = self.clients.connections.remove(token.index);
         let counted = connection.flags.counted;
-        let peer = counted
-            .then(|| self.clients.addresses.leave(self.clients.number, token.index))
-            .flatten();
+        let peer = counted.then(|| self.clients.shared.peers.leave(token.index)).flatten();
         self.clients.metrics().connections.sub(1);
         let Some(unheld) = connection.session.state.into_unheld() else { return };
         let last_words = self.clients.shared.last_words(request.origin.as_deref(), self.now);
@@ -277,7 +275,7 @@ impl Apart<'_> {
         let session = Session::unheld(unheld, self.now);
         let mut connection = Connection::new(token.generation, session);
         if let Some(peer) = moving.peer {
-            self.clients.addresses.enter_again(self.clients.number, token.index, peer);
+            self.clients.shared.peers.come_again(token.index, peer);
             connection.flags.counted = true;
         }
         self.clients.metrics().connections.add(1);

@@ -11,7 +11,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use fanfare_protocol::http::Violation;
 use fanfare_protocol::id::Epoch;
 
 use super::carriers::{self, ApartNotice, Carriers};
@@ -22,9 +21,11 @@ use super::parcel::Parcel;
 use super::recent::Recent;
 use super::slices::Slices;
 use super::tick_budget::TickBudget;
-use crate::admission::address::Addresses;
+use crate::admission::address::TurnedAway;
+use crate::admission::rate::{Rate, TokenBucket};
 use crate::channel::ChannelId;
 use crate::clock::Millis;
+use crate::diagnostics::line_limit::LineLimit;
 use crate::driver::{Close, Outgoing, Received, Token};
 use crate::fanout::{Fanout, must_close};
 use crate::metrics::ShardMetrics;
@@ -35,6 +36,10 @@ use crate::session::{
 };
 use crate::transport::input::BroughtMessage;
 
+/// Who is turned away for his address is told so and kept for as much as a second. So few are told:
+/// a stranger who comes again and again would have all places with nothing but refusals.
+const REFUSALS: Rate = Rate { per_s: 32, burst: 32 };
+
 /// Clients that are let go in one tick for what they hold.
 const LET_GO_AT_ONCE: usize = 64;
 
@@ -43,7 +48,10 @@ pub(super) struct Clients {
     pub(super) number: u8,
     /// What their sessions have together.
     pub(super) shared: ShardResources,
-    pub(super) addresses: Arc<Addresses>,
+    /// How many more that are turned away may be told so now.
+    refusals: TokenBucket,
+    /// What limits lines about who does not come through a proxy.
+    proxies_told: LineLimit<10_000>,
     pub(super) connections: Connections,
     /// What their channels keep, and whose turn it is.
     pub(super) fanout: Fanout,
@@ -72,12 +80,7 @@ pub(super) struct Clients {
 
 impl Clients {
     /// None yet.
-    pub(super) fn new(
-        (number, epoch): (u8, Epoch),
-        shared: ShardResources,
-        addresses: Arc<Addresses>,
-        now: Millis,
-    ) -> Self {
+    pub(super) fn new((number, epoch): (u8, Epoch), shared: ShardResources, now: Millis) -> Self {
         let shards = shared.shards();
         let private_bytes = shared.context.limits.all_private(shards) / shards;
         let rendered_bytes = shared.context.limits.rendered_share(shards);
@@ -85,7 +88,8 @@ impl Clients {
             number,
             fanout: Fanout::new(epoch, TickBudget::DEFAULT.quantum, rendered_bytes),
             shared,
-            addresses,
+            refusals: TokenBucket::default(),
+            proxies_told: LineLimit::default(),
             connections: Connections::new(now),
             commands: CommandQueue::new(number),
             closes: Vec::new(),
@@ -149,6 +153,7 @@ impl Clients {
         call: impl FnOnce(&mut Session, &mut ShardResources),
     ) {
         let Some(connection) = self.connections.get_mut(token) else { return };
+        self.shared.caller = token.index;
         call(&mut connection.session, &mut self.shared);
         self.perform(token, now);
     }
@@ -166,12 +171,11 @@ impl Clients {
                 }
                 Effect::Unfollow(channel) => self.unfollow(token, Some(channel)),
                 Effect::UnfollowAll => self.unfollow(token, None),
-                Effect::HeadDone => {
-                    let connection = self.connections.get_mut(token);
-                    if connection.is_some_and(|connection| connection.flags.counted) {
-                        self.addresses.head_done(self.number, token.index);
-                    }
+                Effect::HeadDone if self.is_counted(token) => {
+                    self.shared.peers.head_done(token.index);
                 }
+                Effect::Served if self.is_counted(token) => self.shared.peers.served(token.index),
+                Effect::HeadDone | Effect::Served => {}
                 Effect::Hold(request) => self.carriers.to_hold.push_back((token, request)),
                 Effect::Carries(session) => {
                     self.carriers.parted.push_back(ApartNotice::Carries(session, token));
@@ -243,21 +247,91 @@ impl Clients {
     /// A new connection. Without `room` it is kept only until it has been told so.
     pub(super) fn accept(&mut self, token: Token, peer: Option<IpAddr>, room: bool, now: Millis) {
         self.metrics().accepted.add(1);
+        let admitted = self.come(token, peer, now);
+        let refused = admitted.err().map(|why| (why, self.shared.turned_away(why)));
+        if refused.is_some_and(|(why, _)| !self.is_told(why, now)) {
+            return self.closes.push((token, Close::Abort));
+        }
         self.metrics().connections.add(1);
         let open = self.shared.life.connections.fetch_add(1, Relaxed);
         let room = room && open < self.shared.context.limits.connections;
         let session = Session::new(!room, now, &self.shared.context.limits);
         let mut connection = Connection::new(token.generation, session);
-        let welcome = peer.is_none_or(|peer| self.addresses.enter(self.number, token.index, peer));
-        connection.flags.counted = peer.is_some() && welcome;
+        connection.flags.counted = admitted == Ok(true);
         self.connections.table.insert(token.index, connection);
         self.connections.arm(token, now);
-        if !welcome {
-            self.metrics().turned_away.add(1);
+        if let Some((_, violation)) = refused {
             self.call(token, now, |session, shared| {
-                session.refuse(Violation::TooManyFromAddress, None, now, shared);
+                session.refuse(violation, None, now, shared);
             });
         }
+    }
+
+    /// A connection is this peer's. Whether it is counted.
+    fn come(
+        &mut self,
+        token: Token,
+        peer: Option<IpAddr>,
+        now: Millis,
+    ) -> Result<bool, TurnedAway> {
+        let ShardResources { peers, context, .. } = &mut self.shared;
+        match peer {
+            Some(peer) => peers.come(token.index, peer, (&context.limits, &context.proxies), now),
+            None if context.proxies.proxy_protocol => Err(TurnedAway::NotAProxy),
+            None => Ok(false),
+        }
+    }
+
+    /// Whether one that is turned away is told so. Of a listener for proxies nobody else hears
+    /// anything; the operator does.
+    fn is_told(&mut self, why: TurnedAway, now: Millis) -> bool {
+        if why == TurnedAway::NotAProxy {
+            if let Some(untold) = self.proxies_told.take(now) {
+                tracing::warn!(
+                    untold,
+                    "a connection was ended: proxy_protocol is on, and it is none of \
+                     trusted_proxies, or did not begin with a PROXY header"
+                );
+            }
+            return false;
+        }
+        let is_told = self.refusals.take(REFUSALS, now, 1).is_ok();
+        self.metrics().refused_silently.add(u64::from(!is_told));
+        is_told
+    }
+
+    /// Takes from the bytes of a connection what a proxy says before its client does. Whether there
+    /// is anything behind it.
+    fn announce(&mut self, token: Token, bytes: &mut &mut [u8], now: Millis) -> bool {
+        let ShardResources { peers, context, .. } = &mut self.shared;
+        let judges = (&context.limits, &context.proxies);
+        match peers.announce(token.index, bytes, judges, now) {
+            Ok(taken) => {
+                let taken = taken.unwrap_or(bytes.len());
+                *bytes = &mut std::mem::take(bytes)[taken..];
+                !bytes.is_empty()
+            }
+            Err(why) => {
+                let violation = self.shared.turned_away(why);
+                if self.is_told(why, now) {
+                    self.call(token, now, |session, shared| {
+                        session.refuse(violation, None, now, shared);
+                    });
+                } else {
+                    self.end(token, Close::Abort);
+                }
+                false
+            }
+        }
+    }
+
+    fn is_counted(&mut self, token: Token) -> bool {
+        self.connections.get_mut(token).is_some_and(|connection| connection.flags.counted)
+    }
+
+    /// How often this shard accepts.
+    pub(super) fn accept_rate(&self) -> Rate {
+        self.shared.context.limits.accept_rate(self.shared.shards())
     }
 
     /// The kernel says that bytes or an end may have come.
@@ -295,8 +369,17 @@ impl Clients {
         let Some(connection) = self.connections.get_mut(token) else { return };
         let flags = &mut connection.flags;
         flags.reading = false;
+        self.shared.caller = token.index;
         let (session, shared) = (&mut connection.session, &mut self.shared);
         match received {
+            Received::Bytes { mut bytes, more } if shared.peers.announces(token.index) => {
+                flags.readable = more || flags.hangup;
+                if self.announce(token, &mut bytes, now)
+                    && let Some(connection) = self.connections.get_mut(token)
+                {
+                    connection.session.take(bytes, now, &mut self.shared);
+                }
+            }
             Received::Again => flags.readable = flags.hangup,
             Received::Failed(_) => return self.end(token, Close::Abort),
             Received::End => {
@@ -320,7 +403,7 @@ impl Clients {
         let connection = self.connections.remove(token.index);
         connection.session.state.count_out(self.metrics());
         if connection.flags.counted {
-            self.addresses.leave(self.number, token.index);
+            self.shared.peers.leave(token.index);
         }
         self.metrics().connections.sub(1);
         self.shared.life.connections.fetch_sub(1, Relaxed);

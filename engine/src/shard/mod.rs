@@ -21,6 +21,8 @@ use fanfare_protocol::http::Violation;
 use fanfare_protocol::id::Epoch;
 
 use crate::admission::address::Addresses;
+use crate::admission::peers::AdmittedPeers;
+use crate::admission::rate::TokenBucket;
 use crate::clock::{Clock, Millis};
 use crate::driver::{Driver, Event, Exception, Outgoing, SendOutcome, Token};
 use crate::fanout::BATCH_SENDS_MAX;
@@ -119,6 +121,8 @@ pub struct Shard<D> {
     accepting: bool,
     /// By how much this shard is to offer less often than [`INBOX_RETRY`].
     inbox_turns: u32,
+    /// How many more may be accepted now ([`crate::limits::Limits::handshakes`]).
+    accepts: TokenBucket,
     /// Not before this time, after an accept failed.
     accept_again: Millis,
     /// When the last poll began: what came before it was told, so what is due after it is not late.
@@ -138,8 +142,10 @@ impl<D: Driver> Shard<D> {
         let ShardParts { ring, inbox, epoch, context, life, addresses, .. } = parts;
         let ShardParts { metrics, machines, door, connections_max, .. } = parts;
         let inbox_turns = (metrics.shards.len() as u32).div_ceil(2);
-        let shared = ShardResources::new(ring.number(), context, life, metrics, machines, door);
-        let clients = Clients::new((ring.number(), epoch), shared, addresses, now);
+        let peers = AdmittedPeers::new(addresses);
+        let number = ring.number();
+        let shared = ShardResources::new(number, context, life, metrics, (machines, door), peers);
+        let clients = Clients::new((number, epoch), shared, now);
         Self {
             driver,
             ring,
@@ -149,6 +155,7 @@ impl<D: Driver> Shard<D> {
             budget: TickBudget::DEFAULT,
             accepting: false,
             inbox_turns,
+            accepts: TokenBucket::default(),
             accept_again: now,
             polled: now,
             deadline: None,
@@ -218,6 +225,7 @@ impl<D: Driver> Shard<D> {
         for event in self.events.drain(..) {
             match event {
                 Event::Accepted { token, peer } => {
+                    self.accepts.owe(self.clients.accept_rate(), now, 1);
                     let room = self.clients.table_has_room(self.connections_max);
                     self.clients.accept(token, peer.map(|peer| peer.ip()), room, now);
                 }
@@ -352,6 +360,12 @@ impl<D: Driver> Shard<D> {
     /// its last places are for saying no.
     fn accept_or_not(&mut self, now: Millis) {
         let clients = &self.clients;
+        // Who is not accepted costs nothing and has no deadline; to refuse would cost as much as to
+        // serve.
+        let wait_ms = self.accepts.wait_ms(clients.accept_rate(), now);
+        if wait_ms > 0 {
+            self.accept_again = self.accept_again.max(now.plus(wait_ms));
+        }
         let wanted = !clients.shared.ending
             && !clients.shared.life.is_draining()
             && !clients.commands.backlog

@@ -1,10 +1,10 @@
 //! What one shard sends to another: what a client says to a session, what became of that, and a
 //! socket that is to be held there.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::admission::peers::Admitted;
 use crate::driver::Detached;
 use crate::node_state::NodeState;
 use crate::sequencer::command::Requester;
@@ -33,8 +33,8 @@ pub(super) struct Moving {
     pub(super) request: Box<HoldRequest>,
     /// What is left of its exchange; taken with the socket.
     pub(super) unheld: Option<Unheld>,
-    /// Its peer, where that is counted.
-    pub(super) peer: Option<IpAddr>,
+    /// How it is counted.
+    pub(super) peer: Option<Admitted>,
     /// The answer that its client gets where nobody takes it in.
     last_words: Vec<u8>,
     /// Counts it as a connection while it is on its way.
@@ -47,7 +47,7 @@ impl Moving {
         socket: Detached,
         request: Box<HoldRequest>,
         unheld: Unheld,
-        peer: Option<IpAddr>,
+        peer: Option<Admitted>,
         last_words: Vec<u8>,
         life: Arc<NodeState>,
     ) -> Self {

@@ -4,6 +4,7 @@
 
 use fanfare_identity::Identity;
 
+use crate::admission::forwarded::TrustedProxies;
 use crate::admission::host::Hosts;
 use crate::admission::origin::Origins;
 use crate::channel::Tenant;
@@ -23,6 +24,8 @@ pub struct Context {
     pub origins: Origins,
     /// Names under which clients are answered.
     pub hosts: Hosts,
+    /// Proxies that are believed when they say for whom they ask.
+    pub proxies: TrustedProxies,
     /// Whether the public listener is on a loopback address.
     pub loopback: bool,
     /// Development mode: this machine alone is served, so pages of it may connect and the
@@ -45,6 +48,7 @@ impl Context {
             limits,
             origins: Origins::default(),
             hosts: Hosts::default(),
+            proxies: TrustedProxies::default(),
             loopback: false,
             dev: false,
             wall: Wall::Since(0),

@@ -71,6 +71,8 @@ pub struct FollowRequest {
     pub origin: Option<Box<str>>,
     /// Of a WebSocket, the answer to its key.
     pub accept_key: Option<AcceptKey>,
+    /// Why it is refused all the same: as a page can read it, where it is one that asks.
+    pub turned_away: Option<Violation>,
 }
 
 impl FollowRequest {
@@ -149,6 +151,7 @@ impl FollowHead {
             },
             origin: self.origin,
             accept_key: self.accept_key,
+            turned_away: None,
         })
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fanfare_identity::Identity;
 use fanfare_protocol::http::parameters::Parameters;
-use fanfare_protocol::http::response::{self, ANY_ORIGIN, Field, Methods, NO_STORE};
+use fanfare_protocol::http::response::{self, ANY_ORIGIN, Field, Methods, NO_REFERRER, NO_STORE};
 use fanfare_protocol::http::{
     Answer, Body, ContentType, Ending, HttpDate, Method, Query, Request, Status, Violation,
     spelling,
@@ -89,6 +89,12 @@ pub fn decide(
 /// Whether it asks to follow channels and waits for a message of theirs.
 pub fn is_poll(request: &Request<'_>) -> bool {
     request.path == "/poll" && !matches!(request.method, Method::Head | Method::Options)
+}
+
+/// Whether it asks for a stream of events by GET, as `EventSource` does: which takes every other
+/// answer than a stream for the last one.
+pub fn is_event_stream(request: &Request<'_>) -> bool {
+    request.path == "/sse" && request.method == Method::Get
 }
 
 fn is_guarded(path: &str) -> bool {
@@ -207,7 +213,7 @@ fn page(
         _ => (Status::Ok, ContentType::Text, &b"ok\n"[..]),
     };
     let (ending, head_only) = (request.ending(), request.method == Method::Head);
-    let fields = &[NO_STORE];
+    let fields = &[NO_STORE, NO_REFERRER];
     Answer { date, status, content_type, ending, fields, head_only }.write(out, body);
     Decision::Answered(ending)
 }

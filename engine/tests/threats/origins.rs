@@ -114,6 +114,7 @@ fn h20_pages() {
             let page = request("GET", "/healthz", "Origin: https://evil.example\r\n");
             let head = head_of(node, &page);
             assert_eq!(status(&head), 200);
+            assert_eq!(field(&head, "Referrer-Policy"), Some("no-referrer"), "H30");
             assert_eq!(field(&head, "Access-Control-Allow-Origin"), None);
         });
     });
@@ -160,7 +161,9 @@ fn e9_preflights_and_refusals_across_origins() {
                 let value = |name| field(&head, name);
                 assert_eq!(value("Access-Control-Allow-Origin"), Some("https://good.example"));
                 assert!(value("Access-Control-Allow-Methods").unwrap().contains("GET"));
-                assert!(value("Access-Control-Allow-Headers").unwrap().contains("Last-Event-ID"));
+                for needed in ["Authorization", "Content-Type", "Last-Event-ID"] {
+                    assert!(value("Access-Control-Allow-Headers").unwrap().contains(needed));
+                }
                 assert_eq!(value("Access-Control-Allow-Credentials"), Some("true"));
                 assert_eq!(value("Vary"), Some("Origin"));
                 assert_eq!(value("Content-Length"), None);
@@ -170,6 +173,7 @@ fn e9_preflights_and_refusals_across_origins() {
             for origin in REFUSED {
                 let bytes = request("OPTIONS", "/sse", &format!("Origin: {origin}\r\n"));
                 let answer = refused(node, "E9", &bytes, 403);
+                assert_eq!(answer.field("Referrer-Policy"), Some("no-referrer"), "H30");
                 let may_read = (origin == "null").then_some("null");
                 assert_eq!(answer.field("Access-Control-Allow-Origin"), may_read);
             }

@@ -38,7 +38,7 @@ impl Answer {
         let body: serde_json::Value = serde_json::from_str(&self.body).expect("refusals are JSON");
         assert!(body["message"].as_str().unwrap().ends_with('.'), "{self:?}");
         assert_eq!(self.field("Content-Type"), Some("application/json"));
-        assert!(self.head.len() + self.body.len() < 600, "{self:?}");
+        assert!(self.head.len() + self.body.len() < 640, "{self:?}");
         body["error"].as_str().unwrap().to_string()
     }
 }

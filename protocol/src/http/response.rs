@@ -14,6 +14,10 @@ pub type Field<'a> = (&'a str, &'a str);
 /// What is asked of every cache, ours or not.
 pub const NO_STORE: Field<'static> = ("Cache-Control", "no-store");
 
+/// Said with whatever a browser may show as a page: a link in it tells nobody the address at which
+/// it stands, in which a token or a ticket may be (THREATS H30).
+pub const NO_REFERRER: Field<'static> = ("Referrer-Policy", "no-referrer");
+
 /// What is asked of everyone between us and the reader of a stream: `no-transform` keeps a proxy
 /// from compressing it, which in practice means holding every message until a block is full.
 const NO_STORE_NO_TRANSFORM: Field<'static> = ("Cache-Control", "no-store, no-transform");
@@ -119,7 +123,7 @@ pub fn refusal(
 ) -> Ending {
     let ending = if violation.must_close() { Ending::Close } else { ending };
     let fields: Vec<Field<'_>> =
-        violation.fields().iter().chain([&NO_STORE]).chain(fields).copied().collect();
+        violation.fields().iter().chain(&[NO_STORE, NO_REFERRER]).chain(fields).copied().collect();
     let body =
         format!("{{\"error\":\"{}\",\"message\":\"{}\"}}", violation.code(), violation.message());
     let status = violation.status();
@@ -254,7 +258,10 @@ pub fn options(
     if let Some(origin) = origin {
         cors(origin).iter().for_each(|extra| field(out, *extra));
         field(out, ("Access-Control-Allow-Methods", pages));
-        field(out, ("Access-Control-Allow-Headers", "Last-Event-ID, Cache-Control, Content-Type"));
+        // By name, never "*": that does not stand for Authorization, and with credentials for
+        // nothing at all (Fetch, "CORS-preflight fetch").
+        const TAKEN: &str = "Authorization, Content-Type, Last-Event-ID, Cache-Control";
+        field(out, ("Access-Control-Allow-Headers", TAKEN));
         field(out, ("Access-Control-Max-Age", "600"));
     }
     field(out, ending.field());
@@ -339,7 +346,8 @@ mod tests {
             let json: serde_json::Value = serde_json::from_slice(&body).unwrap();
             assert_eq!(json["error"], violation.code());
             assert_eq!(json["message"], violation.message());
-            assert!(out.len() < 560, "{violation:?} takes {} bytes", out.len());
+            assert_eq!(value(&fields, "Referrer-Policy"), Some("no-referrer"));
+            assert!(out.len() < 600, "{violation:?} takes {} bytes", out.len());
         }
     }
 
@@ -393,7 +401,9 @@ mod tests {
         assert_eq!(value(&fields, "Access-Control-Allow-Methods"), methods);
         assert_eq!(value(&fields, "Allow"), Some("GET, HEAD, POST, QUERY, OPTIONS"));
         let headers = value(&fields, "Access-Control-Allow-Headers").unwrap();
-        assert!(headers.ends_with("Content-Type"), "{headers}");
+        for needed in ["Authorization", "Content-Type", "Last-Event-ID"] {
+            assert!(headers.split(", ").any(|header| header == needed), "{headers}");
+        }
         assert_eq!(value(&fields, "Content-Length"), None, "RFC 9110, section 8.6");
         out.clear();
         options(&mut out, now(), None, Methods::Read, Ending::Close);

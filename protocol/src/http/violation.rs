@@ -57,6 +57,10 @@ violations! {
     /// A body where none can be meant: on an upgrade it would be a smuggled request.
     UnexpectedBody = BadRequest, "unexpected_body",
         "This request takes no body.";
+    /// What a trusted proxy writes about its client is no address.
+    BadForwarded = BadRequest, "bad_forwarded",
+        "The proxy in front of this server does not name its client as it should: \
+         X-Forwarded-For, or Forwarded, ends in the address of whoever called it.";
     /// `Sec-WebSocket-Key` is missing, repeated, or not sixteen bytes in base64.
     WsKey = BadRequest, "bad_websocket_key",
         "Exactly one Sec-WebSocket-Key of 16 bytes in base64 is needed.";
@@ -237,6 +241,9 @@ violations! {
     /// Too many connections or heads of one address.
     TooManyFromAddress = TooManyRequests, "too_many_from_address",
         "Too many connections from this address.";
+    /// Connections of one address in too short a time.
+    TooFastFromAddress = TooManyRequests, "too_fast_from_address",
+        "This address connects more often than it may; wait a moment, and longer each time.";
     /// A head over the limit.
     HeadTooLong = FieldsTooLarge, "head_too_long",
         "The request head is longer than this server takes.";
@@ -304,6 +311,7 @@ impl Violation {
             Self::NoUpgrade => &[("Upgrade", "websocket")],
             Self::WsVersion => &[("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")],
             Self::TooManyFromAddress
+            | Self::TooFastFromAddress
             | Self::Full
             | Self::FollowedLimit
             | Self::Busy
