@@ -1,8 +1,9 @@
 //! Every encoding, byte for byte as it was recorded: clients in the field parse these.
 
-use super::{CloseReason, Encoding, Opening};
+use super::{CloseReason, DirectView, Encoding, Opening, UnsubscribedView};
 use crate::id::{Epoch, Id};
 use crate::message::{GapReason, GapView, Kept, Kind, MessageView};
+use crate::ws::CloseCode;
 
 const RECORDED: &str = include_str!("golden.txt");
 
@@ -40,7 +41,19 @@ fn written(encoding: Encoding) -> Vec<(&'static str, Vec<u8>)> {
     if encoding.framing().is_event_stream() {
         add("heartbeat", &|out| encoding.framing().heartbeat(out));
         add("close", &|out| encoding.close(CloseReason::Restart, 1_500, out));
+        let dismissed = CloseReason::Dismissed { code: CloseCode::FORBIDDEN, reason: "\"b\n" };
+        add("close-dismissed", &|out| encoding.close(dismissed, 1_500, out));
     }
+    let (channel, code) = ("a\\b", CloseCode::TOKEN_EXPIRED);
+    let notice = UnsubscribedView { channel, view: None, code, reason: "of \u{e4}" };
+    add("unsubscribed", &|out| encoding.unsubscribed(&notice, out));
+    let direct = |event, kind, data| {
+        let message = DirectView { event, kind, data };
+        move |out: &mut Vec<u8>| encoding.direct(&message, out)
+    };
+    add("direct", &direct(None, Kind::Json, b"{\"a\":\n1}"));
+    add("direct-event", &direct(Some("e\""), Kind::Text, b"say \"hi\"\n"));
+    add("direct-binary", &direct(Some("b"), Kind::Binary, b"\xff\0"));
     all
 }
 

@@ -9,9 +9,10 @@
 //! called once for each piece of a client and each answer, never for a delivery: so calls of theirs
 //! may be virtual.
 
-use crate::framing::Framing;
 use std::sync::Arc;
 
+use super::UnsubscribedView;
+use crate::framing::Framing;
 use crate::id::{Id, LifeId};
 use crate::message::{GapView, Published};
 use crate::refusals::Refusal;
@@ -39,6 +40,11 @@ pub trait Machine {
     /// Request 0 is the one that the client began with, where that follows channels: its answer
     /// comes before anything that the client says.
     fn answer(&mut self, request: u32, answer: Answer<'_>, turn: &mut dyn Turn);
+
+    /// A backend has ended the client's subscription to this channel, or its request for it: nothing
+    /// more of it is sent. What the codec says of that ([`super::Codec::unsubscribed`]) is written
+    /// before what is written here.
+    fn unsubscribed(&mut self, _notice: &UnsubscribedView<'_>, _turn: &mut dyn Turn) {}
 
     /// The client was sent everything that was published before this request was answered, of all
     /// that it follows: it has caught up with where it began. Told where [`Turn::tell_caught_up`]

@@ -15,6 +15,7 @@ use std::fmt;
 use crate::framing::Framing;
 use crate::id::Id;
 use crate::message::{GapView, Kind, MessageView, PresenceView};
+use crate::ws::CloseCode;
 
 #[cfg(test)]
 mod golden;
@@ -55,7 +56,14 @@ pub trait Codec: Copy {
     fn open(self, opening: &Opening, framing: Framing, out: &mut Vec<u8>);
 
     /// Appends the farewell of a stream: why, and when to come back.
-    fn close(self, reason: CloseReason, retry_ms: u64, framing: Framing, out: &mut Vec<u8>);
+    fn close(self, reason: CloseReason<'_>, retry_ms: u64, framing: Framing, out: &mut Vec<u8>);
+
+    /// Appends the notice that a backend has ended a subscription; nothing where the dialect's
+    /// machine says it ([`machine::Machine::unsubscribed`]).
+    fn unsubscribed(self, _notice: &UnsubscribedView<'_>, _framing: Framing, _out: &mut Vec<u8>) {}
+
+    /// Appends a message of a backend to this client alone.
+    fn direct(self, message: &DirectView<'_>, framing: Framing, out: &mut Vec<u8>);
 }
 
 /// What a stream begins with.
@@ -69,9 +77,9 @@ pub struct Opening {
     pub retry_ms: u64,
 }
 
-/// Why a stream ends by our will: each is over in a while, so a client comes back.
+/// Why a stream ends by our will. But for the last each is over in a while, so a client comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CloseReason {
+pub enum CloseReason<'a> {
     /// The client fell out of the live window.
     Slow,
     /// The node is shutting down.
@@ -80,6 +88,37 @@ pub enum CloseReason {
     Full,
     /// As many channels are followed as may be.
     FollowedLimit,
+    /// A backend ends it, and says why; the code says whether a client comes back.
+    Dismissed {
+        /// As in [`CloseCode`].
+        code: CloseCode,
+        /// For people, or for pages that know it.
+        reason: &'a str,
+    },
+}
+
+/// A subscription that a backend has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnsubscribedView<'a> {
+    /// The channel's name, without its tenant.
+    pub channel: &'a str,
+    /// The view by which the client read it.
+    pub view: Option<&'a str>,
+    /// Whether the client may ask for it again: as in [`CloseCode`].
+    pub code: CloseCode,
+    /// For people, or for pages that know it.
+    pub reason: &'a str,
+}
+
+/// A message of a backend to one client: of no channel, kept by nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DirectView<'a> {
+    /// The backend's name for the kind of event.
+    pub event: Option<&'a str>,
+    /// What `data` is.
+    pub kind: Kind,
+    /// The backend's bytes.
+    pub data: &'a [u8],
 }
 
 /// A dialect in one form of its envelopes.
@@ -236,8 +275,26 @@ impl Encoding {
         }
     }
 
+    /// [`Codec::unsubscribed`] in this encoding.
+    pub fn unsubscribed(self, notice: &UnsubscribedView<'_>, out: &mut Vec<u8>) {
+        match self.form() {
+            Form::Plain(form) => form.unsubscribed(notice, self.framing(), out),
+            #[cfg(feature = "test-dialect")]
+            Form::Witness(form) => form.unsubscribed(notice, self.framing(), out),
+        }
+    }
+
+    /// [`Codec::direct`] in this encoding.
+    pub fn direct(self, message: &DirectView<'_>, out: &mut Vec<u8>) {
+        match self.form() {
+            Form::Plain(form) => form.direct(message, self.framing(), out),
+            #[cfg(feature = "test-dialect")]
+            Form::Witness(form) => form.direct(message, self.framing(), out),
+        }
+    }
+
     /// [`Codec::close`] in this encoding, and the end of what was carried.
-    pub fn close(self, reason: CloseReason, retry_ms: u64, out: &mut Vec<u8>) {
+    pub fn close(self, reason: CloseReason<'_>, retry_ms: u64, out: &mut Vec<u8>) {
         match self.form() {
             Form::Plain(form) => form.close(reason, retry_ms, self.framing(), out),
             #[cfg(feature = "test-dialect")]

@@ -5,15 +5,17 @@
 //! JSON and a string when it is text; binary is `"base64"` in its place. `view` is there where a
 //! machine asked for the channel by one; nobody who only listens can.
 
-use super::{CloseReason, Codec, Opening, json};
+use super::{CloseReason, Codec, DirectView, Opening, UnsubscribedView, json};
 use crate::framing::{Envelope, Framing, Payload};
 use crate::id::{ID_TEXT_BYTES_MAX, write_decimal};
 use crate::message::{GapView, Kept, Kind, MessageView};
+use crate::ws::CloseCode;
 
 /// Our own events begin with `fanfare.`, which no publisher may use.
 const GAP: &str = "fanfare.gap";
 const OPEN: &str = "fanfare.open";
 const CLOSE: &str = "fanfare.close";
+const UNSUBSCRIBED: &str = "fanfare.unsubscribed";
 
 /// What stands in an envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,13 +39,7 @@ impl Form {
 impl Codec for Form {
     fn message(self, message: &MessageView<'_>, framing: Framing, out: &mut Vec<u8>) {
         let MessageView { event: name, data, kind, kept, .. } = *message;
-        let (payload, end): (_, &[u8]) = match (self, kind) {
-            (Self::Raw, Kind::Json | Kind::Text) => (Payload::Plain(data), b""),
-            (Self::Raw, Kind::Binary) => (Payload::Binary(data), b""),
-            (Self::Json, Kind::Json) => (Payload::Plain(data), b"}"),
-            (Self::Json, Kind::Text) => (Payload::JsonString(data), b"}"),
-            (Self::Json, Kind::Binary) => (Payload::Base64String(data), b"}"),
-        };
+        let (payload, end) = self.payload(kind, data);
         let envelope =
             Envelope { name, id: kept.map(|kept| kept.id), retry_ms: None, payload, end };
         match self {
@@ -75,14 +71,74 @@ impl Codec for Form {
 
     /// It is an event with data, since some parsers make an empty message of whatever stands before
     /// an end.
-    fn close(self, reason: CloseReason, retry_ms: u64, framing: Framing, out: &mut Vec<u8>) {
+    fn close(self, reason: CloseReason<'_>, retry_ms: u64, framing: Framing, out: &mut Vec<u8>) {
         let envelope = Envelope { name: Some(CLOSE), retry_ms: Some(retry_ms), ..Envelope::BARE };
         framing.wrap(&envelope, |out| close_object(reason, out), out);
     }
+
+    /// A raw WebSocket gets it as a text frame too, as it does a gap. No id, like every notice.
+    fn unsubscribed(self, notice: &UnsubscribedView<'_>, framing: Framing, out: &mut Vec<u8>) {
+        let envelope = Envelope { name: Some(UNSUBSCRIBED), ..Envelope::BARE };
+        framing.wrap(&envelope, |out| unsubscribed_object(notice, out), out);
+    }
+
+    /// As a message, but for what it has not: a channel and numbers.
+    fn direct(self, message: &DirectView<'_>, framing: Framing, out: &mut Vec<u8>) {
+        let DirectView { event: name, kind, data } = *message;
+        let (payload, end) = self.payload(kind, data);
+        let envelope = Envelope { name, id: None, retry_ms: None, payload, end };
+        let object = |out: &mut Vec<u8>| {
+            out.push(b'{');
+            if let Some(event) = name {
+                out.extend_from_slice(br#""event":"#);
+                json::string(event.as_bytes(), out);
+                out.push(b',');
+            }
+            out.extend_from_slice(&data_member(kind)[1..]);
+        };
+        match self {
+            Self::Raw => framing.wrap(&envelope, |_| {}, out),
+            Self::Json => framing.wrap(&envelope, object, out),
+        }
+    }
 }
 
-fn close_object(reason: CloseReason, out: &mut Vec<u8>) {
+impl Form {
+    /// How a payload stands in an envelope, and what stands behind it.
+    fn payload(self, kind: Kind, data: &[u8]) -> (Payload<'_>, &'static [u8]) {
+        match (self, kind) {
+            (Self::Raw, Kind::Json | Kind::Text) => (Payload::Plain(data), b""),
+            (Self::Raw, Kind::Binary) => (Payload::Binary(data), b""),
+            (Self::Json, Kind::Json) => (Payload::Plain(data), b"}"),
+            (Self::Json, Kind::Text) => (Payload::JsonString(data), b"}"),
+            (Self::Json, Kind::Binary) => (Payload::Base64String(data), b"}"),
+        }
+    }
+}
+
+fn unsubscribed_object(notice: &UnsubscribedView<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(br#"{"event":"fanfare.unsubscribed","channel":"#);
+    json::string(notice.channel.as_bytes(), out);
+    view_member(notice.view, out);
+    why_members(notice.code, notice.reason, out);
+    out.push(b'}');
+}
+
+/// What a backend says of something that it ends.
+fn why_members(code: CloseCode, reason: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(br#","code":"#);
+    write_decimal(u64::from(code.number()), out);
+    out.extend_from_slice(br#","reason":"#);
+    json::string(reason.as_bytes(), out);
+}
+
+fn close_object(reason: CloseReason<'_>, out: &mut Vec<u8>) {
     let reason = match reason {
+        CloseReason::Dismissed { code, reason } => {
+            out.extend_from_slice(br#"{"event":"fanfare.close""#);
+            why_members(code, reason, out);
+            return out.push(b'}');
+        }
         CloseReason::Slow => "slow",
         CloseReason::Restart => "restart",
         CloseReason::Full => "full",
@@ -125,10 +181,15 @@ fn object_until_payload(message: &MessageView<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(br#","event":"#);
         json::string(event.as_bytes(), out);
     }
-    out.extend_from_slice(match message.kind {
+    out.extend_from_slice(data_member(message.kind));
+}
+
+/// The name of the payload, behind other members.
+fn data_member(kind: Kind) -> &'static [u8] {
+    match kind {
         Kind::Json | Kind::Text => br#","data":"#,
         Kind::Binary => br#","base64":"#,
-    });
+    }
 }
 
 /// What a frame says of the view that it is rendered by.

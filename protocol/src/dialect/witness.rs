@@ -1,7 +1,7 @@
 //! A dialect of tests, compiled for them alone: plain JSON that says who comes and goes. No client
 //! speaks it. It stands for those to come that do, so that what carries presence is held to it.
 
-use super::{CloseReason, Codec, Opening, json, plain};
+use super::{CloseReason, Codec, DirectView, Opening, UnsubscribedView, json, plain};
 use crate::framing::{Envelope, Framing};
 use crate::message::{Change, GapView, MessageView, PresenceView};
 
@@ -53,7 +53,15 @@ impl Codec for Form {
         plain::Form::Json.open(opening, framing, out);
     }
 
-    fn close(self, reason: CloseReason, retry_ms: u64, framing: Framing, out: &mut Vec<u8>) {
+    fn close(self, reason: CloseReason<'_>, retry_ms: u64, framing: Framing, out: &mut Vec<u8>) {
         plain::Form::Json.close(reason, retry_ms, framing, out);
+    }
+
+    fn unsubscribed(self, notice: &UnsubscribedView<'_>, framing: Framing, out: &mut Vec<u8>) {
+        plain::Form::Json.unsubscribed(notice, framing, out);
+    }
+
+    fn direct(self, message: &DirectView<'_>, framing: Framing, out: &mut Vec<u8>) {
+        plain::Form::Json.direct(message, framing, out);
     }
 }
