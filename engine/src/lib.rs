@@ -19,6 +19,7 @@ pub mod error;
 mod fanout;
 pub mod in_flight;
 pub mod ingest;
+pub mod inquiry;
 pub mod keys;
 pub mod limits;
 pub mod log;

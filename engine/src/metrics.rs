@@ -99,6 +99,12 @@ pub struct ShardMetrics {
     pub private_let_go: Number,
     /// Connections closed as slow.
     pub slow_closed: Number,
+    /// Connections that backends closed.
+    pub dismissed: Number,
+    /// Subscriptions that backends ended.
+    pub unsubscribed: Number,
+    /// Messages of backends to one connection alone.
+    pub direct_messages: Number,
     /// Connections ended because no pong came.
     pub pong_missed: Number,
     /// Gauge: ring entries that wait for this shard. The sequencer's to set: a shard that stands

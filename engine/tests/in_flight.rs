@@ -125,6 +125,7 @@ fn start_api(sequencer: &StandIn, metrics: &Arc<Metrics>) -> control::Control {
             body_ms: 3_600_000,
             ..control::Bounds::default()
         },
+        origins_key: 0,
         ready: Arc::new(AtomicBool::new(true)),
     };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -3,6 +3,7 @@
 //! Whoever has IPv6 has at least 2^64 addresses, all of one /64 (RFC 4291, section 2.5.1): counted
 //! one by one they would be as many strangers. Ranges of addresses are written as in RFC 4632.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A peer as it is counted.
@@ -20,6 +21,15 @@ impl ClientNetwork {
         match address.to_canonical() {
             IpAddr::V4(address) => Self::V4(address),
             IpAddr::V6(address) => Self::V6((u128::from(address) >> 64) as u64),
+        }
+    }
+}
+
+impl fmt::Display for ClientNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V4(address) => address.fmt(f),
+            Self::V6(upper) => write!(f, "{}/64", Ipv6Addr::from(u128::from(*upper) << 64)),
         }
     }
 }

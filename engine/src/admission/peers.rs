@@ -188,6 +188,14 @@ impl AdmittedPeers {
         }
     }
 
+    /// As whose a connection is counted now.
+    pub fn client(&self, index: u32) -> Option<ClientNetwork> {
+        match self.admitted.get(&index)? {
+            Admitted::Peer { who, .. } => Some(*who),
+            Admitted::Proxy { client } => *client,
+        }
+    }
+
     /// A session apart from its sockets begins beside a connection, as another one of its client's.
     /// Whether it is counted; `Err` where it is turned away.
     ///

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use fanfare_identity::ApiKeys;
 
 use super::caller::Refusals;
+use super::inquire::Inquirers;
 use super::metrics_page;
 use crate::channel::Tenant;
 use crate::limits::Limits;
@@ -25,6 +26,8 @@ pub struct ControlConfig {
     pub limits: Limits,
     /// What this listener may use.
     pub bounds: Bounds,
+    /// The random number of this node's origins, by which connections have their ids.
+    pub origins_key: u64,
     /// Whether the node serves clients: what `/readyz` says.
     pub ready: Arc<AtomicBool>,
 }
@@ -60,4 +63,6 @@ pub(super) struct Api {
     pub(super) refusals: Refusals,
     /// Whether only this machine reaches the listener.
     pub(super) loopback: bool,
+    /// Questions for connections and channels that are under way.
+    pub(super) inquirers: Inquirers,
 }

@@ -153,6 +153,11 @@ const SHARD: &[Row<ShardMetrics>] = &[
         m.private_let_go.read()
     }),
     ("fanfare_slow_closed", "Connections closed as slow", COUNTER, |m| m.slow_closed.read()),
+    ("fanfare_dismissed", "Connections closed by backends", COUNTER, |m| m.dismissed.read()),
+    ("fanfare_unsubscribed", "Subscriptions ended by backends", COUNTER, |m| m.unsubscribed.read()),
+    ("fanfare_direct_messages", "Messages of backends to one connection", COUNTER, |m| {
+        m.direct_messages.read()
+    }),
     ("fanfare_pong_missed", "Connections ended for want of a pong", COUNTER, |m| {
         m.pong_missed.read()
     }),

@@ -14,15 +14,21 @@ mod ask;
 mod batch;
 mod body;
 mod caller;
+mod channels;
 mod connection;
+mod connections;
+mod described;
 mod encoding;
 mod gate;
+mod inquire;
+mod json_object;
 pub mod metrics_page;
 mod page;
 mod publish;
 mod read;
 mod routes;
 mod target;
+mod why;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -36,6 +42,7 @@ use tokio::sync::watch;
 use api::Api;
 pub use api::{Bounds, ControlConfig};
 use caller::Refusals;
+use inquire::Inquirers;
 
 use crate::channel::Tenant;
 use crate::in_flight::InFlight;
@@ -91,7 +98,8 @@ pub fn serve(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let loopback = address.ip().is_loopback();
     let inbox = inbox.paying(InFlight::of(&metrics, &config.limits));
-    let api = Arc::new(Api { inbox, metrics, config, refusals: Refusals::default(), loopback });
+    let (refusals, inquirers) = (Refusals::default(), Inquirers::default());
+    let api = Arc::new(Api { inbox, metrics, config, refusals, loopback, inquirers });
     let (stop, stopped) = watch::channel(None);
     let thread = std::thread::Builder::new().name(THREAD.into()).spawn(move || {
         guard.watch(|| runtime.block_on(connection::accept(listener, api, stopped)));

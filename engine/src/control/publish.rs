@@ -38,21 +38,25 @@ pub(super) async fn raw(
     let key = idempotency_key(&head.headers)?.map(Into::into);
     let limits = &api.config.limits;
     let mut taken = api.take(&head.headers, body, limits.message_bytes).await?;
-    let kind = match media_type(&head.headers) {
-        Some(kind) if kind.eq_ignore_ascii_case(b"application/octet-stream") => Kind::Binary,
-        _ => {
-            let (kind, message) = payload::settle(&taken.bytes);
-            let mark_bytes = taken.bytes.len() - message.len();
-            taken.bytes.drain(..mark_bytes);
-            kind
-        }
-    };
-    let data = std::mem::take(&mut taken.bytes).into_boxed_slice();
+    let (kind, data) = kind_of(&head.headers, std::mem::take(&mut taken.bytes));
+    let data = data.into_boxed_slice();
     let idempotency_key = key;
     let also = Box::default();
     let message =
         Publication { channel, also, kind, event, idempotency_key, ephemeral, except, data };
     publish_one(&api, BatchMessage { publication: with_room(message, limits)?, lists: false }).await
+}
+
+/// What a raw body is, without a byte order mark where it is text.
+pub(super) fn kind_of(fields: &HeaderMap, mut body: Vec<u8>) -> (Kind, Vec<u8>) {
+    let says_binary = |kind: &[u8]| kind.eq_ignore_ascii_case(b"application/octet-stream");
+    if media_type(fields).is_some_and(says_binary) {
+        return (Kind::Binary, body);
+    }
+    let (kind, message) = payload::settle(&body);
+    let mark_bytes = body.len() - message.len();
+    body.drain(..mark_bytes);
+    (kind, body)
 }
 
 /// A JSON body names one message or several.
@@ -188,7 +192,7 @@ fn media_type(fields: &HeaderMap) -> Option<&[u8]> {
 }
 
 /// `application/json`, or a type that is JSON by its suffix (RFC 6839, section 3.1).
-fn says_json(fields: &HeaderMap) -> bool {
+pub(super) fn says_json(fields: &HeaderMap) -> bool {
     media_type(fields).is_some_and(|kind| {
         let kind = kind.to_ascii_lowercase();
         kind == b"application/json" || kind.ends_with(b"+json")

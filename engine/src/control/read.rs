@@ -58,15 +58,20 @@ pub(super) async fn history(
     target::spelled_right(&uri, &["since", "limit"])?;
     target::no_last(&uri)?;
     let since = target::parameter(&uri, "since")?.map(|text| since(&text)).transpose()?;
-    let limit = match target::parameter(&uri, "limit")? {
-        Some(text) => limit(&text)?,
-        None => LIMIT_DEFAULT,
-    };
+    let limit = page_limit(&uri)?;
     let mut found = api
         .ask(|answer| Command::History(Box::new(HistoryQuery { channel, since, limit, answer })))
         .await?;
     let page = page::history(&name, &mut found, POLL_BYTES_MAX);
     Ok(json_bytes(StatusCode::OK, page))
+}
+
+/// The most that a page is to have.
+pub(super) fn page_limit(uri: &Uri) -> Result<usize, Fault> {
+    match target::parameter(uri, "limit")? {
+        Some(text) => limit(&text),
+        None => Ok(LIMIT_DEFAULT),
+    }
 }
 
 fn since(text: &str) -> Result<Id, Fault> {

@@ -12,14 +12,24 @@ use axum::routing::{get, post};
 
 use super::answer::Fault;
 use super::api::Api;
-use super::{gate, metrics_page, publish, read};
+use super::{channels, connections, gate, metrics_page, publish, read};
 
 /// The router of one API.
 pub(super) fn router(api: &Arc<Api>) -> Router {
     Router::new()
         .route("/v1/channels/{channel}", post(publish::raw).get(read::stats))
         .route("/v1/channels/{channel}/history", get(read::history))
+        .route("/v1/channels", get(channels::list))
         .route("/v1/publish", post(publish::json_body))
+        .route(
+            "/v1/connections/{id}",
+            get(connections::connection)
+                .delete(connections::close_connection)
+                .post(connections::send),
+        )
+        .route("/v1/users/{user}", get(connections::connections_of).delete(connections::close_user))
+        .route("/v1/disconnect", post(connections::disconnect))
+        .route("/v1/unsubscribe", post(connections::unsubscribe))
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use axum::http::Uri;
+use axum::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use axum::http::{HeaderMap, HeaderValue, Uri};
+use fanfare_identity::User;
 use fanfare_protocol::http::percent::{Plus, decode};
 use fanfare_protocol::http::{Query, spelling};
 use fanfare_protocol::names::{is_channel_name, is_event_name};
@@ -14,14 +16,18 @@ use crate::origin::Origin;
 
 /// What every path that names a channel begins with.
 pub(super) const CHANNELS: &str = "/v1/channels/";
+const CONNECTIONS: &str = "/v1/connections/";
+const USERS: &str = "/v1/users/";
+
+/// Most bytes of a user's name.
+const USER_BYTES_MAX: usize = 255;
 
 /// What an undecodable value is taken for: a control character, which no parameter allows.
 const UNREADABLE: &str = "\0";
 
 /// The channel that the path names.
 pub(super) fn channel(uri: &Uri, tenant: &Tenant) -> Result<ChannelName, Fault> {
-    let rest = uri.path().strip_prefix(CHANNELS).unwrap_or_default();
-    let segment = rest.split('/').next().unwrap_or_default();
+    let segment = segment(uri, CHANNELS);
     let name =
         decode(segment, Plus::Literal).filter(|name| is_channel_name(name)).ok_or_else(|| {
             Fault::bad_request(
@@ -30,6 +36,49 @@ pub(super) fn channel(uri: &Uri, tenant: &Tenant) -> Result<ChannelName, Fault> 
             )
         })?;
     Ok(ChannelName::new(tenant.clone(), &name))
+}
+
+/// The connection that the path names.
+pub(super) fn connection_id(uri: &Uri) -> Result<Origin, Fault> {
+    Origin::parse(segment(uri, CONNECTIONS)).ok_or_else(bad_connection)
+}
+
+/// What is no connection's id.
+pub(super) fn bad_connection() -> Fault {
+    Fault::bad_request(
+        "bad_connection",
+        "a connection's id is sixteen hexadecimal digits: the \"origin\" of its fanfare.open",
+    )
+}
+
+/// The user that the path names.
+pub(super) fn user(uri: &Uri) -> Result<User, Fault> {
+    let name = decode(segment(uri, USERS), Plus::Literal);
+    user_name(&name.unwrap_or(Cow::Borrowed(UNREADABLE)))
+}
+
+/// A user of this name: as the `sub` of a token may be.
+pub(super) fn user_name(name: &str) -> Result<User, Fault> {
+    if (1..=USER_BYTES_MAX).contains(&name.len()) && !name.chars().any(char::is_control) {
+        return Ok(User::new(name));
+    }
+    let message = format!(
+        "a user is 1 to {USER_BYTES_MAX} bytes of UTF-8 without control characters, in a path \
+         percent-encoded"
+    );
+    Err(Fault::bad_request("bad_user", message))
+}
+
+/// The segment of a path that comes after `before`.
+fn segment<'a>(uri: &'a Uri, before: &str) -> &'a str {
+    let rest = uri.path().strip_prefix(before).unwrap_or_default();
+    rest.split('/').next().unwrap_or_default()
+}
+
+/// Whether a request has no body.
+pub(super) fn is_bodiless(fields: &HeaderMap) -> bool {
+    let declared = fields.get(CONTENT_LENGTH).map(HeaderValue::as_bytes);
+    !fields.contains_key(TRANSFER_ENCODING) && declared.is_none_or(|length| length == b"0")
 }
 
 /// The one value of a parameter, not decoded; `None` where it was not given.

@@ -58,6 +58,11 @@ impl Filter {
         Self { frame_bytes_max: frame_bytes_max.or(self.frame_bytes_max), ..self }
     }
 
+    /// Frames that are longer are not for this client.
+    pub(super) fn frame_bytes_max(&self) -> Option<u32> {
+        self.frame_bytes_max
+    }
+
     /// Whether anything may be withheld.
     pub(super) fn is_any(&self) -> bool {
         *self != Self::default()

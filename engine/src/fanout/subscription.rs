@@ -9,7 +9,8 @@ use super::filter::{Filter, Reads};
 use super::lane::Renderer;
 use super::lanes::Rendition;
 use super::views::ViewNumber;
-use crate::channel::ChannelId;
+use crate::channel::{ChannelId, ChannelName};
+use crate::inquiry::DescribedSubscription;
 use crate::origin::Origin;
 
 /// One subscription.
@@ -86,6 +87,21 @@ impl Subscription {
     /// What the sequencer calls its channel.
     pub(crate) fn channel_id(self, channels: &FollowedChannels) -> ChannelId {
         channels.at(self.channel).log.id
+    }
+
+    /// The name of its channel.
+    pub(crate) fn name(self, channels: &FollowedChannels) -> &Arc<ChannelName> {
+        &channels.at(self.channel).log.name
+    }
+
+    /// How far its client is.
+    pub(crate) fn describe(self, channels: &FollowedChannels) -> DescribedSubscription {
+        let log = &channels.at(self.channel).log;
+        DescribedSubscription {
+            channel: Arc::clone(&log.name),
+            offset: log.entries().offset_at(self.next) - 1,
+            lag: log.entries().end() - self.next,
+        }
     }
 
     /// Whether its channel has room for one more by `view`.
@@ -227,6 +243,11 @@ impl Subscriptions {
     /// What is withheld of whatever this client follows.
     pub(crate) fn withheld(&self) -> Filter {
         self.filter().cloned().unwrap_or_default()
+    }
+
+    /// How long the frames are at most that this client takes, where it says so.
+    pub(crate) fn frame_bytes_max(&self) -> Option<u32> {
+        self.filter().and_then(Filter::frame_bytes_max)
     }
 
     /// These channels, of which [`Subscriptions::take_out`] took the subscriptions, are left.

@@ -223,6 +223,7 @@ impl Server {
                 api_keys: settings.backends(),
                 limits: self.context.limits.clone(),
                 bounds: control::Bounds::default(),
+                origins_key: self.context.origins_key,
                 ready: Arc::clone(&self.ready),
             };
             let metrics = Arc::clone(&self.metrics);

@@ -9,9 +9,10 @@ use fanfare_protocol::message::{GapReason, Kind};
 pub use fanfare_protocol::refusals::Refusal;
 
 use crate::bodies::BodyShare;
-use crate::channel::{ChannelId, ChannelName};
+use crate::channel::{ChannelId, ChannelName, Tenant};
 use crate::clock::Millis;
 use crate::driver::Token;
+use crate::inquiry::Inquiry;
 use crate::limits::FOLLOW_BYTES;
 use crate::message::{self, Message};
 use crate::origin::Origin;
@@ -47,6 +48,10 @@ pub enum Command {
     HearEpochs(Box<dyn FnMut(Epoch) + Send>),
     /// Read a channel's numbers.
     Stats(ChannelName, Box<dyn FnOnce(ChannelStats) + Send>),
+    /// Read which channels there are.
+    List(Box<ChannelListQuery>),
+    /// Ask the shards for connections, by [`Entry::Inquiry`].
+    Inquire(Arc<Inquiry>),
     /// Take no more: refuse what comes after this, write the end entry, and stop.
     Shutdown,
 }
@@ -64,7 +69,12 @@ impl Command {
             }
             Self::Unsubscribe { channels, .. } => size_of_val::<[ChannelId]>(channels),
             Self::Relay(relay) => size_of::<Relay>() + relay.bytes,
-            Self::History(_) | Self::HearEpochs(_) | Self::Stats(..) | Self::Shutdown => 0,
+            Self::Inquire(inquiry) => inquiry.cost(),
+            Self::History(_)
+            | Self::HearEpochs(_)
+            | Self::Stats(..)
+            | Self::List(_)
+            | Self::Shutdown => 0,
         }
     }
 }
@@ -311,6 +321,30 @@ pub struct ChannelStats {
     pub history_bytes: u64,
 }
 
+/// A question for channels that there are: published to and not forgotten, or followed.
+pub struct ChannelListQuery {
+    /// Whose channels.
+    pub tenant: Tenant,
+    /// What their names begin with.
+    pub prefix: Box<str>,
+    /// They come after this name.
+    pub after: Option<Box<str>>,
+    /// Most channels, at least one; in the order of the bytes of their names.
+    pub limit: usize,
+    /// Hears the page, on the sequencer's thread: it must not wait. It is dropped uncalled where
+    /// the order ends before the page is made.
+    pub answer: Box<dyn FnOnce(ChannelList) + Send>,
+}
+
+/// A page of channels.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ChannelList {
+    /// Each with its numbers, in order.
+    pub channels: Vec<(Arc<str>, ChannelStats)>,
+    /// Whether there are more behind the last.
+    pub more: bool,
+}
+
 /// One entry of the broadcast ring: what happened, in the order in which it happened.
 #[derive(Debug)]
 pub enum Entry {
@@ -339,6 +373,8 @@ pub enum Entry {
     Genesis(Arc<Genesis>),
     /// What another shard sends to this one.
     Relayed(Relay),
+    /// A backend asks for connections of this shard, or has something done to them.
+    Inquiry(Arc<Inquiry>),
     /// The order ends here: say farewell.
     End,
 }
@@ -383,6 +419,7 @@ impl Entry {
             Self::Ended(lives) => Self::ended_cost(lives.len()),
             Self::Genesis(genesis) => Self::ended_cost(genesis.lives.len()),
             Self::Relayed(relay) => Self::relayed_cost(relay),
+            Self::Inquiry(inquiry) => Self::inquiry_cost(inquiry),
             Self::SubscribeRefused(..) | Self::Published(..) | Self::End => FIXED_BYTES,
         }
     }
@@ -415,6 +452,11 @@ impl Entry {
     /// Bytes of an entry that brings this to a shard.
     pub fn relayed_cost(relay: &Relay) -> usize {
         FIXED_BYTES + relay.bytes
+    }
+
+    /// Bytes of an entry that asks the shards this.
+    pub fn inquiry_cost(inquiry: &Inquiry) -> usize {
+        FIXED_BYTES + inquiry.cost()
     }
 
     /// Bytes of an entry that holds nothing but itself.

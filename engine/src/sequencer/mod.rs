@@ -14,8 +14,9 @@
 //!    performed only when the ring has room for everything it may write. One that finds no room
 //!    stays here and nothing overtakes it: that is the backpressure. A request to follow that is
 //!    more than a turn goes on in the next turn of clients;
-//! 4. tells the shards of floors that rose without a message;
-//! 5. publishes the ring once, for all of it.
+//! 4. looks on for a page of channels that somebody wants, a turn of work;
+//! 5. tells the shards of floors that rose without a message;
+//! 6. publishes the ring once, for all of it.
 //!
 //! Each part is bounded, so a step is. It never waits: [`Sequencer::run`] does, between steps.
 
@@ -31,6 +32,7 @@ mod keys;
 mod lazy;
 mod life;
 mod lingering;
+mod listing;
 mod lives;
 mod log_queue;
 mod offers;
@@ -192,6 +194,7 @@ impl<S: Sink, L: Log<Ticket>> Sequencer<S, L> {
         let mut progress = Progress::default();
         self.upkeep(&mut progress);
         self.take_commands(&mut progress);
+        progress.worked |= self.performer.list();
         self.performer.log.submit();
         self.tell_floors(&mut progress);
         self.end(&mut progress);

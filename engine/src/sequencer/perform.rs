@@ -1,6 +1,7 @@
 //! Performs one piece of work: room first, then the decision, then what is told of it: to shards
 //! through the ring, to publishers by their answers, to the operator by metrics and warnings.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use fanfare_protocol::id::{Epoch, Id};
@@ -16,6 +17,7 @@ use super::command::{
     Command, Entry, Genesis, HistoryQuery, Publication, PublishAnswer, Published, Refusal,
     Requester, Subscribe,
 };
+use super::listing::Listing;
 use super::log_queue::LogQueue;
 use super::offers::Ticket;
 use super::order::{EndedLives, LIVES_PER_HEARTBEAT, Order, Placed};
@@ -91,6 +93,7 @@ fn room(work: &Work, units_per_turn: usize, lives: usize) -> (usize, usize) {
             (1, Entry::released_cost(channels.len()))
         }
         Work::Command(Command::Relay(relay)) => (1, Entry::relayed_cost(relay)),
+        Work::Command(Command::Inquire(inquiry)) => (1, Entry::inquiry_cost(inquiry)),
         Work::Command(_) => (0, 0),
     }
 }
@@ -117,6 +120,8 @@ pub(super) struct Performer<S, L> {
     pub(super) units_per_turn: usize,
     /// The rest of a request to follow, of which a part is done.
     pub(super) following: Option<Following>,
+    /// Pages of channels that are wanted, the oldest first.
+    listings: VecDeque<Listing>,
     /// Who hears of each epoch that begins.
     hear_epochs: Vec<Box<dyn FnMut(Epoch) + Send>>,
     warn: Warn,
@@ -133,6 +138,7 @@ impl<S: Sink, L: Log<Ticket>> Performer<S, L> {
             phase: Phase::Open,
             units_per_turn: UNITS_PER_TURN,
             following: None,
+            listings: VecDeque::new(),
             hear_epochs: Vec::new(),
             warn: Warn::default(),
         }
@@ -228,6 +234,11 @@ impl<S: Sink, L: Log<Ticket>> Performer<S, L> {
             Work::Command(Command::HearEpochs(hear)) => self.hear_epochs(hear),
             Work::Command(Command::Stats(name, answer)) => {
                 answer(read::stats(self.order.channels.named(&name)))
+            }
+            Work::Command(Command::List(query)) => self.listings.push_back(Listing::new(*query)),
+            Work::Command(Command::Inquire(inquiry)) => {
+                let shards = inquiry.shards(self.order.followers.shards());
+                self.ring.tell(shards, Entry::Inquiry(inquiry));
             }
             Work::Command(Command::Shutdown) => self.close(),
         }
@@ -400,8 +411,24 @@ impl<S: Sink, L: Log<Ticket>> Performer<S, L> {
             Command::History(query) => self.history(*query),
             Command::HearEpochs(hear) => self.hear_epochs(hear),
             Command::Stats(name, answer) => answer(read::stats(self.order.channels.named(&name))),
+            // Whoever waits for these hears that nobody answers: they are dropped.
+            Command::List(_) | Command::Inquire(_) => {}
             Command::Subscribe(_) | Command::Relay(_) | Command::Shutdown => {}
         }
+    }
+
+    /// Looks on for the page of channels that was wanted first; whether there was one.
+    pub(super) fn list(&mut self) -> bool {
+        if self.phase != Phase::Open {
+            self.listings.clear();
+        }
+        let Some(mut listing) = self.listings.pop_front() else { return false };
+        match listing.go_on(self.units_per_turn, &self.order.channels) {
+            true => listing.answer(),
+            // Others have their turn: a page that is wanted of few channels waits for none of many.
+            false => self.listings.push_back(listing),
+        }
+        true
     }
 
     /// Tells the shards of lives that ended. Comes before whatever is decided afterwards.

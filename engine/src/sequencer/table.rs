@@ -144,6 +144,16 @@ impl Channels {
         Some(channel)
     }
 
+    /// Places of the table, taken or not.
+    pub(super) fn places(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The record in a place, if one is there.
+    pub(super) fn in_place(&self, place: usize) -> Option<&Channel> {
+        self.slots.get(place)?.channel.as_deref()
+    }
+
     /// All records, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Channel> {
         self.slots.iter().filter_map(|slot| slot.channel.as_deref())

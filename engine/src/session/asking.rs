@@ -81,6 +81,14 @@ impl Asking {
         Self { requested: Requested::Bring { origin }, keep_alive, early: None, names: 0 }
     }
 
+    /// What it asks to follow, if that is what it asks for.
+    pub(super) fn follows(&self) -> Option<&FollowRequest> {
+        match &self.requested {
+            Requested::Follow(ask) => Some(ask),
+            Requested::Publish | Requested::Bring { .. } => None,
+        }
+    }
+
     /// Whether its answer comes from a shard, which may have ended before it.
     pub(super) fn is_to_bring(&self) -> bool {
         matches!(self.requested, Requested::Bring { .. })

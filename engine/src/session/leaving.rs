@@ -6,6 +6,7 @@ use fanfare_protocol::ws::{CloseCode, Event, Receiver, Role, send};
 
 use super::millis32::Millis32;
 use crate::clock::Millis;
+use crate::inquiry::Dismissal;
 use crate::limits::Limits;
 use crate::metrics::ShardMetrics;
 use crate::transport::input::Frames;
@@ -53,16 +54,19 @@ impl Was {
     }
 }
 
-/// Why we end a stream. It is over in a moment, so each says: reconnect and resume.
+/// Why we end a stream. But for the last it is over in a moment, so each says: reconnect and
+/// resume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Farewell {
+pub(super) enum Farewell<'a> {
     /// It has left the live window.
     Slow,
     /// The node is shutting down.
     Shutdown,
+    /// A backend ends it.
+    Dismissed(&'a Dismissal),
 }
 
-impl Farewell {
+impl Farewell<'_> {
     /// Closes a WebSocket. Whether its end waits for the client: for its own close.
     pub(super) fn say_to_socket(self, out: &mut Vec<u8>) -> bool {
         let (code, reason) = match self {
@@ -70,6 +74,7 @@ impl Farewell {
             Self::Shutdown => {
                 (CloseCode::RESTART, "the server is shutting down: reconnect and resume")
             }
+            Self::Dismissed(why) => (why.code, &*why.reason),
         };
         send::write_close(code, reason, out);
         true
@@ -87,6 +92,7 @@ impl Farewell {
         let reason = match self {
             Self::Slow => CloseReason::Slow,
             Self::Shutdown => CloseReason::Restart,
+            Self::Dismissed(why) => CloseReason::Dismissed { code: why.code, reason: &why.reason },
         };
         encoding.close(reason, retry_ms, out);
         false

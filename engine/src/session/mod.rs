@@ -24,6 +24,7 @@ mod asking;
 mod carrying;
 mod complaints;
 mod dates;
+mod dismissal;
 mod effect;
 mod events;
 mod exchange;
@@ -551,7 +552,7 @@ impl Session {
     /// Says farewell to a stream, which ends when that is sent.
     fn farewell(
         &mut self,
-        farewell: Farewell,
+        farewell: Farewell<'_>,
         close_ms: u64,
         now: Millis,
         shared: &mut ShardResources,

@@ -5,6 +5,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use fanfare_identity::Pattern;
 use fanfare_protocol::dialect::machine::Unasked;
 
 use crate::channel::{ChannelId, ChannelName};
@@ -127,6 +128,13 @@ impl Requests {
         let wanted = self.channels.remove(name)?;
         self.view_bytes -= wanted.view_bytes();
         Some(wanted.channel)
+    }
+
+    /// Channels that this matches which are asked for and not followed yet.
+    pub(super) fn pending(&self, pattern: &Pattern) -> Vec<ChannelName> {
+        let pending = self.channels.iter().filter(|(_, wanted)| wanted.channel.is_none());
+        let names = pending.map(|(name, _)| name).filter(|name| pattern.matches(&name.name));
+        names.cloned().collect()
     }
 
     /// Nothing is wanted of what this request asked for.

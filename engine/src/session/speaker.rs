@@ -1,6 +1,7 @@
 //! A client that does more than listen: its dialect's machine, and the books of what that has asked
 //! for.
 
+use fanfare_protocol::dialect::UnsubscribedView;
 use fanfare_protocol::dialect::machine::{Answer, Machine, Piece};
 use fanfare_protocol::framing::Framing;
 use fanfare_protocol::id::Id;
@@ -9,9 +10,10 @@ use super::heard::Heard;
 use super::here::Here;
 use super::machine::{MachineCall, followed};
 use super::requests::Requests;
-use crate::channel::Tenant;
+use crate::channel::{ChannelName, Tenant};
 use crate::clock::Millis;
 use crate::driver::Token;
+use crate::inquiry::Dismissal;
 use crate::sequencer::command::Subscribed;
 
 /// The client.
@@ -97,6 +99,22 @@ impl Speaker {
             _ => self.requests.refused(request),
         }
         self.turn(here, |machine, call| machine.answer(request, answer, call))
+    }
+
+    /// A backend has ended its subscription to this channel, or its request for it.
+    pub(super) fn unsubscribed(
+        &mut self,
+        channel: &ChannelName,
+        why: &Dismissal,
+        here: &mut Here<'_>,
+    ) -> Heard {
+        let view = self.requests.view(channel).cloned();
+        if self.requests.unfollow(channel).is_none() {
+            return Heard::Fine;
+        }
+        let (name, view) = (&*channel.name, view.as_deref());
+        let notice = UnsubscribedView { channel: name, view, code: why.code, reason: &why.reason };
+        self.turn(here, |machine, call| machine.unsubscribed(&notice, call))
     }
 
     /// What it is to be told of next as sent is sent.

@@ -24,7 +24,7 @@ use crate::limits::Limits;
 use crate::metrics::ShardMetrics;
 
 /// Private bytes that may wait for a client before its own bytes are no longer read.
-const PRIVATE_BYTES_MAX: usize = 4 << 10;
+pub(super) const PRIVATE_BYTES_MAX: usize = 4 << 10;
 
 /// The state of a client.
 #[derive(Debug)]

@@ -47,13 +47,18 @@ impl Stream {
         }
     }
 
-    /// Its client's commands, if the answer to this request is waited for.
-    fn who_asked(&mut self, request: u32) -> Option<&mut Speaker> {
-        let speaker = match self {
+    /// The same, to be called.
+    pub(super) fn speaker_mut(&mut self) -> Option<&mut Speaker> {
+        match self {
             Self::Events(_) => None,
             Self::Socket(socket) => socket.speaker_mut(),
             Self::Held(held) => Some(&mut held.speaker),
-        };
+        }
+    }
+
+    /// Its client's commands, if the answer to this request is waited for.
+    fn who_asked(&mut self, request: u32) -> Option<&mut Speaker> {
+        let speaker = self.speaker_mut();
         speaker.filter(|speaker| speaker.requests.is_outstanding(request))
     }
 
@@ -126,12 +131,7 @@ impl Stream {
 
     /// What its machine is to be told of next as sent is sent.
     pub(super) fn caught_up(&mut self, here: &mut Here<'_>) -> Heard {
-        let speaker = match self {
-            Self::Events(_) => None,
-            Self::Socket(socket) => socket.speaker_mut(),
-            Self::Held(held) => Some(&mut held.speaker),
-        };
-        speaker.map_or(Heard::Fine, |speaker| speaker.caught_up(here))
+        self.speaker_mut().map_or(Heard::Fine, |speaker| speaker.caught_up(here))
     }
 
     /// What is due is a sign that we are there, or one of the client. Silent since then is a stream
@@ -175,7 +175,7 @@ impl Stream {
     /// `EventSource` does not know that it should come back.
     pub(super) fn say_farewell(
         &self,
-        farewell: Farewell,
+        farewell: Farewell<'_>,
         retry_ms: u64,
         place: &mut Option<Box<Outbox>>,
     ) -> bool {

@@ -133,7 +133,7 @@ impl Apart<'_> {
         let mut connection = Connection::new(token.generation, session);
         connection.flags.counted = counted;
         connection.encoding = encoding;
-        self.clients.connections.table.insert(token.index, connection);
+        self.clients.connections.table.insert(token.index, connection, self.now);
         self.clients.perform(token, self.now);
         Ok(token)
     }
@@ -279,7 +279,7 @@ impl Apart<'_> {
             connection.flags.counted = true;
         }
         self.clients.metrics().connections.add(1);
-        self.clients.connections.table.insert(token.index, connection);
+        self.clients.connections.table.insert(token.index, connection, self.now);
         self.hold(token, &moving.request);
     }
 }

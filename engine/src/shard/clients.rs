@@ -17,10 +17,12 @@ use super::carriers::{self, ApartNotice, Carriers};
 use super::commands::CommandQueue;
 use super::connection::Connection;
 use super::connections::Connections;
+use super::inquiries::Inquiries;
 use super::parcel::Parcel;
 use super::recent::Recent;
 use super::slices::Slices;
 use super::tick_budget::TickBudget;
+use super::users::Users;
 use crate::admission::address::TurnedAway;
 use crate::admission::rate::{Rate, TokenBucket};
 use crate::channel::ChannelId;
@@ -63,6 +65,10 @@ pub(super) struct Clients {
     pub(super) slices: Slices,
     /// Sessions apart from their sockets.
     pub(super) carriers: Carriers,
+    /// What backends ask of all these.
+    pub(super) inquiries: Inquiries,
+    /// Who they are of.
+    pub(super) users: Users,
     /// Last position that the ring has brought.
     pub(super) position: u64,
     /// Which messages were published just now.
@@ -95,6 +101,8 @@ impl Clients {
             closes: Vec::new(),
             slices: Slices::default(),
             carriers: Carriers::default(),
+            inquiries: Inquiries::default(),
+            users: Users::default(),
             position: 0,
             recent: Recent::new(now),
             private_bytes,
@@ -113,6 +121,7 @@ impl Clients {
         self.owes_visits()
             || self.connections.makes_room(&self.fanout, now)
             || self.carriers.has_work()
+            || self.inquiries.are_waiting()
             || self.connections.is_anyone_due()
             || self.genesis.is_some()
             || !self.commands.backlog
@@ -169,8 +178,8 @@ impl Clients {
                 Effect::Publish { request, publication, body } => {
                     self.commands.publish(token, request, *publication, body);
                 }
-                Effect::Unfollow(channel) => self.unfollow(token, Some(channel)),
-                Effect::UnfollowAll => self.unfollow(token, None),
+                Effect::Unfollow(channel) => self.unfollow(token, |id| id == channel),
+                Effect::UnfollowAll => self.unfollow(token, |_| true),
                 Effect::HeadDone if self.is_counted(token) => {
                     self.shared.peers.head_done(token.index);
                 }
@@ -218,6 +227,12 @@ impl Clients {
         self.shared.is_full = self.connections.holders.bytes() > most;
     }
 
+    /// Whether clients may hold so many bytes more, each for itself, and nobody has to go for it.
+    pub(super) fn has_private_room(&self, bytes: usize) -> bool {
+        let most = self.private_bytes - self.private_bytes / 8;
+        self.connections.holders.bytes() + bytes <= most
+    }
+
     /// Does what is due by `told`, the time up to which the kernel has told everything; stops after
     /// so many units of work.
     pub(super) fn timers(&mut self, told: Millis, now: Millis, units: usize) {
@@ -258,7 +273,7 @@ impl Clients {
         let session = Session::new(!room, now, &self.shared.context.limits);
         let mut connection = Connection::new(token.generation, session);
         connection.flags.counted = admitted == Ok(true);
-        self.connections.table.insert(token.index, connection);
+        self.connections.table.insert(token.index, connection, now);
         self.connections.arm(token, now);
         if let Some((_, violation)) = refused {
             self.call(token, now, |session, shared| {
@@ -399,7 +414,7 @@ impl Clients {
         if self.connections.get_mut(token).is_none() {
             return;
         }
-        self.unfollow(token, None);
+        self.unfollow(token, |_| true);
         let connection = self.connections.remove(token.index);
         connection.session.state.count_out(self.metrics());
         if connection.flags.counted {
@@ -506,13 +521,11 @@ impl Clients {
         self.fanout.holds_back() || self.genesis.is_some()
     }
 
-    /// Ends the subscription to a channel, or to all, and tells the sequencer.
-    fn unfollow(&mut self, token: Token, channel: Option<ChannelId>) {
+    /// Ends the subscriptions to these channels, and tells the sequencer.
+    pub(super) fn unfollow(&mut self, token: Token, leaves: impl Fn(ChannelId) -> bool) {
         let Some(connection) = self.connections.get_mut(token) else { return };
         let logs = &mut self.fanout.channels;
-        let left = connection
-            .subscriptions
-            .take_out(|one| channel.is_none_or(|channel| one.channel_id(logs) == channel));
+        let left = connection.subscriptions.take_out(|one| leaves(one.channel_id(logs)));
         let mut channels = Vec::with_capacity(left.as_slice().len());
         for subscription in left.as_slice() {
             channels.push(subscription.channel_id(logs));

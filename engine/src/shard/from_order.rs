@@ -7,6 +7,7 @@ use fanfare_protocol::dialect::machine::Answer;
 use super::apart::Apart;
 use super::clients::Clients;
 use super::connection::{Connection, spread};
+use super::inquiries::Inquiring;
 use super::parcel::Parcel;
 use crate::clock::Millis;
 use crate::fanout::{Fanout, Subscription};
@@ -73,6 +74,9 @@ impl FromOrder<'_> {
                 if let Some(parcel) = relay.take() {
                     Apart { clients, now: self.now }.unpack(parcel);
                 }
+            }
+            Entry::Inquiry(inquiry) => {
+                Inquiring { clients, now: self.now }.begin(inquiry);
             }
             Entry::End => self.end_all(),
         }

@@ -6,7 +6,8 @@
 //! 1. take what the kernel says: new connections, bytes, ends, room;
 //! 2. drain the broadcast ring: messages into logs, replies to clients;
 //! 3. receive from those that have spoken;
-//! 4. timers, by the time up to which the kernel has told everything;
+//! 4. timers, by the time up to which the kernel has told everything; questions of backends for
+//!    connections, where they are more work than is done when they come;
 //! 5. offer the sequencer what it has to be told;
 //! 6. visit: as many batches of sends as a tick may have, small audiences first; then trim logs;
 //! 7. close, start or stop accepting, and sleep if nothing is left to do.
@@ -44,6 +45,7 @@ mod connection;
 mod connections;
 mod from_order;
 mod holders;
+mod inquiries;
 mod inspect;
 mod link;
 mod page_holders;
@@ -53,6 +55,7 @@ mod room_queue;
 mod slices;
 mod table;
 pub mod tick_budget;
+mod users;
 mod visits;
 mod wheel;
 
@@ -62,6 +65,7 @@ mod tests;
 use apart::Apart;
 use clients::Clients;
 use from_order::FromOrder;
+use inquiries::Inquiring;
 use tick_budget::TickBudget;
 use visits::Visits;
 
@@ -207,6 +211,7 @@ impl<D: Driver> Shard<D> {
         self.move_sockets(now);
         self.clients.relieve(now);
         self.clients.timers(self.polled, now, self.budget.units);
+        Inquiring { clients: &mut self.clients, now }.pursue(self.budget.units);
         self.offer_commands(now);
         self.clients.gauge(); // whoever is answered is counted
         self.send(now);

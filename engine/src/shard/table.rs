@@ -5,6 +5,7 @@
 //! back, so that a storm leaves no memory behind. Drivers give low places first.
 
 use super::connection::Connection;
+use crate::clock::Millis;
 use crate::driver::Token;
 use crate::fanout::Filter;
 use crate::message::Message;
@@ -12,6 +13,8 @@ use crate::origin::Named;
 
 /// Connections of a page: 28 KiB, a size class of the allocator, so that nothing is wasted.
 const PAGE: usize = 256;
+/// What a place keeps of the time.
+const MS_PER_TENTH: u64 = 100;
 
 /// All of them.
 #[derive(Debug, Default)]
@@ -24,12 +27,15 @@ pub(super) struct ConnectionTable {
 struct Page {
     /// As many as a page has, or none where none is used.
     places: Box<[Option<Connection>]>,
+    /// Since when each place has the connection that it has, in tenths of a second: in four bytes,
+    /// that is for 13 years.
+    since: Box<[u32]>,
     count: usize,
 }
 
 impl ConnectionTable {
-    /// Puts a connection in its place.
-    pub(super) fn insert(&mut self, index: u32, connection: Connection) {
+    /// Puts a connection in its place, which has it since `now`.
+    pub(super) fn insert(&mut self, index: u32, connection: Connection, now: Millis) {
         let (page, place) = split(index);
         if page >= self.pages.len() {
             self.pages.resize_with(page + 1, Page::default);
@@ -37,7 +43,9 @@ impl ConnectionTable {
         let page = &mut self.pages[page];
         if page.places.is_empty() {
             page.places = (0..PAGE).map(|_| None).collect();
+            page.since = vec![0; PAGE].into();
         }
+        page.since[place] = (now.0 / MS_PER_TENTH) as u32;
         let before = page.places[place].replace(connection);
         assert!(before.is_none(), "the driver gives a place once");
         page.count += 1;
@@ -52,7 +60,7 @@ impl ConnectionTable {
         page.count -= 1;
         self.count -= 1;
         if page.count == 0 {
-            page.places = Box::default();
+            (page.places, page.since) = (Box::default(), Box::default());
         }
         Some(connection)
     }
@@ -101,6 +109,24 @@ impl ConnectionTable {
         connection.map_or_else(Filter::default, |it| it.subscriptions.withheld())
     }
 
+    /// The first place that is taken and not before this one.
+    pub(super) fn next(&self, from: u32) -> Option<u32> {
+        let (page, place) = split(from);
+        let pages = self.pages.iter().enumerate().skip(page).filter(|(_, it)| it.count > 0);
+        pages.into_iter().find_map(|(nth, it)| {
+            let first = if nth == page { place } else { 0 };
+            let taken = it.places[first..].iter().position(Option::is_some)?;
+            Some((nth * PAGE + first + taken) as u32)
+        })
+    }
+
+    /// For how long a place has its connection, about.
+    pub(super) fn age_ms(&self, index: u32, now: Millis) -> u64 {
+        let (page, place) = split(index);
+        let since = self.pages.get(page).and_then(|page| page.since.get(place));
+        since.map_or(0, |since| now.since(Millis(u64::from(*since) * MS_PER_TENTH)))
+    }
+
     /// All of them, with their places.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Connection)> {
         let pages = self.pages.iter().enumerate().filter(|(_, page)| page.count > 0);
@@ -133,8 +159,8 @@ mod tests {
     fn each_is_found_by_its_own_token_only() {
         let mut table = ConnectionTable::default();
         let last = 3 * PAGE as u32 + 7;
-        table.insert(last, connection(5));
-        table.insert(0, connection(1));
+        table.insert(last, connection(5), Millis(1_000));
+        table.insert(0, connection(1), Millis(86_400_000_000));
         assert_eq!(table.len(), 2);
         assert!(table.get_mut(Token { index: last, generation: 5 }).is_some());
         assert!(table.get_mut(Token { index: last, generation: 3 }).is_none());
@@ -143,6 +169,11 @@ mod tests {
             assert!(table.remove(nobody).is_none());
         }
         assert_eq!(table.iter().map(|(index, _)| index).collect::<Vec<_>>(), [0, last]);
+        assert_eq!([0, 1, last, last + 1].map(|from| table.next(from)), {
+            [Some(0), Some(last), Some(last), None]
+        });
+        assert_eq!(table.age_ms(last, Millis(61_050)), 60_050);
+        assert_eq!(table.age_ms(0, Millis(86_400_000_100)), 100, "after a thousand days");
         assert!(table.remove(last).is_some() && table.remove(last).is_none());
         assert!(table.remove(0).is_some() && table.is_empty());
     }
@@ -153,11 +184,11 @@ mod tests {
         let pages = |table: &ConnectionTable| {
             table.pages.iter().map(|page| page.places.len()).sum::<usize>()
         };
-        (0..4 * PAGE as u32).for_each(|index| table.insert(index, connection(1)));
+        (0..4 * PAGE as u32).for_each(|index| table.insert(index, connection(1), Millis(0)));
         assert_eq!(pages(&table), 4 * PAGE, "nothing is held in reserve");
         (PAGE as u32..4 * PAGE as u32).for_each(|index| drop(table.remove(index)));
         assert_eq!((pages(&table), table.len()), (PAGE, PAGE));
-        table.insert(3 * PAGE as u32, connection(3));
+        table.insert(3 * PAGE as u32, connection(3), Millis(0));
         assert_eq!(pages(&table), 2 * PAGE);
     }
 }

@@ -136,7 +136,7 @@ mod tests {
 
     fn table(connections: u32) -> ConnectionTable {
         let mut table = ConnectionTable::default();
-        (0..connections).for_each(|index| table.insert(index, Connection::of_life(1)));
+        (0..connections).for_each(|index| table.insert(index, Connection::of_life(1), Millis(0)));
         table
     }
 

@@ -25,7 +25,7 @@ pub fn open(
 /// is a stream without messages that says when to come back (THREATS, "Browsers").
 pub fn come_back(
     request: &FollowRequest,
-    reason: CloseReason,
+    reason: CloseReason<'_>,
     retry_ms: u64,
     date: HttpDate,
     out: &mut Vec<u8>,

@@ -1,6 +1,6 @@
 //! Long-poll: one answer with whatever there is.
 
-use fanfare_protocol::dialect::Encoding;
+use fanfare_protocol::dialect::{Encoding, UnsubscribedView};
 use fanfare_protocol::http::response;
 use fanfare_protocol::http::{ContentType, Ending, HttpDate};
 use fanfare_protocol::id::Id;
@@ -22,6 +22,8 @@ pub struct Poll {
     /// Whether the head of the answer went out before the answer is known.
     begun: bool,
     gaps: Vec<Notice>,
+    /// Notices of subscriptions that a backend has ended.
+    unsubscribed: Vec<Vec<u8>>,
 }
 
 /// Notice of a gap.
@@ -61,8 +63,8 @@ impl Poll {
     pub fn new(request: FollowRequest, reply: &Subscribed) -> Self {
         let Subscribed { begin, present, .. } = *reply;
         let FollowRequest { origin, encoding, .. } = request;
-        let gaps = Vec::new();
-        let mut poll = Self { origin, encoding, begin, present, begun: false, gaps };
+        let (gaps, unsubscribed) = (Vec::new(), Vec::new());
+        let mut poll = Self { origin, encoding, begin, present, begun: false, gaps, unsubscribed };
         for (gap, begins) in super::opening::gaps(reply) {
             poll.push(&gap, begins);
         }
@@ -88,6 +90,18 @@ impl Poll {
     pub fn missed(&mut self, gap: &GapView<'_>) {
         let before = self.gaps.iter().rfind(|notice| *notice.channel == *gap.channel);
         self.push(gap, before.and_then(|notice| notice.begins));
+    }
+
+    /// The answer will tell that this subscription has ended.
+    pub fn unsubscribed(&mut self, notice: &UnsubscribedView<'_>) {
+        let mut rendered = Vec::new();
+        self.encoding.unsubscribed(notice, &mut rendered);
+        self.unsubscribed.push(rendered);
+    }
+
+    /// The origin of the page that asks and may read the answer.
+    pub fn reader(&self) -> Option<&str> {
+        self.origin.as_deref()
     }
 
     fn push(&mut self, gap: &GapView<'_>, begins: Option<u64>) {
@@ -120,7 +134,8 @@ impl Poll {
         let gaps = self.gaps.iter().filter(told).map(|gap| &gap.rendered);
         let gaps: Vec<&[u8]> = gaps.chain(too_long).map(Vec::as_slice).collect();
         let id = Id { position: last, ..reached };
-        let answer = poll::Poll { id, messages_bytes, gaps: &gaps };
+        let unsubscribed: Vec<&[u8]> = self.unsubscribed.iter().map(Vec::as_slice).collect();
+        let answer = poll::Poll { id, messages_bytes, gaps: &gaps, unsubscribed: &unsubscribed };
         let fields = response::unstored(self.origin.as_deref());
         let mut around = Around { before: Vec::new(), behind: Vec::new() };
         if self.begun {
@@ -159,6 +174,7 @@ mod tests {
                 present: 40,
                 begun: true,
                 gaps: Vec::new(),
+                unsubscribed: Vec::new(),
             };
             poll.push(&gap("a", 1), Some(20));
             poll.push(&gap("b", 1), None);

@@ -20,6 +20,8 @@ use crate::stand_in::StandIn;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// A time of the node that no test lives to see.
 pub(crate) const NEVER_MS: u64 = 3_600_000;
+/// What ids of connections are made by.
+pub(crate) const ORIGINS_KEY: u64 = 0x5eed;
 
 pub(crate) struct Node {
     pub(crate) address: SocketAddr,
@@ -91,6 +93,7 @@ impl Node {
             api_keys: ApiKeys::new(wishes.api_keys),
             limits: wishes.limits,
             bounds: wishes.bounds,
+            origins_key: ORIGINS_KEY,
             ready: Arc::clone(&ready),
         };
         let listener = TcpListener::bind(wishes.listen).unwrap();

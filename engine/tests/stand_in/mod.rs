@@ -146,6 +146,8 @@ fn answer(command: Command, log: &Mutex<Vec<Publication>>, sizes: &Mutex<Vec<usi
         Command::Subscribe(_)
         | Command::Unsubscribe { .. }
         | Command::Relay(_)
+        | Command::List(_)
+        | Command::Inquire(_)
         | Command::Shutdown => {}
     }
 }

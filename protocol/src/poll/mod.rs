@@ -1,8 +1,9 @@
-//! Long-poll answers: `{"id":…,"messages":[…],"gaps":[…]}` around items that are rendered already.
+//! Long-poll answers: `{"id":…,"messages":[…],"gaps":[…],"unsubscribed":[…]}` around items that
+//! are rendered already.
 //!
 //! The messages may lie anywhere, and nobody copies them: what stands before them and what stands
 //! behind them is written here, and their length is known before the first byte. `gaps` is there
-//! only when something was missed.
+//! only when something was missed, `unsubscribed` only when a backend has ended a subscription.
 
 use crate::http::date::HttpDate;
 use crate::http::response::{Answer, ContentType, Ending, Field};
@@ -19,6 +20,8 @@ pub struct Poll<'a> {
     pub messages_bytes: usize,
     /// Gap notices in the same encoding.
     pub gaps: &'a [&'a [u8]],
+    /// Notices of subscriptions that a backend has ended, in the same encoding.
+    pub unsubscribed: &'a [&'a [u8]],
 }
 
 impl Poll<'_> {
@@ -68,6 +71,10 @@ impl Poll<'_> {
             give(if index == 0 { b"],\"gaps\":[" } else { b"," });
             give(gap);
         }
+        for (index, notice) in self.unsubscribed.iter().enumerate() {
+            give(if index == 0 { b"],\"unsubscribed\":[" } else { b"," });
+            give(notice);
+        }
         give(b"]}");
     }
 }
@@ -79,11 +86,11 @@ mod tests {
     use crate::id::Epoch;
     use serde_json::{Value, json};
 
-    fn answer(messages: Items<'_>, gaps: Items<'_>) -> (String, Vec<u8>) {
+    fn answer(messages: Items<'_>, gaps: Items<'_>, unsubscribed: Items<'_>) -> (String, Vec<u8>) {
         let id = Id { epoch: Epoch::from_random(1), position: 9 };
         let separator = crate::framing::Framing::Poll.separator();
         let messages = messages.join(separator);
-        let poll = Poll { id, messages_bytes: messages.len(), gaps };
+        let poll = Poll { id, messages_bytes: messages.len(), gaps, unsubscribed };
         let date = HttpDate::from_unix_seconds(0);
         let (mut out, mut body) = (Vec::new(), Vec::new());
         poll.begin_answer(&mut out, date, Ending::KeepAlive, &[NO_STORE]);
@@ -102,18 +109,32 @@ mod tests {
     #[test]
     fn bodies() {
         let (one, two): (&[u8], &[u8]) = (br#"{"a":1}"#, br#"{"b":2}"#);
-        let cases: [(Items<'_>, Items<'_>, Value); 4] = [
-            (&[], &[], json!({"id": "00000001-9", "messages": []})),
-            (&[one], &[], json!({"id": "00000001-9", "messages": [{"a": 1}]})),
-            (&[one, two], &[], json!({"id": "00000001-9", "messages": [{"a": 1}, {"b": 2}]})),
+        let cases: [(Items<'_>, Items<'_>, Items<'_>, Value); 6] = [
+            (&[], &[], &[], json!({"id": "00000001-9", "messages": []})),
+            (&[one], &[], &[], json!({"id": "00000001-9", "messages": [{"a": 1}]})),
+            (&[one, two], &[], &[], json!({"id": "00000001-9", "messages": [{"a": 1}, {"b": 2}]})),
+            (
+                &[],
+                &[],
+                &[one, two],
+                json!({"id": "00000001-9", "messages": [], "unsubscribed": [{"a": 1}, {"b": 2}]}),
+            ),
+            (
+                &[one],
+                &[two],
+                &[one],
+                json!({"id": "00000001-9", "messages": [{"a": 1}], "gaps": [{"b": 2}],
+                       "unsubscribed": [{"a": 1}]}),
+            ),
             (
                 &[one],
                 &[two, one],
+                &[],
                 json!({"id": "00000001-9", "messages": [{"a": 1}], "gaps": [{"b": 2}, {"a": 1}]}),
             ),
         ];
-        for (messages, gaps, expected) in cases {
-            let (head, body) = answer(messages, gaps);
+        for (messages, gaps, unsubscribed, expected) in cases {
+            let (head, body) = answer(messages, gaps, unsubscribed);
             assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), expected);
             assert!(head.contains("\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n"), "{head}");
             assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())));
