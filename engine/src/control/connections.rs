@@ -278,7 +278,9 @@ mod tests {
 
     #[test]
     fn every_refusal_of_a_selection_says_what_to_send() {
-        let read = |text: &str| json_object::read::<Selection<'_>>(text.as_bytes(), DISCONNECT);
+        let read = |text: &str| {
+            json_object::read::<Selection<'_>>(text.as_bytes(), DISCONNECT).map(|_| ())
+        };
         assert!(read(r#"{"user":"ada","code":4403,"reason":"x"}"#).is_ok());
         for text in ["", "[]", "{", r#"{"users":"ada"}"#, r#"{"all":"yes"}"#, r#"{"code":"4"}"#] {
             assert!(read(text).is_err(), "{text}");

@@ -148,7 +148,6 @@ impl Asking {
         let Self { requested, keep_alive, early, .. } = self;
         let Requested::Follow(ask) = requested else { unreachable!("it asked to follow") };
         let (date, context) = (here.date(), here.shared.context.clone());
-        here.line.tenure = ask.identity.clone().map(|it| Box::new(Tenure::new(it)));
         let stream = match ask.endpoint {
             Endpoint::WebSocket => {
                 websocket::open(&ask, reply, &context, date, here.private());
@@ -235,6 +234,8 @@ pub(super) fn begin(
     if let Some(violation) = ask.turned_away.or_else(full) {
         return Err(refuse(&ask, violation, here));
     }
+    // From here on it is found by whom it speaks for.
+    here.line.tenure = ask.identity.clone().map(|it| Box::new(Tenure::new(it)));
     let since = ask.since(here.shared.context.wall, here.now);
     let channels = ask.channels.iter().map(|name| (name.clone(), since)).collect();
     here.shared.want(Effect::Follow { request: FIRST, channels });

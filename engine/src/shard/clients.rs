@@ -15,7 +15,7 @@ use fanfare_protocol::id::Epoch;
 
 use super::carriers::{self, ApartNotice, Carriers};
 use super::commands::CommandQueue;
-use super::connection::Connection;
+use super::connection::{Connection, Listed};
 use super::connections::Connections;
 use super::inquiries::Inquiries;
 use super::parcel::Parcel;
@@ -209,9 +209,29 @@ impl Clients {
             connection.session.state.begin_answer();
             self.connections.visit_soon(token);
         }
+        self.note_user(token);
         self.connections.count(token.index, now);
         self.connections.arm(token, now);
         self.connections.read_on(token);
+    }
+
+    /// Keeps where the connections of a user are. A socket that knocks for a session is none of its
+    /// user's: the session is.
+    fn note_user(&mut self, token: Token) {
+        let Some(connection) = self.connections.get_mut(token) else { return };
+        let identity = connection.session.line.identity();
+        let was_noted = connection.flags.listed.has(Listed::OF_USER);
+        if identity.is_some() == was_noted {
+            return;
+        }
+        let is_noted = identity.is_some_and(|identity| {
+            connection.session.state.knocks_for().is_none()
+                && self.users.enter(token.index, identity)
+        });
+        if was_noted && !is_noted {
+            self.users.leave(token.index);
+        }
+        connection.flags.listed.set(Listed::OF_USER, is_noted);
     }
 
     /// Lets those go who hold most of the memory that clients have for themselves, where this
@@ -417,6 +437,9 @@ impl Clients {
         self.unfollow(token, |_| true);
         let connection = self.connections.remove(token.index);
         connection.session.state.count_out(self.metrics());
+        if connection.flags.listed.has(Listed::OF_USER) {
+            self.users.leave(token.index);
+        }
         if connection.flags.counted {
             self.shared.peers.leave(token.index);
         }

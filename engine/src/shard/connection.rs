@@ -1,5 +1,6 @@
 //! One connection as a shard keeps it: small, because there are 100,000.
 
+use fanfare_identity::Identity;
 use fanfare_protocol::dialect::Encoding;
 
 use super::link::Link;
@@ -31,8 +32,30 @@ pub(super) struct Flags {
     pub(super) planned: bool,
     /// Its peer's address is counted.
     pub(super) counted: bool,
-    /// It is among the holders of private memory, or of pages.
-    pub(super) holding: bool,
+    /// In which lists of the shard it stands.
+    pub(super) listed: Listed,
+}
+
+/// In which lists of its shard a connection stands: a bit for each, since one byte more would make
+/// every connection eight bytes longer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Listed(u8);
+
+impl Listed {
+    /// Among the holders of private memory, or of pages.
+    pub(super) const HOLDER: u8 = 1;
+    /// Among the connections of a user.
+    pub(super) const OF_USER: u8 = 2;
+
+    /// Whether it stands in this one.
+    pub(super) fn has(self, list: u8) -> bool {
+        self.0 & list != 0
+    }
+
+    /// It stands in this one, or does not.
+    pub(super) fn set(&mut self, list: u8, stands: bool) {
+        self.0 = if stands { self.0 | list } else { self.0 & !list };
+    }
 }
 
 /// A connection.
@@ -67,6 +90,11 @@ impl Connection {
             subscriptions: Subscriptions::None,
             session,
         }
+    }
+
+    /// Whom it speaks for, where that is somebody.
+    pub(super) fn identity(&self) -> Option<&Identity> {
+        self.session.line.identity().map(|identity| &**identity)
     }
 
     /// Where it goes on that has left the live windows of channels: each gap is told. Returns how

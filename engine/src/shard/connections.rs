@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::connection::Connection;
+use super::connection::{Connection, Listed};
 use super::holders::Holders;
 use super::page_holders::PageHolders;
 use super::room_queue::RoomQueue;
@@ -76,8 +76,9 @@ impl Connections {
     pub(super) fn count(&mut self, index: u32, now: Millis) {
         if let Some(connection) = self.table.at_mut(index) {
             let (holds, holds_pages) = (connection.holds(), connection.holds_pages());
-            if holds > 0 || holds_pages || connection.flags.holding {
-                connection.flags.holding = holds > 0 || holds_pages;
+            let listed = &mut connection.flags.listed;
+            if holds > 0 || holds_pages || listed.has(Listed::HOLDER) {
+                listed.set(Listed::HOLDER, holds > 0 || holds_pages);
                 self.holders.set(index, holds);
                 match holds_pages {
                     true => self.page_holders.holds(index, now),

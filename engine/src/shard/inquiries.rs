@@ -132,9 +132,10 @@ impl Inquiring<'_> {
 
     /// A request that is held for a session is not: its session is.
     fn is_meant(&mut self, token: Token, inquiry: &Inquiry) -> bool {
-        let tenant = self.clients.shared.context.tenant.clone();
+        let tenant = &self.clients.shared.context.tenant;
         let Some(connection) = self.clients.connections.get_mut(token) else { return false };
-        if connection.session.state.as_carrying().is_some() || tenant != inquiry.tenant {
+        let tenant = connection.identity().map_or(tenant, |identity| &identity.tenant);
+        if connection.session.state.as_carrying().is_some() || *tenant != inquiry.tenant {
             return false;
         }
         match &inquiry.whom {
@@ -226,7 +227,7 @@ impl Inquiring<'_> {
         let named = Named { shard: *number, index, generation };
         Some(DescribedConnection {
             id: Origin::of(named, shared.context.origins_key),
-            user: None,
+            user: session.line.identity().and_then(|identity| identity.user.clone()),
             transport: session.transport(),
             form: session.form(*encoding),
             address: shared.peers.client(index),

@@ -2,6 +2,7 @@
 //! for tests. It walks over everything.
 
 use super::Shard;
+use super::connection::{Connection, Listed};
 use crate::driver::{Driver, Event, Token};
 use crate::session::REQUESTS_MAX;
 
@@ -79,6 +80,10 @@ impl<D: Driver> Shard<D> {
         clients.fanout.invariants(members, slices.chain(clients.carriers.slices()));
         clients.connections.invariants();
         clients.carriers.invariants();
+        let all = clients.connections.table.iter();
+        let of_users = all.filter(|(_, it)| it.flags.listed.has(Listed::OF_USER));
+        let known = |it| Connection::identity(it).expect("it speaks for a user");
+        clients.users.invariants(of_users.map(|(place, it)| (place, known(it))));
         // Each may have so many requests under way, be it only to leave what it follows.
         let most = (self.driver.capacity() + clients.carriers.len()) * REQUESTS_MAX + 64;
         assert!(clients.commands.len() <= most, "{} commands", clients.commands.len());

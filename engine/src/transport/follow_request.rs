@@ -41,10 +41,8 @@ pub enum Endpoint {
 pub enum WantedOpening {
     /// Nothing.
     None,
-    /// Where delivery begins.
+    /// Where delivery begins, and what the connection is called.
     Plain,
-    /// That, and what the connection is called by those who publish.
-    WithOrigin,
 }
 
 /// A request to follow channels that was found good.
@@ -144,9 +142,9 @@ impl FollowHead {
             wait_ms: wait_ms(parameters.wait.as_deref())?,
             max_bytes: parameters.max.as_deref().map(max_bytes).transpose()?,
             opening: match parameters.open.as_deref() {
-                None | Some("1") => WantedOpening::Plain,
+                // It was told to those alone who asked for it, once.
+                None | Some("1" | "origin") => WantedOpening::Plain,
                 Some("0") => WantedOpening::None,
-                Some("origin") => WantedOpening::WithOrigin,
                 Some(_) => return Err(Violation::BadOpen),
             },
             origin: self.origin,

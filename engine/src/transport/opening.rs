@@ -22,14 +22,14 @@ pub(super) fn hello(
     let retry_ms = context.limits.retry_ms;
     let origin = match request.opening {
         WantedOpening::None => return request.encoding.framing().retry(retry_ms, out),
-        WantedOpening::Plain => None,
-        WantedOpening::WithOrigin => Some(origin(reply, context).number()),
+        WantedOpening::Plain => Some(origin(reply, context).number()),
     };
     let id = Id { epoch: reply.epoch, position: reply.begin };
     request.encoding.open(&Opening { id, origin, retry_ms }, out);
 }
 
-/// What the connection that asked is called by those who publish.
+/// What the connection that asked is called by those who publish and ask for it. It is made of what
+/// the connection has anyway, so that everybody may be told.
 fn origin(reply: &Subscribed, context: &Context) -> Origin {
     let Requester { shard, session, .. } = reply.requester;
     let (index, generation) = (session.index, session.generation);
