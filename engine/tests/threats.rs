@@ -15,6 +15,8 @@ mod addresses;
 mod asking;
 #[path = "threats/close.rs"]
 mod close;
+#[path = "threats/connections.rs"]
+mod connections;
 #[path = "threats/deadlines.rs"]
 mod deadlines;
 #[path = "threats/forwarded.rs"]

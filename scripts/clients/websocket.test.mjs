@@ -94,7 +94,9 @@ test('since gives what was missed once, in order, then what is new', LIMIT, asyn
   await closeOf(first);
   await node.publishAll(range(6, 500).map((data) => ({ channel: 'r', data })));
   const again = await follow(t, node, `channels=r&format=json&since=${seen[2].id}`);
-  assert.deepEqual(await frame(again), { event: 'fanfare.open', id: seen[2].id });
+  const { event, id, origin } = await frame(again);
+  assert.deepEqual({ event, id }, { event: 'fanfare.open', id: seen[2].id });
+  assert.match(origin, /^[0-9a-f]{16}$/, 'what the connection is called');
   await node.publishAll(range(501, 600).map((data) => ({ channel: 'r', data })));
   for (const number of range(4, 600)) {
     const { data, offset } = await frame(again);

@@ -227,10 +227,20 @@ impl Client {
     pub fn opening(&mut self) -> String {
         let block = self.block();
         let said = block.strip_prefix("retry: 1000\nevent: fanfare.open\ndata: {\"id\":\"");
-        let ids = said.and_then(|rest| rest.split_once("\"}\nid: "));
-        let (id, again) = ids.unwrap_or_else(|| panic!("no opening: {block}"));
-        assert_eq!(id, again, "{block}");
+        let parts = said.and_then(|rest| rest.split_once("\",\"origin\":\""));
+        let parts = parts.and_then(|(id, rest)| Some((id, rest.split_once("\"}\nid: ")?)));
+        let (id, (origin, again)) = parts.unwrap_or_else(|| panic!("no opening: {block}"));
+        assert_eq!((id, origin.len()), (again, 16), "{block}");
         id.to_string()
+    }
+
+    /// The head of an event stream and the block that opens it: what its connection is called.
+    pub fn stream_id(&mut self) -> String {
+        let head = self.head();
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        let block = self.block();
+        let said = block.split_once("\"origin\":\"").unwrap_or_else(|| panic!("no id: {block}"));
+        said.1[..16].to_string()
     }
 
     /// The next frame: its first byte and its payload.

@@ -284,7 +284,8 @@ fn names_of_events_in_the_json_alone() {
                 let data = opening.strip_prefix("retry: 1000\ndata: ").expect("no name");
                 let (data, id) = data.split_once("\nid: ").unwrap();
                 let said: Value = serde_json::from_str(data).unwrap();
-                assert_eq!(said, json!({"event": "fanfare.open", "id": id}));
+                let origin = said["origin"].as_str().expect("what the connection is called");
+                assert_eq!(said, json!({"event": "fanfare.open", "id": id, "origin": origin}));
                 let mut named = Client::get(node.addresses().listen, "/sse?channels=s&format=json");
                 named.head();
                 named.opening();

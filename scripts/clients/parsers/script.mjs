@@ -51,7 +51,7 @@ async function opening({ link, follower, row }) {
   const [{ event, data, id }] = await follower.until('the opening', 0, (heard) => (
     heard.length && heard));
   assert.equal(event, 'fanfare.open');
-  assert.deepEqual(Object.keys(JSON.parse(data)), ['id']);
+  assert.deepEqual(Object.keys(JSON.parse(data)), ['id', 'origin']);
   if (id) assert.equal(id, JSON.parse(data).id);
   row.opening = 'named event';
 }
