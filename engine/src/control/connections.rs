@@ -16,8 +16,8 @@ use super::api::Api;
 use super::described::{DescribedBody, DisconnectedBody, SentBody, UnsubscribedBody, UserBody};
 use super::json_object;
 use super::publish::{kind_of, says_json};
+use super::stated_reason::StatedReason;
 use super::target::{self, connection_id, user};
-use super::why::Why;
 use crate::channel::Tenant;
 use crate::clock;
 use crate::inquiry::Whom;
@@ -161,7 +161,8 @@ struct Selection<'a> {
 
 impl Selection<'_> {
     fn why(&self, unsaid: &str) -> Result<Dismissal, Fault> {
-        Why { code: self.code, reason: self.reason.as_deref().map(Cow::Borrowed) }.judged(unsaid)
+        StatedReason { code: self.code, reason: self.reason.as_deref().map(Cow::Borrowed) }
+            .judged(unsaid)
     }
 
     /// Whom it names, without the channel.
@@ -195,7 +196,7 @@ impl Api {
 
     /// Why something is deleted: as the query says, or a body.
     async fn why(&self, head: &Parts, body: axum::body::Body) -> Result<Dismissal, Fault> {
-        let queried = Why::of_query(&head.uri)?;
+        let queried = StatedReason::of_query(&head.uri)?;
         if target::is_bodiless(&head.headers) {
             return queried.judged(UNSAID_DISCONNECT);
         }
@@ -206,7 +207,8 @@ impl Api {
                 "code and reason stand in the query or in the body, and here are both",
             ));
         }
-        let why: Why<'_> = json_object::read(&taken.bytes, "send {\"code\"?,\"reason\"?}")?;
+        let why: StatedReason<'_> =
+            json_object::read(&taken.bytes, "send {\"code\"?,\"reason\"?}")?;
         why.judged(UNSAID_DISCONNECT)
     }
 

@@ -19,6 +19,7 @@ mod connection;
 mod connections;
 mod described;
 mod encoding;
+
 mod gate;
 mod inquire;
 mod json_object;
@@ -27,8 +28,8 @@ mod page;
 mod publish;
 mod read;
 mod routes;
+mod stated_reason;
 mod target;
-mod why;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

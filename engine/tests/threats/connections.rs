@@ -64,7 +64,7 @@ fn a_connection_is_found_by_its_id_and_by_no_other() {
     on_both(
         |_| {},
         |site| {
-            site.case("described", |node| {
+            site.case("P13: described", |node| {
                 let (client, id) = socket(node, "channels=a,b:1");
                 publish(node, "a", "1");
                 let (status, said) = api(node, "GET", &format!("/v1/connections/{id}"), "");
@@ -84,7 +84,7 @@ fn a_connection_is_found_by_its_id_and_by_no_other() {
                     api(node, "GET", &format!("/v1/connections/{id}"), "").0 == 404
                 });
             });
-            site.case("what is no id, and nobody's", |node| {
+            site.case("P13: what is no id, and nobody's", |node| {
                 for id in
                     ["", "x", "0", "0000000000000000", "g123456789abcdef", "0123456789abcdef0"]
                 {
@@ -116,14 +116,14 @@ fn whoever_is_closed_hears_why_on_every_transport() {
     on_both(
         |_| {},
         |site| {
-            site.case("WebSocket", |node| {
+            site.case("P14: WebSocket", |node| {
                 let (client, id) = socket(node, "channels=a");
                 let target = format!("/v1/connections/{id}?code=4505&reason=new+token");
                 assert_eq!(api(node, "DELETE", &target, ""), (200, json!({"disconnected": 1})));
                 assert_eq!(closed(client), (4505, "new token".into()));
                 wait_until("it is gone", || api(node, "DELETE", &target, "").0 == 404);
             });
-            site.case("by a body, and what is told without one", |node| {
+            site.case("P14: by a body, and what is told without one", |node| {
                 let (client, id) = socket(node, "channels=a");
                 let body = json!({"code": 4999, "reason": "ä".repeat(61)}).to_string();
                 let answer = api(node, "DELETE", &format!("/v1/connections/{id}"), &body);
@@ -133,7 +133,7 @@ fn whoever_is_closed_hears_why_on_every_transport() {
                 api(node, "DELETE", &format!("/v1/connections/{id}"), "");
                 assert_eq!(closed(client), (4403, "disconnected by the application".into()));
             });
-            site.case("E6: an event stream", |node| {
+            site.case("P14: an event stream", |node| {
                 let (mut client, id) = stream(node, "channels=a");
                 let target = format!("/v1/connections/{id}?code=4403&reason=%22no%22");
                 assert_eq!(api(node, "DELETE", &target, "").0, 200);
@@ -142,9 +142,9 @@ fn whoever_is_closed_hears_why_on_every_transport() {
                     "retry: 1000\nevent: fanfare.close\ndata: {\"event\":\"fanfare.close\",\
                      \"code\":4403,\"reason\":\"\\\"no\\\"\"}"
                 );
-                ends(client, "E6");
+                ends(client, "an event stream");
             });
-            site.case("a poll", |node| {
+            site.case("P14: a poll", |node| {
                 for (code, expected) in [(4403, 403), (4505, 503)] {
                     let mut client = poll(node, "channels=p");
                     let body = json!({"channel": "p", "code": code, "reason": "so"}).to_string();
@@ -172,7 +172,7 @@ fn a_subscription_ends_and_the_others_go_on() {
             let notice = json!({"event": "fanfare.unsubscribed", "channel": "room:1",
                                 "code": 4403, "reason": "left"});
             let body = json!({"channel": "room:*", "reason": "left"}).to_string();
-            site.case("on streams", |node| {
+            site.case("P14: on streams", |node| {
                 let (mut socket, _) = socket(node, "channels=room:1,hall");
                 let (mut stream, _) = stream(node, "channels=room:1,hall");
                 let done = api(node, "POST", "/v1/unsubscribe", &body);
@@ -189,7 +189,7 @@ fn a_subscription_ends_and_the_others_go_on() {
                 let again = api(node, "POST", "/v1/unsubscribe", &body);
                 assert_eq!(again, (200, json!({"connections": 0, "subscriptions": 0})));
             });
-            site.case("the last one ends the connection", |node| {
+            site.case("P14: the last one ends the connection", |node| {
                 let (mut client, _) = socket(node, "channels=room:1");
                 let (mut events, _) = stream(node, "channels=room:1&format=json&names=data");
                 assert_eq!(api(node, "POST", "/v1/unsubscribe", &body).1["connections"], 2);
@@ -200,7 +200,7 @@ fn a_subscription_ends_and_the_others_go_on() {
                 assert!(last.ends_with("\"fanfare.close\",\"code\":4403,\"reason\":\"left\"}"));
                 ends(events, "the last one");
             });
-            site.case("a poll is answered", |node| {
+            site.case("P14: a poll is answered", |node| {
                 let mut client = poll(node, "channels=room:1,hall");
                 assert_eq!(api(node, "POST", "/v1/unsubscribe", &body).1["subscriptions"], 1);
                 let answer = Answer::read(&mut client);
@@ -270,7 +270,7 @@ fn one_connection_is_sent_something_of_its_own() {
                 assert_eq!(events.block(), "event: hint\ndata: a\ndata: b");
                 assert!(events.block().starts_with("data: 1\n"));
             });
-            site.case("what nobody may be sent", |node| {
+            site.case("P16: what nobody may be sent", |node| {
                 let (client, id) = socket(node, "channels=a");
                 let target = format!("/v1/connections/{id}");
                 for (query, body, expected, code) in [
@@ -290,7 +290,7 @@ fn one_connection_is_sent_something_of_its_own() {
                 assert_eq!((status, &said["error"]), (409, &json!("too_long_for_it")));
                 assert_eq!(api(node, "POST", &target, "short").0, 200);
             });
-            site.case("one that takes nothing is told no more than has room", |node| {
+            site.case("P16: one that takes nothing is told no more than has room", |node| {
                 let mut narrow = Client::narrow(node.addresses().listen);
                 narrow.send(get("/sse?channels=a", "").as_bytes());
                 let id = narrow.stream_id();
@@ -317,7 +317,7 @@ fn bad_selections_are_refused_and_change_nothing() {
     on_both(
         |_| {},
         |site| {
-            site.case("bodies", |node| {
+            site.case("P15: bodies", |node| {
                 let (mut client, _) = socket(node, "channels=a");
                 let long = "x".repeat(124);
                 for (body, expected, code) in [

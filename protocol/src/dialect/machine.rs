@@ -41,9 +41,9 @@ pub trait Machine {
     /// comes before anything that the client says.
     fn answer(&mut self, request: u32, answer: Answer<'_>, turn: &mut dyn Turn);
 
-    /// A backend has ended the client's subscription to this channel, or its request for it: nothing
-    /// more of it is sent. What the codec says of that ([`super::Codec::unsubscribed`]) is written
-    /// before what is written here.
+    /// A backend has ended the client's subscription to this channel, or its request for it, and
+    /// nothing more of it is sent. What the codec says of that ([`super::Codec::unsubscribed`]) is
+    /// written before what is written here.
     fn unsubscribed(&mut self, _notice: &UnsubscribedView<'_>, _turn: &mut dyn Turn) {}
 
     /// The client was sent everything that was published before this request was answered, of all

@@ -14,13 +14,13 @@ use crate::inquiry::{Dismissal, REASON_BYTES_MAX};
 /// The two fields, in a body.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Why<'a> {
+pub(super) struct StatedReason<'a> {
     pub(super) code: Option<u64>,
     #[serde(borrow, default)]
     pub(super) reason: Option<Cow<'a, str>>,
 }
 
-impl<'a> Why<'a> {
+impl<'a> StatedReason<'a> {
     /// The two fields, in a query.
     pub(super) fn of_query(uri: &'a Uri) -> Result<Self, Fault> {
         target::spelled_right(uri, &["code", "reason"])?;
@@ -73,7 +73,7 @@ mod tests {
     fn codes_and_reasons_are_judged() {
         let judged = |query: &str| {
             let uri: Uri = format!("/x?{query}").parse().unwrap();
-            let why = Why::of_query(&uri).and_then(|why| why.judged("unsaid"));
+            let why = StatedReason::of_query(&uri).and_then(|why| why.judged("unsaid"));
             why.ok().map(|why| (why.code.number(), why.reason.to_string()))
         };
         assert_eq!(judged(""), Some((4403, "unsaid".into())));
