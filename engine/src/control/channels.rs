@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::answer::{Fault, json};
 use super::api::Api;
+use super::caller::Caller;
 use super::{read, target};
 use crate::sequencer::command::ChannelStats;
 
@@ -27,12 +28,16 @@ struct Listed<'a> {
 }
 
 /// A page of channels with what there is of each.
-pub(super) async fn list(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Fault> {
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    uri: Uri,
+) -> Result<Response, Fault> {
     target::spelled_right(&uri, &["prefix", "after", "limit"])?;
     let prefix = part_of_name(&uri, "prefix")?.unwrap_or_default();
     let after = part_of_name(&uri, "after")?;
     let limit = read::page_limit(&uri)?;
-    let page = api.list_channels(api.tenant(), (&prefix, after.as_deref()), limit).await?;
+    let page = api.list_channels(caller.tenant, (&prefix, after.as_deref()), limit).await?;
     let channels = page.channels.iter().map(|(channel, stats)| {
         let ChannelStats { subscribers, offset, .. } = *stats;
         Listed { channel, subscribers, offset }

@@ -13,12 +13,12 @@ use serde::Deserialize;
 
 use super::answer::{Fault, json};
 use super::api::Api;
+use super::caller::Caller;
 use super::described::{DescribedBody, DisconnectedBody, SentBody, UnsubscribedBody, UserBody};
 use super::json_object;
 use super::publish::{kind_of, says_json};
 use super::stated_reason::StatedReason;
 use super::target::{self, connection_id, user};
-use crate::channel::Tenant;
 use crate::clock;
 use crate::inquiry::Whom;
 use crate::inquiry::{Act, DIRECT_BYTES_MAX, DirectMessage, DirectRefusal, Dismissal, Findings};
@@ -31,8 +31,12 @@ const UNSAID_DISCONNECT: &str = "disconnected by the application";
 const UNSAID_UNSUBSCRIBE: &str = "unsubscribed by the application";
 
 /// One connection.
-pub(super) async fn connection(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Fault> {
-    let (tenant, id) = (api.tenant(), connection_id(&uri)?);
+pub(super) async fn connection(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    uri: Uri,
+) -> Result<Response, Fault> {
+    let (tenant, id) = (caller.tenant, connection_id(&uri)?);
     let whom = api.whom(id)?;
     let found = api.inquire(tenant, whom, Act::Describe).await?;
     let described = found.described.first().ok_or_else(gone)?;
@@ -42,10 +46,11 @@ pub(super) async fn connection(State(api): State<Arc<Api>>, uri: Uri) -> Result<
 /// Closes one connection.
 pub(super) async fn close_connection(
     State(api): State<Arc<Api>>,
+    caller: Caller,
     request: Request,
 ) -> Result<Response, Fault> {
     let (head, body) = request.into_parts();
-    let (tenant, id) = (api.tenant(), connection_id(&head.uri)?);
+    let (tenant, id) = (caller.tenant, connection_id(&head.uri)?);
     let why = api.why(&head, body).await?;
     let found = api.inquire(tenant, api.whom(id)?, Act::Disconnect(why)).await?;
     match found.connections {
@@ -55,9 +60,13 @@ pub(super) async fn close_connection(
 }
 
 /// Sends the body to one connection alone.
-pub(super) async fn send(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Fault> {
+pub(super) async fn send(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    request: Request,
+) -> Result<Response, Fault> {
     let (head, body) = request.into_parts();
-    let (tenant, id) = (api.tenant(), connection_id(&head.uri)?);
+    let (tenant, id) = (caller.tenant, connection_id(&head.uri)?);
     target::spelled_right(&head.uri, &["event"])?;
     let event = target::event(target::parameter(&head.uri, "event")?)?;
     let mut taken = api.take(&head.headers, body, DIRECT_BYTES_MAX).await?;
@@ -82,9 +91,10 @@ pub(super) async fn send(State(api): State<Arc<Api>>, request: Request) -> Resul
 /// The connections of a user.
 pub(super) async fn connections_of(
     State(api): State<Arc<Api>>,
+    caller: Caller,
     uri: Uri,
 ) -> Result<Response, Fault> {
-    let (tenant, user) = (api.tenant(), user(&uri)?);
+    let (tenant, user) = (caller.tenant, user(&uri)?);
     let found = api.inquire(tenant, Whom::User(user.clone()), Act::Describe).await?;
     Ok(json(StatusCode::OK, &UserBody::of(user.as_str(), &found, clock::unix_seconds())))
 }
@@ -92,10 +102,11 @@ pub(super) async fn connections_of(
 /// Closes the connections of a user.
 pub(super) async fn close_user(
     State(api): State<Arc<Api>>,
+    caller: Caller,
     request: Request,
 ) -> Result<Response, Fault> {
     let (head, body) = request.into_parts();
-    let (tenant, user) = (api.tenant(), user(&head.uri)?);
+    let (tenant, user) = (caller.tenant, user(&head.uri)?);
     let why = api.why(&head, body).await?;
     let found = api.inquire(tenant, Whom::User(user), Act::Disconnect(why)).await?;
     Ok(disconnected(&found))
@@ -104,10 +115,11 @@ pub(super) async fn close_user(
 /// Closes the connections that a body names.
 pub(super) async fn disconnect(
     State(api): State<Arc<Api>>,
+    caller: Caller,
     request: Request,
 ) -> Result<Response, Fault> {
     let (head, body) = request.into_parts();
-    let tenant = api.tenant();
+    let tenant = caller.tenant;
     let body = api.selection(&head, body).await?;
     let asked: Selection<'_> = json_object::read(&body, DISCONNECT)?;
     let why = asked.why(UNSAID_DISCONNECT)?;
@@ -123,10 +135,11 @@ pub(super) async fn disconnect(
 /// names.
 pub(super) async fn unsubscribe(
     State(api): State<Arc<Api>>,
+    caller: Caller,
     request: Request,
 ) -> Result<Response, Fault> {
     let (head, body) = request.into_parts();
-    let tenant = api.tenant();
+    let tenant = caller.tenant;
     let body = api.selection(&head, body).await?;
     let asked: Selection<'_> = json_object::read(&body, UNSUBSCRIBE)?;
     let why = asked.why(UNSAID_UNSUBSCRIBE)?;
@@ -184,11 +197,6 @@ impl Selection<'_> {
 }
 
 impl Api {
-    /// Whose connections and channels are meant: those of whoever asks.
-    pub(super) fn tenant(&self) -> Tenant {
-        self.config.tenant.clone()
-    }
-
     /// The connection of this id, as a shard knows it.
     fn whom(&self, id: Origin) -> Result<Whom, Fault> {
         id.named(self.config.origins_key).map(Whom::Connection).ok_or_else(gone)

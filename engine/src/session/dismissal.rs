@@ -1,6 +1,11 @@
 //! What a backend does to one client: it is closed, its subscriptions end, it is sent something of
 //! its own. And what a backend is told of it.
 
+#[cfg(test)]
+use std::sync::Arc;
+
+#[cfg(test)]
+use fanfare_identity::Identity;
 use fanfare_identity::Pattern;
 use fanfare_protocol::dialect::{CloseReason, Encoding, Form, UnsubscribedView, json};
 use fanfare_protocol::http::{Answer, ContentType, Ending, Status, response};
@@ -15,6 +20,8 @@ use super::outbox;
 use super::shared::ShardResources;
 use super::state::{PRIVATE_BYTES_MAX, State};
 use super::stream::Stream;
+#[cfg(test)]
+use super::tenure::Tenure;
 use crate::channel::ChannelName;
 use crate::clock::Millis;
 use crate::driver::Close;
@@ -146,6 +153,12 @@ impl Session {
 
 /// What is told of it.
 impl Session {
+    /// It speaks for somebody from here on: for tests without a token.
+    #[cfg(test)]
+    pub(crate) fn set_identity(&mut self, identity: Arc<Identity>) {
+        self.line.tenure = Some(Box::new(Tenure::new(identity)));
+    }
+
     /// What it is at, in one word.
     pub(crate) fn transport(&self) -> &'static str {
         match &self.state {

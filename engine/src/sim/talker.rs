@@ -259,6 +259,7 @@ impl Talker {
                 assert!(self.is_excused(world), "a client that did nothing was called slow");
             }
             Said::Answer { .. } => panic!("it does not poll: {said:?}"),
+            Said::Unsubscribed(_) => panic!("nobody ends its subscriptions"),
         }
     }
 

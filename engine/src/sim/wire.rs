@@ -52,6 +52,8 @@ pub(crate) enum Said {
     Heartbeat,
     /// The end of an event stream, with its reason.
     Closed(String),
+    /// A backend has ended its subscription to this channel.
+    Unsubscribed(String),
     /// What the machine of a client says to it: see [`super::lines`].
     Told(String),
 }
@@ -232,6 +234,9 @@ impl Ear {
         if event.as_deref() == Some("said") {
             return Some(Said::Told(data_text));
         }
+        if event.as_deref() == Some("fanfare.unsubscribed") {
+            return Some(datum(&serde_json::from_str(&data_text).expect("JSON")));
+        }
         if event.as_deref() == Some("fanfare.gap") {
             return Some(Said::Gap(gap(&serde_json::from_str(&data_text).expect("JSON"))));
         }
@@ -252,6 +257,7 @@ fn data(payload: Vec<u8>, json: bool) -> Said {
     if !json {
         return match serde_json::from_slice::<Value>(&payload) {
             Ok(said) if event(&said) == "fanfare.gap" => Said::Gap(gap(&said)),
+            Ok(said) if event(&said) == "fanfare.unsubscribed" => datum(&said),
             Ok(said) if event(&said) == "said" => Said::Told(text(&said["text"])),
             _ => Said::Message(MessageSaid { payload, ..MessageSaid::default() }),
         };
@@ -265,6 +271,7 @@ fn datum(said: &Value) -> Said {
         "fanfare.gap" => Said::Gap(gap(said)),
         "fanfare.open" => Said::Open(text(&said["id"])),
         "said" => Said::Told(text(&said["text"])),
+        "fanfare.unsubscribed" => Said::Unsubscribed(text(&said["channel"])),
         _ => Said::Message(object(said)),
     }
 }

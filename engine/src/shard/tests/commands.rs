@@ -16,6 +16,7 @@ use super::truth::channel_name;
 use super::wire::{Said, Way};
 use super::world::{Manner, Shape, World};
 use crate::limits::Limits;
+use fanfare_protocol::dialect::UnsubscribedView;
 use fanfare_protocol::dialect::machine::{Answer, ChannelToFollow, Followed, Machine, Piece, Turn};
 
 const RAW: Way = Way::Socket { json: false };
@@ -76,6 +77,12 @@ impl Machine for Words {
             Answer::Refused(refusal) => format!("{request}: {refusal:?}"),
             Answer::TooManyViews => format!("{request}: {TOO_MANY_VIEWS}"),
         };
+        fanfare_protocol::ws::send::write_text(&text, turn.private());
+    }
+
+    fn unsubscribed(&mut self, notice: &UnsubscribedView<'_>, turn: &mut dyn Turn) {
+        let UnsubscribedView { channel, code, reason, .. } = *notice;
+        let text = format!("unsubscribed {channel}: {} {reason}", code.number());
         fanfare_protocol::ws::send::write_text(&text, turn.private());
     }
 

@@ -9,6 +9,7 @@ mod epochs;
 mod fairness;
 mod half_close;
 mod held;
+mod inquiries;
 mod lives;
 mod pause;
 mod peer;
