@@ -295,8 +295,8 @@ impl Persona {
                 }
                 self.say(world, 8, &code.to_be_bytes());
             }
-            Said::Pong(_) | Said::Heartbeat | Said::Closed(_) | Said::Told(_) => {}
             Said::Unsubscribed(_) => panic!("nobody ends its subscriptions"),
+            _ => {}
         }
     }
 
