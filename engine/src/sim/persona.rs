@@ -295,7 +295,6 @@ impl Persona {
                 }
                 self.say(world, 8, &code.to_be_bytes());
             }
-            Said::Unsubscribed(_) => panic!("nobody ends its subscriptions"),
             _ => {}
         }
     }
