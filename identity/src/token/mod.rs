@@ -5,6 +5,7 @@
 
 mod claims;
 mod envelope;
+pub mod fuzz;
 mod grants;
 mod header;
 mod limits;
