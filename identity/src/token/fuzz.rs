@@ -43,7 +43,7 @@ pub fn token(data: &[u8]) {
 }
 
 fn policy() -> Arc<KeyPolicy> {
-    Arc::new(KeyPolicy::new(Tenant::default()))
+    Arc::new(KeyPolicy::new(Tenant::new("acme")))
 }
 
 fn set(key: Key) -> KeySet {
