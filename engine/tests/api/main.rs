@@ -5,6 +5,7 @@
 mod stand_in;
 
 mod client;
+mod connections;
 mod encoding;
 mod hostile;
 mod keys;

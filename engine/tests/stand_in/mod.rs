@@ -2,6 +2,7 @@
 //! what was published. It has no subscribers and forgets nothing; it can be told to be deaf.
 #![allow(dead_code)] // each test binary uses its own part of it
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -10,10 +11,11 @@ use std::time::Duration;
 use crossbeam_channel::RecvTimeoutError;
 use fanfare::channel::ChannelId;
 use fanfare::clock::Millis;
+use fanfare::inquiry::Findings;
 use fanfare::message::{Filling, Message};
 use fanfare::sequencer::command::{
-    BatchAnswer, BatchSummary, ChannelStats, Command, Gap, HistoryPage, HistoryQuery, Publication,
-    PublishAnswer, Published, Refusal,
+    BatchAnswer, BatchSummary, ChannelList, ChannelListQuery, ChannelStats, Command, Gap,
+    HistoryPage, HistoryQuery, Publication, PublishAnswer, Published, Refusal,
 };
 use fanfare::sequencer::inbox::{Inbox, inbox};
 use fanfare_protocol::id::{Epoch, Id};
@@ -143,13 +145,32 @@ fn answer(command: Command, log: &Mutex<Vec<Publication>>, sizes: &Mutex<Vec<usi
             });
         }
         Command::HearEpochs(mut hear) => hear(epoch()),
+        Command::List(query) => list(*query, &log.lock().unwrap()),
+        Command::Inquire(inquiry) if inquiry.shards(1) == 1 => inquiry.answer(Findings::default()),
+        Command::Inquire(_) => {}
         Command::Subscribe(_)
         | Command::Unsubscribe { .. }
         | Command::Relay(_)
-        | Command::List(_)
-        | Command::Inquire(_)
         | Command::Shutdown => {}
     }
+}
+
+fn list(query: ChannelListQuery, log: &[Publication]) {
+    let mut offsets = BTreeMap::<_, u64>::new();
+    for publication in log {
+        *offsets.entry(Arc::clone(&publication.channel.name)).or_default() += 1;
+    }
+    let channels = offsets.into_iter().map(|(name, offset)| {
+        let stats = ChannelStats { offset, ..ChannelStats::default() };
+        (name, stats)
+    });
+    let is_meant = |name: &str| {
+        name.starts_with(&*query.prefix) && query.after.as_deref().is_none_or(|after| name > after)
+    };
+    let mut channels: Vec<_> = channels.filter(|(name, _)| is_meant(name)).collect();
+    let more = channels.len() > query.limit;
+    channels.truncate(query.limit);
+    (query.answer)(ChannelList { channels, more });
 }
 
 fn history(query: HistoryQuery, log: &[Publication]) {
