@@ -187,6 +187,15 @@ pub struct KeyMetrics {
     pub failed: Number,
 }
 
+/// What is counted of the configuration's being read again.
+#[derive(Debug, Default)]
+pub struct ReloadMetrics {
+    /// Times that it was taken on.
+    pub done: Number,
+    /// Times that it was wrong, so that the one before went on.
+    pub failed: Number,
+}
+
 /// What may be held, as it is said beside what is held: fixed at start.
 #[derive(Debug, Default)]
 pub struct Budgets {
@@ -224,6 +233,8 @@ pub struct Metrics {
     pub ingest: IngestMetrics,
     /// Those of key sets.
     pub keys: KeyMetrics,
+    /// Of the configuration's being read again.
+    pub reloads: ReloadMetrics,
     /// The budget of request bodies, which is its own gauge.
     pub bodies: Arc<Bodies>,
     /// What may be held.

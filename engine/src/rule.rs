@@ -5,7 +5,7 @@
 //! one, for any rest. The first rule that matches wins, of those of the channel's own tenant, then
 //! of those of all; the last of the table matches everything.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -201,6 +201,16 @@ impl Rules {
     pub fn own(&self, tenant: &Tenant) -> impl Iterator<Item = &Arc<Rule>> {
         let own = self.own.get(tenant).cloned().unwrap_or(0..0);
         self.rules[own].iter().map(|(_, rule)| rule)
+    }
+
+    /// What each rule says of something: those of all tenants, and of each tenant its own.
+    pub fn each<T>(&self, of: impl Fn(&Rule) -> T) -> BTreeMap<Option<&str>, Vec<T>> {
+        let common = (None, self.common().map(|rule| of(rule)).collect());
+        let own = self.own.keys().map(|tenant| {
+            let rules = self.own(tenant).map(|rule| of(rule)).collect();
+            (Some(tenant.as_str()), rules)
+        });
+        own.chain([common]).collect()
     }
 
     /// The first rule that matches this channel of this tenant, and the number of its pace.

@@ -15,8 +15,8 @@ use crate::channel::Tenant;
 /// Everything that a configuration says of tenants and tokens.
 #[derive(Clone, Debug, Default)]
 pub struct Tenancy {
-    /// Whether anybody is asked who they are: there is `[auth]`, a tenant, an API key, or a rule
-    /// that says who may. Then nothing is allowed that neither a grant nor a rule allows.
+    /// Whether clients are asked who they are: there is `[auth]`, a tenant, or a rule that says who
+    /// may. Then nothing is allowed that neither a grant nor a rule allows.
     pub on: bool,
     /// How tokens come and how long they hold.
     pub tokens: TokenSettings,

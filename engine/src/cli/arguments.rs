@@ -44,8 +44,9 @@ A flag wins over the environment, the environment over the file, the file over t
 takes the same flags and says what would be used, `fanfare doctor` whether this machine will
 hold it.
 
-SIGTERM, SIGINT or SIGHUP ends gracefully: clients are told to come back, and the exit code is 0. A
-second one ends at once.
+SIGTERM or SIGINT ends gracefully: clients are told to come back, and the exit code is 0. A second
+one ends at once. SIGHUP reads the configuration file again (docs/AUTH.md says what changes so);
+without a file it is an end too.
 
 Examples:
   fanfare serve                              this machine only: 127.0.0.1:7070, API on 7071

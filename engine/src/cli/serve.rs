@@ -17,9 +17,10 @@ use tracing::{debug, info, warn};
 
 use super::exit::{self, Failure};
 use super::serve_flags::Serve;
-use crate::config::{self, Config, Problems};
+use crate::config::{self, Config, Overrides, Problems};
+use crate::control::Reload;
 use crate::error::StartError;
-use crate::node::{self, Server};
+use crate::node::{self, Server, Settings};
 use crate::vigil::Vigil;
 
 /// Beyond the time of an ordinary end, for one without a thread.
@@ -33,6 +34,8 @@ pub(super) fn run(
     matches: &ArgMatches,
     warnings: &[String],
 ) -> Result<ExitCode, Failure> {
+    let overrides = arguments.overrides(matches);
+    let overrides = overrides.map_err(|what| Failure::new(exit::CONFIG, what))?;
     let config = load(arguments, matches)?;
     config.refuse_unenforced().map_err(failure)?;
     crate::diagnostics::start().map_err(|what| Failure::new(exit::CONFIG, what))?;
@@ -41,12 +44,14 @@ pub(super) fn run(
     raise_descriptor_limit();
     refuse_huge_pages();
     // Before anything is started: a signal that comes during the start must not be lost.
-    let signals = watch_signals()
+    let has_file = overrides.file.is_some();
+    let signals = watch_signals(has_file)
         .map_err(|error| format!("cannot watch signals: {error}"))
         .map_err(|what| Failure::new(exit::UNAVAILABLE, what))?;
     let insecure = settings.insecure;
     let for_others = !(settings.origins.is_empty() && settings.hosts.is_empty());
-    let running = node::start(settings).map_err(failure)?;
+    let running = node::start(settings.clone()).map_err(failure)?;
+    let reload = has_file.then(|| running.reload_by(settings, move || read_again(&overrides)));
     greet(&running);
     if running.development() && for_others {
         warn!(
@@ -54,7 +59,7 @@ pub(super) fn run(
              others are served, it is to be ended (--no-dev)"
         );
     }
-    match wait(&signals, running.vigil(), insecure) {
+    match wait(&signals, running.vigil(), insecure, reload.as_ref()) {
         End::Signal(signal) => {
             info!(signal, "stopping: clients are told to come back; a second signal ends at once");
             running.stop();
@@ -63,6 +68,14 @@ pub(super) fn run(
         }
         End::Lost(thread) => Err(without(&thread, running)),
     }
+}
+
+/// The settings of the same flags, environment and file as they are now.
+fn read_again(overrides: &Overrides) -> Result<Settings, String> {
+    let config = config::load(overrides.clone()).map_err(|problems| problems.to_string())?;
+    config.refuse_unenforced().map_err(|what| what.to_string())?;
+    config.warnings().iter().for_each(|warning| warn!("{warning}"));
+    Ok(config.settings)
 }
 
 /// Ends a node that has lost a thread: those who can still be served are told to come back, as far
@@ -124,9 +137,9 @@ fn refuse_huge_pages() {
 
 /// The signals that end the node, one by one. From the second on the process ends in the signal
 /// itself, whatever its threads do, with the code that a shell gives for that signal.
-fn watch_signals() -> std::io::Result<Receiver<&'static str>> {
+fn watch_signals(has_file: bool) -> std::io::Result<Receiver<&'static str>> {
     let seen = Arc::new(AtomicBool::new(false));
-    let ends = ending_signals();
+    let ends = ending_signals(has_file);
     for signal in ends.clone() {
         // In this order: actions run as they were registered, so the first signal finds it unset.
         signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, seen.clone())?;
@@ -134,7 +147,8 @@ fn watch_signals() -> std::io::Result<Receiver<&'static str>> {
     for signal in ends.clone() {
         signal_hook::flag::register(signal, seen.clone())?;
     }
-    let mut signals = Signals::new(ends)?;
+    let reloads = has_file.then_some(SIGHUP);
+    let mut signals = Signals::new(ends.into_iter().chain(reloads))?;
     let (sender, receiver) = unbounded();
     thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
@@ -152,13 +166,14 @@ fn watch_signals() -> std::io::Result<Receiver<&'static str>> {
 }
 
 /// The signals that end a node. A terminal that goes away sends SIGHUP, and clients are told of
-/// that end too; but who started us so that it is ignored (`nohup`) wants us to stay.
-fn ending_signals() -> Vec<i32> {
+/// that end too; but who started us so that it is ignored (`nohup`) wants us to stay. A node with a
+/// configuration file reads that again instead, as services do.
+fn ending_signals(has_file: bool) -> Vec<i32> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
     let mut signals = vec![SIGINT, SIGTERM];
-    if ignored & (1 << (SIGHUP - 1)) == 0 {
+    if !has_file && ignored & (1 << (SIGHUP - 1)) == 0 {
         signals.push(SIGHUP);
     }
     signals
@@ -173,9 +188,15 @@ enum End {
 }
 
 /// Waits for the end; an insecure node says that it is again and again meanwhile.
-fn wait(signals: &Receiver<&'static str>, vigil: &Vigil, insecure: bool) -> End {
+fn wait(
+    signals: &Receiver<&'static str>,
+    vigil: &Vigil,
+    insecure: bool,
+    reload: Option<&Reload>,
+) -> End {
+    let mut is_time_to_warn = true;
     loop {
-        if insecure {
+        if insecure && is_time_to_warn {
             warn!(
                 "INSECURE: other machines reach a listener that asks nobody who they are \
                  (--i-understand-insecure)"
@@ -185,10 +206,16 @@ fn wait(signals: &Receiver<&'static str>, vigil: &Vigil, insecure: bool) -> End 
             recv(vigil.losses()) -> name => {
                 return End::Lost(name.expect("the vigil holds both ends"));
             }
-            recv(signals) -> signal => {
-                return End::Signal(signal.unwrap_or("the end of the signal thread"));
-            }
-            default(WARNING_INTERVAL) => {}
+            recv(signals) -> signal => match (signal, reload) {
+                (Ok("SIGHUP"), Some(reload)) => {
+                    is_time_to_warn = false;
+                    let _ = reload(); // what came of it is in the log
+                }
+                (signal, _) => {
+                    return End::Signal(signal.unwrap_or("the end of the signal thread"));
+                }
+            },
+            default(WARNING_INTERVAL) => is_time_to_warn = true,
         }
     }
 }
@@ -279,7 +306,7 @@ mod tests {
     fn a_lost_thread_ends_the_node_and_is_named() {
         let running = node_without_sequencer();
         let (_signal, signals) = unbounded();
-        let end = wait(&signals, running.vigil(), false);
+        let end = wait(&signals, running.vigil(), false, None);
         assert_eq!(end, End::Lost("fanfare-sequencer".into()));
         let (say, hear) = std::sync::mpsc::channel();
         std::thread::spawn(move || say.send(without("fanfare-sequencer", running)));
@@ -294,6 +321,19 @@ mod tests {
         let vigil = Vigil::new(Arc::default());
         let (signal, signals) = unbounded();
         signal.send("SIGTERM").unwrap();
-        assert_eq!(wait(&signals, &vigil, false), End::Signal("SIGTERM"));
+        assert_eq!(wait(&signals, &vigil, false, None), End::Signal("SIGTERM"));
+        // With a file to be read again, SIGHUP is no end.
+        let (count, counted) = unbounded();
+        let reload: Reload = Arc::new(move || {
+            count.send(()).unwrap();
+            Err("it is wrong".into())
+        });
+        for name in ["SIGHUP", "SIGHUP", "SIGINT"] {
+            signal.send(name).unwrap();
+        }
+        assert_eq!(wait(&signals, &vigil, false, Some(&reload)), End::Signal("SIGINT"));
+        assert_eq!(counted.try_iter().count(), 2);
+        signal.send("SIGHUP").unwrap();
+        assert_eq!(wait(&signals, &vigil, false, None), End::Signal("SIGHUP"));
     }
 }

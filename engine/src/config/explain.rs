@@ -60,7 +60,7 @@ impl Config {
             "publish with an API key that has \"publish\", or over the Unix socket".to_owned();
         if !self.settings.tenancy.on {
             let all = "may follow it, see who is there and read its history: nothing in the \
-                       configuration asks who they are (no [auth], tenant, API key or allow)";
+                       configuration asks who they are (no [auth], tenant or allow)";
             let backends = "whoever reaches the API or the Unix socket publishes";
             return vec![("anybody", all.into()), ("backends", backends.into())];
         }

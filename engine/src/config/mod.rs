@@ -269,10 +269,9 @@ impl Draft {
             problems.extend(exposed);
         }
         let judges = self.judges_clients();
-        let on = judges || self.has_api_key();
         let tenants = std::mem::take(&mut self.file.tenants);
         let mut tenants = tenants.settle(&Tenant::default(), &self.folder, problems);
-        tenants.tenancy.on = on;
+        tenants.tenancy.on = judges;
         Config { judges_clients: judges, ..self.into_config(insecure, tenants) }
     }
 
@@ -364,7 +363,8 @@ impl Draft {
 
     fn into_config(self, insecure: bool, tenants: SettledTenants) -> Config {
         let SettledTenants { tenancy, rules: own } = tenants;
-        let dev = self.all_loopback() && !self.no_dev.value && !tenancy.on;
+        let has_key = self.api_key.is_some() || !tenancy.api_keys.is_empty();
+        let dev = self.all_loopback() && !self.no_dev.value && !tenancy.on && !has_key;
         let sources = self.sources();
         let mut limits = self.file.limits.limits;
         let connections_asked = self.max_connections.is_some();

@@ -159,7 +159,7 @@ fn who_says_who_may_asks_who_they_are() {
     let other = rule.replace("'a'", "'b'");
     assert_eq!(loads(&other), (true, Access::CLOSED, false), "what no rule allows is refused");
     let key = format!("[[api_keys]]\nhash = '{}'\nactions = ['all']\n", hash());
-    assert_eq!(loads(&key), (true, Access::CLOSED, false));
+    assert_eq!(loads(&key), (false, Access::OPEN, false), "a key for backends judges no client");
     assert_eq!(loads("[[tenants]]\nname = 'a'\n"), (true, Access::CLOSED, false));
 }
 

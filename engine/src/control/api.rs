@@ -8,6 +8,7 @@ use fanfare_identity::ApiKeys;
 use super::caller::Refusals;
 use super::inquire::Inquirers;
 use super::metrics_page;
+use super::reload::ApiChanges;
 use crate::channel::Tenant;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
@@ -20,7 +21,7 @@ pub struct ControlConfig {
     pub tenant: Tenant,
     /// What the metrics page says of the program and its driver.
     pub build: metrics_page::Build,
-    /// The keys of backends; with none, no key is asked for.
+    /// The keys of backends, to begin with; with none, no key is asked for.
     pub api_keys: ApiKeys,
     /// What the node may use.
     pub limits: Limits,
@@ -61,6 +62,8 @@ pub(super) struct Api {
     pub(super) metrics: Arc<Metrics>,
     pub(super) config: ControlConfig,
     pub(super) refusals: Refusals,
+    /// What changes while it runs.
+    pub(super) changes: ApiChanges,
     /// Whether only this machine reaches the listener.
     pub(super) loopback: bool,
     /// Questions for connections and channels that are under way.

@@ -83,7 +83,7 @@ impl Api {
         }
         // A stranger's page that rebinds its own name to 127.0.0.1 is of the same host, but must
         // say that name. Who has the key needs no such proof.
-        if self.loopback && self.config.api_keys.is_empty() && !is_loopback_host(host) {
+        if self.loopback && self.changes.api_keys().is_empty() && !is_loopback_host(host) {
             return Err(Fault::new(
                 StatusCode::FORBIDDEN,
                 "foreign_host",
@@ -97,7 +97,7 @@ impl Api {
     /// Who asks, if the key may do what is asked for. Of a path that is not there only those who
     /// have some key are told so.
     fn judge_key(&self, asked: Option<Asked>, fields: &HeaderMap) -> Result<Caller, Fault> {
-        let keys = &self.config.api_keys;
+        let keys = self.changes.api_keys();
         let caller = if keys.is_empty() {
             self.nobody()
         } else {

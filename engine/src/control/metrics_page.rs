@@ -253,6 +253,15 @@ const NODE: &[Row<Metrics>] = &[
     ("fanfare_key_sets_failed", "Fetches of key sets that failed", COUNTER, |m| {
         m.keys.failed.read()
     }),
+    ("fanfare_config_reloads", "Times that the configuration was read again", COUNTER, |m| {
+        m.reloads.done.read()
+    }),
+    (
+        "fanfare_config_reload_failed",
+        "Times that the configuration was wrong, so that the one before went on",
+        COUNTER,
+        |m| m.reloads.failed.read(),
+    ),
     // The process's, as standard error is.
     ("fanfare_log_dropped", "Lines of the log that could not be written", COUNTER, |_| {
         crate::diagnostics::dropped()

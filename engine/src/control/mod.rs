@@ -27,6 +27,7 @@ pub mod metrics_page;
 mod page;
 mod publish;
 mod read;
+mod reload;
 mod routes;
 mod stated_reason;
 mod target;
@@ -44,6 +45,7 @@ use api::Api;
 pub use api::{Bounds, ControlConfig};
 use caller::Refusals;
 use inquire::Inquirers;
+pub use reload::{ApiChanges, Reload, Reloaded};
 
 use crate::channel::Tenant;
 use crate::in_flight::InFlight;
@@ -58,6 +60,7 @@ use crate::vigil::Guard;
 pub struct Control {
     address: SocketAddr,
     stop: watch::Sender<Option<Duration>>,
+    changes: ApiChanges,
     thread: JoinHandle<()>,
 }
 
@@ -65,6 +68,11 @@ impl Control {
     /// Where the API listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What may be changed of it while it runs.
+    pub fn changes(&self) -> ApiChanges {
+        self.changes.clone()
     }
 
     /// Accepts no more, and lets requests that have begun end for `patience` at most. The sequencer
@@ -99,13 +107,22 @@ pub fn serve(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let loopback = address.ip().is_loopback();
     let inbox = inbox.paying(InFlight::of(&metrics, &config.limits));
+    let changes = ApiChanges::new(config.api_keys.clone());
     let (refusals, inquirers) = (Refusals::default(), Inquirers::default());
-    let api = Arc::new(Api { inbox, metrics, config, refusals, loopback, inquirers });
+    let api = Arc::new(Api {
+        changes: changes.clone(),
+        inbox,
+        metrics,
+        config,
+        refusals,
+        loopback,
+        inquirers,
+    });
     let (stop, stopped) = watch::channel(None);
     let thread = std::thread::Builder::new().name(THREAD.into()).spawn(move || {
         guard.watch(|| runtime.block_on(connection::accept(listener, api, stopped)));
     })?;
-    Ok(Control { address, stop, thread })
+    Ok(Control { address, stop, changes, thread })
 }
 
 /// A page of a channel's history as it is answered, without HTTP: for simulations.

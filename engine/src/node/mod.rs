@@ -14,6 +14,7 @@ mod driver_choice;
 mod listening;
 mod parts;
 pub(crate) mod plan;
+mod reload;
 mod server;
 mod settings;
 mod stepped;

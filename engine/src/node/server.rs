@@ -19,11 +19,12 @@ use super::driver_choice::{Chosen, choose_driver, machine};
 use super::listening;
 use super::parts::{NodeParts, Plans};
 use super::plan::{self, RESERVE};
+use super::reload;
 use super::settings::Settings;
 use super::threads::{Threads, unavailable};
 use crate::channel::Tenant;
 use crate::clock::{self, Clock, Wall};
-use crate::control::{self, Control};
+use crate::control::{self, Control, Reload};
 use crate::error::StartError;
 use crate::in_flight::InFlight;
 use crate::ingest;
@@ -235,6 +236,21 @@ impl Server {
             self.control = Some(control);
         }
         Ok(())
+    }
+
+    /// Has `read` give the settings when the configuration is to be read again, by the API or by
+    /// what is returned. `settings` are those that it was started with.
+    pub fn reload_by(
+        &self,
+        settings: Settings,
+        read: impl Fn() -> Result<Settings, String> + Send + Sync + 'static,
+    ) -> Reload {
+        let api = self.control.as_ref().map(Control::changes);
+        let reload = reload::reload(settings, api.clone(), Arc::clone(&self.metrics), read);
+        if let Some(api) = api {
+            api.set_reload(Arc::clone(&reload));
+        }
+        reload
     }
 
     /// Where it is.

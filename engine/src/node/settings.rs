@@ -74,7 +74,8 @@ impl Settings {
     /// Whether a node with these settings is in development mode. Who has given it a key means it
     /// for more than this machine.
     pub fn development(&self) -> bool {
-        self.dev && self.api_key.is_none() && !self.tenancy.on
+        let has_key = self.api_key.is_some() || !self.tenancy.api_keys.is_empty();
+        self.dev && !has_key && !self.tenancy.on
     }
 
     /// The keys of backends, of all tenants.

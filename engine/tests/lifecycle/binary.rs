@@ -43,7 +43,7 @@ fn ready(mut command: Command) -> (Process, SocketAddr) {
 #[test]
 fn a_signal_ends_it_with_a_farewell_and_zero() {
     for driver in ["uring", "epoll"] {
-        for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        for signal in [Signal::TERM, Signal::INT] {
             let folder = tempfile::tempdir().unwrap();
             let config = unhurried(&folder);
             let words = ["--listen", "127.0.0.1:0", "--driver", driver, "--config", &config];
@@ -64,7 +64,7 @@ fn a_signal_ends_it_with_a_farewell_and_zero() {
 
 #[test]
 fn a_second_signal_ends_it_at_once() {
-    for (signal, expected) in [(Signal::TERM, 128 + 15), (Signal::HUP, 128 + 1)] {
+    for (signal, expected) in [(Signal::TERM, 128 + 15), (Signal::INT, 128 + 2)] {
         let folder = tempfile::tempdir().unwrap();
         let config = unhurried(&folder);
         let (mut server, listen) = serve(&["--listen", "127.0.0.1:0", "--config", &config]);
@@ -76,6 +76,17 @@ fn a_second_signal_ends_it_at_once() {
         server.signal(signal);
         assert_eq!(server.end(), Some(expected));
     }
+}
+
+/// A terminal that goes away is the end of what was started in it without a configuration file.
+#[test]
+fn a_sighup_without_a_file_is_an_end() {
+    let (mut server, listen) = serve(&["--listen", "127.0.0.1:0"]);
+    let mut websocket = Client::websocket(listen, "/ws?channels=a");
+    server.signal(Signal::HUP);
+    assert_eq!(websocket.close_code(), 1012);
+    websocket.send_frame(0x88, &1012u16.to_be_bytes());
+    assert_eq!(server.end(), Some(0));
 }
 
 /// Who is started by `nohup` is to outlive the terminal.

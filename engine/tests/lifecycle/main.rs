@@ -5,6 +5,7 @@ mod binary;
 mod kills;
 mod memory;
 mod publisher;
+mod reload;
 mod starts;
 mod stops;
 #[path = "../support/mod.rs"]
