@@ -83,7 +83,8 @@ pub(super) fn run(arguments: &Explain, matches: &ArgMatches) -> Result<ExitCode,
     page.push('\n');
     if !config.settings.tenancy.on {
         page.push_str(
-            "nothing in the configuration asks who clients are (no [auth], tenant or allow): everybody listens, and publishes at most from the playground\n",
+            "nothing in the configuration asks who clients are (no [auth], tenant or allow): \
+             everybody listens, and publishes at most from the playground\n",
         );
     }
     say(&page, found.allowed)

@@ -1,4 +1,4 @@
-//! Another configuration for a node that runs: what of it is taken on, and what waits for a restart.
+//! Another configuration for a node that runs: what of it is taken on, what waits for a restart.
 //!
 //! Everybody who is connected stays. An invalid file changes nothing and says why. What a part of
 //! the node was made with (listeners, threads, sizes, what channels keep) cannot become another
