@@ -118,6 +118,9 @@ pub struct KeySpec {
     pub issuer: Option<Box<str>>,
     /// One of these has to be in `aud`; none where it does not matter.
     pub audiences: Box<[Box<str>]>,
+    /// Whose certificates its endpoint may show, as a text in PEM; `None` for those that browsers
+    /// trust.
+    pub authorities: Option<Box<[u8]>>,
     /// Where it stands: `fanfare.toml:12`.
     pub place: Arc<str>,
 }

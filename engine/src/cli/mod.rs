@@ -48,7 +48,7 @@ fn run(words: Vec<OsString>) -> Result<ExitCode, Failure> {
         Command::Publish(arguments) => publish::run(&arguments),
         Command::Tail(arguments) => tail::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
-        Command::Token(arguments) => token::run(&arguments),
+        Command::Token(arguments) => token::run(&arguments, &matches),
         Command::Doctor(arguments) => doctor::run(&arguments, &matches),
         Command::Config { command: ConfigCommand::Check(arguments) } => {
             config::check(&arguments, &matches)

@@ -6,7 +6,7 @@ mod make;
 
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand};
+use clap::{ArgMatches, Args, Subcommand};
 
 use super::exit::Failure;
 
@@ -16,6 +16,7 @@ Examples:
   openssl rand -hex 32 > secret && chmod 600 secret
   fanfare token --secret-file secret --sub ada --channel 'room:*' --publish chat
   fanfare token check --secret-file secret TOKEN
+  fanfare token --config fanfare.toml --sub ada --follow user:ada
   fanfare token check --public-key-file public.pem --alg ES256 - < token
 
 A token is made with a secret (HS256, HS384, HS512) and ends after --ttl. Real ones are made by your
@@ -26,7 +27,7 @@ refuses it: what the server's log would say, too.
 
 Exit codes:
   0 made, or good   64 wrong flags   65 the token is refused   69 keys cannot be fetched
-  78 no key was given, or one that is none";
+  78 no key was given, or one that is none, or the configuration is wrong";
 
 /// Arguments of `token`.
 #[derive(Debug, Args)]
@@ -45,9 +46,9 @@ enum TokenSubcommand {
 }
 
 /// Makes a token, or explains one.
-pub(super) fn run(arguments: &TokenCommand) -> Result<ExitCode, Failure> {
+pub(super) fn run(arguments: &TokenCommand, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     match &arguments.command {
-        Some(TokenSubcommand::Check(check)) => check.run(),
-        None => arguments.make.run(),
+        Some(TokenSubcommand::Check(check)) => check.run(matches),
+        None => arguments.make.run(matches),
     }
 }

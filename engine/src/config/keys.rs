@@ -14,6 +14,7 @@ use super::read;
 use super::secret::{self, SmallFile};
 use super::source::{Problem, Source, Sourced};
 use crate::channel::Tenant;
+use crate::keys::{Authorities, KeyAddress};
 use crate::tenancy::{KeyMaterial, KeySpec};
 
 /// Shorter secrets are refused (RFC 7518, section 3.2: as long as the hash; THREATS J20).
@@ -27,6 +28,7 @@ pub(super) struct KeyDraft {
     alg: Option<Sourced<Algorithm>>,
     issuer: Option<Sourced<Box<str>>>,
     audiences: Option<Sourced<Box<[Box<str>]>>>,
+    authorities: Option<Sourced<PathBuf>>,
     said: Vec<Sourced<Said>>,
     /// A key was named that is none, and complained of.
     is_told: bool,
@@ -91,6 +93,7 @@ impl KeyDraft {
             alg: section.value("alg", alg),
             issuer: section.value("issuer", word),
             audiences: section.value("audience", audiences),
+            authorities: section.value("jwks_ca_file", read::path),
             table: section.source(),
             place: section.place(),
         }
@@ -140,6 +143,17 @@ impl KeyDraft {
             complain(&alg.source, what);
             return None;
         }
+        let mut authorities = None;
+        if let Some(Sourced { value, source }) = &self.authorities {
+            let read = match key {
+                "jwks_url" => authority(&beside.folder.join(value)),
+                other => Err(format!("this is for a jwks_url, and the key is a {other}")),
+            };
+            match read {
+                Ok(text) => authorities = Some(text),
+                Err(what) => complain(source, format!("jwks_ca_file: {what}")),
+            }
+        }
         let alg = self.alg.map(|said| said.value).or(is_secret.then_some(Algorithm::Hs256));
         let spec = material(said, alg.is_some(), beside.folder).and_then(|material| {
             let spec = KeySpec {
@@ -149,6 +163,7 @@ impl KeyDraft {
                 material,
                 issuer: self.issuer.map(|said| said.value),
                 audiences: self.audiences.map_or_else(Box::default, |said| said.value),
+                authorities,
                 place: self.place,
             };
             spec.add_to(&mut beside.keys, beside.require_exp).map(|_| spec)
@@ -164,6 +179,13 @@ fn material(said: Said, has_alg: bool, folder: &Path) -> Result<KeyMaterial, Str
         Said::PublicKeyFile(path) => public_key(&folder.join(path), has_alg),
         Said::JwksUrl(url) => Ok(KeyMaterial::Jwks(url)),
     }
+}
+
+/// The certificates of whoever vouches for an endpoint.
+fn authority(path: &Path) -> Result<Box<[u8]>, String> {
+    let text = SmallFile::read(path)?.bytes;
+    Authorities::pem(&text).map_err(|what| format!("{}: {what}", path.display()))?;
+    Ok(text.into())
 }
 
 fn checked(secret: Vec<u8>) -> Result<KeyMaterial, String> {
@@ -243,11 +265,14 @@ fn jwks_url(value: &DeValue<'_>) -> Result<Box<str>, String> {
     let authority = |rest: &str| rest.split(['/', '?', '#']).next().unwrap_or_default().to_owned();
     if let Some(rest) = rest("https://") {
         let good = !authority(rest).is_empty() && !authority(rest).contains('@');
-        return if good { Ok(text) } else { Err("this URL names no host, or a password".into()) };
+        if !good {
+            return Err("this URL names no host, or a password".into());
+        }
+        return KeyAddress::parse(&text).map(|_| text);
     }
     let is_near = |rest: &str| crate::admission::host::is_loopback_host(&authority(rest));
     match rest("http://") {
-        Some(rest) if is_near(rest) => Ok(text),
+        Some(rest) if is_near(rest) => KeyAddress::parse(&text).map(|_| text),
         Some(_) => {
             Err("keys that come by plain http can be exchanged on their way: use https".into())
         }

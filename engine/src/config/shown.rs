@@ -90,7 +90,7 @@ pub(super) fn allow(access: Access) -> String {
 }
 
 fn put_key(page: &mut String, key: &KeySpec) {
-    let KeySpec { kid, alg, material, issuer, audiences, place, .. } = key;
+    let KeySpec { kid, alg, material, issuer, audiences, authorities, place, .. } = key;
     let (word, value) = match material {
         KeyMaterial::Secret(_) => ("secret", HIDDEN),
         KeyMaterial::PublicKey(_) => ("public_key_file", "(read)"),
@@ -103,6 +103,7 @@ fn put_key(page: &mut String, key: &KeySpec) {
     page.push_str(&of("alg", alg.map(Algorithm::as_str)));
     page.push_str(&of("kid", kid.as_deref()));
     page.push_str(&of("issuer", issuer.as_deref()));
+    page.push_str(&of("jwks_ca_file", authorities.as_ref().map(|_| "(read)")));
     if !audiences.is_empty() {
         let audiences: Vec<_> = audiences.iter().map(ToString::to_string).collect();
         put(page, &format!("audience = {}", list(&audiences)));

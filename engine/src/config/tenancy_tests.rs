@@ -18,6 +18,8 @@ const PEM: &str = "-----BEGIN PUBLIC KEY-----\n\
     MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEd0gJIrYHe6Sv8rXzQa9JnJb2T1PC\n\
     7qyn6EubXx9PRsti6kV/hHn7K2LFNAqHe1ILoFsBQWZG+d8Sljmb1jPm/Q==\n\
     -----END PUBLIC KEY-----\n";
+/// A certificate of whoever vouches for an endpoint.
+const AUTHORITY: &str = include_str!("../../tests/jwks/authority.pem");
 
 /// A folder with a private configuration file of this text, a secret and a public key beside it.
 struct Written {
@@ -38,6 +40,7 @@ fn written(toml: &str) -> Written {
     fs::write(folder.path().join("private.pem"), PEM.replace("PUBLIC", "PRIVATE")).unwrap();
     fs::write(folder.path().join("broken.pem"), PEM.replace("MFkw", "AAAA")).unwrap();
     fs::write(folder.path().join("text"), "hello").unwrap();
+    fs::write(folder.path().join("authority.pem"), AUTHORITY).unwrap();
     let file = Some(Sourced { value: path, source: Source::Flag("--config".into()) });
     Written { folder, overrides: Overrides { file, ..Overrides::default() } }
 }
@@ -203,6 +206,15 @@ fn keys_that_are_none_are_refused() {
     refused("[auth]\njwks_url = 'https://'\n", "2:12", "this is a URL");
     refused("[auth]\njwks_url = 'https://u:p@a/k'\n", "2:12", "a password");
     assert!(written("[auth]\njwks_url = 'http://127.0.0.1:9/k'\n").load().settings.tenancy.on);
+    refused("[auth]\njwks_url = 'https://a b/k'\n", "2:12", "no URL");
+    let vouched = |key: &str, file: &str| format!("[auth]\n{key}\njwks_ca_file = '{file}'\n");
+    let url = "jwks_url = 'https://id.example.com/k'";
+    let config = written(&vouched(url, "authority.pem")).load();
+    assert_eq!(config.settings.tenancy.keys[0].authorities.as_deref(), Some(AUTHORITY.as_bytes()));
+    refused(&vouched(url, "text"), "3:16", "has no certificate");
+    refused(&vouched(url, "absent"), "3:16", "cannot read absent");
+    let secret = format!("secret = '{SECRET}'");
+    refused(&vouched(&secret, "authority.pem"), "3:16", "the key is a secret");
     let list = format!("[auth]\nsecret = '{SECRET}'\naudience = []\n");
     refused(&list, "3:12", "no token in");
 }

@@ -6,6 +6,7 @@ use super::address::KeyAddress;
 use super::authorities::Authorities;
 use super::fetch::fetch;
 use crate::clock;
+use crate::tenancy::{KeyMaterial, KeySpec, Tenancy};
 
 /// An endpoint as the configuration has it.
 #[derive(Clone, Debug)]
@@ -28,6 +29,31 @@ pub struct KeyPlan {
 }
 
 impl KeyPlan {
+    /// The keys of all tenants.
+    ///
+    /// # Errors
+    /// Which key cannot be one, where it stands, and why.
+    pub fn of(tenancy: &Tenancy) -> Result<Self, String> {
+        let mut plan = Self::default();
+        for spec in &tenancy.keys {
+            plan.add(spec, tenancy.tokens.require_exp)
+                .map_err(|what| format!("{}: {what}", spec.place))?;
+        }
+        Ok(plan)
+    }
+
+    fn add(&mut self, spec: &KeySpec, require_exp: bool) -> Result<(), String> {
+        let endpoint = spec.add_to(&mut self.sources, require_exp)?;
+        if let (Some(id), KeyMaterial::Jwks(url)) = (endpoint, &spec.material) {
+            let authorities = match &spec.authorities {
+                Some(text) => Authorities::pem(text)?,
+                None => Authorities::public(),
+            };
+            self.endpoints.push(KeyEndpoint { id, address: KeyAddress::parse(url)?, authorities });
+        }
+        Ok(())
+    }
+
     /// Asks every endpoint once and waits for it: for a command that then ends. Gives a sentence
     /// for each that failed.
     ///

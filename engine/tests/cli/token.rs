@@ -72,7 +72,7 @@ fn keys_that_are_none_are_configuration() {
     short.expect(78, &["has 9 bytes and could be guessed"]);
     assert!(!short.err.contains("hush"));
     for (line, code, said) in [
-        ("token", 78, "give --secret-file"),
+        ("token", 78, "--secret-file"),
         ("token check x", 78, "without a key"),
         ("token --secret-file none", 78, "cannot read none"),
         ("token --secret-file /dev/zero", 78, "not a small file"),
@@ -92,6 +92,36 @@ fn keys_that_are_none_are_configuration() {
     let unreachable = "token check --jwks-url http://127.0.0.1:1/k --alg ES256 -";
     let token = "eyJhbGciOiJFUzI1NiJ9.e30.AAAA";
     words(folder.path(), unreachable, token).expect(69, &["keys_unavailable", "cannot be reached"]);
+}
+
+#[test]
+fn a_configuration_makes_tokens_of_its_tenants_and_believes_them() {
+    let folder = folder();
+    let toml = format!(
+        "[[tenants]]\nname = 'acme'\n[[tenants.keys]]\nkid = 'k1'\nalg = 'HS512'\n\
+         secret = '{SECRET}'\nissuer = 'https://id.acme.example'\naudience = ['live', 'x']\n\
+         [[tenants]]\nname = 'other'\n[[tenants.keys]]\nkid = 'k1'\nsecret = '{}'\n",
+        "x".repeat(32)
+    );
+    let file = folder.path().join("fanfare.toml");
+    fs::write(&file, toml).unwrap();
+    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    for tenant in ["acme", "other"] {
+        let line = format!("token --config fanfare.toml --tenant {tenant} --sub ada");
+        let made = words(folder.path(), &line, "");
+        made.expect(0, &[]);
+        let check = words(folder.path(), "token check --config fanfare.toml -", &made.out);
+        check.expect(0, &["\"kid\":\"k1\"", &format!("of the tenant \"{tenant}\"")]);
+        let own = words(folder.path(), "token check --secret-file secret --alg HS512 -", &made.out);
+        assert_eq!(own.code, Some(if tenant == "acme" { 0 } else { 65 }), "{own:?}");
+    }
+    for (line, said) in [
+        ("token --config fanfare.toml", "no such secret of the tenant \"default\""),
+        ("token --config fanfare.toml --tenant acme --kid k2", "no such secret"),
+        ("token --config none.toml", "none.toml"),
+    ] {
+        words(folder.path(), line, "").expect(78, &[said]);
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Args;
+use clap::{ArgMatches, Args};
 use fanfare_identity::Identity;
 use fanfare_identity::keys::{JwkSet, Key, KeyPolicy, Verdict};
 use fanfare_identity::token::{TOKEN_BYTES_MAX, Unverified};
@@ -26,11 +26,12 @@ pub(super) struct Check {
     #[command(flatten)]
     secret: Secret,
     /// A file with a public key in PEM (with --alg), or a key set in JSON
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["secret", "secret_file"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["secret", "secret_file",
+        "config"])]
     public_key_file: Option<PathBuf>,
     /// Where a key set is fetched from
     #[arg(long, value_name = "URL", conflicts_with_all = ["secret", "secret_file",
-        "public_key_file"])]
+        "config", "public_key_file"])]
     jwks_url: Option<String>,
     /// Whose certificates that may show, as a file in PEM [default: whom browsers trust]
     #[arg(long, value_name = "FILE", requires = "jwks_url")]
@@ -41,16 +42,13 @@ pub(super) struct Check {
     /// One of these has to be in the token's aud
     #[arg(long, value_name = "NAME")]
     audience: Vec<Box<str>>,
-    /// Whose key it is
-    #[arg(long, value_name = "NAME", default_value = "default")]
-    tenant: String,
     /// Take tokens that never end
     #[arg(long)]
     no_exp: bool,
 }
 
 impl Check {
-    pub(super) fn run(&self) -> Result<ExitCode, Failure> {
+    pub(super) fn run(&self, matches: &ArgMatches) -> Result<ExitCode, Failure> {
         let token = self.token()?;
         let mut page = String::new();
         if let Ok(said) = Unverified::read(&token) {
@@ -58,7 +56,7 @@ impl Check {
             let _ = writeln!(page, "  header  {}", printable(&said.header));
             let _ = writeln!(page, "  claims  {}\n", printable(&said.claims));
         }
-        let (mut plan, at) = (self.plan()?, clock::unix_seconds());
+        let (mut plan, at) = (self.plan(matches)?, clock::unix_seconds());
         let failures = plan.fetch_all().map_err(|error| {
             Failure::new(exit::UNAVAILABLE, format!("cannot fetch keys: {error}"))
         })?;
@@ -96,13 +94,16 @@ impl Check {
         Ok(bytes)
     }
 
-    fn plan(&self) -> Result<KeyPlan, Failure> {
+    fn plan(&self, matches: &ArgMatches) -> Result<KeyPlan, Failure> {
         let wrong = |what: String| Failure::new(exit::CONFIG, what);
+        if let Some(tenancy) = self.secret.tenancy(matches)? {
+            return KeyPlan::of(&tenancy).map_err(wrong);
+        }
         let policy = Arc::new(KeyPolicy {
             issuer: self.issuer.clone(),
             audiences: self.audience.clone().into(),
             require_exp: !self.no_exp,
-            ..KeyPolicy::new(Tenant::new(&self.tenant))
+            ..KeyPolicy::new(Tenant::new(&self.secret.tenant))
         });
         let (alg, kid) = (self.secret.alg, self.secret.kid.as_deref());
         let mut plan = KeyPlan::default();
@@ -129,8 +130,8 @@ impl Check {
             let id = plan.sources.add_endpoint(&policy, alg);
             plan.endpoints.push(KeyEndpoint { id, address, authorities });
         } else {
-            let what = "nothing can be believed without a key: give --secret-file, \
-                        --public-key-file or --jwks-url";
+            let what = "nothing can be believed without a key: give --config, \
+                        --secret-file, --public-key-file or --jwks-url";
             return Err(wrong(what.into()));
         }
         Ok(plan)

@@ -2,17 +2,26 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{ArgMatches, Args};
 use fanfare_identity::keys::{Algorithm, Key};
 
 use crate::cli::exit::{self, Failure};
+use crate::cli::serve_flags::of_file;
+use crate::config;
+use crate::tenancy::Tenancy;
 
 /// No key is longer; a mistaken path ends here.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// A secret, or the file that holds it.
+/// A secret, or the file that holds it, or the configuration that has it.
 #[derive(Debug, Args)]
 pub(super) struct Secret {
+    /// The configuration whose keys are taken
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["secret", "secret_file", "alg"])]
+    config: Option<PathBuf>,
+    /// Whose key it is
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub(super) tenant: String,
     /// The secret, which everyone on this machine sees in the list of processes: for secrets that
     /// are none
     #[arg(long, value_name = "TEXT", hide_env_values = true, conflicts_with = "secret_file")]
@@ -45,6 +54,17 @@ impl std::fmt::Debug for Hidden {
 }
 
 impl Secret {
+    /// What the configuration says of tenants, if one was given.
+    pub(super) fn tenancy(&self, matches: &ArgMatches) -> Result<Option<Tenancy>, Failure> {
+        if self.config.is_none() {
+            return Ok(None);
+        }
+        let wrong = |what: String| Failure::new(exit::CONFIG, what);
+        let config = of_file(&self.config, matches).map_err(wrong)?;
+        let config = config::load(config).map_err(|problems| wrong(problems.to_string()))?;
+        Ok(Some(config.settings.tenancy))
+    }
+
     /// The key that it is, if one was given.
     pub(super) fn key(&self) -> Result<Option<Key>, Failure> {
         let bytes = match (&self.secret, &self.secret_file) {

@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{ArgMatches, Args};
+use fanfare_identity::keys::{Algorithm, Key};
 use fanfare_identity::{Pattern, Right, Rights};
 use serde_json::{Map, Value, json};
 
@@ -11,6 +12,7 @@ use super::given::Secret;
 use crate::cli::exit::{self, Failure};
 use crate::clock;
 use crate::config::units;
+use crate::tenancy::{KeyMaterial, Tenancy};
 
 /// The longest that a token for development lives: 90 days.
 const TTL_MS_MAX: u64 = 90 * 24 * 3_600 * 1_000;
@@ -51,16 +53,16 @@ pub(super) struct Make {
 }
 
 impl Make {
-    pub(super) fn run(&self) -> Result<ExitCode, Failure> {
-        let key = self.secret.key()?.ok_or_else(|| {
-            let what = "a token is signed: give --secret-file (`openssl rand -hex 32 > secret` \
-                        makes one)";
-            Failure::new(exit::CONFIG, what)
-        })?;
-        let claims = self.claims(clock::unix_seconds()).to_string();
-        let token = key.sign(self.secret.kid.as_deref(), &claims).ok_or_else(|| {
-            Failure::new(exit::USAGE, "tokens are made with a secret: HS256, HS384 or HS512")
-        })?;
+    pub(super) fn run(&self, matches: &ArgMatches) -> Result<ExitCode, Failure> {
+        let mut claims = self.claims(clock::unix_seconds());
+        let (key, kid) = match self.secret.tenancy(matches)? {
+            Some(tenancy) => self.configured(&tenancy, &mut claims)?,
+            None => (self.secret.key()?.ok_or_else(no_secret)?, self.secret.kid.clone()),
+        };
+        let token =
+            key.sign(kid.as_deref(), &Value::Object(claims).to_string()).ok_or_else(|| {
+                Failure::new(exit::USAGE, "tokens are made with a secret: HS256, HS384 or HS512")
+            })?;
         let mut out = std::io::stdout().lock();
         match writeln!(out, "{token}").and_then(|()| out.flush()) {
             Ok(()) => Ok(ExitCode::SUCCESS),
@@ -68,7 +70,42 @@ impl Make {
         }
     }
 
-    fn claims(&self, now_s: u64) -> Value {
+    /// The first secret of the tenant that the configuration has, by the name that was asked for
+    /// if one was. What it asks of issuer and audience is claimed, unless others are.
+    fn configured(
+        &self,
+        tenancy: &Tenancy,
+        claims: &mut Map<String, Value>,
+    ) -> Result<(Key, Option<String>), Failure> {
+        let asked = self.secret.kid.as_deref();
+        let mut of_tenant = tenancy.keys.iter().filter(|spec| {
+            spec.tenant.as_str() == self.secret.tenant
+                && (asked.is_none() || asked == spec.kid.as_deref())
+        });
+        let found = of_tenant.find_map(|spec| match &spec.material {
+            KeyMaterial::Secret(secret) => Some((spec, secret)),
+            _ => None,
+        });
+        let Some((spec, secret)) = found else {
+            let what = format!(
+                "the configuration has no such secret of the tenant \"{}\": tokens are made with a \
+                 secret, or by whoever has the private half of a public key",
+                self.secret.tenant
+            );
+            return Err(Failure::new(exit::CONFIG, what));
+        };
+        let key = Key::secret(spec.alg.unwrap_or(Algorithm::Hs256), secret);
+        let key = key.map_err(|what| Failure::new(exit::CONFIG, what))?;
+        let asked_of_it = [("iss", spec.issuer.as_ref()), ("aud", spec.audiences.first())];
+        for (name, value) in asked_of_it {
+            if let (Some(value), false) = (value, claims.contains_key(name)) {
+                claims.insert(name.into(), Value::from(&**value));
+            }
+        }
+        Ok((key, spec.kid.as_deref().map(str::to_owned)))
+    }
+
+    fn claims(&self, now_s: u64) -> Map<String, Value> {
         let mut claims = Map::new();
         let mut say = |name: &str, value: Option<Value>| {
             claims.extend(value.map(|value| (name.to_owned(), value)));
@@ -83,7 +120,7 @@ impl Make {
         say("info", self.info.clone());
         say("follow", (!self.follow.is_empty()).then(|| json!(self.follow)));
         say("channels", self.grants());
-        Value::Object(claims)
+        claims
     }
 
     /// A list where everything is for listeners, else each pattern with its rights.
@@ -105,6 +142,12 @@ impl Make {
         }
         Some(Value::Object(grants))
     }
+}
+
+fn no_secret() -> Failure {
+    let what = "a token is signed: give --config, or --secret-file (`openssl rand -hex 32 > secret` \
+                makes one)";
+    Failure::new(exit::CONFIG, what)
 }
 
 fn ttl(text: &str) -> Result<u64, String> {
