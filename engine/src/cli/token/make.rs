@@ -145,8 +145,8 @@ impl Make {
 }
 
 fn no_secret() -> Failure {
-    let what = "a token is signed: give --config, or --secret-file (`openssl rand -hex 32 > secret` \
-                makes one)";
+    let what = "a token is signed: give --config, or --secret-file (`openssl rand -hex 32 > \
+                secret` makes one)";
     Failure::new(exit::CONFIG, what)
 }
 
