@@ -74,6 +74,8 @@ pub struct Limits {
     pub control_frames_per_s: u32,
     /// From accept to the end of the head.
     pub head_ms: u64,
+    /// From a request that does not say who asks to the token, in milliseconds.
+    pub auth_ms: u64,
     /// From the first byte of a client's message to its last.
     pub client_message_ms: u64,
     /// From one WebSocket ping of ours to the next.
@@ -143,6 +145,7 @@ impl Default for Limits {
             ws: WsLimits::DEFAULT,
             control_frames_per_s: 32,
             head_ms: 5_000,
+            auth_ms: 5_000,
             client_message_ms: 30_000,
             ping_ms: 25_000,
             pong_ms: 10_000,

@@ -79,6 +79,8 @@ pub struct ShardMetrics {
     pub proxy_headers_refused: Number,
     /// Requests answered with a 4xx or 5xx.
     pub requests_refused: Number,
+    /// Clients whose token was not good, or that may not do what they asked for.
+    pub denied: Number,
     /// WebSockets that we closed for a fault of the client's.
     pub protocol_faults: Number,
     /// Data messages of clients; of the plain dialect's, which has no commands, they are dropped.

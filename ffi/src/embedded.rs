@@ -141,7 +141,6 @@ impl Embedded {
         let fail = |code, text: String| Failure { code, text };
         let config = config::load_text("the configuration", text)
             .map_err(|problems| fail(FANFARE_E_CONFIG, problems.to_string()))?;
-        config.refuse_unenforced().map_err(|what| fail(FANFARE_E_CONFIG, what.to_string()))?;
         let node = config.settings;
         let shape = |limit| u32::try_from(limit).unwrap_or(u32::MAX);
         let limits = IngestLimits {

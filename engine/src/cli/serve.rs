@@ -37,7 +37,6 @@ pub(super) fn run(
     let overrides = arguments.overrides(matches);
     let overrides = overrides.map_err(|what| Failure::new(exit::CONFIG, what))?;
     let config = load(arguments, matches)?;
-    config.refuse_unenforced().map_err(failure)?;
     crate::diagnostics::start().map_err(|what| Failure::new(exit::CONFIG, what))?;
     warnings.iter().chain(&config.warnings()).for_each(|warning| warn!("{warning}"));
     let Config { settings, .. } = config;
@@ -73,7 +72,6 @@ pub(super) fn run(
 /// The settings of the same flags, environment and file as they are now.
 fn read_again(overrides: &Overrides) -> Result<Settings, String> {
     let config = config::load(overrides.clone()).map_err(|problems| problems.to_string())?;
-    config.refuse_unenforced().map_err(|what| what.to_string())?;
     config.warnings().iter().for_each(|warning| warn!("{warning}"));
     Ok(config.settings)
 }

@@ -120,6 +120,8 @@ pub(super) static ROWS: &[Row] = &[
         "sessions of publishers that are kept without a connection; 0 for none"),
     row!("head_time", Time head_ms, 10, HOUR,
         "from a connection's beginning to the end of its request head"),
+    row!("auth_time", Time auth_ms, 10, HOUR,
+        "from a WebSocket's beginning without a token to the token; from a token to its keys"),
     row!("client_message_time", Time client_message_ms, 10, HOUR,
         "from the first byte of a client's message to its last"),
     row!("ping", Time ping_ms, 100, HOUR,

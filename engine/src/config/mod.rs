@@ -98,27 +98,6 @@ pub struct Config {
     trusted_proxies: Vec<String>,
     no_dev: bool,
     insecure_understood: bool,
-    /// It says who may do what, or by what that is known.
-    judges_clients: bool,
-}
-
-impl Config {
-    /// Refuses a configuration by which clients would have to be judged: this build reads it, and
-    /// does not judge them yet.
-    ///
-    /// # Errors
-    /// [`StartError::Config`], which says so.
-    pub fn refuse_unenforced(&self) -> Result<(), StartError> {
-        if !self.judges_clients {
-            return Ok(());
-        }
-        Err(StartError::Config(
-            "this build reads [auth], [[tenants]] and allow = { ... }, but does not yet enforce \
-             them for clients, so that nothing is started with them: take them out (`fanfare \
-             config check` reads them)"
-                .into(),
-        ))
-    }
 }
 
 /// Everything that is wrong with a configuration; never empty.
@@ -272,7 +251,7 @@ impl Draft {
         let tenants = std::mem::take(&mut self.file.tenants);
         let mut tenants = tenants.settle(&Tenant::default(), &self.folder, problems);
         tenants.tenancy.on = judges;
-        Config { judges_clients: judges, ..self.into_config(insecure, tenants) }
+        self.into_config(insecure, tenants)
     }
 
     fn api_place(&self) -> Option<SocketAddr> {
@@ -413,7 +392,6 @@ impl Draft {
             trusted_proxies: proxies.list(),
             no_dev: self.no_dev.value,
             insecure_understood: self.insecure_understood,
-            judges_clients: false,
         }
     }
 

@@ -125,6 +125,9 @@ const SHARD: &[Row<ShardMetrics>] = &[
     ("fanfare_proxy_headers_refused", "Connections without the right PROXY header", COUNTER, |m| {
         m.proxy_headers_refused.read()
     }),
+    ("fanfare_denied", "Tokens that were not good, and what clients may not do", COUNTER, |m| {
+        m.denied.read()
+    }),
     ("fanfare_requests_refused", "Requests answered with 4xx or 5xx", COUNTER, |m| {
         m.requests_refused.read()
     }),

@@ -19,8 +19,8 @@ use crate::sequencer::inbox::{Commands, Inbox, inbox};
 use crate::sequencer::{self, Sequencer, Ticket};
 use crate::session::machine::Machines;
 use crate::shard;
-use crate::transport::Context;
 use crate::transport::door::Door;
+use crate::transport::{Context, ContextSlot};
 
 /// What is decided of a node before it is made.
 pub struct Plans {
@@ -79,8 +79,8 @@ pub struct NodeParts<L> {
     pub shards: Vec<shard::ShardParts>,
     /// The way in, for which nobody pays.
     pub inbox: Inbox,
-    /// What all connections share.
-    pub context: Arc<Context>,
+    /// What all connections share, and where another one is put in its place.
+    pub contexts: Arc<ContextSlot>,
     /// How the node is.
     pub life: Arc<NodeState>,
     /// Its numbers.
@@ -96,19 +96,20 @@ impl<L: Log<Ticket>> NodeParts<L> {
         let metrics = Arc::new(Metrics::new(shards));
         metrics.budgets.say(&limits, shards);
         let life: Arc<NodeState> = Arc::default();
-        let context = Arc::new(context);
+        let origins_key = context.origins_key;
+        let contexts = Arc::new(ContextSlot::new(Arc::new(context)));
         let (inbox, commands) = inbox(limits.inbox_commands);
         let (writer, readers) = ring::ring(limits.ring_entries, limits.ring_bytes, wakers);
         let config =
             sequencer::SequencerConfig { epoch, secret, shards, limits: limits.clone(), rules };
         let sequencer = Sequencer::new(log, config, commands.clone(), writer, Arc::clone(&metrics));
-        let addresses = Arc::new(Addresses::new(context.origins_key));
+        let addresses = Arc::new(Addresses::new(origins_key));
         let paying = inbox.paying(InFlight::of(&metrics, &limits));
         let part = |ring| shard::ShardParts {
             ring,
             inbox: paying.for_clients(),
             epoch,
-            context: Arc::clone(&context),
+            contexts: Arc::clone(&contexts),
             life: Arc::clone(&life),
             addresses: Arc::clone(&addresses),
             metrics: Arc::clone(&metrics),
@@ -117,6 +118,6 @@ impl<L: Log<Ticket>> NodeParts<L> {
             connections_max,
         };
         let shards = readers.into_iter().map(part).collect();
-        Self { sequencer, commands, shards, inbox, context, life, metrics }
+        Self { sequencer, commands, shards, inbox, contexts, life, metrics }
     }
 }

@@ -19,15 +19,18 @@ use super::driver_choice::{Chosen, choose_driver, machine};
 use super::listening;
 use super::parts::{NodeParts, Plans};
 use super::plan::{self, RESERVE};
+use super::posting::ContextPost;
 use super::reload;
 use super::settings::Settings;
 use super::threads::{Threads, unavailable};
+use crate::authority::Authority;
 use crate::channel::Tenant;
 use crate::clock::{self, Clock, Wall};
 use crate::control::{self, Control, Reload};
 use crate::error::StartError;
 use crate::in_flight::InFlight;
 use crate::ingest;
+use crate::keys::{self, KeyPlan, KeyRenewal};
 use crate::limits::Limits;
 use crate::log::{Log, Memory};
 use crate::metrics::Metrics;
@@ -60,6 +63,8 @@ pub struct Server {
     inbox: Inbox,
     metrics: Arc<Metrics>,
     context: Arc<Context>,
+    post: ContextPost,
+    keys: Option<KeyRenewal>,
     life: Arc<NodeState>,
     wakers: Vec<Arc<Waker>>,
     ready: Arc<AtomicBool>,
@@ -125,19 +130,7 @@ fn start_node<L: Log<Ticket> + Send + 'static>(
     let (listen, listeners) = listening::clients(&settings, plan.shards)?;
     let api = settings.api.map(listening::api).transpose()?;
 
-    let mut limits = settings.limits.clone();
-    limits.connections = plan.connections;
-    limits.bodies_bytes = limits.all_bodies();
-    let context = Context {
-        loopback: listen.ip().is_loopback(),
-        origins: settings.origins.clone(),
-        hosts: settings.hosts.clone(),
-        proxies: settings.proxies.clone(),
-        dev: settings.development(),
-        wall: Wall::System,
-        origins_key: random()?,
-        ..Context::new(limits, settings.tenant.clone())
-    };
+    let context = context(&settings, plan.connections, listen)?;
     let wakers = make_wakers(plan.shards)?;
     let plans = Plans {
         epoch: Epoch::from_random(random()?),
@@ -150,7 +143,8 @@ fn start_node<L: Log<Ticket> + Send + 'static>(
         connections_max: plan.capacity - RESERVE,
     };
     let parts = NodeParts::join(plans, log);
-    let NodeParts { sequencer, commands, shards, inbox, context, life, metrics } = parts;
+    let NodeParts { sequencer, commands, shards, inbox, contexts, life, metrics } = parts;
+    let context = contexts.context();
     let ready = Arc::new(AtomicBool::new(true));
     let vigil = Vigil::new(Arc::clone(&ready));
     let threads = Threads { wakers, life: Arc::clone(&life), vigil: Arc::clone(&vigil), clock };
@@ -165,6 +159,8 @@ fn start_node<L: Log<Ticket> + Send + 'static>(
         inbox: inbox.paying(InFlight::of(&metrics, &context.limits)),
         metrics,
         context,
+        post: ContextPost { contexts, wakers: threads.wakers.clone().into() },
+        keys: None,
         life,
         wakers: threads.wakers,
         ready,
@@ -193,6 +189,9 @@ impl Server {
         chosen: &Chosen,
         clock: Clock,
     ) -> Result<(), StartError> {
+        if self.context.authority.is_some() {
+            self.keys = Some(self.watch_keys(settings)?);
+        }
         if let Some(path) = &settings.socket {
             let ingest = ingest::IngestConfig {
                 path: path.clone(),
@@ -251,6 +250,30 @@ impl Server {
             api.set_reload(Arc::clone(&reload));
         }
         reload
+    }
+
+    /// Has the keys by which clients are judged, as they are at any time.
+    fn watch_keys(&self, settings: &Settings) -> Result<KeyRenewal, StartError> {
+        let plan = KeyPlan::of(&settings.tenancy).map_err(StartError::Config)?;
+        let (post, metrics) = (self.post.clone(), Arc::clone(&self.metrics));
+        let guard = self.vigil.guard(keys::THREAD, || {}).with_short_slices();
+        let renewal = KeyRenewal::start(plan, metrics, self.clock, guard, move |_, keys| {
+            post.change_authority(|authority| authority.keys = keys);
+        })
+        .map_err(|error| unavailable("the thread that fetches keys could not start", &error))?;
+        let asks = renewal.asks();
+        self.post.change_authority(|authority| {
+            authority.wanted = Some(Arc::new(move |endpoint| {
+                asks.wanted(endpoint);
+                true
+            }));
+        });
+        Ok(renewal)
+    }
+
+    /// What clients are served by, to be replaced.
+    pub fn post(&self) -> &ContextPost {
+        &self.post
     }
 
     /// Where it is.
@@ -320,6 +343,9 @@ impl Server {
         if let Some(control) = &self.control {
             control.begin_to_stop(for_ways_in);
         }
+        if let Some(keys) = self.keys {
+            keys.stop();
+        }
         if let Some(ingest) = self.ingest {
             ingest.stop();
         }
@@ -334,6 +360,39 @@ impl Server {
             }
         }
     }
+}
+
+/// What clients are served by first.
+fn context(
+    settings: &Settings,
+    connections: usize,
+    listen: SocketAddr,
+) -> Result<Context, StartError> {
+    let mut limits = settings.limits.clone();
+    limits.connections = connections;
+    limits.bodies_bytes = limits.all_bodies();
+    Ok(Context {
+        loopback: listen.ip().is_loopback(),
+        origins: settings.origins.clone(),
+        hosts: settings.hosts.clone(),
+        proxies: settings.proxies.clone(),
+        dev: settings.development(),
+        wall: Wall::System,
+        origins_key: random()?,
+        authority: authority(settings)?,
+        ..Context::new(limits, settings.tenant.clone())
+    })
+}
+
+/// Who decides who may do what, where clients are asked; with the keys for which no endpoint has to
+/// be asked, since the first client may come before the first answer.
+fn authority(settings: &Settings) -> Result<Option<Arc<Authority>>, StartError> {
+    if !settings.tenancy.on {
+        return Ok(None);
+    }
+    let plan = KeyPlan::of(&settings.tenancy).map_err(StartError::Config)?;
+    let (rules, keys) = (Arc::new(settings.rules.clone()), Arc::new(plan.sources.snapshot()));
+    Ok(Some(Arc::new(Authority { keys, ..Authority::new(&settings.tenancy.tokens, rules) })))
 }
 
 /// Who ends the sleep of each shard.

@@ -14,7 +14,7 @@ use crate::sequencer::command::Entry;
 use crate::sequencer::inbox::Inbox;
 use crate::sequencer::{Sequencer, Step, Ticket};
 use crate::shard::{Shard, Tick};
-use crate::transport::Context;
+use crate::transport::{Context, ContextSlot};
 
 /// The node.
 ///
@@ -47,6 +47,7 @@ pub struct Node<D, L> {
     pub shards: Vec<Shard<D>>,
     inbox: Inbox,
     context: Arc<Context>,
+    contexts: Arc<ContextSlot>,
     life: Arc<NodeState>,
     metrics: Arc<Metrics>,
     /// Which shards have ended.
@@ -61,13 +62,14 @@ impl<D: Driver, L: Log<Ticket>> Node<D, L> {
     /// # Panics
     /// When there are not as many drivers as shards.
     pub fn new(parts: NodeParts<L>, drivers: impl IntoIterator<Item = D>, now: Millis) -> Self {
-        let NodeParts { sequencer, shards, inbox, context, life, metrics, .. } = parts;
+        let NodeParts { sequencer, shards, inbox, contexts, life, metrics, .. } = parts;
+        let context = contexts.context();
         let ended = vec![false; shards.len()];
         let shards: Vec<_> = std::iter::zip(drivers, shards)
             .map(|(driver, parts)| Shard::new(driver, parts, now))
             .collect();
         assert_eq!(shards.len(), ended.len(), "each shard has a driver");
-        Self { sequencer, shards, inbox, context, life, metrics, ended, is_idle: false }
+        Self { sequencer, shards, inbox, context, contexts, life, metrics, ended, is_idle: false }
     }
 
     /// A step of the order, and a tick of every shard.
@@ -108,12 +110,10 @@ impl<D: Driver, L: Log<Ticket>> Node<D, L> {
         &self.context
     }
 
-    /// Clients of all shards are served by this from the next tick on: [`Shard::set_context`].
+    /// Clients of all shards are served by this from the next tick on: [`ContextSlot`].
     pub fn set_context(&mut self, context: Context) {
         self.context = Arc::new(context);
-        for shard in &mut self.shards {
-            shard.set_context(Arc::clone(&self.context));
-        }
+        self.contexts.replace(|_| Arc::clone(&self.context));
     }
 
     /// How it is.

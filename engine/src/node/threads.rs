@@ -62,7 +62,7 @@ impl Threads {
         let (said, heard) = sync_channel(shards.len());
         let mut threads = Vec::new();
         for ((parts, listener), waker) in shards.into_iter().zip(listeners).zip(&self.wakers) {
-            let context = &parts.context;
+            let context = parts.contexts.context();
             let name = format!("fanfare-shard-{}", parts.ring.number());
             let config = DriverConfig {
                 listener,

@@ -3,21 +3,28 @@
 use fanfare_protocol::dialect::CloseReason;
 use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::http::{Answer, ContentType, Status, Violation, response};
+use fanfare_protocol::ws::handshake;
 
 use super::effect::Effect;
 use super::events::{Events, spread_ms};
+use super::exchange::{Exchange, ExchangeStep};
 use super::here::Here;
+use super::newcomer::{Newcomer, dismiss};
 use super::reading::{self, ending};
 use super::requests::FIRST;
 use super::socket::Socket;
 use super::stream::Stream;
 use super::tenure::Tenure;
 use super::waiting::Waiting;
+use crate::authority::Denial;
 use crate::channel::ChannelName;
+use crate::clock::Millis;
 use crate::sequencer::command::{Published, Refusal, Since, Subscribed};
+use crate::transport::claim::Claim;
 use crate::transport::follow_request::{Endpoint, FollowRequest};
 use crate::transport::input::Early;
 use crate::transport::long_poll::Poll;
+use crate::transport::websocket::close_of;
 use crate::transport::{event_stream, publish, websocket};
 
 /// What a name takes beside its bytes and the pointers to it: its reference counts, and what the
@@ -34,6 +41,8 @@ pub(crate) struct Asking {
     pub(super) early: Option<Box<Early>>,
     /// Bytes of memory of the channels' names.
     names: usize,
+    /// Under which context it was allowed.
+    revision: u32,
 }
 
 /// What was asked for.
@@ -73,12 +82,13 @@ pub(crate) enum BringResult {
 impl Asking {
     /// A request to publish.
     pub(super) fn to_publish(keep_alive: bool) -> Self {
-        Self { requested: Requested::Publish, keep_alive, early: None, names: 0 }
+        Self { requested: Requested::Publish, keep_alive, early: None, names: 0, revision: 0 }
     }
 
     /// A request to bring something to a session.
     pub(super) fn to_bring(origin: Option<Box<str>>, keep_alive: bool) -> Self {
-        Self { requested: Requested::Bring { origin }, keep_alive, early: None, names: 0 }
+        let requested = Requested::Bring { origin };
+        Self { requested, keep_alive, early: None, names: 0, revision: 0 }
     }
 
     /// What it asks to follow, if that is what it asks for.
@@ -145,7 +155,10 @@ impl Asking {
         spread: u16,
         here: &mut Here<'_>,
     ) -> (Opened, Option<Box<Early>>) {
-        let Self { requested, keep_alive, early, .. } = self;
+        let Self { requested, keep_alive, early, revision, .. } = self;
+        if revision != here.shared.revision {
+            here.shared.want(Effect::AskAgain);
+        }
         let Requested::Follow(ask) = requested else { unreachable!("it asked to follow") };
         let (date, context) = (here.date(), here.shared.context.clone());
         let stream = match ask.endpoint {
@@ -171,7 +184,8 @@ impl Asking {
                 here.shared.metrics().polls.add(1);
                 let has_gap = reply.channels.iter().any(|channel| channel.gap.is_some());
                 let gathering = (has_gap || ask.wait_ms == 0).then(Box::default);
-                let due = here.now.plus(ask.wait_ms);
+                let tenure = here.line.tenure.as_ref().and_then(|tenure| tenure.ends());
+                let due = here.now.plus(ask.wait_ms).min(tenure.unwrap_or(Millis(u64::MAX)));
                 let poll = Poll::new(*ask, reply);
                 let waiting = Waiting { poll, gathering, due, keep_alive, early };
                 return (Opened::Waiting(Box::new(waiting)), None);
@@ -192,8 +206,8 @@ impl Asking {
         (self.keep_alive, self.early)
     }
 
-    /// The sequencer refused. Says whether the connection lingers until the client ends its side.
-    pub(super) fn refuse(self, refusal: Refusal, here: &mut Here<'_>) -> bool {
+    /// The sequencer refused.
+    pub(super) fn refuse(self, refusal: Refusal, here: &mut Here<'_>) -> ExchangeStep {
         let violation = match refusal {
             Refusal::ChannelLimit => Violation::ChannelLimit,
             Refusal::FollowedLimit => Violation::FollowedLimit,
@@ -205,51 +219,94 @@ impl Asking {
         self.turn_away(violation, here)
     }
 
-    /// Refuses the request, whatever may still come of it. Says whether the connection lingers
-    /// until the client ends its side.
-    pub(super) fn turn_away(self, violation: Violation, here: &mut Here<'_>) -> bool {
-        match self.requested {
-            Requested::Follow(ask) => refuse(&ask, violation, here),
-            Requested::Publish => {
-                reading::refuse(violation, None, here);
-                true
-            }
-            Requested::Bring { origin } => {
-                reading::refuse(violation, origin.as_deref(), here);
-                true
-            }
-        }
+    /// Refuses the request, whatever may still come of it.
+    pub(super) fn turn_away(self, violation: Violation, here: &mut Here<'_>) -> ExchangeStep {
+        let origin = match self.requested {
+            Requested::Follow(ask) => return refuse(&ask, violation, here),
+            Requested::Publish => None,
+            Requested::Bring { origin } => origin,
+        };
+        reading::refuse(violation, origin.as_deref(), here);
+        ExchangeStep::refused(true)
     }
 }
 
-/// Asks the sequencer to follow, unless there is no room for one more, no memory, or the node shuts
-/// down. Then it is refused, and the error says whether the connection lingers until the client
-/// ends its side.
+/// Bytes of memory of the names that it asks for.
+pub(super) fn names_bytes(ask: &FollowRequest) -> usize {
+    let each = size_of::<ChannelName>() + size_of::<(ChannelName, Since)>() + NAME_BYTES;
+    ask.channels.iter().map(|channel| channel.name.len() + each).sum()
+}
+
+/// Asks the sequencer to follow, if whoever asks may. Not where there is no room for one more, no
+/// memory, or the node shuts down.
 pub(super) fn begin(
     ask: Box<FollowRequest>,
     keep_alive: bool,
     here: &mut Here<'_>,
-) -> Result<Asking, bool> {
+) -> ExchangeStep {
     let full = || here.shared.turns_away(here.line.flow.is_over_limit());
     if let Some(violation) = ask.turned_away.or_else(full) {
-        return Err(refuse(&ask, violation, here));
+        return refuse(&ask, violation, here);
+    }
+    let denial = match &ask.claim {
+        Claim::Pending(endpoint, _) => {
+            let endpoint = *endpoint;
+            let newcomer = Newcomer::waiting_for_keys(ask, endpoint, keep_alive, here);
+            return ExchangeStep::On(Exchange::Newcomer(Box::new(newcomer)));
+        }
+        Claim::Denied(denial) => Some(denial.clone()),
+        Claim::Nobody | Claim::Known(_) => ask.check(&here.shared.context).err(),
+    };
+    if let Some(denial) = denial {
+        return deny(ask, &denial, here);
     }
     // From here on it is found by whom it speaks for.
-    here.line.tenure = ask.identity.clone().map(|it| Box::new(Tenure::new(it)));
+    here.line.tenure = ask.claim.identity().map(|it| Tenure::of(it.clone(), here));
     let since = ask.since(here.shared.context.wall, here.now);
     let channels = ask.channels.iter().map(|name| (name.clone(), since)).collect();
     here.shared.want(Effect::Follow { request: FIRST, channels });
-    let each = size_of::<ChannelName>() + size_of::<(ChannelName, Since)>() + NAME_BYTES;
-    let names = ask.channels.iter().map(|channel| channel.name.len() + each).sum();
-    Ok(Asking { requested: Requested::Follow(ask), keep_alive, early: None, names })
+    let names = names_bytes(&ask);
+    let requested = Requested::Follow(ask);
+    let revision = here.shared.revision;
+    let asking = Asking { requested, keep_alive, early: None, names, revision };
+    ExchangeStep::On(Exchange::Asking(Box::new(asking)))
 }
 
-/// Refuses a request that was good. Says whether the connection lingers until the client ends its
-/// side: not where the end of a stream is the answer.
-pub(super) fn refuse(ask: &FollowRequest, violation: Violation, here: &mut Here<'_>) -> bool {
-    if ask.endpoint != Endpoint::EventStream {
-        reading::refuse(violation, ask.origin.as_deref(), here);
-        return true;
+/// Whoever asks may not. A WebSocket that has come without a token may show one.
+fn deny(ask: Box<FollowRequest>, denial: &Denial, here: &mut Here<'_>) -> ExchangeStep {
+    let is_new = ask.endpoint == Endpoint::WebSocket && ask.switch.is_some();
+    if is_new && denial.violation == Violation::TokenNeeded {
+        let newcomer = Newcomer::to_say_who(ask, here);
+        return ExchangeStep::On(Exchange::Newcomer(Box::new(newcomer)));
+    }
+    here.shared.denied(denial, ask.claim.identity().map(|it| &**it), here.now);
+    refuse(&ask, denial.violation, here)
+}
+
+/// Refuses a request that was good as a request. Over a WebSocket that is open, or where a browser
+/// could not tell its page why, it is a close; the end of a stream of events, where a client is to
+/// come back, since it would take a status for the end of all.
+pub(super) fn refuse(
+    ask: &FollowRequest,
+    violation: Violation,
+    here: &mut Here<'_>,
+) -> ExchangeStep {
+    let is_of_token =
+        matches!(violation.status(), Status::Unauthorized) || violation == Violation::Forbidden;
+    match ask.endpoint {
+        Endpoint::WebSocket if ask.switch.is_none() || is_of_token => {
+            if let Some(switch) = &ask.switch {
+                let date = here.date();
+                handshake::write_switch(here.private(), date, switch);
+            }
+            let (code, reason) = close_of(violation);
+            return dismiss(code, reason, here);
+        }
+        Endpoint::EventStream if violation.status() == Status::ServiceUnavailable => {}
+        _ => {
+            reading::refuse(violation, ask.origin.as_deref(), here);
+            return ExchangeStep::refused(true);
+        }
     }
     let reason = match violation {
         Violation::Draining => CloseReason::Restart,
@@ -259,5 +316,5 @@ pub(super) fn refuse(ask: &FollowRequest, violation: Violation, here: &mut Here<
     let (date, retry_ms) = (here.date(), here.shared.context.limits.retry_ms);
     event_stream::come_back(ask, reason, retry_ms, date, here.private());
     here.shared.metrics().requests_refused.add(1);
-    false
+    ExchangeStep::refused(false)
 }

@@ -6,6 +6,9 @@
 
 use fanfare_protocol::http::{Request, Violation};
 
+use fanfare_identity::Identity;
+
+use crate::authority::Denial;
 use crate::clock::Millis;
 use crate::diagnostics::line_limit::LineLimit;
 
@@ -20,9 +23,19 @@ pub(super) struct Complaints {
     origins: LineLimit<PAUSE_MS>,
     hosts: LineLimit<PAUSE_MS>,
     proxies: LineLimit<PAUSE_MS>,
+    denials: LineLimit<PAUSE_MS>,
 }
 
 impl Complaints {
+    /// Tells who was denied something, and by which rule.
+    pub(super) fn about_denial(&mut self, denial: &Denial, who: Option<&Identity>, now: Millis) {
+        let Some(untold) = self.denials.take(now) else { return };
+        let tenant = who.map_or(ANONYMOUS, |who| who.tenant.as_str());
+        let user = who.and_then(|who| who.user.as_ref()).map_or(ANONYMOUS, |user| user.as_str());
+        let (error, rule) = (denial.violation.code(), &*denial.rule);
+        tracing::info!(error, tenant, user, rule, untold, "a client was denied");
+    }
+
     /// Tells of a refusal, where it is one of those, and its time has come.
     pub(super) fn about(&mut self, violation: Violation, request: &Request<'_>, now: Millis) {
         if violation == Violation::BadForwarded {
@@ -70,6 +83,9 @@ impl Complaints {
         }
     }
 }
+
+/// What `user` of a log line is for nobody in particular.
+const ANONYMOUS: &str = "";
 
 /// The beginning of a name, which is ASCII without control characters.
 fn shown(name: &str) -> &str {

@@ -16,12 +16,12 @@ use super::effect::Effect;
 use super::exchange::{Exchange, ExchangeStep, Idle};
 use super::here::Here;
 use super::leaving::{Farewell, REFUSED_CLOSE_MS};
-use super::outbox;
 use super::shared::ShardResources;
 use super::state::{PRIVATE_BYTES_MAX, State};
 use super::stream::Stream;
 #[cfg(test)]
 use super::tenure::Tenure;
+use super::{newcomer, outbox};
 use crate::channel::ChannelName;
 use crate::clock::Millis;
 use crate::driver::Close;
@@ -156,7 +156,7 @@ impl Session {
     /// It speaks for somebody from here on: for tests without a token.
     #[cfg(test)]
     pub(crate) fn set_identity(&mut self, identity: Arc<Identity>) {
-        self.line.tenure = Some(Box::new(Tenure::new(identity)));
+        self.line.tenure = Some(Box::new(Tenure::new(identity, None, 0, (Millis(0), 0))));
     }
 
     /// What it is at, in one word.
@@ -204,7 +204,8 @@ impl Exchange {
             Self::Idle(Idle { served, .. }) => *served,
             Self::Asking(asking) => asking.follows().is_some(),
             Self::Waiting(_) => true,
-            Self::Reading(_) | Self::Carrying(_) => false,
+            // It has not shown who it is, and speaks for nobody.
+            Self::Reading(_) | Self::Newcomer(_) | Self::Carrying(_) => false,
         }
     }
 
@@ -212,7 +213,7 @@ impl Exchange {
     fn dismiss(self, why: &Dismissal, here: &mut Here<'_>) -> ExchangeStep {
         let lingers = match self {
             // Its last answer may be on its way.
-            Self::Idle(_) | Self::Reading(_) | Self::Carrying(_) => false,
+            Self::Idle(_) | Self::Reading(_) | Self::Newcomer(_) | Self::Carrying(_) => false,
             // The head of its answer is out, so it ends with what there is.
             Self::Waiting(mut waiting) if waiting.poll.is_begun() => {
                 waiting.begin_answer();
@@ -224,7 +225,14 @@ impl Exchange {
                 refuse(why, waiting.poll.reader(), here);
                 true
             }
-            Self::Asking(asking) => asking.follows().is_none_or(|ask| turn_away(ask, why, here)),
+            Self::Asking(asking) => match asking.follows() {
+                // Its WebSocket is open already: it has shown its token over that.
+                Some(ask) if ask.endpoint == Endpoint::WebSocket && ask.switch.is_none() => {
+                    return newcomer::dismiss(why.code, &why.reason, here);
+                }
+                Some(ask) => turn_away(ask, why, here),
+                None => true,
+            },
         };
         ExchangeStep::Leave { ms: REFUSED_CLOSE_MS, lingers }
     }

@@ -1,5 +1,7 @@
 //! What a session wants of its shard.
 
+use fanfare_identity::keys::EndpointId;
+
 use super::whole_answer::WholeAnswer;
 use crate::bodies::BodyShare;
 use crate::channel::{ChannelId, ChannelName};
@@ -47,6 +49,10 @@ pub(crate) enum Effect {
     TakeOver,
     /// Bring this to a session, and tell the client what became of it.
     Bring(Box<BroughtMessage>),
+    /// Ask this endpoint for its keys, and say when that was done.
+    WantKeys(EndpointId),
+    /// It has shown a new token: ask again whether what it follows may be followed.
+    AskAgain,
     /// The head of a request is whole: its address may begin another connection.
     HeadDone,
     /// A request has its answer, and the connection waits for the next one.

@@ -10,7 +10,7 @@ use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::dialect::machine::Answer;
 use fanfare_protocol::http::Violation;
 use fanfare_protocol::id::Id;
-use fanfare_protocol::ws::handshake::{self, AcceptKey};
+use fanfare_protocol::ws::handshake::{self, Switch};
 
 use super::asking::{self, Asking, BringResult};
 use super::carrying::{Carrying, Unheld};
@@ -19,6 +19,7 @@ use super::flow::Flow;
 use super::here::Here;
 use super::leaving::REFUSED_CLOSE_MS;
 use super::millis32::Millis32;
+use super::newcomer::Newcomer;
 use super::overdue::{Overdue, RECHECK_MS};
 use super::reading::{self, Next, Reading};
 use super::requests::FIRST;
@@ -32,7 +33,6 @@ use crate::clock::Millis;
 use crate::driver::{Close, Token};
 use crate::limits::Limits;
 use crate::transport::door::{HoldRequest, Once, Upgrade};
-use crate::transport::follow_request::FollowRequest;
 use crate::transport::input::Early;
 
 /// Where the client is with its requests. What few clients have is boxed.
@@ -46,6 +46,8 @@ pub(crate) enum Exchange {
     Asking(Box<Asking>),
     /// A poll that waits for a message.
     Waiting(Box<Waiting>),
+    /// It has asked to follow channels, and who it is is not known yet.
+    Newcomer(Box<Newcomer>),
     /// A request that is held for a session, which says what goes over it. Until it has an answer
     /// its only deadline is the session's.
     Carrying(Box<Carrying>),
@@ -69,6 +71,11 @@ pub(crate) enum ExchangeStep {
     On(Exchange),
     /// It is a stream from here on. What came behind the request is said over that.
     Open(Box<Stream>, Option<Box<Early>>),
+    /// Its last words over a WebSocket are written.
+    Dismiss {
+        /// Whether it waits for the client to close.
+        lingers: bool,
+    },
     /// Its last words are written. It ends after so long at most; where it `lingers`, it waits for
     /// the client to end its side.
     Leave {
@@ -86,7 +93,10 @@ impl Exchange {
     }
 
     /// Bytes of the client.
-    pub(super) fn take(mut self, bytes: &[u8], here: &mut Here<'_>) -> ExchangeStep {
+    pub(super) fn take(mut self, bytes: &mut [u8], here: &mut Here<'_>) -> ExchangeStep {
+        if let Self::Newcomer(newcomer) = self {
+            return newcomer.take(bytes, here);
+        }
         if let Self::Asking(_) | Self::Waiting(_) | Self::Carrying(_) = self {
             self.keep_early(Box::new(Early::new(bytes)));
             return ExchangeStep::On(self);
@@ -123,7 +133,7 @@ impl Exchange {
                 Reading::new(here.now.plus(here.shared.context.limits.head_ms))
             }
             Self::Idle(idle) => Reading::new(idle.due.at(here.now)),
-            Self::Asking(_) | Self::Waiting(_) | Self::Carrying(_) => {
+            Self::Asking(_) | Self::Waiting(_) | Self::Newcomer(_) | Self::Carrying(_) => {
                 debug_assert!(false, "no request is read while {self:?}");
                 return (bytes.len(), ExchangeStep::On(self));
             }
@@ -133,7 +143,7 @@ impl Exchange {
             Next::More(reading) => ExchangeStep::On(Self::Reading(reading)),
             Next::Answered { keep_alive } => next_or_leave(keep_alive, None, here),
             Next::Refused => ExchangeStep::refused(true),
-            Next::Follow { ask, keep_alive } => Self::ask(ask, keep_alive, here),
+            Next::Follow { ask, keep_alive } => asking::begin(ask, keep_alive, here),
             // Where the order was lost nobody is left who could answer a publish.
             Next::Publish { .. } if here.shared.ending => {
                 reading::refuse(Violation::Draining, None, here);
@@ -151,14 +161,6 @@ impl Exchange {
         };
         here.shared.spare.take_back(&mut here.line.outbox);
         (taken, step)
-    }
-
-    /// Asks the sequencer to follow.
-    fn ask(ask: Box<FollowRequest>, keep_alive: bool, here: &mut Here<'_>) -> ExchangeStep {
-        match asking::begin(ask, keep_alive, here) {
-            Ok(asking) => ExchangeStep::On(Self::Asking(Box::new(asking))),
-            Err(lingers) => ExchangeStep::refused(lingers),
-        }
     }
 
     /// Asks to be held for a session, unless nobody more is taken in.
@@ -206,13 +208,13 @@ impl Exchange {
     pub(crate) fn knock(
         self,
         session: Token,
-        (upgrade, key): (Upgrade, &AcceptKey),
+        (upgrade, key): (Upgrade, &Switch),
         identity: Option<Arc<Identity>>,
         here: &mut Here<'_>,
     ) -> ExchangeStep {
         let Self::Carrying(carrying) = self else { return ExchangeStep::On(self) };
         let date = here.date();
-        here.line.tenure = identity.map(|it| Box::new(Tenure::new(it)));
+        here.line.tenure = identity.map(|it| Tenure::of(it, here));
         handshake::write_switch(here.private(), date, key);
         here.shared.metrics().websockets.add(1);
         here.shared.want(Effect::Visit);
@@ -249,7 +251,7 @@ impl Exchange {
 
     /// Keeps the bytes that came behind a request until its answer is on its way. While they are
     /// here nothing more is read.
-    fn keep_early(&mut self, early: Box<Early>) {
+    pub(super) fn keep_early(&mut self, early: Box<Early>) {
         let Some(place) = self.early_mut() else { return };
         debug_assert!(place.is_none(), "bytes were read that nobody wanted");
         *place = Some(early);
@@ -283,10 +285,38 @@ impl Exchange {
                 let (keep_alive, early) = asking.answer(published, here);
                 next_or_leave(keep_alive, early, here)
             }
-            (Self::Asking(asking), Answer::Refused(refusal)) => {
-                ExchangeStep::refused(asking.refuse(refusal, here))
-            }
+            (Self::Asking(asking), Answer::Refused(refusal)) => asking.refuse(refusal, here),
             (other, _) => ExchangeStep::On(other),
+        }
+    }
+
+    /// An endpoint of keys was asked, if it waits for one.
+    pub(crate) fn keys_came(self, here: &mut Here<'_>) -> ExchangeStep {
+        match self {
+            Self::Newcomer(newcomer) => newcomer.keys_came(here),
+            other => ExchangeStep::On(other),
+        }
+    }
+
+    /// Whoever it speaks for may not do that any more. An answer that has begun goes on to its end,
+    /// which is near.
+    pub(super) fn deny(self, violation: Violation, here: &mut Here<'_>) -> ExchangeStep {
+        match self {
+            Self::Asking(asking) => asking.turn_away(violation, here),
+            Self::Waiting(waiting) if !waiting.poll.is_begun() => {
+                here.shared.metrics().polls.sub(1);
+                reading::refuse(violation, waiting.poll.reader(), here);
+                ExchangeStep::refused(true)
+            }
+            other => ExchangeStep::On(other),
+        }
+    }
+
+    /// Who it is was not to be learnt in time, where it has not said or keys have not come.
+    pub(crate) fn unnamed(self, here: &mut Here<'_>) -> ExchangeStep {
+        match self {
+            Self::Newcomer(newcomer) => newcomer.overdue(here),
+            other => ExchangeStep::On(other),
         }
     }
 
@@ -322,6 +352,7 @@ impl Exchange {
             Self::Reading(_) => private == 0,
             Self::Asking(_) => false,
             Self::Waiting(waiting) => hangup && waiting.wants_bytes(),
+            Self::Newcomer(newcomer) => private == 0 && newcomer.wants_bytes(),
             Self::Carrying(carrying) => hangup && carrying.early.is_none(),
         }
     }
@@ -334,6 +365,7 @@ impl Exchange {
             Self::Reading(reading) => size_of::<Reading>() + reading.memory(),
             Self::Asking(asking) => size_of::<Asking>() + asking.memory() + early(&asking.early),
             Self::Waiting(waiting) => waiting.memory() + early(&waiting.early),
+            Self::Newcomer(newcomer) => newcomer.memory() + early(&newcomer.early),
             Self::Carrying(carrying) => size_of::<Carrying>() + early(&carrying.early),
         }
     }
@@ -347,9 +379,8 @@ impl Exchange {
                 reading::refuse(Violation::Busy, reading.reader(), here);
                 Some(ExchangeStep::refused(true))
             }
-            Self::Asking(asking) => {
-                Some(ExchangeStep::refused(asking.turn_away(Violation::Busy, here)))
-            }
+            Self::Asking(asking) => Some(asking.turn_away(Violation::Busy, here)),
+            Self::Newcomer(newcomer) => Some(newcomer.turn_away(here)),
             // It has its answer now, with whatever there is.
             Self::Waiting(mut waiting) => {
                 waiting.begin_answer();
@@ -367,6 +398,7 @@ impl Exchange {
             Self::Idle(idle) => Some(idle.due.at(now)),
             Self::Reading(reading) => Some(reading.due),
             Self::Waiting(waiting) => Some(waiting.due),
+            Self::Newcomer(newcomer) => Some(newcomer.due),
         }
     }
 
@@ -381,6 +413,7 @@ impl Exchange {
         match self {
             // Its bytes are here, and it is we who have not come to read them.
             _ if unread => Overdue::LookAgain(now.plus(RECHECK_MS)),
+            Self::Newcomer(_) => Overdue::Unnamed,
             // Its answer has gone out, and its session is about to hear that.
             Self::Carrying(_) => Overdue::LookAgain(now.plus(RECHECK_MS)),
             Self::Idle(idle) if idle.served => {
@@ -402,6 +435,7 @@ impl Exchange {
             Self::Reading(reading) => reading.due = at,
             Self::Carrying(carrying) => carrying.look_again(at),
             Self::Waiting(waiting) => waiting.due = at,
+            Self::Newcomer(newcomer) => newcomer.due = at,
             Self::Asking(_) => {}
         }
     }
@@ -420,6 +454,7 @@ impl Exchange {
             Self::Idle(idle) => Some(&mut idle.early),
             Self::Asking(asking) => Some(&mut asking.early),
             Self::Waiting(waiting) => Some(&mut waiting.early),
+            Self::Newcomer(newcomer) => Some(&mut newcomer.early),
             Self::Carrying(carrying) => Some(&mut carrying.early),
             Self::Reading(_) => None,
         }
@@ -432,6 +467,7 @@ impl Exchange {
             Self::Idle(idle) => idle.early.as_deref(),
             Self::Asking(asking) => asking.early.as_deref(),
             Self::Waiting(waiting) => waiting.early.as_deref(),
+            Self::Newcomer(newcomer) => newcomer.early.as_deref(),
             Self::Carrying(carrying) => carrying.early.as_deref(),
             Self::Reading(_) => None,
         }
@@ -447,7 +483,7 @@ impl Default for Exchange {
 
 impl ExchangeStep {
     /// A refusal that ends the connection is written. Behind it nothing is kept.
-    fn refused(lingers: bool) -> Self {
+    pub(super) fn refused(lingers: bool) -> Self {
         Self::Leave { ms: REFUSED_CLOSE_MS, lingers }
     }
 }

@@ -2,12 +2,18 @@
 
 use fanfare_protocol::dialect::Encoding;
 
+use super::Session;
 use super::effect::Effect;
+use super::flow::Flow;
 use super::heard::Heard;
 use super::held::Held;
 use super::here::Here;
 use super::line::Line;
+use super::shared::ShardResources;
 use super::socket::Socket;
+use super::state::State;
+use super::stream::Stream;
+use crate::clock::Millis;
 
 /// The WebSocket, with what is on its way over it.
 #[derive(Debug)]
@@ -45,5 +51,35 @@ impl GivenSocket {
         here.shared.want(Effect::Visit);
         let early = socket.take_over(speaker);
         TakenOver { socket, heard, early }
+    }
+}
+
+/// The two ends of its way.
+impl Session {
+    /// Gives its WebSocket to the session that it knocks for.
+    pub(crate) fn give_socket(
+        &mut self,
+        now: Millis,
+        shared: &mut ShardResources,
+    ) -> Option<GivenSocket> {
+        let socket = self.state.give_socket()?;
+        let line = std::mem::replace(&mut self.line, Line::new(Flow::new(now)));
+        shared.want(Effect::UnfollowAll);
+        Some(GivenSocket { socket, line })
+    }
+
+    /// This WebSocket takes its client over, and what that has said over it already is heard.
+    pub(crate) fn take_over(
+        &mut self,
+        given: GivenSocket,
+        now: Millis,
+        shared: &mut ShardResources,
+    ) {
+        let State::Stream(Stream::Held(held)) = std::mem::take(&mut self.state) else { return };
+        let here = &mut Here::new(&mut self.line, now, shared);
+        let TakenOver { socket, heard, mut early } = given.take_over(*held, here);
+        self.state = State::Stream(Stream::Socket(socket));
+        self.heard(heard, now, shared);
+        self.take(&mut early, now, shared);
     }
 }

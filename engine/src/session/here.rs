@@ -50,6 +50,11 @@ impl<'a> Here<'a> {
         self.shared.context.tenant_of(self.line.identity().map(|identity| &**identity))
     }
 
+    /// Milliseconds since 1970.
+    pub(super) fn unix_ms(&self) -> u64 {
+        self.shared.context.wall.unix_millis(self.now)
+    }
+
     /// The `Date` of an answer that is written now.
     pub(super) fn date(&mut self) -> HttpDate {
         self.shared.date(self.now)

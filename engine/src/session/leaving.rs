@@ -2,7 +2,7 @@
 
 use fanfare_protocol::dialect::{CloseReason, Encoding};
 use fanfare_protocol::ws::close::ends_with_close;
-use fanfare_protocol::ws::{CloseCode, Event, Receiver, Role, send};
+use fanfare_protocol::ws::{CloseCode, Event, send};
 
 use super::millis32::Millis32;
 use crate::clock::Millis;
@@ -64,6 +64,8 @@ pub(super) enum Farewell<'a> {
     Shutdown,
     /// A backend ends it.
     Dismissed(&'a Dismissal),
+    /// It may not be here any more, or not follow what it follows.
+    Denied(CloseCode, &'static str),
 }
 
 impl Farewell<'_> {
@@ -71,6 +73,7 @@ impl Farewell<'_> {
     pub(super) fn say_to_socket(self, out: &mut Vec<u8>) -> bool {
         let (code, reason) = match self {
             Self::Slow => (CloseCode::SLOW_CONSUMER, "too slow: reconnect and resume"),
+            Self::Denied(code, reason) => (code, reason),
             Self::Shutdown => {
                 (CloseCode::RESTART, "the server is shutting down: reconnect and resume")
             }
@@ -93,6 +96,7 @@ impl Farewell<'_> {
             Self::Slow => CloseReason::Slow,
             Self::Shutdown => CloseReason::Restart,
             Self::Dismissed(why) => CloseReason::Dismissed { code: why.code, reason: &why.reason },
+            Self::Denied(code, reason) => CloseReason::Dismissed { code, reason },
         };
         encoding.close(reason, retry_ms, out);
         false
@@ -107,7 +111,7 @@ impl Leaving {
 
     /// Bytes of memory of what its client is in the middle of saying.
     pub(super) fn memory(&self) -> usize {
-        self.frames.as_ref().map_or(0, |_| size_of::<Frames>())
+        self.frames.as_deref().map_or(0, Frames::memory)
     }
 
     /// Bytes of the client. Whether it has answered our close with its own: then nothing is owed.
@@ -129,7 +133,7 @@ impl Leaving {
     fn reads_close(&mut self, bytes: &mut &mut [u8], limits: &Limits, now: Millis) -> bool {
         let mut frames = match self.frames.take() {
             Some(frames) => *frames,
-            None => Frames { receiver: Receiver::new(Role::Server), due: now },
+            None => Frames::new(now),
         };
         loop {
             match frames.receiver.next(bytes, &limits.ws) {

@@ -1,5 +1,6 @@
 //! What a machine of a dialect may do while it is called, done for its session.
 
+use fanfare_identity::Right;
 use fanfare_protocol::dialect::machine::{ChannelToFollow, Followed, Turn, Unasked};
 use fanfare_protocol::framing::Framing;
 use fanfare_protocol::id::{Id, LifeId};
@@ -63,6 +64,7 @@ impl Turn for MachineCall<'_, '_> {
         let named =
             asked.iter().map(|it| Ok((self.name(it.channel)?, by_own_time(it.since, wall, now))));
         let channels: Box<[_]> = named.collect::<Result<_, _>>()?;
+        channels.iter().try_for_each(|(name, _)| self.check(Right::Subscribe, name))?;
         let limit = self.here.shared.context.limits.channels_per_connection;
         let views = asked.iter().map(|it| it.view);
         let names = channels.iter().map(|(name, _)| name);
@@ -82,6 +84,7 @@ impl Turn for MachineCall<'_, '_> {
 
     fn publish(&mut self, channel: &str, data: &[u8]) -> Result<u32, Unasked> {
         let channel = self.name(channel)?;
+        self.check(Right::Publish, &channel)?;
         let context = &self.here.shared.context;
         let (message_bytes, (kind, message)) =
             (context.limits.message_bytes, payload::settle(data));
@@ -128,6 +131,17 @@ impl Turn for MachineCall<'_, '_> {
 }
 
 impl MachineCall<'_, '_> {
+    /// Whether its client may, where anybody is asked.
+    fn check(&mut self, right: Right, channel: &ChannelName) -> Result<(), Unasked> {
+        let Some(authority) = &self.here.shared.context.authority else { return Ok(()) };
+        let identity = self.here.line.identity().map(|identity| &**identity);
+        let denied = authority.check(identity, right, channel);
+        denied.map_err(|denial| {
+            self.here.shared.denied(&denial, identity, self.here.now);
+            Unasked::Forbidden
+        })
+    }
+
     fn name(&self, channel: &str) -> Result<ChannelName, Unasked> {
         if !names::is_channel_name(channel) {
             return Err(Unasked::BadChannel);

@@ -37,13 +37,16 @@ mod leaving;
 mod line;
 pub mod machine;
 mod millis32;
+mod newcomer;
 mod outbox;
 mod overdue;
 mod reading;
+mod refresh;
 mod requests;
 mod shared;
 mod socket;
 mod speaker;
+mod standing;
 mod state;
 mod stream;
 mod tenure;
@@ -68,7 +71,6 @@ use crate::sequencer::command::{Refusal, Subscribed};
 use crate::session_id::SessionId;
 use crate::transport::door::Hold;
 use flow::Flow;
-use given_socket::{GivenSocket, TakenOver};
 use heard::Heard;
 pub(crate) use here::Here;
 use leaving::{Farewell, Leaving, REFUSED_CLOSE_MS, SLOW_CLOSE_MS, Was};
@@ -129,7 +131,8 @@ impl Session {
         let held = Held::new(machine, tenant, encoding, now, &shared.context.limits);
         let state = State::Stream(Stream::Held(Box::new(held)));
         let mut session = Self { state, line: Line::new(Flow::new(now)) };
-        session.line.tenure = identity.map(|it| Box::new(Tenure::new(it)));
+        let here = &mut Here::new(&mut session.line, now, shared);
+        here.line.tenure = identity.map(|it| Tenure::of(it, here));
         if let Some(heard) = session.with_held(now, shared, |held, here| held.begin(id, here)) {
             session.heard(heard, now, shared);
         }
@@ -164,6 +167,8 @@ impl Session {
     /// When it is to be looked at.
     pub(crate) fn due(&self, now: Millis) -> Option<Millis> {
         let due = self.state.due(now)?;
+        let tenure = self.line.tenure.as_ref().and_then(|tenure| tenure.due());
+        let due = tenure.filter(|_| self.state.is_stream()).map_or(due, |it| it.min(due));
         // Only a stream is looked at more often: what ends an answer or a farewell is its own time.
         let look = self.line.flow.next_look(now).filter(|_| self.state.is_stream());
         Some(look.map_or(due, |look| look.min(due)))
@@ -233,6 +238,11 @@ impl Session {
                 }
             }
             ExchangeStep::Leave { ms, lingers } => self.leave(ms, lingers, now, shared),
+            ExchangeStep::Dismiss { lingers } => {
+                shared.metrics().websockets.add(1); // until it has left
+                let due = Millis32::after(now, shared.context.limits.close_ms);
+                self.leave_as(Leaving::new(Was::Socket, None, due, lingers), shared);
+            }
         }
     }
 
@@ -480,33 +490,6 @@ impl Session {
         self.take(bytes, now, shared);
         BringResult::Taken
     }
-
-    /// Gives its WebSocket to the session that it knocks for.
-    pub(crate) fn give_socket(
-        &mut self,
-        now: Millis,
-        shared: &mut ShardResources,
-    ) -> Option<GivenSocket> {
-        let socket = self.state.give_socket()?;
-        let line = std::mem::replace(&mut self.line, Line::new(Flow::new(now)));
-        shared.want(Effect::UnfollowAll);
-        Some(GivenSocket { socket, line })
-    }
-
-    /// This WebSocket takes its client over, and what that has said over it already is heard.
-    pub(crate) fn take_over(
-        &mut self,
-        given: GivenSocket,
-        now: Millis,
-        shared: &mut ShardResources,
-    ) {
-        let State::Stream(Stream::Held(held)) = std::mem::take(&mut self.state) else { return };
-        let here = &mut Here::new(&mut self.line, now, shared);
-        let TakenOver { socket, heard, mut early } = given.take_over(*held, here);
-        self.state = State::Stream(Stream::Socket(socket));
-        self.heard(heard, now, shared);
-        self.take(&mut early, now, shared);
-    }
 }
 
 /// What time does.
@@ -519,6 +502,9 @@ impl Session {
         (told, now): (Millis, Millis),
         shared: &mut ShardResources,
     ) {
+        if self.age(told, now, shared) {
+            return;
+        }
         let here = &mut Here::new(&mut self.line, now, shared);
         match self.state.deadline((unread, lost), told, here) {
             Overdue::LookAgain(at) => self.state.look_again(at),
@@ -526,6 +512,7 @@ impl Session {
             Overdue::End(how) => shared.want(Effect::End(how)),
             Overdue::Stalled => shared.cut_off_slow(),
             Overdue::Slow => self.close_slow(now, shared),
+            Overdue::Unnamed => self.exchange(now, shared, |it, here| it.unnamed(here)),
             Overdue::NoRequest => {
                 let State::Exchange(exchange) = &self.state else { return };
                 let reader = exchange.reader().map(str::to_owned);
@@ -581,7 +568,11 @@ impl Session {
             return shared.want(Effect::End(Close::Gracefully)); // nobody waits for more
         }
         let due = Millis32::after(now, ms);
-        self.state = State::Leaving(Leaving::new(was, frames, due, lingers));
+        self.leave_as(Leaving::new(was, frames, due, lingers), shared);
+    }
+
+    fn leave_as(&mut self, leaving: Leaving, shared: &mut ShardResources) {
+        self.state = State::Leaving(leaving);
         shared.want(Effect::UnfollowAll);
         shared.want(Effect::Visit);
     }

@@ -23,4 +23,6 @@ pub(super) enum Overdue {
     Slow,
     /// No whole request came.
     NoRequest,
+    /// Who it is was not to be learnt in time.
+    Unnamed,
 }

@@ -122,7 +122,8 @@ impl Reading {
 
 /// A whole head, behind which `rest` bytes are here already.
 fn decide(reader: &HeadReader, rest: usize, here: &mut Here<'_>) -> Headed {
-    let (date, context) = (here.date(), here.shared.context.clone());
+    let context = here.shared.context.clone();
+    let now = request::Now { date: here.date(), unix_ms: here.unix_ms() };
     let mut request = match reader.request(&context.limits.http) {
         Ok(request) => request,
         Err(violation) => {
@@ -142,8 +143,7 @@ fn decide(reader: &HeadReader, rest: usize, here: &mut Here<'_>) -> Headed {
         return Headed::Next(Next::Refused);
     }
     let (life, door) = (here.shared.life.clone(), here.shared.door());
-    let decision =
-        request::decide(&request, &context, &life, door.as_deref(), date, here.private());
+    let decision = request::decide(&request, &context, &life, door.as_deref(), now, here.private());
     let body = match decision {
         Decision::Answered(ending) => {
             return Headed::Next(Next::Answered { keep_alive: ending == Ending::KeepAlive });

@@ -102,6 +102,11 @@ impl Requests {
         Ok(request)
     }
 
+    /// Whether none is under way.
+    pub(super) fn are_answered(&self) -> bool {
+        self.outstanding.is_empty()
+    }
+
     /// A request to publish.
     pub(super) fn publish(&mut self) -> Result<u32, Unasked> {
         let request = self.next()?;

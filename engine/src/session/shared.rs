@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use fanfare_identity::Identity;
 use fanfare_protocol::dialect::machine::Machines;
 use fanfare_protocol::http::{Ending, Fields, HttpDate, Violation, response};
 
@@ -12,6 +13,7 @@ use super::effect::Effect;
 use super::outbox::Spare;
 use crate::admission::address::TurnedAway;
 use crate::admission::peers::{AdmittedPeers, NotForwarded};
+use crate::authority::Denial;
 use crate::bodies::Bodies;
 use crate::clock::Millis;
 use crate::driver::Close;
@@ -24,6 +26,9 @@ use crate::transport::door::Door;
 pub(crate) struct ShardResources {
     /// What is true for all clients of the node.
     pub(crate) context: Arc<Context>,
+    /// How often [`ShardResources::context`] was replaced: what was allowed under another one is
+    /// asked again.
+    pub(super) revision: u32,
     /// How the node is.
     pub(crate) life: Arc<NodeState>,
     /// Whether the order has ended: clients that have all they are owed are told goodbye.
@@ -60,6 +65,7 @@ impl ShardResources {
         let dates = Dates::new(context.wall);
         Self {
             context,
+            revision: 0,
             life,
             ending: false,
             is_full: false,
@@ -81,6 +87,7 @@ impl ShardResources {
         assert_eq!(context.origins_key, self.context.origins_key, "it names the connections");
         self.dates = Dates::new(context.wall);
         self.context = context;
+        self.revision = self.revision.wrapping_add(1);
     }
 
     /// Why nobody more is taken in now, if so: the node shuts down, there is no room for one more
@@ -130,6 +137,12 @@ impl ShardResources {
         };
         number.add(1);
         violation
+    }
+
+    /// Somebody may not do what it asked for: an operator hears by which rule.
+    pub(super) fn denied(&mut self, denial: &Denial, who: Option<&Identity>, now: Millis) {
+        self.metrics().denied.add(1);
+        self.complaints.about_denial(denial, who, now);
     }
 
     /// Wants this done.

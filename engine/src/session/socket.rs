@@ -3,12 +3,13 @@
 
 use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::dialect::machine::Piece;
-use fanfare_protocol::ws::{CloseCode, Event, Receiver, Role, send};
+use fanfare_protocol::ws::{CloseCode, DataKind, Event, send};
 
 use super::heard::Heard;
 use super::here::Here;
 use super::millis32::Millis32;
 use super::overdue::RECHECK_MS;
+use super::refresh;
 use super::requests::Requests;
 use super::shared::ShardResources;
 use super::speaker::{Knock, Speaker};
@@ -19,6 +20,7 @@ use crate::limits::Limits;
 use crate::sequencer::command::Subscribed;
 use crate::transport::door::Upgrade;
 use crate::transport::input::Frames;
+use crate::transport::token_message::TokenMessage;
 
 /// An open WebSocket.
 #[derive(Debug)]
@@ -44,7 +46,7 @@ pub(crate) struct Socket {
 impl Socket {
     /// Bytes of memory of what its client is in the middle of saying, and of its books.
     pub(super) fn memory(&self) -> usize {
-        let frames = self.frames.as_ref().map_or(0, |_| size_of::<Frames>());
+        let frames = self.frames.as_deref().map_or(0, Frames::memory);
         frames + self.speaker().map_or(0, |speaker| speaker.requests.memory())
     }
 
@@ -144,9 +146,7 @@ impl Socket {
         let mut last = Heard::Fine;
         let mut frames = match self.frames.take() {
             Some(frames) => *frames,
-            None => {
-                Frames { receiver: Receiver::new(Role::Server), due: here.now.plus(message_ms) }
-            }
+            None => Frames::new(here.now.plus(message_ms)),
         };
         loop {
             if frames.receiver.is_idle() {
@@ -154,7 +154,7 @@ impl Socket {
             }
             let heard = match frames.receiver.next(&mut bytes, &here.shared.context.limits.ws) {
                 Ok(None) => break,
-                Ok(Some(event)) => self.hear(event, here),
+                Ok(Some(event)) => self.hear(event, &mut frames.token, here),
                 Err(violation) => Heard::Fault {
                     code: violation.close_code(),
                     reason: violation.reason(),
@@ -177,7 +177,7 @@ impl Socket {
         last
     }
 
-    fn hear(&mut self, event: Event<'_>, here: &mut Here<'_>) -> Heard {
+    fn hear(&mut self, event: Event<'_>, token: &mut TokenMessage, here: &mut Here<'_>) -> Heard {
         match event {
             Event::Close(close) => return Heard::Closed(close.map(|(code, _)| code)),
             Event::Pong(_) if self.pong_owed => {
@@ -192,13 +192,19 @@ impl Socket {
                 }
                 send::write_pong(payload, here.brief());
             }
-            Event::Data { kind, last, chunk, .. } => {
+            Event::Data { kind, first, last, chunk } => {
                 if last {
                     here.shared.metrics().client_messages.add(1);
                 }
                 let piece = Piece { kind, last, bytes: chunk };
                 if let Some(speaker) = &mut self.speaker {
                     return speaker.hear(piece, here);
+                }
+                if here.shared.context.authority.is_some() && kind == DataKind::Text {
+                    token.take(first, chunk);
+                    if last && let Some(token) = token.token() {
+                        return refresh::by_token(&token, self.encoding, here);
+                    }
                 }
             }
         }

@@ -6,6 +6,7 @@ use fanfare_protocol::dialect::machine::{Answer, Machine, Piece};
 use fanfare_protocol::framing::Framing;
 use fanfare_protocol::id::Id;
 
+use super::effect::Effect;
 use super::heard::Heard;
 use super::here::Here;
 use super::machine::{MachineCall, followed};
@@ -22,6 +23,8 @@ pub(super) struct Speaker {
     pub(super) requests: Requests,
     /// Whose channels it names, for as long as it is here.
     tenant: Tenant,
+    /// Under which context everything that is under way was allowed, or the first of it.
+    revision: u32,
     /// In what frames are carried that its machine writes.
     framing: Framing,
     /// Where its socket has come for a client of other requests.
@@ -47,7 +50,7 @@ impl Speaker {
         tenant: Tenant,
         framing: Framing,
     ) -> Self {
-        Self { machine, requests, tenant, framing, knock: None }
+        Self { machine, requests, tenant, revision: 0, framing, knock: None }
     }
 
     /// It begins, and is called this where requests on other sockets name it.
@@ -74,6 +77,9 @@ impl Speaker {
     /// What a request asked for is followed.
     pub(super) fn subscribed(&mut self, reply: &Subscribed, here: &mut Here<'_>) -> Heard {
         self.requests.subscribed(reply);
+        if self.revision != here.shared.revision {
+            here.shared.want(Effect::AskAgain);
+        }
         let begin = Id { epoch: reply.epoch, position: reply.begin };
         let (request, channels) = (reply.requester.request, followed(reply));
         let mut catches_up = false;
@@ -128,6 +134,9 @@ impl Speaker {
         here: &mut Here<'_>,
         make: impl FnOnce(&mut dyn Machine, &mut MachineCall<'_, '_>),
     ) -> Heard {
+        if self.requests.are_answered() {
+            self.revision = here.shared.revision;
+        }
         let (requests, tenant, framing) = (&mut self.requests, &self.tenant, self.framing);
         let (farewell, takes_over) = (None, false);
         let catches_up = false;

@@ -123,6 +123,8 @@ impl Bench {
                 Effect::UnfollowAll => "unfollow all".into(),
                 Effect::HeadDone => "head done".into(),
                 Effect::Served => continue, // the end of every answer that is not the last
+                Effect::WantKeys(endpoint) => format!("keys {endpoint:?}"),
+                Effect::AskAgain => "ask again".into(),
                 Effect::Hold(_) => "hold".into(),
                 Effect::Carries(_) => "carries".into(),
                 Effect::Answer(_) => "answer".into(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use fanfare_protocol::http::Violation;
-use fanfare_protocol::ws::handshake::AcceptKey;
+use fanfare_protocol::ws::handshake::Switch;
 
 use super::carriers::ApartNotice;
 use super::clients::Clients;
@@ -180,7 +180,7 @@ impl Apart<'_> {
         &mut self,
         session: Token,
         socket: Token,
-        upgrade: (Upgrade, &AcceptKey),
+        upgrade: (Upgrade, &Switch),
         request: &HoldRequest,
     ) -> Result<(), Violation> {
         let (now, Clients { carriers, connections, .. }) = (self.now, &mut *self.clients);

@@ -20,6 +20,7 @@ use super::connections::Connections;
 use super::inquiries::Inquiries;
 use super::parcel::Parcel;
 use super::recent::Recent;
+use super::review::Review;
 use super::slices::Slices;
 use super::tick_budget::TickBudget;
 use super::users::Users;
@@ -69,6 +70,8 @@ pub(super) struct Clients {
     pub(super) inquiries: Inquiries,
     /// Who they are of.
     pub(super) users: Users,
+    /// Who waits for keys, and how far all were asked again whether they may be here.
+    pub(super) review: Review,
     /// Last position that the ring has brought.
     pub(super) position: u64,
     /// Which messages were published just now.
@@ -103,6 +106,7 @@ impl Clients {
             carriers: Carriers::default(),
             inquiries: Inquiries::default(),
             users: Users::default(),
+            review: Review::default(),
             position: 0,
             recent: Recent::new(now),
             private_bytes,
@@ -124,6 +128,7 @@ impl Clients {
             || self.inquiries.are_waiting()
             || self.connections.is_anyone_due()
             || self.genesis.is_some()
+            || self.review.is_under_way()
             || !self.commands.backlog
                 && (self.commands.is_ready() || self.connections.receives_waiting() > 0)
     }
@@ -200,6 +205,8 @@ impl Clients {
                 }
                 Effect::TakeOver => self.carriers.parted.push_back(ApartNotice::TakesOver(token)),
                 Effect::Bring(brought) => self.bring(token, *brought, now),
+                Effect::WantKeys(endpoint) => self.want_keys(token, endpoint, now),
+                Effect::AskAgain => self.ask_again(token, now),
                 Effect::End(how) => self.end(token, how),
             }
         }

@@ -34,8 +34,8 @@ use crate::sequencer::command::Entry;
 use crate::sequencer::inbox::{Inbox, NotTaken};
 use crate::session::ShardResources;
 use crate::session::machine::Machines;
-use crate::transport::Context;
 use crate::transport::door::Door;
+use crate::transport::{Context, ContextSlot};
 
 mod apart;
 mod carriers;
@@ -51,6 +51,7 @@ mod link;
 mod page_holders;
 mod parcel;
 mod recent;
+mod review;
 mod room_queue;
 mod slices;
 mod table;
@@ -90,7 +91,7 @@ pub struct ShardParts {
     /// The identity with which the order begins.
     pub epoch: Epoch,
     /// What every connection of the public listener shares.
-    pub context: Arc<Context>,
+    pub contexts: Arc<ContextSlot>,
     /// How the node is.
     pub life: Arc<NodeState>,
     /// Peers, counted over all shards.
@@ -120,6 +121,9 @@ pub struct Shard<D> {
     ring: Reader<Entry>,
     inbox: Inbox,
     clients: Clients,
+    contexts: Arc<ContextSlot>,
+    /// The revision of the context that clients are served by.
+    context_seen: u32,
     connections_max: usize,
     budget: TickBudget,
     accepting: bool,
@@ -143,7 +147,8 @@ pub struct Shard<D> {
 impl<D: Driver> Shard<D> {
     /// A shard without clients. `driver` was made on this thread.
     pub fn new(driver: D, parts: ShardParts, now: Millis) -> Self {
-        let ShardParts { ring, inbox, epoch, context, life, addresses, .. } = parts;
+        let ShardParts { ring, inbox, epoch, contexts, life, addresses, .. } = parts;
+        let context = contexts.context();
         let ShardParts { metrics, machines, door, connections_max, .. } = parts;
         let inbox_turns = (metrics.shards.len() as u32).div_ceil(2);
         let peers = AdmittedPeers::new(addresses);
@@ -155,6 +160,8 @@ impl<D: Driver> Shard<D> {
             ring,
             inbox,
             clients,
+            contexts,
+            context_seen: 0,
             connections_max,
             budget: TickBudget::DEFAULT,
             accepting: false,
@@ -171,14 +178,12 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    /// Clients are served by this from now on: those who are here go on as they are, and whatever
-    /// they do next is judged by it. Limits that size what is made once stay as they were
-    /// ([`Context::limits`]).
-    ///
-    /// # Panics
-    /// When connections would have other names by it than they were told.
-    pub fn set_context(&mut self, context: Arc<Context>) {
+    /// Clients are served by this from now on. Those who are here are asked again whether they may
+    /// be, some in each tick, and whatever they do next is judged by it. Limits that size what is
+    /// made once stay as they were ([`Context::limits`]).
+    fn set_context(&mut self, context: Arc<Context>) {
         self.clients.shared.set_context(context);
+        self.clients.begin_review();
     }
 
     /// Other bounds from the next tick on: for benchmarks, which compare them.
@@ -202,6 +207,9 @@ impl<D: Driver> Shard<D> {
 
     /// One tick at time `now`; where `sleep`, it waits for work when nothing is left to do.
     pub fn tick(&mut self, now: Millis, sleep: bool) -> Tick {
+        if let Some(context) = self.contexts.newer(&mut self.context_seen) {
+            self.set_context(context);
+        }
         self.take_events(now);
         self.drain(now);
         if self.clients.shared.life.has_lost_order() && !self.clients.shared.ending {
@@ -212,6 +220,7 @@ impl<D: Driver> Shard<D> {
         self.clients.relieve(now);
         self.clients.timers(self.polled, now, self.budget.units);
         Inquiring { clients: &mut self.clients, now }.pursue(self.budget.units);
+        self.clients.review(now, self.budget.units);
         self.offer_commands(now);
         self.clients.gauge(); // whoever is answered is counted
         self.send(now);

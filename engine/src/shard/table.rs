@@ -82,6 +82,17 @@ impl ConnectionTable {
         self.at_mut(token.index).filter(|connection| connection.generation == token.generation)
     }
 
+    /// The first place that is taken and not before this one.
+    pub(super) fn next(&self, from: u32) -> Option<u32> {
+        let (page, place) = split(from);
+        let pages = self.pages.iter().enumerate().skip(page).filter(|(_, it)| it.count > 0);
+        pages.into_iter().find_map(|(nth, it)| {
+            let first = if nth == page { place } else { 0 };
+            let taken = it.places[first..].iter().position(Option::is_some)?;
+            Some((nth * PAGE + first + taken) as u32)
+        })
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.count
@@ -107,17 +118,6 @@ impl ConnectionTable {
     pub(super) fn withheld(&mut self, token: Token) -> Filter {
         let connection = self.get_mut(token);
         connection.map_or_else(Filter::default, |it| it.subscriptions.withheld())
-    }
-
-    /// The first place that is taken and not before this one.
-    pub(super) fn next(&self, from: u32) -> Option<u32> {
-        let (page, place) = split(from);
-        let pages = self.pages.iter().enumerate().skip(page).filter(|(_, it)| it.count > 0);
-        pages.into_iter().find_map(|(nth, it)| {
-            let first = if nth == page { place } else { 0 };
-            let taken = it.places[first..].iter().position(Option::is_some)?;
-            Some((nth * PAGE + first + taken) as u32)
-        })
     }
 
     /// For how long a place has its connection, about.

@@ -82,7 +82,8 @@ pub(super) struct Backends {
 impl Backends {
     /// So many, none of which is connected.
     pub(super) fn new<L>(seed: u64, lines: usize, epoch: Epoch, parts: &NodeParts<L>) -> Self {
-        let NodeParts { context, metrics, .. } = parts;
+        let NodeParts { contexts, metrics, .. } = parts;
+        let context = contexts.context();
         // One message to a group: a part of a group is heard before the group is answered, and the
         // oracle knows of a message by its answer.
         let limits = Limits { batch_messages: 1, ..context.limits.clone() };

@@ -2,17 +2,20 @@
 //! as it is. Nothing in it changes: who has it has all of it, of one moment. A shard can be
 //! given another one in its place.
 
+use std::sync::Arc;
+
 use fanfare_identity::Identity;
 
 use crate::admission::forwarded::TrustedProxies;
 use crate::admission::host::Hosts;
 use crate::admission::origin::Origins;
+use crate::authority::Authority;
 use crate::channel::Tenant;
 use crate::clock::Wall;
 use crate::limits::Limits;
 
 /// What clients are served by.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Context {
     /// What may be used. What bounds one client or one request counts from the moment at which a
     /// shard is given another context. What sizes the parts of a node counts as it was when the
@@ -35,6 +38,8 @@ pub struct Context {
     pub wall: Wall,
     /// Whose channels clients name who have shown no token.
     pub tenant: Tenant,
+    /// Who decides who may do what; `None` where nobody is asked.
+    pub authority: Option<Arc<Authority>>,
     /// A random number of this node, by which connections have names unlike any other node's:
     /// [`crate::origin`].
     pub origins_key: u64,
@@ -53,6 +58,7 @@ impl Context {
             dev: false,
             wall: Wall::Since(0),
             tenant,
+            authority: None,
             origins_key: 0,
         }
     }

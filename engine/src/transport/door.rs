@@ -10,7 +10,7 @@ use fanfare_identity::Identity;
 use fanfare_protocol::dialect::Encoding;
 use fanfare_protocol::dialect::machine::Machine;
 use fanfare_protocol::http::{ContentType, Request, Violation};
-use fanfare_protocol::ws::handshake::AcceptKey;
+use fanfare_protocol::ws::handshake::Switch;
 
 use crate::session_id::SessionId;
 
@@ -83,7 +83,7 @@ pub enum Carriage {
     /// It is held for this one.
     Held(SessionId, Hold),
     /// It becomes a WebSocket that knocks for this one, with this answer to its key.
-    Socket(SessionId, Upgrade, AcceptKey),
+    Socket(SessionId, Upgrade, Switch),
 }
 
 /// A request that is to carry a session.

@@ -4,6 +4,7 @@ use fanfare_protocol::http::{Body, Request, Violation};
 use fanfare_protocol::ws::handshake;
 
 use super::Context;
+use super::claim::Claim;
 use super::decision::Decision;
 use super::door::{Carriage, Errand, HoldRequest};
 use super::follow_request::takes_chunks;
@@ -19,7 +20,12 @@ pub(super) fn decide(
     context: &Context,
     asker: &Asker<'_>,
 ) -> Result<Decision, Violation> {
-    let (origin, identity) = (asker.reader.map(Box::from), asker.identity.clone());
+    let origin = asker.reader.map(Box::from);
+    let identity = match &asker.claim {
+        Claim::Denied(denial) => return Err(denial.violation),
+        Claim::Pending(..) => return Err(Violation::KeysUnavailable),
+        claim => claim.identity().cloned(),
+    };
     let (carriage, hold) = match errand {
         Errand::Begin(hold) => (Carriage::Begin(hold), hold),
         Errand::Hold(session, hold) => (Carriage::Held(session, hold), hold),

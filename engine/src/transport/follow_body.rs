@@ -71,11 +71,11 @@ impl PendingFollow {
             BodyForm::Pairs => {
                 let pairs = std::str::from_utf8(body).map_err(|_| Violation::BadParameter)?;
                 gathering.take_all(Query::new(pairs.trim_ascii_end()))?;
-                self.head.with(&gathering.done()?)
+                self.head.with(&gathering.found())
             }
             BodyForm::Json => {
                 object(body, &mut gathering)?;
-                self.head.with(&gathering.done()?)
+                self.head.with(&gathering.found())
             }
         }
     }

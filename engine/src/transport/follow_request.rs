@@ -3,9 +3,7 @@
 //! A request says it in two parts. [`FollowHead`] is what its head says; [`Parameters`] are what
 //! its query says, or a body that came later.
 
-use std::sync::Arc;
-
-use fanfare_identity::Identity;
+use fanfare_identity::Right;
 use fanfare_protocol::dialect::{Encoding, Form, plain};
 use fanfare_protocol::framing::Framing;
 use fanfare_protocol::http::parameters::{LastEventId, Parameters};
@@ -13,11 +11,13 @@ use fanfare_protocol::http::{Request, Violation, accept};
 use fanfare_protocol::id::Id;
 use fanfare_protocol::limits::{LAST_EVENT_ID_BYTES_MAX, POLL_WAIT_S_MAX};
 use fanfare_protocol::since::Since as Asked;
-use fanfare_protocol::ws::handshake::AcceptKey;
+use fanfare_protocol::ws::handshake::Switch;
 
 use super::Context;
+use super::claim::{Bearer, Claim};
 use super::request::Asker;
 use super::since::by_own_time;
+use crate::authority::Denial;
 use crate::channel::{ChannelName, Tenant};
 use crate::clock::{Millis, Wall};
 use crate::sequencer::command::Since;
@@ -50,14 +50,16 @@ pub enum WantedOpening {
 pub struct FollowRequest {
     /// Where it came.
     pub endpoint: Endpoint,
-    /// Whom it speaks for; `None` is nobody in particular.
-    pub identity: Option<Arc<Identity>>,
+    /// Whom it says that it is from.
+    pub claim: Claim,
     /// The channels, no name twice.
     pub channels: Vec<ChannelName>,
     /// From where.
     begin: Asked,
     /// How messages are encoded.
     pub encoding: Encoding,
+    /// Whether nobody has asked for raw messages or JSON: of several channels they are JSON.
+    is_raw_unasked: bool,
     /// How long a poll waits, in milliseconds.
     pub wait_ms: u64,
     /// The longest message that it takes, in bytes of its encoding.
@@ -68,12 +70,59 @@ pub struct FollowRequest {
     /// [`fanfare_protocol::http::response::ANY_ORIGIN`] where every page may.
     pub origin: Option<Box<str>>,
     /// Of a WebSocket, the answer to its key.
-    pub accept_key: Option<AcceptKey>,
+    pub switch: Option<Switch>,
     /// Why it is refused all the same: as a page can read it, where it is one that asks.
     pub turned_away: Option<Violation>,
 }
 
 impl FollowRequest {
+    /// It is from this one: its channels are of that tenant, and those that the token follows by
+    /// itself are among them.
+    pub fn say_who(&mut self, bearer: Bearer) {
+        let tenant = &bearer.identity.tenant;
+        self.channels.iter_mut().for_each(|channel| channel.tenant = tenant.clone());
+        for name in &bearer.identity.follow {
+            if !self.channels.iter().any(|channel| channel.name == *name) {
+                self.channels.push(ChannelName { tenant: tenant.clone(), name: name.clone() });
+            }
+        }
+        if self.is_raw_unasked && self.channels.len() > 1 {
+            let (form, framing) = (Form::Plain(plain::Form::Json), self.encoding.framing());
+            self.encoding = Encoding::of(form, framing).expect("JSON goes over everything");
+        }
+        self.claim = Claim::Known(bearer);
+    }
+
+    /// Whether whoever it is from may follow all of it.
+    ///
+    /// # Errors
+    /// Not one of these channels, or there is none, or more than may be.
+    pub fn check(&self, context: &Context) -> Result<(), Denial> {
+        let Some(authority) = &context.authority else { return Ok(()) };
+        let refused = |violation| Denial { violation, rule: "the request itself".into() };
+        let (identity, only) = match &self.claim {
+            Claim::Known(bearer) => (Some(&*bearer.identity), bearer.only.as_deref()),
+            _ => (None, None),
+        };
+        if self.channels.is_empty() {
+            let violation = match identity {
+                Some(_) => Violation::NoChannels,
+                None => Violation::TokenNeeded,
+            };
+            return Err(refused(violation));
+        }
+        if self.channels.len() > context.limits.channels_per_connection {
+            return Err(refused(Violation::TooManyChannels));
+        }
+        self.channels.iter().try_for_each(|channel| {
+            if only.is_some_and(|names| !names.contains(&channel.name)) {
+                let rule = "the ticket is for other channels".into();
+                return Err(Denial { violation: Violation::Forbidden, rule });
+            }
+            authority.check(identity, Right::Subscribe, channel)
+        })
+    }
+
     /// Where to begin in every channel, if it is asked for at `now`, by the time of day that `wall`
     /// says.
     pub fn since(&self, wall: Wall, now: Millis) -> Since {
@@ -88,8 +137,10 @@ pub struct FollowHead {
     pub endpoint: Endpoint,
     /// Whose channels it names.
     tenant: Tenant,
-    /// Whom it speaks for.
-    identity: Option<Arc<Identity>>,
+    /// Whom it says that it is from.
+    claim: Claim,
+    /// Whether it may name no channel, because a token may.
+    may_name_none: bool,
     /// What `Last-Event-ID` says, where it says something.
     last_event_id: Option<Asked>,
     /// Whether a stream may come in chunks.
@@ -97,7 +148,7 @@ pub struct FollowHead {
     /// As in [`FollowRequest`].
     pub origin: Option<Box<str>>,
     /// As in [`FollowRequest`].
-    pub accept_key: Option<AcceptKey>,
+    pub switch: Option<Switch>,
 }
 
 impl FollowHead {
@@ -120,23 +171,33 @@ impl FollowHead {
             // Two of them are no position: which one is meant is not guessed.
             Err(_) => Some(Asked::Unreadable),
         };
-        let takes_chunks = takes_chunks(request);
-        let (origin, identity) = (asker.reader.map(Into::into), asker.identity.clone());
-        let tenant = context.tenant_of(identity.as_deref());
-        let accept_key = None;
-        Ok(Self { endpoint, tenant, identity, last_event_id, takes_chunks, origin, accept_key })
+        Ok(Self {
+            endpoint,
+            tenant: context.tenant.clone(),
+            claim: asker.claim.clone(),
+            may_name_none: context.authority.is_some(),
+            last_event_id,
+            takes_chunks: takes_chunks(request),
+            origin: asker.reader.map(Into::into),
+            switch: None,
+        })
     }
 
     /// Puts both parts together.
     ///
     /// # Errors
     /// A parameter whose value is none of those that it may have.
-    pub fn with(self, parameters: &Parameters<'_>) -> Result<FollowRequest, Violation> {
+    pub fn with(mut self, parameters: &Parameters<'_>) -> Result<FollowRequest, Violation> {
+        if parameters.channels.is_empty() && !self.may_name_none {
+            return Err(Violation::NoChannels);
+        }
         let channel = |name: &_| ChannelName::new(self.tenant.clone(), name);
-        Ok(FollowRequest {
+        let claim = std::mem::replace(&mut self.claim, Claim::Nobody);
+        let mut ask = FollowRequest {
             endpoint: self.endpoint,
             channels: parameters.channels.iter().map(|name| channel(&**name)).collect(),
-            identity: self.identity.clone(),
+            claim: Claim::Nobody,
+            is_raw_unasked: parameters.format.is_none(),
             begin: begin(self.last_event_id, parameters)?,
             encoding: self.encoding(parameters)?,
             wait_ms: wait_ms(parameters.wait.as_deref())?,
@@ -148,14 +209,19 @@ impl FollowHead {
                 Some(_) => return Err(Violation::BadOpen),
             },
             origin: self.origin,
-            accept_key: self.accept_key,
+            switch: self.switch,
             turned_away: None,
-        })
+        };
+        match claim {
+            Claim::Known(bearer) => ask.say_who(bearer),
+            claim => ask.claim = claim,
+        }
+        Ok(ask)
     }
 
     fn encoding(&self, parameters: &Parameters<'_>) -> Result<Encoding, Violation> {
         let json = match parameters.format.as_deref() {
-            None => parameters.channels.len() > 1 || self.endpoint == Endpoint::Poll,
+            None => parameters.channels.len() != 1 || self.endpoint == Endpoint::Poll,
             Some("json") => true,
             Some("raw") if self.endpoint != Endpoint::Poll => false,
             Some(_) => return Err(Violation::BadFormat),

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use fanfare_protocol::http::{self, Fed, HeadReader};
 use fanfare_protocol::limits::HttpLimits;
-use fanfare_protocol::ws::Receiver;
+use fanfare_protocol::ws::{Receiver, Role};
 
 use super::follow_body::PendingFollow;
 use super::request::is_poll;
+use super::token_message::TokenMessage;
 use crate::bodies::{Bodies, BodySender, BodyShare};
 use crate::clock::Millis;
 use crate::limits::Limits;
@@ -154,4 +155,18 @@ pub struct Frames {
     pub receiver: Receiver,
     /// When the message must be whole.
     pub due: Millis,
+    /// What it has said of a message that may bring a token.
+    pub token: TokenMessage,
+}
+
+impl Frames {
+    /// Nothing was said yet.
+    pub fn new(due: Millis) -> Self {
+        Self { receiver: Receiver::new(Role::Server), due, token: TokenMessage::new() }
+    }
+
+    /// Bytes of memory.
+    pub fn memory(&self) -> usize {
+        size_of::<Self>() + self.token.memory()
+    }
 }

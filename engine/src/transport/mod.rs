@@ -1,7 +1,10 @@
 //! Transports: what a request asks for, and what is said to it. Pure: bytes in, bytes and decisions
 //! out; [`crate::shard`] owns the connections.
 
+pub mod claim;
 mod context;
+mod context_slot;
+pub mod credential;
 pub mod decision;
 pub mod door;
 mod errand;
@@ -15,6 +18,8 @@ mod playground;
 pub mod publish;
 pub mod request;
 pub mod since;
+pub mod token_message;
 pub mod websocket;
 
 pub use context::Context;
+pub use context_slot::ContextSlot;

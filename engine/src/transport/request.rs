@@ -1,9 +1,6 @@
 //! What a request of the public listener asks for: routes, parameters, origins.
 
-use std::sync::Arc;
-
-use fanfare_identity::Identity;
-use fanfare_protocol::http::parameters::Parameters;
+use fanfare_protocol::http::parameters::Gathering;
 use fanfare_protocol::http::response::{self, ANY_ORIGIN, Field, Methods, NO_REFERRER, NO_STORE};
 use fanfare_protocol::http::{
     Answer, Body, ContentType, Ending, HttpDate, Method, Query, Request, Status, Violation,
@@ -11,6 +8,7 @@ use fanfare_protocol::http::{
 };
 use fanfare_protocol::ws::handshake;
 
+use super::claim::Claim;
 use super::decision::Decision;
 use super::door::Door;
 use super::errand;
@@ -32,19 +30,29 @@ const TO_A_FILE: [Field<'static>; 2] =
 pub(super) struct Asker<'a> {
     /// The origin of a page that may read the answer.
     pub(super) reader: Option<&'a str>,
-    /// Whom it speaks for; `None` is nobody in particular.
-    pub(super) identity: Option<Arc<Identity>>,
+    /// Whom it says that it is from.
+    pub(super) claim: Claim,
 }
 
-/// Decides about a whole head; writes the answer where one is due already, with `date` in it.
+/// When a request is decided about.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// For answers.
+    pub date: HttpDate,
+    /// Milliseconds since 1970.
+    pub unix_ms: u64,
+}
+
+/// Decides about a whole head; writes the answer where one is due already, with the date in it.
 pub fn decide(
     request: &Request<'_>,
     context: &Context,
     life: &NodeState,
     door: Option<&dyn Door>,
-    date: HttpDate,
+    now: Now,
     out: &mut Vec<u8>,
 ) -> Decision {
+    let date = now.date;
     // On every path, whoever passed it on: a page that rebinds its name can add any field.
     if !context.hosts.answers(request.host, context.dev) {
         return refuse(request, Violation::ForeignHost, date, None, out);
@@ -58,7 +66,6 @@ pub fn decide(
     let origin =
         origin.map(|origin| if context.origins.allows_any() { ANY_ORIGIN } else { origin });
     let reader = origin.filter(|_| access == Access::Allowed);
-    let asker = Asker { reader, identity: None };
     let errand = door.and_then(|door| door.errand(request));
     if access == Access::Refused && (errand.is_some() || is_guarded(&request.path)) {
         return match origin {
@@ -69,6 +76,15 @@ pub fn decide(
             _ => refuse(request, Violation::Origin, date, None, out),
         };
     }
+    let claim = match request.method {
+        Method::Options => Ok(Claim::Nobody), // a page asks before it asks, and brings nothing
+        _ if errand.is_none() && !is_guarded(&request.path) => Ok(Claim::Nobody),
+        _ => Claim::of(request, access, context, now.unix_ms),
+    };
+    let asker = match claim {
+        Ok(claim) => Asker { reader, claim },
+        Err(violation) => return refuse(request, violation, date, reader, out),
+    };
     let decision = match errand {
         // Whatever else is right or wrong about it: a page asks before it asks.
         Some(_) if request.method == Method::Options => {
@@ -135,9 +151,9 @@ fn route(
 ) -> Result<Decision, Violation> {
     match (&*request.path, request.method) {
         ("/ws", _) => {
-            let accept_key = handshake::decide(request)?;
+            let switch = handshake::decide(request)?;
             let mut follow = follow_request(request, context, Endpoint::WebSocket, asker)?;
-            follow.accept_key = Some(accept_key);
+            follow.switch = Some(switch);
             Ok(Decision::Follow(Box::new(follow)))
         }
         ("/" | "/healthz" | "/readyz" | "/sse" | "/poll", Method::Options) => {
@@ -227,7 +243,9 @@ fn follow_request(
 ) -> Result<FollowRequest, Violation> {
     let head = FollowHead::new(request, context, endpoint, asker)?;
     let channels_max = context.limits.channels_per_connection;
-    head.with(&Parameters::of(request.query(), channels_max)?)
+    let mut gathering = Gathering::new(channels_max);
+    gathering.take_all(request.query())?;
+    head.with(&gathering.found())
 }
 
 fn followed_by(request: &Request<'_>) -> Endpoint {

@@ -6,7 +6,7 @@ use fanfare::node::Server;
 use fanfare::node_state::NodeState;
 use fanfare::transport::Context;
 use fanfare::transport::decision::Decision;
-use fanfare::transport::request::decide;
+use fanfare::transport::request::{Now, decide};
 use fanfare_protocol::http::{Fed, HeadReader, HttpDate};
 
 use crate::site::on_both;
@@ -260,7 +260,7 @@ fn lists_as_real_encoders_write_them() {
 fn l6_waits_are_clamped_to_half_a_minute() {
     let tenant = Tenant::default();
     let context = Context::new(Limits::default(), tenant);
-    let date = HttpDate::from_unix_seconds(0);
+    let now = Now { date: HttpDate::from_unix_seconds(0), unix_ms: 0 };
     let rows = [
         ("0", 0),
         ("7", 7_000),
@@ -277,7 +277,7 @@ fn l6_waits_are_clamped_to_half_a_minute() {
         let fed = reader.feed(head.as_bytes(), &context.limits.http);
         assert!(matches!(fed, Ok(Fed::Complete { .. })));
         let request = reader.request(&context.limits.http).unwrap();
-        match decide(&request, &context, &NodeState::default(), None, date, &mut Vec::new()) {
+        match decide(&request, &context, &NodeState::default(), None, now, &mut Vec::new()) {
             Decision::Follow(ask) => assert_eq!(ask.wait_ms, expected_ms, "{wait}"),
             other => panic!("{wait}: {other:?}"),
         }

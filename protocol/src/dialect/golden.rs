@@ -1,6 +1,6 @@
 //! Every encoding, byte for byte as it was recorded: clients in the field parse these.
 
-use super::{CloseReason, DirectView, Encoding, Opening, UnsubscribedView};
+use super::{CloseReason, DirectView, Encoding, Opening, TokenNotice, UnsubscribedView};
 use crate::id::{Epoch, Id};
 use crate::message::{GapReason, GapView, Kept, Kind, MessageView};
 use crate::ws::CloseCode;
@@ -44,6 +44,10 @@ fn written(encoding: Encoding) -> Vec<(&'static str, Vec<u8>)> {
         let dismissed = CloseReason::Dismissed { code: CloseCode::FORBIDDEN, reason: "\"b\n" };
         add("close-dismissed", &|out| encoding.close(dismissed, 1_500, out));
     }
+    add("expiring", &|out| encoding.token(TokenNotice::Expiring(30), out));
+    add("refreshed", &|out| encoding.token(TokenNotice::Refreshed(Some(9)), out));
+    add("refreshed-for-ever", &|out| encoding.token(TokenNotice::Refreshed(None), out));
+    add("refresh-again", &|out| encoding.token(TokenNotice::TryAgain, out));
     let (channel, code) = ("a\\b", CloseCode::TOKEN_EXPIRED);
     let notice = UnsubscribedView { channel, view: None, code, reason: "of \u{e4}" };
     add("unsubscribed", &|out| encoding.unsubscribed(&notice, out));

@@ -138,6 +138,8 @@ pub enum Unasked {
     BadChannel,
     /// What no view is ([`crate::names::is_view`]).
     BadView,
+    /// Whoever the client is may not do that. Which rule says so is in the log.
+    Forbidden,
     /// Longer than a message may be, in one of its forms at least.
     MessageTooLong,
     /// There is no room for it now: a moment later there may be.

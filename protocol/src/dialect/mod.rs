@@ -55,6 +55,9 @@ pub trait Codec: Copy {
     /// client that has received nothing can resume, and how long to wait before connecting again.
     fn open(self, opening: &Opening, framing: Framing, out: &mut Vec<u8>);
 
+    /// Appends what the client is told of its token; nothing where a dialect has no word for that.
+    fn token(self, _notice: TokenNotice, _framing: Framing, _out: &mut Vec<u8>) {}
+
     /// Appends the farewell of a stream: why, and when to come back.
     fn close(self, reason: CloseReason<'_>, retry_ms: u64, framing: Framing, out: &mut Vec<u8>);
 
@@ -95,6 +98,17 @@ pub enum CloseReason<'a> {
         /// For people, or for pages that know it.
         reason: &'a str,
     },
+}
+
+/// What a client is told of its token while its connection lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenNotice {
+    /// The connection ends in so many seconds, unless the client brings a new token.
+    Expiring(u64),
+    /// The new token is good; for so many seconds, if it ends at all.
+    Refreshed(Option<u64>),
+    /// Whether the new token is good cannot be said now: the client brings it again.
+    TryAgain,
 }
 
 /// A subscription that a backend has ended.
@@ -290,6 +304,15 @@ impl Encoding {
             Form::Plain(form) => form.direct(message, self.framing(), out),
             #[cfg(feature = "test-dialect")]
             Form::Witness(form) => form.direct(message, self.framing(), out),
+        }
+    }
+
+    /// [`Codec::token`] in this encoding.
+    pub fn token(self, notice: TokenNotice, out: &mut Vec<u8>) {
+        match self.form() {
+            Form::Plain(form) => form.token(notice, self.framing(), out),
+            #[cfg(feature = "test-dialect")]
+            Form::Witness(form) => form.token(notice, self.framing(), out),
         }
     }
 

@@ -5,7 +5,7 @@
 //! JSON and a string when it is text; binary is `"base64"` in its place. `view` is there where a
 //! machine asked for the channel by one; nobody who only listens can.
 
-use super::{CloseReason, Codec, DirectView, Opening, UnsubscribedView, json};
+use super::{CloseReason, Codec, DirectView, Opening, TokenNotice, UnsubscribedView, json};
 use crate::framing::{Envelope, Framing, Payload};
 use crate::id::{ID_TEXT_BYTES_MAX, write_decimal};
 use crate::message::{GapView, Kept, Kind, MessageView};
@@ -15,6 +15,8 @@ use crate::ws::CloseCode;
 const GAP: &str = "fanfare.gap";
 const OPEN: &str = "fanfare.open";
 const CLOSE: &str = "fanfare.close";
+const EXPIRING: &str = "fanfare.expiring";
+const REFRESHED: &str = "fanfare.refreshed";
 const UNSUBSCRIBED: &str = "fanfare.unsubscribed";
 
 /// What stands in an envelope.
@@ -67,6 +69,15 @@ impl Codec for Form {
         let (name, id, retry_ms) = (Some(OPEN), Some(opening.id), Some(opening.retry_ms));
         let envelope = Envelope { name, id, retry_ms, ..Envelope::BARE };
         framing.wrap(&envelope, |out| open_object(opening, !framing.names_events(), out), out);
+    }
+
+    fn token(self, notice: TokenNotice, framing: Framing, out: &mut Vec<u8>) {
+        let name = match notice {
+            TokenNotice::Expiring(_) => EXPIRING,
+            TokenNotice::Refreshed(_) | TokenNotice::TryAgain => REFRESHED,
+        };
+        let envelope = Envelope { name: Some(name), ..Envelope::BARE };
+        framing.wrap(&envelope, |out| token_object(name, notice, out), out);
     }
 
     /// It is an event with data, since some parsers make an empty message of whatever stands before
@@ -147,6 +158,22 @@ fn close_object(reason: CloseReason<'_>, out: &mut Vec<u8>) {
     for part in [r#"{"event":""#, CLOSE, r#"","reason":""#, reason, r#""}"#] {
         out.extend_from_slice(part.as_bytes());
     }
+}
+
+/// How many seconds are left, or why that cannot be said.
+fn token_object(name: &str, notice: TokenNotice, out: &mut Vec<u8>) {
+    for part in [r#"{"event":""#, name, r#"","#] {
+        out.extend_from_slice(part.as_bytes());
+    }
+    match notice {
+        TokenNotice::Expiring(in_s) | TokenNotice::Refreshed(Some(in_s)) => {
+            out.extend_from_slice(br#""in":"#);
+            write_decimal(in_s, out);
+        }
+        TokenNotice::Refreshed(None) => out.extend_from_slice(br#""in":null"#),
+        TokenNotice::TryAgain => out.extend_from_slice(br#""error":"keys_unavailable""#),
+    }
+    out.push(b'}');
 }
 
 /// The beginning as JSON, with its name where nothing else says it.

@@ -42,7 +42,12 @@ impl<'a> Fields<'a> {
     /// Whether a comma-separated list under `name`, in one field or several, has `token`,
     /// without regard to case (RFC 9110, section 5.6.1).
     pub fn has_token(&self, name: &str, token: &str) -> bool {
-        self.all(name).flat_map(elements).any(|e| e.eq_ignore_ascii_case(token.as_bytes()))
+        self.elements(name).any(|e| e.eq_ignore_ascii_case(token.as_bytes()))
+    }
+
+    /// The elements of a comma-separated list under `name`, in one field or several, in order.
+    pub fn elements(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.all(name).flat_map(elements)
     }
 
     /// All fields in order.

@@ -124,7 +124,6 @@ const LAST: &str = "last";
 pub struct Gathering<'a> {
     found: Parameters<'a>,
     seen: BTreeSet<Value<'a>>, // ordered, because hashing would need randomness
-    is_channel_given: bool,
     channels_max: usize,
     /// How many parameters may still come.
     room: usize,
@@ -149,7 +148,6 @@ impl<'a> Gathering<'a> {
         Self {
             found: Parameters::default(),
             seen: BTreeSet::new(),
-            is_channel_given: false,
             channels_max,
             room: channels_max.saturating_add(OTHERS_MAX),
         }
@@ -214,7 +212,12 @@ impl<'a> Gathering<'a> {
     /// # Errors
     /// [`Violation::NoChannels`].
     pub fn done(self) -> Result<Parameters<'a>, Violation> {
-        if self.is_channel_given { Ok(self.found) } else { Err(Violation::NoChannels) }
+        if self.found.channels.is_empty() { Err(Violation::NoChannels) } else { Ok(self.found) }
+    }
+
+    /// What was found, where no channel need be among it.
+    pub fn found(self) -> Parameters<'a> {
+        self.found
     }
 
     fn list(&mut self, list: Value<'a>) -> Result<(), Violation> {
@@ -235,7 +238,6 @@ impl<'a> Gathering<'a> {
     }
 
     fn channel(&mut self, name: Value<'a>) -> Result<(), Violation> {
-        self.is_channel_given = true;
         if name.is_empty() {
             return Err(Violation::EmptyChannel);
         }

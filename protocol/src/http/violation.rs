@@ -154,6 +154,37 @@ violations! {
     /// An empty message (CVE-2022-21667 taught to name the case).
     EmptyBody = BadRequest, "empty_body",
         "A message is at least one byte; send it as the body.";
+    /// Several tokens or tickets that are not the same.
+    TwoTokens = BadRequest, "two_tokens",
+        "The request brings two different tokens or tickets; send one, in one place.";
+    /// A token in the query where that is not switched on.
+    QueryToken = BadRequest, "query_token",
+        "A token in a URL ends up in logs and is not read here; send Authorization: Bearer, or use \
+         a ticket. To read it all the same: query_token = true in [auth].";
+    /// Nothing says who asks, and nobody in particular may do this.
+    TokenNeeded = Unauthorized, "token_needed",
+        "This needs a token; send it as Authorization: Bearer TOKEN, or as your server says.";
+    /// A token that is not believed. Which rule refused it is in the log.
+    BadToken = Unauthorized, "invalid_token",
+        "The token is not valid here; get a new one. Why is in the log of this server.";
+    /// A token that was good until now.
+    TokenExpired = Unauthorized, "token_expired",
+        "The token has expired; get a new one and come back.";
+    /// A token that was taken back.
+    TokenRevoked = Unauthorized, "token_revoked",
+        "The token was revoked; sign in again.";
+    /// A ticket that was used, has expired, or never was.
+    BadTicket = Unauthorized, "invalid_ticket",
+        "The ticket is unknown, used or too old; each is good once, for seconds; get a new one.";
+    /// Who asks is known, and may not.
+    Forbidden = Forbidden, "forbidden",
+        "This token, or none, does not allow that. Which rule decided is in the log here.";
+    /// A cookie alone, from a page that is not known to be allowed.
+    CookieOrigin = Forbidden, "cookie_needs_origin",
+        "A cookie is believed only from a page whose Origin is allowed, or of this very site.";
+    /// The keys that could have signed the token cannot be had now.
+    KeysUnavailable = ServiceUnavailable, "keys_unavailable",
+        "The keys to check this token with cannot be had now; try again in a moment.";
     /// An event name that would break a stream, or one of ours.
     BadEvent = UnprocessableContent, "bad_event",
         "An event name has 1 to 255 bytes, no control character, no space or : at its ends, does \
@@ -308,6 +339,11 @@ impl Violation {
             Self::MethodNotGet => &[("Allow", "GET")],
             Self::MethodNotPost => &[("Allow", "POST")],
             Self::ContentCoding => &[("Accept-Encoding", "identity")],
+            Self::TokenNeeded => &[("WWW-Authenticate", "Bearer realm=\"fanfare\"")],
+            Self::BadToken | Self::TokenExpired | Self::TokenRevoked | Self::BadTicket => {
+                const FIELD: &str = "Bearer realm=\"fanfare\", error=\"invalid_token\"";
+                &[("WWW-Authenticate", FIELD)] // RFC 6750, section 3
+            }
             Self::NoUpgrade => &[("Upgrade", "websocket")],
             Self::WsVersion => &[("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")],
             Self::TooManyFromAddress
@@ -316,6 +352,7 @@ impl Violation {
             | Self::FollowedLimit
             | Self::Busy
             | Self::SessionFull
+            | Self::KeysUnavailable
             | Self::LogFailed
             | Self::Draining => &[("Retry-After", "1")],
             Self::ChannelLimit => &[("Retry-After", "10")],
@@ -357,6 +394,14 @@ impl Violation {
                 | Self::MeantMax
                 | Self::MeantEvent
                 | Self::BadParameter
+                | Self::TwoTokens
+                | Self::QueryToken
+                | Self::TokenNeeded
+                | Self::BadToken
+                | Self::TokenExpired
+                | Self::TokenRevoked
+                | Self::BadTicket
+                | Self::Forbidden
                 | Self::NotFound
                 | Self::NotAcceptable
         )
@@ -395,6 +440,7 @@ mod tests {
     fn statuses_carry_the_fields_that_the_rfc_demands() {
         for violation in Violation::ALL {
             let needed: &[&str] = match violation.status().code() {
+                401 => &["WWW-Authenticate"],
                 405 => &["Allow"],
                 415 if *violation == Violation::UnsupportedType => &["Accept-Post"],
                 415 => &["Accept-Encoding"],

@@ -1,7 +1,8 @@
 //! The opening handshake: decides an upgrade and writes the answer (RFC 6455, section 4.2).
 //!
-//! Nothing that is offered is taken: the plain dialect has no subprotocol, and no extension is
-//! spoken, so the 101 names neither and the client goes on without (sections 4.2.2 and 9.1).
+//! Of what is offered one subprotocol is taken, [`PROTOCOL`], because a browser that offers any
+//! ends a connection whose 101 names none. No extension is spoken, so the client goes on without
+//! (sections 4.2.2 and 9.1).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,15 +16,28 @@ const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// Sixteen bytes in base64.
 const KEY_BYTES: usize = 24;
 
+/// The subprotocol of a client that speaks the plain dialect: whoever puts a token into another
+/// item of its list offers this beside it.
+pub const PROTOCOL: &str = "fanfare";
+
 /// The value of `Sec-WebSocket-Accept`.
 pub type AcceptKey = [u8; 28];
+
+/// What a 101 says of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Switch {
+    /// The answer to the client's key.
+    pub accept: AcceptKey,
+    /// Whether the client has offered [`PROTOCOL`].
+    pub names_protocol: bool,
+}
 
 /// Whether `request` may become a WebSocket, and with which answer to its key.
 ///
 /// # Errors
 /// Why not. The order matters: what the client can mend by itself comes after what makes its bytes
 /// ambiguous, and a body is refused before anything is upgraded (CVE-2026-69243).
-pub fn decide(request: &Request<'_>) -> Result<AcceptKey, Violation> {
+pub fn decide(request: &Request<'_>) -> Result<Switch, Violation> {
     if request.method != Method::Get {
         return Err(Violation::MethodNotGet);
     }
@@ -45,7 +59,10 @@ pub fn decide(request: &Request<'_>) -> Result<AcceptKey, Violation> {
     if !is_key(key) {
         return Err(Violation::WsKey);
     }
-    Ok(accept(key))
+    // As it is written: a browser compares what comes back byte by byte.
+    let mut offered = fields.elements("sec-websocket-protocol");
+    let names_protocol = offered.any(|item| item == PROTOCOL.as_bytes());
+    Ok(Switch { accept: accept(key), names_protocol })
 }
 
 fn is_key(key: &[u8]) -> bool {
@@ -62,11 +79,15 @@ pub fn accept(key: &[u8]) -> AcceptKey {
 }
 
 /// Appends the `101 Switching Protocols`; after it the connection speaks frames.
-pub fn write_switch(out: &mut Vec<u8>, date: HttpDate, accept: &AcceptKey) {
+pub fn write_switch(out: &mut Vec<u8>, date: HttpDate, switch: &Switch) {
+    let accept = std::str::from_utf8(&switch.accept).expect("base64 is ASCII");
     dated(out, Status::SwitchingProtocols, date);
     field(out, ("Upgrade", "websocket"));
     field(out, ("Connection", "Upgrade"));
-    field(out, ("Sec-WebSocket-Accept", std::str::from_utf8(accept).expect("base64 is ASCII")));
+    field(out, ("Sec-WebSocket-Accept", accept));
+    if switch.names_protocol {
+        field(out, ("Sec-WebSocket-Protocol", PROTOCOL));
+    }
     end(out);
 }
 
@@ -81,14 +102,14 @@ mod tests {
     const VERSION: &str = "Sec-WebSocket-Version: 13\r\n";
     const UPGRADE: &str = "Connection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n";
 
-    fn decided(line: &str, fields: &[&str]) -> Result<AcceptKey, Violation> {
+    fn decided(line: &str, fields: &[&str]) -> Result<Switch, Violation> {
         let head = format!("{line}\r\nHost: a\r\n{}\r\n", fields.concat());
         let mut reader = HeadReader::new();
         reader.feed(head.as_bytes(), &LIMITS).unwrap();
         decide(&reader.request(&LIMITS)?)
     }
 
-    fn get(fields: &[&str]) -> Result<AcceptKey, Violation> {
+    fn get(fields: &[&str]) -> Result<Switch, Violation> {
         decided("GET /ws HTTP/1.1", fields)
     }
 
@@ -159,7 +180,18 @@ mod tests {
     }
 
     #[test]
-    fn h21_h22_whatever_is_offered_is_declined() {
+    fn h21_our_subprotocol_is_taken_beside_what_nobody_else_should_see() {
+        let offer = "Sec-WebSocket-Protocol: fanfare.bearer.a.b.c, fanfare\r\n";
+        let mut out = Vec::new();
+        let date = HttpDate::from_unix_seconds(0);
+        write_switch(&mut out, date, &get(&[UPGRADE, VERSION, KEY, offer]).unwrap());
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.ends_with("\r\nSec-WebSocket-Protocol: fanfare\r\n\r\n"), "{text}");
+        assert!(!text.contains("bearer"));
+    }
+
+    #[test]
+    fn h21_h22_whatever_else_is_offered_is_declined() {
         let long = format!("Sec-WebSocket-Extensions: x;{}\r\n", "y".repeat(8192));
         for offer in [
             "Sec-WebSocket-Protocol: chat, superchat\r\n",

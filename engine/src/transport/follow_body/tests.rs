@@ -9,6 +9,7 @@ use crate::channel::Tenant;
 use crate::clock::{Millis, Wall};
 use crate::limits::Limits;
 use crate::sequencer::command::Since;
+use crate::transport::claim::Claim;
 use crate::transport::follow_request::{Endpoint, WantedOpening};
 use crate::transport::request::Asker;
 
@@ -22,7 +23,7 @@ fn asked(query: &str, form: BodyForm, body: impl AsRef<[u8]>) -> Result<FollowRe
     let mut reader = HeadReader::new();
     reader.feed(head.as_bytes(), &HttpLimits::DEFAULT).unwrap();
     let request = reader.request(&HttpLimits::DEFAULT).unwrap();
-    let asker = Asker { reader: None, identity: None };
+    let asker = Asker { reader: None, claim: Claim::Nobody };
     let head = FollowHead::new(&request, &context, Endpoint::EventStream, &asker).unwrap();
     PendingFollow::new(head, &request, form).with(body.as_ref(), &context)
 }

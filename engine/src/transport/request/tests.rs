@@ -39,7 +39,8 @@ fn decided_by(
     let mut out = Vec::new();
     let date = HttpDate::from_unix_seconds(0);
     let request = reader.request(&context.limits.http).unwrap();
-    let decision = decide(&request, context, &NodeState::default(), door, date, &mut out);
+    let now = Now { date, unix_ms: 0 };
+    let decision = decide(&request, context, &NodeState::default(), door, now, &mut out);
     (decision, String::from_utf8(out).unwrap())
 }
 

@@ -1,0 +1,218 @@
+//! Who a client is and what it may do: the one place that is asked, by every way in.
+//!
+//! A node without one asks nobody: whoever reaches it listens to everything.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use fanfare_identity::keys::{EndpointId, KeySet, Verdict};
+use fanfare_identity::token::LEEWAY_S;
+use fanfare_identity::{Decision, Identity, Revocations, Revoked, Right, Ticket, Tickets, decide};
+use fanfare_protocol::http::Violation;
+
+use crate::channel::ChannelName;
+use crate::rule::Rules;
+use crate::tenancy::TokenSettings;
+use crate::transport::claim::Bearer;
+use crate::transport::credential::{Credential, Ways};
+
+/// Revocations that are remembered at once: 10 MB of them.
+const REVOCATIONS_MAX: usize = 100_000;
+/// Tickets that are out at once: as many as may be asked for in ten seconds.
+const TICKETS_MAX: usize = 100_000;
+
+/// Asks for keys: see [`Authority::wanted`].
+pub type KeysWanted = Arc<dyn Fn(EndpointId) -> bool + Send + Sync>;
+
+/// What decides. Nothing in it changes but the tickets that are out and what was revoked: another
+/// one takes its place when keys or rules do.
+#[derive(Clone)]
+pub struct Authority {
+    /// Where tokens are looked for.
+    pub ways: Ways,
+    /// How long a connection may last that has shown a token, in milliseconds, if there is an end.
+    pub max_age_ms: Option<u64>,
+    /// Asks an endpoint for keys that it may have, without waiting; the answer comes as another
+    /// authority. Whether there was room for one more question.
+    pub wanted: Option<KeysWanted>,
+    /// Of all tenants.
+    pub keys: Arc<KeySet>,
+    /// What channels allow without a grant.
+    pub rules: Arc<Rules>,
+    /// What was taken back.
+    pub revocations: Arc<Mutex<Revocations>>,
+    /// One-time tickets that are out. They and revocations are made by one thread and looked at by
+    /// any, which waits for nobody longer than a look into a table takes.
+    pub tickets: Arc<Mutex<Tickets>>,
+}
+
+/// Why somebody is not let in, or not to something.
+#[derive(Clone, Debug)]
+pub struct Denial {
+    /// What the client is told.
+    pub violation: Violation,
+    /// Which rule decided, for the log and the admin.
+    pub rule: Cow<'static, str>,
+}
+
+/// Who somebody is.
+#[derive(Debug)]
+pub enum Identified {
+    /// Nobody in particular: no token was brought.
+    Nobody,
+    /// Somebody, by a good token or ticket.
+    Known(Bearer),
+    /// That cannot be said before this endpoint was asked for its keys.
+    Pending(EndpointId),
+}
+
+impl Authority {
+    /// By a configuration, before its keys are known: nobody is believed yet.
+    pub fn new(tokens: &TokenSettings, rules: Arc<Rules>) -> Self {
+        let ways = Ways { query: tokens.query_token, cookie: tokens.cookie.clone() };
+        Self {
+            ways,
+            max_age_ms: tokens.max_age_ms,
+            wanted: None,
+            keys: Arc::default(),
+            rules,
+            revocations: Arc::new(Mutex::new(Revocations::new(REVOCATIONS_MAX, REVOCATIONS_MAX))),
+            tickets: Arc::new(Mutex::new(Tickets::new(TICKETS_MAX, TICKETS_MAX))),
+        }
+    }
+
+    /// Who brings this, at `now_ms` milliseconds since 1970.
+    ///
+    /// # Errors
+    /// It is not believed, or was taken back.
+    pub fn identify(&self, credential: &Credential<'_>, now_ms: u64) -> Result<Identified, Denial> {
+        match credential {
+            Credential::None => Ok(Identified::Nobody),
+            Credential::Token(token) => self.identify_token(token, now_ms),
+            Credential::Ticket(text) => {
+                let mut tickets = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
+                let ticket = tickets.redeem(text.as_bytes(), now_ms).ok_or_else(|| {
+                    let rule = "the ticket is unknown, was used, or is older than it may be";
+                    Denial { violation: Violation::BadTicket, rule: rule.into() }
+                })?;
+                let Ticket { identity, channels } = ticket;
+                self.unless_ended(Bearer { identity, only: channels }, now_ms)
+            }
+        }
+    }
+
+    /// Who is the bearer of this token.
+    ///
+    /// # Errors
+    /// As [`Authority::identify`].
+    pub fn identify_token(&self, token: &[u8], now_ms: u64) -> Result<Identified, Denial> {
+        match self.keys.verify(token, now_ms / 1_000) {
+            Verdict::Known(identity) => {
+                self.unless_ended(Bearer { identity: Arc::from(identity), only: None }, now_ms)
+            }
+            Verdict::Pending(pending) => Ok(Identified::Pending(pending.endpoint)),
+            Verdict::Refused(refusal) => {
+                let violation = match &refusal {
+                    it if it.is_expired() => Violation::TokenExpired,
+                    it if it.is_want_of_keys() => Violation::KeysUnavailable,
+                    _ => Violation::BadToken,
+                };
+                Err(Denial { violation, rule: refusal.rule().to_owned().into() })
+            }
+        }
+    }
+
+    fn unless_ended(&self, bearer: Bearer, now_ms: u64) -> Result<Identified, Denial> {
+        // A ticket may be younger than the token that it was given for is old.
+        if bearer.identity.expires_s.is_some_and(|end_s| end_s + LEEWAY_S <= now_ms / 1_000) {
+            let rule = "the token that the ticket was given for has expired".into();
+            return Err(Denial { violation: Violation::TokenExpired, rule });
+        }
+        match self.revoked(&bearer.identity) {
+            None => Ok(Identified::Known(bearer)),
+            Some(revoked) => {
+                Err(Denial { violation: Violation::TokenRevoked, rule: revoked.to_string().into() })
+            }
+        }
+    }
+
+    fn revoked(&self, identity: &Identity) -> Option<Revoked> {
+        self.revocations.lock().unwrap_or_else(PoisonError::into_inner).revokes(identity)
+    }
+
+    /// Whether somebody may still be here, who follows these channels.
+    ///
+    /// # Errors
+    /// The token was taken back, or a channel may not be followed any more.
+    pub fn judge(
+        &self,
+        identity: Option<&Identity>,
+        channels: &mut dyn Iterator<Item = &Arc<ChannelName>>,
+    ) -> Result<(), Denial> {
+        if let Some(revoked) = identity.and_then(|identity| self.revoked(identity)) {
+            let rule = revoked.to_string().into();
+            return Err(Denial { violation: Violation::TokenRevoked, rule });
+        }
+        for channel in channels {
+            self.check(identity, Right::Subscribe, channel)?;
+        }
+        Ok(())
+    }
+
+    /// Whether that somebody, or nobody in particular, may do this with a channel.
+    ///
+    /// # Errors
+    /// It may not, and by which rule.
+    pub fn check(
+        &self,
+        identity: Option<&Identity>,
+        right: Right,
+        channel: &ChannelName,
+    ) -> Result<(), Denial> {
+        let nobody;
+        let who = match identity {
+            Some(identity) => identity,
+            None => {
+                nobody = Identity::anonymous(channel.tenant.clone());
+                &nobody
+            }
+        };
+        // Names are made with the tenant of whoever says them; that it is so is the wall itself.
+        if who.tenant != channel.tenant {
+            let rule = "the channel is another tenant's: this is a bug in Fanfare".into();
+            return Err(Denial { violation: Violation::Forbidden, rule });
+        }
+        let rule = self.rules.of(&channel.tenant, &channel.name).1;
+        match decide(who, Some(rule.access()), right, &channel.name) {
+            Decision::Refused(why) => Err(Denial {
+                violation: match identity {
+                    Some(_) => Violation::Forbidden,
+                    None => Violation::TokenNeeded,
+                },
+                rule: format!("{right} to the channel: {why}").into(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authority").field("ways", &self.ways).finish_non_exhaustive()
+    }
+}
+
+impl Denial {
+    /// The keys that could have signed a token cannot be had now.
+    pub fn of_keys() -> Self {
+        let rule = "the endpoint that may have the token's key has not answered".into();
+        Self { violation: Violation::KeysUnavailable, rule }
+    }
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.rule)
+    }
+}
