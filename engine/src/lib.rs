@@ -4,6 +4,7 @@
 //! `shard`, `ingest` and `control` meet only in [`node`], which starts them and joins them.
 
 pub mod admission;
+pub mod api_tls;
 pub mod authority;
 pub mod bench;
 pub mod bodies;

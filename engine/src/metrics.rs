@@ -198,6 +198,19 @@ pub struct ReloadMetrics {
     pub failed: Number,
 }
 
+/// What the TLS of the API counts.
+#[derive(Debug, Default)]
+pub struct TlsMetrics {
+    /// Handshakes that came to nothing: malformed, too slow, too many, or plain HTTP.
+    pub handshakes_failed: Number,
+    /// Times that a new certificate was taken.
+    pub reloads: Number,
+    /// Times that changed files were no good pair, and the old one stayed.
+    pub reloads_failed: Number,
+    /// Gauge: when the certificate ends, in seconds since 1970; 0 without one.
+    pub ends_unix_s: Number,
+}
+
 /// What may be held, as it is said beside what is held: fixed at start.
 #[derive(Debug, Default)]
 pub struct Budgets {
@@ -237,6 +250,8 @@ pub struct Metrics {
     pub keys: KeyMetrics,
     /// Of the configuration's being read again.
     pub reloads: ReloadMetrics,
+    /// The API's TLS.
+    pub tls: TlsMetrics,
     /// The budget of request bodies, which is its own gauge.
     pub bodies: Arc<Bodies>,
     /// What may be held.

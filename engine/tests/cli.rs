@@ -15,6 +15,8 @@ mod publish;
 mod server;
 #[path = "cli/tail.rs"]
 mod tail;
+#[path = "cli/tls.rs"]
+mod tls;
 #[path = "cli/token.rs"]
 mod token;
 #[path = "cli/tour.rs"]

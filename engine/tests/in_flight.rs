@@ -109,6 +109,7 @@ fn ask(address: SocketAddr, request: &[u8]) -> (String, bool) {
 
 fn start_api(sequencer: &StandIn, metrics: &Arc<Metrics>) -> control::Control {
     let config = control::ControlConfig {
+        tls: None,
         tenant: Tenant::default(),
         build: Build {
             driver: "epoll",

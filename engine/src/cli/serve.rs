@@ -239,6 +239,7 @@ fn greet(running: &Server) {
 fn greeting(running: &Server) -> String {
     let addresses = running.addresses();
     let (listen, shards) = (addresses.listen, running.shards());
+    let scheme = if running.api_speaks_tls() { "https://" } else { "http://" };
     let plural = if shards == 1 { "" } else { "s" };
     let mut text = format!(
         "\n  Fanfare {} is ready ({}, {shards} shard{plural}).\n\n",
@@ -256,14 +257,17 @@ fn greeting(running: &Server) -> String {
     }
     line("clients", format!("http://{listen}/sse?channels=demo  (or /ws, /poll)"));
     if let Some(api) = addresses.api {
-        line("API", format!("http://{api}/v1/channels/demo"));
+        line("API", format!("{scheme}{api}/v1/channels/demo"));
     }
     if let Some(socket) = &addresses.socket {
         line("socket", socket.display().to_string());
     }
     line("follow", format!("curl -N '{listen}/sse?channels=demo'"));
     match addresses.api {
-        Some(api) => line("publish", format!("curl -d hello {api}/v1/channels/demo")),
+        Some(api) => {
+            let scheme = if running.api_speaks_tls() { scheme } else { "" };
+            line("publish", format!("curl -d hello {scheme}{api}/v1/channels/demo"));
+        }
         None if addresses.socket.is_some() => line("publish", "fanfare publish demo hello".into()),
         None => {}
     }

@@ -10,6 +10,7 @@ use super::proxies::ProxiesSaid;
 use super::read;
 use super::source::{Problem, Sourced};
 use super::tenants::Tenants;
+use super::tls::TlsSaid;
 use super::units::{self, OptionalAddress};
 use crate::admission::origin::Origins;
 use crate::node::DriverChoice;
@@ -29,6 +30,7 @@ pub(super) struct File {
     pub(super) origins: Option<Sourced<Vec<String>>>,
     pub(super) hosts: Option<Sourced<Vec<String>>>,
     pub(super) proxies: ProxiesSaid,
+    pub(super) api_tls: Option<TlsSaid>,
     pub(super) api_key: Option<Sourced<String>>,
     pub(super) api_key_file: Option<Sourced<PathBuf>>,
     pub(super) no_dev: Option<Sourced<bool>>,
@@ -95,6 +97,7 @@ impl File {
             origins: origins(&root),
             hosts: root.list("hosts", read::word(units::host)),
             proxies: ProxiesSaid::read(&root),
+            api_tls: TlsSaid::read(root.section("api_tls")),
             api_key: root.value("api_key", read::text),
             api_key_file: root.value("api_key_file", read::path),
             no_dev: root.value("no_dev", read::switch),
@@ -162,6 +165,7 @@ mod tests {
             proxy_protocol = true
             api_key_file = "key"
             no_dev = true
+            api_tls = { certificate = "chain.pem", key = "/etc/key.pem" }
             history = { count = 7 }
             window = { bytes = "2MB" }
             slow = "window"

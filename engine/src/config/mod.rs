@@ -13,11 +13,12 @@ mod limits;
 pub(crate) mod meant;
 mod proxies;
 mod read;
-mod secret;
+pub(crate) mod secret;
 mod show;
 mod shown;
 mod source;
 mod tenants;
+mod tls;
 pub mod units;
 mod warnings;
 
@@ -242,6 +243,9 @@ impl Draft {
         problems.extend(self.key_unusable());
         problems.extend(self.cookies_for_anybody());
         problems.extend(self.file.proxies.problems());
+        let has_api = self.api_place().is_some();
+        let tls = self.file.api_tls.as_ref();
+        problems.extend(tls.and_then(|tls| tls.problem(&self.folder, has_api)));
         let exposed = self.exposed();
         let insecure = !exposed.is_empty();
         if !self.insecure_understood {
@@ -379,6 +383,7 @@ impl Draft {
             origins: Origins::new(&origins).unwrap_or_default(),
             hosts: Hosts::new(&self.hosts.value).unwrap_or_default(),
             proxies: proxies.proxies(),
+            api_tls: self.file.api_tls.map(|tls| tls.files(&self.folder)),
             api_key: self.api_key.map(|said| said.value.into()),
             tenancy,
             dev,
@@ -414,6 +419,7 @@ impl Draft {
             ("trusted_proxies", of(self.file.proxies.trusted.as_ref())),
             ("proxy_header", of(self.file.proxies.field.as_ref())),
             ("proxy_protocol", of(self.file.proxies.protocol.as_ref())),
+            ("api_tls", of(self.file.api_tls.as_ref().map(|tls| &tls.certificate))),
             ("no_dev", of(Some(&self.no_dev))),
             ("i_understand_insecure", of(self.file.i_understand_insecure.as_ref())),
         ];

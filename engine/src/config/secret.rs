@@ -11,14 +11,14 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 const KEY_BYTES_MIN: usize = 16;
 
 /// A small file as text, with what its mode says about who else reads it.
-pub(super) struct SmallFile {
-    pub(super) bytes: Vec<u8>,
+pub(crate) struct SmallFile {
+    pub(crate) bytes: Vec<u8>,
     metadata: Metadata,
 }
 
 impl SmallFile {
     /// Reads a file; the error is a sentence that names it.
-    pub(super) fn read(path: &Path) -> Result<Self, String> {
+    pub(crate) fn read(path: &Path) -> Result<Self, String> {
         let fault =
             |what: &dyn std::fmt::Display| format!("cannot read {}: {what}", path.display());
         // Looked at before it is opened: opening a FIFO would wait for a writer.
@@ -39,7 +39,7 @@ impl SmallFile {
     }
 
     /// Refuses a file that others than its owner may use, because it holds a secret.
-    pub(super) fn check_private(&self, path: &Path) -> Result<(), String> {
+    pub(crate) fn check_private(&self, path: &Path) -> Result<(), String> {
         let mode = self.metadata.mode() & 0o7777;
         if mode & 0o077 == 0 {
             return Ok(());

@@ -144,6 +144,18 @@ static LINES: &[Line] = &[
         absent: "",
     },
     Line {
+        key: "api_tls",
+        about: "what the API speaks TLS with, in PEM, read again when the files change:\n\
+                # { certificate = \"chain.pem\", key = \"key.pem\" }",
+        value: |config| {
+            let files = config.settings.api_tls.as_ref()?;
+            let path = |path: &std::path::Path| quoted(&path.display().to_string());
+            let (certificate, key) = (path(&files.certificate), path(&files.key));
+            Some(format!("{{ certificate = {certificate}, key = {key} }}"))
+        },
+        absent: "none; the API speaks plain HTTP",
+    },
+    Line {
         key: "api_key",
         about: "what the API asks for as Bearer, 16 characters or more (or api_key_file = PATH,\n\
                 # or FANFARE_API_KEY)",

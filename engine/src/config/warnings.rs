@@ -30,7 +30,23 @@ impl Config {
         let hidden = tables.iter().flat_map(|table| {
             (0..table.len()).filter_map(|nth| never_counts(&table[..nth], table[nth]))
         });
-        too_small.chain(hidden).chain(self.everyone_is_trusted()).collect()
+        too_small
+            .chain(hidden)
+            .chain(self.everyone_is_trusted())
+            .chain(self.key_in_the_clear())
+            .collect()
+    }
+
+    fn key_in_the_clear(&self) -> Option<String> {
+        let api = self.settings.api.filter(|api| !super::is_loopback(*api))?;
+        let is_clear = self.settings.api_tls.is_none();
+        is_clear.then(|| {
+            format!(
+                "api is {api}, which other machines can reach, and speaks plain HTTP: the API key \
+                 and all that is published can be read on the way. Set api_tls, or listen on \
+                 127.0.0.1 behind a proxy that speaks TLS"
+            )
+        })
     }
 
     fn everyone_is_trusted(&self) -> Option<String> {

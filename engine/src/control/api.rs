@@ -9,6 +9,7 @@ use super::caller::Refusals;
 use super::inquire::Inquirers;
 use super::metrics_page;
 use super::reload::ApiChanges;
+use crate::api_tls::ApiTls;
 use crate::channel::Tenant;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
@@ -23,6 +24,8 @@ pub struct ControlConfig {
     pub build: metrics_page::Build,
     /// The keys of backends, to begin with; with none, no key is asked for.
     pub api_keys: ApiKeys,
+    /// What the listener speaks TLS with; plain HTTP without it.
+    pub tls: Option<Arc<ApiTls>>,
     /// What the node may use.
     pub limits: Limits,
     /// What this listener may use.

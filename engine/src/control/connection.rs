@@ -11,7 +11,7 @@
 //! last one.
 
 use std::convert::Infallible;
-use std::io::{Error, ErrorKind};
+use std::io::Error;
 use std::net::TcpListener as StdListener;
 use std::pin::pin;
 use std::sync::Arc;
@@ -36,6 +36,7 @@ use tokio::time::{sleep, timeout};
 
 use super::api::Api;
 use super::routes;
+use super::stream::ApiStream;
 use crate::clock;
 
 /// Tells every task to end, and within what time.
@@ -51,9 +52,9 @@ const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: applicat
 /// What is over its time has this much more, once: a timer fires before what came while the thread
 /// stood still was read, and whoever sent it was in time.
 pub(super) const UNREAD_GRACE: Duration = Duration::from_millis(100);
-/// From our last byte to the end of the socket; meanwhile what still arrives is read and dropped,
-/// because unread bytes turn a FIN into an RST, which destroys the answer on its way.
-const LINGER: Duration = Duration::from_secs(1);
+/// TLS handshakes at once, each within the time of a head; one more is dropped without a word. A
+/// handshake costs more than all else that a stranger can ask for.
+const GREETINGS_MAX: usize = 64;
 /// After an accept that failed for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -66,20 +67,29 @@ pub(super) async fn accept(listener: StdListener, api: Arc<Api>, mut stop: Stop)
     let router = routes::router(&api);
     let room = Arc::new(Semaphore::new(api.config.bounds.connections));
     let room_for_refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
+    let greetings = Arc::new(Semaphore::new(GREETINGS_MAX));
     let mut tasks = JoinSet::new();
+    if let Some(tls) = api.config.tls.clone() {
+        let metrics = Arc::clone(&api.metrics);
+        tokio::spawn(async move { tls.watch(&metrics.tls).await });
+    }
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
                     if let Ok(place) = Arc::clone(&room).try_acquire_owned() {
                         let (api, router, stop) = (Arc::clone(&api), router.clone(), stop.clone());
+                        let greetings = Arc::clone(&greetings);
                         tasks.spawn(async move {
-                            converse(stream, &api, router, stop).await;
+                            if let Some(stream) = greet(stream, &api, &greetings).await {
+                                converse(stream, &api, router, stop).await;
+                            }
                             drop(place);
                         });
-                    } else if let Ok(place) = Arc::clone(&room_for_refusals).try_acquire_owned() {
+                    } else if api.config.tls.is_none()
+                        && let Ok(place) = Arc::clone(&room_for_refusals).try_acquire_owned() {
                         tasks.spawn(async move {
-                            say_last(stream, BUSY).await;
+                            ApiStream::Plain(stream).say_last(BUSY).await;
                             drop(place);
                         });
                     }
@@ -101,10 +111,25 @@ pub(super) async fn accept(listener: StdListener, api: Arc<Api>, mut stop: Stop)
     }
 }
 
+/// A connection as it is spoken with; `None` where no TLS came of it in time.
+async fn greet(stream: TcpStream, api: &Api, room: &Semaphore) -> Option<ApiStream> {
+    let Some(tls) = &api.config.tls else { return Some(ApiStream::Plain(stream)) };
+    let patience = Duration::from_millis(api.config.limits.head_ms);
+    let greeted = match room.try_acquire() {
+        Ok(_place) => timeout(patience, ApiStream::greet(stream, tls.acceptor())).await.ok(),
+        Err(_) => None,
+    };
+    let greeted = greeted.flatten();
+    if greeted.is_none() {
+        api.metrics.tls.handshakes_failed.add(1);
+    }
+    greeted
+}
+
 /// One connection, from its first byte to its end.
-async fn converse(stream: TcpStream, api: &Api, router: Router, mut stop: Stop) {
+async fn converse(stream: ApiStream, api: &Api, router: Router, mut stop: Stop) {
     let limits = &api.config.limits;
-    set_options(&stream, limits.stall_ms);
+    set_options(stream.socket(), limits.stall_ms);
     let heard = Arc::new(AtomicBool::new(false));
     let service = service(router, Arc::clone(&heard), KeepAlive::new(api));
     let mut connection = http1::Builder::new()
@@ -142,7 +167,7 @@ async fn converse(stream: TcpStream, api: &Api, router: Router, mut stop: Stop) 
     };
     let stream = connection.into_parts().io.into_inner();
     let last = if late { too_late() } else { String::new() };
-    say_last(stream, last.as_bytes()).await;
+    stream.say_last(last.as_bytes()).await;
 }
 
 /// The answer to a head that did not come in time. hyper dates its answers; this one is ours (RFC
@@ -229,26 +254,6 @@ fn set_options(stream: &TcpStream, stall_ms: u64) {
     if let Err(error) = set {
         tracing::debug!(%error, "a connection to the API keeps the kernel's defaults");
     }
-}
-
-/// Says `bytes`, ends our side, and reads what still arrives for a moment.
-async fn say_last(stream: TcpStream, bytes: &[u8]) {
-    // The buffer of a socket takes these few bytes at once, or the peer does not read anyway.
-    let _ = stream.try_write(bytes);
-    if rustix::net::shutdown(&stream, rustix::net::Shutdown::Write).is_err() {
-        return;
-    }
-    let drained = async {
-        let mut dropped = [0; 4 << 10];
-        while stream.readable().await.is_ok() {
-            match stream.try_read(&mut dropped) {
-                Ok(1..) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Ok(0) | Err(_) => return,
-            }
-        }
-    };
-    let _ = timeout(LINGER, drained).await;
 }
 
 #[cfg(test)]

@@ -265,6 +265,24 @@ const NODE: &[Row<Metrics>] = &[
         COUNTER,
         |m| m.reloads.failed.read(),
     ),
+    ("fanfare_api_tls_handshakes_failed", "TLS handshakes that came to nothing", COUNTER, |m| {
+        m.tls.handshakes_failed.read()
+    }),
+    ("fanfare_api_certificate_reloads", "New certificates of the API", COUNTER, |m| {
+        m.tls.reloads.read()
+    }),
+    (
+        "fanfare_api_certificate_reloads_failed",
+        "Changed certificate files that were not taken",
+        COUNTER,
+        |m| m.tls.reloads_failed.read(),
+    ),
+    (
+        "fanfare_api_certificate_end_time_seconds",
+        "When the API's certificate ends, since 1970; 0 without one",
+        GAUGE,
+        |m| m.tls.ends_unix_s.read(),
+    ),
     // The process's, as standard error is.
     ("fanfare_log_dropped", "Lines of the log that could not be written", COUNTER, |_| {
         crate::diagnostics::dropped()

@@ -30,6 +30,7 @@ mod read;
 mod reload;
 mod routes;
 mod stated_reason;
+mod stream;
 mod target;
 
 use std::io;

@@ -35,6 +35,10 @@ const ROWS: &[Row] = &[
     ("limits", Fate::NeedsRestart, |a, b| format!("{:?}", a.limits) == format!("{:?}", b.limits)),
     ("origins", Fate::NeedsRestart, |a, b| a.origins == b.origins),
     ("hosts", Fate::NeedsRestart, |a, b| a.hosts == b.hosts),
+    ("trusted_proxies and how they say for whom they ask", Fate::NeedsRestart, |a, b| {
+        a.proxies == b.proxies
+    }),
+    ("api_tls", Fate::NeedsRestart, |a, b| a.api_tls == b.api_tls),
     ("tenants, and keys of tokens", Fate::NeedsRestart, |a, b| {
         let (a, b) = (&a.tenancy, &b.tenancy);
         (a.on, &a.tokens, &a.keys) == (b.on, &b.tokens, &b.keys)

@@ -23,6 +23,7 @@ use super::posting::ContextPost;
 use super::reload;
 use super::settings::Settings;
 use super::threads::{Threads, unavailable};
+use crate::api_tls::ApiTls;
 use crate::authority::Authority;
 use crate::channel::Tenant;
 use crate::clock::{self, Clock, Wall};
@@ -59,6 +60,7 @@ pub struct ServerAddresses {
 /// A node that runs. Dropping it without [`Server::stop`] leaves its threads running.
 pub struct Server {
     addresses: ServerAddresses,
+    api_tls: Option<Arc<ApiTls>>,
     driver: &'static str,
     inbox: Inbox,
     metrics: Arc<Metrics>,
@@ -129,6 +131,7 @@ fn start_node<L: Log<Ticket> + Send + 'static>(
     let plan = plan::plan(&settings, machine(chosen.tables))?;
     let (listen, listeners) = listening::clients(&settings, plan.shards)?;
     let api = settings.api.map(listening::api).transpose()?;
+    let api_tls = api_tls(&settings)?;
 
     let context = context(&settings, plan.connections, listen)?;
     let wakers = make_wakers(plan.shards)?;
@@ -155,6 +158,7 @@ fn start_node<L: Log<Ticket> + Send + 'static>(
         })?;
     let mut running = Server {
         addresses: ServerAddresses { listen, api: None, socket: None },
+        api_tls,
         driver: chosen.name,
         inbox: inbox.paying(InFlight::of(&metrics, &context.limits)),
         metrics,
@@ -178,6 +182,13 @@ fn start_node<L: Log<Ticket> + Send + 'static>(
             Err(error)
         }
     }
+}
+
+/// What the API speaks TLS with: read before anything runs.
+fn api_tls(settings: &Settings) -> Result<Option<Arc<ApiTls>>, StartError> {
+    let files = settings.api_tls.clone().filter(|_| settings.api.is_some());
+    let loaded = files.map(ApiTls::load).transpose().map_err(StartError::Config)?;
+    Ok(loaded.map(Arc::new))
 }
 
 impl Server {
@@ -221,6 +232,7 @@ impl Server {
                     started_unix_s: clock::unix_seconds(),
                 },
                 api_keys: settings.backends(),
+                tls: self.api_tls.clone(),
                 limits: self.context.limits.clone(),
                 bounds: control::Bounds::default(),
                 origins_key: self.context.origins_key,
@@ -279,6 +291,11 @@ impl Server {
     /// Where it is.
     pub fn addresses(&self) -> &ServerAddresses {
         &self.addresses
+    }
+
+    /// Whether its API speaks TLS.
+    pub fn api_speaks_tls(&self) -> bool {
+        self.api_tls.is_some()
     }
 
     /// The identity of its order, as it is now.

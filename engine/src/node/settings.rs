@@ -8,6 +8,7 @@ use fanfare_identity::ApiKeys;
 use crate::admission::forwarded::TrustedProxies;
 use crate::admission::host::Hosts;
 use crate::admission::origin::Origins;
+use crate::api_tls::TlsFiles;
 use crate::channel::Tenant;
 use crate::limits::Limits;
 use crate::rule::Rules;
@@ -58,6 +59,8 @@ pub struct Settings {
     pub hosts: Hosts,
     /// Proxies that are believed when they say for whom they ask.
     pub proxies: TrustedProxies,
+    /// What the API speaks TLS with; plain HTTP without it.
+    pub api_tls: Option<TlsFiles>,
     /// The API's bearer key, when one is required.
     pub api_key: Option<PlainApiKey>,
     /// Tenants, the keys of their tokens and of their backends.
@@ -103,6 +106,7 @@ impl Settings {
             origins: Origins::default(),
             hosts: Hosts::default(),
             proxies: TrustedProxies::default(),
+            api_tls: None,
             api_key: None,
             tenancy: Tenancy::default(),
             dev: true,

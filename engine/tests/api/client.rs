@@ -81,6 +81,7 @@ impl Node {
         let sequencer = StandIn::start(wishes.inbox_commands);
         let ready = Arc::new(AtomicBool::new(true));
         let config = ControlConfig {
+            tls: None,
             tenant: Tenant::default(),
             build: Build {
                 driver: "epoll",
