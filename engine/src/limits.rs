@@ -1,11 +1,16 @@
 //! What the engine may use: the numbers that configuration sets and every part obeys.
 
+use std::sync::Arc;
+
 use fanfare_protocol::limits::{
     ENVELOPE_BYTES_MAX, HttpLimits, MESSAGE_BYTES_DEFAULT, MESSAGE_CHANNELS_DEFAULT,
     POLL_BYTES_MAX, WsLimits,
 };
 
 use crate::admission::rate::Rate;
+
+use crate::channel::Tenant;
+use crate::tenancy::TenantLimits;
 
 /// Limits and times of one node. Times are milliseconds.
 #[derive(Clone, Debug)]
@@ -103,6 +108,9 @@ pub struct Limits {
     pub channel_idle_ms: u64,
     /// From the signal to the end.
     pub shutdown_ms: u64,
+    /// What tenants may use of all this, those that have limits of their own. Of these the order
+    /// obeys `publish_rate`, `publish_burst` and `subscriptions`.
+    pub tenants: Arc<[(Tenant, TenantLimits)]>,
     /// Publishers on the Unix socket.
     pub publishers: usize,
     /// A publisher on the Unix socket for which bytes wait and which takes none. It is shorter than
@@ -159,6 +167,7 @@ impl Default for Limits {
             interest_ms: 30_000,
             channel_idle_ms: 86_400_000,
             shutdown_ms: 5_000,
+            tenants: Arc::default(),
             publishers: 64,
             publisher_stall_ms: 5_000,
             publisher_sessions: 1_024,

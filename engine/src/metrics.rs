@@ -127,6 +127,8 @@ pub struct SequencerMetrics {
     pub published_bytes: Number,
     /// Publishes that were refused.
     pub refused: Number,
+    /// Those of them that their tenants' rates did not allow.
+    pub rate_limited: Number,
     /// Publishes that had their place already, by their idempotency key.
     pub duplicates: Number,
     /// Publishes whose idempotency key was used for another message; refused.

@@ -32,6 +32,11 @@ pub struct Tenancy {
 }
 
 impl Tenancy {
+    /// What each tenant may use.
+    pub fn limits(&self) -> Arc<[(Tenant, TenantLimits)]> {
+        self.tenants.iter().map(|it| (it.tenant.clone(), it.limits)).collect()
+    }
+
     /// Where keys come from, and the addresses that key sets are fetched from, by
     /// [`EndpointId::index`].
     ///

@@ -74,7 +74,7 @@ pub(crate) fn of_own_refusal(refusal: Refusal) -> Code {
     match refusal {
         Refusal::ChannelLimit => FANFARE_E_CHANNEL_LIMIT,
         Refusal::Conflict => FANFARE_E_CONFLICT,
-        Refusal::Busy => FANFARE_E_RATE_LIMITED,
+        Refusal::Busy | Refusal::RateLimited => FANFARE_E_RATE_LIMITED,
         Refusal::LogFailed => FANFARE_E_UNKNOWN,
         Refusal::ShuttingDown => FANFARE_E_PIPE,
         Refusal::FollowedLimit => unreachable!("a publisher follows nothing"),

@@ -17,6 +17,8 @@ pub enum Refusal {
     Conflict,
     /// As much as may wait for the log does.
     Busy,
+    /// Of a publish: its tenant publishes faster than it may.
+    RateLimited,
     /// The log has failed: what was on its way there may stand in it or not, and nothing more will.
     LogFailed,
     /// The node is shutting down.
@@ -54,6 +56,10 @@ pub const CHANNEL_LIMIT: &str = "the node keeps as many channels as it may, and 
 
 /// The log does not keep up.
 pub const BUSY: &str = "more is published than the node's log takes: publish again in a moment";
+
+/// A tenant publishes faster than it may.
+pub const RATE_LIMITED: &str = "more is published in this tenant than its publish_rate and \
+    publish_burst allow, so none of this was: publish again in a moment";
 
 /// The log has failed.
 pub const LOG_FAILED: &str = "the node's log has failed: whether this message was published is \
@@ -97,6 +103,7 @@ mod tests {
         let many = bad_channels(usize::MAX);
         let all = [
             BUSY,
+            RATE_LIMITED,
             LOG_FAILED,
             BAD_CHANNEL,
             BAD_EVENT,

@@ -112,6 +112,8 @@ impl From<Refusal> for Fault {
             Refusal::ChannelLimit | Refusal::LogFailed => Self::unavailable(code, message, 10),
             Refusal::Conflict => Self::new(StatusCode::CONFLICT, code, message),
             Refusal::Busy | Refusal::ShuttingDown => Self::unavailable(code, message, 1),
+            Refusal::RateLimited => Self::new(StatusCode::TOO_MANY_REQUESTS, code, message)
+                .with(header::RETRY_AFTER, 1.into()),
             Refusal::FollowedLimit => unreachable!("it follows nothing"),
         }
     }
@@ -123,6 +125,7 @@ pub(super) fn refusal_words(refusal: Refusal) -> (&'static str, &'static str) {
         Refusal::ChannelLimit => ("channel_limit", refusals::CHANNEL_LIMIT),
         Refusal::Conflict => ("idempotency_conflict", refusals::CONFLICT),
         Refusal::Busy => ("busy", refusals::BUSY),
+        Refusal::RateLimited => ("rate_limited", refusals::RATE_LIMITED),
         Refusal::LogFailed => ("log_failed", refusals::LOG_FAILED),
         Refusal::ShuttingDown => ("shutting_down", refusals::SHUTTING_DOWN),
         Refusal::FollowedLimit => unreachable!("it follows nothing"),

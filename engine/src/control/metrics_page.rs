@@ -173,6 +173,9 @@ const SEQUENCER: &[Row<SequencerMetrics>] = &[
     ("fanfare_published", "Messages that were given a place", COUNTER, |m| m.published.read()),
     ("fanfare_published_bytes", "Their payload bytes", COUNTER, |m| m.published_bytes.read()),
     ("fanfare_publish_refused", "Publishes that were refused", COUNTER, |m| m.refused.read()),
+    ("fanfare_publish_rate_limited", "Those refused for their tenant's rate", COUNTER, |m| {
+        m.rate_limited.read()
+    }),
     ("fanfare_publish_duplicates", "Publishes that had their place already", COUNTER, |m| {
         m.duplicates.read()
     }),

@@ -292,6 +292,7 @@ fn wire(refusal: Refusal) -> WireRefusal {
         Refusal::ChannelLimit => (RefusalCode::CHANNEL_LIMIT, refusals::CHANNEL_LIMIT),
         Refusal::Conflict => (RefusalCode::CONFLICT, refusals::CONFLICT),
         Refusal::Busy => (RefusalCode::RATE_LIMITED, refusals::BUSY),
+        Refusal::RateLimited => (RefusalCode::RATE_LIMITED, refusals::RATE_LIMITED),
         Refusal::LogFailed => (RefusalCode::LOG_FAILED, refusals::LOG_FAILED),
         Refusal::ShuttingDown => (RefusalCode::SHUTTING_DOWN, refusals::SHUTTING_DOWN),
         Refusal::FollowedLimit => unreachable!("a publisher follows nothing"),

@@ -388,6 +388,7 @@ fn context(
     let mut limits = settings.limits.clone();
     limits.connections = connections;
     limits.bodies_bytes = limits.all_bodies();
+    limits.tenants = settings.tenancy.limits();
     Ok(Context {
         loopback: listen.ip().is_loopback(),
         origins: settings.origins.clone(),

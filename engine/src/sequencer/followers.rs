@@ -8,6 +8,7 @@ use super::channel::Channel;
 use super::command::{Refusal, Subscribe};
 use super::lingering::Lingering;
 use super::table::Channels;
+use super::tenants::TenantSubscriptions;
 
 /// Subscriptions of all connections, and interests that wait for their end.
 pub(super) struct Followers {
@@ -21,6 +22,8 @@ pub(super) struct Followers {
     ticket: u64,
     subscriptions: u64,
     followed: usize,
+    /// Of tenants that have limits of their own.
+    by_tenant: TenantSubscriptions,
 }
 
 impl Followers {
@@ -38,6 +41,7 @@ impl Followers {
             ticket: 0,
             subscriptions: 0,
             followed: 0,
+            by_tenant: TenantSubscriptions::new(limits),
         }
     }
 
@@ -65,8 +69,13 @@ impl Followers {
     /// else is followed before it is whole, so this is asked once.
     ///
     /// # Errors
-    /// Where more channels would be followed than may be.
+    /// Where more channels would be followed than may be, by all or by its tenant.
     pub(super) fn may_follow(&self, request: &Subscribe, all: &Channels) -> Result<(), Refusal> {
+        // A request is of one tenant.
+        let tenant = request.channels.first().map(|(channel, _)| &channel.tenant);
+        if tenant.is_some_and(|it| !self.by_tenant.have_room(it, request.channels.len())) {
+            return Err(Refusal::FollowedLimit);
+        }
         let free = self.followed_max - self.followed;
         if request.channels.len() <= free {
             return Ok(());
@@ -85,6 +94,7 @@ impl Followers {
             self.lingering[usize::from(shard)].cancel();
         }
         self.subscriptions += 1;
+        self.by_tenant.join(&channel.name.tenant);
     }
 
     /// One connection of `shard` follows these channels no more. Returns those in which the shard's
@@ -110,6 +120,9 @@ impl Followers {
         let is_last = channel.audience.leave(shard, self.ticket);
         let left = channel.audience.subscribers();
         self.subscriptions -= before - left;
+        if left < before {
+            self.by_tenant.leave(&channel.name.tenant);
+        }
         self.followed -= usize::from(before > 0 && left == 0);
         if !is_last {
             return false;
@@ -165,6 +178,10 @@ impl Followers {
             channel.audience.lingering().for_each(|shard| lingering[usize::from(shard)] += 1);
         }
         assert_eq!(subscriptions, self.subscriptions);
+        self.by_tenant.invariants(|tenant| {
+            let theirs = all.iter().filter(|channel| channel.name.tenant == *tenant);
+            theirs.map(|channel| channel.audience.subscribers()).sum()
+        });
         for (shard, live) in self.lingering.iter().zip(lingering) {
             shard.invariants(live, all);
         }

@@ -47,6 +47,7 @@ mod retention;
 mod sink;
 mod subscribe;
 mod table;
+mod tenants;
 mod times;
 mod trimmed;
 mod warn;

@@ -24,6 +24,7 @@ use super::order::{EndedLives, LIVES_PER_HEARTBEAT, Order, Placed};
 use super::read;
 use super::sink::Sink;
 use super::subscribe::Following;
+use super::tenants::TenantRates;
 use super::warn::Warn;
 
 /// Units of work in one turn of one side: messages that are placed or imported, channels that are
@@ -122,6 +123,8 @@ pub(super) struct Performer<S, L> {
     pub(super) following: Option<Following>,
     /// Pages of channels that are wanted, the oldest first.
     listings: VecDeque<Listing>,
+    /// How fast tenants publish that have limits of their own.
+    rates: TenantRates,
     /// Who hears of each epoch that begins.
     hear_epochs: Vec<Box<dyn FnMut(Epoch) + Send>>,
     warn: Warn,
@@ -130,6 +133,7 @@ pub(super) struct Performer<S, L> {
 impl<S: Sink, L: Log<Ticket>> Performer<S, L> {
     pub(super) fn new(order: Order, log: LogQueue<L>, ring: S, metrics: Arc<Metrics>) -> Self {
         metrics.sequencer.epoch.set(order.applied.epoch.number());
+        let rates = TenantRates::new(&order.limits);
         Self {
             order,
             log,
@@ -139,6 +143,7 @@ impl<S: Sink, L: Log<Ticket>> Performer<S, L> {
             units_per_turn: UNITS_PER_TURN,
             following: None,
             listings: VecDeque::new(),
+            rates,
             hear_epochs: Vec::new(),
             warn: Warn::default(),
         }
@@ -205,6 +210,7 @@ impl<S: Sink, L: Log<Ticket>> Performer<S, L> {
             Work::Refused(ticket, refusal) => {
                 self.metrics.sequencer.refused.add(1);
                 match refusal {
+                    Refusal::RateLimited => self.metrics.sequencer.rate_limited.add(1),
                     Refusal::Busy => self.warn.log_stuck(self.order.now),
                     _ => self.warn.log_failed(self.order.now),
                 }
@@ -269,8 +275,12 @@ impl<S: Sink, L: Log<Ticket>> Performer<S, L> {
         self.hear_epochs.push(hear);
     }
 
-    /// Offers a message to the log, and places it where it stands there at once.
+    /// Offers a message to the log, unless its tenant publishes too fast, and places it where it
+    /// stands there at once.
     pub(super) fn offer(&mut self, publication: Publication, ticket: Ticket) -> Performed {
+        if !self.rates.take(&publication.channel.tenant, self.order.now) {
+            return self.perform(Work::Refused(ticket, Refusal::RateLimited));
+        }
         match self.log.offer(publication, ticket, self.order.now) {
             Ok(Some(item)) => self.perform_item(item),
             Ok(None) => Performed::Done { units: 1 },

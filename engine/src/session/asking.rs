@@ -212,7 +212,7 @@ impl Asking {
             Refusal::ChannelLimit => Violation::ChannelLimit,
             Refusal::FollowedLimit => Violation::FollowedLimit,
             Refusal::Conflict => unreachable!("it gave no idempotency key"),
-            Refusal::Busy => Violation::Busy,
+            Refusal::Busy | Refusal::RateLimited => Violation::Busy,
             Refusal::LogFailed => Violation::LogFailed,
             Refusal::ShuttingDown => Violation::Draining,
         };

@@ -4,8 +4,10 @@ use fanfare_protocol::message::GapReason;
 
 use super::super::command::*;
 use super::node::{Node, id, publication, rule, rules};
+use crate::channel::{ChannelName, Tenant};
 use crate::limits::Limits;
 use crate::message;
+use crate::tenancy::TenantLimits;
 
 fn floors(node: &mut Node) -> Vec<(u64, Vec<u64>)> {
     let told = |(mask, entry)| match entry {
@@ -234,4 +236,50 @@ fn churn_of_connections_leaves_no_memory_behind() {
     node.sequencer.invariants();
     assert_eq!(node.sequencer.performer.order.channels.len(), 0);
     assert_eq!(node.metrics.sequencer.subscriptions.read(), 0);
+}
+
+/// One tenant with these limits, and others without.
+fn limited(tenant: &Tenant, limits: TenantLimits) -> Node {
+    let limits = Limits { tenants: [(tenant.clone(), limits)].into(), ..Limits::default() };
+    Node::new(limits, rules(Vec::new()))
+}
+
+#[test]
+fn a_tenant_that_publishes_too_fast_is_refused_and_nobody_else() {
+    let (acme, other) = (Tenant::new("acme"), Tenant::new("other"));
+    let (publish_rate, publish_burst) = (Some(2), Some(5));
+    let limits = TenantLimits { publish_rate, publish_burst, ..TenantLimits::default() };
+    let mut node = limited(&acme, limits);
+    let mut placed = |tenant: &Tenant, messages: usize, ms: u64| {
+        node.advance(ms);
+        let channel = ChannelName::new(tenant.clone(), "a");
+        let one = Publication { channel, ..publication("a", 1) };
+        let results = node.batch(vec![one; messages]);
+        let placed = results.iter().take_while(|result| result.is_ok()).count();
+        let refused = |it: &Result<_, _>| it.as_ref().err() == Some(&Refusal::RateLimited);
+        assert!(results[placed..].iter().all(refused), "those behind its burst");
+        (placed, node.metrics.sequencer.rate_limited.read())
+    };
+    assert_eq!(placed(&acme, 4, 0), (4, 0));
+    assert_eq!(placed(&acme, 3, 0), (1, 2));
+    assert_eq!(placed(&other, 1_000, 0), (1_000, 2), "it is not for others");
+    assert_eq!(placed(&acme, 1, 0), (0, 3));
+    assert_eq!(placed(&acme, 3, 1_000), (2, 4), "two came back in a second");
+    assert_eq!(placed(&acme, 9, 60_000), (5, 8), "and no more than its burst in a minute");
+}
+
+#[test]
+fn a_tenant_follows_as_much_as_it_may_and_others_go_on() {
+    let limits = TenantLimits { subscriptions: Some(3), ..TenantLimits::default() };
+    let mut node = limited(&Tenant::default(), limits);
+    let first = node.subscribe(0, &["a", "b"], Since::Now).unwrap();
+    let refused = node.subscribe(1, &["a", "c"], Since::Now).err();
+    assert_eq!(refused, Some(Refusal::FollowedLimit));
+    node.subscribe(1, &["a"], Since::Now).unwrap();
+    node.sequencer.invariants();
+    assert_eq!(node.subscribe(1, &["b"], Since::Now).err(), Some(Refusal::FollowedLimit));
+    node.unsubscribe(0, &[first.channels[0].channel]);
+    node.subscribe(2, &["c"], Since::Now).unwrap();
+    node.sequencer.invariants();
+    assert_eq!(node.metrics.sequencer.subscriptions.read(), 3);
 }
