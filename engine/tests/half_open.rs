@@ -4,7 +4,7 @@
 //!
 //! What is asserted holds on a busy machine: the good client is served while all of them are there,
 //! and each of them is over when its time is. How long it takes is printed, and stands in
-//! `docs/PERFORMANCE.md` as it was measured on a quiet one with a release build:
+//! `docs/PERFORMANCE.md` as it was measured; on a quiet machine, with a release build:
 //!
 //! ```text
 //! cargo test --release -p fanfare --test half_open -- --nocapture
