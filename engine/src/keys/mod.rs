@@ -16,4 +16,4 @@ pub use address::KeyAddress;
 pub use asks::{ENDPOINTS_MAX, KeyAsks};
 pub use authorities::Authorities;
 pub use plan::{KeyEndpoint, KeyPlan};
-pub use renewal::{KeyRenewal, THREAD};
+pub use renewal::{KeyPlans, KeyRenewal, THREAD};

@@ -73,6 +73,11 @@ impl KeyRenewal {
         self.asks.clone()
     }
 
+    /// How another configuration is told, by whoever does not keep the thread alive.
+    pub fn plans(&self) -> KeyPlans {
+        KeyPlans(self.plans.downgrade())
+    }
+
     /// Goes on by another configuration. An endpoint that is in both keeps its keys until it has
     /// answered anew.
     ///
@@ -90,6 +95,24 @@ impl KeyRenewal {
         if self.thread.join().is_err() {
             tracing::error!("the thread that fetches keys panicked: this is a bug in Fanfare");
         }
+    }
+}
+
+/// Where another configuration's keys are put.
+#[derive(Clone, Debug)]
+pub struct KeyPlans(mpsc::WeakUnboundedSender<KeyPlan>);
+
+impl KeyPlans {
+    /// As [`KeyRenewal::reload`]; a thread that has ended takes nothing on.
+    ///
+    /// # Errors
+    /// More endpoints than [`ENDPOINTS_MAX`]: nothing changes then.
+    pub fn take_on(&self, plan: KeyPlan) -> io::Result<()> {
+        check(&plan)?;
+        if let Some(plans) = self.0.upgrade() {
+            let _ = plans.send(plan); // as above
+        }
+        Ok(())
     }
 }
 

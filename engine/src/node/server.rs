@@ -20,7 +20,7 @@ use super::listening;
 use super::parts::{NodeParts, Plans};
 use super::plan::{self, RESERVE};
 use super::posting::ContextPost;
-use super::reload;
+use super::reload::{self, Changing};
 use super::settings::Settings;
 use super::threads::{Threads, unavailable};
 use crate::api_tls::ApiTls;
@@ -257,7 +257,12 @@ impl Server {
         read: impl Fn() -> Result<Settings, String> + Send + Sync + 'static,
     ) -> Reload {
         let api = self.control.as_ref().map(Control::changes);
-        let reload = reload::reload(settings, api.clone(), Arc::clone(&self.metrics), read);
+        let changing = Changing {
+            api: api.clone(),
+            post: Some(self.post.clone()),
+            keys: self.keys.as_ref().map(KeyRenewal::plans),
+        };
+        let reload = reload::reload(settings, changing, Arc::clone(&self.metrics), read);
         if let Some(api) = api {
             api.set_reload(Arc::clone(&reload));
         }

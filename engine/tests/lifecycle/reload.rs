@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use fanfare_identity::keys::{Algorithm, Key};
 use fanfare_identity::{API_KEY_RANDOM_BYTES, MadeKey};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -120,4 +121,70 @@ fn what_cannot_change_is_said() {
     }
     server.signal(Signal::TERM);
     assert_eq!(server.end(), Some(0));
+}
+
+/// A stream that was asked for with a token, or without one, and the status of its answer.
+fn follow(listen: SocketAddr, channel: &str, token: Option<&str>) -> (Client, u16) {
+    let mut client = Client::connect(listen);
+    let token = token.map(|token| format!("Authorization: Bearer {token}\r\n"));
+    let field = token.unwrap_or_default();
+    let head = format!("GET /sse?channels={channel} HTTP/1.1\r\nHost: localhost\r\n{field}\r\n");
+    client.send(head.as_bytes());
+    let status = client.head().split(' ').nth(1).unwrap().parse().unwrap();
+    (client, status)
+}
+
+fn secret(nth: u8) -> String {
+    format!("secret number {nth} of thirty-two bytes or more")
+}
+
+fn token(nth: u8) -> String {
+    let key = Key::secret(Algorithm::Hs256, secret(nth).as_bytes()).unwrap();
+    key.sign(Some(&nth.to_string()), r#"{"sub":"ann","channels":["room"]}"#).unwrap()
+}
+
+/// Keys of tokens and rules change over: who is here by what goes on to hold stays, who is here by
+/// what was taken away does not.
+#[test]
+fn keys_of_tokens_and_rules_change_under_clients() {
+    for driver in ["uring", "epoll"] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("fanfare.toml");
+        let admin = key(1);
+        let keys = |numbers: &[u8]| {
+            let keys = numbers.iter().map(|nth| {
+                format!("[[tenants.keys]]\nkid = \"{nth}\"\nsecret = \"{}\"\n", secret(*nth))
+            });
+            let tenant = "[auth]\nrequire_exp = false\n[[tenants]]\nname = \"default\"\n";
+            format!("{tenant}{}", keys.collect::<String>())
+        };
+        let open = "[[channels]]\nmatch = \"news\"\nallow = { anonymous = [\"subscribe\"] }\n";
+        write(&file, &[&admin], &format!("{open}{}", keys(&[1])));
+        let mut command = process::serve();
+        command.args(["--listen", "127.0.0.1:0", "--api", "127.0.0.1:0", "--socket", "none"]);
+        command.args(["--shards", "1", "--driver", driver, "--config"]).arg(&file);
+        let mut server = Process::start(&mut command);
+        let (listen, api) = (server.address("listen"), server.address("api"));
+        let (mut ann, status) = follow(listen, "room", Some(&token(1)));
+        assert_eq!(status, 200, "{driver}");
+        let (mut anybody, status) = follow(listen, "news", None);
+        assert_eq!(status, 200);
+        assert_eq!(follow(listen, "room", Some(&token(2))).1, 401);
+        assert_eq!(follow(listen, "room", None).1, 401);
+
+        write(&file, &[&admin], &keys(&[1, 2]));
+        let (status, body) = ask(api, "POST /v1/reload", &admin);
+        let told = ["keys of tokens", "who may use which channels"];
+        assert!(status == 200 && told.iter().all(|what| body.contains(what)), "{body}");
+        wait_until("the new key holds", || follow(listen, "room", Some(&token(2))).1 == 200);
+        assert_eq!(follow(listen, "news", None).1, 401, "{driver}");
+        anybody.opening();
+        let farewell = anybody.block();
+        assert!(farewell.contains(r#""code":4401,"reason":"token_needed""#), "{farewell}");
+        ann.opening();
+        assert_eq!(ask(api, "POST /v1/channels/room", &admin).0, 200);
+        assert!(ann.block().contains("data: x"), "{driver}: her stream goes on");
+        server.signal(Signal::TERM);
+        assert_eq!(server.end(), Some(0));
+    }
 }
