@@ -293,6 +293,8 @@ pub(super) fn refuse(
 ) -> ExchangeStep {
     let is_of_token =
         matches!(violation.status(), Status::Unauthorized) || violation == Violation::Forbidden;
+    let is_for_now =
+        matches!(violation.status(), Status::ServiceUnavailable | Status::TooManyRequests);
     match ask.endpoint {
         Endpoint::WebSocket if ask.switch.is_none() || is_of_token => {
             if let Some(switch) = &ask.switch {
@@ -302,7 +304,7 @@ pub(super) fn refuse(
             let (code, reason) = close_of(violation);
             return dismiss(code, reason, here);
         }
-        Endpoint::EventStream if violation.status() == Status::ServiceUnavailable => {}
+        Endpoint::EventStream if is_for_now => {}
         _ => {
             reading::refuse(violation, ask.origin.as_deref(), here);
             return ExchangeStep::refused(true);
