@@ -8,7 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use fanfare_identity::keys::{EndpointId, KeySet, Verdict};
 use fanfare_identity::token::LEEWAY_S;
-use fanfare_identity::{Decision, Identity, Revocations, Revoked, Right, Ticket, Tickets, decide};
+use fanfare_identity::{
+    Decision, Explanation, Identity, Revocations, Revoked, Right, TICKET_RANDOM_BYTES, Ticket,
+    Tickets, decide, explain,
+};
 use fanfare_protocol::http::Violation;
 
 use crate::channel::ChannelName;
@@ -102,6 +105,23 @@ impl Authority {
         }
     }
 
+    /// Gives a ticket out of random bytes, which must be the kernel's.
+    ///
+    /// # Errors
+    /// There is no room for one more.
+    pub fn issue(
+        &self,
+        random: &[u8; TICKET_RANDOM_BYTES],
+        ticket: Ticket,
+        now_ms: u64,
+    ) -> Result<String, Denial> {
+        let mut tickets = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
+        tickets.issue(random, ticket, now_ms).map_err(|full| Denial {
+            violation: Violation::TooManyTickets,
+            rule: full.to_string().into(),
+        })
+    }
+
     /// Who is the bearer of this token.
     ///
     /// # Errors
@@ -135,6 +155,12 @@ impl Authority {
                 Err(Denial { violation: Violation::TokenRevoked, rule: revoked.to_string().into() })
             }
         }
+    }
+
+    /// Whether somebody may do this with a channel of the same tenant, step by step.
+    pub fn explain(&self, identity: &Identity, right: Right, channel: &ChannelName) -> Explanation {
+        let rule = self.rules.of(&channel.tenant, &channel.name).1;
+        explain(identity, Some(rule.access()), right, &channel.name)
     }
 
     fn revoked(&self, identity: &Identity) -> Option<Revoked> {
@@ -204,6 +230,12 @@ impl fmt::Debug for Authority {
 }
 
 impl Denial {
+    /// The token is somebody's of another tenant.
+    pub fn of_another_tenant() -> Self {
+        let rule = "the token is not of this tenant".into();
+        Self { violation: Violation::BadToken, rule }
+    }
+
     /// The keys that could have signed a token cannot be had now.
     pub fn of_keys() -> Self {
         let rule = "the endpoint that may have the token's key has not answered".into();

@@ -62,6 +62,11 @@ impl Wall {
     }
 }
 
+/// Milliseconds since 1970, for threads that keep no time of their own; never for ordering.
+pub fn unix_millis() -> u64 {
+    Wall::System.unix_millis(Millis(0))
+}
+
 /// Seconds since 1970, for logs and build facts; never for ordering.
 pub fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())

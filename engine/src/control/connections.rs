@@ -120,7 +120,7 @@ pub(super) async fn disconnect(
 ) -> Result<Response, Fault> {
     let (head, body) = request.into_parts();
     let tenant = caller.tenant;
-    let body = api.selection(&head, body).await?;
+    let body = api.json_bytes(&head, body, BODY_BYTES_MAX).await?;
     let asked: Selection<'_> = json_object::read(&body, DISCONNECT)?;
     let why = asked.why(UNSAID_DISCONNECT)?;
     let whom = match (asked.whom(&api)?, &asked.channel) {
@@ -140,7 +140,7 @@ pub(super) async fn unsubscribe(
 ) -> Result<Response, Fault> {
     let (head, body) = request.into_parts();
     let tenant = caller.tenant;
-    let body = api.selection(&head, body).await?;
+    let body = api.json_bytes(&head, body, BODY_BYTES_MAX).await?;
     let asked: Selection<'_> = json_object::read(&body, UNSUBSCRIBE)?;
     let why = asked.why(UNSAID_UNSUBSCRIBE)?;
     let whom = asked.whom(&api)?.unwrap_or(Whom::Everyone);
@@ -221,7 +221,12 @@ impl Api {
     }
 
     /// The body of a request that says whom. A page of a browser cannot send it unasked.
-    async fn selection(&self, head: &Parts, body: axum::body::Body) -> Result<Vec<u8>, Fault> {
+    pub(super) async fn json_bytes(
+        &self,
+        head: &Parts,
+        body: axum::body::Body,
+        most: usize,
+    ) -> Result<Vec<u8>, Fault> {
         if !says_json(&head.headers) {
             return Err(Fault::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -230,7 +235,7 @@ impl Api {
             )
             .closing());
         }
-        Ok(self.take(&head.headers, body, BODY_BYTES_MAX).await?.bytes)
+        Ok(self.take(&head.headers, body, most).await?.bytes)
     }
 }
 

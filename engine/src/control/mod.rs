@@ -32,6 +32,7 @@ mod routes;
 mod stated_reason;
 mod stream;
 mod target;
+mod tokens;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -47,6 +48,7 @@ pub use api::{Bounds, ControlConfig};
 use caller::Refusals;
 use inquire::Inquirers;
 pub use reload::{ApiChanges, Reload, Reloaded};
+pub use tokens::Judge;
 
 use crate::channel::Tenant;
 use crate::in_flight::InFlight;

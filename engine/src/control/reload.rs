@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::answer::{Fault, json};
 use super::api::Api;
+use super::tokens::Judge;
 
 /// What a configuration that was read again has changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -32,13 +33,14 @@ pub struct ApiChanges(Arc<Changing>);
 struct Changing {
     api_keys: RwLock<Arc<ApiKeys>>,
     reload: OnceLock<Reload>,
+    judge: OnceLock<Judge>,
 }
 
 impl ApiChanges {
     /// With these keys of backends, and no way to read the configuration again.
     pub(super) fn new(api_keys: ApiKeys) -> Self {
-        let (api_keys, reload) = (RwLock::new(Arc::new(api_keys)), OnceLock::new());
-        Self(Arc::new(Changing { api_keys, reload }))
+        let api_keys = RwLock::new(Arc::new(api_keys));
+        Self(Arc::new(Changing { api_keys, reload: OnceLock::new(), judge: OnceLock::new() }))
     }
 
     /// The keys of backends, as they are now.
@@ -49,6 +51,15 @@ impl ApiChanges {
     /// Other keys of backends, from the next request on.
     pub fn set_api_keys(&self, keys: ApiKeys) {
         *self.0.api_keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+    }
+
+    /// By whom clients are judged; the first that is said stays.
+    pub fn set_judge(&self, judge: Judge) {
+        self.0.judge.get_or_init(|| judge);
+    }
+
+    pub(super) fn judge(&self) -> Option<Judge> {
+        self.0.judge.get().cloned()
     }
 
     /// How the configuration is read again; the first way that is said stays.

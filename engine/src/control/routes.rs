@@ -12,7 +12,7 @@ use axum::routing::{get, post};
 
 use super::answer::Fault;
 use super::api::Api;
-use super::{channels, connections, gate, metrics_page, publish, read, reload};
+use super::{channels, connections, gate, metrics_page, publish, read, reload, tokens};
 
 /// The router of one API.
 pub(super) fn router(api: &Arc<Api>) -> Router {
@@ -30,6 +30,9 @@ pub(super) fn router(api: &Arc<Api>) -> Router {
         .route("/v1/users/{user}", get(connections::connections_of).delete(connections::close_user))
         .route("/v1/disconnect", post(connections::disconnect))
         .route("/v1/unsubscribe", post(connections::unsubscribe))
+        .route("/v1/revocations", post(tokens::revoke))
+        .route("/v1/explain", post(tokens::explain))
+        .route("/v1/tickets", post(tokens::ticket))
         .route("/v1/reload", post(reload::reload))
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))

@@ -27,7 +27,7 @@ use crate::api_tls::ApiTls;
 use crate::authority::Authority;
 use crate::channel::Tenant;
 use crate::clock::{self, Clock, Wall};
-use crate::control::{self, Control, Reload};
+use crate::control::{self, Control, Judge, Reload};
 use crate::error::StartError;
 use crate::in_flight::InFlight;
 use crate::ingest;
@@ -243,6 +243,11 @@ impl Server {
                 (self.inbox.clone(), self.vigil.guard(control::THREAD, || {}).with_short_slices());
             let control = control::serve(listener, inbox, metrics, config, guard)
                 .map_err(|error| unavailable("the API's thread could not be started", &error))?;
+            let (post, again) = (self.post.clone(), self.post.clone());
+            control.changes().set_judge(Judge {
+                authority: Arc::new(move || post.context().authority.clone()),
+                ask_again: Arc::new(move || again.ask_again()),
+            });
             self.addresses.api = Some(control.address());
             self.control = Some(control);
         }

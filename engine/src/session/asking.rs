@@ -77,6 +77,8 @@ pub(crate) enum BringResult {
     Gone,
     /// It has no room for what it would say to that.
     Full,
+    /// It is somebody else's.
+    Foreign,
 }
 
 impl Asking {
@@ -127,6 +129,7 @@ impl Asking {
             }
             BringResult::Gone => Violation::SessionGone,
             BringResult::Full => Violation::SessionFull,
+            BringResult::Foreign => Violation::Forbidden,
         };
         reading::refuse(violation, origin.as_deref(), here);
         None

@@ -1,11 +1,15 @@
 //! What a session wants of its shard.
 
+use std::sync::Arc;
+
+use fanfare_identity::Identity;
 use fanfare_identity::keys::EndpointId;
 
 use super::whole_answer::WholeAnswer;
 use crate::bodies::BodyShare;
 use crate::channel::{ChannelId, ChannelName};
 use crate::driver::{Close, Token};
+use crate::origin::Named;
 use crate::sequencer::command::{Publication, Since};
 use crate::transport::door::HoldRequest;
 use crate::transport::input::BroughtMessage;
@@ -53,6 +57,9 @@ pub(crate) enum Effect {
     WantKeys(EndpointId),
     /// It has shown a new token: ask again whether what it follows may be followed.
     AskAgain,
+    /// Bring a new token's identity to a connection of any shard, and tell the client what became
+    /// of it.
+    Refresh(Named, Arc<Identity>),
     /// The head of a request is whole: its address may begin another connection.
     HeadDone,
     /// A request has its answer, and the connection waits for the next one.

@@ -154,6 +154,10 @@ impl Exchange {
                 ExchangeStep::On(Self::Asking(Box::new(Asking::to_publish(keep_alive))))
             }
             Next::Hold { request, keep_alive } => Self::hold(request, keep_alive, here),
+            Next::Refresh { of, identity, origin, keep_alive } => {
+                here.shared.want(Effect::Refresh(of, identity));
+                ExchangeStep::On(Self::Asking(Box::new(Asking::to_bring(origin, keep_alive))))
+            }
             Next::Bring { brought, origin, keep_alive } => {
                 here.shared.want(Effect::Bring(brought));
                 ExchangeStep::On(Self::Asking(Box::new(Asking::to_bring(origin, keep_alive))))

@@ -1,5 +1,8 @@
 //! A request that is not whole: from the bytes of a head, and of a body, to a decision.
 
+use std::sync::Arc;
+
+use fanfare_identity::{Identity, TICKET_RANDOM_BYTES};
 use fanfare_protocol::http::{Ending, Fed, HeadReader, Violation, response};
 
 use super::effect::Effect;
@@ -7,6 +10,7 @@ use super::here::Here;
 use super::shared::ShardResources;
 use crate::bodies::{BodySender, BodyShare};
 use crate::clock::Millis;
+use crate::origin::Named;
 use crate::payload;
 use crate::sequencer::command::Publication;
 use crate::transport::decision::Decision;
@@ -15,6 +19,7 @@ use crate::transport::follow_body::PendingFollow;
 use crate::transport::follow_request::FollowRequest;
 use crate::transport::input::{Body, BroughtMessage, Purpose};
 use crate::transport::request;
+use crate::transport::token_request::{TokenErrand, TokenRequest};
 
 /// A request of which a part is here.
 #[derive(Debug)]
@@ -52,6 +57,8 @@ pub(super) enum Next {
     Publish { publication: Box<Publication>, body: BodyShare, keep_alive: bool },
     /// The request was good and is to be held.
     Hold { request: Box<HoldRequest>, keep_alive: bool },
+    /// The request was good and brings a new token to a connection.
+    Refresh { of: Named, identity: Arc<Identity>, origin: Option<Box<str>>, keep_alive: bool },
     /// The request was good and brings something to a session.
     Bring { brought: Box<BroughtMessage>, origin: Option<Box<str>>, keep_alive: bool },
 }
@@ -158,6 +165,7 @@ fn decide(reader: &HeadReader, rest: usize, here: &mut Here<'_>) -> Headed {
         }
         Decision::Publish(publication, length) => Body::new(Purpose::Publish(publication), length),
         Decision::Read(pending, length) => Body::new(Purpose::Follow(pending), length),
+        Decision::Token(request) => return Headed::Next(about_token(&request, keep_alive, here)),
         Decision::Hold(request) => return Headed::Next(Next::Hold { request, keep_alive }),
         Decision::Bring { session, origin, length } => {
             Body::new(Purpose::Bring { session, origin }, length)
@@ -170,6 +178,37 @@ fn decide(reader: &HeadReader, rest: usize, here: &mut Here<'_>) -> Headed {
     }
     let waits_for_go_on = request.expects_continue && rest < body.length;
     Headed::Body { body, keep_alive, waits_for_go_on }
+}
+
+/// A whole head that is about a token.
+fn about_token(request: &TokenRequest, keep_alive: bool, here: &mut Here<'_>) -> Next {
+    let context = here.shared.context.clone();
+    let bearer = request.bearer().cloned();
+    let issued = match (bearer, &request.errand) {
+        (Ok(bearer), TokenErrand::Refresh(of)) => {
+            let origin = request.origin.clone();
+            return Next::Refresh { of: *of, identity: bearer.identity, origin, keep_alive };
+        }
+        (Ok(_), TokenErrand::Ticket(_)) => {
+            let mut random = [0; TICKET_RANDOM_BYTES];
+            if getrandom::fill(&mut random).is_err() {
+                refuse(Violation::Busy, request.origin.as_deref(), here);
+                return Next::Refused;
+            }
+            let (when, now_ms) = ((here.date(), ending(keep_alive)), here.unix_ms());
+            request.issue(&context, &random, when, now_ms, here.private())
+        }
+        (Err(denial), _) => Err(denial),
+    };
+    match issued {
+        Ok(()) => Next::Answered { keep_alive },
+        Err(denial) => {
+            let who = request.bearer().ok().map(|bearer| &*bearer.identity);
+            here.shared.denied(&denial, who, here.now);
+            refuse(denial.violation, request.origin.as_deref(), here);
+            Next::Refused
+        }
+    }
 }
 
 /// Bytes of a body. Returns how many of them belonged to it.

@@ -125,6 +125,7 @@ impl Bench {
                 Effect::Served => continue, // the end of every answer that is not the last
                 Effect::WantKeys(endpoint) => format!("keys {endpoint:?}"),
                 Effect::AskAgain => "ask again".into(),
+                Effect::Refresh(of, _) => format!("refresh {of:?}"),
                 Effect::Hold(_) => "hold".into(),
                 Effect::Carries(_) => "carries".into(),
                 Effect::Answer(_) => "answer".into(),

@@ -244,6 +244,13 @@ impl Apart<'_> {
                 }
                 self.clients.commands.relay(Relay::new(from.shard, 0, Parcel::Told(from, told)));
             }
+            Parcel::Refresh(from, token, identity) => {
+                let mut told = BringResult::Gone;
+                self.clients.call(token, self.now, |it, shared| {
+                    told = it.refresh(identity, self.now, shared);
+                });
+                self.clients.commands.relay(Relay::new(from.shard, 0, Parcel::Told(from, told)));
+            }
             Parcel::Told(to, told) => self.clients.tell(to.session, told, self.now),
             Parcel::Hold(moving) => self.clients.carriers.arrivals.push_back(moving),
         }

@@ -205,6 +205,7 @@ impl Clients {
                 }
                 Effect::TakeOver => self.carriers.parted.push_back(ApartNotice::TakesOver(token)),
                 Effect::Bring(brought) => self.bring(token, *brought, now),
+                Effect::Refresh(of, identity) => self.bring_token(token, of, identity, now),
                 Effect::WantKeys(endpoint) => self.want_keys(token, endpoint, now),
                 Effect::AskAgain => self.ask_again(token, now),
                 Effect::End(how) => self.end(token, how),

@@ -213,7 +213,7 @@ impl FromOrder<'_> {
             }
             Command::Publish(_, PublishAnswer::Connection { requester, .. }) => requester,
             Command::Relay(relay) => match relay.take() {
-                Some(Parcel::Bring(requester, _)) => requester,
+                Some(Parcel::Bring(requester, _) | Parcel::Refresh(requester, ..)) => requester,
                 _ => return, // who is on the way is told, and who was to be told is
             },
             _ => return, // nobody counts subscribers any more

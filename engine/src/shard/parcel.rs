@@ -4,8 +4,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use fanfare_identity::Identity;
+
 use crate::admission::peers::Admitted;
-use crate::driver::Detached;
+use crate::driver::{Detached, Token};
 use crate::node_state::NodeState;
 use crate::sequencer::command::Requester;
 use crate::session::{BringResult, Unheld};
@@ -17,6 +19,8 @@ use crate::transport::input::BroughtMessage;
 pub(super) enum Parcel {
     /// What a client says, for its session; the answer goes to this requester.
     Bring(Requester, BroughtMessage),
+    /// A new token's identity, for this connection; the answer goes to this requester.
+    Refresh(Requester, Token, Arc<Identity>),
     /// The answer: what became of it.
     Told(Requester, BringResult),
     /// A request that is to be held, with its socket.

@@ -1,11 +1,19 @@
 //! Everybody is asked again whether they may be here, when keys, rules or revocations change; and
 //! those whose tokens wait for keys are judged when these may have come.
 
+use std::sync::Arc;
+
+use fanfare_identity::Identity;
 use fanfare_identity::keys::EndpointId;
 
 use super::clients::Clients;
+use super::parcel::Parcel;
 use crate::clock::Millis;
 use crate::driver::Token;
+use crate::origin::Named;
+use crate::sequencer::command::Requester;
+use crate::sequencer::relay::Relay;
+use crate::session::BringResult;
 
 /// Clients of one shard whose tokens wait for keys at once. Each holds a connection and its token.
 const WAITING_FOR_KEYS_MAX: usize = 1_000;
@@ -79,5 +87,22 @@ impl Clients {
         if let Err(denial) = authority.judge(identity, &mut channels) {
             self.call(token, now, |session, shared| session.deny(&denial, now, shared));
         }
+    }
+
+    /// Brings the identity of a new token to a connection of any shard, through the order's ring.
+    pub(super) fn bring_token(
+        &mut self,
+        from: Token,
+        of: Named,
+        identity: Arc<Identity>,
+        now: Millis,
+    ) {
+        let Named { shard, index, generation } = of;
+        if usize::from(shard) >= self.shared.shards() {
+            return self.tell(from, BringResult::Gone, now);
+        }
+        let requester = Requester { shard: self.number, session: from, request: 0 };
+        let parcel = Parcel::Refresh(requester, Token { index, generation }, identity);
+        self.commands.relay(Relay::new(shard, size_of::<Identity>(), parcel));
     }
 }

@@ -5,6 +5,7 @@ use fanfare_protocol::http::{Ending, Violation};
 use super::door::HoldRequest;
 use super::follow_body::PendingFollow;
 use super::follow_request::FollowRequest;
+use super::token_request::TokenRequest;
 use crate::sequencer::command::Publication;
 use crate::session_id::SessionId;
 
@@ -21,6 +22,8 @@ pub enum Decision {
     Publish(Box<Publication>, usize),
     /// Read a body of this length, which says what to follow.
     Read(Box<PendingFollow>, usize),
+    /// Do what it asks for with its token.
+    Token(Box<TokenRequest>),
     /// Hold it for a session.
     Hold(Box<HoldRequest>),
     /// Read a body of this length, and bring it to a session.

@@ -19,6 +19,7 @@ pub mod publish;
 pub mod request;
 pub mod since;
 pub mod token_message;
+pub mod token_request;
 pub mod websocket;
 
 pub use context::Context;

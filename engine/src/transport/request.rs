@@ -14,7 +14,7 @@ use super::door::Door;
 use super::errand;
 use super::follow_body::{BodyForm, PendingFollow};
 use super::follow_request::{Endpoint, FollowHead, FollowRequest, takes_chunks};
-use super::{Context, playground};
+use super::{Context, playground, token_request};
 use crate::admission::origin::Access;
 use crate::admission::proxy;
 use crate::channel::ChannelName;
@@ -114,7 +114,7 @@ pub fn is_event_stream(request: &Request<'_>) -> bool {
 }
 
 fn is_guarded(path: &str) -> bool {
-    matches!(path, "/ws" | "/sse" | "/poll" | "/playground/publish")
+    matches!(path, "/ws" | "/sse" | "/poll" | "/playground/publish") || path.starts_with("/v1/")
 }
 
 fn refuse(
@@ -171,6 +171,9 @@ fn route(
             Ok(Decision::Follow(Box::new(follow)))
         }
         ("/sse" | "/poll", Method::Post | Method::Query) => follow(request, context, asker),
+        (path, method) if path.starts_with("/v1/") => {
+            about_token(path, method, request, context, (date, asker), out)
+        }
         ("/playground/publish", Method::Post) => publish(request, context, dev),
         ("/playground/publish", _) => Err(Violation::MethodNotPost),
         ("/" | "/healthz" | "/readyz", Method::Get | Method::Head) => {
@@ -180,6 +183,25 @@ fn route(
         ("/" | "/healthz" | "/readyz", _) => Err(Violation::MethodNotRead),
         ("/sse" | "/poll", _) => Err(Violation::MethodNotFollow),
         _ => Err(Violation::NotFound),
+    }
+}
+
+/// What a page asks for with its token. The rest of `/v1/` is for backends, on another listener.
+fn about_token(
+    path: &str,
+    method: Method,
+    request: &Request<'_>,
+    context: &Context,
+    (date, asker): (HttpDate, &Asker<'_>),
+    out: &mut Vec<u8>,
+) -> Result<Decision, Violation> {
+    let refreshed = token_request::refreshed(path, context);
+    match (method, refreshed) {
+        (_, None) if path != token_request::TICKETS => Err(Violation::NotFound),
+        (Method::Options, _) => options(request, Methods::Send, date, asker.reader, out),
+        (Method::Post, None) => token_request::ticket(request, context, asker),
+        (Method::Post, Some(of)) => token_request::refresh(of, request, context, asker),
+        _ => Err(Violation::MethodNotPost),
     }
 }
 

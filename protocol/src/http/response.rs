@@ -230,6 +230,8 @@ pub enum Methods {
     Follow,
     /// A client comes over many requests: what it is told is read, what it says is brought.
     Carry,
+    /// Something is sent there.
+    Send,
 }
 
 impl Methods {
@@ -239,6 +241,7 @@ impl Methods {
             Self::Read => ("GET, HEAD, OPTIONS", "GET, HEAD"),
             Self::Follow => ("GET, HEAD, POST, QUERY, OPTIONS", "GET, HEAD, POST, QUERY"),
             Self::Carry => ("GET, POST, OPTIONS", "GET, POST"),
+            Self::Send => ("POST, OPTIONS", "POST"),
         }
     }
 }

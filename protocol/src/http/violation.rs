@@ -182,6 +182,9 @@ violations! {
     /// A cookie alone, from a page that is not known to be allowed.
     CookieOrigin = Forbidden, "cookie_needs_origin",
         "A cookie is believed only from a page whose Origin is allowed, or of this very site.";
+    /// As many tickets are out as may be.
+    TooManyTickets = ServiceUnavailable, "too_many_tickets",
+        "As many tickets wait to be used as may; ask again in some seconds.";
     /// The keys that could have signed the token cannot be had now.
     KeysUnavailable = ServiceUnavailable, "keys_unavailable",
         "The keys to check this token with cannot be had now; try again in a moment.";
@@ -353,6 +356,7 @@ impl Violation {
             | Self::Busy
             | Self::SessionFull
             | Self::KeysUnavailable
+            | Self::TooManyTickets
             | Self::LogFailed
             | Self::Draining => &[("Retry-After", "1")],
             Self::ChannelLimit => &[("Retry-After", "10")],
