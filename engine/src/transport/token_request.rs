@@ -40,7 +40,7 @@ pub enum TokenErrand {
 }
 
 /// The connection whose token is to be refreshed at this path, if it is such a path.
-pub(super) fn refreshed<'a>(path: &'a str, context: &Context) -> Option<Option<Named>> {
+pub(super) fn refreshed(path: &str, context: &Context) -> Option<Option<Named>> {
     let id = path.strip_prefix("/v1/connections/")?.strip_suffix("/refresh")?;
     Some(Origin::parse(id).and_then(|origin| origin.named(context.origins_key)))
 }
