@@ -55,6 +55,8 @@ mod shutdown;
 mod site;
 #[path = "threats/streams.rs"]
 mod streams;
+#[path = "threats/tokens.rs"]
+mod tokens;
 #[path = "threats/upgrade.rs"]
 mod upgrade;
 #[path = "threats/wire.rs"]

@@ -142,8 +142,15 @@ impl Client {
 
     /// Sends a masked frame.
     pub fn send_frame(&mut self, first: u8, payload: &[u8]) {
-        assert!(payload.len() < 126);
-        let mut frame = vec![first, 0x80 | payload.len() as u8, 1, 2, 3, 4];
+        let mut frame = vec![first];
+        match u16::try_from(payload.len()).expect("tests send less than 64 KiB in a frame") {
+            length @ 0..=125 => frame.push(0x80 | length as u8),
+            length => {
+                frame.push(0x80 | 126);
+                frame.extend(length.to_be_bytes());
+            }
+        }
+        frame.extend([1, 2, 3, 4]);
         frame.extend(payload.iter().zip([1, 2, 3, 4].iter().cycle()).map(|(byte, key)| byte ^ key));
         self.send(&frame);
     }
