@@ -215,6 +215,9 @@ fn run(driver: DriverChoice, messages: u64, seed: u64) {
             chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             let client = (chance >> 33) as usize % CLIENTS;
             revoke(&node, client, &progress[client]);
+            // Within a second, it is promised; a machine that stalls is waited for.
+            let is_back = || !progress[client].is_revoked.load(Relaxed);
+            wait_until("who is revoked is cut off, and comes back", is_back);
         }
         wait_until("all follow", || {
             let alive =
