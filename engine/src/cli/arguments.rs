@@ -205,6 +205,11 @@ pub(super) struct Tail {
     /// is one line: line breaks and control characters are printed as escapes (\n, \u001b)
     #[arg(long)]
     pub(super) json: bool,
+    /// The token that says who follows, where the server asks. In FANFARE_TOKEN it is not seen by
+    /// whoever lists processes
+    #[arg(long, env = "FANFARE_TOKEN", hide_env_values = true,
+        value_parser = NonEmptyStringValueParser::new())]
+    pub(super) token: Option<String>,
     /// The server's public address
     #[arg(long, env = "FANFARE_URL", hide_env_values = true,
         default_value = "http://127.0.0.1:7070", value_parser = NonEmptyStringValueParser::new())]

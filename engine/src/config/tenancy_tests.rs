@@ -305,3 +305,18 @@ fn nothing_that_is_shown_holds_a_secret() {
         assert!(shown.contains(line), "no {line} in\n{shown}");
     }
 }
+
+#[test]
+fn more_keys_without_names_than_are_tried_are_warned_of() {
+    let tenants = |count: usize, more: &str| {
+        let one = |nth| {
+            let secret = format!("key {nth:02} of tenants that have no names yet");
+            format!("[[tenants]]\nname = 't{nth}'\n[[tenants.keys]]\nsecret = '{secret}'\n{more}")
+        };
+        let text: String = (0..count).map(one).collect();
+        let warnings = written(&text).load().warnings();
+        warnings.iter().filter(|it| it.contains("neither a kid nor an issuer")).count()
+    };
+    assert_eq!((tenants(8, ""), tenants(9, "")), (0, 1));
+    assert_eq!(tenants(9, "issuer = 'x'\n"), 0);
+}

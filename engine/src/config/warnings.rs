@@ -1,6 +1,7 @@
 //! What is allowed and hardly meant: said by `config check` and at each start, and no reason not to
 //! start.
 
+use fanfare_identity::keys::{Algorithm, TRIED_MAX};
 use fanfare_protocol::limits::EVENT_NAME_BYTES_MAX;
 
 use super::Config;
@@ -34,6 +35,7 @@ impl Config {
             .chain(hidden)
             .chain(self.everyone_is_trusted())
             .chain(self.key_in_the_clear())
+            .chain(self.keys_without_names())
             .collect()
     }
 
@@ -47,6 +49,25 @@ impl Config {
                  127.0.0.1 behind a proxy that speaks TLS"
             )
         })
+    }
+
+    /// Of many keys that a token may mean only some are tried, whoever's they are.
+    fn keys_without_names(&self) -> Option<String> {
+        let keys = self.settings.tenancy.keys.iter();
+        let mut algorithms: Vec<Algorithm> = keys
+            .filter(|key| key.kid.is_none() && key.issuer.is_none())
+            .filter_map(|key| key.alg)
+            .collect();
+        algorithms.sort_by_key(|algorithm| *algorithm as usize);
+        let mut groups = algorithms.chunk_by(|one, other| one == other);
+        let group = groups.find(|group| group.len() > TRIED_MAX)?;
+        Some(format!(
+            "{} keys of {} have neither a kid nor an issuer, and of those that a token may mean \
+             {TRIED_MAX} are tried, so that some tokens will not be believed: give each key its \
+             kid, and name it in the header of the tokens",
+            group.len(),
+            group[0]
+        ))
     }
 
     fn everyone_is_trusted(&self) -> Option<String> {

@@ -51,14 +51,6 @@ fn every_mistake_has_its_place_and_the_nearest_key() {
 }
 
 #[test]
-fn what_is_not_enforced_is_not_served() {
-    let folder = folder("[[channels]]\nmatch = 'a'\nallow = { user = ['subscribe'] }\n");
-    let command = || fanfare(folder.path());
-    run(command().args(["config", "check", "--config", "f.toml"]), "").expect(0, &["allow = {"]);
-    run(command().args(["--config", "f.toml"]), "").expect(78, &["does not yet enforce"]);
-}
-
-#[test]
 fn serve_refuses_what_check_refuses() {
     let folder = folder("shards = 0\n");
     run(fanfare(folder.path()).args(["--config", "f.toml"]), "").expect(78, &["f.toml:1:10"]);

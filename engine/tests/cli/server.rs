@@ -76,6 +76,46 @@ impl Node {
 }
 
 #[test]
+fn a_node_asks_who_follows_where_its_configuration_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    fs::write(&secret, "0123456789abcdef0123456789abcdef").unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    let file = folder.path().join("f.toml");
+    fs::write(&file, "[auth]\nsecret_file = 'secret'\n").unwrap();
+    let node = Node::start(&["--config", file.to_str().unwrap()]);
+    let token = |channel: &str| {
+        let mut command = fanfare(folder.path());
+        let flags = ["token", "--secret-file", "secret", "--sub", "ann", "--channel", channel];
+        run(command.args(flags), "").out.trim().to_owned()
+    };
+    let tail = |token: Option<&str>| {
+        let mut command = node.command();
+        command.args(["tail", "room:1"]).envs(token.map(|token| ("FANFARE_TOKEN", token)));
+        command
+    };
+    run(&mut tail(None), "").expect(77, &["these channels need a token", "FANFARE_TOKEN"]);
+    run(&mut tail(Some("a.b.c")), "").expect(77, &["the token is not good there"]);
+    run(&mut tail(Some("a b")), "").expect(64, &["blanks"]);
+    run(&mut tail(Some(&token("hall"))), "").expect(77, &["you may not follow these channels"]);
+    let follower = Process::start(&mut tail(Some(&token("room:*"))));
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let published = run(node.command().args(["publish", "room:1", "hello"]), "");
+        published.expect(0, &["\"subscribers\":"]);
+        if !published.out.contains("\"subscribers\":0") {
+            break;
+        }
+        assert!(Instant::now() < until, "nobody follows: {:#?}", follower.end());
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(follower.out_line(), "hello\n");
+    follower.signal(Signal::TERM);
+    follower.end();
+    node.end(Signal::TERM).expect(0, &[]);
+}
+
+#[test]
 fn output_that_cannot_be_written_is_said_by_the_code() {
     let node = Node::start(&[]);
     let first = run(node.command().args(["publish", "demo", "one"]), "");

@@ -15,5 +15,5 @@ pub use algorithm::Algorithm;
 pub use jwk_set::{JwkSet, SET_BYTES_MAX, SET_KEYS_MAX};
 pub use key::{Key, SECRET_BYTES_MIN};
 pub use policy::KeyPolicy;
-pub use set::{ASK_AGAIN_S, KeySet, PendingKey, Verdict};
+pub use set::{ASK_AGAIN_S, KeySet, PendingKey, TRIED_MAX, Verdict};
 pub use sources::{EndpointId, GRACE_S, KeySources};

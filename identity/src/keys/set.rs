@@ -14,7 +14,7 @@ use crate::token::{Claims, Envelope, Header, issuer_hint};
 
 /// Signatures that are checked for one token, at most, whoever shows it: each costs 2 to 60 us, and
 /// one of ES384 0.9 ms (`identity/benches/verify.rs`).
-const TRIED_MAX: usize = 8;
+pub const TRIED_MAX: usize = 8;
 /// An endpoint is asked for a key that it lacks no more often than this.
 pub const ASK_AGAIN_S: u64 = 10;
 

@@ -52,6 +52,8 @@ pub(super) struct Stream {
     agent: Agent,
     base: String,
     url: String,
+    /// The value of `Authorization`.
+    bearer: Option<String>,
 }
 
 impl Stream {
@@ -69,7 +71,8 @@ impl Stream {
             .timeout_per_read(Some(SILENCE_MAX))
             .user_agent(concat!("fanfare/", env!("CARGO_PKG_VERSION")))
             .build();
-        Ok(Self { agent: config.into(), base, url })
+        let bearer = arguments.token.as_deref().map(bearer).transpose()?;
+        Ok(Self { agent: config.into(), base, url, bearer })
     }
 
     /// The address without path and query.
@@ -85,6 +88,9 @@ impl Stream {
         seen: &mut dyn FnMut(Seen<'_>) -> io::Result<()>,
     ) -> StreamEnd {
         let mut request = self.agent.get(&self.url).header("Accept", "text/event-stream");
+        if let Some(bearer) = &self.bearer {
+            request = request.header("Authorization", bearer);
+        }
         if !last_id.is_empty() {
             request = request.header("Last-Event-ID", last_id.as_str());
         }
@@ -130,9 +136,15 @@ impl Stream {
             StatusCode::NO_CONTENT => Some(StreamEnd::Done),
             StatusCode::OK if is_event_stream(response) => None,
             StatusCode::OK => fail(exit::UNAVAILABLE, "that is no event stream; is it Fanfare?"),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                fail(exit::NO_PERMISSION, "you may not follow these channels")
-            }
+            StatusCode::UNAUTHORIZED if self.bearer.is_none() => fail(
+                exit::NO_PERMISSION,
+                "these channels need a token: give one with FANFARE_TOKEN or --token",
+            ),
+            StatusCode::UNAUTHORIZED => fail(
+                exit::NO_PERMISSION,
+                "the token is not good there, or not any more; the server's log says why",
+            ),
+            StatusCode::FORBIDDEN => fail(exit::NO_PERMISSION, "you may not follow these channels"),
             StatusCode::TOO_MANY_REQUESTS => Some(StreamEnd::Lost("the server is too busy".into())),
             StatusCode::NOT_FOUND => fail(exit::UNAVAILABLE, "there is no /sse; is it Fanfare?"),
             _ if status.is_server_error() => {
@@ -181,6 +193,15 @@ fn read(
             return StreamEnd::Final(Failure::new(exit::DATA, error.to_string()));
         }
     }
+}
+
+/// What says who follows.
+fn bearer(token: &str) -> Result<String, Failure> {
+    if token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(format!("Bearer {token}"));
+    }
+    let what = "the token has characters that no token has: blanks, line breaks or others";
+    Err(Failure::new(exit::USAGE, what))
 }
 
 fn url(base: &str, arguments: &Tail) -> String {
