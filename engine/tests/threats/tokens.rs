@@ -348,7 +348,7 @@ fn j16_what_a_token_has_opened_ends_with_it() {
 fn j16_a_revoked_token_is_good_for_nothing_any_more() {
     on_both(judging, |site| {
         site.case("revoked", |node| {
-            let id = format!("{}", node.driver());
+            let id = node.driver().to_owned();
             let fields = bearer(&token(3_600, json!({"jti": id})));
             let mut stream = connect(node);
             stream.send(get("/sse?channels=room:1", &fields).as_bytes());
