@@ -2,8 +2,8 @@
 //! come back with others: nobody hears a byte of anybody else's, nothing twice, and nothing is
 //! missing. (Guarantees 1, 2 and 4 of DESIGN section 9.)
 //!
-//! A million messages, half of them on each driver, or `FANFARE_MESSAGES`; which token is taken back when is a matter of
-//! `FANFARE_SEED`.
+//! A million messages, half of them on each driver, or `FANFARE_MESSAGES`; which token is taken
+//! back when is a matter of `FANFARE_SEED`.
 
 mod support;
 
