@@ -1,8 +1,6 @@
 // Chromium, as a person uses the playground: on each transport, through a restart of the node, on a
 // phone, in the dark, where publishing is off, and from pages of other origins.
 //
-//   FANFARE_CHROMIUM   the browser (else /usr/bin/chromium)
-//
 // Screenshots are left in target/screenshots, to be looked at.
 
 import assert from 'node:assert/strict';
@@ -12,7 +10,7 @@ import http from 'node:http';
 import path from 'node:path';
 import test, { after, before } from 'node:test';
 import { promisify } from 'node:util';
-import { chromium } from 'playwright-core';
+import { launch } from './chromium.mjs';
 import { DRIVER, LIMIT, PATIENCE_MS, TOP, atEnd, startNode, until, within } from './node.mjs';
 import { startProxy } from './proxy.mjs';
 
@@ -25,15 +23,7 @@ const TRANSPORTS = { ws: 'WebSocket', sse: 'EventSource', poll: 'Long-poll' };
 let browser;
 before(async () => {
   mkdirSync(SHOTS, { recursive: true });
-  browser = await chromium.launch({
-    executablePath: process.env.FANFARE_CHROMIUM ?? '/usr/bin/chromium',
-    timeout: 30_000,
-    args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
-      '--disable-background-networking', '--disable-component-update', '--disable-sync',
-      '--no-proxy-server',
-      // Names of pages that are not ours: they are served by this test.
-      '--host-resolver-rules=MAP *.example 127.0.0.1'],
-  });
+  browser = await launch();
 }, { timeout: 60_000 });
 after(() => browser?.close());
 

@@ -130,21 +130,22 @@ export function start(t, program, args, options = {}) {
   return child;
 }
 
-/** A node. `toml` is its configuration file; `flags` are added to its command line. */
-export async function startNode(t, { toml = '', flags = [] } = {}) {
+/** A node. `toml` is its configuration file; `flags` are added to its command line; `key` is what
+ * its API is asked with. */
+export async function startNode(t, { toml = '', flags = [], key } = {}) {
   const config = path.join(folder(t), 'fanfare.toml');
   writeFileSync(config, toml);
   chmodSync(config, 0o600);
   const node = new Node(t, [
     '--config', config, '--driver', DRIVER, '--shards', '2', '--socket', 'none', ...flags,
-  ]);
+  ], key);
   await node.begin();
   return node;
 }
 
 class Node {
-  constructor(t, args) {
-    Object.assign(this, { t, args, listen: 0, api: 0 });
+  constructor(t, args, key) {
+    Object.assign(this, { t, args, key, listen: 0, api: 0 });
   }
 
   /** Starts it, on free ports that it has each time, and returns when it takes clients. */
@@ -181,24 +182,28 @@ class Node {
   }
 
   /** Publishes the body as it is. The answer says where it stands. */
-  async publish(channel, body, { event, type } = {}) {
+  async publish(channel, body, { event, type, key = this.key } = {}) {
     const query = event ? `?event=${encodeURIComponent(event)}` : '';
     return post(`${this.apiHttp}/v1/channels/${encodeURIComponent(channel)}${query}`, body,
-      type ?? 'application/x-www-form-urlencoded'); // what `curl -d` sends
+      type ?? 'application/x-www-form-urlencoded', key); // the type is what `curl -d` sends
   }
 
   /** Publishes many with one request: `[{channel, data, event?}]`. */
   async publishAll(messages) {
-    const { results } = await post(`${this.apiHttp}/v1/publish`, JSON.stringify({ messages }),
-      'application/json');
+    const { results } = await this.ask('/v1/publish', { messages });
     assert.equal(results.length, messages.length);
     return results;
   }
 
+  /** Asks the API with JSON, and gives the JSON of its answer. */
+  async ask(target, asked) {
+    return post(`${this.apiHttp}${target}`, JSON.stringify(asked), 'application/json', this.key);
+  }
+
   /** What the API says of a channel. */
   async channel(name) {
-    const answer = await within(
-      fetch(`${this.apiHttp}/v1/channels/${encodeURIComponent(name)}`), `channel ${name}`);
+    const answer = await within(fetch(`${this.apiHttp}/v1/channels/${encodeURIComponent(name)}`,
+      { headers: bearer(this.key) }), `channel ${name}`);
     return answer.json();
   }
 
@@ -211,9 +216,11 @@ class Node {
   }
 }
 
-async function post(target, body, type) {
-  const answer = await within(
-    fetch(target, { method: 'POST', body, headers: { 'Content-Type': type } }), `POST ${target}`);
+const bearer = (key) => (key ? { Authorization: `Bearer ${key}` } : {});
+
+async function post(target, body, type, key) {
+  const headers = { 'Content-Type': type, ...bearer(key) };
+  const answer = await within(fetch(target, { method: 'POST', body, headers }), `POST ${target}`);
   const text = await answer.text();
   assert.equal(answer.status, 200, text);
   return JSON.parse(text);

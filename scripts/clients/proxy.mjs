@@ -23,6 +23,7 @@ export async function startProxy(t, port) {
       if (again) setTimeout(() => upstream.connect(port, '127.0.0.1'), 50); else end();
     });
     upstream.once('connect', () => {
+      client.on('data', (bytes) => { proxy.asked += bytes; });
       client.pipe(upstream);
       upstream.pipe(client);
       upstream.on('close', end);
@@ -31,6 +32,8 @@ export async function startProxy(t, port) {
   await new Promise((listening) => { server.listen(0, '127.0.0.1', listening); });
   const proxy = {
     origin: `http://127.0.0.1:${server.address().port}`,
+    /** What clients sent, all of them. */
+    asked: '',
     /** Breaks what is connected now: with a reset, or with an orderly end (a FIN). */
     cut({ reset }) {
       const cut = [...pairs];

@@ -49,8 +49,9 @@ test('json says channel, id, offset, event and data', LIMIT, async (t) => {
   const node = await startNode(t);
   const socket = await follow(t, node, 'channels=j&format=json');
   const open = await frame(socket);
-  assert.deepEqual(Object.keys(open), ['event', 'id']);
+  assert.deepEqual(Object.keys(open), ['event', 'id', 'origin']);
   assert.equal(open.event, 'fanfare.open');
+  assert.match(open.origin, /^[0-9a-f]{16}$/);
   const json = await node.publish('j', '{"hello":["world",1e2]}', { event: 'greeting' });
   const text = await node.publish('j', 'not "json"');
   const binary = await node.publish('j', Buffer.from([0xff, 0, 1]),
