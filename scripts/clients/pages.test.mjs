@@ -153,6 +153,33 @@ test('a cookie speaks for its user from a listed page, and from no other', LIMIT
   assert.equal((await socket.all()).length + (await stream.all()).length, 2);
 });
 
+test("a cookie on the node's own page, and behind a picture of another's", LIMIT, async (t) => {
+  const site = await startSite(t);
+  const token = await signed();
+  const page = await open(t, `${site.node.http}/healthz`);
+  const cookie = { name: 'fan', value: token, httpOnly: true, sameSite: 'Lax' };
+  await page.context().addCookies([
+    { ...cookie, url: site.node.http }, { ...cookie, domain: '.site.example', path: '/' }]);
+  const heard = [
+    await socketOf(page, `${site.node.ws}/ws?channels=room:1&format=json`),
+    await streamOf(page, '/sse?channels=room:1'), // a browser sends no Origin with it
+  ];
+  for (const each of heard) await each.event('fanfare.open');
+  await site.node.publish('room:1', 'to ann');
+  for (const each of heard) await each.exactly([1]);
+
+  // Nor does it with what a page only shows, and that is not to be taken for the node's own.
+  const other = await page.context().newPage();
+  await other.goto(site.elsewhere('evil.site.example'));
+  const proxy = await startProxy(t, site.node.listen);
+  const target = `http://${site.at(new URL(proxy.origin).port)}/poll?channels=room:1&wait=0`;
+  await other.evaluate((src) => { new Image().src = src; }, target);
+  await until('an answer', () => proxy.answered.includes('cookie_needs_origin'))
+    .catch((error) => assert.fail(`${error.message}: ${proxy.answered}`));
+  assert.match(proxy.answered, /^HTTP\/1\.1 403 /);
+  assert.ok(proxy.asked.includes(`fan=${token}`) && !/^Origin:/im.test(proxy.asked), proxy.asked);
+});
+
 test('a pair of subprotocols, and the token of another tenant', LIMIT, async (t) => {
   const site = await startSite(t);
   const page = await open(t, site.app);

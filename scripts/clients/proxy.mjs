@@ -24,6 +24,7 @@ export async function startProxy(t, port) {
     });
     upstream.once('connect', () => {
       client.on('data', (bytes) => { proxy.asked += bytes; });
+      upstream.on('data', (bytes) => { proxy.answered += bytes; });
       client.pipe(upstream);
       upstream.pipe(client);
       upstream.on('close', end);
@@ -32,8 +33,9 @@ export async function startProxy(t, port) {
   await new Promise((listening) => { server.listen(0, '127.0.0.1', listening); });
   const proxy = {
     origin: `http://127.0.0.1:${server.address().port}`,
-    /** What clients sent, all of them. */
+    /** What clients sent, all of them, and what they were sent. */
     asked: '',
+    answered: '',
     /** Breaks what is connected now: with a reset, or with an orderly end (a FIN). */
     cut({ reset }) {
       const cut = [...pairs];
