@@ -168,7 +168,14 @@ test("a cookie on the node's own page, and behind a picture of another's", LIMIT
   await site.node.publish('room:1', 'to ann');
   for (const each of heard) await each.exactly([1]);
 
-  // Nor does it with what a page only shows, and that is not to be taken for the node's own.
+  // Over plain HTTP to another name it says nothing of the page at all.
+  const plain = await page.context().newPage();
+  await plain.goto(`${site.http}/healthz`);
+  await (await socketOf(plain, `${site.ws}/ws?channels=room:1&format=json`)).event('fanfare.open');
+  const refused = await (await streamOf(plain, '/sse?channels=room:1')).event('failed');
+  assert.deepEqual(refused, { event: 'failed', final: true });
+
+  // Nor does it say anything of what a page only shows, and that is not to be taken for the node's own.
   const other = await page.context().newPage();
   await other.goto(site.elsewhere('evil.site.example'));
   const proxy = await startProxy(t, site.node.listen);
