@@ -11,6 +11,7 @@ use std::thread;
 use clap::Parser;
 
 use super::canary::Canary;
+use super::identities::{self, IdentitiesPlayed, Slip};
 use super::play::{Played, play};
 use super::replay_command;
 use crate::clock::Clock;
@@ -41,6 +42,14 @@ struct Arguments {
     /// is something to lie about fails, or the checker is deaf.
     #[arg(long)]
     lie: Option<Canary>,
+    /// Play worlds of several tenants instead, whose clients have tokens that expire, are refreshed
+    /// and revoked, while rules and keys change.
+    #[arg(long, conflicts_with_all = ["lie", "verbose"])]
+    identities: bool,
+    /// With --identities: have each world make this mistake in the node's place, which is to be
+    /// found.
+    #[arg(long, requires = "identities")]
+    slip: Option<Slip>,
     /// Worlds to play side by side, each on a thread of its own; one for each core if not given.
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
@@ -62,23 +71,49 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
 /// What came of a seed; nothing where a promise was broken.
 type PlayedSeed = (u64, Option<Played>);
 
+/// Which worlds are played.
+#[derive(Clone, Copy)]
+struct Worlds {
+    identities: bool,
+    slip: Option<Slip>,
+    lie: Option<Canary>,
+    verbose: bool,
+}
+
+impl Worlds {
+    /// Plays a seed; a panic has said already what was broken.
+    fn outcome(self, seed: u64) -> PlayedSeed {
+        let Self { identities, slip, lie, verbose } = self;
+        let played = std::panic::catch_unwind(|| {
+            if !identities {
+                return play(seed, lie, verbose);
+            }
+            // A new token is a command of its client's, and what it may not is an answer, too.
+            let IdentitiesPlayed { heard, refreshed, denied, trace } = identities::play(seed, slip);
+            Played { heard, gaps: 0, answers: refreshed + denied, trace }
+        });
+        (seed, played.ok())
+    }
+
+    /// What plays one of them again.
+    fn replay_command(self, seed: u64) -> String {
+        replay_command(seed) + if self.identities { " --identities" } else { "" }
+    }
+}
+
 /// Plays what the command line asks for.
 pub fn main() -> ExitCode {
-    let Arguments { seeds, seed, verbose, lie, jobs } = Arguments::parse();
+    let Arguments { seeds, seed, verbose, lie, identities, slip, jobs } = Arguments::parse();
+    let worlds = Worlds { identities, slip, lie, verbose };
     let failed = match seed {
-        Some(seed) => play_one(seed, lie, verbose),
-        None => play_all(seeds, lie, jobs),
+        Some(seed) => play_one(seed, worlds),
+        None => play_all(seeds, worlds, jobs),
     };
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// Plays one seed; a panic has said already what was broken.
-fn outcome(seed: u64, lie: Option<Canary>, verbose: bool) -> PlayedSeed {
-    (seed, std::panic::catch_unwind(|| play(seed, lie, verbose)).ok())
-}
-
-fn play_one(seed: u64, lie: Option<Canary>, verbose: bool) -> bool {
-    match outcome(seed, lie, verbose).1 {
+fn play_one(seed: u64, worlds: Worlds) -> bool {
+    match worlds.outcome(seed).1 {
         Some(Played { heard, gaps, answers, trace }) => {
             println!(
                 "seed {seed}: {heard} messages heard, {gaps} gaps and {answers} answers told, \
@@ -93,32 +128,32 @@ fn play_one(seed: u64, lie: Option<Canary>, verbose: bool) -> bool {
     }
 }
 
-fn play_all(seeds: Range<u64>, lie: Option<Canary>, jobs: Option<usize>) -> bool {
+fn play_all(seeds: Range<u64>, worlds: Worlds, jobs: Option<usize>) -> bool {
     let jobs = jobs.or_else(|| thread::available_parallelism().ok().map(usize::from));
     let next = AtomicU64::new(seeds.start);
     let (tell, hear) = channel();
     thread::scope(|scope| {
         for _ in 0..jobs.unwrap_or(1).max(1) {
             let (tell, next) = (tell.clone(), &next);
-            scope.spawn(move || work(next, seeds.end, lie, &tell));
+            scope.spawn(move || work(next, seeds.end, worlds, &tell));
         }
         drop(tell);
-        report(&hear, seeds.end - seeds.start)
+        report(&hear, seeds.end - seeds.start, worlds)
     })
 }
 
 /// Takes the next seed until there is none.
-fn work(next: &AtomicU64, end: u64, lie: Option<Canary>, tell: &Sender<PlayedSeed>) {
+fn work(next: &AtomicU64, end: u64, worlds: Worlds, tell: &Sender<PlayedSeed>) {
     loop {
         let seed = next.fetch_add(1, Relaxed);
-        if seed >= end || tell.send(outcome(seed, lie, false)).is_err() {
+        if seed >= end || tell.send(worlds.outcome(seed)).is_err() {
             return;
         }
     }
 }
 
 /// Hears of every seed: one line that grows on a terminal, and the counts at the end.
-fn report(hear: &Receiver<PlayedSeed>, seeds: u64) -> bool {
+fn report(hear: &Receiver<PlayedSeed>, seeds: u64, worlds: Worlds) -> bool {
     let (clock, is_terminal) = (Clock::start(), std::io::stderr().is_terminal());
     let (mut played, mut heard, mut gaps, mut answers) = (0, 0, 0, 0);
     let mut failed = Vec::new();
@@ -131,7 +166,7 @@ fn report(hear: &Receiver<PlayedSeed>, seeds: u64) -> bool {
                 answers += one.answers;
             }
             None => {
-                println!("seed {seed} breaks a promise. Again: {}", replay_command(seed));
+                println!("seed {seed} breaks a promise. Again: {}", worlds.replay_command(seed));
                 failed.push(seed);
             }
         }
@@ -172,6 +207,7 @@ mod tests {
         tell.send((1, Some(Played::default()))).expect("it is heard");
         tell.send((2, None)).expect("it is heard");
         drop(tell);
-        assert!(report(&hear, 2), "a failed seed fails the command");
+        let worlds = Worlds { identities: false, slip: None, lie: None, verbose: false };
+        assert!(report(&hear, 2, worlds), "a failed seed fails the command");
     }
 }

@@ -13,6 +13,7 @@ mod command;
 mod fact;
 mod follower;
 mod history;
+mod identities;
 pub mod lines;
 mod persona;
 mod placed;

@@ -260,6 +260,7 @@ impl Talker {
             }
             Said::Answer { .. } => panic!("it does not poll: {said:?}"),
             Said::Unsubscribed(_) => panic!("nobody ends its subscriptions"),
+            Said::Expiring(_) | Said::Refreshed => panic!("nobody has a token"),
         }
     }
 

@@ -54,6 +54,10 @@ pub(crate) enum Said {
     Closed(String),
     /// A backend has ended its subscription to this channel.
     Unsubscribed(String),
+    /// Its token ends in so many seconds.
+    Expiring(u64),
+    /// Its new token was taken.
+    Refreshed,
     /// What the machine of a client says to it: see [`super::lines`].
     Told(String),
 }
@@ -82,6 +86,11 @@ impl Ear {
     /// Whether everything that came was whole: a stream that ends elsewhere was cut in a frame.
     pub(crate) fn is_between(&self) -> bool {
         self.bytes.is_empty() && self.chunks.as_ref().is_none_or(Vec::is_empty)
+    }
+
+    /// Whether it is a WebSocket by now.
+    pub(crate) fn hears_frames(&self) -> bool {
+        self.streaming && matches!(self.way, Way::Socket { .. })
     }
 
     pub(crate) fn hear(&mut self, bytes: &[u8]) -> Vec<Said> {
@@ -234,7 +243,8 @@ impl Ear {
         if event.as_deref() == Some("said") {
             return Some(Said::Told(data_text));
         }
-        if event.as_deref() == Some("fanfare.unsubscribed") {
+        let notices = ["fanfare.unsubscribed", "fanfare.expiring", "fanfare.refreshed"];
+        if event.as_deref().is_some_and(|event| notices.contains(&event)) {
             return Some(datum(&serde_json::from_str(&data_text).expect("JSON")));
         }
         if event.as_deref() == Some("fanfare.gap") {
@@ -272,6 +282,8 @@ fn datum(said: &Value) -> Said {
         "fanfare.open" => Said::Open(text(&said["id"])),
         "said" => Said::Told(text(&said["text"])),
         "fanfare.unsubscribed" => Said::Unsubscribed(text(&said["channel"])),
+        "fanfare.expiring" => Said::Expiring(said["in"].as_u64().expect("seconds")),
+        "fanfare.refreshed" => Said::Refreshed,
         _ => Said::Message(object(said)),
     }
 }
