@@ -71,6 +71,8 @@ pub(super) struct TenantsWorld {
     epoch: Epoch,
     answers: Answers,
     offers: VecDeque<Command>,
+    /// Whether the network keeps back what it has.
+    pub(super) lies: bool,
     /// For how many steps each shard, and the order, stands still.
     stalled: Vec<u32>,
     order_stalled: u32,
@@ -131,6 +133,7 @@ impl TenantsWorld {
             epoch,
             answers: Arc::default(),
             offers: VecDeque::new(),
+            lies: temper.delay > 0,
             stalled: vec![0; shards],
             order_stalled: 0,
             is_to_ask: false,
