@@ -175,7 +175,7 @@ test("a cookie on the node's own page, and behind a picture of another's", LIMIT
   const refused = await (await streamOf(plain, '/sse?channels=room:1')).event('failed');
   assert.deepEqual(refused, { event: 'failed', final: true });
 
-  // Nor does it say anything of what a page only shows, which is not to be taken for the node's own.
+  // Nor does it of what a page only shows, which is not to be taken for the node's own.
   const other = await page.context().newPage();
   await other.goto(site.elsewhere('evil.site.example'));
   const proxy = await startProxy(t, site.node.listen);
