@@ -20,10 +20,13 @@ use crate::tenancy::TokenSettings;
 use crate::transport::claim::Bearer;
 use crate::transport::credential::{Credential, Ways};
 
-/// Revocations that are remembered at once: 10 MB of them.
+/// Revocations that are remembered at once: 10 MB, and 35 MB with the longest names.
 const REVOCATIONS_MAX: usize = 100_000;
-/// Tickets that are out at once: as many as may be asked for in ten seconds.
-const TICKETS_MAX: usize = 100_000;
+/// Tickets that are out at once: a thousand a second. Each holds an identity, which is as large as a
+/// token, and names of channels: 20 KB at most together.
+const TICKETS_MAX: usize = 10_000;
+/// Channels that a ticket may be for.
+pub const TICKET_CHANNELS_MAX: usize = 32;
 
 /// Asks for keys: see [`Authority::wanted`].
 pub type KeysWanted = Arc<dyn Fn(EndpointId) -> bool + Send + Sync>;
@@ -72,7 +75,11 @@ pub enum Identified {
 
 impl Authority {
     /// By a configuration, before its keys are known: nobody is believed yet.
-    pub fn new(tokens: &TokenSettings, rules: Arc<Rules>) -> Self {
+    pub fn new(tokens: &TokenSettings, rules: Arc<Rules>, tenants: usize) -> Self {
+        // One tenant cannot take what the others need.
+        let share = |most: usize| most.div_ceil(tenants.max(1));
+        let revocations = Revocations::new(REVOCATIONS_MAX, share(REVOCATIONS_MAX));
+        let tickets = Tickets::new(TICKETS_MAX, share(TICKETS_MAX));
         let ways = Ways { query: tokens.query_token, cookie: tokens.cookie.clone() };
         Self {
             ways,
@@ -80,8 +87,8 @@ impl Authority {
             wanted: None,
             keys: Arc::default(),
             rules,
-            revocations: Arc::new(Mutex::new(Revocations::new(REVOCATIONS_MAX, REVOCATIONS_MAX))),
-            tickets: Arc::new(Mutex::new(Tickets::new(TICKETS_MAX, TICKETS_MAX))),
+            revocations: Arc::new(Mutex::new(revocations)),
+            tickets: Arc::new(Mutex::new(tickets)),
         }
     }
 
@@ -100,7 +107,8 @@ impl Authority {
                     Denial { violation: Violation::BadTicket, rule: rule.into() }
                 })?;
                 let Ticket { identity, channels } = ticket;
-                self.unless_ended(Bearer { identity, only: channels }, now_ms)
+                let bearer = Bearer { identity, only: channels, by_ticket: true };
+                self.unless_ended(&bearer.identity, now_ms).map(|()| Identified::Known(bearer))
             }
         }
     }
@@ -129,7 +137,8 @@ impl Authority {
     pub fn identify_token(&self, token: &[u8], now_ms: u64) -> Result<Identified, Denial> {
         match self.keys.verify(token, now_ms / 1_000) {
             Verdict::Known(identity) => {
-                self.unless_ended(Bearer { identity: Arc::from(identity), only: None }, now_ms)
+                let bearer = Bearer { identity: Arc::from(identity), only: None, by_ticket: false };
+                self.unless_ended(&bearer.identity, now_ms).map(|()| Identified::Known(bearer))
             }
             Verdict::Pending(pending) => Ok(Identified::Pending(pending.endpoint)),
             Verdict::Refused(refusal) => {
@@ -143,16 +152,21 @@ impl Authority {
         }
     }
 
-    fn unless_ended(&self, bearer: Bearer, now_ms: u64) -> Result<Identified, Denial> {
-        // A ticket may be younger than the token that it was given for is old.
-        if bearer.identity.expires_s.is_some_and(|end_s| end_s + LEEWAY_S <= now_ms / 1_000) {
-            let rule = "the token that the ticket was given for has expired".into();
+    /// Whether somebody who was known counts still: a ticket may be younger than its token is old,
+    /// and from a head to the end of its body is long enough for anything.
+    ///
+    /// # Errors
+    /// The token has ended, or was taken back.
+    pub fn unless_ended(&self, identity: &Identity, now_ms: u64) -> Result<(), Denial> {
+        if identity.expires_s.is_some_and(|end_s| end_s + LEEWAY_S <= now_ms / 1_000) {
+            let rule = "the token has expired since it was shown".into();
             return Err(Denial { violation: Violation::TokenExpired, rule });
         }
-        match self.revoked(&bearer.identity) {
-            None => Ok(Identified::Known(bearer)),
+        match self.revoked(identity) {
+            None => Ok(()),
             Some(revoked) => {
-                Err(Denial { violation: Violation::TokenRevoked, rule: revoked.to_string().into() })
+                let rule = revoked.to_string().into();
+                Err(Denial { violation: Violation::TokenRevoked, rule })
             }
         }
     }

@@ -17,12 +17,17 @@ use super::api::Api;
 use super::caller::Caller;
 use super::json_object;
 use super::target;
-use crate::authority::{Authority, Denial, Identified};
+use crate::authority::{Authority, Denial, Identified, TICKET_CHANNELS_MAX};
 use crate::channel::{ChannelName, Tenant};
 use crate::clock;
 
 /// Most bytes of a body: a token of the largest size, and names.
 const BODY_BYTES_MAX: usize = 16 << 10;
+
+/// Bytes of a `jti`.
+const NAME_BYTES_MAX: usize = 255;
+/// By how much the clocks of whoever makes tokens may be ahead of ours.
+const AHEAD_S_MAX: u64 = 60;
 
 /// By whom clients are judged, for the API.
 #[derive(Clone)]
@@ -101,8 +106,15 @@ pub(super) async fn revoke(
     let asked: RevokeBody<'_> = json_object::read(&body, REVOKE)?;
     // All until now is all before the next second: times in tokens are whole seconds.
     let before_s = asked.issued_before.unwrap_or_else(|| clock::unix_seconds() + 1);
+    judge_times(before_s, asked.until)?;
     let what = match (&asked.token_id, &asked.user, asked.all) {
-        (Some(id), None, false) if asked.issued_before.is_none() => Revoke::Token((&**id).into()),
+        (Some(id), None, false) if asked.issued_before.is_none() => {
+            if !(1..=NAME_BYTES_MAX).contains(&id.len()) {
+                let message = "a token_id is a jti, which has 1 to 255 bytes";
+                return Err(Fault::unprocessable("bad_token_id", message));
+            }
+            Revoke::Token((&**id).into())
+        }
         (None, Some(name), false) => {
             Revoke::User(User::new(target::user_name(name)?.as_str()), before_s)
         }
@@ -119,6 +131,22 @@ pub(super) async fn revoke(
     }
     (judge.ask_again)();
     Ok(json(StatusCode::OK, &RevokedBody { revoked: true }))
+}
+
+/// Times that somebody meant: one in milliseconds would lock out all who sign in from now on.
+fn judge_times(issued_before_s: u64, until_s: Option<u64>) -> Result<(), Fault> {
+    let now_s = clock::unix_seconds();
+    if issued_before_s > now_s + AHEAD_S_MAX {
+        let message = "issued_before lies ahead: it is in seconds since 1970, and by a minute from \
+                       now at most";
+        return Err(Fault::unprocessable("bad_time", message));
+    }
+    if until_s.is_some_and(|until_s| until_s <= now_s) {
+        let message =
+            "until is over, so that nothing would be revoked: it is in seconds since 1970";
+        return Err(Fault::unprocessable("bad_time", message));
+    }
+    Ok(())
 }
 
 /// Says step by step whether a token, or none, gives a right to a channel.
@@ -169,9 +197,18 @@ pub(super) async fn ticket(
     };
     let identity = whose(&authority, Some(&asked.token), &caller.tenant).map_err(denied)?;
     let names = asked.channels.as_deref().unwrap_or_default();
-    if names.len() > api.config.limits.channels_per_connection {
-        let message = "a ticket is for no more channels than one connection may follow";
+    if names.len() > TICKET_CHANNELS_MAX {
+        let message = "a ticket is for 32 channels at most; without \"channels\" it is for all";
         return Err(Fault::unprocessable("too_many_channels", message));
+    }
+    if asked.channels.as_ref().is_some_and(Vec::is_empty)
+        || !names.iter().all(|name| fanfare_protocol::names::is_channel_name(name))
+    {
+        return Err(Fault::unprocessable("bad_channel", fanfare_protocol::refusals::BAD_CHANNEL));
+    }
+    for name in names {
+        let channel = ChannelName::new(caller.tenant.clone(), name);
+        authority.check(Some(&identity), Right::Subscribe, &channel).map_err(denied)?;
     }
     let channels = asked.channels.is_some();
     let channels = channels.then(|| names.iter().map(|name| name.as_str().into()).collect());

@@ -153,7 +153,8 @@ impl Changing {
                     let tokens = &settings.tenancy.tokens;
                     let rules = Arc::new(settings.rules.clone());
                     // What is out and what was taken back stays.
-                    let Authority { ways, max_age_ms, .. } = Authority::new(tokens, rules.clone());
+                    let Authority { ways, max_age_ms, .. } =
+                        Authority::new(tokens, rules.clone(), 1);
                     Arc::new(Authority { ways, max_age_ms, rules, ..authority.clone() })
                 });
                 Context { origins, hosts, authority, ..before.clone() }

@@ -419,8 +419,12 @@ fn authority(settings: &Settings) -> Result<Option<Arc<Authority>>, StartError> 
         return Ok(None);
     }
     let plan = KeyPlan::of(&settings.tenancy).map_err(StartError::Config)?;
+    let tenants = settings.tenancy.tenants.len() + 1; // and the one that there always is
     let (rules, keys) = (Arc::new(settings.rules.clone()), Arc::new(plan.sources.snapshot()));
-    Ok(Some(Arc::new(Authority { keys, ..Authority::new(&settings.tenancy.tokens, rules) })))
+    Ok(Some(Arc::new(Authority {
+        keys,
+        ..Authority::new(&settings.tenancy.tokens, rules, tenants)
+    })))
 }
 
 /// Who ends the sleep of each shard.

@@ -258,7 +258,14 @@ pub(super) fn begin(
             return ExchangeStep::On(Exchange::Newcomer(Box::new(newcomer)));
         }
         Claim::Denied(denial) => Some(denial.clone()),
-        Claim::Nobody | Claim::Known(_) => ask.check(&here.shared.context).err(),
+        // A body may have come long after the head that said who asks.
+        Claim::Known(bearer) => {
+            let authority = here.shared.context.authority.as_deref();
+            let ended = authority.map(|it| it.unless_ended(&bearer.identity, here.unix_ms()));
+            let ended = ended.and_then(Result::err);
+            ended.or_else(|| ask.check(&here.shared.context).err())
+        }
+        Claim::Nobody => ask.check(&here.shared.context).err(),
     };
     if let Some(denial) = denial {
         return deny(ask, &denial, here);

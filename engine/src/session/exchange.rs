@@ -103,6 +103,9 @@ impl Exchange {
         }
         let (taken, step) = self.read(bytes, here);
         match step {
+            ExchangeStep::On(Self::Newcomer(newcomer)) if newcomer.wants_bytes() => {
+                newcomer.take(&mut bytes[taken..], here)
+            }
             ExchangeStep::On(mut next) if taken < bytes.len() => {
                 next.keep_early(Box::new(Early::new(&bytes[taken..])));
                 ExchangeStep::On(next)
@@ -117,6 +120,10 @@ impl Exchange {
         let Some(mut early) = early.take() else { return ExchangeStep::On(self) };
         let (taken, step) = self.read(early.rest(), here);
         match step {
+            ExchangeStep::On(Self::Newcomer(newcomer)) if newcomer.wants_bytes() => {
+                early.advance(taken);
+                newcomer.take(early.rest(), here)
+            }
             ExchangeStep::On(mut next) if early.advance(taken) => {
                 next.keep_early(early);
                 ExchangeStep::On(next)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use fanfare_identity::Identity;
 use fanfare_protocol::dialect::{Encoding, TokenNotice};
 use fanfare_protocol::http::Violation;
+use fanfare_protocol::ws::CloseCode;
 
 use super::effect::Effect;
 use super::heard::Heard;
@@ -25,6 +26,11 @@ pub(crate) enum Refreshed {
 /// Over its own WebSocket. A token that is not good ends the connection, which is never taken for
 /// one that has shown none.
 pub(super) fn by_token(token: &[u8], encoding: Encoding, here: &mut Here<'_>) -> Heard {
+    // Each is a signature to be checked, in the time of everybody else.
+    let now = here.now;
+    if here.line.tenure.as_mut().is_some_and(|tenure| !tenure.may_show_another(now)) {
+        return Heard::fault(CloseCode::RATE_LIMITED, "too many tokens");
+    }
     let context = here.shared.context.clone();
     let Some(authority) = &context.authority else { return Heard::Fine };
     let denial = match authority.identify_token(token, here.unix_ms()) {
@@ -65,7 +71,10 @@ pub(super) fn by_identity(
         let rule = "a new token is for the same user of the same tenant".into();
         return Refreshed::Denied(Denial { violation: Violation::BadToken, rule });
     }
-    let tenure = Tenure::of(identity, here);
+    let mut tenure = Tenure::of(identity, here);
+    if let Some(before) = here.line.tenure.as_deref() {
+        tenure.goes_on_from(before);
+    }
     let notice = TokenNotice::Refreshed(tenure.left_s(here.now));
     here.line.tenure = Some(tenure);
     encoding.token(notice, here.private());

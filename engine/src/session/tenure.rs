@@ -16,10 +16,16 @@ use crate::clock::Millis;
 /// From the notice to the end; of a token that lives for less than twice as long, half of its life.
 const NOTICE_MS: u64 = 30_000;
 
+/// Tokens that a connection may show to go on, and in which time.
+const SHOWN_MAX: u32 = 5;
+const SHOWN_MS: u64 = 10_000;
+
 /// What a token made of a connection.
 #[derive(Debug)]
 pub(crate) struct Tenure {
     identity: Arc<Identity>,
+    /// Since when tokens are counted that it shows to go on, and how many they are.
+    shown: (Millis, u32),
     /// When the connection ends, if ever.
     ends: Option<Millis>,
     /// When the client is told, where it was not.
@@ -60,7 +66,7 @@ impl Tenure {
         };
         let ends = left_ms.map(|left_ms| now.plus(left_ms));
         let notice = left_ms.map(|left_ms| now.plus(left_ms - NOTICE_MS.min(left_ms / 2)));
-        Self { identity, ends, notice }
+        Self { identity, shown: (now, 0), ends, notice }
     }
 
     /// One of a client that is called now.
@@ -70,6 +76,20 @@ impl Tenure {
         let spread = (here.now.0 as u16).wrapping_mul(40_503);
         let now = (here.now, here.unix_ms());
         Box::new(Self::new(identity, authority, spread, now))
+    }
+
+    /// Whether it may show another token now.
+    pub(super) fn may_show_another(&mut self, now: Millis) -> bool {
+        if now.since(self.shown.0) >= SHOWN_MS {
+            self.shown = (now, 0);
+        }
+        self.shown.1 += 1;
+        self.shown.1 <= SHOWN_MAX
+    }
+
+    /// It is what a new token has made of this one.
+    pub(super) fn goes_on_from(&mut self, before: &Self) {
+        self.shown = before.shown;
     }
 
     /// Whom it speaks for.

@@ -27,6 +27,9 @@ pub(super) struct Review {
     keys_may_be_here: bool,
     /// The first place that was not asked again since rules, keys or revocations changed.
     next: Option<u32>,
+    /// Whether there was another change meanwhile: then all are asked once more, behind this time.
+    /// (Beginning anew would leave those at the end unasked for as long as changes keep coming.)
+    again: bool,
 }
 
 impl Review {
@@ -50,7 +53,8 @@ impl Clients {
 
     /// Keys, rules or revocations are others: everybody is asked again, from the first place on.
     pub(super) fn begin_review(&mut self) {
-        self.review.next = Some(0);
+        self.review.again = self.review.next.is_some();
+        self.review.next.get_or_insert(0);
         self.review.keys_may_be_here = true;
     }
 
@@ -72,6 +76,9 @@ impl Clients {
                 self.ask_again(token, now);
                 index + 1
             });
+            if self.review.next.is_none() && std::mem::take(&mut self.review.again) {
+                self.review.next = Some(0);
+            }
         }
     }
 

@@ -31,6 +31,8 @@ pub struct Bearer {
     pub identity: Arc<Identity>,
     /// The channels that a ticket is for; `None` for all that the identity may follow.
     pub only: Option<Box<[Arc<str>]>>,
+    /// Whether it was a ticket, which is good for one request and for nothing beyond that.
+    pub by_ticket: bool,
 }
 
 /// A token that waits to be judged. Nobody sees it.

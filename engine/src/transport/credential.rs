@@ -92,8 +92,9 @@ impl<'a> Credential<'a> {
 /// RFC 6750, section 2.1; the scheme's case does not matter (RFC 9110, section 11.1). Another
 /// scheme is for somebody else, a proxy on the way perhaps.
 fn bearer(value: &[u8]) -> Option<&[u8]> {
-    let (scheme, rest) = value.split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then(|| rest.trim_ascii())
+    let end = value.iter().position(u8::is_ascii_whitespace).unwrap_or(value.len());
+    let (scheme, rest) = value.split_at(end);
+    scheme.eq_ignore_ascii_case(b"bearer").then(|| rest.trim_ascii())
 }
 
 /// The first cookie of this name (RFC 6265, section 5.4: the most specific path comes first).

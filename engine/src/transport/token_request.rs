@@ -12,7 +12,7 @@ use super::Context;
 use super::claim::{Bearer, Claim};
 use super::decision::Decision;
 use super::request::Asker;
-use crate::authority::Denial;
+use crate::authority::{Denial, TICKET_CHANNELS_MAX};
 use crate::channel::ChannelName;
 use crate::origin::{Named, Origin};
 
@@ -59,6 +59,9 @@ pub(super) fn ticket(
     gathering.take_all(request.query())?;
     let channels: Box<[Arc<str>]> =
         gathering.found().channels.iter().map(|name| Arc::from(&**name)).collect();
+    if channels.len() > TICKET_CHANNELS_MAX {
+        return Err(Violation::TooManyChannels);
+    }
     let channels = (!channels.is_empty()).then_some(channels);
     decided(TokenErrand::Ticket(channels), context, asker)
 }
@@ -97,6 +100,10 @@ impl TokenRequest {
     /// Nobody in particular, or somebody who is not believed.
     pub fn bearer(&self) -> Result<&Bearer, Denial> {
         match &self.claim {
+            Claim::Known(bearer) if bearer.by_ticket => {
+                let rule = "a ticket stands for a token where something is followed alone".into();
+                Err(Denial { violation: Violation::Forbidden, rule })
+            }
             Claim::Known(bearer) => Ok(bearer),
             Claim::Denied(denial) => Err(denial.clone()),
             Claim::Pending(..) => Err(Denial::of_keys()),
@@ -124,10 +131,6 @@ impl TokenRequest {
         else {
             return Ok(());
         };
-        if bearer.only.is_some() {
-            let rule = "a ticket gives no other ticket".into();
-            return Err(Denial { violation: Violation::Forbidden, rule });
-        }
         for name in channels.iter().flatten() {
             let channel = ChannelName::new(bearer.identity.tenant.clone(), name);
             let right = fanfare_identity::Right::Subscribe;

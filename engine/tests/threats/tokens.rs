@@ -378,11 +378,82 @@ fn j16_a_revoked_token_is_good_for_nothing_any_more() {
 }
 
 #[test]
+fn j16_a_body_that_comes_late_brings_nobody_back() {
+    on_both(judging, |site| {
+        site.case("revoked between head and body", |node| {
+            for path in ["/sse", "/poll"] {
+                let id = format!("{}{path}", node.driver());
+                let fields = bearer(&token(3_600, json!({"jti": id})));
+                let body = r#"{"channels":["room:1"]}"#;
+                let mut client = connect(node);
+                let length = body.len();
+                let head = format!(
+                    "POST {path} HTTP/1.1\r\nHost: localhost\r\n{fields}\
+                     Content-Type: application/json\r\nContent-Length: {length}\r\n\
+                     Expect: 100-continue\r\n\r\n"
+                );
+                client.send(head.as_bytes());
+                assert_eq!(status(&client.head()), 100, "the head is judged");
+                revoke(node, &id);
+                client.send(body.as_bytes());
+                let answer = Answer::read(&mut client);
+                assert_eq!((answer.status, &*answer.error()), (401, "token_revoked"), "{path}");
+            }
+        });
+        site.case("a first message right behind the request", |node| {
+            let mut client = connect(node);
+            let mut bytes = upgrade("/ws?channels=room:1&format=json").into_bytes();
+            let text = message(&good());
+            let length = u16::try_from(text.len()).unwrap().to_be_bytes();
+            bytes.extend([0x81, 0x80 | 126, length[0], length[1], 0, 0, 0, 0]);
+            bytes.extend(text.as_bytes());
+            client.send(&bytes);
+            assert_eq!(status(&client.head()), 101);
+            assert_eq!(client.json_frame()["event"], "fanfare.open");
+        });
+        site.case("tokens without end", |node| {
+            let mut client = socket(node, "/ws?channels=room:1&format=json", &bearer(&good()));
+            assert_eq!(client.json_frame()["event"], "fanfare.open");
+            for _ in 0..5 {
+                client.send_frame(0x81, message(&good()).as_bytes());
+                assert_eq!(client.json_frame()["event"], "fanfare.refreshed");
+            }
+            client.send_frame(0x81, message(&good()).as_bytes());
+            assert_eq!(closed(client).0, 4529);
+        });
+        site.case("revocations that cannot be meant", |node| {
+            let api = node.addresses().api.expect("tests have an API");
+            let long = "x".repeat(256);
+            for body in [
+                json!({"token_id": ""}),
+                json!({"token_id": long}),
+                json!({"token_id": "a", "until": 1}),
+                json!({"all": true, "issued_before": now_s() * 1_000}),
+                json!({"all": true, "user": "ann"}),
+            ] {
+                let fields = "Content-Type: application/json\r\n";
+                let answer = ask(api, "POST /v1/revocations", fields, &body.to_string());
+                assert_eq!(answer.status, 422, "{body}: {answer:?}");
+            }
+        });
+    });
+}
+
+#[test]
 fn a_ticket_is_good_once_and_for_what_it_was_given() {
     on_both(judging, |site| {
         site.case("tickets", |node| {
             let listen = node.addresses().listen;
             let line = "POST /v1/tickets?channels=room:1";
+            let chained = ask(listen, "POST /v1/tickets", &bearer(&good()), "");
+            let chained: Value = serde_json::from_str(&chained.body).unwrap();
+            let chained =
+                format!("POST /v1/tickets?ticket={}", chained["ticket"].as_str().unwrap());
+            assert_eq!(
+                ask(listen, &chained, "", "").error(),
+                "forbidden",
+                "no ticket for a ticket"
+            );
             let given = || {
                 let answer = ask(listen, line, &bearer(&good()), "");
                 assert_eq!(answer.status, 200, "{answer:?}");
