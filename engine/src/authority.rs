@@ -22,8 +22,8 @@ use crate::transport::credential::{Credential, Ways};
 
 /// Revocations that are remembered at once: 10 MB, and 35 MB with the longest names.
 const REVOCATIONS_MAX: usize = 100_000;
-/// Tickets that are out at once: a thousand a second. Each holds an identity, which is as large as a
-/// token, and names of channels: 20 KB at most together.
+/// Tickets that are out at once: a thousand a second. Each holds an identity, which is as large as
+/// a token, and names of channels: 20 KB at most together.
 const TICKETS_MAX: usize = 10_000;
 /// Channels that a ticket may be for.
 pub const TICKET_CHANNELS_MAX: usize = 32;

@@ -147,8 +147,8 @@ impl Revocations {
         let Revocation { tenant, what, until_s } = revocation;
         let found = self.tenants.get(tenant);
         if !found.is_some_and(|of| of.has(what)) {
-            // One of all tokens has a place of its own: a tenant has one such, and needs it most where
-            // there is no room for others.
+            // One of all tokens has a place of its own: a tenant has one such, and needs it most
+            // where there is no room for others.
             let has_own_place = matches!(what, Revoke::IssuedBefore(_));
             if !has_own_place && found.map_or(0, OfTenant::len) >= self.most_of_tenant {
                 return Err(RevocationsFull { most: self.most_of_tenant, of_tenant: true });

@@ -106,7 +106,7 @@ impl TenantsWorld {
         let tokens = TokenSettings::default();
         let keys = Arc::new(entitlements.keys());
         let rules = entitlements.rules();
-        let authority = Authority { keys, ..Authority::new(&tokens, Arc::new(rules.clone())) };
+        let authority = Authority { keys, ..Authority::new(&tokens, Arc::new(rules.clone()), 1) };
         let context = Context {
             loopback: true,
             dev: true,
