@@ -160,7 +160,7 @@ static LINES: &[Line] = &[
         about: "what the API asks for as Bearer, 16 characters or more (or api_key_file = PATH,\n\
                 # or FANFARE_API_KEY)",
         value: |config| config.settings.api_key.as_ref().map(|_| quoted("***")),
-        absent: "none; the API asks for no key",
+        absent: "none; without [[api_keys]] the API asks for no key",
     },
     Line {
         key: "no_dev",

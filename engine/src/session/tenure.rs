@@ -90,6 +90,14 @@ impl Tenure {
     /// It is what a new token has made of this one.
     pub(super) fn goes_on_from(&mut self, before: &Self) {
         self.shown = before.shown;
+        // Who was told of an end is told again of a later one alone.
+        let is_later = match (before.ends, self.ends) {
+            (Some(before), Some(ends)) => ends > before.plus(1_000),
+            _ => true,
+        };
+        if before.notice.is_none() && !is_later {
+            self.notice = None;
+        }
     }
 
     /// Whom it speaks for.
