@@ -36,27 +36,6 @@ impl Tenancy {
     pub fn limits(&self) -> Arc<[(Tenant, TenantLimits)]> {
         self.tenants.iter().map(|it| (it.tenant.clone(), it.limits)).collect()
     }
-
-    /// Where keys come from, and the addresses that key sets are fetched from, by
-    /// [`EndpointId::index`].
-    ///
-    /// # Errors
-    /// A sentence about the first key that is none; a configuration that was loaded has none such.
-    pub fn key_sources(&self) -> Result<(KeySources, Vec<Box<str>>), String> {
-        let (mut sources, mut endpoints) = (KeySources::default(), Vec::new());
-        for key in &self.keys {
-            let endpoint = key.add_to(&mut sources, self.tokens.require_exp)?;
-            if let (Some(_), KeyMaterial::Jwks(url)) = (endpoint, &key.material) {
-                endpoints.push(url.clone());
-            }
-        }
-        Ok((sources, endpoints))
-    }
-
-    /// Whether there is something in it that clients are to be judged by.
-    pub fn judges_clients(&self) -> bool {
-        !self.keys.is_empty() || !self.tenants.is_empty()
-    }
 }
 
 /// A key of backends in plain words, as a configuration has it without ceremony. It may do

@@ -13,6 +13,7 @@ use super::exit::{self, Failure};
 use super::serve_flags::of_file;
 use crate::clock;
 use crate::config::{self, Config};
+use crate::keys::KeyPlan;
 
 pub(super) const AFTER_HELP: &str = "\
 It reads the configuration as serve would, checks the token by its keys, and says step by step what
@@ -106,9 +107,8 @@ fn given(token: &str) -> Result<Vec<u8>, Failure> {
 /// Whose the token is, or why it is refused.
 fn identify(config: &Config, token: &[u8]) -> Result<Result<Identity, String>, Failure> {
     let tenancy = &config.settings.tenancy;
-    let (sources, endpoints) =
-        tenancy.key_sources().map_err(|what| Failure::new(exit::CONFIG, what))?;
-    let keys = sources.snapshot();
+    let plan = KeyPlan::of(tenancy).map_err(|what| Failure::new(exit::CONFIG, what))?;
+    let keys = plan.sources.snapshot();
     if keys.is_empty() {
         let what = "the configuration has no key for tokens, so that no token could be checked: \
                     add [auth], or name the file with --config";
@@ -118,7 +118,8 @@ fn identify(config: &Config, token: &[u8]) -> Result<Result<Identity, String>, F
         Verdict::Known(identity) => Ok(Ok(*identity)),
         Verdict::Refused(refusal) => Ok(Err(format!("{}: {}", refusal.code(), refusal.rule()))),
         Verdict::Pending(pending) => {
-            let url = endpoints.get(pending.endpoint.index()).map_or("its jwks_url", |url| &**url);
+            let asked = plan.endpoints.iter().find(|one| one.id == pending.endpoint);
+            let url = asked.map_or("its jwks_url".into(), |one| one.address.to_string());
             let what = format!(
                 "no key that the configuration holds has signed this token; one at {url} may have, \
                  and explain fetches none: ask the running server"
