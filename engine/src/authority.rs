@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use fanfare_identity::keys::{EndpointId, KeySet, Verdict};
 use fanfare_identity::token::LEEWAY_S;
 use fanfare_identity::{
-    Decision, Explanation, Identity, Revocations, Revoked, Right, TICKET_RANDOM_BYTES, Ticket,
-    Tickets, decide, explain,
+    Decision, Explanation, Identity, Revocations, Right, TICKET_RANDOM_BYTES, Ticket, Tickets,
+    decide, explain,
 };
 use fanfare_protocol::http::Violation;
 
@@ -162,13 +162,7 @@ impl Authority {
             let rule = "the token has expired since it was shown".into();
             return Err(Denial { violation: Violation::TokenExpired, rule });
         }
-        match self.revoked(identity) {
-            None => Ok(()),
-            Some(revoked) => {
-                let rule = revoked.to_string().into();
-                Err(Denial { violation: Violation::TokenRevoked, rule })
-            }
-        }
+        self.unless_revoked(identity)
     }
 
     /// Whether somebody may do this with a channel of the same tenant, step by step.
@@ -177,8 +171,12 @@ impl Authority {
         explain(identity, Some(rule.access()), right, &channel.name)
     }
 
-    fn revoked(&self, identity: &Identity) -> Option<Revoked> {
-        self.revocations.lock().unwrap_or_else(PoisonError::into_inner).revokes(identity)
+    fn unless_revoked(&self, identity: &Identity) -> Result<(), Denial> {
+        let revocations = self.revocations.lock().unwrap_or_else(PoisonError::into_inner);
+        revocations.revokes(identity).map_or(Ok(()), |revoked| {
+            let rule = revoked.to_string().into();
+            Err(Denial { violation: Violation::TokenRevoked, rule })
+        })
     }
 
     /// Whether somebody may still be here, who follows these channels.
@@ -190,10 +188,7 @@ impl Authority {
         identity: Option<&Identity>,
         channels: &mut dyn Iterator<Item = &Arc<ChannelName>>,
     ) -> Result<(), Denial> {
-        if let Some(revoked) = identity.and_then(|identity| self.revoked(identity)) {
-            let rule = revoked.to_string().into();
-            return Err(Denial { violation: Violation::TokenRevoked, rule });
-        }
+        identity.map_or(Ok(()), |identity| self.unless_revoked(identity))?;
         for channel in channels {
             self.check(identity, Right::Subscribe, channel)?;
         }
